@@ -1,0 +1,3 @@
+//! The `postern` program: a thin shell around the library.
+
+fn main() {}
