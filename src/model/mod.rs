@@ -1,1 +1,18 @@
-//! The room `model`.
+//! The nouns: what exists in Postern's world and what it is called.
+//!
+//! Lives here: identifiers and their canonical form, subjects, tenants, roles, consent, grants, sessions, the stored
+//! documents with their stamps and `join`, and time as plain values. Serde derives are welcome.
+//!
+//! Never here: a rule about who may do what (that is [`crate::policy`] and [`crate::lifecycle`]), a clock, a file, a
+//! socket, anything asynchronous.
+
+pub mod id;
+pub mod subject;
+pub mod time;
+
+pub use id::{
+    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,
+    ResourceType, RoleName, SessionId, TenantId,
+};
+pub use subject::{Subject, SubjectKind, SubjectRef};
+pub use time::{Span, Timestamp, Zone};

@@ -1,0 +1,55 @@
+//! Who a caller is, once identity has verified it.
+//!
+//! Never here: tokens, keys, signatures (see [`crate::identity`]).
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{IssuerName, RoleName, TenantId, Timestamp};
+
+/// What kind of people or programs an issuer speaks for. One issuer makes one kind (rule 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// The vendor's people.
+    Staff,
+    /// A tenant's people.
+    Member,
+}
+
+/// A subject's name: issuer and `sub`, compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SubjectRef {
+    /// The configured issuer, by its short name.
+    pub issuer: IssuerName,
+    /// The `sub` of its tokens: opaque, at most 255 visible ASCII characters.
+    pub sub: Arc<str>,
+}
+
+impl fmt::Display for SubjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}|{}", self.issuer, self.sub)
+    }
+}
+
+/// An authenticated caller, as the rules see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Staff or member, by the issuer.
+    pub kind: SubjectKind,
+    /// Who it is.
+    pub id: SubjectRef,
+    /// Of staff only: an address that the issuer says it verified, lower-cased ASCII. It only finds a person (rule 1).
+    pub email: Option<Arc<str>>,
+    /// Of staff only: whether the configuration counts them as support as a whole.
+    pub support: bool,
+    /// Of members: the one tenant that the token speaks for.
+    pub tenant: Option<TenantId>,
+    /// Of members: the roles that the token names; unknown names give nothing.
+    pub roles: Vec<RoleName>,
+    /// Whether the token carries an `act` claim: somebody acts as this subject.
+    pub acting: bool,
+    /// From when on the token admits nothing new (rule 10).
+    pub expires: Timestamp,
+}

@@ -1,0 +1,249 @@
+//! Time as plain values: instants, spans, and calendar days in a tenant's zone.
+//!
+//! Never here: a clock. Whoever needs `now` is given it.
+
+use std::fmt;
+
+use chrono::{
+    DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, Offset, SecondsFormat, TimeDelta, TimeZone, Utc,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// An instant: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC with milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// The last instant that RFC 3339 can write: the end of the year 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// The end of time as far as RFC 3339 goes.
+    pub const MAX: Timestamp = Timestamp(LAST_MS);
+
+    /// From milliseconds since 1970 UTC; values outside of the years 1970 to 9999 are brought to the nearer end.
+    pub const fn from_ms(ms: i64) -> Self {
+        if ms < 0 {
+            Self(0)
+        } else if ms > LAST_MS {
+            Self(LAST_MS)
+        } else {
+            Self(ms)
+        }
+    }
+
+    /// Milliseconds since 1970 UTC.
+    pub const fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// This instant moved by so many milliseconds, staying within the years 1970 to 9999.
+    #[must_use]
+    pub const fn plus_ms(self, ms: i64) -> Self {
+        Self::from_ms(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this instant; negative when this one comes first.
+    pub const fn ms_since(self, earlier: Timestamp) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads an RFC 3339 date and time with its offset; `None` when it is none, or lies outside of 1970 to 9999.
+    pub fn parse(text: &str) -> Option<Self> {
+        let ms = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
+        (0..=LAST_MS).contains(&ms).then_some(Self(ms))
+    }
+
+    fn utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.utc().to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse(&text).ok_or_else(|| {
+            D::Error::custom(format!("`{text}` is no RFC 3339 date and time between 1970 and 9999"))
+        })
+    }
+}
+
+/// A tenant's time zone. An unknown name is UTC (P17-23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Zone(chrono_tz::Tz);
+
+impl Zone {
+    /// Coordinated universal time.
+    pub const UTC: Zone = Zone(chrono_tz::UTC);
+
+    /// The zone of an IANA name, e.g. `Europe/Berlin`; `None` when this build knows no such zone.
+    pub fn named(name: &str) -> Option<Self> {
+        name.parse().ok().map(Self)
+    }
+
+    /// The IANA name.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    /// When a local date begins here: the earliest instant at which the local calendar shows that date or a later
+    /// one, also where midnight, or the whole day, does not exist.
+    pub fn begin_of(self, date: NaiveDate) -> Timestamp {
+        let midnight = date.and_time(chrono::NaiveTime::MIN);
+        match self.0.from_local_datetime(&midnight) {
+            LocalResult::Single(at) => Timestamp::from_ms(at.timestamp_millis()),
+            LocalResult::Ambiguous(a, b) => {
+                Timestamp::from_ms(a.timestamp_millis().min(b.timestamp_millis()))
+            }
+            LocalResult::None => Timestamp::from_ms(self.leap_over(midnight)),
+        }
+    }
+
+    /// The same local wall time `days` calendar days later. A local time that is missing or doubled takes the earlier
+    /// instant (P17-23), yet never one at or before `start`.
+    pub fn after_days(self, start: Timestamp, days: u32) -> Timestamp {
+        let local = self.0.from_utc_datetime(&start.utc().naive_utc()).naive_local();
+        let Some(target) = local.checked_add_days(Days::new(u64::from(days))) else { return Timestamp::MAX };
+        match self.0.from_local_datetime(&target) {
+            LocalResult::Single(at) => Timestamp::from_ms(at.timestamp_millis()),
+            LocalResult::Ambiguous(a, b) => {
+                Timestamp::from_ms(a.timestamp_millis().min(b.timestamp_millis()))
+            }
+            LocalResult::None => {
+                let leap = self.leap_over(target);
+                let offset = self.offset_ms(leap);
+                let earlier = target.and_utc().timestamp_millis().saturating_sub(offset);
+                Timestamp::from_ms(if earlier > start.ms() { earlier } else { leap })
+            }
+        }
+    }
+
+    fn offset_ms(self, at_ms: i64) -> i64 {
+        let utc = Timestamp::from_ms(at_ms).utc().naive_utc();
+        i64::from(self.0.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * 1000
+    }
+
+    /// The instant at which the local clock jumps over `missing`, a local time that does not exist.
+    fn leap_over(self, missing: NaiveDateTime) -> i64 {
+        let as_utc = missing.and_utc().timestamp_millis();
+        let day = TimeDelta::hours(26).num_milliseconds();
+        let (mut before, mut after) = (as_utc.saturating_sub(day), as_utc.saturating_add(day));
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            if middle.saturating_add(self.offset_ms(middle)) > as_utc {
+                after = middle
+            } else {
+                before = middle
+            }
+        }
+        after
+    }
+}
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Zone::named(&String::deserialize(deserializer)?).unwrap_or(Zone::UTC))
+    }
+}
+
+/// How long something lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Span {
+    /// So many milliseconds, whatever the calendar says.
+    Millis(i64),
+    /// So many calendar days: the same local wall time, in the tenant's zone.
+    CalendarDays(u32),
+}
+
+impl Span {
+    /// When something that starts at `start` ends.
+    pub fn end(self, start: Timestamp, zone: Zone) -> Timestamp {
+        match self {
+            Span::Millis(ms) => start.plus_ms(ms),
+            Span::CalendarDays(days) => zone.after_days(start, days),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn five_calendar_days_keep_the_wall_time_across_both_changes() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(berlin.after_days(at("2026-03-27T12:00:00+01:00"), 5), at("2026-04-01T12:00:00+02:00"));
+        assert_eq!(berlin.after_days(at("2026-10-23T12:00:00+02:00"), 5), at("2026-10-28T12:00:00+01:00"));
+    }
+
+    #[test]
+    fn a_missing_or_doubled_local_time_takes_the_earlier_instant() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(berlin.after_days(at("2026-03-24T02:30:00+01:00"), 5), at("2026-03-29T00:30:00Z"));
+        assert_eq!(berlin.after_days(at("2026-10-20T02:30:00+02:00"), 5), at("2026-10-25T00:30:00Z"));
+    }
+
+    #[test]
+    fn a_day_that_does_not_exist_neither_panics_nor_ends_before_it_starts() {
+        let apia = Zone::named("Pacific/Apia").unwrap();
+        let start = at("2011-12-29T12:00:00-10:00");
+        assert_eq!(apia.after_days(start, 1), at("2011-12-30T10:00:00Z"));
+        assert_eq!(apia.begin_of(NaiveDate::from_ymd_opt(2011, 12, 30).unwrap()), at("2011-12-30T10:00:00Z"));
+    }
+
+    #[test]
+    fn a_date_begins_where_midnight_is_missing() {
+        let sao_paulo = Zone::named("America/Sao_Paulo").unwrap();
+        assert_eq!(
+            sao_paulo.begin_of(NaiveDate::from_ymd_opt(2018, 11, 4).unwrap()),
+            at("2018-11-04T03:00:00Z")
+        );
+    }
+
+    #[test]
+    fn timestamps_are_written_in_utc_with_milliseconds() {
+        assert_eq!(at("2026-01-02T03:04:05.678+02:00").to_string(), "2026-01-02T01:04:05.678Z");
+        assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), None);
+        assert_eq!(Timestamp::from_ms(i64::MAX), Timestamp::MAX);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn calendar_days_agree_with_an_independent_library(
+            ms in 0i64..4_000_000_000_000, days in 0u32..400,
+            zone in proptest::sample::select(vec![
+                "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Tehran", "UTC",
+            ]),
+        ) {
+            use jiff::ToSpan as _;
+            let ours = Zone::named(zone).unwrap().after_days(Timestamp::from_ms(ms), days).ms();
+            let theirs = jiff::Timestamp::from_millisecond(ms).unwrap().to_zoned(jiff::tz::TimeZone::get(zone).unwrap());
+            let date_time = theirs.datetime().checked_add(i64::from(days).days()).unwrap();
+            let theirs = theirs.time_zone().to_ambiguous_zoned(date_time).earlier().unwrap().timestamp().as_millisecond();
+            // Where days is 0 and the local time is doubled, the later instant may come back as the earlier one.
+            proptest::prop_assert_eq!(ours, theirs);
+        }
+    }
+}
