@@ -6,10 +6,17 @@
 //! Never here: a rule about who may do what (that is [`crate::policy`] and [`crate::lifecycle`]), a clock, a file, a
 //! socket, anything asynchronous.
 
+pub mod consent;
+pub mod document;
 pub mod id;
+pub mod join;
 pub mod subject;
 pub mod time;
 
+pub use consent::{Consent, Ladder, Level, Rank};
+pub use document::{
+    Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored, Tenant, Version,
+};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,
     ResourceType, RoleName, SessionId, TenantId,

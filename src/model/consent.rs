@@ -1,0 +1,100 @@
+//! A tenant's standing choice how far support may go, and the ladder of levels it chooses from.
+//!
+//! Never here: what a level's role may do (that is [`crate::policy`]).
+
+use serde::{Deserialize, Serialize};
+
+use super::{LevelName, RoleName, Timestamp};
+
+/// The ladder of consent levels, lowest first. The configuration makes it; the lowest level gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladder {
+    levels: Vec<Level>,
+}
+
+/// One step of the ladder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// Its name, as stored and as shown to people.
+    pub name: LevelName,
+    /// The role that support gets at this level; `None` closes the way through consent.
+    pub role: Option<RoleName>,
+}
+
+/// A place on the ladder; 0 is the lowest.
+pub type Rank = usize;
+
+impl Ladder {
+    /// A ladder of these levels, lowest first.
+    pub fn new(levels: Vec<Level>) -> Self {
+        Self { levels }
+    }
+
+    /// All levels, lowest first.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// Where a level stands. A name that this ladder does not know gives nothing: it ranks lowest.
+    pub fn rank(&self, name: &LevelName) -> Rank {
+        self.levels.iter().position(|level| level.name == *name).unwrap_or(0)
+    }
+
+    /// The level at a rank.
+    pub fn at(&self, rank: Rank) -> Option<&Level> {
+        self.levels.get(rank)
+    }
+
+    /// The role that a rank gives; `None` where it gives nothing.
+    pub fn role_at(&self, rank: Rank) -> Option<&RoleName> {
+        self.levels.get(rank).and_then(|level| level.role.as_ref())
+    }
+
+    /// Whether this ladder has a level of that name.
+    pub fn knows(&self, name: &LevelName) -> bool {
+        self.levels.iter().any(|level| level.name == *name)
+    }
+}
+
+/// What a tenant chose. What is in force is worked out along the chain of parents at each decision, never stored
+/// (rule 6): the lower of `cap` and, where `inherit` is set, of what is in force at the parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consent {
+    /// Whether the parent's level binds this tenant.
+    pub inherit: bool,
+    /// The tenant's own level. Absent when it only inherits. Both are set where a fork was joined.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cap: Option<LevelName>,
+    /// The last instant at which the level in force was seen to give nothing: sessions by consent that began before
+    /// it stay ended even when the level rises again (law 4).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed_at: Option<Timestamp>,
+}
+
+impl Consent {
+    /// A level of the tenant's own.
+    pub fn own(level: LevelName) -> Self {
+        Self { inherit: false, cap: Some(level), closed_at: None }
+    }
+
+    /// Whatever the parent has.
+    pub fn inherited() -> Self {
+        Self { inherit: true, cap: None, closed_at: None }
+    }
+
+    /// The narrower of two choices: both caps bind, and the parent's where either inherits.
+    #[must_use]
+    pub fn meet(&self, other: &Consent, ladder: &Ladder) -> Consent {
+        let cap = match (&self.cap, &other.cap) {
+            (Some(a), Some(b)) => {
+                // Of two names of the same rank (both unknown, say) the lesser name, so that order plays no part.
+                let lower = if (ladder.rank(a), a) <= (ladder.rank(b), b) { a } else { b };
+                Some(lower.clone())
+            }
+            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+            (None, None) => None,
+        };
+        Consent { inherit: self.inherit || other.inherit, cap, closed_at: self.closed_at.max(other.closed_at) }
+    }
+}

@@ -1,0 +1,319 @@
+//! The stored documents, their keys, and the stamps by which two copies of one are compared.
+//!
+//! Lives here: what a store holds, as plain data with a format version. Never here: how a store holds it
+//! ([`crate::state`]), or whether a session or grant is good right now: no document copies another's validity, that
+//! is worked out at each decision ([`crate::policy`]).
+
+use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, ResourceId, ResourceType, RoleName, SessionId,
+    SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+};
+
+/// The format that this build writes and reads. What bears another number is refused, never guessed at.
+pub const FORMAT: u32 = 1;
+
+/// How many change ids a document remembers. A copy that is further behind than this counts as a fork.
+pub const REMEMBERED: usize = 32;
+
+/// The version of a document: ordered by epoch, then by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+pub struct Version {
+    /// Raised by every healing of a store that had lost something.
+    pub epoch: u32,
+    /// Counts the changes; 0 stands for a document that does not exist.
+    pub number: u64,
+}
+
+impl Version {
+    /// The version of a document that does not exist.
+    pub const NONE: Version = Version { epoch: 0, number: 0 };
+
+    /// The version that the next change gives.
+    #[must_use]
+    pub fn next(self) -> Version {
+        Version { epoch: self.epoch, number: self.number.saturating_add(1) }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.number)
+    }
+}
+
+/// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Key {
+    /// The tenant itself.
+    Tenant(TenantId),
+    /// One grant.
+    Grant(TenantId, GrantId),
+    /// One support session.
+    Session(TenantId, SessionId),
+    /// The sessions of one staff subject in one tenant: an index, it grants nothing.
+    Presence(TenantId, SubjectRef),
+}
+
+impl Key {
+    /// The tenant that the document belongs to.
+    pub fn tenant(&self) -> &TenantId {
+        match self {
+            Key::Tenant(tenant) | Key::Grant(tenant, _) | Key::Session(tenant, _) | Key::Presence(tenant, _) => tenant,
+        }
+    }
+
+    /// What kind of document it names.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Key::Tenant(_) => Kind::Tenant,
+            Key::Grant(..) => Kind::Grant,
+            Key::Session(..) => Kind::Session,
+            Key::Presence(..) => Kind::Presence,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Tenant(tenant) => write!(f, "tenant/{tenant}"),
+            Key::Grant(tenant, grant) => write!(f, "grant/{tenant}/{grant}"),
+            Key::Session(tenant, session) => write!(f, "session/{tenant}/{session}"),
+            Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
+        }
+    }
+}
+
+/// The kinds of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// [`Tenant`].
+    Tenant,
+    /// [`Grant`].
+    Grant,
+    /// [`Session`].
+    Session,
+    /// [`Presence`].
+    Presence,
+}
+
+/// An organisation of the application, as far as Postern knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Its parent, registered before it and fixed then (rule 6).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parent: Option<TenantId>,
+    /// In which its calendar days are counted.
+    pub zone: Zone,
+    /// The environments that exist; any other is refused.
+    pub environments: BTreeSet<EnvironmentId>,
+    /// How far support may go.
+    pub consent: Consent,
+}
+
+/// To whom a grant is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grantee {
+    /// One staff subject.
+    Subject(SubjectRef),
+    /// The staff subject that first uses it with this verified address (rule 1).
+    Email(Arc<str>),
+    /// Whoever the configuration counts as support.
+    Support,
+}
+
+/// What a grant covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The whole environment.
+    Everything,
+    /// These resources only; one that is made later is not among them.
+    Resources(BTreeSet<(ResourceType, ResourceId)>),
+}
+
+/// Why and when something ended. An end is never undone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// From when on it is no more.
+    pub at: Timestamp,
+    /// What ended it.
+    pub cause: EndCause,
+    /// Who ended it, where it was a person.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<SubjectRef>,
+}
+
+/// What ended a session or grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// Its own deadline passed.
+    Expired,
+    /// The agent ended it.
+    Ended,
+    /// An administrator of the tenant removed the agent.
+    Removed,
+    /// A person of the tenant withdrew the grant.
+    Withdrawn,
+    /// The agent started another session by consent.
+    Replaced,
+    /// Two histories of it disagree in what cannot differ.
+    Conflict,
+}
+
+/// A dated permission given by a tenant's person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The environment it holds in.
+    pub environment: EnvironmentId,
+    /// To whom.
+    pub to: Grantee,
+    /// Of a grant to an address: the subject that used it first; nobody else can use it any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bound: Option<SubjectRef>,
+    /// The role it gives.
+    pub role: RoleName,
+    /// What it covers.
+    pub scope: Scope,
+    /// Who gave it.
+    pub grantor: SubjectRef,
+    /// When it was given.
+    pub given: Timestamp,
+    /// From when on it gives nothing.
+    pub until: Timestamp,
+    /// Whether and why it ended before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended: Option<End>,
+}
+
+/// On what a session rests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The tenant's consent, at this level when it began.
+    Consent(LevelName),
+    /// This grant.
+    Grant(GrantId),
+}
+
+/// A staff subject inside one tenant and environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// Whose it is.
+    pub subject: SubjectRef,
+    /// Where.
+    pub environment: EnvironmentId,
+    /// On what it rests.
+    pub basis: Basis,
+    /// The role it began with.
+    pub role: RoleName,
+    /// What that role could do then, sorted. Rights now are at most these (rule 4).
+    pub rights: Vec<PermissionName>,
+    /// Why the agent entered, in their words.
+    pub reason: String,
+    /// The ticket they named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ticket: Option<String>,
+    /// When it began.
+    pub started: Timestamp,
+    /// An instant, fixed at the start (P17-23).
+    pub deadline: Timestamp,
+    /// Whether and why it ended before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended: Option<End>,
+}
+
+/// The sessions of one subject in one tenant, so that an unnamed one can be found. An index: it grants nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// Sessions not yet known to have ended, with their environment.
+    pub sessions: BTreeMap<SessionId, EnvironmentId>,
+}
+
+/// What a key names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Document {
+    /// A tenant.
+    Tenant(Tenant),
+    /// A grant.
+    Grant(Grant),
+    /// A session.
+    Session(Session),
+    /// An index.
+    Presence(Presence),
+}
+
+impl Document {
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Document::Tenant(_) => Kind::Tenant,
+            Document::Grant(_) => Kind::Grant,
+            Document::Session(_) => Kind::Session,
+            Document::Presence(_) => Kind::Presence,
+        }
+    }
+
+    /// When its own deadline falls, while it has not ended.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
+            Document::Session(session) if session.ended.is_none() => Some(session.deadline),
+            Document::Grant(_) | Document::Session(_) | Document::Tenant(_) | Document::Presence(_) => None,
+        }
+    }
+}
+
+/// One newest state of a document and the change that made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The change.
+    pub change: ChangeId,
+    /// What the document said after it.
+    pub document: Document,
+}
+
+/// A document as stored: its newest state and how it came to be. After a fail-over made two histories there may be
+/// several newest states; what holds is the narrowest of them all, until the next change (see [`super::join`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stored {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Raised by every change.
+    pub version: Version,
+    /// The ids of the last changes, at most [`REMEMBERED`], greatest first.
+    pub changes: Vec<ChangeId>,
+    /// The newest states, by change id, greatest first; one, save after a fork.
+    pub heads: Vec<Head>,
+}
+
+impl Stored {
+    /// The state after `change`, on top of what was there before.
+    pub fn after(before: Option<&Stored>, change: ChangeId, document: Document) -> Stored {
+        let mut changes: Vec<ChangeId> = before.map(|b| b.changes.clone()).unwrap_or_default();
+        changes.push(change.clone());
+        super::join::trim(&mut changes);
+        let version = before.map_or(Version::NONE, |b| b.version).next();
+        Stored { format: FORMAT, version, changes, heads: vec![Head { change, document }] }
+    }
+
+    /// Whether this change is among the ones remembered.
+    pub fn remembers(&self, change: &ChangeId) -> bool {
+        self.changes.contains(change) || self.heads.iter().any(|head| head.change == *change)
+    }
+}

@@ -1,0 +1,104 @@
+//! `join`: what holds when two copies of one document disagree (law 8).
+//!
+//! A copy carries the newest states it knows ("heads") and the ids of its last changes. A state whose change the other
+//! copy remembers, and does not itself hold as newest, is an ancestor and drops out; what remains stands side by side.
+//! What *holds* of states side by side is worked out by [`narrowest`]: each field takes the narrower value, `ended`
+//! beats active, and fields that can never differ end the document when they do. Keeping the states apart until
+//! somebody changes the document is what makes the result independent of the order of joining.
+//!
+//! Never here: when to join, or how a store heals ([`crate::state`], [`crate::engine`]).
+
+use super::{
+    ChangeId, Timestamp,
+    consent::{Consent, Ladder},
+    document::{Document, End, EndCause, FORMAT, Grant, Head, Presence, REMEMBERED, Session, Stored, Tenant},
+};
+
+/// Joins two copies of one document. Commutative, associative, idempotent, as long as neither is further behind than
+/// [`REMEMBERED`] changes; beyond that the result may be narrower, never wider.
+pub fn join(a: &Stored, b: &Stored) -> Stored {
+    let mut heads: Vec<Head> = Vec::new();
+    for (mine, other) in [(a, b), (b, a)] {
+        for head in &mine.heads {
+            let newest_there = other.heads.iter().any(|h| h.change == head.change);
+            let outgrown = other.changes.contains(&head.change) && !newest_there;
+            if !outgrown && !heads.iter().any(|h| h.change == head.change) {
+                heads.push(head.clone());
+            }
+        }
+    }
+    heads.sort_by(|x, y| y.change.cmp(&x.change));
+    let mut changes: Vec<ChangeId> = a.changes.iter().chain(&b.changes).cloned().collect();
+    trim(&mut changes);
+    Stored { format: FORMAT, version: a.version.max(b.version), changes, heads }
+}
+
+/// Sorts, drops repeats and keeps the greatest [`REMEMBERED`]. Change ids rise with time.
+pub(super) fn trim(changes: &mut Vec<ChangeId>) {
+    changes.sort_by(|x, y| y.cmp(x));
+    changes.dedup();
+    changes.truncate(REMEMBERED);
+}
+
+/// What holds of the states that stand side by side; `None` when there is none, or when they are not of one kind.
+pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
+    let mut heads = stored.heads.iter();
+    // Greatest change first: of fields without an order, the later one's value stays.
+    let mut result = heads.next()?.document.clone();
+    for head in heads {
+        result = match (result, &head.document) {
+            (Document::Tenant(a), Document::Tenant(b)) => Document::Tenant(tenant(a, b, ladder)),
+            (Document::Grant(a), Document::Grant(b)) => Document::Grant(grant(a, b)),
+            (Document::Session(a), Document::Session(b)) => Document::Session(session(a, b)),
+            (Document::Presence(a), Document::Presence(b)) => Document::Presence(presence(a, b)),
+            _ => return None,
+        };
+    }
+    Some(result)
+}
+
+fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
+    let mut consent = a.consent.meet(&b.consent, ladder);
+    if a.parent != b.parent {
+        // A parent is fixed at registration; two of them cannot both be true, so nothing is open.
+        let lowest = ladder.at(0).map(|level| level.name.clone());
+        consent = Consent { inherit: false, cap: lowest.or(consent.cap), closed_at: Some(Timestamp::MAX) };
+    }
+    let environments = a.environments.intersection(&b.environments).cloned().collect();
+    Tenant { parent: a.parent, zone: a.zone, environments, consent }
+}
+
+fn grant(a: Grant, b: &Grant) -> Grant {
+    let same = a.environment == b.environment
+        && a.to == b.to
+        && a.role == b.role
+        && a.scope == b.scope
+        && a.grantor == b.grantor
+        && a.given == b.given
+        && (a.bound.is_none() || b.bound.is_none() || a.bound == b.bound);
+    let ended = earlier(a.ended, b.ended.as_ref(), same, a.given);
+    let bound = a.bound.or_else(|| b.bound.clone());
+    Grant { until: a.until.min(b.until), ended, bound, ..a }
+}
+
+fn session(a: Session, b: &Session) -> Session {
+    let same = a.subject == b.subject
+        && a.environment == b.environment
+        && a.basis == b.basis
+        && a.role == b.role
+        && a.started == b.started;
+    let ended = earlier(a.ended, b.ended.as_ref(), same, a.started);
+    let rights = a.rights.into_iter().filter(|right| b.rights.binary_search(right).is_ok()).collect();
+    Session { deadline: a.deadline.min(b.deadline), ended, rights, ..a }
+}
+
+/// An index must not lose what it points at; whether that is any good is decided from the sessions themselves.
+fn presence(mut a: Presence, b: &Presence) -> Presence {
+    a.sessions.extend(b.sessions.iter().map(|(id, environment)| (id.clone(), environment.clone())));
+    a
+}
+
+fn earlier(a: Option<End>, b: Option<&End>, same: bool, begin: Timestamp) -> Option<End> {
+    let conflict = (!same).then_some(End { at: begin, cause: EndCause::Conflict, by: None });
+    [a, b.cloned(), conflict].into_iter().flatten().min()
+}
