@@ -95,6 +95,10 @@ impl Consent {
             (Some(one), None) | (None, Some(one)) => Some(one.clone()),
             (None, None) => None,
         };
-        Consent { inherit: self.inherit || other.inherit, cap, closed_at: self.closed_at.max(other.closed_at) }
+        Consent {
+            inherit: self.inherit || other.inherit,
+            cap,
+            closed_at: self.closed_at.max(other.closed_at),
+        }
     }
 }

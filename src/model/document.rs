@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, ResourceId, ResourceType, RoleName, SessionId,
-    SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, ResourceId, ResourceType, RoleName,
+    SessionId, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
 };
 
 /// The format that this build writes and reads. What bears another number is refused, never guessed at.
@@ -63,7 +63,10 @@ impl Key {
     /// The tenant that the document belongs to.
     pub fn tenant(&self) -> &TenantId {
         match self {
-            Key::Tenant(tenant) | Key::Grant(tenant, _) | Key::Session(tenant, _) | Key::Presence(tenant, _) => tenant,
+            Key::Tenant(tenant)
+            | Key::Grant(tenant, _)
+            | Key::Session(tenant, _)
+            | Key::Presence(tenant, _) => tenant,
         }
     }
 

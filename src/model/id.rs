@@ -90,6 +90,11 @@ macro_rules! identifier {
                 Ok(Self(Arc::from(text)))
             }
 
+            /// Whether a text has the canonical form.
+            pub fn check(text: &str) -> Result<(), IdFault> {
+                $check(text, $max)
+            }
+
             /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -15,7 +15,8 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Rank};
 pub use document::{
-    Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored, Tenant, Version,
+    Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored,
+    Tenant, Version,
 };
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,

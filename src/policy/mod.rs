@@ -1,1 +1,134 @@
-//! The room `policy`.
+//! What the configuration compiles to, and the one decision.
+//!
+//! Lives here: the catalogue of permissions, roles as sets, the consent ladder, canonical paths and the route table,
+//! the closed list of reasons, [`decide`]. A policy is immutable; a reload makes another one.
+//!
+//! Never here: who wrote what in which file ([`crate::config`]), how documents are fetched ([`crate::state`]), how a
+//! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.
+
+pub mod decide;
+pub mod facts;
+pub mod level;
+pub mod permission;
+pub mod reason;
+pub mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    EnvironmentId, Ladder, LevelName, PermissionName, Rank, ResourceType, RoleName, Span, Subject,
+};
+
+pub use decide::{
+    Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Staff, Verdict, decide,
+};
+pub use facts::{Fact, Facts, Lack, Need, Snapshot};
+pub use permission::{
+    Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
+};
+pub use reason::Reason;
+
+/// When a lowered level reaches sessions that run by consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLower {
+    /// At once: they are cut down to it, or ended.
+    Immediate,
+    /// It governs sessions started afterwards.
+    Future,
+}
+
+/// A role with what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// What it may do. For staff the ceiling is taken off at each decision.
+    pub permissions: PermissionSet,
+}
+
+/// What the map says about one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// As written, e.g. `GET /t/{tenant}/api/orders`; names the rule in records and explanations.
+    pub name: String,
+    /// All of these are needed.
+    pub permissions: Vec<PermissionId>,
+    /// Open to everybody; identity is removed.
+    pub public: bool,
+    /// The type of the resource that the path names, for the scope of grants.
+    pub resource: Option<ResourceType>,
+    /// Which upstream, by its place in the configuration.
+    pub upstream: usize,
+}
+
+/// What the configuration means to the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Names this policy in records: a digest of the configuration.
+    pub fingerprint: String,
+    /// The closed list of permissions.
+    pub catalogue: Catalogue,
+    /// All roles.
+    pub roles: BTreeMap<RoleName, Role>,
+    /// What staff may never do, at any level and on any basis, in addition to administering support access (law 5).
+    pub ceiling: PermissionSet,
+    /// The consent ladder.
+    pub ladder: Ladder,
+    /// The level of a tenant that never chose one.
+    pub default_level: LevelName,
+    /// When a lowered level reaches running sessions.
+    pub on_lower: OnLower,
+    /// How long a session lasts, unless its agent asked for less.
+    pub session_lasts: Span,
+    /// How far ahead a grant may end; `None` where the configuration allows any date.
+    pub grant_most: Option<Span>,
+    /// How long one staff exchange runs at most, in milliseconds (rule 10).
+    pub max_exchange_ms: i64,
+    /// Whether members pass where the map is silent.
+    pub members_unmapped: bool,
+    /// Every environment that the configuration knows.
+    pub environments: BTreeSet<EnvironmentId>,
+    /// The rules of the map, by number.
+    pub rules: Vec<Rule>,
+}
+
+impl Policy {
+    /// A role by its name; a name that this policy does not know gives nothing.
+    pub fn role(&self, name: &RoleName) -> Option<&Role> {
+        self.roles.get(name)
+    }
+
+    /// What a level gives; `None` where it gives nothing.
+    pub fn role_at(&self, rank: Rank) -> Option<&Role> {
+        self.ladder.role_at(rank).and_then(|name| self.role(name))
+    }
+
+    /// Whether this is closed to staff for good: the configured ceiling, and whatever administers support access.
+    pub fn above_ceiling(&self, permission: PermissionId) -> bool {
+        self.ceiling.contains(permission)
+            || self.catalogue.name(permission).is_none_or(|name| name.resource_type() == SUPPORT_TYPE)
+    }
+
+    /// What a member's roles allow, in their own tenant.
+    pub fn member_can(&self, subject: &Subject, permission: PermissionId) -> bool {
+        subject
+            .roles
+            .iter()
+            .any(|name| self.role(name).is_some_and(|role| role.permissions.contains(permission)))
+    }
+
+    /// The names of everything that a role may do for staff, sorted: what a session remembers of its start.
+    pub fn staff_rights(&self, role: &Role) -> Vec<PermissionName> {
+        self.catalogue
+            .iter()
+            .filter(|(id, _)| role.permissions.contains(*id) && !self.above_ceiling(*id))
+            .map(|(_, name)| name.clone())
+            .collect()
+    }
+
+    /// The lowest level whose role holds all of these.
+    pub fn level_for(&self, permissions: &[PermissionId]) -> Option<&LevelName> {
+        self.ladder.levels().iter().find_map(|level| {
+            let role = self.role(level.role.as_ref()?)?;
+            permissions.iter().all(|p| role.permissions.contains(*p)).then_some(&level.name)
+        })
+    }
+}

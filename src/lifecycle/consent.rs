@@ -1,0 +1,53 @@
+//! How a tenant chooses how far support may go.
+
+use crate::{
+    model::{Consent, Document, Key, LevelName, Rank, Tenant, TenantId, Version},
+    policy::{SUPPORT_MANAGE, level::in_force},
+};
+
+use super::{Change, Choice, Event, Moment, Refusal, Stop};
+
+/// Sets the choice: by an administrator of the tenant itself, not of its parent, and by no staff (P17-11).
+pub(super) fn set(
+    at: &Moment<'_>,
+    id: &TenantId,
+    choice: &Choice,
+    expected: Option<Version>,
+) -> Result<Change, Stop> {
+    at.administrator(id, SUPPORT_MANAGE)?;
+    let key = Key::Tenant(id.clone());
+    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.as_seen(&key, expected)?;
+    let wanted = match choice {
+        Choice::Level(level) if at.policy.ladder.knows(level) => Consent::own(level.clone()),
+        Choice::Level(level) => return Err(Refusal::LevelUnknown(level.clone()).into()),
+        Choice::Inherit if tenant.parent.is_some() => Consent::inherited(),
+        Choice::Inherit => return Err(Refusal::NothingToInherit.into()),
+    };
+    if (wanted.inherit, &wanted.cap) == (tenant.consent.inherit, &tenant.consent.cap) {
+        return Ok(Change { documents: Vec::new(), events: Vec::new() });
+    }
+    let before = in_force(tenant, at.facts, at.policy)?;
+    let mut changed = Tenant { consent: wanted, ..tenant.clone() };
+    let after = in_force(&changed, at.facts, at.policy)?;
+    // What ran while nothing was open stays ended (law 4), also when the level rises again. A mark that was inherited
+    // until now is kept, so that leaving the parent brings nothing back. What starts in the millisecond of a rise is
+    // new; what started in the millisecond of a fall is over.
+    let closed = |rank| at.policy.ladder.role_at(rank).is_none();
+    let mark = match (closed(before.rank), closed(after.rank)) {
+        (_, true) => Some(at.now),
+        (true, false) => Some(at.now.plus_ms(-1)),
+        (false, false) => None,
+    };
+    changed.consent.closed_at = tenant.consent.closed_at.max(before.closed_at).max(mark);
+    let event = Event::ConsentChanged {
+        from: name(at, before.rank),
+        to: name(at, after.rank),
+        inherit: changed.consent.inherit,
+    };
+    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event] })
+}
+
+fn name(at: &Moment<'_>, rank: Rank) -> LevelName {
+    at.policy.ladder.at(rank).map_or_else(|| at.policy.default_level.clone(), |level| level.name.clone())
+}

@@ -1,0 +1,34 @@
+//! How a passed deadline is written down: once, with the instant at which it took effect.
+//!
+//! What ended it was the deadline itself, which every decision looks at; this only makes the end visible.
+
+use crate::model::{End, EndCause, Key};
+
+use super::{Actor, Change, Moment, Refusal, Stop, grant, session};
+
+/// Records that a session's or grant's own deadline passed. Repeating it changes nothing.
+pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
+    if !matches!(at.actor, Actor::Clock) {
+        return Err(Refusal::NotAllowed { needed: "the passing of time" }.into());
+    }
+    let nothing = Change { documents: Vec::new(), events: Vec::new() };
+    match key {
+        Key::Session(tenant, id) => match at.facts.session(tenant.as_str(), id.as_str())? {
+            None => Err(Refusal::NotFound("session").into()),
+            Some(session) if session.ended.is_some() => Ok(nothing),
+            Some(session) if at.now < session.deadline => Err(Refusal::NotDue(session.deadline).into()),
+            Some(session) => session::ended(at, tenant, id, session, over(session.deadline)),
+        },
+        Key::Grant(tenant, id) => match at.facts.grant(tenant.as_str(), id.as_str())? {
+            None => Err(Refusal::NotFound("grant").into()),
+            Some(grant) if grant.ended.is_some() => Ok(nothing),
+            Some(grant) if at.now < grant.until => Err(Refusal::NotDue(grant.until).into()),
+            Some(grant) => Ok(grant::ended(tenant, id, grant, over(grant.until))),
+        },
+        Key::Tenant(_) | Key::Presence(..) => Err(Refusal::NotFound("deadline").into()),
+    }
+}
+
+fn over(at: crate::model::Timestamp) -> End {
+    End { at, cause: EndCause::Expired, by: None }
+}

@@ -1,0 +1,138 @@
+//! How a tenant's person grants access beyond consent, moves its expiry, and withdraws it.
+
+use chrono::NaiveDate;
+
+use crate::{
+    model::{
+        Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span,
+        TenantId, Timestamp, Version, Zone,
+    },
+    policy::SUPPORT_MANAGE,
+};
+
+use super::{Change, Event, Moment, Refusal, Stop};
+
+/// Until when, as a person says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// An instant.
+    At(Timestamp),
+    /// A bare date: the access ends when that date begins in the tenant's zone (P17-22).
+    Date(NaiveDate),
+    /// So long from now.
+    For(Span),
+}
+
+impl Until {
+    fn instant(self, now: Timestamp, zone: Zone) -> Timestamp {
+        match self {
+            Until::At(at) => at,
+            Until::Date(date) => zone.begin_of(date),
+            Until::For(span) => span.end(now, zone),
+        }
+    }
+}
+
+/// What is granted.
+pub(super) struct Terms<'a> {
+    pub(super) environment: &'a EnvironmentId,
+    pub(super) to: &'a Grantee,
+    pub(super) role: &'a RoleName,
+    pub(super) scope: &'a Scope,
+    pub(super) until: &'a Until,
+}
+
+/// Makes a grant: by an administrator of the tenant. It stands beside consent and may go beyond it (P17-12, P17-20).
+pub(super) fn make(
+    at: &Moment<'_>,
+    id: &TenantId,
+    grant: &GrantId,
+    terms: Terms<'_>,
+) -> Result<Change, Stop> {
+    let grantor = at.administrator(id, SUPPORT_MANAGE)?.id.clone();
+    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    if !tenant.environments.contains(terms.environment) {
+        return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
+    }
+    if at.policy.role(terms.role).is_none() {
+        return Err(Refusal::RoleUnknown(terms.role.clone()).into());
+    }
+    if matches!(terms.scope, Scope::Resources(resources) if resources.is_empty()) {
+        return Err(Refusal::ScopeEmpty.into());
+    }
+    let until = checked(at, *terms.until, tenant.zone)?;
+    let key = Key::Grant(id.clone(), grant.clone());
+    if at.facts.grant(id.as_str(), grant.as_str())?.is_some() {
+        return Err(Refusal::Changed.into());
+    }
+    let document = Grant {
+        environment: terms.environment.clone(),
+        to: terms.to.clone(),
+        bound: None,
+        role: terms.role.clone(),
+        scope: terms.scope.clone(),
+        grantor,
+        given: at.now,
+        until,
+        ended: None,
+    };
+    let event = Event::GrantMade { grant: grant.clone(), role: terms.role.clone(), until };
+    Ok(Change { documents: vec![(key, Document::Grant(document))], events: vec![event] })
+}
+
+/// Moves the expiry, nearer or further; it holds for the session that runs by it (P17-21).
+pub(super) fn move_expiry(
+    at: &Moment<'_>,
+    id: &TenantId,
+    grant_id: &GrantId,
+    until: &Until,
+    expected: Option<Version>,
+) -> Result<Change, Stop> {
+    at.administrator(id, SUPPORT_MANAGE)?;
+    let key = Key::Grant(id.clone(), grant_id.clone());
+    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    let grant = standing_grant(at, id, grant_id)?;
+    at.as_seen(&key, expected)?;
+    let until = checked(at, *until, tenant.zone)?;
+    if until == grant.until {
+        return Ok(Change { documents: Vec::new(), events: Vec::new() });
+    }
+    let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
+    let document = Document::Grant(Grant { until, ..grant.clone() });
+    Ok(Change { documents: vec![(key, document)], events: vec![event] })
+}
+
+/// Withdraws a grant. Its sessions fall with it: their validity rests on it.
+pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Result<Change, Stop> {
+    let by = at.administrator(id, SUPPORT_MANAGE)?.id.clone();
+    let grant = standing_grant(at, id, grant_id)?;
+    let end = End { at: at.now, cause: EndCause::Withdrawn, by: Some(by) };
+    Ok(ended(id, grant_id, grant, end))
+}
+
+/// The grant with its end, and the event that says so.
+pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) -> Change {
+    let event = Event::GrantEnded { grant: grant_id.clone(), cause: end.cause, at: end.at };
+    let document = Document::Grant(Grant { ended: Some(end), ..grant.clone() });
+    Change { documents: vec![(Key::Grant(id.clone(), grant_id.clone()), document)], events: vec![event] }
+}
+
+/// A grant that has not ended; one whose time is over has, written down or not.
+fn standing_grant<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Grant, Stop> {
+    match at.facts.grant(id.as_str(), grant.as_str())? {
+        None => Err(Refusal::NotFound("grant").into()),
+        Some(grant) if grant.ended.is_some() || at.now >= grant.until => Err(Refusal::Ended("grant").into()),
+        Some(grant) => Ok(grant),
+    }
+}
+
+fn checked(at: &Moment<'_>, until: Until, zone: Zone) -> Result<Timestamp, Refusal> {
+    let until = until.instant(at.now, zone);
+    if until <= at.now {
+        return Err(Refusal::NotInFuture(until));
+    }
+    match at.policy.grant_most.map(|most| most.end(at.now, zone)) {
+        Some(most) if until > most => Err(Refusal::TooFar { at: until, most }),
+        Some(_) | None => Ok(until),
+    }
+}

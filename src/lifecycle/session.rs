@@ -1,0 +1,297 @@
+//! How an agent enters a tenant, and how they leave or are removed.
+
+use crate::{
+    model::{
+        Basis, Document, End, EndCause, EnvironmentId, Grant, Grantee, Key, Presence, RoleName, Session,
+        SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
+    },
+    policy::{
+        SUPPORT_MANAGE,
+        decide::administers,
+        level::in_force,
+        standing::{grant_fallen, is_for},
+    },
+};
+
+use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis};
+
+/// Characters of a reason, at most.
+const LONGEST_REASON: usize = 500;
+/// Characters of a ticket reference, at most.
+const LONGEST_TICKET: usize = 100;
+/// Sessions of one agent in one tenant, at most.
+const MOST_SESSIONS: usize = 32;
+
+/// What an agent asks for.
+pub(super) struct Wish<'a> {
+    pub(super) environment: &'a EnvironmentId,
+    pub(super) basis: &'a WantedBasis,
+    pub(super) reason: &'a str,
+    pub(super) ticket: Option<&'a str>,
+    pub(super) lasts: Option<Span>,
+}
+
+/// Starts a session. By consent it ends the agent's older one by consent in that tenant and environment (P17-18).
+pub(super) fn start(
+    at: &Moment<'_>,
+    id: &TenantId,
+    session: &SessionId,
+    wish: &Wish<'_>,
+) -> Result<Change, Stop> {
+    let agent = agent(at)?;
+    written(wish)?;
+    // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
+    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(closes(wish).into()) };
+    let mut change = Change { documents: Vec::new(), events: Vec::new() };
+    let (basis, role) = match wish.basis {
+        WantedBasis::Consent => {
+            let now_in_force = in_force(tenant, at.facts, at.policy)?;
+            let level = at.policy.ladder.at(now_in_force.rank);
+            let Some((level, role)) = level.and_then(|level| Some((level, level.role.clone()?))) else {
+                return Err(Refusal::ConsentCloses.into());
+            };
+            (Basis::Consent(level.name.clone()), role)
+        }
+        WantedBasis::Grant(grant_id) => {
+            let found = at.facts.grant(id.as_str(), grant_id.as_str())?;
+            let grant = usable(found, agent, wish.environment, at.now)?;
+            if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
+                let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };
+                change.documents.push((Key::Grant(id.clone(), grant_id.clone()), Document::Grant(bound)));
+            }
+            (Basis::Grant(grant_id.clone()), grant.role.clone())
+        }
+    };
+    if !tenant.environments.contains(wish.environment) {
+        return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
+    }
+    let deadline = deadline(at, tenant, wish.lasts)?;
+    let rights = match at.policy.role(&role) {
+        Some(role) => at.policy.staff_rights(role),
+        None => return Err(Refusal::RoleUnknown(role).into()),
+    };
+    if at.facts.session(id.as_str(), session.as_str())?.is_some() {
+        return Err(Refusal::Changed.into());
+    }
+    let mut presence = at.facts.presence(id.as_str(), &agent.id)?.cloned().unwrap_or_default();
+    tidy(at, id, &mut presence)?;
+    if matches!(wish.basis, WantedBasis::Consent) {
+        replace(at, id, wish.environment, agent, &mut presence, &mut change)?;
+    }
+    if presence.sessions.len() >= MOST_SESSIONS {
+        return Err(Refusal::TooManySessions(presence.sessions.len()).into());
+    }
+    presence.sessions.insert(session.clone(), wish.environment.clone());
+    change.events.push(Event::SessionStarted {
+        session: session.clone(),
+        subject: agent.id.clone(),
+        role: role.clone(),
+        deadline,
+    });
+    let document = new_session(at, agent, wish, basis, role, rights, deadline);
+    change.documents.push((Key::Session(id.clone(), session.clone()), Document::Session(document)));
+    change.documents.push((Key::Presence(id.clone(), agent.id.clone()), Document::Presence(presence)));
+    Ok(change)
+}
+
+fn new_session(
+    at: &Moment<'_>,
+    agent: &Subject,
+    wish: &Wish<'_>,
+    basis: Basis,
+    role: RoleName,
+    rights: Vec<crate::model::PermissionName>,
+    deadline: Timestamp,
+) -> Session {
+    Session {
+        subject: agent.id.clone(),
+        environment: wish.environment.clone(),
+        basis,
+        role,
+        rights,
+        reason: wish.reason.to_owned(),
+        ticket: wish.ticket.map(str::to_owned),
+        started: at.now,
+        deadline,
+        ended: None,
+    }
+}
+
+/// Ends a session: its own agent leaves, or an administrator removes them. Repeating it changes nothing.
+pub(super) fn end(at: &Moment<'_>, id: &TenantId, session_id: &SessionId) -> Result<Change, Stop> {
+    let Actor::Subject(actor) = at.actor else {
+        return Err(Refusal::NotAllowed { needed: SUPPORT_MANAGE }.into());
+    };
+    if actor.acting {
+        return Err(Refusal::Acting.into());
+    }
+    let removes = administers(actor, id, at.policy, SUPPORT_MANAGE);
+    if !removes && actor.kind != SubjectKind::Staff {
+        return Err(Refusal::NotAllowed { needed: SUPPORT_MANAGE }.into());
+    }
+    let session = match at.facts.session(id.as_str(), session_id.as_str())? {
+        Some(session) if removes || session.subject == actor.id => session,
+        Some(_) | None => return Err(Refusal::NotFound("session").into()),
+    };
+    if session.ended.is_some() {
+        return Ok(Change { documents: Vec::new(), events: Vec::new() });
+    }
+    if at.now >= session.deadline {
+        // It is over already; that an end was asked for does not change what ended it.
+        return ended(
+            at,
+            id,
+            session_id,
+            session,
+            End { at: session.deadline, cause: EndCause::Expired, by: None },
+        );
+    }
+    let cause = if removes { EndCause::Removed } else { EndCause::Ended };
+    ended(at, id, session_id, session, End { at: at.now, cause, by: Some(actor.id.clone()) })
+}
+
+/// The session with its end, taken out of its agent's index, and the event that says so.
+pub(super) fn ended(
+    at: &Moment<'_>,
+    id: &TenantId,
+    session_id: &SessionId,
+    session: &Session,
+    end: End,
+) -> Result<Change, Stop> {
+    let mut change = Change { documents: Vec::new(), events: Vec::new() };
+    if let Some(presence) = at.facts.presence(id.as_str(), &session.subject)?
+        && presence.sessions.contains_key(session_id)
+    {
+        let mut presence = presence.clone();
+        presence.sessions.remove(session_id);
+        change
+            .documents
+            .push((Key::Presence(id.clone(), session.subject.clone()), Document::Presence(presence)));
+    }
+    push_end(id, session_id, session, end, &mut change);
+    Ok(change)
+}
+
+fn push_end(id: &TenantId, session_id: &SessionId, session: &Session, end: End, change: &mut Change) {
+    change.events.push(Event::SessionEnded {
+        session: session_id.clone(),
+        subject: session.subject.clone(),
+        cause: end.cause,
+        at: end.at,
+    });
+    let document = Session { ended: Some(end), ..session.clone() };
+    change.documents.push((Key::Session(id.clone(), session_id.clone()), Document::Session(document)));
+}
+
+fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
+    match at.actor {
+        Actor::Subject(subject) if subject.kind == SubjectKind::Staff => {
+            if subject.acting {
+                Err(Refusal::Acting)
+            } else {
+                Ok(subject)
+            }
+        }
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotStaff),
+    }
+}
+
+fn written(wish: &Wish<'_>) -> Result<(), Refusal> {
+    let length = wish.reason.trim().chars().count();
+    if length == 0
+        || wish.reason.chars().count() > LONGEST_REASON
+        || wish.reason.chars().any(char::is_control)
+    {
+        return Err(Refusal::ReasonUnfit(LONGEST_REASON));
+    }
+    let fit = |ticket: &str| {
+        !ticket.is_empty() && ticket.len() <= LONGEST_TICKET && ticket.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if wish.ticket.is_none_or(fit) { Ok(()) } else { Err(Refusal::TicketUnfit(LONGEST_TICKET)) }
+}
+
+fn closes(wish: &Wish<'_>) -> Refusal {
+    match wish.basis {
+        WantedBasis::Consent => Refusal::ConsentCloses,
+        WantedBasis::Grant(_) => Refusal::NotFound("grant"),
+    }
+}
+
+/// A grant that this agent can enter by at this moment. Whose it is not, it does not exist for.
+fn usable<'a>(
+    grant: Option<&'a Grant>,
+    agent: &Subject,
+    environment: &EnvironmentId,
+    now: Timestamp,
+) -> Result<&'a Grant, Refusal> {
+    let Some(grant) = grant.filter(|grant| is_for(grant, agent)) else {
+        return Err(Refusal::NotFound("grant"));
+    };
+    match grant_fallen(grant, now) {
+        Some(_) => Err(Refusal::GrantGivesNothing("it has ended")),
+        None if grant.environment != *environment => {
+            Err(Refusal::GrantGivesNothing("it is for another environment"))
+        }
+        None => Ok(grant),
+    }
+}
+
+fn deadline(at: &Moment<'_>, tenant: &Tenant, lasts: Option<Span>) -> Result<Timestamp, Refusal> {
+    let most = at.policy.session_lasts.end(at.now, tenant.zone);
+    let Some(lasts) = lasts else { return Ok(most) };
+    let end = lasts.end(at.now, tenant.zone);
+    if end <= at.now {
+        Err(Refusal::NotInFuture(end))
+    } else if end > most {
+        Err(Refusal::LastsTooLong(most))
+    } else {
+        Ok(end)
+    }
+}
+
+/// Takes out of the index what has ended, so that it stays small.
+fn tidy(at: &Moment<'_>, id: &TenantId, presence: &mut Presence) -> Result<(), Stop> {
+    let mut over = Vec::new();
+    for session_id in presence.sessions.keys() {
+        match at.facts.session(id.as_str(), session_id.as_str())? {
+            Some(session) if session.ended.is_none() => {}
+            Some(_) | None => over.push(session_id.clone()),
+        }
+    }
+    for session_id in over {
+        presence.sessions.remove(&session_id);
+    }
+    Ok(())
+}
+
+fn replace(
+    at: &Moment<'_>,
+    id: &TenantId,
+    environment: &EnvironmentId,
+    agent: &Subject,
+    presence: &mut Presence,
+    change: &mut Change,
+) -> Result<(), Stop> {
+    let mut replaced: Vec<(SessionId, &Session)> = Vec::new();
+    for (session_id, session_environment) in &presence.sessions {
+        if session_environment != environment {
+            continue;
+        }
+        match at.facts.session(id.as_str(), session_id.as_str())? {
+            Some(session) if matches!(session.basis, Basis::Consent(_)) => {
+                replaced.push((session_id.clone(), session));
+            }
+            Some(_) | None => {}
+        }
+    }
+    for (session_id, session) in replaced {
+        let end = if at.now >= session.deadline {
+            End { at: session.deadline, cause: EndCause::Expired, by: None }
+        } else {
+            End { at: at.now, cause: EndCause::Replaced, by: Some(agent.id.clone()) }
+        };
+        push_end(id, &session_id, session, end, change);
+        presence.sessions.remove(&session_id);
+    }
+    Ok(())
+}

@@ -1,0 +1,421 @@
+//! The one decision: may this caller do this, here, now?
+//!
+//! A pure function of request, caller, facts and time. It is asked once a request, and again whenever something that
+//! the permit rests on changes. The order of the rules below is the order in which reasons are picked; nothing is
+//! looked up for a request that is refused without it.
+
+use crate::model::{
+    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Subject, SubjectKind, SubjectRef,
+    Tenant, TenantId, Timestamp,
+};
+
+use super::{
+    Facts, Lack, Need, Policy, Reason, Rule,
+    standing::{Fallen, Standing, standing},
+};
+
+/// A name that a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// This one.
+    As(&'a str),
+    /// None at all.
+    Missing,
+    /// One that is malformed, or several that differ.
+    Unclear,
+}
+
+/// What the map says about the request's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// This rule owns it.
+    Mapped(&'a Rule),
+    /// Some rule owns the path, none with this method.
+    Method,
+    /// No rule owns it.
+    Unmapped,
+}
+
+/// What is asked: everything about a request that a rule may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What the map says.
+    pub route: Route<'a>,
+    /// The tenant that the request names.
+    pub tenant: Named<'a>,
+    /// The environment that it names; the default where it names none.
+    pub environment: Named<'a>,
+    /// The id of the resource that the path names, where the rule declares its type.
+    pub resource: Option<&'a str>,
+    /// The session that it names.
+    pub session: Named<'a>,
+    /// The gateway's clock is behind its own record (rule 7).
+    pub clock_behind: bool,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// Somebody without a token.
+    Nobody,
+    /// Somebody with a token that was refused, with the fault's code.
+    Refused(&'static str),
+    /// A verified subject.
+    Known(&'a Subject),
+}
+
+/// What ends a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// The session's own deadline.
+    Session,
+    /// The grant's expiry.
+    Grant,
+    /// The longest time that one exchange may run.
+    Exchange,
+}
+
+impl Due {
+    /// The stable word for records.
+    pub fn code(self) -> &'static str {
+        match self {
+            Due::Session => "session",
+            Due::Grant => "grant",
+            Due::Exchange => "exchange",
+        }
+    }
+}
+
+/// The earliest of the clocks that bound a permit, and which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// From then on nothing passes.
+    pub at: Timestamp,
+    /// Which clock it is.
+    pub due: Due,
+}
+
+/// More about a refusal, as far as the caller may know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing more.
+    None,
+    /// The code of the token's fault.
+    Token(&'static str),
+    /// When that which is over was over.
+    At(Timestamp),
+    /// This consent level would do; so would a grant (P17-32).
+    LevelWouldDo(LevelName),
+    /// No level would do; a grant would.
+    GrantWouldDo,
+}
+
+/// A refusal: a value, no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// More about it.
+    pub detail: Detail,
+}
+
+/// What a staff permit says beside "yes".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staff {
+    /// Inside which tenant.
+    pub tenant: TenantId,
+    /// In which environment.
+    pub environment: EnvironmentId,
+    /// In which session.
+    pub session: SessionId,
+    /// In which role.
+    pub role: RoleName,
+    /// On which basis.
+    pub basis: Basis,
+    /// How long at the most.
+    pub deadline: Deadline,
+}
+
+/// Leave to go on. Made here only, by [`decide`]; what it rests on are the facts it was decided from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    reason: Reason,
+    staff: Option<Staff>,
+}
+
+impl Permit {
+    /// Which rule opened.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Of a staff request: where and as what. `None` for members and public routes.
+    pub fn staff(&self) -> Option<&Staff> {
+        self.staff.as_ref()
+    }
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow(Permit),
+    /// No.
+    Deny(Denial),
+}
+
+/// What [`decide`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It lacks these documents; fetch them and ask again.
+    Need(Need),
+    /// It decided.
+    Decided(Decision),
+}
+
+fn deny(reason: Reason) -> Decision {
+    Decision::Deny(Denial { reason, detail: Detail::None })
+}
+
+fn deny_as((reason, detail): Fallen) -> Decision {
+    Decision::Deny(Denial { reason, detail })
+}
+
+fn allow(reason: Reason) -> Decision {
+    Decision::Allow(Permit { reason, staff: None })
+}
+
+/// Decides. See the module's header.
+pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, policy: &Policy) -> Verdict {
+    let decided = match (caller, ask.route) {
+        (_, Route::Mapped(rule)) if rule.public => Ok(allow(Reason::PublicRoute)),
+        (Caller::Nobody, _) => Ok(deny(Reason::TokenMissing)),
+        (Caller::Refused(fault), _) => Ok(deny_as((Reason::TokenInvalid, Detail::Token(fault)))),
+        (Caller::Known(subject), _) => match subject.kind {
+            SubjectKind::Member => Ok(member(ask, subject, policy)),
+            SubjectKind::Staff => staff(ask, subject, facts, now, policy),
+        },
+    };
+    match decided {
+        Ok(decision) => Verdict::Decided(decision),
+        Err(Lack::Need(need)) => Verdict::Need(need),
+        Err(Lack::Unavailable) => Verdict::Decided(deny(Reason::StateUnavailable)),
+    }
+}
+
+/// A tenant's own user: token and map are all it takes; no document, no store, no ledger.
+fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
+    match ask.tenant {
+        Named::As(tenant) if subject.tenant.as_ref().is_none_or(|own| own.as_str() != tenant) => {
+            return deny(Reason::TenantForeign);
+        }
+        Named::As(_) => {}
+        Named::Missing => return deny(Reason::TenantMissing),
+        Named::Unclear => return deny(Reason::TenantUnclear),
+    }
+    match ask.environment {
+        Named::As(environment) if policy.environments.contains(environment) => {}
+        Named::As(_) | Named::Missing | Named::Unclear => return deny(Reason::EnvironmentUnknown),
+    }
+    match ask.route {
+        Route::Mapped(rule) if rule.permissions.iter().all(|p| policy.member_can(subject, *p)) => {
+            allow(Reason::MemberRole)
+        }
+        Route::Mapped(_) => deny(Reason::PermissionMissing),
+        Route::Method | Route::Unmapped if policy.members_unmapped => allow(Reason::MemberUnmapped),
+        Route::Method => deny(Reason::MethodUnmapped),
+        Route::Unmapped => deny(Reason::RouteUnmapped),
+    }
+}
+
+fn staff(
+    ask: &Ask<'_>,
+    subject: &Subject,
+    facts: &Facts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Decision, Lack> {
+    // What is refused without looking anything up.
+    if ask.clock_behind {
+        return Ok(deny(Reason::ClockBehind));
+    }
+    let rule = match ask.route {
+        Route::Mapped(rule) => rule,
+        Route::Method => return Ok(deny(Reason::MethodUnmapped)),
+        Route::Unmapped => return Ok(deny(Reason::RouteUnmapped)),
+    };
+    let tenant_id = match ask.tenant {
+        Named::As(tenant) => tenant,
+        Named::Missing => return Ok(deny(Reason::TenantMissing)),
+        Named::Unclear => return Ok(deny(Reason::TenantUnclear)),
+    };
+    let environment = match ask.environment {
+        Named::As(environment) if policy.environments.contains(environment) => environment,
+        Named::As(_) | Named::Missing | Named::Unclear => return Ok(deny(Reason::EnvironmentUnknown)),
+    };
+    if ask.session == Named::Unclear {
+        return Ok(deny(Reason::SessionUnclear));
+    }
+    if rule.permissions.is_empty() || rule.permissions.iter().any(|p| policy.above_ceiling(*p)) {
+        return Ok(deny(Reason::Ceiling));
+    }
+    // A tenant that is not known holds no session either: one answer for both (law 11).
+    let (id, session) = match find_session(ask, tenant_id, environment, subject, facts, now, policy)? {
+        Ok(found) => found,
+        Err(fallen) => return Ok(deny_as(fallen)),
+    };
+    let Some(tenant) = facts.tenant(tenant_id)? else { return Ok(deny(Reason::SessionMissing)) };
+    let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
+        Ok(standing) => standing,
+        Err(fallen) => return Ok(deny_as(fallen)),
+    };
+    if session.environment.as_str() != environment {
+        return Ok(deny(Reason::SessionElsewhere));
+    }
+    if !tenant.environments.contains(environment) {
+        return Ok(deny(Reason::EnvironmentUnknown));
+    }
+    if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
+        return Ok(deny_as(fallen));
+    }
+    if !in_scope(rule, ask.resource, &standing) {
+        return Ok(deny(Reason::GrantScope));
+    }
+    let Ok(tenant) = TenantId::new(tenant_id) else { return Ok(deny(Reason::TenantUnclear)) };
+    let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
+    let reason = match session.basis {
+        Basis::Consent(_) => Reason::SessionByConsent,
+        Basis::Grant(_) => Reason::SessionByGrant,
+    };
+    Ok(Decision::Allow(Permit {
+        reason,
+        staff: Some(Staff {
+            tenant,
+            environment: session.environment.clone(),
+            session: id,
+            role: session.role.clone(),
+            basis: session.basis.clone(),
+            deadline: standing.deadline.min(longest),
+        }),
+    }))
+}
+
+/// The session that the request is made in: the one it names, or the only good one (rule 3).
+fn find_session<'a>(
+    ask: &Ask<'_>,
+    tenant_id: &str,
+    environment: &str,
+    subject: &Subject,
+    facts: &'a Facts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Result<(SessionId, &'a Session), Fallen>, Lack> {
+    let missing = Ok(Err((Reason::SessionMissing, Detail::None)));
+    if let Named::As(named) = ask.session {
+        // Whose session it is decides before anything else is said about it.
+        return match (SessionId::new(named), facts.session(tenant_id, named)?) {
+            (Ok(id), Some(session)) if is_of(session, &subject.id) => Ok(Ok((id, session))),
+            (Ok(_) | Err(_), _) => missing,
+        };
+    }
+    let Some(presence) = facts.presence(tenant_id, &subject.id)? else { return missing };
+    let Some(tenant) = facts.tenant(tenant_id)? else { return missing };
+    let mut good = None;
+    let mut fallen: Option<(Timestamp, Fallen)> = None;
+    for (id, session_environment) in &presence.sessions {
+        if session_environment.as_str() != environment {
+            continue;
+        }
+        let Some(session) = facts.session(tenant_id, id.as_str())? else { continue };
+        if !is_of(session, &subject.id) {
+            continue;
+        }
+        match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
+            Ok(_) if good.is_some() => return Ok(Err((Reason::SessionAmbiguous, Detail::None))),
+            Ok(_) => good = Some((id.clone(), session)),
+            Err(why) => {
+                if fallen.as_ref().is_none_or(|(started, _)| *started < session.started) {
+                    fallen = Some((session.started, why));
+                }
+            }
+        }
+    }
+    match (good, fallen) {
+        (Some(found), _) => Ok(Ok(found)),
+        (None, Some((_, why))) => Ok(Err(why)),
+        (None, None) => missing,
+    }
+}
+
+fn is_of(session: &Session, subject: &SubjectRef) -> bool {
+    session.subject == *subject
+}
+
+/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
+fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
+    let Some(role) = policy.role(&session.role) else { return Some((Reason::RoleUnknown, Detail::None)) };
+    for permission in &rule.permissions {
+        let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
+            session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
+        });
+        if !at_start || !role.permissions.contains(*permission) {
+            let detail = match policy.level_for(&rule.permissions) {
+                Some(level) => Detail::LevelWouldDo(level.clone()),
+                None => Detail::GrantWouldDo,
+            };
+            return Some((Reason::PermissionMissing, detail));
+        }
+        if let Some(rank) = standing.bound
+            && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
+        {
+            return Some((Reason::ConsentLowered, Detail::None));
+        }
+    }
+    None
+}
+
+fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
+    match standing.grant.map(|grant| &grant.scope) {
+        None | Some(Scope::Everything) => true,
+        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
+            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
+            (Some(_) | None, _) => false,
+        },
+    }
+}
+
+/// Whether a tenant's administrators can be told apart from staff is no matter of this module; what they may change
+/// is decided in [`crate::lifecycle`]. Here only: does this member administer support access in that tenant?
+pub fn administers(subject: &Subject, tenant: &TenantId, policy: &Policy, permission: &str) -> bool {
+    subject.kind == SubjectKind::Member
+        && !subject.acting
+        && subject.tenant.as_ref() == Some(tenant)
+        && policy.catalogue.id(permission).is_some_and(|p| policy.member_can(subject, p))
+}
+
+/// The rights of a good session at this instant, for telling the agent and the tenant.
+pub fn rights_now(
+    session: &Session,
+    tenant: &Tenant,
+    tenant_id: &str,
+    subject: &Subject,
+    facts: &Facts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Result<Vec<String>, Fallen>, Lack> {
+    Ok(standing(session, tenant_id, tenant, subject, facts, now, policy)?.map(|standing| {
+        policy
+            .catalogue
+            .iter()
+            .filter(|(id, name)| {
+                session.rights.binary_search(name).is_ok()
+                    && !policy.above_ceiling(*id)
+                    && policy.role(&session.role).is_some_and(|role| role.permissions.contains(*id))
+                    && standing.bound.is_none_or(|rank| {
+                        policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
+                    })
+            })
+            .map(|(_, name)| name.to_string())
+            .collect()
+    }))
+}

@@ -1,0 +1,116 @@
+//! The closed vocabulary of decisions: one stable code for each reason, used in answers, records and tests alike
+//! (law 12).
+//!
+//! Never here: HTTP statuses and texts (see `proxy::respond`): a code says why, the door says how it is told.
+
+use std::fmt;
+
+use serde::Serialize;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// Why a request was admitted or refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason, in the order of their declaration.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// The stable code.
+            pub fn code(self) -> &'static str {
+                match self { $(Reason::$name => $code,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The map opens this route to everybody; identity is removed.
+    PublicRoute = "public_route",
+    /// A member's role holds the permission.
+    MemberRole = "member_role",
+    /// The configuration lets members pass where the map is silent.
+    MemberUnmapped = "member_unmapped",
+    /// A staff session by consent holds the permission.
+    SessionByConsent = "session_by_consent",
+    /// A staff session by grant holds the permission.
+    SessionByGrant = "session_by_grant",
+
+    /// No bearer token came with the request.
+    TokenMissing = "token_missing",
+    /// A token came and was refused; the fault has a code of its own.
+    TokenInvalid = "token_invalid",
+    /// The map has no such route (law 3).
+    RouteUnmapped = "route_unmapped",
+    /// The map has the path, not with this method.
+    MethodUnmapped = "method_unmapped",
+    /// The request names no tenant.
+    TenantMissing = "tenant_missing",
+    /// The request's tenant has not the canonical form, or two places name different ones.
+    TenantUnclear = "tenant_unclear",
+    /// The caller has no business in that tenant, or there is none such: one answer for both (law 11).
+    TenantForeign = "tenant_foreign",
+    /// The environment is not one that exists.
+    EnvironmentUnknown = "environment_unknown",
+    /// The caller's rights do not hold the permission of the route.
+    PermissionMissing = "permission_missing",
+    /// The configuration closes this to staff at every level (law 5).
+    Ceiling = "ceiling",
+    /// The session header is malformed or comes twice.
+    SessionUnclear = "session_unclear",
+    /// The caller has no active session here (law 2), or not the one that they named.
+    SessionMissing = "session_missing",
+    /// Several sessions are active and the request names none (rule 3).
+    SessionAmbiguous = "session_ambiguous",
+    /// The session was ended.
+    SessionEnded = "session_ended",
+    /// The session's deadline has passed.
+    SessionExpired = "session_expired",
+    /// The session is for another environment.
+    SessionElsewhere = "session_elsewhere",
+    /// The tenant's consent no longer admits anybody, or did not for a while since the session began.
+    ConsentWithdrawn = "consent_withdrawn",
+    /// The tenant's consent no longer reaches as far as this route.
+    ConsentLowered = "consent_lowered",
+    /// The grant behind the session was withdrawn.
+    GrantWithdrawn = "grant_withdrawn",
+    /// The grant behind the session has expired.
+    GrantExpired = "grant_expired",
+    /// The grant behind the session cannot be found or is not for this person.
+    GrantMissing = "grant_missing",
+    /// The grant covers other resources than the one asked for.
+    GrantScope = "grant_scope",
+    /// The role of the session is no longer known; it gives nothing.
+    RoleUnknown = "role_unknown",
+    /// What the decision needs cannot be had right now.
+    StateUnavailable = "state_unavailable",
+    /// The gateway's clock is behind its own record (rule 7).
+    ClockBehind = "clock_behind",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_snake_case_words() {
+        let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+}

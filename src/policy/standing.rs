@@ -1,0 +1,108 @@
+//! Whether a session is good right now, worked out from session, tenant, grant and chain of parents.
+//!
+//! Never here: what a good session may do (see [`super::decide`]).
+
+use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
+
+use super::{Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason, level::in_force};
+
+/// A session that is good at this instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// When it ends at the latest, and what ends it.
+    pub deadline: Deadline,
+    /// By consent with `on_lower: immediate`: the level that bounds it now.
+    pub bound: Option<Rank>,
+    /// The grant behind it.
+    pub grant: Option<&'a Grant>,
+}
+
+/// A session that is not.
+pub type Fallen = (Reason, Detail);
+
+/// Looks at a session from every side: its own end and deadline, then its basis.
+pub fn standing<'a>(
+    session: &'a Session,
+    tenant_id: &str,
+    tenant: &Tenant,
+    subject: &Subject,
+    facts: &'a Facts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Result<Standing<'a>, Fallen>, Lack> {
+    if let Some(end) = &session.ended {
+        let reason = match end.cause {
+            EndCause::Expired => Reason::SessionExpired,
+            EndCause::Ended
+            | EndCause::Removed
+            | EndCause::Withdrawn
+            | EndCause::Replaced
+            | EndCause::Conflict => Reason::SessionEnded,
+        };
+        return Ok(Err((reason, Detail::At(end.at))));
+    }
+    let own = Deadline { at: session.deadline, due: Due::Session };
+    if now >= own.at {
+        return Ok(Err((Reason::SessionExpired, Detail::At(own.at))));
+    }
+    match &session.basis {
+        Basis::Consent(_) => match policy.on_lower {
+            OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, grant: None })),
+            OnLower::Immediate => {
+                let now_in_force = in_force(tenant, facts, policy)?;
+                let closed = now_in_force.closed_at.is_some_and(|at| session.started <= at);
+                if closed || policy.ladder.role_at(now_in_force.rank).is_none() {
+                    return Ok(Err((Reason::ConsentWithdrawn, Detail::None)));
+                }
+                Ok(Ok(Standing { deadline: own, bound: Some(now_in_force.rank), grant: None }))
+            }
+        },
+        Basis::Grant(id) => {
+            let Some(grant) = facts.grant(tenant_id, id.as_str())? else {
+                return Ok(Err((Reason::GrantMissing, Detail::None)));
+            };
+            if let Some(fallen) = grant_fallen(grant, now) {
+                return Ok(Err(fallen));
+            }
+            if grant.environment != session.environment
+                || !is_for(grant, subject)
+                || !bound_to(grant, &subject.id)
+            {
+                return Ok(Err((Reason::GrantMissing, Detail::None)));
+            }
+            let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
+            Ok(Ok(Standing { deadline, bound: None, grant: Some(grant) }))
+        }
+    }
+}
+
+/// Why a grant gives nothing at this instant, if so.
+pub fn grant_fallen(grant: &Grant, now: Timestamp) -> Option<Fallen> {
+    match &grant.ended {
+        Some(end) if end.cause == EndCause::Expired => Some((Reason::GrantExpired, Detail::At(end.at))),
+        Some(end) => Some((Reason::GrantWithdrawn, Detail::At(end.at))),
+        None if now >= grant.until => Some((Reason::GrantExpired, Detail::At(grant.until))),
+        None => None,
+    }
+}
+
+/// Whether a grant is for this staff subject, apart from who used it first.
+pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
+    match &grant.to {
+        Grantee::Subject(named) => *named == subject.id,
+        Grantee::Email(address) => match &grant.bound {
+            // Bound once, the subject counts and no longer the address.
+            Some(first) => *first == subject.id,
+            None => subject.email.as_ref() == Some(address),
+        },
+        Grantee::Support => subject.support,
+    }
+}
+
+/// A session by a grant to an address exists only for the subject that the grant is bound to.
+fn bound_to(grant: &Grant, subject: &SubjectRef) -> bool {
+    match grant.to {
+        Grantee::Email(_) => grant.bound.as_ref() == Some(subject),
+        Grantee::Subject(_) | Grantee::Support => true,
+    }
+}
