@@ -7,6 +7,35 @@ use super::scan;
 
 const LONGEST_HOST: usize = 255;
 
+/// A host, or host and port, that is plain: what Host may say on both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Authority<'a>(&'a [u8]);
+
+impl<'a> Authority<'a> {
+    /// Nothing if `bytes` is no plain `host` or `host:port`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+        is_authority(bytes).then_some(Self(bytes))
+    }
+
+    /// For a place that was checked when its head was read.
+    pub(super) const fn checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, ASCII, in the case in which they were sent.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
 /// Whether `bytes` is `host` or `host:port`.
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
     if let [b'[', rest @ ..] = bytes {

@@ -6,7 +6,7 @@
 use super::connection::Options;
 use super::fault::HeadFault;
 use super::fields::{Entry, Field, Fields, Framing, Limits, Once, Parsed, Span, Version, content_length};
-use super::host;
+use super::host::{self, Authority};
 use super::known::{Known, KnownSet};
 use super::scan;
 
@@ -131,8 +131,7 @@ impl RequestHead {
         let Some((method, [stop, rest @ ..])) = window.split_at_checked(method_len) else { return Ok(None) };
         match stop {
             b' ' if method_len > 0 => {}
-            b'\r' if method_len == 0 => return Err(HeadFault::LeadingEmptyLine),
-            b'\n' if method_len == 0 => return Err(HeadFault::LeadingEmptyLine),
+            b'\r' | b'\n' if method_len == 0 => return Err(HeadFault::LeadingEmptyLine),
             b'\r' | b'\n' | b' ' | b'\t' => return Err(HeadFault::RequestLine),
             _ => return Err(HeadFault::MethodInvalid),
         }
@@ -356,8 +355,8 @@ impl<'a> RequestView<'a> {
 
     /// Host and port as sent; missing only in HTTP/1.0.
     #[must_use]
-    pub fn host(&self) -> Option<&'a [u8]> {
-        self.head.host.map(|span| span.of(self.bytes))
+    pub fn host(&self) -> Option<Authority<'a>> {
+        self.head.host.map(|span| Authority::checked(span.of(self.bytes)))
     }
 
     /// The header lines, in order.
