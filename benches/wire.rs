@@ -88,7 +88,7 @@ fn write_response_to_client(bencher: Bencher<'_, '_>) {
     let _ = head.parse(RESPONSE, &Limits::default()).unwrap();
     let edit = ResponseEdit {
         drop: KnownSet::EMPTY,
-        drop_names: &NameSet::EMPTY,
+        drop_names: NameSet::empty(),
         framing: Framing::Length(1024),
         connection: ClientConnection::Open,
         add: &[],

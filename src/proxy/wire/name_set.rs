@@ -14,7 +14,11 @@ pub struct NameSet {
 
 impl NameSet {
     /// The empty set.
-    pub const EMPTY: Self = Self { lengths: 0, names: Vec::new() };
+    #[must_use]
+    pub const fn empty() -> &'static Self {
+        static EMPTY: NameSet = NameSet { lengths: 0, names: Vec::new() };
+        &EMPTY
+    }
 
     /// The set of these names, in any spelling.
     #[must_use]

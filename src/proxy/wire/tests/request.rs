@@ -79,7 +79,7 @@ fn request_lines_that_are_not_exact_are_refused() {
         (b"GET / \r\n\r\n", "version_malformed"),
         (b"GET\r\n\r\n", "request_line_malformed"),
         (b"GET \r\n\r\n", "request_line_malformed"),
-        (b"GET HTTP/1.1\r\nHost: h\r\n\r\n", "target_form"),
+        (b"GET HTTP/1.1\r\nHost: h\r\n\r\n", "request_line_malformed"),
         (b"GET / HTTP/1.1\nHost: h\r\n\r\n", "bare_lf"),
         (b"GET / HTTP/1.1\n\nHost: h\r\n\r\n", "bare_lf"),
         (b"GET / HTTP/1.1\rHost: h\r\n\r\n", "bare_cr"),
