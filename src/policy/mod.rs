@@ -1,1 +1,3 @@
 //! The room `policy`.
+
+pub mod path;
