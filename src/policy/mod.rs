@@ -1,3 +1,4 @@
 //! The room `policy`.
 
 pub mod path;
+pub mod routes;

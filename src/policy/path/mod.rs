@@ -14,7 +14,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 pub use fault::PathFault;
 pub use query::{QueryFault, query_ok};
@@ -161,6 +161,28 @@ impl<'a> CanonicalPath<'a> {
         };
         Some(start..end)
     }
+}
+
+/// The one reading of a canonical segment: its escapes decoded. Two canonical segments with one reading are the same.
+pub fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        match (byte, hex_pair(after)) {
+            (b'%', Ok(decoded)) => {
+                bytes.push(decoded);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The one ASCII text, if any, that a case-folding back-end could take this canonical segment for although it is not

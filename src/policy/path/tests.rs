@@ -175,3 +175,9 @@ fn query_is_visible_ascii_without_a_fragment() {
     }
     assert_eq!(QueryFault::Fragment.code(), "query_fragment");
 }
+
+#[test]
+fn segment_has_one_reading() {
+    assert_eq!(decoded("orders"), "orders");
+    assert_eq!(decoded("caf%C3%A9%20%5B1%5D"), "café [1]");
+}
