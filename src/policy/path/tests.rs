@@ -157,6 +157,15 @@ fn codes_are_unique_and_messages_are_one_line() {
 }
 
 #[test]
+fn every_code_is_explained_to_platform_teams() {
+    let page = include_str!("../../../docs/paths.md");
+    let codes = PathFault::ALL.map(PathFault::code);
+    for code in codes.into_iter().chain([QueryFault::Fragment.code(), QueryFault::NotVisible.code()]) {
+        assert!(page.contains(&format!("`{code}`")), "{code} is not in docs/paths.md");
+    }
+}
+
+#[test]
 fn sharp_s_and_dotless_i_have_a_twin_in_ascii() {
     let mut buffer = [0; 16];
     assert_eq!(case_twin(b"Addre%C3%9F", &mut buffer), Some(&b"address"[..]));
