@@ -84,8 +84,16 @@ function onlyThroughPostern(req, res, next) {
         return res.status(401).json({ code: "not_through_gateway", message: claims });
     }
     req.postern = claims;
+    const token = req.headers[HEADER];
+    inHand.set(token, claims);
+    res.on("close", () => inHand.delete(token));
     next();
 }
+
+// Assertions of the requests being answered at this moment. Node-RED asks for the user behind a token without saying for
+// which request, and asks the same of tokens sent over the editor's WebSocket, which no middleware sees. So only a token
+// that was judged above and is still in hand counts; over the WebSocket none is.
+const inHand = new Map();
 
 module.exports = {
     uiHost: "127.0.0.1",
@@ -97,15 +105,17 @@ module.exports = {
     httpAdminMiddleware: onlyThroughPostern,
     httpNodeMiddleware: onlyThroughPostern,
 
-    // Node-RED's own user model, fed from the assertion: its log and its permissions then name the person. By the time
-    // this is asked the middleware has verified the token, so only its content is read here. Staff get Node-RED's "read"
-    // as a second wall behind Postern's first; support that may write in your case gets "*" here as well.
+    // Node-RED's own user model, fed from the assertion: its log and its permissions then name the person. Staff get
+    // Node-RED's "read" and, for the level `operate`, its inject buttons: a second wall behind Postern's first.
     adminAuth: {
         tokenHeader: HEADER,
         tokens: async (token) => {
-            const claims = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+            const claims = inHand.get(token);
+            if (!claims) {
+                return null;
+            }
             const staff = claims.session !== undefined || claims.act !== undefined;
-            return { username: (claims.act || claims).sub, permissions: staff ? "read" : "*" };
+            return { username: (claims.act || claims).sub, permissions: staff ? ["read", "inject.write"] : "*" };
         },
     },
 
