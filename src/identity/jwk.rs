@@ -69,6 +69,14 @@ pub enum KeyFault {
 }
 
 impl KeyFault {
+    /// Whether the key is well, yet for something else.
+    pub(super) const fn is_other_purpose(self) -> bool {
+        matches!(
+            self,
+            Self::Type | Self::Curve | Self::Use | Self::Operations | Self::Algorithm | Self::Symmetric
+        )
+    }
+
     /// The stable code of this fault.
     pub const fn code(self) -> &'static str {
         match self {
@@ -144,6 +152,14 @@ impl VerifyingKey {
     /// The algorithms that it serves.
     pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> + '_ {
         self.uses.iter().map(|(algorithm, _)| *algorithm)
+    }
+
+    /// The `kid` of a JSON web key, however broken the rest of it.
+    pub(super) fn name_of(jwk: &Json) -> Option<&str> {
+        match jwk {
+            Json::Object(jwk) => jwk.get("kid").and_then(Json::text),
+            _ => None,
+        }
     }
 
     /// Reads a JSON web key.

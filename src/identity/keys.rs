@@ -84,6 +84,8 @@ impl std::fmt::Display for IgnoredKey {
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: Vec<VerifyingKey>,
+    /// Names of keys that cannot be read: where a good key has the same name, nobody knows which one is meant.
+    doubtful: Vec<String>,
     pub(super) ignored: Vec<IgnoredKey>,
 }
 
@@ -124,11 +126,17 @@ impl KeySet {
 
     /// The usable ones among some JSON web keys; names are not compared.
     pub(super) fn of(keys: &[Json], rules: &KeyRules<'_>) -> Self {
-        let mut set = Self { keys: Vec::with_capacity(keys.len()), ignored: Vec::new() };
+        let mut set =
+            Self { keys: Vec::with_capacity(keys.len()), doubtful: Vec::new(), ignored: Vec::new() };
         for (index, key) in keys.iter().enumerate() {
             match VerifyingKey::from_jwk(key, rules) {
                 Ok(key) => set.keys.push(key),
-                Err(fault) => set.ignored.push(IgnoredKey { position: index + 1, fault }),
+                Err(fault) => {
+                    if let (false, Some(kid)) = (fault.is_other_purpose(), VerifyingKey::name_of(key)) {
+                        set.doubtful.push(kid.to_owned());
+                    }
+                    set.ignored.push(IgnoredKey { position: index + 1, fault });
+                }
             }
         }
         set
@@ -138,7 +146,8 @@ impl KeySet {
         if keys.len() > MAX_KEYS {
             return Err(KeySetFault::TooMany);
         }
-        let mut set = Self { keys: Vec::with_capacity(keys.len()), ignored: Vec::new() };
+        let mut set =
+            Self { keys: Vec::with_capacity(keys.len()), doubtful: Vec::new(), ignored: Vec::new() };
         for (index, key) in keys.iter().enumerate() {
             let key = VerifyingKey::from_pem(&key.pem, key.kid.clone(), rules)
                 .map_err(|fault| KeySetFault::Pem { position: index + 1, fault })?;
@@ -164,7 +173,8 @@ impl KeySet {
             return self.only(algorithm, |_| true)?.ok_or(TokenFault::KeyUnknown);
         };
         if let Some(key) = self.only(algorithm, |key| key.kid.as_deref() == Some(kid))? {
-            return Ok(key);
+            let doubtful = self.doubtful.iter().any(|other| other == kid);
+            return if doubtful { Err(TokenFault::KeyAmbiguous) } else { Ok(key) };
         }
         if self.keys.iter().any(|key| key.kid.as_deref() == Some(kid)) {
             return Err(TokenFault::KeyMismatch);

@@ -239,3 +239,13 @@ fn settings_never_print_secrets() {
     let secret: Value = serde_json::from_str(&signer.to_private_jwk().unwrap()).unwrap();
     assert!(!format!("{signer:?}").contains(secret["d"].as_str().unwrap()));
 }
+
+#[test]
+fn a_good_key_that_shares_its_name_with_a_broken_one_is_not_used() {
+    let broken = with(EC_OTHER.jwk("ec"), "x", json!("AB"));
+    let verifier = load(jwks(&[EC.jwk("ec"), broken])).unwrap();
+    assert_eq!(verifier.verify(staff_token(|_| {}).as_bytes(), now()).unwrap_err(), TokenFault::KeyAmbiguous);
+    let other_purpose = with(RSA.jwk("ec"), "use", json!("enc"));
+    let verifier = load(jwks(&[EC.jwk("ec"), other_purpose])).unwrap();
+    assert!(verifier.verify(staff_token(|_| {}).as_bytes(), now()).is_ok());
+}
