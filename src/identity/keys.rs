@@ -18,8 +18,8 @@ use super::{
 const MAX_JWKS_BYTES: usize = 1 << 20;
 /// The most keys of one issuer.
 const MAX_KEYS: usize = 256;
-/// How deep a key set may nest: the set, its list, a key, a list within it, and one to spare.
-const MAX_JWKS_DEPTH: u8 = 5;
+/// How deep a key set may nest: set, list, key, a list within it, and some to spare for members that are not read.
+const MAX_JWKS_DEPTH: u8 = 8;
 
 /// Why a whole key source cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,8 @@
 
 use std::{fmt, ops::Deref};
 
+use aws_lc_rs::digest;
+
 use crate::model::{Subject, Timestamp};
 
 mod algorithm;
@@ -98,6 +100,15 @@ impl Deref for VerifiedSubject {
 /// The first half of the SHA-256 of a token: names it in records without giving it away.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenFingerprint([u8; 16]);
+
+impl TokenFingerprint {
+    fn of(token: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, token);
+        let mut half = [0; 16];
+        half.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(half)
+    }
+}
 
 impl fmt::Display for TokenFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

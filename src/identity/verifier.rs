@@ -14,8 +14,6 @@ use std::{
     },
 };
 
-use aws_lc_rs::digest;
-
 use super::{
     TokenFingerprint, VerifiedSubject,
     claims::{self, Times},
@@ -158,8 +156,7 @@ impl Verifier {
         let window = times.window(options, now)?;
         claims::check_audience(&claims, &options.audiences)?;
         let subject = claims::subject(&claims, options, window.until)?;
-        let hash = digest::digest(&digest::SHA256, token);
-        let fingerprint = TokenFingerprint(*hash.as_ref().first_chunk().ok_or(TokenFault::Signature)?);
+        let fingerprint = TokenFingerprint::of(token);
         Ok(Arc::new(VerifiedSubject { subject, issuer: index, fingerprint, window }))
     }
 }

@@ -212,3 +212,13 @@ fn a_record_names_the_token_without_giving_it_away() {
         verifier().verify(staff_token(|claims| claims["jti"] = json!("2")).as_bytes(), now()).unwrap();
     assert_ne!(name, other.fingerprint().to_string());
 }
+
+#[test]
+fn verifier_and_signer_are_shared_between_cores_and_a_cache_moves_to_its_own() {
+    fn shared<T: Send + Sync>() {}
+    fn moved<T: Send>() {}
+    shared::<Verifier>();
+    shared::<Signer>();
+    shared::<VerifiedSubject>();
+    moved::<TokenCache>();
+}

@@ -99,9 +99,15 @@ fn key_sets_that_can_be_read_in_two_ways_or_mix_secrets_in_are_refused() {
         Err(VerifierFault::Keys { fault, .. }) => fault,
         other => panic!("{other:?}"),
     };
-    for text in
-        ["", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[],\"keys\":[]}", "<html>", "{\"keys\":[[[[[[1]]]]]]}"]
-    {
+    for text in [
+        "",
+        "[]",
+        "{}",
+        "{\"keys\":{}}",
+        "{\"keys\":[],\"keys\":[]}",
+        "<html>",
+        "{\"keys\":[[[[[[[[1]]]]]]]]}",
+    ] {
         assert_eq!(fault(KeySource::Jwks(text.into())), KeySetFault::Form, "{text}");
     }
     assert_eq!(fault(KeySource::Jwks(" ".repeat((1 << 20) + 1))), KeySetFault::Form);
