@@ -276,6 +276,23 @@ impl TokenCache {
         }
     }
 
+    /// Each entry is found where it lies, and the sums are right.
+    #[cfg(test)]
+    pub(super) fn assert_sound(&self) {
+        let entries: Vec<(usize, &Entry)> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(at, slot)| slot.as_ref().map(|entry| (at, entry)))
+            .collect();
+        for (at, entry) in &entries {
+            assert_eq!(self.find(entry.hash, &entry.token), Some(*at), "an entry that no probe reaches");
+        }
+        assert_eq!(entries.len(), self.len);
+        assert_eq!(entries.iter().map(|(_, entry)| entry.weight()).sum::<usize>(), self.bytes);
+        assert!(self.len * 2 <= self.slots.len());
+    }
+
     fn home(&self, hash: u64) -> usize {
         // The table is never larger than memory, so the low bits are all that is wanted.
         (hash as usize) & (self.slots.len() - 1)

@@ -151,6 +151,7 @@ fn the_cache_agrees_with_the_verifier_under_churn() {
         let fresh = verifier.verify(token.as_bytes(), at).map(|subject| subject.subject().clone());
         assert_eq!(cached, fresh);
         assert!(cache.len() <= 60);
+        cache.assert_sound();
     }
     assert!(cache.counts().hits > 300 && cache.counts().evicted > 300, "{:?}", cache.counts());
 }
