@@ -19,7 +19,7 @@ const SESSION_MEMORY_MS: i64 = 7 * 86_400_000;
 pub struct After {
     /// File name of the segment before.
     pub segment: String,
-    /// `closed` (by the writer, whole), `sealed` (after a fault) or `stopped` (the process ended without a word).
+    /// `closed` (nothing lies behind its end), `sealed` (after a fault) or `stopped` (the process ended while writing).
     pub ended: Ended,
     /// How many of its bytes belong to the log. What lies behind them does not.
     pub bytes: u64,
@@ -32,11 +32,11 @@ pub struct After {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ended {
-    /// By the writer, whole.
+    /// Whole: nothing lies behind its end.
     Closed,
     /// By the writer, after a failed write or flush.
     Sealed,
-    /// Found so by the next process.
+    /// The process ended while it wrote; found so by the next one.
     Stopped,
 }
 

@@ -155,7 +155,9 @@ pub(super) fn recover(options: &Options, key: &VerifyingKey) -> Result<Recovery,
         fresh: false,
         dropped_tail_bytes: tail,
     };
-    let after = After { segment: segment_name(last), ended: Ended::Stopped, bytes: end, fault: None };
+    // Whole or not is all that matters to a reader: behind a closed segment's end there is nothing.
+    let ended = if tail == 0 { Ended::Closed } else { Ended::Stopped };
+    let after = After { segment: segment_name(last), ended, bytes: end, fault: None };
     Ok(Recovery { book, after: Some(after), next_number: last + 1, bytes, signed, recovered })
 }
 

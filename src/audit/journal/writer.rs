@@ -135,6 +135,7 @@ impl Writer {
         let _farewell = Farewell(Arc::clone(&self.shared));
         let every = self.options.checkpoint_every;
         let tick = if every.is_zero() { Duration::from_secs(1) } else { every };
+        self.sign();
         loop {
             let at_rest =
                 self.checkpoints.signed() == self.book.size() && self.shared.health() == Health::Healthy;
