@@ -197,7 +197,7 @@ fn cases(original: &Original, every_byte: bool) -> Vec<Case> {
                 "\"open\":[{\"salt\":\"",
                 "\"email\":\"agent",
                 "\"frontier\":[\"",
-                "\"bytes\":",
+                "\"lines\":",
                 "\"segment\":",
                 "\"sessions\":{\"s-0\":",
             ] {

@@ -231,7 +231,7 @@ def header_members(line):
     after = header.get("after")
     if after is not None:
         good = good and isinstance(after, dict) and after.get("ended") in ("closed", "sealed", "stopped")
-        good = good and isinstance(after.get("bytes"), int) and isinstance(after.get("segment"), str)
+        good = good and isinstance(after.get("lines"), int) and isinstance(after.get("segment"), str)
     return header if good else None
 
 
@@ -304,22 +304,23 @@ class Verifier:
                 head = Line(first[:-1], "", 1, first.endswith(b"\n"), None)
                 members = header_members(head) if head.record else None
                 if members and members.get("after") and members["after"]["ended"] != "closed":
-                    end = (members["after"]["bytes"], head.seq)
-            offset, following = 0, None
+                    end = (members["after"]["lines"] + 1, head.seq)
+            offset, count, following = 0, 0, None
             with open(os.path.join(self.dir, name), "rb") as file:
                 for number, data in enumerate(file, 1):
-                    if end is not None and (offset, following) == end:
+                    if end is not None and (number, following) == end:
                         self.outside += os.path.getsize(os.path.join(self.dir, name)) - offset
                         break
                     whole = data.endswith(b"\n")
                     line = Line(data[:-1] if whole else data, name, number, whole, before if number == 1 else None)
                     offset += len(data)
+                    count = number
                     if line.record:
                         following = line.seq + 1
                     elif following is not None:
                         following += 1
                     yield line
-            before = (name, offset)
+            before = (name, count)
 
     def run(self):
         if self.bad and self.bad[0][0] == "checkpoint" and self.bad[0][1] < 2:
@@ -542,7 +543,7 @@ class Verifier:
             find("header")
             return None
         after = header.get("after")
-        named = (after["segment"], after["bytes"]) if after else None
+        named = (after["segment"], after["lines"]) if after else None
         wrong = "%08d.jsonl" % header["segment"] != line.file
         wrong |= named != line.before and not (line.before is None and line.seq > 0)
         wrong |= len(header["frontier"]) != bin(line.seq).count("1")

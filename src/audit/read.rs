@@ -115,6 +115,11 @@ impl Lines {
         Ok(())
     }
 
+    /// The number of the line that was read last; 0 before the first.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The offset behind the line that was read last.
     pub fn offset(&self) -> u64 {
         self.offset
@@ -221,7 +226,7 @@ impl Records {
                 None => {
                     let Some(number) = self.left.next() else { return Ok(None) };
                     let end = match self.left.as_slice().first() {
-                        Some(next) => header(&self.dir, *next)?.1.after.map(|after| after.bytes),
+                        Some(next) => header(&self.dir, *next)?.1.after.map(|after| after.lines),
                         None => None,
                     };
                     let name = segment_name(number);
@@ -230,7 +235,7 @@ impl Records {
                     continue;
                 }
             };
-            if end.is_some_and(|end| lines.offset() >= end) {
+            if end.is_some_and(|end| lines.number() >= end) {
                 self.current = None;
                 continue;
             }

@@ -21,8 +21,9 @@ pub struct After {
     pub segment: String,
     /// `closed` (nothing lies behind its end), `sealed` (after a fault) or `stopped` (the process ended while writing).
     pub ended: Ended,
-    /// How many of its bytes belong to the log. What lies behind them does not.
-    pub bytes: u64,
+    /// How many of its lines belong to the log; what lies behind them does not. Lines, not bytes: erasing personal
+    /// values makes lines shorter.
+    pub lines: u64,
     /// What failed, for `sealed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,

@@ -138,7 +138,7 @@ pub(super) fn recover(options: &Options, key: &VerifyingKey) -> Result<Recovery,
     let mut rest = numbers.iter().skip(start).copied().peekable();
     while let Some(number) = rest.next() {
         let end = match rest.peek() {
-            Some(next) => read::header(&options.dir, *next)?.1.after.map(|after| after.bytes),
+            Some(next) => read::header(&options.dir, *next)?.1.after.map(|after| after.lines),
             None => None,
         };
         replay.segment(number, end, rest.peek().is_none())?;
@@ -157,7 +157,7 @@ pub(super) fn recover(options: &Options, key: &VerifyingKey) -> Result<Recovery,
     };
     // Whole or not is all that matters to a reader: behind a closed segment's end there is nothing.
     let ended = if tail == 0 { Ended::Closed } else { Ended::Stopped };
-    let after = After { segment: segment_name(last), ended, bytes: end, fault: None };
+    let after = After { segment: segment_name(last), ended, lines: end, fault: None };
     Ok(Recovery { book, after: Some(after), next_number: last + 1, bytes, signed, recovered })
 }
 
@@ -176,7 +176,7 @@ impl Replay<'_> {
         let mut lines = Lines::open(self.options.dir.join(&name))?;
         self.end = 0;
         while let Some(raw) = lines.next()? {
-            if end.is_some_and(|end| raw.offset >= end) {
+            if end.is_some_and(|end| raw.number > end) {
                 break;
             }
             let parsed = if raw.whole { record::parse(raw.bytes) } else { Err("the line has no end") };
@@ -215,7 +215,7 @@ impl Replay<'_> {
             }
             book.stage(&line.lead, line.hash(), false);
             book.keep();
-            self.end = raw.offset + raw.bytes.len() as u64 + 1;
+            self.end = raw.number;
             if let Some(book) = &self.book {
                 self.check_root(book).or_else(damaged)?;
             }

@@ -44,6 +44,8 @@ struct Segment {
     allocated: u64,
     /// Where the header ends.
     header: u64,
+    /// The header's sequence number.
+    first: u64,
 }
 
 struct Waiting {
@@ -271,7 +273,7 @@ impl Writer {
             self.after = Some(After {
                 segment: segment_name(segment.number),
                 ended: Ended::Sealed,
-                bytes: segment.position,
+                lines: self.book.size() - segment.first,
                 fault: Some(error.to_string()),
             });
         }
@@ -291,8 +293,12 @@ impl Writer {
         if let Some(segment) = self.segment.take() {
             self.bytes += segment.position;
             let name = segment_name(segment.number);
-            self.after =
-                Some(After { segment: name, ended: Ended::Closed, bytes: segment.position, fault: None });
+            self.after = Some(After {
+                segment: name,
+                ended: Ended::Closed,
+                lines: self.book.size() - segment.first,
+                fault: None,
+            });
         }
     }
 
@@ -333,7 +339,7 @@ impl Writer {
         self.book.keep();
         self.after = None;
         self.next_number += 1;
-        self.segment = Some(Segment { number, file, position: len, allocated, header: len });
+        self.segment = Some(Segment { number, file, position: len, allocated, header: len, first: lead.seq });
         let health = if self.reserve.is_some() { Health::Healthy } else { Health::Full };
         self.set_health(health);
         self.publish();

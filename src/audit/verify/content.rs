@@ -115,7 +115,7 @@ impl Content {
         if segment_name(header.segment) != *item.file {
             find(What::Header, format!("the header is segment {}'s", header.segment));
         }
-        let after = header.after.as_ref().map(|a| (a.segment.clone(), a.bytes));
+        let after = header.after.as_ref().map(|a| (a.segment.clone(), a.lines));
         if after != item.before && !(item.before.is_none() && seq > 0) {
             find(What::Header, "the header names another end of the segment before".into());
         }

@@ -18,7 +18,7 @@ use crate::audit::tree::Hash;
 pub(super) struct Item {
     pub(super) file: Arc<str>,
     pub(super) line: u64,
-    /// Where the line before ended in the segment before; for the first line of a segment.
+    /// The segment before and how many lines it had; for the first line of a segment.
     pub(super) before: Option<(String, u64)>,
     pub(super) whole: bool,
     pub(super) bytes: Vec<u8>,
@@ -53,7 +53,7 @@ pub(super) struct Source {
 struct Current {
     file: Arc<str>,
     lines: Lines,
-    /// Where the next segment's header says that this one ends: bytes and the sequence number of that header.
+    /// Where the next segment's header says that this one ends: lines and the sequence number of that header.
     end: Option<(u64, u64, bool)>,
     next_seq: Option<u64>,
     offset: u64,
@@ -83,8 +83,8 @@ impl Source {
                 continue;
             };
             // Both must agree, so that an altered header cannot hide records: a wrong place is simply read past.
-            let at_end = current.end.is_some_and(|(bytes, seq, tail)| {
-                tail && current.offset == bytes && current.next_seq == Some(seq)
+            let at_end = current.end.is_some_and(|(lines, seq, tail)| {
+                tail && current.lines.number() == lines && current.next_seq == Some(seq)
             });
             let raw = if at_end { None } else { current.lines.next()? };
             let Some(raw) = raw else {
@@ -93,7 +93,7 @@ impl Source {
                     let len = fs::metadata(&path).map_err(failed(&path))?.len();
                     self.outside_bytes += len.saturating_sub(current.offset);
                 }
-                self.before = Some((current.file.to_string(), current.offset));
+                self.before = Some((current.file.to_string(), current.lines.number()));
                 self.current = None;
                 continue;
             };
@@ -120,7 +120,7 @@ impl Source {
 fn ended(dir: &Path, next: u64) -> Option<(u64, u64, bool)> {
     let (seq, Header { after, .. }) = read::header(dir, next).ok()?;
     let after = after?;
-    Some((after.bytes, seq, read::may_have_tail(after.ended)))
+    Some((after.lines, seq, read::may_have_tail(after.ended)))
 }
 
 /// A checkpoint, or what is wrong with it, with its place.
