@@ -113,7 +113,7 @@ fn what_a_client_may_not_say_is_removed() {
         "X~User: root",
         "X-Roles: admin",
         "Content_Type: a",
-        "User_Agent: a",
+        "Content~Encoding: a",
         "Cache.Control: a",
         "X-Gone: a\r\nConnection: X-Gone",
         "x_gone: a\r\nConnection: x-gone",
@@ -286,7 +286,8 @@ fn chunks_never_reach_an_http_1_0_client() {
 #[test]
 fn every_known_name_is_recognised_in_any_spelling() {
     let rows = table();
-    assert!(rows.len() > 80, "{}", rows.len());
+    assert!(rows.iter().all(|(_, _, known)| (*known as u8) < 64), "a set has 64 places");
+    assert!(rows.len() >= 75, "{}", rows.len());
     for (bucket, name, known) in rows {
         assert_eq!(bucket, name.len(), "{}", name.escape_ascii());
         let text = String::from_utf8(name.to_vec()).unwrap();
