@@ -4,7 +4,8 @@
 //! than its lines. Never here: what a header means (that is `request` and `response`).
 
 use super::fault::HeadFault;
-use super::known::{self, Known, KnownSet};
+use super::known::{Known, KnownSet};
+use super::recognise::recognise;
 use super::scan;
 
 /// How large a head may be, in bytes and lines.
@@ -312,7 +313,7 @@ fn read_line(
         value_len: value_len as u32,
         tail: (raw_len - lead - value_len + 2) as u32,
         name_len: name_len as u16,
-        known: known::recognise(name, odd),
+        known: recognise(name, odd),
         flags: if odd { ODD } else { 0 } | if clean { CLEAN } else { 0 },
     }))
 }

@@ -87,7 +87,6 @@ pub(super) fn token(bytes: &[u8]) -> (usize, bool) {
 }
 
 /// The rest of a token whose first `len` bytes are letters and `-`, and whose next is neither.
-#[inline(never)]
 fn uncommon_token(bytes: &[u8], len: usize) -> (usize, bool) {
     let mut seen = 0;
     let mut len = len;
@@ -155,10 +154,9 @@ const fn common_target_bytes(word: u64) -> u64 {
 /// A mark in the top bit of each byte that is below 0x20 or 0x7f. Marks above the lowest true one may be false (a
 /// borrow), so only the lowest counts.
 const fn controls(word: u64) -> u64 {
-    let below_space = word.wrapping_sub(ONES.wrapping_mul(0x20)) & !word;
-    let delete = word ^ ONES.wrapping_mul(0x7f);
-    let is_delete = delete.wrapping_sub(ONES) & !delete;
-    below_space | is_delete
+    let below_space = word.wrapping_sub(ONES.wrapping_mul(0x20));
+    let delete = (word & !TOPS).wrapping_add(ONES);
+    (below_space | delete) & !word
 }
 
 /// Length of the run of bytes that `stops` does not mark.
@@ -190,6 +188,7 @@ fn run_in_tail(tail: &[u8], stops: impl Fn(u64) -> u64) -> usize {
 }
 
 /// Length of the run of field-value bytes at the start of `bytes`: tab, space, visible ASCII, and bytes from 0x80.
+#[inline]
 pub(super) fn value(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     let mut len = 0;
@@ -207,6 +206,7 @@ pub(super) fn value(bytes: &[u8]) -> usize {
 }
 
 /// Long values (tokens, cookies) go by blocks, which compilers turn into vector instructions.
+#[inline]
 fn until_control(bytes: &[u8]) -> usize {
     let start = run(bytes.get(..32).unwrap_or(bytes), controls);
     if start < 32 {

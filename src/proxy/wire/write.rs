@@ -8,6 +8,7 @@ use super::fields::{Entry, Framing, Version};
 use super::host::Authority;
 use super::known::{Known, KnownSet};
 use super::name_set::NameSet;
+use super::recognise::recognise;
 use super::request::RequestView;
 use super::response::ResponseView;
 use super::scan;
@@ -26,7 +27,7 @@ impl<'a> Name<'a> {
         let bytes = name.as_bytes();
         let (len, odd) = scan::token(bytes);
         let own = KnownSet::HOP_BY_HOP.union(KnownSet::of(&[Known::Host]));
-        if bytes.is_empty() || len != bytes.len() || own.contains(super::known::recognise(bytes, odd)) {
+        if bytes.is_empty() || len != bytes.len() || own.contains(recognise(bytes, odd)) {
             return None;
         }
         Some(Self(name))

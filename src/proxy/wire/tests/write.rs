@@ -1,6 +1,6 @@
 //! What is written: exact bytes, for requests, responses and answers of our own.
 
-use crate::proxy::wire::known::table;
+use crate::proxy::wire::recognise::table;
 use crate::proxy::wire::{
     Authority, ClientConnection, Framing, Known, KnownSet, Limits, Name, NameSet, Parsed, RequestEdit,
     RequestHead, ResponseEdit, ResponseHead, SimpleResponse, Target, UpstreamConnection, Value, Version,
