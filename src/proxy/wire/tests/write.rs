@@ -155,6 +155,17 @@ fn what_is_the_clients_own_passes() {
 }
 
 #[test]
+fn what_we_say_ourselves_is_said_once() {
+    let add = [
+        (Name::new("X-Tenant").unwrap(), Value::ascii("a").unwrap()),
+        (Name::new("Authorization").unwrap(), Value::ascii("b").unwrap()),
+    ];
+    let edit = RequestEdit { add: &add, ..edit(NameSet::empty()) };
+    let lines = "x_tenant: 1\r\nX-TENANT: 2\r\nX-Tenants: 3\r\nauthorization: 4\r\nX.Tenant: 5\r\n";
+    assert_eq!(kept(lines, &edit), "X-Tenants: 3\r\nX-Tenant: a\r\nAuthorization: b\r\n");
+}
+
+#[test]
 fn an_upgrade_is_written_by_us() {
     let edit = RequestEdit {
         connection: UpstreamConnection::Upgrade(Value::ascii("websocket").unwrap()),
