@@ -39,7 +39,7 @@ impl Options {
             }
             match recognise(option, odd) {
                 Known::KeepAlive if !odd => self.keep_alive = true,
-                Known::Upgrade if !odd => self.upgrade = true,
+                Known::Upgrade => self.upgrade = true,
                 Known::Other => self.unknown += 1,
                 known if KnownSet::NAMEABLE.contains(known) => {}
                 _ => return Err(HeadFault::ConnectionNamesProtected),

@@ -1,7 +1,7 @@
 //! Raw request heads: what the headers say about host, framing and connection, and when they say it in two ways.
 
 use super::request::{assert_codes, assert_line_codes, parse, with};
-use crate::proxy::wire::{Authority, Framing};
+use crate::proxy::wire::{Authority, Framing, Known};
 
 #[test]
 fn host_must_be_one_and_plain() {
@@ -275,4 +275,18 @@ fn an_upgrade_needs_both_headers_and_no_body() {
     }
     let old = b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert!(!parse(old).unwrap().0.upgrade());
+}
+
+#[test]
+fn a_name_that_only_looks_like_one_is_not_read_for_it() {
+    let raw = with("Postern_Session: forged\r\nAccess-Control-abcdeft-Method: a\r\nPostern-Session: real");
+    let (head, _) = parse(&raw).unwrap();
+    let view = head.view(&raw);
+    assert_eq!(view.find(Known::PosternSession), Some(b"real".as_slice()));
+    assert_eq!(view.find(Known::AccessControlRequestMethod), None);
+    let known: Vec<_> = view.fields().skip(1).map(|field| (field.known, field.lookalike)).collect();
+    assert_eq!(
+        known,
+        [(Known::PosternSession, true), (Known::AccessControl, false), (Known::PosternSession, false)]
+    );
 }
