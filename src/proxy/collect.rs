@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    routing::{Binding, Routing, Source},
+    routing::{Binding, Label, Routing, Source},
     wire::{Field, Known, RequestView, canonical_eq},
 };
 
@@ -36,12 +36,13 @@ pub(super) fn route<'a>(
 ) -> Mapped<'a> {
     match routing.table.lookup(host, method, path, params) {
         Match::Route(id) => {
-            let rule = usize::try_from(id).unwrap_or(usize::MAX);
-            match (routing.policy.rules.get(rule), routing.bindings.get(rule)) {
-                (Some(mapped), Some(binding)) => {
-                    Mapped { route: Route::Mapped(mapped), rule: Some(rule), binding: Some(binding) }
+            let binding = usize::try_from(id).ok().and_then(|id| routing.bindings.get(id));
+            let rule = binding.and_then(|binding| routing.policy.rules.get(binding.rule));
+            match (rule, binding) {
+                (Some(rule), Some(binding)) => {
+                    Mapped { route: Route::Mapped(rule), rule: Some(binding.rule), binding: Some(binding) }
                 }
-                // A table that names a rule which is not there owns nothing.
+                // A table that names a route which is not there owns nothing.
                 (_, _) => Mapped { route: Route::Unmapped, rule: None, binding: None },
             }
         }
@@ -58,52 +59,68 @@ pub(super) fn tenant<'a>(
     parameter: Option<&'a str>,
     subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    let mut found = Named::Missing;
-    for source in &routing.tenant {
-        let named = match source {
-            Source::Path => parameter.map_or(Named::Missing, Named::As),
-            Source::Header(name) => header(request, name),
-            Source::Host(rest) => match host.strip_suffix(rest.as_str()) {
-                Some(label) if !label.is_empty() && !label.contains('.') => Named::As(label),
-                Some(_) | None => Named::Missing,
-            },
-            Source::Claim => subject
-                .and_then(|subject| subject.tenant.as_ref())
-                .map_or(Named::Missing, |tenant| Named::As(tenant.as_str())),
-            Source::Fixed(tenant) => Named::As(tenant),
-        };
-        found = match (found, named) {
-            (Named::Unclear, _) | (_, Named::Unclear) => Named::Unclear,
-            (Named::Missing, named) => named,
-            (found, Named::Missing) => found,
-            (Named::As(a), Named::As(b)) if a == b => found,
-            (Named::As(_), Named::As(_)) => Named::Unclear,
-        };
-    }
-    found
+    agreed(&routing.tenant, |source| match source {
+        Source::Path => parameter.map_or(Named::Missing, Named::As),
+        Source::Header(name) => header(request, name),
+        Source::Host(labels) => label(labels, host, &Label::Tenant),
+        Source::Claim => subject
+            .and_then(|subject| subject.tenant.as_ref())
+            .map_or(Named::Missing, |tenant| Named::As(tenant.as_str())),
+        Source::Fixed(tenant) => Named::As(tenant),
+    })
 }
 
-/// The environment that the request names; the default where it names none.
+/// Everything that names an environment must name the same one; the default where nothing does.
 pub(super) fn environment<'a>(
     routing: &'a Routing,
     request: &RequestView<'a>,
     host: &'a str,
     parameter: Option<&'a str>,
+    subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    let named = match &routing.environment {
-        None | Some(Source::Claim) => Named::Missing,
-        Some(Source::Path) => parameter.map_or(Named::Missing, Named::As),
-        Some(Source::Header(name)) => header(request, name),
-        Some(Source::Host(rest)) => host
-            .strip_suffix(rest.as_str())
-            .filter(|label| !label.is_empty())
-            .map_or(Named::Missing, Named::As),
-        Some(Source::Fixed(environment)) => Named::As(environment),
-    };
+    let named = agreed(&routing.environment, |source| match source {
+        Source::Path => parameter.map_or(Named::Missing, Named::As),
+        Source::Header(name) => header(request, name),
+        Source::Host(labels) => label(labels, host, &Label::Environment),
+        Source::Claim => subject
+            .and_then(|subject| subject.environment.as_ref())
+            .map_or(Named::Missing, |environment| Named::As(environment.as_str())),
+        Source::Fixed(environment) => Named::As(environment),
+    });
     match named {
         Named::Missing => Named::As(&routing.default_environment),
         named => named,
     }
+}
+
+fn agreed<'a>(sources: &'a [Source], ask: impl Fn(&'a Source) -> Named<'a>) -> Named<'a> {
+    let mut found = Named::Missing;
+    for source in sources {
+        found = match (found, ask(source)) {
+            (Named::Unclear, _) | (_, Named::Unclear) => return Named::Unclear,
+            (Named::Missing, named) => named,
+            (found, Named::Missing) => found,
+            (Named::As(a), Named::As(b)) if a == b => found,
+            (Named::As(_), Named::As(_)) => return Named::Unclear,
+        };
+    }
+    found
+}
+
+/// The label that a pattern has at the place of `wanted`; a host of another shape names nothing.
+fn label<'a>(labels: &[Label], host: &'a str, wanted: &Label) -> Named<'a> {
+    let mut found = Named::Missing;
+    let mut parts = host.split('.');
+    for label in labels {
+        let Some(part) = parts.next() else { return Named::Missing };
+        match label {
+            Label::Literal(literal) if !part.eq_ignore_ascii_case(literal) => return Named::Missing,
+            Label::Literal(_) => {}
+            Label::Tenant | Label::Environment if label == wanted => found = Named::As(part),
+            Label::Tenant | Label::Environment => {}
+        }
+    }
+    if parts.next().is_some() { Named::Missing } else { found }
 }
 
 /// The session that the request names.
@@ -126,7 +143,7 @@ fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {
 fn one<'a>(mut fields: impl Iterator<Item = Field<'a>>) -> Named<'a> {
     match (fields.next(), fields.next()) {
         (None, _) => Named::Missing,
-        (Some(field), None) if !field.lookalike => {
+        (Some(field), None) if !field.lookalike && !field.named_by_connection => {
             std::str::from_utf8(field.value).map_or(Named::Unclear, Named::As)
         }
         (Some(_), _) => Named::Unclear,

@@ -205,6 +205,7 @@ impl Connection {
                 &request,
                 host,
                 parameter(|binding| binding.environment),
+                subject,
             ),
             resource: parameter(|binding| binding.resource),
             session: collect::session(&request),
@@ -289,8 +290,9 @@ impl Connection {
         who: &Who,
         admission: Admission,
     ) -> (Next, Option<(Admission, Report)>) {
-        let number = mapped.binding.map_or(0, |binding| binding.upstream);
-        let (Some(upstream), Some(sent)) = (routing.upstreams.get(number), Target::new(target.whole)) else {
+        let number = mapped.binding.map(|binding| binding.upstream).or(routing.unmapped_upstream);
+        let upstream = number.and_then(|number| routing.upstreams.get(number));
+        let (Some(number), Some(upstream), Some(sent)) = (number, upstream, Target::new(target.whole)) else {
             let told = Told::plain(502, "upstream_missing", "the map names no application for this route");
             return (
                 self.refuse(request, &told).await,

@@ -17,17 +17,30 @@ pub enum Source {
     Path,
     /// A header, by its lower-case name.
     Header(String),
-    /// The first part of the host; the rest is fixed, with its leading dot.
-    Host(String),
+    /// A label of the host.
+    Host(Vec<Label>),
     /// The token's claim.
     Claim,
     /// Always this one.
     Fixed(String),
 }
 
-/// What one rule of the policy means here; same number.
+/// One label of a host pattern, between dots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// This one, in lower case.
+    Literal(String),
+    /// The tenant.
+    Tenant,
+    /// The environment.
+    Environment,
+}
+
+/// What one route of the table means here; same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
+    /// The rule of the policy.
+    pub rule: usize,
     /// The number of the path's parameter that names the tenant.
     pub tenant: Option<usize>,
     /// … the environment.
@@ -107,18 +120,20 @@ pub struct Routing {
     pub policy: Arc<Policy>,
     /// Which rule owns which request.
     pub table: RouteTable,
-    /// What each rule means here.
+    /// What each route means here.
     pub bindings: Vec<Binding>,
     /// Where the tenant is named; all that name one must agree.
     pub tenant: Vec<Source>,
-    /// Where the environment is named.
-    pub environment: Option<Source>,
+    /// Where the environment is named; all that name one must agree.
+    pub environment: Vec<Source>,
     /// The environment of a request that names none.
     pub default_environment: String,
     /// How paths are read.
     pub paths: PathRules,
     /// The applications.
     pub upstreams: Vec<Upstream>,
+    /// Where members go when the map is silent.
+    pub unmapped_upstream: Option<usize>,
     /// The reserved prefix, with both slashes.
     pub prefix: String,
     /// Names that no client may send: what templates set, the assertion's header, and what the configuration lists.
