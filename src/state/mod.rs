@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::model::{ChangeId, Key, Kind, Stored, TenantId, Timestamp, Version};
 
+pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, StoreFault, Unreadable};
 
