@@ -55,6 +55,8 @@ const REFUSED_MAX_BYTES: usize = 2048;
 /// The table starts small; it is at most half full, so a probe ends soon.
 const FIRST_SLOTS: usize = 64;
 
+const _: () = assert!(size_of::<Option<Entry>>() == 64);
+
 /// One core's cache of verified tokens.
 #[derive(Debug)]
 pub struct TokenCache {
@@ -69,7 +71,9 @@ pub struct TokenCache {
     counts: CacheCounts,
 }
 
+/// One line of the processor's cache, so that a probe touches one.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Entry {
     hash: u64,
     token: Box<[u8]>,

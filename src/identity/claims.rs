@@ -9,7 +9,7 @@ use super::{
     json::{ClaimPath, Json, Object},
     options::{ClaimMap, IssuerOptions, SupportRule},
 };
-use crate::model::{RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
+use crate::model::{EnvironmentId, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
 /// The last second that has a [`Timestamp`].
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -120,6 +120,7 @@ pub(super) fn subject(
         email: if staff { email(claims, map) } else { None },
         support: staff && support(claims, &map.support),
         tenant: if staff { None } else { Some(tenant(claims, map)?) },
+        environment: environment(claims, map)?,
         roles: if staff { Vec::new() } else { roles(claims, map)? },
         acting: claims.has("act"),
         expires,
@@ -135,6 +136,15 @@ fn tenant(claims: &Object, map: &ClaimMap) -> Result<TenantId, TokenFault> {
         None | Some(Json::Null) => Err(TokenFault::TenantMissing),
         Some(Json::Text(name)) => TenantId::new(name).map_err(|_| TokenFault::TenantForm),
         Some(_) => Err(TokenFault::TenantForm),
+    }
+}
+
+/// Where the configuration names such a claim: a token for one environment, or for whichever is asked for.
+fn environment(claims: &Object, map: &ClaimMap) -> Result<Option<EnvironmentId>, TokenFault> {
+    match find(claims, map.environment.as_ref()) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Text(name)) => EnvironmentId::new(name).map(Some).map_err(|_| TokenFault::EnvironmentForm),
+        Some(_) => Err(TokenFault::EnvironmentForm),
     }
 }
 

@@ -147,6 +147,9 @@ pub enum TokenFault {
         "the token's tenant is not a canonical identifier; letters, digits and inside also `.`, `_`, `~`, `-`"
     )]
     TenantForm,
+    /// The claim that names the environment is there and is no canonical identifier.
+    #[error("the environment claim must be one identifier in canonical form")]
+    EnvironmentForm,
     /// Roles that are neither a text nor a list of texts.
     #[error("the token's roles are neither a text nor a list of texts")]
     RolesForm,
@@ -194,6 +197,7 @@ impl TokenFault {
         Self::SubForm,
         Self::TenantMissing,
         Self::TenantForm,
+        Self::EnvironmentForm,
         Self::RolesForm,
     ];
 
@@ -239,6 +243,7 @@ impl TokenFault {
             Self::SubForm => "token_sub_form",
             Self::TenantMissing => "token_tenant_missing",
             Self::TenantForm => "token_tenant_form",
+            Self::EnvironmentForm => "token_environment_form",
             Self::RolesForm => "token_roles_form",
         }
     }

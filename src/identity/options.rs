@@ -126,6 +126,8 @@ pub struct PemKey {
 pub struct ClaimMap {
     /// A member's tenant. Needed for issuers of members, unused for staff.
     pub tenant: Option<ClaimPath>,
+    /// The environment that a token is for.
+    pub environment: Option<ClaimPath>,
     /// A member's roles: a text or a list of texts. Unused for staff.
     pub roles: Option<ClaimPath>,
     /// A staff subject's address. Unused for members (rule 1).
@@ -141,6 +143,7 @@ impl Default for ClaimMap {
         let path = |name: &str| ClaimPath::parse(name).ok();
         Self {
             tenant: path("tenant"),
+            environment: None,
             roles: path("roles"),
             email: path("email"),
             email_verified: path("email_verified"),

@@ -9,6 +9,9 @@
 )]
 
 mod contract;
+mod crash;
+mod embedded;
 
 mod make;
 mod on_embedded;
+mod simulation;

@@ -116,15 +116,13 @@ impl Writer {
             tried_ms: now,
             signed_ms: now,
         };
-        let full =
-            |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let begun = match writer.take_up_reserve() {
             Ok(()) => writer.open_segment(Class::Ordinary),
             Err(e) => Err(e),
         };
         match begun {
             Ok(()) => {}
-            Err(e) if full(&e) => writer.set_health(Health::Full),
+            Err(e) if lacks_room(&e) => writer.set_health(Health::Full),
             Err(source) => {
                 return Err(OpenError::Io { path: writer.options.dir.display().to_string(), source });
             }
@@ -415,39 +413,32 @@ impl Writer {
         if self.segment.is_none() {
             self.open_segment(class).map_err(|e| self.refusal(&e))?;
         }
-        if self.grow(need) {
-            return Ok(());
-        }
+        let Err(e) = self.grow(need) else { return Ok(()) };
         if class == Class::Ordinary || self.reserve.is_none() {
-            self.set_health(Health::Full);
-            return Err(AppendError::Full);
+            return Err(self.refusal(&e));
         }
         self.commit();
         if self.segment.is_some() {
             self.end_segment();
         }
         self.open_segment(class).map_err(|e| self.refusal(&e))?;
-        if self.grow(need) { Ok(()) } else { Err(AppendError::Full) }
+        self.grow(need).map_err(|e| self.refusal(&e))
     }
 
     fn refusal(&self, error: &io::Error) -> AppendError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                self.set_health(Health::Full);
-                AppendError::Full
-            }
-            _ => {
-                self.set_health(Health::Broken);
-                AppendError::Failed(error.to_string())
-            }
+        if lacks_room(error) {
+            self.set_health(Health::Full);
+            AppendError::Full
+        } else {
+            self.set_health(Health::Broken);
+            AppendError::Failed(error.to_string())
         }
     }
 
     /// Reserve, then quota (rule 16): what an ordinary record must not touch.
     fn admit_ordinary(&mut self, need: u64) -> Result<(), AppendError> {
-        if self.reserve.is_none() && !self.refill() {
-            self.set_health(Health::Full);
-            return Err(AppendError::Full);
+        if self.reserve.is_none() {
+            self.refill().map_err(|e| self.refusal(&e))?;
         }
         let Some(quota) = self.options.quota_bytes else { return Ok(()) };
         if self.total() + self.buffer.len() as u64 + need > quota {
@@ -458,45 +449,41 @@ impl Writer {
     }
 
     /// Room for so many more bytes in the current segment, from what is allocated or newly so.
-    fn grow(&mut self, need: u64) -> bool {
+    fn grow(&mut self, need: u64) -> io::Result<()> {
         let chunk = self.options.chunk();
         let pending = self.buffer.len() as u64;
-        let Some(segment) = &mut self.segment else { return false };
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let segment = self.segment.as_mut().ok_or_else(full)?;
         let wanted = segment.position + pending + need;
         if wanted <= segment.allocated {
-            return true;
+            return Ok(());
         }
         if self.no_room {
-            return false;
+            return Err(full());
         }
         let more = chunk.max(wanted - segment.allocated);
-        match segment.file.allocate(segment.allocated, more) {
-            Ok(()) => {
-                segment.allocated += more;
-                true
-            }
-            Err(e) => {
-                self.lack_room(&e);
-                false
-            }
+        let result = segment.file.allocate(segment.allocated, more);
+        match &result {
+            Ok(()) => segment.allocated += more,
+            Err(e) => self.lack_room(e),
         }
+        result
     }
 
-    fn refill(&mut self) -> bool {
+    fn refill(&mut self) -> io::Result<()> {
         if self.no_room {
-            return false;
+            return Err(io::ErrorKind::StorageFull.into());
         }
-        match self.take_up_reserve() {
-            Ok(()) => true,
-            Err(e) => {
-                self.lack_room(&e);
-                false
-            }
+        let result = self.take_up_reserve();
+        if let Err(e) = &result {
+            self.lack_room(e);
         }
+        result
     }
 
     fn lack_room(&mut self, error: &io::Error) {
-        self.no_room = true;
+        // Any other failure may be over at the next try; a full disk is believed for a while.
+        self.no_room = lacks_room(error);
         self.tried_ms = (self.clock)();
         self.shared.set_error("setting room aside", error);
     }
@@ -516,13 +503,13 @@ impl Writer {
         }
         self.no_room = false;
         self.recount();
-        let reserve = self.reserve.is_some() || self.refill();
+        let reserve = self.reserve.is_some() || self.refill().is_ok();
         let segment = self.segment.is_some() || self.open_segment(Class::Ordinary).is_ok();
         let need = self.options.max_record as u64;
         let quota = self.options.quota_bytes.is_none_or(|quota| self.total() + need <= quota);
         if !quota {
             self.set_health(Health::Quota);
-        } else if reserve && segment && self.grow(need) {
+        } else if reserve && segment && self.grow(need).is_ok() {
             self.set_health(Health::Healthy);
         }
         self.publish();
@@ -579,6 +566,10 @@ impl Writer {
             shared.position.store(segment.position, Ordering::Relaxed);
         }
     }
+}
+
+fn lacks_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn header_line(lead: &Lead<'_>, header: &Header) -> io::Result<Vec<u8>> {
