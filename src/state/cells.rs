@@ -1,0 +1,1 @@
+//! What a gateway knows of documents, in its memory: one cell a document.
