@@ -1,0 +1,177 @@
+//! The name of a policy in records: a digest of what it came to.
+//!
+//! Comments, order of keys, spelling of durations, paths and secrets leave it unchanged; whatever a decision, or the
+//! place a request goes to, depends on changes it.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest;
+use serde_json::{Value, json};
+
+use super::settings::{
+    ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, Piece, RouteEntry, Slot,
+    SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+};
+use crate::{
+    model::{Span, SubjectKind},
+    policy::{OnLower, PermissionSet, Policy},
+};
+
+/// What is digested beside the policy.
+pub(super) struct Rest<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) unmapped_upstream: Option<usize>,
+    pub(super) routes: &'a [RouteEntry],
+    pub(super) tenants: &'a TenantSettings,
+    pub(super) issuers: &'a [IssuerSettings],
+    pub(super) upstreams: &'a [UpstreamSettings],
+    pub(super) identity_headers: &'a [http::HeaderName],
+}
+
+/// SHA-256 in hexadecimal over canonical JSON: keys sorted, no spaces.
+pub(super) fn fingerprint(policy: &Policy, rest: &Rest<'_>) -> String {
+    // `serde_json::Map` is sorted by key.
+    let value = json!({
+        "format": 1,
+        "policy": policy_value(policy),
+        "routes": rest.routes.iter().map(|route| route_value(policy, route)).collect::<Vec<_>>(),
+        "prefix": rest.prefix,
+        "unmapped_upstream": rest.unmapped_upstream,
+        "tenants": tenants_value(rest.tenants),
+        "issuers": rest.issuers.iter().map(issuer_value).collect::<Vec<_>>(),
+        "upstreams": rest.upstreams.iter().map(upstream_value).collect::<Vec<_>>(),
+        "identity_headers": rest.identity_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+    });
+    let mut hex = String::with_capacity(64);
+    for byte in digest::digest(&digest::SHA256, value.to_string().as_bytes()).as_ref() {
+        // Writing into a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+fn names(policy: &Policy, set: &PermissionSet) -> Vec<String> {
+    policy.catalogue.iter().filter(|(id, _)| set.contains(*id)).map(|(_, name)| name.to_string()).collect()
+}
+
+fn span(span: Span) -> Value {
+    match span {
+        Span::Millis(ms) => json!({ "ms": ms }),
+        Span::CalendarDays(days) => json!({ "calendar_days": days }),
+    }
+}
+
+fn policy_value(policy: &Policy) -> Value {
+    let roles: serde_json::Map<String, Value> = policy
+        .roles
+        .iter()
+        .map(|(name, role)| (name.to_string(), json!(names(policy, &role.permissions))))
+        .collect();
+    json!({
+        "catalogue": policy.catalogue.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(),
+        "roles": roles,
+        "ceiling": names(policy, &policy.ceiling),
+        "ladder": policy.ladder.levels().iter()
+            .map(|level| json!([level.name.as_str(), level.role.as_ref().map(|role| role.as_str())]))
+            .collect::<Vec<_>>(),
+        "default_level": policy.default_level.as_str(),
+        "on_lower": match policy.on_lower { OnLower::Immediate => "immediate", OnLower::Future => "future" },
+        "session_lasts": span(policy.session_lasts),
+        "grant_most": policy.grant_most.map(span),
+        "max_exchange_ms": policy.max_exchange_ms,
+        "members_unmapped": policy.members_unmapped,
+        "environments": policy.environments.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
+    let rule = policy.rules.get(route.rule);
+    let permissions = rule.map(|rule| {
+        let names = rule.permissions.iter().filter_map(|id| policy.catalogue.name(*id));
+        names.map(|name| name.as_str()).collect::<Vec<_>>()
+    });
+    json!({
+        "host": route.host,
+        "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "template": route.template,
+        "permissions": permissions,
+        "public": rule.map(|rule| rule.public),
+        "resource": rule.and_then(|rule| rule.resource.as_ref()).map(|kind| kind.as_str()),
+        "resource_parameter": route.resource_parameter,
+        "upstream": rule.map(|rule| rule.upstream),
+    })
+}
+
+fn labels(labels: &[HostLabel]) -> String {
+    let text = |label: &HostLabel| match label {
+        HostLabel::Literal(text) => text.clone(),
+        HostLabel::Tenant => "{tenant}".to_owned(),
+        HostLabel::Environment => "{environment}".to_owned(),
+    };
+    labels.iter().map(text).collect::<Vec<_>>().join(".")
+}
+
+fn tenants_value(tenants: &TenantSettings) -> Value {
+    let from = |source: &TenantSource| match source {
+        TenantSource::Path(name) => json!({ "path": name }),
+        TenantSource::Header(name) => json!({ "header": name.as_str() }),
+        TenantSource::Host(pattern) => json!({ "host": labels(pattern) }),
+        TenantSource::Claim => json!("claim"),
+        TenantSource::Fixed(id) => json!({ "fixed": id.as_str() }),
+    };
+    let environment = |source: &EnvironmentSource| match source {
+        EnvironmentSource::Path(name) => json!({ "path": name }),
+        EnvironmentSource::Header(name) => json!({ "header": name.as_str() }),
+        EnvironmentSource::Host(pattern) => json!({ "host": labels(pattern) }),
+        EnvironmentSource::Claim(path) => json!({ "claim": path }),
+    };
+    json!({
+        "from": tenants.from.iter().map(from).collect::<Vec<_>>(),
+        "environment_from": tenants.environment_from.iter().map(environment).collect::<Vec<_>>(),
+        "default_environment": tenants.default_environment.as_str(),
+    })
+}
+
+fn issuer_value(issuer: &IssuerSettings) -> Value {
+    let ClaimSettings { tenant, roles, email, email_verified, support } = &issuer.claims;
+    let support = match support {
+        SupportSettings::Nobody => json!("nobody"),
+        SupportSettings::Everybody => json!("everybody"),
+        SupportSettings::Claim { path, values } => json!({ "claim": path, "any": values }),
+    };
+    json!({
+        "name": issuer.name.as_str(),
+        "issuer": issuer.issuer,
+        "kind": match issuer.kind { SubjectKind::Staff => "staff", SubjectKind::Member => "member" },
+        "audiences": issuer.audiences,
+        "algorithms": issuer.algorithms,
+        "types": issuer.types,
+        "leeway_ms": issuer.leeway_ms,
+        "max_lifetime_ms": issuer.max_lifetime_ms,
+        "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
+    })
+}
+
+fn upstream_value(upstream: &UpstreamSettings) -> Value {
+    let piece = |piece: &Piece| match piece {
+        Piece::Literal(text) => json!(text),
+        Piece::Slot(slot) => {
+            json!({ "slot": Slot::ALL.iter().find(|(_, known)| known == slot).map(|(name, _)| *name) })
+        }
+    };
+    let headers = upstream
+        .headers
+        .iter()
+        .map(|(name, pieces)| json!([name.as_str(), pieces.iter().map(piece).collect::<Vec<_>>()]));
+    json!({
+        "name": upstream.name,
+        "authority": upstream.authority,
+        "audience": upstream.audience,
+        "host": match &upstream.host_header {
+            HostHeader::Upstream => json!("upstream"),
+            HostHeader::Client => json!("client"),
+            HostHeader::Fixed(host) => json!({ "fixed": host }),
+        },
+        "headers": headers.collect::<Vec<_>>(),
+    })
+}

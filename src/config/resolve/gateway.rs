@@ -1,0 +1,229 @@
+//! The gateway itself: its addresses, prefix, store, ledger, assertion, bounds.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::HeaderName;
+
+use super::{
+    context::{Context, short},
+    settings::{
+        AssertionSettings, DangerousSettings, LedgerSettings, LimitSettings, PathSettings, StateSettings,
+    },
+};
+use crate::config::{
+    fault::Code,
+    written::{At, Dangerous, Field, File, Place, Twins},
+};
+
+/// The root of the file.
+pub(super) const TOP: fn() -> Place = || Place::at(0, 0);
+
+const SECOND: i64 = 1_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
+
+pub(super) fn name(context: Context<'_>, file: &File) -> Option<String> {
+    let at = context.need(&file.gateway, TOP(), "gateway", "name this gateway, e.g. `gateway: main`")?;
+    context.visible(at, "the name of a gateway", 200)
+}
+
+fn address(context: Context<'_>, at: &At<String>) -> Option<SocketAddr> {
+    match at.value.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            context.put(
+                Code::BadValue,
+                at.place,
+                format!("`{}` is no address to listen on", short(&at.value)),
+                "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:8080` or `[::1]:8080`",
+            );
+            None
+        }
+    }
+}
+
+/// Both listeners, with what `dangerous` allows and asks of them.
+pub(super) fn listeners(
+    context: Context<'_>,
+    file: &File,
+) -> (Option<SocketAddr>, Option<SocketAddr>, DangerousSettings) {
+    let hint = "say where requests come in, e.g. `listen: 127.0.0.1:8080`";
+    let listen_at = context.need(&file.listen, TOP(), "listen", hint);
+    let listen = listen_at.and_then(|at| address(context, at));
+    let operations = match &file.operations {
+        Field::Given(at) => address(context, at),
+        Field::Absent => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)),
+        Field::Broken => None,
+    };
+    let operations_place = file.operations.given().map_or(TOP(), |at| at.place);
+    if let (Some(one), Some(other)) = (listen, operations)
+        && overlap(one, other)
+    {
+        context.put(
+            Code::SameAddress,
+            if file.operations.is_absent() {
+                listen_at.map_or(TOP(), |at| at.place)
+            } else {
+                operations_place
+            },
+            format!("`operations` ({other}) takes the address of `listen` ({one})"),
+            "give them different ports",
+        );
+    }
+    let dangerous = file.dangerous.given();
+    let used = dangerous.map(|at| dangerous_settings(&at.value)).unwrap_or_default();
+    for (address, at) in [(listen, listen_at), (operations, file.operations.given())] {
+        let (Some(address), Some(at)) = (address, at) else { continue };
+        if address.ip().is_loopback() {
+            continue;
+        }
+        if used != DangerousSettings::default() {
+            context.put(
+                Code::Dangerous,
+                dangerous.map_or(at.place, |at| at.place),
+                format!("`dangerous` may not be used while the gateway listens on {address}"),
+                "remove `dangerous`, or listen on loopback: `127.0.0.1` or `[::1]`",
+            );
+        } else {
+            context.warn(
+                Code::NotLoopback,
+                at.place,
+                format!("{address} can be reached from elsewhere, without encryption"),
+                "listen on loopback behind something that speaks TLS, or see to it that only it gets here",
+            );
+        }
+    }
+    (listen, operations, used)
+}
+
+fn dangerous_settings(written: &Dangerous) -> DangerousSettings {
+    let on = |field: &Field<bool>| field.value().copied().unwrap_or(false);
+    DangerousSettings { clock: on(&written.clock), hmac: on(&written.hmac) }
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (any || one.ip() == other.ip())
+}
+
+pub(super) fn prefix(context: Context<'_>, file: &File) -> Option<String> {
+    let at = match &file.prefix {
+        Field::Absent => return Some("/_postern/".to_owned()),
+        Field::Broken => return None,
+        Field::Given(at) => at,
+    };
+    let inside = at.value.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+    let plain = |segment: &str| {
+        !segment.is_empty()
+            && segment.len() <= 64
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    if inside.is_some_and(|inside| inside.split('/').all(plain)) {
+        return Some(at.value.clone());
+    }
+    context.put(
+        Code::BadValue,
+        at.place,
+        format!("`{}` cannot be the reserved prefix", short(&at.value)),
+        "begin and end with `/`, with letters, digits, `_` and `-` between, e.g. `/_postern/`",
+    );
+    None
+}
+
+pub(super) fn workers(context: Context<'_>, file: &File) -> Option<usize> {
+    file.workers.given()?;
+    usize::try_from(context.count(&file.workers, 1, 1, 1024)).ok()
+}
+
+pub(super) fn state(context: Context<'_>, file: &File) -> Option<StateSettings> {
+    let hint = "name the store's file: `state: { path: state.redb }`";
+    let at = context.need(&file.state, TOP(), "state", hint)?;
+    let path = context.need(&at.value.path, at.place, "path", hint)?;
+    Some(StateSettings { path: context.path(path)? })
+}
+
+pub(super) fn ledger(context: Context<'_>, file: &File) -> Option<LedgerSettings> {
+    let hint = "name the ledger's directory, origin and key; there is no access without a record";
+    let at = context.need(&file.ledger, TOP(), "ledger", hint)?;
+    let written = &at.value;
+    let path = context.need(&written.path, at.place, "path", "name a directory on a disk that persists");
+    let path = path.and_then(|path| context.path(path));
+    let hint = "name the log, unique in the world, e.g. `example.com/postern/main`";
+    let origin = context.need(&written.origin, at.place, "origin", hint);
+    let origin = origin.and_then(|origin| {
+        let text = context.visible(origin, "the origin of a ledger", 200)?;
+        if text.contains('+') {
+            context.put(
+                Code::BadValue,
+                origin.place,
+                format!("`{}` holds a `+`, which key names cannot", short(&text)),
+                "name it like a web address without scheme: `example.com/postern/main`",
+            );
+            return None;
+        }
+        Some(text)
+    });
+    let key = context.secret(&written.key, at.place, "the ledger's key");
+    let segment = context.size(&written.segment, 64 << 20, 1 << 20, 4 << 30);
+    let reserve = context.size(&written.reserve, 16 << 20, 1 << 20, 1 << 40);
+    let quota = written.quota.given().map(|at| {
+        let least = segment.saturating_add(reserve);
+        if at.value.0 < least {
+            context.put(
+                Code::OutOfRange,
+                at.place,
+                format!("the quota of {} bytes leaves no room beside a segment and the reserve", at.value.0),
+                format!("use at least {least} bytes, or a smaller `segment` or `reserve`"),
+            );
+        }
+        at.value.0
+    });
+    Some(LedgerSettings { path: path?, origin: origin?, key: key?, segment, reserve, quota })
+}
+
+pub(super) fn assertion(
+    context: Context<'_>,
+    file: &File,
+    gateway: Option<&str>,
+) -> Option<AssertionSettings> {
+    let hint = "the application needs proof of who is calling: `assertion: { key: { file: assertion.pem } }`";
+    let at = context.need(&file.assertion, TOP(), "assertion", hint)?;
+    let written = &at.value;
+    let key = context.secret(&written.key, at.place, "the assertion's key");
+    let header = match &written.header {
+        Field::Absent => Some(HeaderName::from_static("postern-assertion")),
+        Field::Broken => None,
+        Field::Given(at) => context.header(at.place, &at.value),
+    };
+    let issuer = match &written.issuer {
+        Field::Absent => gateway.map(str::to_owned),
+        Field::Broken => None,
+        Field::Given(at) => context.visible(at, "the `iss` of an assertion", 512),
+    };
+    Some(AssertionSettings { key: key?, header: header?, issuer: issuer? })
+}
+
+pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
+    let none = crate::config::written::Limits::default();
+    let written = file.limits.value().unwrap_or(&none);
+    LimitSettings {
+        request_head: context.size(&written.request_head, 32 << 10, 1 << 10, 1 << 20),
+        target: context.size(&written.target, 8 << 10, 256, 64 << 10),
+        headers: context.count(&written.headers, 100, 10, 1_000),
+        token: context.size(&written.token, 8 << 10, 512, 64 << 10),
+        header_timeout_ms: context.duration(&written.header_timeout, 10 * SECOND, 100, 5 * MINUTE),
+        body_idle_ms: context.duration(&written.body_idle, MINUTE, 100, HOUR),
+        keep_alive_ms: context.duration(&written.keep_alive, MINUTE, 100, HOUR),
+        connections: context.count(&written.connections, 10_000, 1, 1_000_000),
+        drain_ms: context.duration(&written.drain, 30 * SECOND, 0, HOUR),
+    }
+}
+
+pub(super) fn paths(file: &File) -> PathSettings {
+    let distinct = |field: &Field<Twins>| field.value() == Some(&Twins::Distinct);
+    file.paths.value().map_or_else(PathSettings::default, |paths| PathSettings {
+        case_is_distinct: distinct(&paths.case),
+        trailing_slash_is_distinct: distinct(&paths.trailing_slash),
+    })
+}

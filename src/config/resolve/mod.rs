@@ -1,0 +1,168 @@
+//! What was written means this: defaults, references, bounds, and the policy that it all comes to.
+//!
+//! Every part tells its faults and goes on with what it could read, so that one run tells all of them. A name that
+//! was left out because it is broken itself is not told a second time where it is used.
+//!
+//! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
+
+mod context;
+mod fingerprint;
+mod gateway;
+mod issuers;
+mod keys;
+mod rights;
+mod routes;
+mod settings;
+mod tenants;
+mod upstreams;
+
+use std::path::Path;
+
+pub use settings::{
+    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
+    IssuerSettings, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece, RouteEntry,
+    Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+};
+
+use super::{
+    fault::{Code, Faults, Script},
+    source::Source,
+    written::{Field, File, Members, Unmapped},
+};
+use crate::policy::Policy;
+use context::Context;
+use upstreams::Upstreams;
+
+/// Resolves a file. `None` when something that must be there is missing or broken; that is told then.
+pub(super) fn resolve(
+    path: &Path,
+    file: &File,
+    source: &dyn Source,
+    script: &Script,
+    faults: &Faults,
+) -> Option<Settings> {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let context = Context { dir, source, script, faults };
+    let gateway = gateway::name(context, file);
+    let (listen, operations, dangerous) = gateway::listeners(context, file);
+    let prefix = gateway::prefix(context, file);
+    let workers = gateway::workers(context, file);
+    let state = gateway::state(context, file);
+    let ledger = gateway::ledger(context, file);
+    let assertion = gateway::assertion(context, file, gateway.as_deref());
+    let header = assertion.as_ref().map(|assertion| &assertion.header);
+    let upstreams = upstreams::upstreams(context, file, header);
+    let identity_headers = upstreams::identity_headers(context, file, &upstreams.list, header);
+    let issuers = issuers::issuers(context, file, dangerous);
+    let tenants = tenants::tenants(context, file);
+    let names = rights::names(context, file);
+    let roles = rights::roles(context, file, &names);
+    let ceiling = rights::ceiling(context, file, &names);
+    let steps = rights::consent(context, file, &names, &roles, &ceiling);
+    let terms = rights::terms(context, file);
+    let mut used = vec![false; upstreams.names.len()];
+    let (members_unmapped, unmapped_upstream) = members(context, file, &upstreams, &mut used);
+    let around = routes::Around {
+        names: &names,
+        upstreams: &upstreams,
+        tenant_from: tenants.as_ref().map(|tenants| tenants.from.as_slice()).unwrap_or_default(),
+        prefix: prefix.as_deref(),
+    };
+    let before = faults.count();
+    let (routes, rules) = routes::routes(context, file, &around, &mut used);
+    if faults.are_warnings() || faults.count() == before {
+        unused(context, file, &upstreams, &used);
+    }
+    let limits = gateway::limits(context, file);
+    let paths = gateway::paths(file);
+    let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
+    let mut policy = Policy {
+        fingerprint: String::new(),
+        catalogue: names.catalogue,
+        roles: roles.map,
+        ceiling,
+        ladder: steps.ladder,
+        default_level: steps.default?,
+        on_lower: steps.on_lower,
+        session_lasts: terms.session_lasts,
+        grant_most: terms.grant_most,
+        max_exchange_ms: terms.max_exchange_ms,
+        members_unmapped,
+        environments: tenants.environments.clone(),
+        rules,
+    };
+    policy.fingerprint = fingerprint::fingerprint(
+        &policy,
+        &fingerprint::Rest {
+            prefix: &prefix,
+            unmapped_upstream,
+            routes: &routes,
+            tenants: &tenants,
+            issuers: &issuers,
+            upstreams: &upstreams.list,
+            identity_headers: &identity_headers,
+        },
+    );
+    Some(Settings {
+        file: path.to_owned(),
+        gateway: gateway?,
+        listen: listen?,
+        operations: operations?,
+        prefix,
+        workers,
+        state: state?,
+        ledger: ledger?,
+        assertion: assertion?,
+        identity_headers,
+        upstreams: upstreams.list,
+        issuers,
+        tenants,
+        unmapped_upstream,
+        policy,
+        paths,
+        routes,
+        limits,
+        dangerous,
+    })
+}
+
+/// Whether members pass where the map is silent, and where to.
+fn members(
+    context: Context<'_>,
+    file: &File,
+    upstreams: &Upstreams,
+    used: &mut [bool],
+) -> (bool, Option<usize>) {
+    let none = Members::default();
+    let written = file.members.value().unwrap_or(&none);
+    let owner = file.members.given().map_or(gateway::TOP(), |at| at.place);
+    match (written.unmapped.value(), &written.upstream) {
+        (Some(Unmapped::Allow), upstream) => (true, upstreams.find(context, upstream, owner, used)),
+        (_, Field::Given(at)) => {
+            context.warn(
+                Code::Unused,
+                at.place,
+                "members are refused where the map is silent, so this upstream is never asked",
+                "remove it, or write `unmapped: allow`",
+            );
+            (false, None)
+        }
+        _ => (false, None),
+    }
+}
+
+fn unused(context: Context<'_>, file: &File, upstreams: &Upstreams, used: &[bool]) {
+    if upstreams.broken || file.routes.value().is_none_or(|routes| routes.broken || routes.items.is_empty()) {
+        return;
+    }
+    for ((name, place), used) in upstreams.names.iter().zip(used) {
+        if !used {
+            context.warn(
+                Code::Unused,
+                *place,
+                format!("no route goes to the upstream `{name}`"),
+                "map its routes, or remove it",
+            );
+        }
+    }
+}

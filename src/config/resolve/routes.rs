@@ -1,0 +1,382 @@
+//! The route map: what each line owns and asks for.
+//!
+//! Never here: which of several templates wins, and the proof that each request has one owner (the route table's).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use http::Method;
+
+use super::{
+    context::{Context, short},
+    gateway::TOP,
+    rights::Names,
+    settings::{RouteEntry, TenantSource},
+    tenants::parameter,
+    upstreams::Upstreams,
+};
+use crate::{
+    config::{
+        fault::Code,
+        suggest,
+        written::{At, Field, File, Place, Route},
+    },
+    model::ResourceType,
+    policy::{PermissionId, Rule},
+};
+
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// What routes refer to.
+pub(super) struct Around<'a> {
+    pub(super) names: &'a Names,
+    pub(super) upstreams: &'a Upstreams,
+    pub(super) tenant_from: &'a [TenantSource],
+    pub(super) prefix: Option<&'a str>,
+}
+
+pub(super) fn routes(
+    context: Context<'_>,
+    file: &File,
+    around: &Around<'_>,
+    used: &mut [bool],
+) -> (Vec<RouteEntry>, Vec<Rule>) {
+    let hint = "map the application, e.g. `routes: [ { route: \"GET /t/{tenant}/orders\", permission: orders:read } ]`";
+    let Some(list) = context.need(&file.routes, TOP(), "routes", hint) else { return Default::default() };
+    if list.value.items.is_empty() && !list.value.broken {
+        context.put(
+            Code::NoRoutes,
+            list.place,
+            "the route map is empty, so staff would be refused everywhere",
+            hint,
+        );
+    }
+    let mut owners: HashMap<(Option<String>, Method, String), Place> = HashMap::new();
+    let mut asked: BTreeSet<PermissionId> = BTreeSet::new();
+    let before = context.faults.count();
+    let (mut entries, mut rules) = (Vec::new(), Vec::new());
+    for at in &list.value.items {
+        let Some(line) = route(context, at, around, used) else { continue };
+        conflicts(context, &line, &mut owners);
+        asked.extend(&line.rule.permissions);
+        entries.push(RouteEntry { rule: rules.len(), ..line.entry });
+        rules.push(line.rule);
+    }
+    // What is misspelt in the map is not told a second time as something that nobody asks for.
+    if !list.value.broken && around.names.whole && context.faults.count() == before {
+        for (name, place) in &around.names.places {
+            let id = around.names.catalogue.id(name.as_str());
+            if id.is_some_and(|id| !asked.contains(&id)) {
+                context.warn(
+                    Code::Unused,
+                    *place,
+                    format!("no route asks for `{name}`"),
+                    "map the routes that need it, or remove it",
+                );
+            }
+        }
+    }
+    (entries, rules)
+}
+
+/// One line, read.
+struct Line {
+    entry: RouteEntry,
+    rule: Rule,
+    shape: String,
+    place: Place,
+}
+
+fn route(context: Context<'_>, at: &At<Route>, around: &Around<'_>, used: &mut [bool]) -> Option<Line> {
+    let written = &at.value;
+    let hint = "write methods and path: `route: GET /t/{tenant}/api/orders/{order}`";
+    let text = context.need(&written.route, at.place, "route", hint);
+    let head = text.and_then(|text| head(context, text));
+    let host = written.host.given().map(|at| own_host(context, at));
+    let asked = asked(context, at, around.names);
+    let upstream = around.upstreams.find(context, &written.upstream, at.place, used);
+    let resource = match &written.resource {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => {
+            let kind = context.need(&at.value.kind, at.place, "type", "name its type, e.g. `type: orders`");
+            let kind = kind.and_then(|kind| resource_type(context, kind, around.names));
+            let id = context.need(
+                &at.value.id,
+                at.place,
+                "id",
+                "name the parameter of the path, e.g. `id: order`",
+            );
+            let id = id.and_then(|id| parameter(context, id).map(|name| (name, id.place)));
+            kind.zip(id).map(Some)
+        }
+    };
+    let (methods, template) = head?;
+    let text = text?;
+    let template_place = context.part(text.place, &template);
+    let (shape, parameters) = shape(context, template_place, &template)?;
+    if let Some(prefix) = around.prefix
+        && format!("{}/", template.trim_end_matches('/')).starts_with(prefix)
+    {
+        context.put(
+            Code::ReservedPath,
+            template_place,
+            format!("`{}` lies below the reserved prefix `{prefix}`", short(&template)),
+            "map another path, or move the `prefix`",
+        );
+    }
+    let (permissions, public) = asked?;
+    if let [TenantSource::Path(name)] = around.tenant_from
+        && !public
+        && !parameters.contains(name)
+    {
+        context.put(
+            Code::MissingParameter,
+            template_place,
+            format!("the path has no `{{{name}}}`, by which a request names its tenant"),
+            format!(
+                "put `{{{name}}}` into the path, make the route `public`, or name tenants in another way too"
+            ),
+        );
+    }
+    let resource = resource?;
+    if let Some((_, (name, place))) = &resource
+        && !parameters.contains(name)
+    {
+        context.put(
+            Code::MissingParameter,
+            *place,
+            format!("the path has no parameter `{name}`"),
+            suggest::hint(name, parameters.iter().map(String::as_str), "parameters of this path"),
+        );
+    }
+    let (kind, id) = match resource {
+        Some((kind, (name, _))) => (Some(kind), Some(name)),
+        None => (None, None),
+    };
+    let rule = Rule { name: text.value.clone(), permissions, public, resource: kind, upstream: upstream? };
+    let entry = RouteEntry {
+        host: host.flatten(),
+        methods,
+        template,
+        rule: 0,
+        resource_parameter: id,
+        line: context.line(text.place),
+    };
+    Some(Line { entry, rule, shape, place: text.place })
+}
+
+/// Methods and template of `GET,POST /path`.
+fn head(context: Context<'_>, at: &At<String>) -> Option<(Vec<Method>, String)> {
+    let bad = |part: &str, message: String, hint: &str| {
+        context.put(Code::BadRoute, context.part(at.place, part), message, hint);
+    };
+    let Some((methods, template)) = at.value.split_once(' ') else {
+        let message = format!("`{}` is not methods and path", short(&at.value));
+        bad(&at.value, message, "write both with a space between: `GET /t/{tenant}/api/orders`");
+        return None;
+    };
+    let template = template.trim_start_matches(' ');
+    let mut read: Vec<Method> = Vec::new();
+    let mut sound = true;
+    for name in methods.split(',') {
+        let upper =
+            !name.is_empty() && name.len() <= 32 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+        let slip = !METHODS.contains(&name) && suggest::nearest(name, METHODS.iter().copied()).is_some();
+        let method = Method::from_bytes(name.as_bytes()).ok().filter(|_| upper && !slip);
+        match method {
+            Some(Method::TRACE | Method::CONNECT) => {
+                bad(name, format!("`{name}` is always refused"), "remove it from the route");
+                sound = false;
+            }
+            Some(method) if read.contains(&method) => {
+                bad(methods, format!("`{name}` stands here twice"), "keep one of them");
+                sound = false;
+            }
+            Some(method) => read.push(method),
+            None => {
+                let upper_name = name.to_ascii_uppercase();
+                let hint = suggest::hint(&upper_name, METHODS.iter().copied(), "usual methods");
+                bad(name, format!("`{}` is no method", short(name)), &hint);
+                sound = false;
+            }
+        }
+    }
+    sound.then(|| (read, template.to_owned()))
+}
+
+/// The template with the names of its parameters taken out, and those names.
+fn shape(context: Context<'_>, place: Place, template: &str) -> Option<(String, Vec<String>)> {
+    let bad = |part: &str, message: String, hint: &str| {
+        let at = if part.is_empty() { place } else { context.part(place, part) };
+        context.put(Code::BadRoute, at, message, hint);
+        None
+    };
+    let Some(inner) = template.strip_prefix('/') else {
+        return bad(
+            template,
+            "a path starts with `/`".to_owned(),
+            "write the whole path, as in `GET /t/{tenant}`",
+        );
+    };
+    let mut shape = String::with_capacity(template.len());
+    let mut names: Vec<String> = Vec::new();
+    let segments: Vec<&str> = inner.split('/').collect();
+    let last = segments.len().saturating_sub(1);
+    for (number, segment) in segments.iter().enumerate() {
+        shape.push('/');
+        if segment.is_empty() {
+            if number != last {
+                return bad(
+                    "//",
+                    "the path has an empty segment".to_owned(),
+                    "write one slash; requests with two are refused",
+                );
+            }
+            continue;
+        }
+        let braced = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let Some(name) = braced else {
+            // What needs an escape in a request, or is taken for another path, is no literal.
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&b);
+            let dots = segment.ends_with('.');
+            if dots || !segment.bytes().all(plain) {
+                return bad(
+                    segment,
+                    format!("`{}` cannot be a segment of a path", short(segment)),
+                    "a parameter is a whole segment, `{name}`; other characters must not need an escape",
+                );
+            }
+            shape.push_str(segment);
+            continue;
+        };
+        let (tail, name) = match name.strip_prefix('*') {
+            Some(name) => (true, name),
+            None => (false, name),
+        };
+        let sound = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !sound {
+            return bad(
+                segment,
+                format!("`{}` is no parameter", short(segment)),
+                "name it with lower-case letters, digits and `_`",
+            );
+        }
+        if names.iter().any(|known| known == name) {
+            return bad(
+                "",
+                format!("the parameter `{name}` stands twice in this path"),
+                "give one another name",
+            );
+        }
+        if tail && number != last {
+            return bad(
+                segment,
+                format!("`{segment}` takes the whole rest, so nothing can follow it"),
+                "put it last",
+            );
+        }
+        names.push(name.to_owned());
+        shape.push_str(if tail { "{*}" } else { "{}" });
+    }
+    Some((shape, names))
+}
+
+fn conflicts(
+    context: Context<'_>,
+    line: &Line,
+    owners: &mut HashMap<(Option<String>, Method, String), Place>,
+) {
+    for method in &line.entry.methods {
+        let key = (line.entry.host.clone(), method.clone(), line.shape.clone());
+        if let Some(first) = owners.insert(key, line.place) {
+            let other = context.line(first);
+            context.put(
+                Code::RouteConflict,
+                line.place,
+                format!("the route in line {other} owns `{method} {}` already", short(&line.entry.template)),
+                "each request has one owner: take the method out of one of them, or join them",
+            );
+            return;
+        }
+    }
+}
+
+fn own_host(context: Context<'_>, at: &At<String>) -> Option<String> {
+    let sound = !at.value.is_empty()
+        && at.value.len() <= 253
+        && at.value.split('.').all(|label| {
+            !label.is_empty()
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        });
+    if !sound {
+        context.put(
+            Code::BadValue,
+            at.place,
+            format!("`{}` is no host for a route", short(&at.value)),
+            "write it in lower case, without port, wildcard or dot at the end: `app.example`",
+        );
+        return None;
+    }
+    Some(at.value.clone())
+}
+
+/// What a route asks for: permissions, or nothing because it is public.
+fn asked(context: Context<'_>, at: &At<Route>, names: &Names) -> Option<(Vec<PermissionId>, bool)> {
+    let written = &at.value;
+    if written.public.is_broken() || written.permission.is_broken() {
+        return None;
+    }
+    let public = written.public.value().copied().unwrap_or(false);
+    let hint = "write `permission: orders:read` for what it takes, or `public: true` to open it to everybody";
+    let Some(list) = written.permission.given() else {
+        if !public {
+            context.put(
+                Code::OneOf,
+                written.route.given().map_or(at.place, |route| route.place),
+                "nothing says what this route takes",
+                hint,
+            );
+            return None;
+        }
+        return Some((Vec::new(), true));
+    };
+    if public {
+        context.put(Code::OneOf, list.place, "a public route asks for no permission", "keep one of the two");
+        return None;
+    }
+    let items = &list.value.0.items;
+    if items.is_empty() && !list.value.0.broken {
+        context.put(Code::BadValue, list.place, "this list is empty", hint);
+        return None;
+    }
+    let mut ids: Vec<PermissionId> = Vec::new();
+    let mut sound = !list.value.0.broken;
+    for at in items {
+        match names.permission(context, at) {
+            Some(id) if ids.contains(&id) => {
+                let message = format!("`{}` stands here twice", short(&at.value));
+                context.put(Code::DuplicateName, at.place, message, "keep one of them");
+            }
+            Some(id) => ids.push(id),
+            None => sound = false,
+        }
+    }
+    // A name that is not known keeps its route in the map, so that other faults of the map are told too.
+    (sound || names.whole).then_some((ids, false))
+}
+
+fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option<ResourceType> {
+    let kind = context.id(at, ResourceType::new, "type of a resource")?;
+    let types: BTreeMap<&str, ()> =
+        names.catalogue.iter().map(|(_, name)| (name.resource_type(), ())).collect();
+    if names.whole && !types.contains_key(kind.as_str()) {
+        context.put(
+            Code::UnknownWord,
+            at.place,
+            format!("no permission is about `{kind}`"),
+            suggest::hint(kind.as_str(), types.keys().copied(), "types of resources"),
+        );
+    }
+    Some(kind)
+}

@@ -1,0 +1,365 @@
+//! What a configuration means: plain values, all defaults applied, all references followed.
+//!
+//! The other rooms never see these types; [`crate::app`] makes their options from them.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+
+use http::{HeaderName, Method};
+
+use crate::{
+    config::source::Secret,
+    model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
+    policy::Policy,
+};
+
+/// A configuration that may be used.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The gateway's name.
+    pub gateway: String,
+    /// The proxy listener.
+    pub listen: SocketAddr,
+    /// The operations listener.
+    pub operations: SocketAddr,
+    /// The reserved prefix; begins and ends with `/`.
+    pub prefix: String,
+    /// How many cores serve requests; `None` is all.
+    pub workers: Option<usize>,
+    /// The embedded store.
+    pub state: StateSettings,
+    /// The ledger.
+    pub ledger: LedgerSettings,
+    /// The assertion.
+    pub assertion: AssertionSettings,
+    /// All headers that are removed from requests: those declared, those that templates set, the assertion's.
+    pub identity_headers: Vec<HeaderName>,
+    /// The upstreams; [`crate::policy::Rule::upstream`] counts in this list.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// The issuers.
+    pub issuers: Vec<IssuerSettings>,
+    /// Where tenants and environments are named, and which there are.
+    pub tenants: TenantSettings,
+    /// Where members' requests go for which the map is silent, if they may pass.
+    pub unmapped_upstream: Option<usize>,
+    /// What may be.
+    pub policy: Policy,
+    /// How the applications read paths.
+    pub paths: PathSettings,
+    /// The route map: entry `i` belongs to rule `i` of the policy.
+    pub routes: Vec<RouteEntry>,
+    /// Bounds.
+    pub limits: LimitSettings,
+    /// What local play needs.
+    pub dangerous: DangerousSettings,
+}
+
+/// The embedded store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSettings {
+    /// Its file, absolute.
+    pub path: PathBuf,
+}
+
+/// The ledger.
+#[derive(Debug, Clone)]
+pub struct LedgerSettings {
+    /// Its directory, absolute.
+    pub path: PathBuf,
+    /// The log's name.
+    pub origin: String,
+    /// The signing key, as its file or variable holds it.
+    pub key: Secret,
+    /// Bytes of a segment.
+    pub segment: u64,
+    /// Bytes kept in reserve.
+    pub reserve: u64,
+    /// Bytes of the whole.
+    pub quota: Option<u64>,
+}
+
+/// The assertion.
+#[derive(Debug, Clone)]
+pub struct AssertionSettings {
+    /// The signing key, as its file or variable holds it.
+    pub key: Secret,
+    /// The header that carries it.
+    pub header: HeaderName,
+    /// Its `iss`.
+    pub issuer: String,
+}
+
+/// An application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Its name.
+    pub name: String,
+    /// Host to connect to: a name or an address, IPv6 without brackets.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// `host[:port]` as written.
+    pub authority: String,
+    /// The `aud` of its assertions.
+    pub audience: String,
+    /// The `Host` that it gets.
+    pub host_header: HostHeader,
+    /// In milliseconds.
+    pub connect_timeout_ms: i64,
+    /// In milliseconds.
+    pub response_timeout_ms: i64,
+    /// Headers set on each request.
+    pub headers: Vec<(HeaderName, Vec<Piece>)>,
+}
+
+/// The `Host` that an application gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The authority of its address.
+    Upstream,
+    /// What the client sent.
+    Client,
+    /// Always this.
+    Fixed(String),
+}
+
+/// A piece of a header template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Itself.
+    Literal(String),
+    /// Something that the gateway knows.
+    Slot(Slot),
+}
+
+/// What a header template may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// The caller's `sub`.
+    Subject,
+    /// The tenant.
+    Tenant,
+    /// The environment.
+    Environment,
+    /// The role or roles in force.
+    Role,
+    /// `staff` or `member`.
+    Kind,
+    /// The support session.
+    Session,
+}
+
+impl Slot {
+    /// All slots with their names in templates.
+    pub const ALL: &'static [(&'static str, Slot)] = &[
+        ("subject", Slot::Subject),
+        ("tenant", Slot::Tenant),
+        ("environment", Slot::Environment),
+        ("role", Slot::Role),
+        ("kind", Slot::Kind),
+        ("session", Slot::Session),
+    ];
+}
+
+/// An issuer.
+#[derive(Debug, Clone)]
+pub struct IssuerSettings {
+    /// Its short name.
+    pub name: IssuerName,
+    /// Its `iss`.
+    pub issuer: String,
+    /// Whom it speaks for.
+    pub kind: SubjectKind,
+    /// Accepted `aud`.
+    pub audiences: Vec<String>,
+    /// Registered names of the algorithms, each known and with a key that fits.
+    pub algorithms: Vec<String>,
+    /// Accepted `typ`.
+    pub types: Option<Vec<String>>,
+    /// Its keys.
+    pub keys: KeyText,
+    /// In milliseconds.
+    pub leeway_ms: i64,
+    /// In milliseconds.
+    pub max_lifetime_ms: i64,
+    /// Where its claims stand; `None` is the usual place.
+    pub claims: ClaimSettings,
+}
+
+/// Public keys, as text. Never printed: under `dangerous.hmac` they are secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum KeyText {
+    /// A JSON Web Key Set.
+    Jwks(String),
+    /// One or more public keys in PEM.
+    Pem(String),
+}
+
+impl std::fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            KeyText::Jwks(text) => write!(f, "Jwks({} bytes)", text.len()),
+            KeyText::Pem(text) => write!(f, "Pem({} bytes)", text.len()),
+        }
+    }
+}
+
+/// Where claims stand; `None` is the usual place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimSettings {
+    /// A member's tenant.
+    pub tenant: Option<String>,
+    /// A member's roles.
+    pub roles: Option<String>,
+    /// A staff person's address.
+    pub email: Option<String>,
+    /// Whether it is verified.
+    pub email_verified: Option<String>,
+    /// Who counts as support as a whole.
+    pub support: SupportSettings,
+}
+
+/// Who counts as support as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SupportSettings {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// All of the issuer's people.
+    Everybody,
+    /// Those with a claim.
+    Claim {
+        /// Where it stands.
+        path: String,
+        /// Any of these.
+        values: Vec<String>,
+    },
+}
+
+/// Tenants and environments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSettings {
+    /// Where a tenant is named; all that name one must agree.
+    pub from: Vec<TenantSource>,
+    /// Where an environment is named; all that name one must agree.
+    pub environment_from: Vec<EnvironmentSource>,
+    /// All environments.
+    pub environments: BTreeSet<EnvironmentId>,
+    /// The environment of a request that names none.
+    pub default_environment: EnvironmentId,
+    /// Tenants that exist from the start, parents first.
+    pub known: Vec<KnownTenant>,
+}
+
+/// Where a tenant is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TenantSource {
+    /// A parameter of the path.
+    Path(String),
+    /// A header.
+    Header(HeaderName),
+    /// The host.
+    Host(Vec<HostLabel>),
+    /// The member's token.
+    Claim,
+    /// Always this one.
+    Fixed(TenantId),
+}
+
+/// Where an environment is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvironmentSource {
+    /// A parameter of the path.
+    Path(String),
+    /// A header.
+    Header(HeaderName),
+    /// The host.
+    Host(Vec<HostLabel>),
+    /// A claim of the token.
+    Claim(String),
+}
+
+/// One label of a host pattern, between dots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostLabel {
+    /// Itself, in lower case.
+    Literal(String),
+    /// The tenant.
+    Tenant,
+    /// The environment.
+    Environment,
+}
+
+/// A tenant that exists from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTenant {
+    /// Its identifier.
+    pub id: TenantId,
+    /// Its zone.
+    pub zone: Zone,
+    /// Its parent, which stands before it.
+    pub parent: Option<TenantId>,
+    /// Its environments.
+    pub environments: BTreeSet<EnvironmentId>,
+    /// The line where it was written.
+    pub line: usize,
+}
+
+/// How the applications read paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathSettings {
+    /// Whether case tells two paths apart.
+    pub case_is_distinct: bool,
+    /// Whether a slash at the end does.
+    pub trailing_slash_is_distinct: bool,
+}
+
+/// One line of the route map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteEntry {
+    /// Only for this host.
+    pub host: Option<String>,
+    /// The methods as written.
+    pub methods: Vec<Method>,
+    /// The template as written.
+    pub template: String,
+    /// The number of its rule in the policy.
+    pub rule: usize,
+    /// The parameter that holds the resource's identifier.
+    pub resource_parameter: Option<String>,
+    /// The line where it was written.
+    pub line: usize,
+}
+
+/// Bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Bytes of a request's head.
+    pub request_head: u64,
+    /// Bytes of a request's target.
+    pub target: u64,
+    /// Header lines.
+    pub headers: u64,
+    /// Bytes of a token.
+    pub token: u64,
+    /// Milliseconds until a head is whole.
+    pub header_timeout_ms: i64,
+    /// Milliseconds that a body may stand still.
+    pub body_idle_ms: i64,
+    /// Milliseconds until the next request of a connection.
+    pub keep_alive_ms: i64,
+    /// Connections at a time.
+    pub connections: u64,
+    /// Milliseconds that running requests get at the end.
+    pub drain_ms: i64,
+}
+
+/// What local play needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DangerousSettings {
+    /// The clock can be moved.
+    pub clock: bool,
+    /// HMAC is taken.
+    pub hmac: bool,
+}

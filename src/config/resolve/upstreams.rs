@@ -1,0 +1,314 @@
+//! The applications, and the headers that carry identity to them.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, Uri};
+
+use super::{
+    context::{Context, folded, short},
+    gateway::TOP,
+    settings::{HostHeader, Piece, Slot, UpstreamSettings},
+};
+use crate::config::{
+    fault::Code,
+    suggest,
+    written::{At, Field, File, Place, Upstream},
+};
+
+/// The upstreams by their names, and whether some were left out because they are broken.
+pub(super) struct Upstreams {
+    pub(super) list: Vec<UpstreamSettings>,
+    pub(super) names: Vec<(String, Place)>,
+    pub(super) broken: bool,
+}
+
+impl Upstreams {
+    /// Finds the upstream that a route or a default means.
+    pub(super) fn find(
+        &self,
+        context: Context<'_>,
+        field: &Field<String>,
+        owner: Place,
+        used: &mut [bool],
+    ) -> Option<usize> {
+        let found = match field {
+            Field::Broken => return None,
+            Field::Given(at) => {
+                let found = self.names.iter().position(|(name, _)| *name == at.value);
+                if found.is_none() && !self.broken {
+                    let known = self.names.iter().map(|(name, _)| name.as_str());
+                    context.unknown(Code::UnknownUpstream, at, "upstream", known);
+                }
+                found
+            }
+            Field::Absent => match self.names.len() {
+                1 => Some(0),
+                _ => {
+                    if !self.broken && !self.names.is_empty() {
+                        let hint = "there are several upstreams, so say which one answers";
+                        context.need(field, owner, "upstream", hint);
+                    }
+                    None
+                }
+            },
+        };
+        if let Some(slot) = found.and_then(|i| used.get_mut(i)) {
+            *slot = true;
+        }
+        found
+    }
+}
+
+pub(super) fn upstreams(context: Context<'_>, file: &File, assertion: Option<&HeaderName>) -> Upstreams {
+    let mut out = Upstreams { list: Vec::new(), names: Vec::new(), broken: file.upstreams.is_broken() };
+    let hint = "name the application: `upstreams: { app: { url: \"http://127.0.0.1:8000\" } }`";
+    let Some(table) = context.need(&file.upstreams, TOP(), "upstreams", hint) else {
+        out.broken = true;
+        return out;
+    };
+    out.broken |= !table.value.broken.is_empty();
+    if table.value.entries.is_empty() && !out.broken {
+        context.put(Code::MissingKey, table.place, "there is no upstream", hint);
+        out.broken = true;
+    }
+    for (key, written) in &table.value.entries {
+        out.names.push((key.value.clone(), key.place));
+        match upstream(context, key, written, assertion) {
+            Some(settings) => out.list.push(settings),
+            None => out.list.push(blank(&key.value)),
+        }
+    }
+    out
+}
+
+/// Keeps the numbers of the others right; never used, since a fault was told.
+fn blank(name: &str) -> UpstreamSettings {
+    UpstreamSettings {
+        name: name.to_owned(),
+        host: String::new(),
+        port: 0,
+        authority: String::new(),
+        audience: String::new(),
+        host_header: HostHeader::Upstream,
+        connect_timeout_ms: 0,
+        response_timeout_ms: 0,
+        headers: Vec::new(),
+    }
+}
+
+fn upstream(
+    context: Context<'_>,
+    key: &At<String>,
+    at: &At<Upstream>,
+    assertion: Option<&HeaderName>,
+) -> Option<UpstreamSettings> {
+    let written = &at.value;
+    let name = context.visible(key, "the name of an upstream", 64);
+    let url = context.need(
+        &written.url,
+        at.place,
+        "url",
+        "give its address, e.g. `url: \"http://127.0.0.1:8000\"`",
+    );
+    let address = url.and_then(|url| address(context, url));
+    let audience = match &written.audience {
+        Field::Absent => name.clone(),
+        Field::Broken => None,
+        Field::Given(at) => context.visible(at, "an audience", 512),
+    };
+    let host_header = match written.host.given() {
+        None => Some(HostHeader::Upstream),
+        Some(at) => match at.value.as_str() {
+            "upstream" => Some(HostHeader::Upstream),
+            "client" => Some(HostHeader::Client),
+            fixed => fixed_host(context, at, fixed),
+        },
+    };
+    let connect_timeout_ms = context.duration(&written.connect_timeout, 2_000, 1, 60_000);
+    let response_timeout_ms = context.duration(&written.response_timeout, 60_000, 1, 3_600_000);
+    let headers = headers(context, written, assertion);
+    let (host, port, authority) = address?;
+    Some(UpstreamSettings {
+        name: name?,
+        host,
+        port,
+        authority,
+        audience: audience?,
+        host_header: host_header?,
+        connect_timeout_ms,
+        response_timeout_ms,
+        headers,
+    })
+}
+
+fn fixed_host(context: Context<'_>, at: &At<String>, fixed: &str) -> Option<HostHeader> {
+    let plain =
+        fixed.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
+    if plain && fixed.parse::<http::uri::Authority>().is_ok() {
+        return Some(HostHeader::Fixed(fixed.to_owned()));
+    }
+    context.put(
+        Code::BadValue,
+        at.place,
+        format!("`{}` is no host", short(fixed)),
+        "write `upstream`, `client` or a host such as `app.example`",
+    );
+    None
+}
+
+/// Host, port and authority of an upstream's address.
+fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String)> {
+    let text = at.value.as_str();
+    let wrong = |part: &str, message: String, hint: &str| {
+        context.put(Code::BadUrl, context.part(at.place, part), message, hint);
+        None
+    };
+    let form = "write scheme, host and port alone: `http://127.0.0.1:8000`";
+    if text.starts_with("https://") {
+        return wrong(
+            "https",
+            "upstreams are reached without TLS in this version".to_owned(),
+            "use `http://` on loopback or a private network; TLS to applications comes with a later version",
+        );
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return wrong(text, format!("`{}` is no address of an application", short(text)), form);
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    if !matches!(behind, "" | "/") {
+        let message = format!("`{}` does not belong into an upstream's address", short(behind));
+        return wrong(behind, message, "leave it out: the path that was decided on is the path that is sent");
+    }
+    if authority.contains('@') {
+        let message = "an upstream's address holds no user and password".to_owned();
+        return wrong(authority, message, "leave them out; the application believes the signed assertion");
+    }
+    let parsed = text.parse::<Uri>().ok();
+    let parsed = parsed.as_ref().and_then(Uri::authority);
+    let (Some(parsed), true) = (parsed, authority.is_ascii()) else {
+        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
+    };
+    let port = match authority.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            _ => return wrong(port, format!("`{}` is no port", short(port)), "use 1 to 65535"),
+        },
+        _ => 80,
+    };
+    let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    if host.is_empty() {
+        return wrong(authority, "the address names no host".to_owned(), form);
+    }
+    Some((host, port, authority.to_owned()))
+}
+
+fn headers(
+    context: Context<'_>,
+    written: &Upstream,
+    assertion: Option<&HeaderName>,
+) -> Vec<(HeaderName, Vec<Piece>)> {
+    let Some(table) = written.headers.value() else { return Vec::new() };
+    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    let mut out = Vec::new();
+    for (key, value) in &table.entries {
+        let Some(header) = context.header(key.place, &key.value) else { continue };
+        if assertion.is_some_and(|assertion| folded(assertion) == folded(&header)) {
+            context.put(
+                Code::BadHeader,
+                key.place,
+                format!("the header `{header}` carries the assertion"),
+                "set another one, or give the assertion another `header`",
+            );
+            continue;
+        }
+        if let Some(first) = seen.insert(folded(&header), key.place) {
+            context.twice(key.place, "header", &key.value, first);
+            continue;
+        }
+        if let Some(pieces) = template(context, value) {
+            out.push((header, pieces));
+        }
+    }
+    out
+}
+
+fn template(context: Context<'_>, at: &At<String>) -> Option<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    let mut rest = at.value.as_str();
+    let literal = |text: &str| {
+        let sound = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && !text.contains('}');
+        if !sound {
+            context.put(
+                Code::BadValue,
+                context.part(at.place, text),
+                format!("`{}` cannot stand in a header", short(text)),
+                "use visible ASCII; braces only around a name, as in `{subject}`",
+            );
+        }
+        sound
+    };
+    while let Some((before, behind)) = rest.split_once('{') {
+        let Some((name, behind)) = behind.split_once('}') else {
+            context.put(
+                Code::BadValue,
+                context.part(at.place, rest.strip_prefix(before).unwrap_or(rest)),
+                "a `{` without its `}`",
+                "close it, as in `{subject}`",
+            );
+            return None;
+        };
+        if !literal(before) {
+            return None;
+        }
+        if !before.is_empty() {
+            pieces.push(Piece::Literal(before.to_owned()));
+        }
+        match Slot::ALL.iter().find(|(known, _)| *known == name) {
+            Some((_, slot)) => pieces.push(Piece::Slot(*slot)),
+            None => {
+                let known = Slot::ALL.iter().map(|(known, _)| *known);
+                context.put(
+                    Code::UnknownWord,
+                    context.part(at.place, name),
+                    format!("nothing is known about `{{{}}}`", short(name)),
+                    suggest::hint(name, known, "names here"),
+                );
+                return None;
+            }
+        }
+        rest = behind;
+    }
+    if !literal(rest) {
+        return None;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Literal(rest.to_owned()));
+    }
+    Some(pieces)
+}
+
+/// All headers to be removed from requests: those declared and those that the gateway sets.
+pub(super) fn identity_headers(
+    context: Context<'_>,
+    file: &File,
+    upstreams: &[UpstreamSettings],
+    assertion: Option<&HeaderName>,
+) -> Vec<HeaderName> {
+    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    let mut out: Vec<HeaderName> = Vec::new();
+    for at in file.identity_headers.value().into_iter().flat_map(|list| &list.items) {
+        let Some(header) = context.header(at.place, &at.value) else { continue };
+        match seen.insert(folded(&header), at.place) {
+            Some(first) => context.twice(at.place, "header", &at.value, first),
+            None => out.push(header),
+        }
+    }
+    let own = upstreams.iter().flat_map(|upstream| upstream.headers.iter().map(|(header, _)| header));
+    for header in own.chain(assertion) {
+        if !out.iter().any(|known| folded(known) == folded(header)) {
+            out.push(header.clone());
+        }
+    }
+    out
+}

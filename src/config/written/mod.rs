@@ -1,0 +1,95 @@
+//! What was written: a strict mirror of the file, key by key, each value with its place.
+//!
+//! Lives here: the shape of the file, its documentation (which goes into the published schema), sizes and durations.
+//! Never here: defaults, references between keys, anything that needs a second key to judge (see [`super::resolve`]).
+
+mod decode;
+mod field;
+mod node;
+mod people;
+mod traffic;
+mod units;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use field::{At, Field, List, OneOrMany, Place, Table};
+pub use people::{
+    Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys, KnownTenant, LevelStep,
+    Members, OnLower, Role, Sessions, SubjectKind, Support, TenantSource, Tenants, Unmapped,
+};
+pub use traffic::{
+    Assertion, Dangerous, KeyFrom, Ledger, Limits, Paths, Resource, Route, State, Twins, Upstream,
+};
+pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
+
+use super::fault::Faults;
+use field::{AT, MANY, UNIT};
+
+/// The whole configuration of one gateway.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(
+    title = "Configuration of Postern",
+    extend("required" = [
+        "gateway", "listen", "state", "ledger", "assertion", "upstreams", "issuers", "tenants", "permissions",
+        "roles", "consent", "routes",
+    ])
+)]
+pub struct File {
+    /// The name of this gateway: in every record, and the issuer (`iss`) of its assertions.
+    pub gateway: Field<String>,
+    /// Where the application's routes and the support API are served: address and port.
+    pub listen: Field<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served. Default `127.0.0.1:9090`; keep it away from the public.
+    pub operations: Field<String>,
+    /// The prefix of the support API; no route may lie below it. Default `/_postern/`.
+    pub prefix: Field<String>,
+    /// How many cores serve requests. Default: all.
+    pub workers: Field<u64>,
+    /// The embedded store.
+    pub state: Field<State>,
+    /// The append-only log of who did what.
+    pub ledger: Field<Ledger>,
+    /// The signed statement that the application gets with each request.
+    pub assertion: Field<Assertion>,
+    /// Headers that the application trusts. They are removed from every request before it is forwarded, also when
+    /// they are spelt with `_` for `-`. Headers that the gateway sets itself are always removed.
+    pub identity_headers: Field<List<String>>,
+    /// The applications behind the gateway, by name.
+    pub upstreams: Field<Table<Upstream>>,
+    /// Whose tokens count.
+    pub issuers: Field<List<Issuer>>,
+    /// How a request names its tenant and environment, and which tenants there are from the start.
+    pub tenants: Field<Tenants>,
+    /// The closed list of permissions, `resource_type:action`. A permission that is named anywhere and not listed here
+    /// is an error. `support:read` and `support:manage` are built in.
+    pub permissions: Field<List<String>>,
+    /// Sets of permissions, by name.
+    pub roles: Field<Table<Role>>,
+    /// What staff may never do, at any consent level and by any grant: permissions or patterns. Whatever administers
+    /// support access itself (`support:*`) is always out of their reach.
+    pub ceiling: Field<List<String>>,
+    /// The ladder of levels that a tenant chooses from.
+    pub consent: Field<Consent>,
+    /// How long support sessions last.
+    pub sessions: Field<Sessions>,
+    /// How long grants may stand.
+    pub grants: Field<Grants>,
+    /// The tenants' own people.
+    pub members: Field<Members>,
+    /// How the applications read paths.
+    pub paths: Field<Paths>,
+    /// The route map. What is not in it is refused to staff.
+    pub routes: Field<List<Route>>,
+    /// Bounds on what one request may cost.
+    pub limits: Field<Limits>,
+    /// What local play needs and production must not have. Only with both listeners on loopback.
+    pub dangerous: Field<Dangerous>,
+}
+
+/// Reads a text into the mirror. Faults are noted; `None` when nothing can be said about the whole.
+pub(super) fn read(text: &str, faults: &Faults, byte: impl Fn(usize, usize) -> usize) -> Option<File> {
+    let node = node::parse(text, faults, byte)?;
+    File::deserialize(decode::Decoder { node: &node, text, faults, of_key: false }).ok()
+}

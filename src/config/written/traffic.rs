@@ -1,0 +1,164 @@
+//! The mirror of what concerns traffic, disk and keys.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Duration, Field, OneOrMany, Size, Table};
+
+/// The embedded store: one file, this gateway's alone.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["path"]))]
+pub struct State {
+    /// The file. Relative paths start at the directory of the configuration file, here and everywhere.
+    pub path: Field<String>,
+}
+
+/// The ledger: segments of JSON lines, a Merkle tree over them, signed checkpoints.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["path", "origin", "key"]))]
+pub struct Ledger {
+    /// The directory. It is state: on a disk that persists, this gateway's alone.
+    pub path: Field<String>,
+    /// The log's name, unique in the world, such as `example.com/postern/main`.
+    pub origin: Field<String>,
+    /// The key that signs checkpoints.
+    pub key: Field<KeyFrom>,
+    /// A segment is closed when it would outgrow this. Default `64 MiB`.
+    pub segment: Field<Size>,
+    /// Room kept for outcomes, ends and break-glass; staff are refused before it is touched. Default `16 MiB`.
+    pub reserve: Field<Size>,
+    /// Staff are refused when the ledger would outgrow this. Default: no bound but the disk.
+    pub quota: Field<Size>,
+}
+
+/// Where a key is read from: exactly one of the two.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct KeyFrom {
+    /// A file.
+    pub file: Field<String>,
+    /// An environment variable.
+    pub env: Field<String>,
+}
+
+/// The signed statement about the caller that goes to the application.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["key"]))]
+pub struct Assertion {
+    /// The private key that signs it, in PEM.
+    pub key: Field<KeyFrom>,
+    /// The request header that carries it. Default `Postern-Assertion`.
+    pub header: Field<String>,
+    /// Its `iss`. Default: the name of the gateway.
+    pub issuer: Field<String>,
+}
+
+/// An application behind the gateway.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["url"]))]
+pub struct Upstream {
+    /// Its address: `http://host:port`, nothing behind it. The request's own path is appended.
+    pub url: Field<String>,
+    /// The `aud` of assertions made for it. Default: its name here.
+    pub audience: Field<String>,
+    /// The `Host` that it gets: `upstream` (default) for the one in `url`, `client` for the one that the client sent,
+    /// or a fixed host.
+    pub host: Field<String>,
+    /// How long connecting may take. Default `2s`.
+    pub connect_timeout: Field<Duration>,
+    /// How long the head of its answer may take. Default `60s`.
+    pub response_timeout: Field<Duration>,
+    /// Headers set on each request: templates with `{subject}`, `{tenant}`, `{environment}`, `{role}`, `{kind}` and
+    /// `{session}`. What the client sent under these names is removed.
+    pub headers: Field<Table<String>>,
+}
+
+/// How the applications read paths. The defaults trust them in nothing.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// Whether `/Users` may mean something other than `/users`. Default `refuse`.
+    pub case: Field<Twins>,
+    /// Whether `/users/` may mean something other than `/users`. Default `refuse`.
+    pub trailing_slash: Field<Twins>,
+}
+
+/// Two spellings that some applications take for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Twins {
+    /// A request that differs from a route in nothing else is refused.
+    Refuse,
+    /// The application is known to tell them apart.
+    Distinct,
+}
+
+/// One line of the route map.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["route"]))]
+pub struct Route {
+    /// Methods and path: `GET /t/{tenant}/api/orders/{order}`, `GET,POST /assets/{*rest}`. `GET` brings `HEAD` along.
+    pub route: Field<String>,
+    /// Only for this host. Default: every host.
+    pub host: Field<String>,
+    /// What it takes: all of these permissions. Either this or `public`.
+    pub permission: Field<OneOrMany<String>>,
+    /// Open to everybody; identity is removed.
+    pub public: Field<bool>,
+    /// The resource that the path names, for the scope of grants.
+    pub resource: Field<Resource>,
+    /// Which upstream answers. May be left out where there is only one.
+    pub upstream: Field<String>,
+}
+
+/// The resource that a path names.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["type", "id"]))]
+pub struct Resource {
+    /// Its type, e.g. `orders`.
+    #[serde(rename = "type")]
+    pub kind: Field<String>,
+    /// The parameter of the path that holds its identifier.
+    pub id: Field<String>,
+}
+
+/// Bounds on what one request may cost.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest head of a request. Default `32 KiB`.
+    pub request_head: Field<Size>,
+    /// The longest request target. Default `8 KiB`.
+    pub target: Field<Size>,
+    /// The most header lines. Default 100.
+    pub headers: Field<u64>,
+    /// The largest token. Default `8 KiB`.
+    pub token: Field<Size>,
+    /// How long the head of a request may take to arrive. Default `10s`.
+    pub header_timeout: Field<Duration>,
+    /// How long a body may stand still. Default `60s`.
+    pub body_idle: Field<Duration>,
+    /// How long a connection may wait for its next request. Default `60s`.
+    pub keep_alive: Field<Duration>,
+    /// The most connections at a time. Default 10000.
+    pub connections: Field<u64>,
+    /// How long running requests may take to finish when the gateway is stopped. Default `30s`.
+    pub drain: Field<Duration>,
+}
+
+/// What local play needs and production must not have.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dangerous {
+    /// The operations listener can move the gateway's clock forward; every record made so says it.
+    pub clock: Field<bool>,
+    /// Tokens signed with HMAC are taken: whoever can verify them can make them.
+    pub hmac: Field<bool>,
+}

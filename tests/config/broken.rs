@@ -1,0 +1,227 @@
+//! One case for each way in which a configuration can be wrong: what is written instead, where the caret must stand,
+//! and the code. The mark `⟦` shows the place.
+
+use super::{load, marked, with};
+use postern::config::Severity;
+
+/// What is exchanged in the base, for what, and the code of the fault.
+type Case = (&'static str, &'static str, &'static str);
+
+const CASES: &[Case] = &[
+    // The text itself.
+    ("gateway: main", "gateway: main⟦: x", "syntax"),
+    ("gateway: main", "gateway: ⟦main\n\tlisten: x", "syntax"),
+    ("identity_headers: [X-User]", "identity_headers: [X-User\nassertion⟦: 1", "syntax"),
+    ("gateway: main", "gateway: main\n⟦gateway: other", "duplicate_key"),
+    ("sessions: { last: 8h }", "sessions: { last: 8h, ⟦last: 9h }", "duplicate_key"),
+    ("state: { path: state.redb }", "state: &s { path: state.redb }\nlimits: { ⟦<<: *s }", "syntax"),
+    // Keys and kinds of values.
+    ("gateway: main", "gateway: main\n⟦gatewy: main", "unknown_key"),
+    ("permission: orders:read }", "⟦permision: orders:read }", "unknown_key"),
+    ("grants: { longest: 180d }", "grants: { longest: 180d, ⟦shortest: 1d }", "unknown_key"),
+    ("gateway: main\n", "⟦", "missing_key"),
+    ("state: { path: state.redb }", "state: ⟦{ }", "missing_key"),
+    ("- name: vendor\n    issuer: https://id.vendor.example", "- ⟦name: vendor", "missing_key"),
+    ("listen: 127.0.0.1:8080", "⟦listen:", "empty_value"),
+    ("gateway: main", "gateway: ⟦NO", "wrong_type"),
+    ("gateway: main", "gateway: ⟦1.10", "wrong_type"),
+    ("gateway: main", "gateway: ⟦[main]", "wrong_type"),
+    ("state: { path: state.redb }", "state: ⟦state.redb", "wrong_type"),
+    ("limits: { headers: 100 }", "limits: { headers: ⟦many }", "wrong_type"),
+    ("limits: { headers: 100 }", "limits: { headers: ⟦-5 }", "out_of_range"),
+    ("public: true", "public: ⟦yes", "wrong_type"),
+    ("public: true", "public: ⟦\"true\"", "wrong_type"),
+    ("permissions: [orders:read, orders:write, users:manage]", "permissions: ⟦orders:read", "wrong_type"),
+    ("identity_headers: [X-User]", "identity_headers: [⟦1]", "wrong_type"),
+    ("kind: staff", "kind: ⟦stuff", "unknown_word"),
+    ("members: { unmapped: refuse }", "members: { unmapped: ⟦maybe }", "unknown_word"),
+    // Sizes and durations.
+    ("sessions: { last: 8h }", "sessions: { last: ⟦8 hours }", "bad_value"),
+    ("sessions: { last: 8h }", "sessions: { last: ⟦8 }", "bad_value"),
+    ("sessions: { last: 8h }", "sessions: { last: ⟦0s }", "out_of_range"),
+    ("sessions: { last: 8h }", "sessions: { last: ⟦0 calendar days }", "out_of_range"),
+    ("sessions: { last: 8h }", "sessions: { last: ⟦367d }", "out_of_range"),
+    ("sessions: { last: 8h }", "sessions: { last: 8h, max_exchange: ⟦8d }", "out_of_range"),
+    ("grants: { longest: 180d }", "grants: { longest: ⟦forever }", "bad_value"),
+    ("key: { file: ledger.key }", "key: { file: ledger.key }, segment: ⟦64 MB", "bad_value"),
+    ("key: { file: ledger.key }", "key: { file: ledger.key }, segment: ⟦1 B", "out_of_range"),
+    ("key: { file: ledger.key }", "key: { file: ledger.key }, quota: ⟦32 MiB", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { headers: ⟦1000000 }", "out_of_range"),
+    ("algorithms: [ES256]", "algorithms: [ES256]\n    leeway: ⟦2m", "out_of_range"),
+    // The gateway.
+    ("gateway: main", "gateway: ⟦\"main gate\"", "bad_value"),
+    ("listen: 127.0.0.1:8080", "listen: ⟦localhost:8080", "bad_value"),
+    ("operations: 127.0.0.1:9090", "operations: ⟦127.0.0.1:8080", "same_address"),
+    ("operations: 127.0.0.1:9090", "operations: ⟦0.0.0.0:8080", "same_address"),
+    ("gateway: main", "gateway: main\nprefix: ⟦_postern", "bad_value"),
+    ("gateway: main", "gateway: main\nworkers: ⟦0", "out_of_range"),
+    ("operations: 127.0.0.1:9090", "operations: 0.0.0.0:9090\ndangerous: ⟦{ clock: true }", "dangerous"),
+    ("origin: example.com/postern/main", "origin: ⟦\"a b\"", "bad_value"),
+    ("origin: example.com/postern/main", "origin: ⟦a+b", "bad_value"),
+    // Secrets.
+    ("file: ledger.key", "file: ⟦missing.key", "secret_unreadable"),
+    ("file: assertion.pem", "env: ⟦MISSING", "secret_unreadable"),
+    ("file: assertion.pem", "file: ⟦empty.pem", "secret_unreadable"),
+    ("key: { file: assertion.pem }", "key: ⟦{ file: assertion.pem, env: ASSERTION_KEY }", "one_of"),
+    ("key: { file: assertion.pem }", "key: ⟦{}", "one_of"),
+    // Headers.
+    ("identity_headers: [X-User]", "identity_headers: [⟦\"X User\"]", "bad_header"),
+    ("identity_headers: [X-User]", "identity_headers: [⟦Authorization]", "bad_header"),
+    ("identity_headers: [X-User]", "identity_headers: [X-User, ⟦x_user]", "duplicate_name"),
+    ("X-Remote-User: \"{subject}\"", "⟦Postern-Assertion: \"{subject}\"", "bad_header"),
+    ("X-Remote-User: \"{subject}\"", "⟦Host: \"{tenant}\"", "bad_header"),
+    ("X-Remote-User: \"{subject}\"", "X-A: a, ⟦x_a: b", "duplicate_name"),
+    ("\"{subject}\"", "\"{⟦subjct}\"", "unknown_word"),
+    ("\"{subject}\"", "\"a ⟦{subject\"", "bad_value"),
+    ("\"{subject}\"", "\"⟦größe\"", "bad_value"),
+    // Upstreams.
+    ("\"http://127.0.0.1:8000\"", "\"⟦https://127.0.0.1:8000\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦/app\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦?x=1\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://⟦user:pass@127.0.0.1:8000\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:⟦99999\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"⟦127.0.0.1:8000\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦\"a/b\"", "bad_value"),
+    // Issuers.
+    ("name: vendor", "name: ⟦Vendor", "bad_value"),
+    ("name: app\n", "name: ⟦vendor\n", "duplicate_name"),
+    ("issuer: https://id.app.example", "issuer: ⟦https://id.vendor.example", "duplicate_name"),
+    ("algorithms: [ES256]", "algorithms: [⟦ES265]", "unknown_algorithm"),
+    ("algorithms: [ES256]", "algorithms: [⟦none]", "unknown_algorithm"),
+    ("algorithms: [ES256]", "algorithms: [ES256, ⟦RS256]", "algorithm_without_key"),
+    ("algorithms: [ES256]", "algorithms: [ES256, ⟦ES256]", "duplicate_name"),
+    ("algorithms: [ES256]", "algorithms: [ES256, ⟦HS256]", "dangerous"),
+    ("algorithms: [ES256]", "algorithms: ⟦[]", "bad_value"),
+    ("file: vendor.jwks.json", "file: ⟦missing.json", "secret_unreadable"),
+    ("file: vendor.jwks.json", "file: ⟦private.jwks.json", "private_key"),
+    ("file: vendor.jwks.json", "file: ⟦private.pem", "private_key"),
+    ("file: vendor.jwks.json", "file: ⟦secret.jwks.json", "bad_keys"),
+    ("file: vendor.jwks.json", "file: ⟦none.jwks.json", "bad_keys"),
+    ("file: vendor.jwks.json", "file: ⟦other.json", "bad_keys"),
+    ("file: vendor.jwks.json", "file: ⟦words.txt", "bad_keys"),
+    ("keys: { file: vendor.jwks.json }", "keys: ⟦{}", "one_of"),
+    ("audience: postern", "audience: ⟦[]", "bad_value"),
+    ("audience: postern", "audience: postern\n    claims: { tenant: ⟦org }", "bad_value"),
+    ("audience: [app]", "audience: [app]\n    claims: { email: ⟦email }", "bad_value"),
+    ("audience: [app]", "audience: [app]\n    claims: { roles: ⟦a..b }", "bad_value"),
+    ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
+    // Tenants.
+    ("from: { path: tenant }", "from: ⟦{ path: tenant, claim: true }", "one_of"),
+    ("from: { path: tenant }", "from: ⟦[]", "bad_value"),
+    ("from: { path: tenant }", "from: { path: ⟦\"{tenant}\" }", "bad_value"),
+    ("from: { path: tenant }", "from: { header: ⟦Host }", "bad_header"),
+    ("from: { path: tenant }", "from: { host: ⟦app.example }", "bad_value"),
+    ("from: { path: tenant }", "from: { host: ⟦\"x{tenant}.app.example\" }", "bad_value"),
+    ("from: { path: tenant }", "from: { fixed: ⟦\"a b\" }", "bad_value"),
+    ("from: { path: tenant }", "from: { claim: ⟦false }", "bad_value"),
+    ("known: [production, sandbox]", "known: ⟦[sandbox]", "unknown_environment"),
+    ("known: [production, sandbox]", "known: [production, ⟦production]", "duplicate_name"),
+    ("known: [production, sandbox]", "known: [production], default: ⟦prod", "unknown_environment"),
+    ("environments: [production]", "environments: [⟦prodution]", "unknown_environment"),
+    ("environments: [production]", "environments: ⟦[]", "bad_value"),
+    ("zone: Europe/Berlin", "zone: ⟦Europe/Berlinn", "unknown_zone"),
+    ("zone: Europe/Berlin", "zone: ⟦NO", "wrong_type"),
+    ("parent: acme,", "parent: ⟦amce,", "unknown_tenant"),
+    ("parent: acme,", "parent: ⟦acme-eu,", "parent_cycle"),
+    (
+        "{ id: acme, zone: America/Los_Angeles }",
+        "{ id: acme, parent: ⟦later }\n    - { id: later }",
+        "parent_after_child",
+    ),
+    ("{ id: acme-eu,", "{ id: ⟦acme,", "duplicate_name"),
+    ("{ id: acme-eu,", "{ id: ⟦-acme,", "bad_value"),
+    // Permissions, roles, ceiling.
+    (
+        "[orders:read, orders:write, users:manage]",
+        "[orders:read, orders:write, users:manage, ⟦orders]",
+        "bad_value",
+    ),
+    (
+        "[orders:read, orders:write, users:manage]",
+        "[orders:read, orders:write, users:manage, ⟦support:read]",
+        "reserved_name",
+    ),
+    (
+        "[orders:read, orders:write, users:manage]",
+        "[orders:read, orders:write, users:manage, ⟦orders:read]",
+        "duplicate_name",
+    ),
+    ("allow: \"*:read\"", "allow: ⟦\"orders:reed\"", "unknown_permission"),
+    ("allow: \"*:read\"", "allow: [⟦\"order:*\", \"*:read\"]", "pattern_covers_nothing"),
+    ("allow: \"*:read\"", "allow: ⟦\"orders:re*\"", "bad_value"),
+    ("ceiling: [\"users:manage\"]", "ceiling: [⟦\"users:manege\"]", "unknown_permission"),
+    ("ceiling: [\"users:manage\"]", "ceiling: [⟦\"cards:*\"]", "pattern_covers_nothing"),
+    (
+        "  admin: { allow: \"*:*\" }",
+        "  admin: { allow: \"*:*\" }\n  ⟦Viewer: { allow: \"*:read\" }",
+        "bad_value",
+    ),
+    // The ladder.
+    ("- level: block", "- level: block\n      role: ⟦read_only", "lowest_level_has_role"),
+    ("{ level: full, role: admin }", "⟦{ level: full }", "level_without_role"),
+    ("{ level: full, role: admin }", "{ level: full, role: ⟦admn }", "unknown_role"),
+    ("{ level: full, role: admin }", "{ level: ⟦read_only, role: admin }", "duplicate_name"),
+    ("{ level: full, role: admin }", "{ level: ⟦inherit, role: admin }", "reserved_name"),
+    ("admin: { allow: \"*:*\" }", "admin: { allow: \"*:write\" }\n# ⟦", "ladder_not_monotone"),
+    ("default: read_only\n", "default: ⟦read_onyl\n", "unknown_level"),
+    // Routes.
+    ("GET /t/{tenant}/orders\"", "⟦GETT /t/{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "⟦get /t/{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "⟦TRACE /t/{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "⟦GET,GET /t/{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "⟦/t/{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "GET ⟦t/{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "GET /t⟦//{tenant}/orders\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "GET /t/{tenant}/⟦o{x}\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "GET /t/{tenant}/⟦..\"", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "GET ⟦/t/{tenant}/{tenant}\"", "bad_route"),
+    ("GET /public/{*rest}", "GET /public/⟦{*rest}/x", "bad_route"),
+    ("GET /t/{tenant}/orders\"", "GET ⟦/t/x/orders\"", "missing_parameter"),
+    ("id: order }", "id: ⟦ordr }", "missing_parameter"),
+    ("type: orders,", "type: ⟦order,", "unknown_word"),
+    ("permission: orders:read }", "permission: ⟦orders:reed }", "unknown_permission"),
+    ("permission: orders:read }", "permission: [orders:read, ⟦orders:read] }", "duplicate_name"),
+    ("permission: orders:read }", "permission: ⟦[] }", "bad_value"),
+    ("permission: orders:read }", "permission: orders:read, upstream: ⟦ap }", "unknown_upstream"),
+    ("public: true", "public: true, permission: ⟦orders:read", "one_of"),
+    (
+        "route: \"GET /public/{*rest}\", public: true",
+        "route: ⟦\"GET /public/{*rest}\", public: false",
+        "one_of",
+    ),
+    ("GET /public/{*rest}", "GET ⟦/_postern/x", "reserved_path"),
+    ("GET /public/{*rest}", "GET ⟦/_postern", "reserved_path"),
+    ("route: \"POST /t/{tenant}/users\"", "route: \"POST ⟦/t/{t}/users\"", "missing_parameter"),
+    ("public: true", "host: ⟦App.example, public: true", "bad_value"),
+    (
+        "  - { route: \"GET /public/{*rest}\", public: true }",
+        "  - { route: \"POST /public\", public: true }\n  - { route: ⟦\"POST /public\", public: true }",
+        "route_conflict",
+    ),
+    ("public: true }\n", "public: true }\nmembers_: 1\n⟦extra: 1\n", "unknown_key"),
+];
+
+#[test]
+fn each_fault_has_its_code_its_line_and_its_column() {
+    let mut wrong = Vec::new();
+    for (from, to, code) in CASES {
+        let (text, line, column) = marked(&with(from, to));
+        let Err(faults) = load(&text) else {
+            wrong.push(format!("{to:?} passes, {code} is wanted"));
+            continue;
+        };
+        let errors: Vec<_> = faults.faults().iter().filter(|f| f.severity == Severity::Error).collect();
+        let found: Vec<_> = errors.iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
+        let alone = found == [(*code, line, column)];
+        let elsewhere = ["ladder_not_monotone"].contains(code) && found.len() == 1 && found[0].0 == *code;
+        let among = to.contains("members_") && found.contains(&(*code, line, column));
+        if !(alone || elsewhere || among) {
+            wrong.push(format!("{to:?}: wanted {code} at {line}:{column}, found {found:?}\n{faults}"));
+        }
+        for fault in errors {
+            assert!(!fault.hint.is_empty() && !fault.message.contains('\n'), "{fault}");
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), CASES.len(), wrong.join("\n\n"));
+    assert!(CASES.len() >= 60);
+}

@@ -1,0 +1,299 @@
+//! What a good configuration comes to, how faults look, and what is published.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{BASE, PEM, files, load, with};
+use postern::{
+    config::{
+        self, Code, Look, Warning,
+        resolve::{EnvironmentSource, HostHeader, HostLabel, KeyText, Piece, Slot, TenantSource},
+    },
+    model::{Span, SubjectKind},
+    policy::OnLower,
+};
+
+fn good(text: &str) -> (config::Settings, Vec<Warning>) {
+    load(text).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn warned(text: &str) -> Vec<(&'static str, usize, usize)> {
+    good(text).1.iter().map(|w| (w.code.as_str(), w.line, w.column)).collect()
+}
+
+#[test]
+fn the_base_means_what_it_says() {
+    let (settings, warnings) = good(BASE);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(settings.prefix, "/_postern/");
+    assert_eq!(settings.ledger.path, Path::new("/etc/postern/ledger"));
+    assert_eq!(settings.state.path, Path::new("/etc/postern/state.redb"));
+    assert_eq!(settings.ledger.segment, 64 << 20);
+    assert_eq!(settings.assertion.issuer, "main");
+    assert_eq!(settings.limits.request_head, 32 << 10);
+    let removed: Vec<&str> = settings.identity_headers.iter().map(|h| h.as_str()).collect();
+    assert_eq!(removed, ["x-user", "x-remote-user", "postern-assertion"]);
+    let app = &settings.upstreams[0];
+    assert_eq!((app.host.as_str(), app.port, app.audience.as_str()), ("127.0.0.1", 8000, "app"));
+    assert_eq!(app.host_header, HostHeader::Upstream);
+    assert_eq!(app.headers[0].1, [Piece::Slot(Slot::Subject)]);
+    assert_eq!(settings.issuers[0].kind, SubjectKind::Staff);
+    assert_eq!(settings.tenants.from, [TenantSource::Path("tenant".into())]);
+    assert!(matches!(settings.tenants.environment_from[..], [EnvironmentSource::Header(_)]));
+    assert_eq!(settings.tenants.known[0].environments.len(), 2);
+    assert_eq!(settings.tenants.known[1].parent.as_ref().unwrap().as_str(), "acme");
+    let policy = &settings.policy;
+    assert_eq!(policy.default_level.as_str(), "read_only");
+    assert_eq!(policy.on_lower, OnLower::Immediate);
+    assert_eq!(policy.session_lasts, Span::Millis(28_800_000));
+    assert_eq!(policy.max_exchange_ms, 3_600_000);
+    let read = policy.catalogue.id("orders:read").unwrap();
+    let manage = policy.catalogue.id("users:manage").unwrap();
+    assert!(policy.above_ceiling(manage) && !policy.above_ceiling(read));
+    assert_eq!(policy.role_at(1).unwrap().permissions, policy.roles["read_only"].permissions);
+    assert_eq!(policy.rules[0].name, "GET /t/{tenant}/orders");
+    assert_eq!(policy.rules[0].permissions, [read]);
+    assert!(policy.rules[3].public);
+    assert_eq!(settings.routes[1].resource_parameter.as_deref(), Some("order"));
+    let line = BASE.lines().position(|line| line.contains("PUT /t/")).unwrap() + 1;
+    assert_eq!(settings.routes[1].line, line);
+    assert_eq!(settings.routes[1].template, "/t/{tenant}/orders/{order}");
+}
+
+#[test]
+fn spellings_and_alternatives_are_read() {
+    let text = with("file: assertion.pem", "env: ASSERTION_KEY");
+    assert_eq!(good(&text).0.assertion.key.expose(), b"from-the-environment");
+    let text = with("sessions: { last: 8h }", "sessions: { last: 5 calendar days }");
+    assert_eq!(good(&text).0.policy.session_lasts, Span::CalendarDays(5));
+    let text = with("grants: { longest: 180d }", "grants: { longest: none }");
+    assert_eq!(good(&text).0.policy.grant_most, None);
+    let text = with("members: { unmapped: refuse }", "members: { unmapped: allow }");
+    let (settings, _) = good(&text);
+    assert_eq!((settings.policy.members_unmapped, settings.unmapped_upstream), (true, Some(0)));
+    let text = with("from: { path: tenant }", "from: { host: \"{tenant}.{environment}.app.example\" }");
+    let want = [
+        HostLabel::Tenant,
+        HostLabel::Environment,
+        HostLabel::Literal("app".into()),
+        HostLabel::Literal("example".into()),
+    ];
+    assert_eq!(good(&text).0.tenants.from, [TenantSource::Host(want.into())]);
+    let text = with("file: vendor.jwks.json", "file: public.pem");
+    assert_eq!(good(&text).0.issuers[0].keys, KeyText::Pem(PEM.into()));
+    let text =
+        with("{ file: vendor.jwks.json }", "{ inline: { keys: [ { kty: EC, crv: P-256, x: a, y: b } ] } }");
+    assert!(matches!(&good(&text).0.issuers[0].keys, KeyText::Jwks(text) if text.contains("P-256")));
+    let text = with("\"http://127.0.0.1:8000\"", "\"http://[::1]:8000/\"");
+    let (settings, _) = good(&text);
+    assert_eq!(
+        (settings.upstreams[0].host.as_str(), settings.upstreams[0].authority.as_str()),
+        ("::1", "[::1]:8000")
+    );
+}
+
+#[test]
+fn hmac_is_for_loopback_and_for_those_who_say_so() {
+    let text = with("algorithms: [ES256]", "algorithms: [HS256]")
+        .replace("file: vendor.jwks.json", "file: secret.jwks.json")
+        .replace("limits:", "dangerous: { hmac: true }\nlimits:");
+    let (settings, warnings) = good(&text);
+    assert!(settings.dangerous.hmac && !settings.dangerous.clock && warnings.is_empty());
+    let faults = load(&text.replace("listen: 127.0.0.1:8080", "listen: 10.0.0.1:8080")).unwrap_err();
+    assert_eq!(faults.faults().iter().map(|f| f.code).collect::<Vec<_>>(), [Code::Dangerous]);
+}
+
+#[test]
+fn what_is_odd_but_usable_is_a_warning() {
+    let (line, column) = (2, 9);
+    assert_eq!(
+        warned(&with("listen: 127.0.0.1:8080", "listen: 0.0.0.0:8080")),
+        [("not_loopback", line, column)]
+    );
+    let text = with("ceiling: [\"users:manage\"]", "ceiling: [\"users:manage\", \"*:read\"]");
+    let found = warned(&text);
+    assert_eq!(found.iter().map(|w| w.0).collect::<Vec<_>>(), ["level_emptied"]);
+    let text = with("[orders:read, orders:write,", "[orders:read, orders:write, cards:read,");
+    assert_eq!(warned(&text).iter().map(|w| w.0).collect::<Vec<_>>(), ["unused"]);
+    let text = with("from: { path: tenant }", "from: { claim: true }");
+    assert_eq!(warned(&text).iter().map(|w| w.0).collect::<Vec<_>>(), ["no_way_in"]);
+    let text = with("  app: {", "  other: { url: \"http://127.0.0.1:1\" }\n  app: {");
+    let faults = load(&text).unwrap_err();
+    assert_eq!(faults.faults().iter().filter(|f| f.code == Code::MissingKey).count(), 4, "{faults}");
+    let text = text
+        .replace("permission:", "upstream: app, permission:")
+        .replace("public:", "upstream: app, public:");
+    assert_eq!(warned(&text), [("unused", 9, 3)]);
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_text() {
+    let text = with("gateway: main", "gatewy: main")
+        .replace("zone: Europe/Berlin", "zone: Europe/Berln")
+        .replace("allow: \"*:read\"", "allow: \"orders:reed\"")
+        .replace("sessions: { last: 8h }", "sessions: { last: 8 }")
+        .replace("permission: orders:write", "permission: orders:wrte")
+        .replace("\"http://127.0.0.1:8000\"", "\"https://127.0.0.1:8000\"")
+        .replace("headers: 100", "headers: [1], hedders: 1");
+    let faults = load(&text).unwrap_err();
+    let codes: Vec<&str> = faults.faults().iter().map(|f| f.code.as_str()).collect();
+    let wanted = [
+        "unknown_key",
+        "bad_url",
+        "unknown_zone",
+        "unknown_permission",
+        "bad_value",
+        "unknown_permission",
+        "wrong_type",
+        "unknown_key",
+    ];
+    assert_eq!(codes, wanted, "{faults}");
+}
+
+#[test]
+fn what_is_broken_is_not_told_again_where_it_is_used() {
+    // One role, one upstream and one permission are broken; nothing that names them is blamed.
+    let text = with("read_only: { allow: \"*:read\" }", "read_only: 5")
+        .replace("app: { url:", "app: { ulr:")
+        .replace("[orders:read, orders:write, users:manage]", "[orders:read, Orders:write, users:manage]");
+    let faults = load(&text).unwrap_err();
+    let codes: Vec<&str> = faults.faults().iter().map(|f| f.code.as_str()).collect();
+    assert_eq!(codes, ["unknown_key", "bad_value", "wrong_type"], "{faults}");
+}
+
+#[test]
+fn the_fingerprint_follows_the_meaning_and_not_the_text() {
+    let print = |text: &str| good(text).0.policy.fingerprint;
+    let base = print(BASE);
+    assert_eq!(base.len(), 64);
+    assert_eq!(print(&format!("# a comment\n{BASE}")), base);
+    assert_eq!(print(&with("last: 8h", "last: 480m")), base);
+    assert_eq!(
+        print(&with(
+            "[orders:read, orders:write, users:manage]",
+            "[users:manage, orders:write, orders:read]"
+        )),
+        base
+    );
+    assert_eq!(print(&with("file: assertion.pem", "env: ASSERTION_KEY")), base);
+    let mut seen = std::collections::BTreeSet::from([base]);
+    for (from, to) in [
+        ("last: 8h", "last: 9h"),
+        ("longest: 180d", "longest: none"),
+        ("permission: orders:read }", "permission: orders:write }"),
+        ("public/{*rest}\", public: true", "public/{tenant}/{*rest}\", permission: orders:read"),
+        ("GET /public/{*rest}", "GET,POST /public/{*rest}"),
+        ("GET /t/{tenant}/orders\"", "GET /t/{tenant}/order\""),
+        ("ceiling: [\"users:manage\"]", "ceiling: []"),
+        ("allow: \"*:*\"", "allow: \"*:*\", except: \"orders:write\""),
+        ("default: read_only\n", "default: block\n"),
+        ("default: read_only\n", "default: read_only\n  on_lower: future\n"),
+        ("unmapped: refuse", "unmapped: allow"),
+        ("from: { path: tenant }", "from: [{ path: tenant }, { claim: true }]"),
+        ("kind: staff", "kind: member"),
+        ("audience: postern", "audience: other"),
+        ("\"{subject}\"", "\"{session}\""),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8001"),
+        ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
+        ("gateway: main", "gateway: main\nprefix: /support/"),
+    ] {
+        if let Ok((settings, _)) = load(&with(from, to)) {
+            assert!(seen.insert(settings.policy.fingerprint), "{to} must change the fingerprint");
+        } else {
+            panic!("{to}: {}", load(&with(from, to)).unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn faults_look_like_this() {
+    let text = with("permission: orders:read }", "permision: orders:reed }")
+        .replace("zone: Europe/Berlin", "zone: Europe/Berln")
+        .replace("gateway: main\n", "")
+        .replace("sessions: { last: 8h }", "sessions: { last: 8 }");
+    let faults = load(&text).unwrap_err();
+    let syntax = load(&with("identity_headers: [X-User]", "identity_headers: [X-User")).unwrap_err();
+    let drawn = |faults| {
+        let plain = config::render(faults, Look { fancy: false, width: 100 });
+        plain.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    };
+    let look = format!("{faults}\n\n{syntax}\n\n=====\n\n{}\n{}\n", drawn(&faults), drawn(&syntax));
+    golden("look.txt", &look);
+}
+
+/// Compares with a file beside the tests; with `UPDATE=1` writes it.
+fn golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(wanted, text, "look at the difference; `UPDATE=1 cargo test --test config` accepts it");
+}
+
+#[test]
+fn the_published_schema_is_the_one_that_the_types_give() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(config::SCHEMA_FILE);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, config::schema()).unwrap();
+    }
+    let published = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        published == config::schema(),
+        "`UPDATE=1 cargo test --test config` writes {}",
+        config::SCHEMA_FILE
+    );
+    let schema: serde_json::Value = serde_json::from_str(&published).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+    assert!(schema["properties"]["routes"]["description"].as_str().unwrap().contains("route map"));
+}
+
+#[test]
+fn the_example_passes_without_a_warning() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/demo");
+    let text = std::fs::read_to_string(dir.join("postern.yaml")).unwrap();
+    assert!(text.starts_with("# yaml-language-server: $schema=../../postern.schema.json\n"));
+    assert!(dir.join("../../postern.schema.json").exists());
+    let keys =
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"OKP","crv":"Ed25519","x":"a"}]}"#;
+    let sources: BTreeMap<String, Vec<u8>> = [
+        ("/demo/ledger.key", "key"),
+        ("/demo/assertion.pem", "key"),
+        ("/demo/vendor.jwks.json", keys),
+        ("/demo/app.jwks.json", keys),
+        ("/demo/postern.yaml", text.as_str()),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+    .into();
+    let (settings, warnings) =
+        config::load(Path::new("/demo/postern.yaml"), &sources).unwrap_or_else(|f| panic!("{f}"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let policy = &settings.policy;
+    let allowed = |level: usize, permission: &str| {
+        let id = policy.catalogue.id(permission).unwrap();
+        policy.role_at(level).is_some_and(|role| role.permissions.contains(id)) && !policy.above_ceiling(id)
+    };
+    // The sentences of the product whose ladder this is.
+    assert!(policy.role_at(0).is_none());
+    for level in 1..=3 {
+        assert!(allowed(level, "orders:read") && allowed(level, "mappings:read"));
+        assert_eq!(allowed(level, "mappings:write"), level >= 2);
+        assert_eq!(allowed(level, "jobs:write"), level >= 2);
+        assert_eq!(allowed(level, "integrations:run"), level >= 2);
+        assert_eq!(allowed(level, "integrations:configure"), level >= 2);
+        assert_eq!(allowed(level, "integrations:write"), level >= 3);
+        assert_eq!(allowed(level, "mappings:delete"), level >= 3);
+        assert_eq!(allowed(level, "jobs:delete"), level >= 3);
+        assert!(!allowed(level, "users:manage") && !allowed(level, "support:manage"));
+    }
+}
+
+#[test]
+fn sources_are_read_below_the_file() {
+    let mut sources = files();
+    sources.insert("/etc/postern/postern.yaml".into(), BASE.as_bytes().to_vec());
+    let (settings, _) = config::load(Path::new("/etc/postern/postern.yaml"), &sources).unwrap();
+    assert_eq!(settings.file, Path::new("/etc/postern/postern.yaml"));
+    let moved =
+        config::load_bytes(Path::new("/elsewhere/postern.yaml"), BASE.as_bytes(), &sources).unwrap_err();
+    assert_eq!(moved.faults().iter().filter(|f| f.code == Code::SecretUnreadable).count(), 4);
+}
