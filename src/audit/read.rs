@@ -4,7 +4,7 @@
 //! [`verify`](super::verify)).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::journal::book::{Ended, Header};
@@ -102,17 +102,6 @@ impl Lines {
         let file = File::open(&path).map_err(failed(&path))?;
         let reader = BufReader::with_capacity(1 << 16, file);
         Ok(Lines { path, reader, buffer: Vec::new(), number: 0, offset: 0 })
-    }
-
-    /// Goes to a line by its place.
-    ///
-    /// # Errors
-    /// [`ReadError::Io`].
-    pub fn seek(&mut self, number: u64, offset: u64) -> Result<(), ReadError> {
-        self.reader.seek(SeekFrom::Start(offset)).map_err(failed(&self.path))?;
-        self.number = number.saturating_sub(1);
-        self.offset = offset;
-        Ok(())
     }
 
     /// The number of the line that was read last; 0 before the first.
