@@ -10,6 +10,7 @@
 
 mod contract;
 mod crash;
+mod disk;
 mod embedded;
 
 mod make;

@@ -29,7 +29,7 @@ const BATCH: usize = 256;
 /// The pause before the second attempt to open the file again; it doubles from there.
 const FIRST: Duration = Duration::from_millis(20);
 /// The longest pause between two attempts.
-const SLOWEST: Duration = Duration::from_secs(2);
+const SLOWEST: Duration = Duration::from_secs(1);
 
 /// What the writer is asked to do.
 #[derive(Debug)]
