@@ -2,155 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    ops::Bound,
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use postern::{
     model::{Key, Stored},
     state::{
         Commit, CommitFault, Committed, Embedded, Store, StoreFault,
-        embedded::{Disk, FileDisk, Retention},
+        embedded::{FileDisk, Retention},
     },
 };
-use redb::{BackendError, StorageBackend};
 
-use crate::make::*;
-
-/// What goes wrong, shared by all openings of the disk.
-#[derive(Debug, Default)]
-struct Plan {
-    /// Writes, growths and flushes so far.
-    operations: AtomicU64,
-    /// The one that fails; 0 for none.
-    fails: AtomicU64,
-    /// Decides which unflushed writes a failing flush leaves behind.
-    seed: AtomicU64,
-    dead: AtomicBool,
-    full: AtomicBool,
-    held: Mutex<bool>,
-    released: Condvar,
-}
-
-#[derive(Debug)]
-struct Faulty {
-    file: FileDisk,
-    plan: Arc<Plan>,
-}
-
-/// Keeps writes back until a flush, as a kernel may; what a failing flush does not write is lost.
-#[derive(Debug)]
-struct Backend {
-    inner: Box<dyn StorageBackend>,
-    plan: Arc<Plan>,
-    waiting: Mutex<Vec<(u64, Vec<u8>)>>,
-    room: u64,
-}
-
-impl Disk for Faulty {
-    fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
-        if self.plan.dead.load(Ordering::SeqCst) {
-            return Err(io::Error::other("a dead disk"));
-        }
-        let inner = self.file.open()?;
-        let room = inner.len()?;
-        Ok(Box::new(Backend { inner, plan: Arc::clone(&self.plan), waiting: Mutex::default(), room }))
-    }
-}
-
-impl Backend {
-    fn step(&self) -> io::Result<()> {
-        let now = self.plan.operations.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.plan.dead.load(Ordering::SeqCst) || now == self.plan.fails.load(Ordering::SeqCst) {
-            return Err(io::Error::other("an injected error"));
-        }
-        Ok(())
-    }
-
-    fn grows(&self, end: u64) -> io::Result<()> {
-        if end > self.room && self.plan.full.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
-    }
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.plan.dead.load(Ordering::SeqCst) {
-            return Err(io::Error::other("a dead disk"));
-        }
-        self.inner.read(offset, out)?;
-        for (at, data) in self.waiting.lock().unwrap().iter() {
-            let from = offset.max(*at);
-            let to = (offset + out.len() as u64).min(at + data.len() as u64);
-            if from < to {
-                let source = &data[(from - at) as usize..(to - at) as usize];
-                out[(from - offset) as usize..(to - offset) as usize].copy_from_slice(source);
-            }
-        }
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.step()?;
-        self.grows(len)?;
-        self.inner.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut held = self.plan.held.lock().unwrap();
-        while *held {
-            held = self.plan.released.wait(held).unwrap();
-        }
-        let result = self.step();
-        let mut seed = self.plan.seed.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        for (offset, data) in self.waiting.lock().unwrap().drain(..) {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if result.is_ok() || seed >> 63 == 0 {
-                self.inner.write(offset, &data)?;
-            }
-        }
-        result?;
-        self.inner.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.step()?;
-        self.grows(offset + data.len() as u64)?;
-        self.waiting.lock().unwrap().push((offset, data.to_vec()));
-        Ok(())
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.inner.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.query_lock_range(start, end)
-    }
-}
+use crate::{
+    faulty::{Faulty, Plan},
+    make::*,
+};
 
 struct Place {
     _directory: tempfile::TempDir,
@@ -344,11 +212,14 @@ async fn more_than_may_wait_is_refused_at_once() {
         }
     }
     assert!(busy >= 2_000 - 1_024 - 256, "{busy}");
+    let before = place.plan.operations.load(Ordering::SeqCst);
     release(false);
     let taken = answers.len() as u64;
     for answer in answers {
         answer.await.unwrap();
     }
+    let operations = place.plan.operations.load(Ordering::SeqCst) - before;
+    assert!(operations < taken, "{taken} commits share their flushes: {operations}");
     assert_eq!(place.store.mark().await.unwrap().position, taken);
     place.store.close().await;
 }
@@ -410,17 +281,29 @@ async fn a_full_disk_refuses_changes_and_loses_nothing() {
     Embedded::open(&place.path).unwrap().close().await;
 }
 
+/// Takes the mount away again, however the test ends.
+struct Mounted(tempfile::TempDir);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let done = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+        println!("unmounted: {done:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_tmpfs_refuses_changes_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mount = |args: &[&str]| {
-        let done = std::process::Command::new(args[0]).args(&args[1..]).arg(directory.path()).output();
-        done.is_ok_and(|done| done.status.success())
-    };
-    if !mount(&["mount", "-t", "tmpfs", "-o", "size=8m", "postern-test"]) {
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8m", "postern-test"])
+        .arg(directory.path())
+        .output();
+    if !mount.is_ok_and(|done| done.status.success()) {
         println!("not allowed to mount: only the injected full disk was tried");
         return;
     }
+    let mounted = Mounted(directory);
+    let directory = &mounted.0;
     let path = directory.path().join("state");
     Embedded::init(&path).unwrap();
     let store = Embedded::open(&path).unwrap();
@@ -429,5 +312,4 @@ async fn a_full_tmpfs_refuses_changes_and_loses_nothing() {
     fills_and_recovers(&store, || fs::remove_file(&balloon).unwrap()).await;
     store.close().await;
     Embedded::open(&path).unwrap().close().await;
-    assert!(mount(&["umount"]));
 }
