@@ -9,8 +9,10 @@
 pub mod decide;
 pub mod facts;
 pub mod level;
+pub mod path;
 pub mod permission;
 pub mod reason;
+pub mod routes;
 pub mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};

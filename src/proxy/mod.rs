@@ -1,1 +1,3 @@
 //! The room `proxy`.
+
+pub mod wire;
