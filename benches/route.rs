@@ -1,5 +1,11 @@
 //! What the canonical path and the route look-up cost: `cargo bench --bench route`.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "benches")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "benches"
+)]
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use http::Method;
@@ -7,6 +13,10 @@ use postern::policy::{
     path::CanonicalPath,
     routes::{Match, Params, RouteSpec, RouteTable, Template},
 };
+
+/// Shows allocations beside the times: a look-up has none.
+#[global_allocator]
+static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -105,6 +115,23 @@ fn wayfind(bencher: Bencher<'_, '_>, count: u32) {
 #[divan::bench(args = ["/", "/t/acme/api/orders/8f14e45f-0042", "/t/acme/files/caf%C3%A9%20menu.pdf"])]
 fn canonical_path(text: &str) -> usize {
     CanonicalPath::of(black_box(text.as_bytes())).unwrap().segment_count()
+}
+
+/// The costliest paths that a client can send to the large map; the first is refused at its end.
+#[divan::bench(args = ["one segment of 8 KiB", "64 parameters", "64 near literals", "2,700 escapes", "refused at the end"])]
+fn hostile(bencher: Bencher<'_, '_>, kind: &str) {
+    let table = RouteTable::build(specs(10_000)).unwrap();
+    let text = match kind {
+        "one segment of 8 KiB" => format!("/t/{}", "a".repeat(8_189)),
+        "64 parameters" => format!("/t/x/area0{}", "/%C3%9F".repeat(61)),
+        "64 near literals" => format!("/t/x/area0{}", "/orders0".repeat(61)),
+        "2,700 escapes" => format!("/t/x{}", "%C3%9F".repeat(1_360)),
+        _ => format!("/t/x/{}%2F", "a".repeat(8_000)),
+    };
+    bencher.bench_local(|| {
+        let path = CanonicalPath::of(black_box(text.as_bytes()));
+        black_box(path.map(|path| table.lookup("app.example", &Method::GET, &path, &mut Params::new())))
+    });
 }
 
 #[divan::bench(args = [10_000])]

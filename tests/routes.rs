@@ -119,11 +119,12 @@ fn naive(
             let kinds = spec.template.segments();
             match kinds.get(number) {
                 Some(Segment::Literal(literal)) if literal.as_ref() == *segment => next.push(spec),
-                Some(Segment::Literal(literal)) => {
-                    if rules.case_twins == Twins::Refuse && twin(literal, segment) {
-                        return (Match::None, vec![]);
-                    }
+                Some(Segment::Literal(literal))
+                    if rules.case_twins == Twins::Refuse && twin(literal, segment) =>
+                {
+                    return (Match::None, vec![]);
                 }
+                Some(Segment::Literal(_)) => {}
                 Some(Segment::Parameter(_)) => next.push(spec),
                 Some(Segment::Tail(_)) => {
                     tail = Some(rank(spec));

@@ -25,7 +25,7 @@ pub(super) fn set(
         Choice::Inherit => return Err(Refusal::NothingToInherit.into()),
     };
     if (wanted.inherit, &wanted.cap) == (tenant.consent.inherit, &tenant.consent.cap) {
-        return Ok(Change { documents: Vec::new(), events: Vec::new() });
+        return Ok(Change::NOTHING);
     }
     let before = in_force(tenant, at.facts, at.policy)?;
     let mut changed = Tenant { consent: wanted, ..tenant.clone() };
@@ -45,7 +45,7 @@ pub(super) fn set(
         to: name(at, after.rank),
         inherit: changed.consent.inherit,
     };
-    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event] })
+    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows: after.rank <= before.rank })
 }
 
 fn name(at: &Moment<'_>, rank: Rank) -> LevelName {

@@ -11,7 +11,7 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
     if !matches!(at.actor, Actor::Clock) {
         return Err(Refusal::NotAllowed { needed: "the passing of time" }.into());
     }
-    let nothing = Change { documents: Vec::new(), events: Vec::new() };
+    let nothing = Change::NOTHING;
     match key {
         Key::Session(tenant, id) => match at.facts.session(tenant.as_str(), id.as_str())? {
             None => Err(Refusal::NotFound("session").into()),

@@ -77,7 +77,7 @@ pub(super) fn make(
         ended: None,
     };
     let event = Event::GrantMade { grant: grant.clone(), role: terms.role.clone(), until };
-    Ok(Change { documents: vec![(key, Document::Grant(document))], events: vec![event] })
+    Ok(Change { documents: vec![(key, Document::Grant(document))], events: vec![event], narrows: false })
 }
 
 /// Moves the expiry, nearer or further; it holds for the session that runs by it (P17-21).
@@ -95,11 +95,11 @@ pub(super) fn move_expiry(
     at.as_seen(&key, expected)?;
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {
-        return Ok(Change { documents: Vec::new(), events: Vec::new() });
+        return Ok(Change::NOTHING);
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
     let document = Document::Grant(Grant { until, ..grant.clone() });
-    Ok(Change { documents: vec![(key, document)], events: vec![event] })
+    Ok(Change { documents: vec![(key, document)], events: vec![event], narrows: until < grant.until })
 }
 
 /// Withdraws a grant. Its sessions fall with it: their validity rests on it.
@@ -114,7 +114,7 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
 pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) -> Change {
     let event = Event::GrantEnded { grant: grant_id.clone(), cause: end.cause, at: end.at };
     let document = Document::Grant(Grant { ended: Some(end), ..grant.clone() });
-    Change { documents: vec![(Key::Grant(id.clone(), grant_id.clone()), document)], events: vec![event] }
+    Change { documents: vec![(Key::Grant(id.clone(), grant_id.clone()), document)], events: vec![event], narrows: true }
 }
 
 /// A grant that has not ended; one whose time is over has, written down or not.

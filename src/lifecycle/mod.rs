@@ -180,19 +180,6 @@ impl Command {
             Command::Expire { key } => key.tenant(),
         }
     }
-
-    /// Whether it can only take rights away. Such a command never waits for what is broken: it acts in this gateway's
-    /// memory at once.
-    pub fn only_narrows(&self) -> bool {
-        match self {
-            Command::WithdrawGrant { .. } | Command::EndSession { .. } | Command::Expire { .. } => true,
-            Command::RegisterTenant { .. }
-            | Command::SetConsent { .. }
-            | Command::MakeGrant { .. }
-            | Command::MoveGrant { .. }
-            | Command::StartSession { .. } => false,
-        }
-    }
 }
 
 /// What happened, for the record and for whoever listens.
@@ -385,6 +372,14 @@ pub struct Change {
     pub documents: Vec<(Key, Document)>,
     /// What happened.
     pub events: Vec<Event>,
+    /// Whether it only takes rights away. Such a change never waits for what is broken: it acts in this gateway's
+    /// memory at once.
+    pub narrows: bool,
+}
+
+impl Change {
+    /// Everything is as wanted already.
+    pub const NOTHING: Change = Change { documents: Vec::new(), events: Vec::new(), narrows: false };
 }
 
 /// What [`apply`] answers.

@@ -42,7 +42,7 @@ pub(super) fn start(
     written(wish)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(closes(wish).into()) };
-    let mut change = Change { documents: Vec::new(), events: Vec::new() };
+    let mut change = Change::NOTHING;
     let (basis, role) = match wish.basis {
         WantedBasis::Consent => {
             let now_in_force = in_force(tenant, at.facts, at.policy)?;
@@ -134,7 +134,7 @@ pub(super) fn end(at: &Moment<'_>, id: &TenantId, session_id: &SessionId) -> Res
         Some(_) | None => return Err(Refusal::NotFound("session").into()),
     };
     if session.ended.is_some() {
-        return Ok(Change { documents: Vec::new(), events: Vec::new() });
+        return Ok(Change::NOTHING);
     }
     if at.now >= session.deadline {
         // It is over already; that an end was asked for does not change what ended it.
@@ -158,7 +158,7 @@ pub(super) fn ended(
     session: &Session,
     end: End,
 ) -> Result<Change, Stop> {
-    let mut change = Change { documents: Vec::new(), events: Vec::new() };
+    let mut change = Change { narrows: true, ..Change::NOTHING };
     if let Some(presence) = at.facts.presence(id.as_str(), &session.subject)?
         && presence.sessions.contains_key(session_id)
     {

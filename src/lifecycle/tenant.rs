@@ -21,7 +21,7 @@ pub(super) fn register(
     }
     if let Some(known) = at.facts.tenant(id.as_str())? {
         return if known.parent.as_ref() == parent {
-            Ok(Change { documents: Vec::new(), events: Vec::new() })
+            Ok(Change::NOTHING)
         } else {
             Err(Refusal::ParentFixed(id.clone()).into())
         };
@@ -43,5 +43,6 @@ pub(super) fn register(
     Ok(Change {
         documents: vec![(Key::Tenant(id.clone()), Document::Tenant(tenant))],
         events: vec![Event::TenantRegistered],
+        narrows: false,
     })
 }

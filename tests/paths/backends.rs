@@ -106,20 +106,20 @@ impl Backend {
                 &[(b"\xC0\xAF", b"/"), (b"\xC0\xAE", b"."), (b"\xE0\x80\xAF", b"/"), (b"\xC1\x9C", b"\\")],
             );
         }
-        if self.normalises {
-            if let Ok(text) = String::from_utf8(path.clone()) {
-                let fitted: String = text
-                    .nfkc()
-                    .collect::<String>()
-                    .replace(['\u{2215}', '\u{2044}'], "/")
-                    .replace(['¥', '₩'], "\\");
-                path = fitted.into_bytes();
-            }
+        if self.normalises
+            && let Ok(text) = String::from_utf8(path.clone())
+        {
+            let fitted: String = text
+                .nfkc()
+                .collect::<String>()
+                .replace(['\u{2215}', '\u{2044}'], "/")
+                .replace(['¥', '₩'], "\\");
+            path = fitted.into_bytes();
         }
-        if self.truncates {
-            if let Some(end) = path.iter().position(|byte| matches!(byte, 0 | b'?' | b'#')) {
-                path.truncate(end);
-            }
+        if self.truncates
+            && let Some(end) = path.iter().position(|byte| matches!(byte, 0 | b'?' | b'#'))
+        {
+            path.truncate(end);
         }
         if self.drops_controls {
             path.retain(|byte| !matches!(byte, b'\t' | b'\r' | b'\n'));
@@ -150,10 +150,10 @@ impl Backend {
         for (at, piece) in pieces.iter().enumerate() {
             let last = at + 1 == pieces.len();
             let mut piece = piece.to_vec();
-            if self.strips_matrix {
-                if let Some(end) = piece.iter().position(|byte| *byte == b';') {
-                    piece.truncate(end);
-                }
+            if self.strips_matrix
+                && let Some(end) = piece.iter().position(|byte| *byte == b';')
+            {
+                piece.truncate(end);
             }
             let dots = matches!(piece.as_slice(), b"." | b"..");
             if self.resolves_dots && dots {

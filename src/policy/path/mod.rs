@@ -102,10 +102,10 @@ impl<'a> CanonicalPath<'a> {
                     at += used;
                     escaped = true;
                 }
+                Class::Semicolon if rules.matrix_parameters => {
+                    matrix_base(raw.get(start..at).unwrap_or_default())?;
+                }
                 other => rare(other, rules)?,
-            }
-            if byte == b';' {
-                matrix_base(raw.get(start..at).unwrap_or_default())?;
             }
             last = byte;
             at += 1;
@@ -278,7 +278,6 @@ fn rare(class: Class, rules: PathRules) -> Result<(), PathFault> {
         Class::Plain | Class::Slash | Class::Percent => Ok(()),
         Class::Delimiter if rules.delimiters == Delimiters::Raw => Ok(()),
         Class::Delimiter => Err(PathFault::RawDelimiter),
-        Class::Semicolon if rules.matrix_parameters => Ok(()),
         Class::Semicolon => Err(PathFault::MatrixParameter),
         Class::Backslash => Err(PathFault::Backslash),
         Class::Question => Err(PathFault::Query),

@@ -48,12 +48,18 @@ pub(super) struct Compiled<'t> {
     pub(super) start: u32,
 }
 
+/// A state found, whose own branches may still be open.
+struct Found<'t> {
+    places: Vec<Place>,
+    /// From which state and by which segment it was first reached.
+    reached: Option<(u32, &'t str)>,
+}
+
 struct Compiler<'t> {
     trie: &'t Trie,
     slash_twins: Twins,
     known: HashMap<Vec<Place>, u32>,
-    /// The places of each state and how it was first reached: from which state, by which segment.
-    lists: Vec<(Vec<Place>, Option<(u32, &'t str)>)>,
+    found: Vec<Found<'t>>,
     room: usize,
 }
 
@@ -63,7 +69,7 @@ pub(super) fn compile(
     slash_twins: Twins,
 ) -> Result<Compiled<'_>, Vec<RouteFault>> {
     let mut compiler =
-        Compiler { trie, slash_twins, known: HashMap::new(), lists: Vec::new(), room: MAX_ROOM };
+        Compiler { trie, slash_twins, known: HashMap::new(), found: Vec::new(), room: MAX_ROOM };
     let common = trie.roots.get(&None).map(|&root| Place::Node(root));
     let start = compiler.state(common.into_iter().collect(), None);
     // A host's own routes come before those for every host.
@@ -74,7 +80,7 @@ pub(super) fn compile(
         *root = compiler.state([Place::Node(*root)].into_iter().chain(common).collect(), None);
     }
     let (mut states, mut edges, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    while let Some((places, _)) = compiler.lists.get(states.len()).cloned() {
+    while let Some(places) = compiler.found.get(states.len()).map(|state| state.places.clone()) {
         let from = u32::try_from(states.len()).unwrap_or(DEAD);
         let labels = compiler.labels(&places);
         if case_twins == Twins::Refuse {
@@ -112,10 +118,10 @@ impl<'t> Compiler<'t> {
         if let Some(&state) = self.known.get(&places) {
             return state;
         }
-        let state = u32::try_from(self.lists.len()).unwrap_or(DEAD);
+        let state = u32::try_from(self.found.len()).unwrap_or(DEAD);
         self.room = self.room.saturating_sub(places.len());
         self.known.insert(places.clone(), state);
-        self.lists.push((places, reached));
+        self.found.push(Found { places, reached });
         state
     }
 
@@ -211,7 +217,8 @@ impl<'t> Compiler<'t> {
     fn witness(&self, state: u32) -> String {
         let mut segments = Vec::new();
         let mut at = state;
-        while let Some((_, Some((from, segment)))) = self.lists.get(at as usize) {
+        while let Some((from, segment)) = self.found.get(at as usize).and_then(|state| state.reached.as_ref())
+        {
             segments.push(*segment);
             at = *from;
         }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::policy::path::{MAX_PATH, MAX_SEGMENTS, plain_in_literal};
+use crate::policy::path::{CanonicalPath, MAX_PATH, MAX_SEGMENTS, PathFault, PathRules, plain_in_literal};
 
 /// The largest number of parameters in one template, the tail included.
 pub const MAX_PARAMETERS: usize = 16;
@@ -135,6 +135,11 @@ impl Template {
     /// The parameters' names in the order in which [`super::Params`] holds their values.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         names(&self.segments)
+    }
+
+    /// Why no request can match it under these rules, if so: a literal holds a character that clients have to encode.
+    pub fn fault_under(&self, rules: PathRules) -> Option<PathFault> {
+        CanonicalPath::under(self.example("x").as_bytes(), rules).err()
     }
 
     /// A path that it matches, with `filler` for every parameter.

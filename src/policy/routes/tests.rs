@@ -86,6 +86,15 @@ fn template_keeps_names_and_slash() {
 }
 
 #[test]
+fn literal_with_a_delimiter_needs_clients_that_send_it_raw() {
+    use crate::policy::path::{Delimiters, PathFault, PathRules};
+    let template = Template::parse("/{project}/users:export").unwrap();
+    assert_eq!(template.fault_under(PathRules::default()), None);
+    let encoded = PathRules { delimiters: Delimiters::Encoded, ..PathRules::default() };
+    assert_eq!(template.fault_under(encoded), Some(PathFault::RawDelimiter));
+}
+
+#[test]
 fn literal_beats_parameter_beats_tail() {
     let table = table(&["/a/b", "/a/{x}", "/a/{*rest}", "/a/{x}/c", "/"]);
     assert_eq!(look(&table, "GET", "/a/b"), (Match::Route(0), vec![]));
