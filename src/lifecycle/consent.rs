@@ -45,7 +45,11 @@ pub(super) fn set(
         to: name(at, after.rank),
         inherit: changed.consent.inherit,
     };
-    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows: after.rank <= before.rank })
+    Ok(Change {
+        documents: vec![(key, Document::Tenant(changed))],
+        events: vec![event],
+        narrows: after.rank <= before.rank,
+    })
 }
 
 fn name(at: &Moment<'_>, rank: Rank) -> LevelName {

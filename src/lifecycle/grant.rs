@@ -114,7 +114,11 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
 pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) -> Change {
     let event = Event::GrantEnded { grant: grant_id.clone(), cause: end.cause, at: end.at };
     let document = Document::Grant(Grant { ended: Some(end), ..grant.clone() });
-    Change { documents: vec![(Key::Grant(id.clone(), grant_id.clone()), document)], events: vec![event], narrows: true }
+    Change {
+        documents: vec![(Key::Grant(id.clone(), grant_id.clone()), document)],
+        events: vec![event],
+        narrows: true,
+    }
 }
 
 /// A grant that has not ended; one whose time is over has, written down or not.
