@@ -1,7 +1,7 @@
 //! Faults of a configuration: all of them, each with its place and what to do.
 //!
 //! Lives here: the collector that every part reports to, and the plain rendering. Never here: colours and frames (see
-//! [`super::render`]), when something is a fault.
+//! [`mod@super::render`]), when something is a fault.
 
 use std::{
     cell::RefCell,

@@ -299,3 +299,33 @@ fn sources_are_read_below_the_file() {
         config::load_bytes(Path::new("/elsewhere/postern.yaml"), BASE.as_bytes(), &sources).unwrap_err();
     assert_eq!(moved.faults().iter().filter(|f| f.code == Code::SecretUnreadable).count(), 4);
 }
+
+#[test]
+fn a_chain_of_parents_is_as_long_as_it_is_followed() {
+    let chain = |length: usize| {
+        let more: String =
+            (1..length).map(|i| format!("\n    - {{ id: t{i}, parent: t{} }}", i - 1)).collect();
+        with(
+            "    - { id: acme, zone: America/Los_Angeles }",
+            &format!("    - {{ id: acme }}\n    - {{ id: t0 }}{more}"),
+        )
+    };
+    assert_eq!(good(&chain(65)).0.tenants.known.len(), 67);
+    let faults = load(&chain(66)).unwrap_err();
+    assert_eq!(faults.faults().iter().map(|f| f.code).collect::<Vec<_>>(), [Code::ParentsTooDeep]);
+}
+
+#[test]
+fn what_is_empty_is_told_as_empty() {
+    let (head, tail) = BASE.split_once("routes:\n").unwrap();
+    let limits = tail.lines().last().unwrap();
+    let codes = |text: &str| load(text).unwrap_err().faults().iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(codes(&format!("{head}routes: []\n{limits}\n")), [Code::NoRoutes]);
+    assert_eq!(codes(&format!("{head}{limits}\n")), [Code::MissingKey]);
+    let (head, tail) = BASE.split_once("upstreams:\n").unwrap();
+    let (_, tail) = tail.split_once('\n').unwrap();
+    assert_eq!(codes(&format!("{head}upstreams: {{}}\n{tail}")), [Code::MissingKey]);
+    // All that is missing is told at once, and nothing else.
+    let all = codes("gateway: main");
+    assert_eq!(all, [Code::MissingKey; 11]);
+}

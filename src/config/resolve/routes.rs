@@ -73,7 +73,8 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
         rules.push(line.rule);
     }
     // What is misspelt in the map is not told a second time as something that nobody asks for.
-    if !list.value.broken && around.names.whole && context.faults.count() == before {
+    let told = context.faults.count() > before || list.value.broken || list.value.items.is_empty();
+    if !told && around.names.whole {
         for (name, place) in &around.names.places {
             let id = around.names.catalogue.id(name.as_str());
             if id.is_some_and(|id| !asked.contains(&id)) {
