@@ -1,1 +1,195 @@
-//! The room `engine`.
+//! The two protocols that bind a record to a deed.
+//!
+//! - [`Engine::admit`]: decide, make the intent durable, look at the fuse once more, hand out an [`Admission`]; its end
+//!   writes the outcome.
+//! - [`Engine::change`]: decide, make the intent durable, commit, put it in force here and cut what it ends, make the
+//!   outcome durable, answer.
+//!
+//! Beside them what keeps both true: settling after a crash, the sweeper of deadlines, the mender of changes that could
+//! not be committed.
+//!
+//! Never here: HTTP, routes of the API, a rule (rules are [`crate::policy`] and [`crate::lifecycle`]).
+
+mod admit;
+mod change;
+pub mod fuse;
+pub mod hooks;
+mod ids;
+pub mod knock;
+mod mend;
+mod records;
+pub mod registry;
+mod scribe;
+mod settle;
+mod sweep;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    audit::journal::{Journal, Recovered},
+    model::{Key, Timestamp},
+    policy::{Fact, Facts, Need, Policy},
+    state::{Cells, Store},
+};
+
+pub use admit::{Admission, Answer, Fault, Glance, Report};
+pub use change::{ChangeFault, Changed, Giver};
+pub use ids::new_id;
+pub use records::End;
+pub use settle::{SettleError, documents_in};
+
+use self::{hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
+
+/// The one source of time; `app` has the real one. It never runs backwards (rule 7).
+pub trait Clock: Send + Sync {
+    /// This instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// This gateway's name.
+    pub gateway: String,
+    /// The rules.
+    pub policy: Arc<Policy>,
+    /// What is known.
+    pub store: Arc<dyn Store>,
+    /// The cache in front of it.
+    pub cells: Arc<Cells>,
+    /// What happened.
+    pub journal: Arc<Journal>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where background work runs.
+    pub background: tokio::runtime::Handle,
+    /// What tests want to see or hold.
+    pub hooks: Hooks,
+}
+
+/// How far a wall clock may be behind the ledger's last record before that is a fault (rule 7), in milliseconds.
+pub const CLOCK_TOLERANCE_MS: i64 = 120_000;
+
+/// See the module's header.
+pub struct Engine {
+    gateway: String,
+    policy: ArcSwap<Policy>,
+    store: Arc<dyn Store>,
+    cells: Arc<Cells>,
+    journal: Arc<Journal>,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    scribe: Scribe,
+    hooks: Hooks,
+    background: tokio::runtime::Handle,
+    pending: Mutex<Vec<Pending>>,
+    mend: tokio::sync::Notify,
+    /// The latest instant that the ledger bears from before this start; the clock must not be far behind it.
+    last_record: AtomicI64,
+    /// Somebody moved the clock (`dangerous.clock`): every record says so.
+    clock_moved: AtomicBool,
+    /// Intents of an earlier life are settled; staff may be served.
+    settled: AtomicBool,
+}
+
+impl Engine {
+    /// Puts the parts together. Staff are refused until [`Engine::settle`] is through.
+    pub fn new(parts: Parts, recovered: &Recovered) -> Arc<Engine> {
+        let scribe = Scribe::start(Arc::clone(&parts.journal), Arc::clone(&parts.clock), &parts.background);
+        Arc::new(Engine {
+            gateway: parts.gateway,
+            policy: ArcSwap::new(parts.policy),
+            store: parts.store,
+            cells: parts.cells,
+            journal: parts.journal,
+            registry: Registry::default(),
+            clock: parts.clock,
+            scribe,
+            hooks: parts.hooks,
+            background: parts.background,
+            pending: Mutex::new(Vec::new()),
+            mend: tokio::sync::Notify::new(),
+            last_record: AtomicI64::new(recovered.last_at_ms.unwrap_or(0)),
+            clock_moved: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+        })
+    }
+
+    /// This instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The rules in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// The staff exchanges under way.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The store, for listings.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The ledger, for its status.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Whether staff can be served: the past is settled and the clock is not behind it.
+    pub fn serves_staff(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && !self.clock_behind(self.now())
+    }
+
+    /// Whether the clock is behind the ledger's last record (rule 7).
+    pub fn clock_behind(&self, now: Timestamp) -> bool {
+        now.ms() + CLOCK_TOLERANCE_MS < self.last_record.load(Ordering::Relaxed)
+    }
+
+    /// Somebody moved the clock forward: says so in the ledger and in every later record, and looks at all deadlines.
+    pub fn clock_was_moved(&self, by_ms: i64) {
+        self.clock_moved.store(true, Ordering::Release);
+        let event = records::ClockMoved { by_ms, now: self.now() };
+        self.scribe.write(records::CLOCK_MOVED, self.now(), &event);
+        self.sweep_fuses();
+    }
+
+    /// Counts bytes that a staff exchange took or handed on.
+    pub fn handed(&self, live: &registry::Live, bytes: usize) {
+        live.fuse.count(bytes);
+        if let Some(watch) = &self.hooks.bytes {
+            watch(&live.exchange, bytes);
+        }
+    }
+
+    fn moved(&self) -> bool {
+        self.clock_moved.load(Ordering::Acquire)
+    }
+
+    /// Fetches what a rule lacks, each document watched before it is read.
+    async fn fetch(&self, need: Need, facts: &mut Facts, live: Option<&registry::Live>) {
+        for key in need.0 {
+            if let Some(live) = live {
+                self.registry.watch(live, &key);
+            }
+            let fact = self.fact(&key).await;
+            facts.put(key, fact);
+        }
+    }
+
+    /// What is known about one document.
+    pub async fn fact(&self, key: &Key) -> Fact {
+        match self.cells.hit(key) {
+            Some(fact) => fact,
+            None => self.cells.fact(key).await,
+        }
+    }
+}

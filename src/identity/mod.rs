@@ -1,1 +1,123 @@
-//! The room `identity`.
+//! Who knocks: from a token to a verified subject.
+//!
+//! Lives here: signed tokens in compact form, issuers and their keys, the verifier, one core's cache of verified
+//! tokens, the signer of tokens and assertions, and the batch check of published vectors. The way through:
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | [`options`] | what the configuration says about issuers |
+//! | `jws`, `json` | takes a token apart; refuses what can be read in two ways |
+//! | `jwk`, `keys`, `pem` | keys, bound to their algorithms, and which of them a token means |
+//! | `claims` | times, audience, and the claims that are mapped |
+//! | [`verifier`] | all of these in order: a token in, a [`VerifiedSubject`] or a [`TokenFault`] out |
+//! | [`cache`] | what one core verified lately |
+//! | [`mint`] | signing: tokens for people who try things, assertions for applications |
+//! | [`batch`] | the verifier run on lines of test vectors |
+//!
+//! Never here: what a subject may do (that is [`crate::policy`]), a clock, a socket, fetching of keys.
+
+use std::{fmt, ops::Deref};
+
+use aws_lc_rs::digest;
+
+use crate::model::{Subject, Timestamp};
+
+mod algorithm;
+pub mod batch;
+pub mod cache;
+mod claims;
+mod fault;
+mod json;
+mod jwk;
+mod jws;
+mod keys;
+pub mod mint;
+pub mod options;
+mod pem;
+#[cfg(test)]
+mod tests;
+pub mod verifier;
+
+pub use algorithm::Algorithm;
+pub use cache::TokenCache;
+pub use fault::TokenFault;
+pub use json::{ClaimPath, ClaimPathFault};
+pub use jwk::KeyFault;
+pub use keys::{IgnoredKey, KeySetFault};
+pub use mint::Signer;
+pub use options::{
+    ASSERTION_TYPE, ClaimMap, IssuerOptions, KeySource, Limits, PemKey, SupportRule, TypeRule,
+};
+pub use verifier::{Verifier, VerifierFault};
+
+/// A subject that a configured issuer vouches for. Only [`Verifier::verify`] makes one, so whoever holds one need not
+/// ask where it comes from; it still has to be asked whether it holds *now*.
+///
+/// ```compile_fail
+/// # use postern::{identity::VerifiedSubject, model::Subject};
+/// fn forge(subject: Subject) -> VerifiedSubject {
+///     VerifiedSubject { subject, issuer: 0 }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct VerifiedSubject {
+    subject: Subject,
+    issuer: usize,
+    fingerprint: TokenFingerprint,
+    window: claims::Window,
+}
+
+impl VerifiedSubject {
+    /// Who it is, as the rules see them.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The issuer's place in the verifier's order.
+    pub fn issuer_index(&self) -> usize {
+        self.issuer
+    }
+
+    /// Which token it was, for records: never the token.
+    pub fn fingerprint(&self) -> TokenFingerprint {
+        self.fingerprint
+    }
+
+    /// Whether its token holds at that instant.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.window.holds(now)
+    }
+}
+
+impl Deref for VerifiedSubject {
+    type Target = Subject;
+
+    fn deref(&self) -> &Subject {
+        &self.subject
+    }
+}
+
+/// The first half of the SHA-256 of a token: names it in records without giving it away.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenFingerprint([u8; 16]);
+
+impl TokenFingerprint {
+    fn of(token: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, token);
+        let mut half = [0; 16];
+        half.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(half)
+    }
+}
+
+impl fmt::Display for TokenFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TokenFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenFingerprint({self})")
+    }
+}

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{IssuerName, RoleName, TenantId, Timestamp};
+use super::{EnvironmentId, IssuerName, RoleName, TenantId, Timestamp};
 
 /// What kind of people or programs an issuer speaks for. One issuer makes one kind (rule 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Subject {
     pub support: bool,
     /// Of members: the one tenant that the token speaks for.
     pub tenant: Option<TenantId>,
+    /// The environment that the token is for, where the configuration names such a claim.
+    pub environment: Option<EnvironmentId>,
     /// Of members: the roles that the token names; unknown names give nothing.
     pub roles: Vec<RoleName>,
     /// Whether the token carries an `act` claim: somebody acts as this subject.

@@ -22,7 +22,7 @@ use crate::model::{
 };
 
 pub use decide::{
-    Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Staff, Verdict, decide,
+    Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
 };
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use permission::{

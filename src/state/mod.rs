@@ -1,1 +1,141 @@
-//! The room `state`.
+//! What is known: the store's contract, the embedded store, and the cells in which a gateway keeps what it knows.
+//!
+//! Lives here: [`Store`], which every store fulfils alike (one contract suite runs on all of them); [`embedded`], one
+//! file with one writer; [`cells`], the in-process cache with its generation rule.
+//!
+//! Never here: a rule about what a document means ([`crate::policy`], [`crate::lifecycle`]), the order of intent,
+//! commit and outcome ([`crate::engine`]), a clock: the instant of a commit comes in with it.
+
+pub mod cells;
+mod codec;
+pub mod embedded;
+pub mod fault;
+
+use std::{future::Future, pin::Pin};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::model::{ChangeId, Key, Kind, Stored, TenantId, Timestamp, Version};
+
+pub use cells::Cells;
+pub use embedded::{Embedded, OpenFault};
+pub use fault::{CommitFault, Refusal, StoreFault, Unreadable};
+
+/// The answer of a store, still to come. Boxed: the store is never on a member's path but for a miss.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A document that is there: readable, or damaged or newer than this build (GW-17: never absent, never a default).
+pub type Found = Result<Stored, Unreadable>;
+
+/// A page of a listing or of the change feed never has more rows than this, whatever was asked for.
+pub const PAGE_MOST: usize = 1000;
+
+/// The largest document that a store takes, in bytes of its JSON form.
+pub const DOCUMENT_MOST: usize = 1 << 20;
+
+/// The most documents that one commit may read, and the most that it may write.
+pub const COMMIT_MOST: usize = 1024;
+
+/// One change, to be made in one atomic step or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Names the change. A repeat with the same id changes nothing.
+    pub change: ChangeId,
+    /// When, by the clock of whoever commits; decides only how long the change id is kept.
+    pub at: Timestamp,
+    /// The version of every document that was looked at to decide on the change; [`Version::NONE`] for what was not
+    /// there. What is written must be among them.
+    pub read: Vec<(Key, Version)>,
+    /// The documents after the change, made by [`Stored::after`].
+    pub write: Vec<(Key, Stored)>,
+}
+
+/// A change is in the store, durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Its place in the change feed.
+    pub position: u64,
+    /// Whether it had been committed before; this time nothing changed.
+    pub repeated: bool,
+}
+
+/// One change as the feed tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place: one more than the change before.
+    pub position: u64,
+    /// Its id.
+    pub change: ChangeId,
+    /// The instant that came in with the commit.
+    pub at: Timestamp,
+    /// The documents after it, whole.
+    pub documents: Vec<(Key, Found)>,
+}
+
+/// What tells one store from another, and from an emptied one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Names the store for its whole life, given by `postern state init` or `rebuild`.
+    pub id: Uuid,
+    /// Raised by every healing.
+    pub epoch: u32,
+    /// The place of the newest change; 0 when there was none yet.
+    pub position: u64,
+    /// Whether it was rebuilt from ledgers.
+    pub rebuilt: bool,
+}
+
+/// A store of documents. What every implementation promises, the contract suite in `tests/store` checks:
+///
+/// * A commit takes effect whole or not at all, and only while every document that was read still has the version
+///   that was read. Of concurrent commits on one document exactly one wins for each version.
+/// * An acknowledged commit is durable. A repeat by change id is recognised for at least a week and at least a hundred
+///   thousand changes.
+/// * The feed tells all changes in one order without gaps; a reader too far behind is told so.
+/// * What cannot be read is a fault for that document. It is never absent and never a default.
+pub trait Store: Send + Sync {
+    /// The documents of these keys, in this order, in one round trip and as of one instant; `None` for what is not there.
+    fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>>;
+
+    /// Makes a change durable and announces it.
+    fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>>;
+
+    /// Whether a change was committed, and its place in the feed. Whatever was handed to [`Store::commit`] before is
+    /// settled when this answers, also where that call was abandoned.
+    fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>>;
+
+    /// The changes that follow a place in the feed, oldest first, at most `limit`.
+    fn changes_after(&self, position: u64, limit: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>>;
+
+    /// The place of the newest change, as it moves. It is raised before the commit is answered.
+    fn newest(&self) -> watch::Receiver<u64>;
+
+    /// The documents of one kind below one tenant, by key, those after `after`, at most `limit`.
+    fn list<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        kind: Kind,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>>;
+
+    /// All tenants by id, those after `after`, at most `limit`.
+    fn list_tenants<'a>(
+        &'a self,
+        after: Option<&'a TenantId>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>>;
+
+    /// What has not ended and whose own deadline is not after `until`: by deadline, then by key, those after `after`,
+    /// at most `limit`.
+    fn due<'a>(
+        &'a self,
+        until: Timestamp,
+        after: Option<&'a (Timestamp, Key)>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>>;
+
+    /// What tells this store from another.
+    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>>;
+}

@@ -4,7 +4,8 @@
 
 use super::fault::HeadFault;
 use super::fields::Fields;
-use super::known::{self, Known, KnownSet, canonical_eq};
+use super::known::{Known, KnownSet, canonical_eq};
+use super::recognise::recognise;
 use super::scan;
 
 /// Options that name headers we do not know; more than a handful is no ordinary message.
@@ -36,9 +37,9 @@ impl Options {
                 self.close = true;
                 continue;
             }
-            match known::recognise(option, odd) {
+            match recognise(option, odd) {
                 Known::KeepAlive if !odd => self.keep_alive = true,
-                Known::Upgrade if !odd => self.upgrade = true,
+                Known::Upgrade => self.upgrade = true,
                 Known::Other => self.unknown += 1,
                 known if KnownSet::NAMEABLE.contains(known) => {}
                 _ => return Err(HeadFault::ConnectionNamesProtected),

@@ -4,7 +4,8 @@
 //! than its lines. Never here: what a header means (that is `request` and `response`).
 
 use super::fault::HeadFault;
-use super::known::{self, Known, KnownSet};
+use super::known::{Known, KnownSet};
+use super::recognise::recognise;
 use super::scan;
 
 /// How large a head may be, in bytes and lines.
@@ -128,6 +129,8 @@ pub(super) struct Entry {
     start: u32,
     value_start: u32,
     value_len: u32,
+    /// Bytes from the end of the value to the next line.
+    tail: u32,
     name_len: u16,
     pub(super) known: Known,
     flags: u8,
@@ -225,24 +228,23 @@ impl Fields {
         loop {
             self.resume = at;
             let rest = window.get(at..).unwrap_or_default();
-            match rest {
-                [] | [b'\r'] => return Ok(None),
-                [b'\r', b'\n', ..] => return Ok(Some(at + 2)),
-                [b'\r', ..] => return Err(HeadFault::BareCr),
-                [b'\n', ..] => return Err(HeadFault::BareLf),
-                [b' ' | b'\t', ..] => return Err(HeadFault::ObsFold),
-                _ => {}
+            let (name_len, odd) = scan::token(rest);
+            if name_len == 0 {
+                return match rest {
+                    [] | [b'\r'] => Ok(None),
+                    [b'\r', b'\n', ..] => Ok(Some(at + 2)),
+                    [b'\r', ..] => Err(HeadFault::BareCr),
+                    [b'\n', ..] => Err(HeadFault::BareLf),
+                    [b' ' | b'\t', ..] => Err(HeadFault::ObsFold),
+                    _ => Err(HeadFault::HeaderNameInvalid),
+                };
             }
             if self.entries.len() >= limits.max_fields {
                 return Err(HeadFault::TooManyHeaders);
             }
-            match read_line(rest, at, limits)? {
-                None => return Ok(None),
-                Some((entry, len)) => {
-                    self.entries.push(entry);
-                    at += len;
-                }
-            }
+            let Some(entry) = read_line(rest, at, name_len, odd, limits)? else { return Ok(None) };
+            at = entry.value_start as usize + entry.value_len as usize + entry.tail as usize;
+            self.entries.push(entry);
         }
     }
 
@@ -265,15 +267,22 @@ impl Fields {
     }
 }
 
+/// Reads the line at the start of `rest`, whose name has been found; nothing if the line is not whole.
+#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "offsets stay below `Limits::MOST`, names below 65,536")]
-fn read_line(rest: &[u8], at: usize, limits: &Limits) -> Result<Option<(Entry, usize)>, HeadFault> {
-    let (name_len, odd) = scan::token(rest);
+fn read_line(
+    rest: &[u8],
+    at: usize,
+    name_len: usize,
+    odd: bool,
+    limits: &Limits,
+) -> Result<Option<Entry>, HeadFault> {
     if name_len > limits.max_name.min(usize::from(u16::MAX)) {
         return Err(HeadFault::HeaderNameTooLong);
     }
     let Some((name, [stop, raw @ ..])) = rest.split_at_checked(name_len) else { return Ok(None) };
     match stop {
-        b':' if name_len > 0 => {}
+        b':' => {}
         b' ' | b'\t' => return Err(HeadFault::HeaderNameSpace),
         b'\r' | b'\n' => return Err(HeadFault::HeaderColonMissing),
         _ => return Err(HeadFault::HeaderNameInvalid),
@@ -284,32 +293,29 @@ fn read_line(rest: &[u8], at: usize, limits: &Limits) -> Result<Option<(Entry, u
     }
     let Some((raw, end)) = raw.split_at_checked(raw_len) else { return Ok(None) };
     match end {
-        [] | [b'\r'] => return Ok(None),
         [b'\r', b'\n', ..] => {}
+        [] | [b'\r'] => return Ok(None),
         [b'\r', ..] => return Err(HeadFault::BareCr),
         [b'\n', ..] => return Err(HeadFault::BareLf),
         _ => return Err(HeadFault::HeaderValueByte),
     }
-    let start = at + name_len + 1;
     // The common line has one space before its value and none after it: no need to look for the edges.
-    let (value, lead, clean) = match raw {
-        [b' ', value @ ..] if is_trimmed(value) => (value, 1, true),
+    let (lead, value_len, clean) = match raw {
+        [b' ', value @ ..] if is_trimmed(value) => (1, value.len(), true),
         _ => {
-            let value = scan::trim(raw);
             let lead = raw.iter().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
-            (value, lead, false)
+            (lead, scan::trim(raw).len(), false)
         }
     };
-    let flags = if odd { ODD } else { 0 } | if clean { CLEAN } else { 0 };
-    let entry = Entry {
+    Ok(Some(Entry {
         start: at as u32,
-        value_start: (start + lead) as u32,
-        value_len: value.len() as u32,
+        value_start: (at + name_len + 1 + lead) as u32,
+        value_len: value_len as u32,
+        tail: (raw_len - lead - value_len + 2) as u32,
         name_len: name_len as u16,
-        known: known::recognise(name, odd),
-        flags,
-    };
-    Ok(Some((entry, name_len + 1 + raw_len + 2)))
+        known: recognise(name, odd),
+        flags: if odd { ODD } else { 0 } | if clean { CLEAN } else { 0 },
+    }))
 }
 
 const fn is_trimmed(value: &[u8]) -> bool {

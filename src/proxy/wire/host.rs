@@ -43,17 +43,19 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
         let Some((address, [_, after @ ..])) = rest.split_at_checked(close) else { return false };
         return is_v6(address) && is_port_part(after);
     }
-    let colon = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
-    bytes.split_at_checked(colon).is_some_and(|(name, port)| is_name(name) && is_port_part(port))
-}
-
-fn is_name(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name.len() <= LONGEST_HOST
-        && scan::is_host_bytes(name)
-        && !name.starts_with(b".")
-        && !name.ends_with(b".")
-        && !name.windows(2).any(|pair| pair == b"..")
+    let mut label_is_empty = true;
+    let mut len = 0;
+    for &byte in bytes {
+        match byte {
+            b':' => break,
+            b'.' if label_is_empty => return false,
+            b'.' => label_is_empty = true,
+            _ if scan::is_host_byte(byte) => label_is_empty = false,
+            _ => return false,
+        }
+        len += 1;
+    }
+    !label_is_empty && len <= LONGEST_HOST && bytes.get(len..).is_some_and(is_port_part)
 }
 
 fn is_v6(address: &[u8]) -> bool {

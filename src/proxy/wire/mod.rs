@@ -20,6 +20,7 @@ mod fields;
 pub mod host;
 pub mod known;
 pub mod name_set;
+mod recognise;
 pub mod request;
 pub mod response;
 mod scan;

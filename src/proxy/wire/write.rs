@@ -6,8 +6,9 @@
 
 use super::fields::{Entry, Framing, Version};
 use super::host::Authority;
-use super::known::{Known, KnownSet};
+use super::known::{Known, KnownSet, canonical_eq};
 use super::name_set::NameSet;
+use super::recognise::recognise;
 use super::request::RequestView;
 use super::response::ResponseView;
 use super::scan;
@@ -26,7 +27,7 @@ impl<'a> Name<'a> {
         let bytes = name.as_bytes();
         let (len, odd) = scan::token(bytes);
         let own = KnownSet::HOP_BY_HOP.union(KnownSet::of(&[Known::Host]));
-        if bytes.is_empty() || len != bytes.len() || own.contains(super::known::recognise(bytes, odd)) {
+        if bytes.is_empty() || len != bytes.len() || own.contains(recognise(bytes, odd)) {
             return None;
         }
         Some(Self(name))
@@ -115,7 +116,7 @@ pub struct RequestEdit<'a> {
     pub framing: Framing,
     /// What is said about the connection.
     pub connection: UpstreamConnection<'a>,
-    /// Our own lines, added last.
+    /// Our own lines, added last. A received line of the same name, in any spelling, does not pass beside one.
     pub add: &'a [(Name<'a>, Value<'a>)],
 }
 
@@ -133,7 +134,8 @@ pub fn write_request(
     out.extend_from_slice(target.0.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_line(out, b"Host", edit.host.as_bytes());
-    copy_lines(out, request.bytes(), request.entries(), always.union(edit.drop), edit.drop_names);
+    let removed = Removed { known: always.union(edit.drop), names: edit.drop_names, replaced: edit.add };
+    copy_lines(out, request.bytes(), request.entries(), &removed);
     write_framing(out, edit.framing);
     match edit.connection {
         UpstreamConnection::Reuse => {}
@@ -158,7 +160,7 @@ pub struct ResponseEdit<'a> {
     pub framing: Framing,
     /// What is said about the connection.
     pub connection: ClientConnection<'a>,
-    /// Our own lines, added last.
+    /// Our own lines, added last. A received line of the same name, in any spelling, does not pass beside one.
     pub add: &'a [(Name<'a>, Value<'a>)],
 }
 
@@ -167,7 +169,8 @@ pub fn write_response(out: &mut Vec<u8>, response: &ResponseView<'_>, edit: &Res
     let always = KnownSet::HOP_BY_HOP.union(KnownSet::of(&[Known::PosternSession, Known::Postern]));
     out.reserve(response.head().len() + 256);
     write_status(out, response.head().status());
-    copy_lines(out, response.bytes(), response.entries(), always.union(edit.drop), edit.drop_names);
+    let removed = Removed { known: always.union(edit.drop), names: edit.drop_names, replaced: edit.add };
+    copy_lines(out, response.bytes(), response.entries(), &removed);
     if !response.head().is_informational() && response.head().status() != 204 {
         write_framing(out, edit.framing);
     }
@@ -222,12 +225,30 @@ pub const fn client_framing(upstream: Framing, client: Version) -> Framing {
     }
 }
 
+/// Which received lines do not pass.
+struct Removed<'a> {
+    known: KnownSet,
+    names: &'a NameSet,
+    replaced: &'a [(Name<'a>, Value<'a>)],
+}
+
+impl Removed<'_> {
+    fn has(&self, entry: Entry, bytes: &[u8]) -> bool {
+        let name = entry.name(bytes);
+        let disguised = entry.is_odd() && entry.known != Known::Other;
+        self.known.contains(entry.known)
+            || disguised
+            || entry.is_named()
+            || self.names.contains(name)
+            || self.replaced.iter().any(|(Name(own), _)| canonical_eq(name, own.as_bytes()))
+    }
+}
+
 /// Copies the lines that stay. Neighbours that are clean are copied as one run.
-fn copy_lines(out: &mut Vec<u8>, bytes: &[u8], entries: &[Entry], drop: KnownSet, names: &NameSet) {
+fn copy_lines(out: &mut Vec<u8>, bytes: &[u8], entries: &[Entry], removed: &Removed<'_>) {
     let mut run = 0..0;
     for entry in entries {
-        let disguised = entry.is_odd() && entry.known != Known::Other;
-        if drop.contains(entry.known) || disguised || entry.is_named() || names.contains(entry.name(bytes)) {
+        if removed.has(*entry, bytes) {
             continue;
         }
         if entry.is_clean() {

@@ -104,7 +104,8 @@ fn chunk_extensions_and_trailers_are_bounded() {
     let trailed = |len: usize| format!("0\r\n{}\r\n", format!("A: {}\r\n", "b".repeat(len - 4)).repeat(8));
     // The CR counts, the LF does not: 8 lines of 1,024.
     assert!(read(Framing::Chunked, trailed(1024).as_bytes()).unwrap().2);
-    assert_eq!(read(Framing::Chunked, trailed(1025).as_bytes()), Err(BodyFault::TrailersTooLong));
+    let one_more = trailed(1024).replacen("b", "bb", 1);
+    assert_eq!(read(Framing::Chunked, one_more.as_bytes()), Err(BodyFault::TrailersTooLong));
 }
 
 #[test]

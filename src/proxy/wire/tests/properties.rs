@@ -328,7 +328,7 @@ proptest! {
         let gone = KnownSet::HOP_BY_HOP.union(KnownSet::CLAIMS).union(KnownSet::of(&[Known::Host]));
         let stays: Vec<_> = view
             .fields()
-            .filter(|field| !gone.contains(field.known) && !(field.lookalike && field.known != Known::Other))
+            .filter(|field| !gone.contains(field.known) && (!field.lookalike || field.known == Known::Other))
             .filter(|field| !field.named_by_connection && !names.contains(field.name))
             .map(|field| (field.name, field.value))
             .collect();

@@ -97,6 +97,8 @@ fn responses_that_two_readers_could_read_differently_are_refused() {
     for lines in ["", "Upgrade: websocket\r\n", "Connection: upgrade\r\n"] {
         assert_eq!(with(101, lines).unwrap_err().code(), "upgrade_incomplete", "{lines:?}");
     }
+    let old = b"HTTP/1.0 101 x\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n";
+    assert_eq!(parse(old).unwrap_err().code(), "upgrade_incomplete");
     let many = "A: b\r\n".repeat(101);
     assert_eq!(with(200, &many).unwrap_err().code(), "too_many_headers");
     let large = format!("A: {}\r\n", "b".repeat(16_000)).repeat(3);

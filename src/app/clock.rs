@@ -1,0 +1,86 @@
+//! The one clock.
+//!
+//! It is the wall clock, held on `CLOCK_BOOTTIME` from the latest reading on: a wall clock that is set back never
+//! prolongs anything (law 7), and the time that a machine slept counts. A wall clock that jumps forward takes this one
+//! along; until a restart it does not come back.
+
+#![expect(clippy::disallowed_methods, reason = "here the clock is read, and nowhere else")]
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{engine::Clock, model::Timestamp};
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct SystemClock {
+    /// The largest difference between wall clock and boot time that was seen, in milliseconds.
+    ahead: AtomicI64,
+    /// By how much `dangerous.clock` moved it forward, in milliseconds.
+    moved: AtomicI64,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { ahead: AtomicI64::new(i64::MIN), moved: AtomicI64::new(0) }
+    }
+}
+
+impl SystemClock {
+    /// Moves it forward. There is no way back.
+    pub fn advance(&self, ms: i64) {
+        self.moved.fetch_add(ms.max(0), Relaxed);
+    }
+
+    /// By how much it was moved, in milliseconds.
+    pub fn moved(&self) -> i64 {
+        self.moved.load(Relaxed)
+    }
+
+    fn at(&self, wall_ms: i64, boot_ms: i64) -> Timestamp {
+        let ahead = wall_ms.saturating_sub(boot_ms);
+        let ahead = self.ahead.fetch_max(ahead, Relaxed).max(ahead);
+        Timestamp::from_ms(boot_ms.saturating_add(ahead).saturating_add(self.moved.load(Relaxed)))
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let boot = clock_gettime(ClockId::Boottime);
+        let boot_ms = boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000);
+        self.at(i64::try_from(wall).unwrap_or(i64::MAX), boot_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_set_back_does_not_stop_time() {
+        let clock = SystemClock::default();
+        assert_eq!(clock.at(1_000_000, 500).ms(), 1_000_000);
+        assert_eq!(clock.at(400_000, 1_500).ms(), 1_001_000, "ten minutes back, one second later");
+        assert_eq!(clock.at(1_003_000, 2_500).ms(), 1_003_000, "a wall clock that is further counts");
+    }
+
+    #[test]
+    fn time_that_a_machine_slept_counts() {
+        let clock = SystemClock::default();
+        clock.at(1_000_000, 500);
+        assert_eq!(clock.at(1_000_000, 3_600_500).ms(), 4_600_000);
+    }
+
+    #[test]
+    fn it_moves_forward_only() {
+        let clock = SystemClock::default();
+        clock.advance(5_000);
+        clock.advance(-9_000);
+        assert_eq!(clock.at(1_000, 0).ms(), 6_000);
+    }
+}

@@ -1,0 +1,180 @@
+//! The operations listener: `/livez`, `/readyz`, `/metrics`, and under `dangerous.clock` the clock. Nothing else, and
+//! nothing of any tenant.
+
+use std::{convert::Infallible, fmt::Write as _, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    audit::journal::Health,
+    engine::{Clock, Engine},
+    model::Timestamp,
+    proxy::Shared,
+};
+
+use super::clock::SystemClock;
+
+/// The furthest that the clock moves at once: ten years, in milliseconds.
+const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
+
+/// What the operations listener tells about.
+pub(super) struct Operations {
+    pub(super) engine: Arc<Engine>,
+    pub(super) shared: Arc<Shared>,
+    /// Set when the configuration lets the clock be moved.
+    pub(super) clock: Option<Arc<SystemClock>>,
+}
+
+/// Serves until told to stop.
+pub(super) async fn serve(listener: TcpListener, operations: Arc<Operations>, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        let operations = Arc::clone(&operations);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let operations = Arc::clone(&operations);
+                async move { Ok::<_, Infallible>(operations.answer(request, peer).await) }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(std::time::Duration::from_secs(5))
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+impl Operations {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/livez") => text(StatusCode::OK, "alive\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
+            (&Method::GET | &Method::HEAD, "/metrics") => text(StatusCode::OK, self.metrics()),
+            (&Method::POST, "/clock") if self.clock.is_some() && peer.ip().is_loopback() => {
+                self.move_clock(request).await
+            }
+            (_, "/livez" | "/readyz" | "/metrics" | "/clock") => text(StatusCode::METHOD_NOT_ALLOWED, "no\n"),
+            (_, _) => text(StatusCode::NOT_FOUND, "livez, readyz, metrics\n"),
+        }
+    }
+
+    /// Ready means that members can be served; what staff would get is told beside it (rule 19).
+    fn ready(&self) -> Answer {
+        let staff = if self.engine.serves_staff() { "served" } else { "refused" };
+        let ledger = match self.engine.journal().status().health {
+            Health::Healthy => "healthy",
+            Health::Full => "full",
+            Health::Quota => "quota used up",
+            Health::Broken => "broken",
+            Health::Stopped => "stopped",
+        };
+        let body = format!(
+            "ready\nstaff: {staff}\nledger: {ledger}\nchanges not yet durable: {}\n",
+            self.engine.pending()
+        );
+        if self.shared.stop.is_cancelled() {
+            text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+        } else {
+            text(StatusCode::OK, body)
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut out = String::new();
+        let _ = writeln!(out, "# HELP postern_requests_total Requests by what became of them.");
+        let _ = writeln!(out, "# TYPE postern_requests_total counter");
+        for (name, value) in self.shared.counters.all() {
+            let _ = writeln!(out, "postern_requests_total{{what=\"{name}\"}} {value}");
+        }
+        let status = self.engine.journal().status();
+        let gauges = [
+            ("postern_connections", "Open client connections.", {
+                self.shared
+                    .counters
+                    .connections
+                    .load(std::sync::atomic::Ordering::Relaxed)
+                    .max(0)
+                    .unsigned_abs()
+            }),
+            ("postern_staff_exchanges", "Staff exchanges under way.", self.engine.registry().len() as u64),
+            (
+                "postern_changes_pending",
+                "Changes in force that are not yet durable.",
+                self.engine.pending() as u64,
+            ),
+            ("postern_staff_served", "1 when staff can be served.", u64::from(self.engine.serves_staff())),
+            ("postern_ledger_healthy", "1 when the ledger takes every record.", {
+                u64::from(status.health == Health::Healthy)
+            }),
+            ("postern_ledger_records", "Records in the ledger.", status.size),
+            ("postern_ledger_signed", "Records that the latest checkpoint covers.", status.signed),
+            ("postern_ledger_bytes", "Bytes of all segments.", status.bytes),
+            ("postern_ledger_open_intents", "Intents without outcome.", status.open_intents),
+            (
+                "postern_ledger_room_short",
+                "1 when room for the ledger runs short.",
+                u64::from(status.warning),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        }
+        out
+    }
+
+    async fn move_clock(&self, request: Request<Incoming>) -> Answer {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wish {
+            advance: String,
+        }
+        #[derive(Serialize)]
+        struct Now {
+            now: Timestamp,
+            moved_ms: i64,
+        }
+        let Some(clock) = &self.clock else { return text(StatusCode::NOT_FOUND, "no\n") };
+        let Ok(body) = Limited::new(request.into_body(), 1024).collect().await else {
+            return text(StatusCode::BAD_REQUEST, "the body cannot be read\n");
+        };
+        let advance = serde_json::from_slice::<Wish>(&body.to_bytes())
+            .ok()
+            .and_then(|wish| humantime::parse_duration(&wish.advance).ok())
+            .and_then(|advance| i64::try_from(advance.as_millis()).ok())
+            .filter(|ms| (1..=FURTHEST_MS).contains(ms));
+        let Some(ms) = advance else {
+            return text(StatusCode::BAD_REQUEST, "send {\"advance\":\"5d\"}: forward, ten years at most\n");
+        };
+        clock.advance(ms);
+        self.engine.clock_was_moved(ms);
+        self.engine.sweep_due().await;
+        let now = Now { now: clock.now(), moved_ms: clock.moved() };
+        text(StatusCode::OK, serde_json::to_string(&now).unwrap_or_default() + "\n")
+    }
+}

@@ -1,0 +1,387 @@
+//! The writer: one thread that owns the files, gives out sequence numbers, writes batches and answers.
+//!
+//! What it promises: an answer only after the flush; in the order of the log; after a failure the file is never
+//! touched again; ordinary records stop before the reserve is touched. Never here: reading.
+
+mod room;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use self::room::lacks_room;
+use super::book::{After, Book, Ended, Header};
+use super::checkpoint::Checkpoints;
+use super::disk::{Disk, DiskFile, write_all};
+use super::draft::{Class, Ready};
+use super::recover::Recovery;
+use super::status::{Health, Shared};
+use super::{AppendError, Clock, Message, OpenError, Options, Receipt};
+use crate::audit::note::SigningKey;
+use crate::audit::read::segment_name;
+use crate::audit::record::{Lead, MAX_MS, OPEN, SEGMENT, push_lead};
+use crate::audit::tree::leaf_hash;
+
+/// A batch is written when it has this many bytes, however many records wait.
+const MAX_BATCH: usize = 1 << 20;
+/// Bounds the headers and the memory of the writer.
+const MAX_OPEN_INTENTS: usize = 1 << 16;
+/// The file that holds the reserve: allocated, empty.
+const RESERVE: &str = "reserve";
+/// A segment before it has its name.
+const NEXT: &str = "next.tmp";
+
+struct Segment {
+    number: u64,
+    file: Box<dyn DiskFile>,
+    /// The end of the last acknowledged record.
+    position: u64,
+    /// Up to where room is set aside.
+    allocated: u64,
+    /// Where the header ends.
+    header: u64,
+    /// The header's sequence number.
+    first: u64,
+}
+
+struct Waiting {
+    reply: oneshot::Sender<Result<Receipt, AppendError>>,
+    receipt: Receipt,
+}
+
+pub(super) struct Writer {
+    options: Options,
+    origin: Arc<str>,
+    clock: Clock,
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    checkpoints: Checkpoints,
+    book: Book,
+    segment: Option<Segment>,
+    after: Option<After>,
+    next_number: u64,
+    reserve: Option<Box<dyn DiskFile>>,
+    buffer: Vec<u8>,
+    waiting: Vec<Waiting>,
+    /// Bytes of all closed segments.
+    bytes: u64,
+    no_room: bool,
+    tried_ms: i64,
+    signed_ms: i64,
+}
+
+/// Says that the writer is gone, however it went.
+struct Farewell(Arc<Shared>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_error("the writer", &"panicked");
+        }
+        self.0.set_health(Health::Stopped);
+    }
+}
+
+impl Writer {
+    /// Takes up the reserve and, if there is room, begins a segment. On a full disk it starts all the same.
+    pub(super) fn start(
+        options: Options,
+        key: SigningKey,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+        shared: Arc<Shared>,
+        recovery: Recovery,
+    ) -> Result<Writer, OpenError> {
+        let now = clock();
+        let mut writer = Writer {
+            origin: Arc::from(options.origin.as_str()),
+            checkpoints: Checkpoints::new(options.dir.clone(), key, Arc::clone(&disk), recovery.signed),
+            options,
+            clock,
+            disk,
+            shared,
+            book: recovery.book,
+            segment: None,
+            after: recovery.after,
+            next_number: recovery.next_number,
+            reserve: None,
+            buffer: Vec::with_capacity(MAX_BATCH + (64 << 10)),
+            waiting: Vec::new(),
+            bytes: recovery.bytes,
+            no_room: false,
+            tried_ms: now,
+            signed_ms: now,
+        };
+        let begun = match writer.take_up_reserve() {
+            Ok(()) => writer.open_segment(Class::Ordinary),
+            Err(e) => Err(e),
+        };
+        match begun {
+            Ok(()) => {}
+            Err(e) if lacks_room(&e) => writer.set_health(Health::Full),
+            Err(source) => {
+                return Err(OpenError::Io { path: writer.options.dir.display().to_string(), source });
+            }
+        }
+        writer.publish();
+        Ok(writer)
+    }
+
+    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+        let _farewell = Farewell(Arc::clone(&self.shared));
+        let every = self.options.checkpoint_every;
+        let tick = if every.is_zero() { Duration::from_secs(1) } else { every };
+        self.sign();
+        loop {
+            let at_rest =
+                self.checkpoints.signed() == self.book.size() && self.shared.health() == Health::Healthy;
+            let message = if at_rest {
+                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                queue.recv_timeout(tick)
+            };
+            match message {
+                Ok(Message::Append(ready, reply)) => {
+                    let stop = self.batch(ready, reply, queue);
+                    let elapsed = (self.clock)().saturating_sub(self.signed_ms);
+                    if every.is_zero() || elapsed < 0 || elapsed.unsigned_abs() as u128 >= every.as_millis() {
+                        self.sign();
+                    }
+                    if stop {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.sign();
+                    self.look_for_room();
+                }
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.end_segment();
+        self.publish();
+    }
+
+    /// Takes up this record and all that wait behind it; answers whether to stop.
+    fn batch(
+        &mut self,
+        first: Ready,
+        reply: oneshot::Sender<Result<Receipt, AppendError>>,
+        queue: &Receiver<Message>,
+    ) -> bool {
+        self.forget_lack_of_room();
+        self.add(first, reply);
+        let mut stop = false;
+        while self.buffer.len() < MAX_BATCH {
+            match queue.try_recv() {
+                Ok(Message::Append(ready, reply)) => self.add(ready, reply),
+                Ok(Message::Close) => {
+                    stop = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.commit();
+        self.publish();
+        stop
+    }
+
+    /// Gives a record its place and puts its line into the batch, or refuses it.
+    fn add(&mut self, ready: Ready, reply: oneshot::Sender<Result<Receipt, AppendError>>) {
+        let crowded = ready.opens.is_some()
+            && ready.class == Class::Ordinary
+            && self.book.open_intents() >= MAX_OPEN_INTENTS;
+        let admitted =
+            if crowded { Err(AppendError::Busy) } else { self.make_room(ready.bound as u64, ready.class) };
+        if let Err(e) = admitted {
+            // A caller that went away needs no answer, here and below.
+            let _ = reply.send(Err(e));
+            return;
+        }
+        if ready.class == Class::Ordinary && self.shared.health() != Health::Healthy {
+            self.set_health(Health::Healthy);
+        }
+        let seq = self.book.size();
+        let lead = Lead {
+            log: &self.origin,
+            seq,
+            batch: seq - self.waiting.len() as u64,
+            at_ms: ready.at_ms,
+            kind: ready.kind,
+            session: ready.session.as_deref().map(|s| (s, self.book.next_in_session(s))),
+            opens: ready.opens.as_deref(),
+            closes: ready.closes.as_deref(),
+            prev: self.book.prev(),
+        };
+        let start = self.buffer.len();
+        push_lead(&mut self.buffer, &lead);
+        let (leaf, open) = ready.tail.split_at_checked(ready.leaf_tail).unwrap_or((&ready.tail, &[]));
+        self.buffer.extend_from_slice(leaf);
+        let leaf = leaf_hash(self.buffer.get(start..).unwrap_or_default());
+        self.buffer.extend_from_slice(open);
+        self.buffer.extend_from_slice(b"}\n");
+        self.book.stage(&lead, leaf, ready.ends_session);
+        let receipt = Receipt { log: Arc::clone(&self.origin), seq, leaf };
+        self.waiting.push(Waiting { reply, receipt });
+    }
+
+    /// Writes the batch, flushes it once and answers.
+    fn commit(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let result = match &mut self.segment {
+            Some(segment) => {
+                write_all(&mut *segment.file, &self.buffer).and_then(|()| segment.file.sync_data())
+            }
+            None => Err(io::Error::other("no segment")),
+        };
+        match result {
+            Ok(()) => {
+                if let Some(segment) = &mut self.segment {
+                    segment.position += self.buffer.len() as u64;
+                }
+                self.buffer.clear();
+                self.book.keep();
+                self.publish();
+                for waiting in self.waiting.drain(..) {
+                    let _ = waiting.reply.send(Ok(waiting.receipt));
+                }
+            }
+            Err(e) => self.seal(&e),
+        }
+    }
+
+    /// A write or flush failed: nobody knows what of the batch is on the disk. The segment ends where it was last
+    /// acknowledged, its file is not touched again, and a new one says so.
+    fn seal(&mut self, error: &io::Error) {
+        self.shared.set_error("writing the ledger", error);
+        self.set_health(Health::Broken);
+        self.book.take_back();
+        self.buffer.clear();
+        if let Some(segment) = self.segment.take() {
+            self.bytes += segment.position;
+            self.after = Some(After {
+                segment: segment_name(segment.number),
+                ended: Ended::Sealed,
+                lines: self.book.size() - segment.first,
+                fault: Some(error.to_string()),
+            });
+        }
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.reply.send(Err(AppendError::Failed(error.to_string())));
+        }
+        // Failing again is no worse: the next append tries once more.
+        let _ = self.open_segment(Class::Ordinary);
+    }
+
+    /// Ends the current segment in order.
+    fn end_segment(&mut self) {
+        self.sign();
+        if let Err(e) = self.checkpoints.end_history() {
+            self.shared.set_error("the history of checkpoints", &e);
+        }
+        if let Some(mut segment) = self.segment.take() {
+            // All of it is durable; what fails here costs room and nothing else.
+            if let Err(e) = segment.file.release(segment.position) {
+                self.shared.set_error("giving back room", &e);
+            }
+            self.bytes += segment.position;
+            self.after = Some(After {
+                segment: segment_name(segment.number),
+                ended: Ended::Closed,
+                lines: self.book.size() - segment.first,
+                fault: None,
+            });
+        }
+    }
+
+    /// Begins a segment: its header is durable before it has its name, so a segment's first line is never torn.
+    fn open_segment(&mut self, class: Class) -> io::Result<()> {
+        let number = self.next_number;
+        let at_ms = (self.clock)().clamp(0, MAX_MS);
+        let header = self.book.header(number, self.after.clone(), at_ms);
+        let origin = Arc::clone(&self.origin);
+        let lead = Lead {
+            log: &origin,
+            seq: self.book.size(),
+            batch: self.book.size(),
+            at_ms,
+            kind: SEGMENT,
+            session: None,
+            opens: None,
+            closes: None,
+            prev: self.book.prev(),
+        };
+        let line = header_line(&lead, &header)?;
+        let leaf = leaf_hash(line.strip_suffix(b"}\n").unwrap_or(&line));
+        let len = line.len() as u64;
+        let (mut file, path, allocated) = self.allocated_file(len, class)?;
+        self.book.stage(&lead, leaf, false);
+        let dir = &self.options.dir;
+        let result = write_all(&mut *file, &line)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| self.disk.rename(&path, &dir.join(segment_name(number))))
+            .and_then(|()| self.disk.sync_dir(dir));
+        if let Err(e) = result {
+            self.book.take_back();
+            self.shared.set_error("beginning a segment", &e);
+            // It never became part of the log; what cannot be removed is replaced at the next try.
+            let _ = self.disk.remove(&path);
+            return Err(e);
+        }
+        self.book.keep();
+        self.after = None;
+        self.next_number += 1;
+        self.segment = Some(Segment { number, file, position: len, allocated, header: len, first: lead.seq });
+        let health = if self.reserve.is_some() { Health::Healthy } else { Health::Full };
+        self.set_health(health);
+        self.publish();
+        Ok(())
+    }
+
+    fn sign(&mut self) {
+        self.signed_ms = (self.clock)();
+        let number = self.segment.as_ref().map_or(self.next_number.saturating_sub(1), |s| s.number);
+        if let Err(e) = self.checkpoints.sign(self.book.frontier(), number) {
+            self.shared.set_error("signing a checkpoint", &e);
+        }
+        self.shared.signed.store(self.checkpoints.signed(), Ordering::Relaxed);
+        self.look_for_shortage();
+    }
+
+    fn total(&self) -> u64 {
+        self.bytes + self.segment.as_ref().map_or(0, |s| s.position)
+    }
+
+    fn set_health(&self, health: Health) {
+        self.shared.set_health(health);
+    }
+
+    fn publish(&self) {
+        let shared = &self.shared;
+        shared.size.store(self.book.size(), Ordering::Relaxed);
+        shared.open_intents.store(self.book.open_intents() as u64, Ordering::Relaxed);
+        shared.bytes.store(self.total(), Ordering::Relaxed);
+        if let Some(segment) = &self.segment {
+            shared.segment.store(segment.number, Ordering::Relaxed);
+            shared.position.store(segment.position, Ordering::Relaxed);
+        }
+    }
+}
+
+fn header_line(lead: &Lead<'_>, header: &Header) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    push_lead(&mut line, lead);
+    // As in every body: the leaf ends at the first `,"open":`, and a session might be called that.
+    let body = serde_json::to_string(header).map_err(io::Error::other)?.replace(OPEN, ",\"\\u006fpen\":");
+    line.push(b',');
+    line.extend_from_slice(body.strip_prefix('{').unwrap_or(&body).as_bytes());
+    line.push(b'\n');
+    Ok(line)
+}

@@ -1,0 +1,491 @@
+//! How a request is admitted, and what is written about it.
+//!
+//! collect → decide once → record → look at the fuse → hand out an [`Admission`]. Only an admission reaches the
+//! application. A member's needs neither record nor fuse.
+
+use std::sync::Arc;
+
+use crate::{
+    audit::{
+        body::Body,
+        journal::{AppendError, Class, Draft, Personal, Receipt},
+    },
+    identity::VerifiedSubject,
+    model::{ExchangeId, Timestamp},
+    policy::{Ask, Caller, Decision, Denial, Detail, Facts, Permit, Policy, Reason, Staff, Verdict, decide},
+};
+
+use super::{
+    End, Engine,
+    fuse::{Cut, Fuse, Look},
+    hooks::Step,
+    ids::new_id,
+    knock::{Knock, Particulars, Who},
+    records::{self, Rest},
+    registry::{Case, Live},
+};
+
+/// How often a rule may ask for more before it is taken for endless: presence, sessions, grant, a chain of parents.
+const MOST_ROUNDS: usize = 256;
+
+/// What a first look without any document comes to.
+pub enum Glance {
+    /// Go on.
+    Admitted(Admission),
+    /// No.
+    Denied(Denial),
+    /// It takes documents and a record: [`Engine::admit`].
+    Look,
+}
+
+/// What [`Engine::admit`] comes to.
+pub enum Answer {
+    /// Go on.
+    Admitted(Admission),
+    /// No.
+    Denied(Denial),
+    /// The gateway cannot do its part.
+    Faulted(Fault),
+}
+
+/// Why the gateway cannot do its part.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No record, no access (law 1).
+    #[error("the record cannot be written, so the access does not happen: {0}")]
+    Ledger(#[from] AppendError),
+    /// What an earlier life left open is not settled yet.
+    #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
+    Settling,
+    /// The rules asked for more documents than any request needs, or no random bytes were to be had.
+    #[error("the gateway could not come to a decision")]
+    Undecided,
+}
+
+impl Fault {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Ledger(fault) => fault.code(),
+            Fault::Settling => "settling",
+            Fault::Undecided => "undecided",
+        }
+    }
+}
+
+/// How an exchange went, as the door saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub end: End,
+    /// The application's status, once its head came.
+    pub status: Option<u16>,
+    /// Bytes of body handed to the client.
+    pub sent: u64,
+    /// Bytes of body taken from the client.
+    pub received: u64,
+    /// The code of what went wrong.
+    pub fault: Option<&'static str>,
+}
+
+/// Leave to forward one request. Only the engine makes one; only with one in hand does anything go upstream.
+///
+/// ```compile_fail
+/// let forged = postern::engine::Admission { inner: None };
+/// ```
+pub struct Admission {
+    inner: Inner,
+}
+
+enum Inner {
+    Open,
+    Recorded(Box<Recorded>),
+}
+
+struct Recorded {
+    engine: Arc<Engine>,
+    live: Arc<Live>,
+    permit: Permit,
+    receipt: Receipt,
+    began: Timestamp,
+    reported: bool,
+}
+
+impl Admission {
+    /// Of a staff exchange: its fuse. `None`: nothing to look at.
+    pub fn fuse(&self) -> Option<&Fuse> {
+        match &self.inner {
+            Inner::Open => None,
+            Inner::Recorded(recorded) => Some(&recorded.live.fuse),
+        }
+    }
+
+    /// Of a staff exchange: the entry that its fuse belongs to.
+    pub fn live(&self) -> Option<&Arc<Live>> {
+        match &self.inner {
+            Inner::Open => None,
+            Inner::Recorded(recorded) => Some(&recorded.live),
+        }
+    }
+
+    /// Of a staff exchange: where and as what.
+    pub fn staff(&self) -> Option<&Staff> {
+        match &self.inner {
+            Inner::Open => None,
+            Inner::Recorded(recorded) => recorded.permit.staff(),
+        }
+    }
+
+    /// Of a staff exchange: the proof that its intent is durable.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        match &self.inner {
+            Inner::Open => None,
+            Inner::Recorded(recorded) => Some(&recorded.receipt),
+        }
+    }
+
+    /// The exchange is over and its sockets are let go of: writes the outcome. Without a report, as when a task was
+    /// dropped, the outcome says that the client went away, or that the exchange was cut.
+    pub fn finish(mut self, report: &Report) {
+        if let Inner::Recorded(recorded) = &mut self.inner {
+            recorded.report(report);
+        }
+    }
+}
+
+impl Recorded {
+    fn report(&mut self, report: &Report) {
+        if self.reported {
+            return;
+        }
+        self.reported = true;
+        self.live.fuse.part();
+        let session = self.permit.staff().map(|staff| staff.session.as_str());
+        self.engine.conclude(&self.live, session, self.began, report);
+        self.engine.registry.leave(&self.live);
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let end = if self.live.fuse.burnt().is_some() { End::Cut } else { End::ClientGone };
+        self.report(&Report { end, status: None, sent: 0, received: 0, fault: None });
+    }
+}
+
+impl Engine {
+    /// A look without documents: all that members need, and all that is refused without looking anything up.
+    pub fn glance(&self, ask: &Ask<'_>, caller: Caller<'_>, policy: &Policy) -> Glance {
+        match decide(ask, caller, &Facts::new(), self.now(), policy) {
+            Verdict::Decided(Decision::Allow(permit)) if permit.staff().is_none() => {
+                Glance::Admitted(Admission { inner: Inner::Open })
+            }
+            Verdict::Decided(Decision::Deny(denial)) => Glance::Denied(denial),
+            Verdict::Decided(Decision::Allow(_)) | Verdict::Need(_) => Glance::Look,
+        }
+    }
+
+    /// Admits a staff request: see the module's header.
+    pub async fn admit(
+        self: &Arc<Self>,
+        knock: Knock,
+        subject: Arc<VerifiedSubject>,
+        about: &Particulars,
+    ) -> Answer {
+        if !self.settled.load(std::sync::atomic::Ordering::Acquire) {
+            return Answer::Faulted(Fault::Settling);
+        }
+        let Some(exchange) = new_id("exc", self.now()).ok().and_then(|id| ExchangeId::new(&id).ok()) else {
+            return Answer::Faulted(Fault::Undecided);
+        };
+        let entry = Entry { engine: self, live: self.registry.enter(exchange), stage: Stage::Entered };
+        match self.admit_entered(entry, knock, subject, about).await {
+            Ok(admission) => Answer::Admitted(admission),
+            Err(Stop::Denied(denial)) => Answer::Denied(denial),
+            Err(Stop::Faulted(fault)) => Answer::Faulted(fault),
+        }
+    }
+
+    async fn admit_entered(
+        self: &Arc<Self>,
+        mut entry: Entry<'_>,
+        knock: Knock,
+        subject: Arc<VerifiedSubject>,
+        about: &Particulars,
+    ) -> Result<Admission, Stop> {
+        let live = Arc::clone(&entry.live);
+        let mark = live.fuse.mark();
+        let (permit, facts) = self.judge(&live, &knock, &subject).await?;
+        let Some(staff) = permit.staff() else { return Err(Stop::Faulted(Fault::Undecided)) };
+        live.fuse.settle(mark, staff.deadline);
+        self.registry.due(&live, staff.deadline.at);
+        let draft = self.intent(&live, staff, &permit, &knock, &subject, &facts, about)?;
+        // Decided again from here on; in the session that this decision found.
+        let mut knock = knock;
+        knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
+        let _ = live.case.set(Case { knock, subject });
+        let began = self.now();
+        entry.stage = Stage::Asked(staff.session.to_string());
+        let appended = self.journal.append(draft).await;
+        entry.stage = Stage::Entered;
+        let receipt = appended.map_err(|fault| Stop::Faulted(Fault::Ledger(fault)))?;
+        entry.stage = Stage::Recorded;
+        let mut recorded =
+            Recorded { engine: Arc::clone(self), live, permit, receipt, began, reported: false };
+        self.hooks.at(Step::AccessRecorded).await;
+        // Said before the last look: whoever burns the fuse from here on waits for this exchange to part.
+        recorded.live.fuse.open();
+        loop {
+            match recorded.live.fuse.look(self.now()) {
+                Look::Alive => break,
+                Look::Stale => self.judge_again(&recorded.live).await,
+                Look::Burnt(cut) => {
+                    let fault = Some("cut_before_forwarding");
+                    recorded.report(&Report {
+                        end: End::NotForwarded,
+                        status: None,
+                        sent: 0,
+                        received: 0,
+                        fault,
+                    });
+                    return Err(Stop::Denied(denied(cut)));
+                }
+            }
+        }
+        Ok(Admission { inner: Inner::Recorded(Box::new(recorded)) })
+    }
+
+    /// Decides, fetching what the rules name.
+    async fn judge(
+        &self,
+        live: &Live,
+        knock: &Knock,
+        subject: &VerifiedSubject,
+    ) -> Result<(Permit, Facts), Stop> {
+        let mut facts = Facts::new();
+        for _ in 0..MOST_ROUNDS {
+            let now = self.now();
+            let ask = knock.ask(self.clock_behind(now));
+            match decide(&ask, Caller::Known(subject.subject()), &facts, now, &knock.policy) {
+                Verdict::Need(need) => self.fetch(need, &mut facts, Some(live)).await,
+                Verdict::Decided(Decision::Allow(permit)) => return Ok((permit, facts)),
+                Verdict::Decided(Decision::Deny(denial)) => return Err(Stop::Denied(denial)),
+            }
+        }
+        Err(Stop::Faulted(Fault::Undecided))
+    }
+
+    /// Decides again for an exchange under way, after something that it rests on changed. A deny cuts.
+    pub(super) async fn judge_again(&self, live: &Live) {
+        // Without a case the first decision is still being made; it looks at the mark by itself.
+        let Some(case) = live.case.get() else { return };
+        let mark = live.fuse.mark();
+        let verdict = self.judge(live, &case.knock, &case.subject).await;
+        let reason = match verdict {
+            Ok((permit, _)) => match permit.staff() {
+                Some(staff) => {
+                    // The longest time of one exchange counts from its beginning, not from the last decision.
+                    let deadline = match staff.deadline.due {
+                        crate::policy::Due::Exchange => {
+                            let at = staff.deadline.at.min(live.fuse.deadline());
+                            crate::policy::Deadline { at, due: staff.deadline.due }
+                        }
+                        crate::policy::Due::Session | crate::policy::Due::Grant => staff.deadline,
+                    };
+                    live.fuse.settle(mark, deadline);
+                    self.registry.due(live, deadline.at);
+                    return;
+                }
+                None => Reason::SessionMissing,
+            },
+            Err(Stop::Denied(denial)) => denial.reason,
+            Err(Stop::Faulted(_)) => Reason::StateUnavailable,
+        };
+        live.fuse.burn(Cut { reason, due: None, at: self.now() });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a record gathers from everywhere, once")]
+    fn intent(
+        &self,
+        live: &Live,
+        staff: &Staff,
+        permit: &Permit,
+        knock: &Knock,
+        subject: &VerifiedSubject,
+        facts: &Facts,
+        about: &Particulars,
+    ) -> Result<Draft, Stop> {
+        let rule = match knock.path {
+            super::knock::Path::Rule(number) => knock.policy.rules.get(number),
+            super::knock::Path::Method | super::knock::Path::Unmapped => None,
+        };
+        let permissions = rule.map(|rule| &rule.permissions).into_iter().flatten();
+        let event = records::AccessIntent {
+            exchange: &live.exchange,
+            tenant: &staff.tenant,
+            environment: &staff.environment,
+            subject: &subject.id,
+            token: subject.fingerprint().to_string(),
+            role: &staff.role,
+            basis: &staff.basis,
+            reason: permit.reason().code(),
+            deadline: staff.deadline.at,
+            due: staff.deadline.due.code(),
+            method: &about.method,
+            path: &about.path,
+            route: rule.map_or("", |rule| rule.name.as_str()),
+            permissions: permissions
+                .filter_map(|id| knock.policy.catalogue.name(*id))
+                .map(crate::model::PermissionName::as_str)
+                .collect(),
+            upstream: &about.upstream,
+            policy: &knock.policy.fingerprint,
+            rests_on: rests(facts),
+            clock_moved: self.moved(),
+        };
+        let body = Body::of(&event).map_err(|_| Stop::Faulted(Fault::Undecided))?;
+        Ok(Draft {
+            session: Some(staff.session.to_string()),
+            opens: Some(live.exchange.to_string()),
+            personal: personal(subject, &about.client),
+            ..Draft::new(records::ACCESS_INTENT, self.now().ms(), body)
+        })
+    }
+
+    fn conclude(&self, live: &Live, session: Option<&str>, began: Timestamp, report: &Report) {
+        let now = self.now();
+        let event = records::AccessOutcome {
+            exchange: live.exchange.as_str(),
+            end: report.end,
+            status: report.status,
+            sent: report.sent,
+            received: report.received,
+            millis: now.ms_since(began),
+            cut: match report.end {
+                End::Cut | End::NotForwarded => live.fuse.burnt().map(Into::into),
+                End::Complete | End::ClientGone | End::UpstreamFailed | End::Unknown => None,
+            },
+            fault: report.fault,
+            clock_moved: self.moved(),
+        };
+        match Body::of(&event) {
+            Ok(body) => self.scribe.push(Draft {
+                session: session.map(str::to_owned),
+                closes: Some(live.exchange.to_string()),
+                class: Class::Reserved,
+                ..Draft::new(records::ACCESS_OUTCOME, now.ms(), body)
+            }),
+            Err(fault) => tracing::error!(%fault, "an outcome could not be written as a record"),
+        }
+    }
+
+    /// Tells the record about a refusal: of verified staff one by one, of everybody else as counts (rule 17).
+    pub fn refused(
+        &self,
+        who: &Who,
+        denial: &Denial,
+        tenant: Option<&str>,
+        about: &Particulars,
+        policy: &Policy,
+    ) {
+        let now = self.now();
+        match who {
+            Who::Known(subject) if subject.kind == crate::model::SubjectKind::Staff => {
+                let refused = records::Refused {
+                    subject: &subject.id,
+                    token: subject.fingerprint().to_string(),
+                    tenant,
+                    reason: denial.reason.code(),
+                    detail: detail(&denial.detail),
+                    method: &about.method,
+                    path: &about.path,
+                    policy: &policy.fingerprint,
+                };
+                self.scribe.refusal(now, &refused, personal(subject, &about.client));
+            }
+            Who::Known(_) => {}
+            Who::Refused(code) => self.scribe.count(now, code, &network(&about.client)),
+            Who::Nobody => self.scribe.count(now, denial.reason.code(), &network(&about.client)),
+        }
+    }
+}
+
+enum Stop {
+    Denied(Denial),
+    Faulted(Fault),
+}
+
+/// How far an exchange came; takes it out of the registry unless it was recorded.
+struct Entry<'a> {
+    engine: &'a Engine,
+    live: Arc<Live>,
+    stage: Stage,
+}
+
+enum Stage {
+    Entered,
+    /// The record was asked for in this session and nothing is known yet. A task that is dropped here leaves an
+    /// intent that may well become durable: its outcome follows.
+    Asked(String),
+    Recorded,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if let Stage::Asked(session) = &self.stage {
+            let report = Report { end: End::NotForwarded, status: None, sent: 0, received: 0, fault: None };
+            self.engine.conclude(&self.live, Some(session), self.engine.now(), &report);
+        }
+        if !matches!(self.stage, Stage::Recorded) {
+            self.engine.registry.leave(&self.live);
+        }
+    }
+}
+
+fn denied(cut: Cut) -> Denial {
+    Denial { reason: cut.reason, detail: Detail::At(cut.at) }
+}
+
+fn detail(detail: &Detail) -> Option<String> {
+    match detail {
+        Detail::None => None,
+        Detail::Token(code) => Some((*code).to_owned()),
+        Detail::At(at) => Some(at.to_string()),
+        Detail::LevelWouldDo(level) => Some(format!("level {level} would do")),
+        Detail::GrantWouldDo => Some("a grant would do".to_owned()),
+    }
+}
+
+pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
+    facts
+        .versions()
+        .map(|(key, version)| Rest { document: key.to_string(), version: version.to_string() })
+        .collect()
+}
+
+pub(super) fn personal(subject: &VerifiedSubject, client: &str) -> Vec<Personal> {
+    let person = subject.id.to_string();
+    let mut values = Vec::new();
+    if let Some(email) = &subject.email {
+        values.push(Personal { person: person.clone(), name: "email", value: email.to_string() });
+    }
+    if !client.is_empty() {
+        values.push(Personal { person, name: "client", value: client.to_owned() });
+    }
+    values
+}
+
+/// The network of an address: the first three of four, or the first four of eight.
+fn network(client: &str) -> String {
+    match client.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        Ok(std::net::IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        Err(_) => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,225 @@
+//! The fuse of a staff exchange: the one thing that is looked at before every hand-over of bytes (rule 8).
+//!
+//! It burns when the session ends, when a deadline passes, or when a new decision says no. Whoever burns it waits
+//! until the exchange has parted from its sockets, so that an end that was answered is an end (law 6).
+//!
+//! Never here: reading or writing bytes (that is `proxy`), deciding (that is [`crate::policy`]).
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    model::Timestamp,
+    policy::{Deadline, Due, Reason},
+};
+
+/// Why and when an exchange was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The reason, in the words of a decision.
+    pub reason: Reason,
+    /// Of a passed deadline: which clock it was.
+    pub due: Option<Due>,
+    /// When the fuse burnt.
+    pub at: Timestamp,
+}
+
+/// What a look at the fuse shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Go on.
+    Alive,
+    /// Something that the permit rests on changed; hold until it was decided again.
+    Stale,
+    /// Nothing passes any more.
+    Burnt(Cut),
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Fuse {
+    burnt: AtomicBool,
+    cut: Mutex<Option<Cut>>,
+    /// Counts what touched the permit, and up to where it was decided again.
+    touched: AtomicU64,
+    settled: AtomicU64,
+    deadline: AtomicI64,
+    due: Mutex<Due>,
+    /// Bytes may pass: an admission was handed out.
+    open: AtomicBool,
+    parted: AtomicBool,
+    /// Wakes the exchange.
+    wake: Notify,
+    /// Wakes whoever waits for the parting.
+    gone: Notify,
+    /// Bytes that were handed to a socket, both ways.
+    handed: AtomicU64,
+}
+
+impl Default for Fuse {
+    fn default() -> Self {
+        Self {
+            burnt: AtomicBool::new(false),
+            cut: Mutex::new(None),
+            touched: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            deadline: AtomicI64::new(i64::MAX),
+            due: Mutex::new(Due::Session),
+            open: AtomicBool::new(false),
+            parted: AtomicBool::new(false),
+            wake: Notify::new(),
+            gone: Notify::new(),
+            handed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Fuse {
+    /// Looks, by the clock.
+    pub fn look(&self, now: Timestamp) -> Look {
+        if self.burnt.load(SeqCst) {
+            return Look::Burnt(self.cut(now));
+        }
+        if now.ms() >= self.deadline.load(SeqCst) {
+            let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            self.burn(Cut { reason: reason_of(due), due: Some(due), at: now });
+            return Look::Burnt(self.cut(now));
+        }
+        if self.touched.load(SeqCst) != self.settled.load(SeqCst) {
+            return Look::Stale;
+        }
+        Look::Alive
+    }
+
+    /// Burns it, unless it burnt before; the first cut stays.
+    pub fn burn(&self, cut: Cut) {
+        {
+            let mut slot = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.is_none() {
+                *slot = Some(cut);
+            }
+        }
+        self.burnt.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// Why it burnt.
+    pub fn burnt(&self) -> Option<Cut> {
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cut(&self, now: Timestamp) -> Cut {
+        self.burnt().unwrap_or(Cut { reason: Reason::SessionEnded, due: None, at: now })
+    }
+
+    /// Something that the permit rests on changed.
+    pub(super) fn touch(&self) {
+        self.touched.fetch_add(1, SeqCst);
+        self.wake();
+    }
+
+    /// Up to where it was touched; hand it to [`Fuse::settle`] after deciding on facts read later than this.
+    pub(super) fn mark(&self) -> u64 {
+        self.touched.load(SeqCst)
+    }
+
+    /// It was decided again, and the answer was yes, until this deadline.
+    pub(super) fn settle(&self, mark: u64, deadline: Deadline) {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = deadline.due;
+        self.deadline.store(deadline.at.ms(), SeqCst);
+        self.settled.fetch_max(mark, SeqCst);
+        self.wake();
+    }
+
+    /// When it burns by itself.
+    pub fn deadline(&self) -> Timestamp {
+        Timestamp::from_ms(self.deadline.load(SeqCst))
+    }
+
+    /// From here on bytes may pass. Said *before* the last look, so that whoever burns it either is seen by that look
+    /// or sees that there is somebody to wait for.
+    pub(super) fn open(&self) {
+        self.open.store(true, SeqCst);
+    }
+
+    /// The exchange has let go of its sockets: nothing passes any more.
+    pub(super) fn part(&self) {
+        self.parted.store(true, SeqCst);
+        self.gone.notify_waiters();
+    }
+
+    /// Waits until nothing passes any more.
+    pub(super) async fn parted(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.parted.load(SeqCst) || !self.open.load(SeqCst) {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Waits until there is a reason to look again.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    fn wake(&self) {
+        // One permit is kept for a task that looks later; both directions of an exchange may wait at once.
+        self.wake.notify_waiters();
+        self.wake.notify_one();
+    }
+
+    /// Counts bytes that were handed on.
+    pub fn count(&self, bytes: usize) {
+        self.handed.fetch_add(bytes as u64, SeqCst);
+    }
+
+    /// How many bytes were handed on so far.
+    pub fn handed(&self) -> u64 {
+        self.handed.load(SeqCst)
+    }
+}
+
+fn reason_of(due: Due) -> Reason {
+    match due {
+        Due::Session | Due::Exchange => Reason::SessionExpired,
+        Due::Grant => Reason::GrantExpired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
+    #[test]
+    fn a_deadline_burns_at_its_millisecond_and_the_first_cut_stays() {
+        let fuse = Fuse::default();
+        fuse.settle(0, Deadline { at: at(100), due: Due::Grant });
+        assert_eq!(fuse.look(at(99)), Look::Alive);
+        let cut = Cut { reason: Reason::GrantExpired, due: Some(Due::Grant), at: at(100) };
+        assert_eq!(fuse.look(at(100)), Look::Burnt(cut));
+        fuse.burn(Cut { reason: Reason::SessionEnded, due: None, at: at(200) });
+        assert_eq!(fuse.look(at(50)), Look::Burnt(cut), "a clock set back revives nothing");
+    }
+
+    #[test]
+    fn what_was_touched_during_a_decision_stays_stale() {
+        let fuse = Fuse::default();
+        fuse.touch();
+        let mark = fuse.mark();
+        fuse.touch();
+        fuse.settle(mark, Deadline { at: at(100), due: Due::Session });
+        assert_eq!(fuse.look(at(1)), Look::Stale);
+        fuse.settle(fuse.mark(), Deadline { at: at(100), due: Due::Session });
+        assert_eq!(fuse.look(at(1)), Look::Alive);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a door collected about one request, before anything was decided.
+//!
+//! Collecting never refuses: a missing tenant, a doubled header, a bad token are facts that the decision is told.
+
+use std::sync::Arc;
+
+use crate::{
+    identity::VerifiedSubject,
+    policy::{Ask, Named, Policy, Route},
+};
+
+/// A name that a request carries, owned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Name {
+    /// This one.
+    As(Arc<str>),
+    /// None at all.
+    #[default]
+    Missing,
+    /// One that is malformed, or several that differ.
+    Unclear,
+}
+
+impl Name {
+    /// From a borrowed one.
+    pub fn of(named: Named<'_>) -> Name {
+        match named {
+            Named::As(text) => Name::As(Arc::from(text)),
+            Named::Missing => Name::Missing,
+            Named::Unclear => Name::Unclear,
+        }
+    }
+
+    fn named(&self) -> Named<'_> {
+        match self {
+            Name::As(text) => Named::As(text),
+            Name::Missing => Named::Missing,
+            Name::Unclear => Named::Unclear,
+        }
+    }
+}
+
+/// What the map said, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// This rule owns it.
+    Rule(usize),
+    /// The path is mapped, the method is not.
+    Method,
+    /// It is not mapped.
+    Unmapped,
+}
+
+/// What is asked, owned, so that it can be asked again.
+#[derive(Debug, Clone)]
+pub struct Knock {
+    /// The policy under which it was collected.
+    pub policy: Arc<Policy>,
+    /// What the map said.
+    pub path: Path,
+    /// The tenant that the request names.
+    pub tenant: Name,
+    /// The environment that it names.
+    pub environment: Name,
+    /// The resource that its path names.
+    pub resource: Option<Arc<str>>,
+    /// The session that it names.
+    pub session: Name,
+}
+
+impl Knock {
+    /// As the decision wants it.
+    pub fn ask(&self, clock_behind: bool) -> Ask<'_> {
+        let route = match self.path {
+            Path::Rule(number) => self.policy.rules.get(number).map_or(Route::Unmapped, Route::Mapped),
+            Path::Method => Route::Method,
+            Path::Unmapped => Route::Unmapped,
+        };
+        Ask {
+            route,
+            tenant: self.tenant.named(),
+            environment: self.environment.named(),
+            resource: self.resource.as_deref(),
+            session: self.session.named(),
+            clock_behind,
+        }
+    }
+}
+
+/// About the request, for the record alone.
+#[derive(Debug, Clone, Default)]
+pub struct Particulars {
+    /// The method.
+    pub method: String,
+    /// The canonical path, without query.
+    pub path: String,
+    /// The client's address.
+    pub client: String,
+    /// The application's name in the configuration.
+    pub upstream: String,
+}
+
+/// Who knocks.
+#[derive(Debug, Clone)]
+pub enum Who {
+    /// Somebody without a token.
+    Nobody,
+    /// Somebody with a token that was refused, with the fault's code.
+    Refused(&'static str),
+    /// A verified subject.
+    Known(Arc<VerifiedSubject>),
+}

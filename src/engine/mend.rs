@@ -1,0 +1,80 @@
+//! Changes that are in force in this gateway's memory and not yet durable: tried again until they are.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    lifecycle::Command,
+    model::{ChangeId, Timestamp},
+};
+
+use super::{
+    ChangeFault, Engine, Giver,
+    change::{Attempt, Changed, Try},
+};
+
+/// How long the mender rests between tries.
+const REST: Duration = Duration::from_millis(200);
+
+/// A change that waits.
+pub(super) struct Pending {
+    pub(super) command: Command,
+    pub(super) giver: Giver,
+    /// When it took effect.
+    pub(super) at: Timestamp,
+    pub(super) change: ChangeId,
+}
+
+impl Engine {
+    pub(super) fn keep_pending(&self, pending: Pending) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
+        self.mend.notify_one();
+    }
+
+    /// How many changes wait to become durable.
+    pub fn pending(&self) -> usize {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Runs for as long as the gateway does.
+    pub async fn keep_mending(self: Arc<Self>) {
+        loop {
+            if self.pending() == 0 {
+                self.mend.notified().await;
+            }
+            let waiting = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            for pending in waiting {
+                self.mend_one(pending).await;
+            }
+            if self.pending() > 0 {
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+
+    async fn mend_one(self: &Arc<Self>, pending: Pending) {
+        let this = Try {
+            command: &pending.command,
+            giver: &pending.giver,
+            now: pending.at,
+            change: pending.change.clone(),
+            mending: true,
+        };
+        match self.attempt(this).await {
+            Ok(Attempt::Over(Changed::Done { .. } | Changed::Unchanged | Changed::InForce { .. })) => {
+                self.cells.released(&pending.change);
+            }
+            Ok(Attempt::Overtaken)
+            | Err(ChangeFault::Ledger(_) | ChangeFault::Store(_) | ChangeFault::Contended) => {
+                self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
+            }
+            // The thing is gone or ended by another hand: nothing is left to take away.
+            Err(fault) => {
+                tracing::info!(%fault, change = %pending.change, "a waiting change has become needless");
+                self.cells.released(&pending.change);
+            }
+        }
+    }
+}

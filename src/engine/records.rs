@@ -1,0 +1,206 @@
+//! What the engine writes into the ledger, event by event. The format around it is the ledger's
+//! (`docs/ledger-format.md`); the members here are documented in `docs/records.md`.
+//!
+//! Personal values (address, e-mail) never stand here: they go into the erasable part of a record.
+
+use serde::Serialize;
+
+use crate::{
+    lifecycle::Event,
+    model::{Basis, EnvironmentId, ExchangeId, Key, RoleName, Stored, SubjectRef, TenantId, Timestamp},
+};
+
+use super::fuse::Cut;
+
+/// An access is about to happen.
+pub(super) const ACCESS_INTENT: &str = "access.intent";
+/// How an access went.
+pub(super) const ACCESS_OUTCOME: &str = "access.outcome";
+/// An access was refused.
+pub(super) const ACCESS_REFUSED: &str = "access.refused";
+/// Refusals that are only counted.
+pub(super) const REFUSALS: &str = "access.refusals";
+/// A change is about to happen.
+pub(super) const CHANGE_INTENT: &str = "change.intent";
+/// How a change went.
+pub(super) const CHANGE_OUTCOME: &str = "change.outcome";
+/// A change was refused.
+pub(super) const CHANGE_REFUSED: &str = "change.refused";
+/// A gateway began.
+pub(super) const GATEWAY_STARTED: &str = "gateway.started";
+/// Somebody moved the gateway's clock.
+pub(super) const CLOCK_MOVED: &str = "clock.moved";
+
+#[derive(Serialize)]
+pub(super) struct AccessIntent<'a> {
+    pub(super) exchange: &'a ExchangeId,
+    pub(super) tenant: &'a TenantId,
+    pub(super) environment: &'a EnvironmentId,
+    pub(super) subject: &'a SubjectRef,
+    pub(super) token: String,
+    pub(super) role: &'a RoleName,
+    pub(super) basis: &'a Basis,
+    pub(super) reason: &'static str,
+    pub(super) deadline: Timestamp,
+    pub(super) due: &'static str,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) route: &'a str,
+    pub(super) permissions: Vec<&'a str>,
+    pub(super) upstream: &'a str,
+    pub(super) policy: &'a str,
+    pub(super) rests_on: Vec<Rest>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+/// A document that a decision rested on.
+#[derive(Serialize)]
+pub(super) struct Rest {
+    pub(super) document: String,
+    pub(super) version: String,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Answered to the last byte.
+    Complete,
+    /// Cut by the gateway.
+    Cut,
+    /// The client went away.
+    ClientGone,
+    /// The application failed, or answered what cannot be read.
+    UpstreamFailed,
+    /// Nothing went to the application.
+    NotForwarded,
+    /// The gateway stopped before it knew.
+    Unknown,
+}
+
+#[derive(Serialize)]
+pub(super) struct AccessOutcome<'a> {
+    pub(super) exchange: &'a str,
+    pub(super) end: End,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) millis: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cut: Option<CutWords>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct CutWords {
+    pub(super) reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) due: Option<&'static str>,
+    pub(super) at: Timestamp,
+}
+
+impl From<Cut> for CutWords {
+    fn from(cut: Cut) -> Self {
+        CutWords { reason: cut.reason.code(), due: cut.due.map(crate::policy::Due::code), at: cut.at }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Refused<'a> {
+    pub(super) subject: &'a SubjectRef,
+    pub(super) token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
+    pub(super) reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) detail: Option<String>,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) policy: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Refusals {
+    pub(super) since: Timestamp,
+    pub(super) counts: Vec<Count>,
+}
+
+/// How often something was refused.
+#[derive(Serialize)]
+pub(super) struct Count {
+    pub(super) reason: String,
+    pub(super) network: String,
+    pub(super) times: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct ChangeIntent<'a> {
+    pub(super) change: &'a str,
+    pub(super) command: &'static str,
+    pub(super) tenant: &'a TenantId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<&'a SubjectRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+    pub(super) actor: &'static str,
+    pub(super) rests_on: Vec<Rest>,
+    pub(super) writes: Vec<String>,
+    pub(super) policy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+/// How a change went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fate {
+    /// It is in the store.
+    Stored,
+    /// Somebody else's change came first; nothing was written.
+    Overtaken,
+    /// The store could not take it; nothing was written.
+    Failed,
+}
+
+#[derive(Serialize)]
+pub(super) struct ChangeOutcome<'a> {
+    pub(super) change: &'a str,
+    pub(super) outcome: Fate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) position: Option<u64>,
+    pub(super) events: &'a [Event],
+    /// The documents whole, so that a store can be rebuilt from ledgers.
+    pub(super) documents: &'a [(Key, Stored)],
+    /// Settled after a restart.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) settled: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct ChangeRefused<'a> {
+    pub(super) command: &'static str,
+    pub(super) tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<&'a SubjectRef>,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct GatewayStarted<'a> {
+    pub(super) gateway: &'a str,
+    pub(super) version: &'static str,
+    pub(super) policy: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct ClockMoved {
+    pub(super) by_ms: i64,
+    pub(super) now: Timestamp,
+}

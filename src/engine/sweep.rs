@@ -1,0 +1,76 @@
+//! Deadlines that pass while nobody knocks: fuses burn, and ends are written down once, with the instant at which they
+//! took effect.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::lifecycle::Command;
+
+use super::{ChangeFault, Engine, Giver, fuse::Look};
+
+/// The clock is looked at this often even when no deadline is near: a machine may have slept, or a clock been moved.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the store is asked for what has fallen due.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How much is swept at once.
+const SWEEP_MOST: usize = 256;
+
+impl Engine {
+    /// Burns the fuses of exchanges whose deadline has passed; answers how long to wait for the next.
+    pub(super) fn sweep_fuses(&self) -> Duration {
+        let now = self.now();
+        let (past, next) = self.registry.past(now);
+        for live in past {
+            // The look burns what is due. A fuse whose deadline moved meanwhile is entered again.
+            if let Look::Alive | Look::Stale = live.fuse.look(now) {
+                self.registry.due(&live, live.fuse.deadline());
+            }
+        }
+        next.map_or(LOOK_EVERY, |next| {
+            let millis = u64::try_from(next.ms_since(now)).unwrap_or(0).max(1);
+            Duration::from_millis(millis).min(LOOK_EVERY)
+        })
+    }
+
+    /// Runs for as long as the gateway does: burns fuses on time.
+    pub async fn keep_fuses(self: Arc<Self>) {
+        loop {
+            let wait = self.sweep_fuses();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.registry.sooner() => {}
+            }
+        }
+    }
+
+    /// Runs for as long as the gateway does: writes down what has fallen due, and counts.
+    pub async fn keep_sweeping(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            self.sweep_due().await;
+            self.scribe.flush_counts(self.now(), false);
+        }
+    }
+
+    /// Writes down every end that has come due.
+    pub async fn sweep_due(self: &Arc<Self>) {
+        if !self.serves_staff() {
+            return;
+        }
+        let due = match self.store.due(self.now(), None, SWEEP_MOST).await {
+            Ok(due) => due,
+            Err(fault) => {
+                tracing::warn!(%fault, "what has fallen due cannot be read");
+                return;
+            }
+        };
+        for (_, key) in due {
+            match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
+                Ok(_) | Err(ChangeFault::Refused(_)) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
+                    return;
+                }
+            }
+        }
+    }
+}

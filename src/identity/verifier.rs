@@ -1,0 +1,214 @@
+//! From a token to a verified subject: one immutable verifier, shared by all cores.
+//!
+//! The order: form, header, issuer (by `iss`, only to choose keys), what that issuer may use, the key, times, the
+//! signature, then everything else that the claims say. An expired token is refused before its signature is looked
+//! at, so that a flood of stale tokens costs no cryptography; nothing else is said of a token that nobody signed.
+//!
+//! Never here: a clock, a cache, fetching of keys. New keys make a new verifier, with a new epoch.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    TokenFingerprint, VerifiedSubject,
+    claims::{self, Times},
+    fault::TokenFault,
+    jwk::KeyRules,
+    jws::{Compact, Header, is_type},
+    keys::{IgnoredKey, KeySet, KeySetFault},
+    options::{ASSERTION_TYPE, IssuerOptions, Limits, MAX_LEEWAY_MS},
+};
+use crate::model::{IssuerName, SubjectKind, Timestamp};
+
+/// Why a verifier cannot be built from its settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifierFault {
+    /// Two issuers with one `iss`: one issuer makes one kind of subject (rule 1).
+    #[error("two issuers have the `iss` `{0}`; one issuer makes one kind of subject")]
+    SameIssuer(String),
+    /// Two issuers with one name.
+    #[error("two issuers have the name `{0}`; give each its own")]
+    SameName(IssuerName),
+    /// An `iss` that is empty.
+    #[error("issuer `{0}`: `issuer` is empty; write its `iss` as its tokens have it")]
+    NoIss(IssuerName),
+    /// No audience, or an empty one.
+    #[error("issuer `{0}`: `audiences` is empty or holds an empty text; name what its tokens have in `aud`")]
+    NoAudience(IssuerName),
+    /// No algorithm.
+    #[error("issuer `{0}`: `algorithms` is empty; name those that its tokens use")]
+    NoAlgorithm(IssuerName),
+    /// HMAC without the word for it.
+    #[error("issuer `{0}`: HMAC algorithms need `dangerous_hmac`, since whoever verifies can then also sign")]
+    Hmac(IssuerName),
+    /// A leeway that is negative or too long.
+    #[error("issuer `{0}`: the leeway must lie between 0 and 60 seconds")]
+    Leeway(IssuerName),
+    /// A bound on lifetimes that is not positive.
+    #[error("issuer `{0}`: `max_lifetime` must be longer than 0")]
+    Lifetime(IssuerName),
+    /// The type of our own assertions among the accepted ones (rule 14).
+    #[error("issuer `{0}`: `types` names this gateway's own assertions, which are never taken as tokens")]
+    OwnAssertion(IssuerName),
+    /// No type at all.
+    #[error("issuer `{0}`: `types` accepts nothing; name a type, or accept tokens without one")]
+    NoType(IssuerName),
+    /// Members without a tenant.
+    #[error("issuer `{0}`: members need a claim that names their tenant")]
+    NoTenant(IssuerName),
+    /// The keys.
+    #[error("issuer `{issuer}`: {fault}")]
+    Keys {
+        /// The issuer's name.
+        issuer: IssuerName,
+        /// What is wrong.
+        fault: KeySetFault,
+    },
+}
+
+/// Each verifier of a process has its own epoch, so what another one verified is recognised.
+static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+/// Verifies tokens of the configured issuers. Immutable; a change of keys or settings makes another one.
+#[derive(Debug)]
+pub struct Verifier {
+    issuers: Vec<Issuer>,
+    by_iss: HashMap<String, usize>,
+    limits: Limits,
+    epoch: u64,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    options: IssuerOptions,
+    keys: KeySet,
+}
+
+impl Verifier {
+    /// Checks the settings and reads the keys. Without any issuer, every token is refused.
+    pub fn new(issuers: Vec<IssuerOptions>, limits: Limits) -> Result<Self, VerifierFault> {
+        let mut verifier = Self {
+            issuers: Vec::with_capacity(issuers.len()),
+            by_iss: HashMap::new(),
+            limits,
+            epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),
+        };
+        for options in issuers {
+            if verifier.issuers.iter().any(|other| other.options.name == options.name) {
+                return Err(VerifierFault::SameName(options.name));
+            }
+            let issuer = Issuer::new(options)?;
+            let iss = issuer.options.issuer.clone();
+            if verifier.by_iss.insert(iss.clone(), verifier.issuers.len()).is_some() {
+                return Err(VerifierFault::SameIssuer(iss));
+            }
+            verifier.issuers.push(issuer);
+        }
+        Ok(verifier)
+    }
+
+    /// What tells this verifier from every other one of this process.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The largest token that can be verified, in bytes.
+    pub fn max_token_bytes(&self) -> usize {
+        self.limits.max_token_bytes
+    }
+
+    /// The issuers, in their order.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerName> {
+        self.issuers.iter().map(|issuer| &issuer.options.name)
+    }
+
+    /// The published keys that are not used, and why.
+    pub fn ignored_keys(&self) -> impl Iterator<Item = (&IssuerName, &IgnoredKey)> {
+        self.issuers
+            .iter()
+            .flat_map(|issuer| issuer.keys.ignored.iter().map(|key| (&issuer.options.name, key)))
+    }
+
+    /// Verifies one token as of `now`. Only this makes a [`VerifiedSubject`].
+    pub fn verify(&self, token: &[u8], now: Timestamp) -> Result<Arc<VerifiedSubject>, TokenFault> {
+        let compact = Compact::read(token, &self.limits)?;
+        let claims = compact.claims(&self.limits)?;
+        let iss = claims.get("iss").and_then(|iss| iss.text()).ok_or(TokenFault::IssMissing)?;
+        let index = *self.by_iss.get(iss).ok_or(TokenFault::IssUnknown)?;
+        let issuer = self.issuers.get(index).ok_or(TokenFault::IssUnknown)?;
+        let options = &issuer.options;
+
+        issuer.check_header(&compact.header)?;
+        let key = issuer.keys.choose(compact.header.algorithm, compact.header.kid.as_deref())?;
+        let times = Times::read(&claims)?;
+        if times.expired(options.leeway_ms, now) {
+            return Err(TokenFault::Expired);
+        }
+        if !key.verifies(compact.signed, &compact.signature) {
+            return Err(TokenFault::Signature);
+        }
+
+        let window = times.window(options, now)?;
+        claims::check_audience(&claims, &options.audiences)?;
+        let subject = claims::subject(&claims, options, window.until)?;
+        let fingerprint = TokenFingerprint::of(token);
+        Ok(Arc::new(VerifiedSubject { subject, issuer: index, fingerprint, window }))
+    }
+}
+
+impl Issuer {
+    fn new(options: IssuerOptions) -> Result<Self, VerifierFault> {
+        let name = || options.name.clone();
+        if options.issuer.is_empty() {
+            return Err(VerifierFault::NoIss(name()));
+        }
+        if options.audiences.is_empty() || options.audiences.iter().any(String::is_empty) {
+            return Err(VerifierFault::NoAudience(name()));
+        }
+        if options.algorithms.is_empty() {
+            return Err(VerifierFault::NoAlgorithm(name()));
+        }
+        if !options.dangerous_hmac && options.algorithms.iter().any(|algorithm| algorithm.is_hmac()) {
+            return Err(VerifierFault::Hmac(name()));
+        }
+        if !(0..=MAX_LEEWAY_MS).contains(&options.leeway_ms) {
+            return Err(VerifierFault::Leeway(name()));
+        }
+        if options.max_lifetime_ms.is_some_and(|longest| longest <= 0) {
+            return Err(VerifierFault::Lifetime(name()));
+        }
+        if options.types.accepted.iter().any(|typ| is_type(typ, ASSERTION_TYPE)) {
+            return Err(VerifierFault::OwnAssertion(name()));
+        }
+        if options.types.accepted.is_empty() && !options.types.absent {
+            return Err(VerifierFault::NoType(name()));
+        }
+        if options.kind == SubjectKind::Member && options.claims.tenant.is_none() {
+            return Err(VerifierFault::NoTenant(name()));
+        }
+        let rules =
+            KeyRules { algorithms: &options.algorithms, hmac: options.dangerous_hmac, private: false };
+        let keys = KeySet::load(&options.keys, &rules)
+            .map_err(|fault| VerifierFault::Keys { issuer: name(), fault })?;
+        Ok(Self { options, keys })
+    }
+
+    /// What the header may say for this issuer.
+    fn check_header(&self, header: &Header) -> Result<(), TokenFault> {
+        if !self.options.algorithms.contains(&header.algorithm) {
+            return Err(TokenFault::AlgNotAllowed);
+        }
+        let types = &self.options.types;
+        match &header.typ {
+            None if types.absent => Ok(()),
+            None => Err(TokenFault::TypMissing),
+            Some(typ) if types.accepted.iter().any(|accepted| is_type(accepted, typ)) => Ok(()),
+            Some(_) => Err(TokenFault::TypNotAllowed),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a request says about itself: tenant, environment, session, token. Collecting never refuses; what is missing,
+//! doubled or contradictory is a fact that the decision is told.
+
+use crate::{
+    model::Subject,
+    policy::{
+        Named, Route,
+        path::CanonicalPath,
+        routes::{Match, Params},
+    },
+};
+
+use super::{
+    routing::{Binding, Label, Routing, Source},
+    wire::{Field, Known, RequestView, canonical_eq},
+};
+
+/// What the map says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mapped<'a> {
+    /// For the decision.
+    pub(super) route: Route<'a>,
+    /// The rule's number.
+    pub(super) rule: Option<usize>,
+    /// What the rule means here.
+    pub(super) binding: Option<&'a Binding>,
+}
+
+/// Asks the map.
+pub(super) fn route<'a>(
+    routing: &'a Routing,
+    host: &str,
+    method: &http::Method,
+    path: &CanonicalPath<'_>,
+    params: &mut Params,
+) -> Mapped<'a> {
+    match routing.table.lookup(host, method, path, params) {
+        Match::Route(id) => {
+            let binding = usize::try_from(id).ok().and_then(|id| routing.bindings.get(id));
+            let rule = binding.and_then(|binding| routing.policy.rules.get(binding.rule));
+            match (rule, binding) {
+                (Some(rule), Some(binding)) => {
+                    Mapped { route: Route::Mapped(rule), rule: Some(binding.rule), binding: Some(binding) }
+                }
+                // A table that names a route which is not there owns nothing.
+                (_, _) => Mapped { route: Route::Unmapped, rule: None, binding: None },
+            }
+        }
+        Match::MethodNotMapped => Mapped { route: Route::Method, rule: None, binding: None },
+        Match::None => Mapped { route: Route::Unmapped, rule: None, binding: None },
+    }
+}
+
+/// Everything that names a tenant must name the same one.
+pub(super) fn tenant<'a>(
+    routing: &'a Routing,
+    request: &RequestView<'a>,
+    host: &'a str,
+    parameter: Option<&'a str>,
+    subject: Option<&'a Subject>,
+) -> Named<'a> {
+    agreed(&routing.tenant, |source| match source {
+        Source::Path => parameter.map_or(Named::Missing, Named::As),
+        Source::Header(name) => header(request, name),
+        Source::Host(labels) => label(labels, host, &Label::Tenant),
+        Source::Claim => subject
+            .and_then(|subject| subject.tenant.as_ref())
+            .map_or(Named::Missing, |tenant| Named::As(tenant.as_str())),
+        Source::Fixed(tenant) => Named::As(tenant),
+    })
+}
+
+/// Everything that names an environment must name the same one; the default where nothing does.
+pub(super) fn environment<'a>(
+    routing: &'a Routing,
+    request: &RequestView<'a>,
+    host: &'a str,
+    parameter: Option<&'a str>,
+    subject: Option<&'a Subject>,
+) -> Named<'a> {
+    let named = agreed(&routing.environment, |source| match source {
+        Source::Path => parameter.map_or(Named::Missing, Named::As),
+        Source::Header(name) => header(request, name),
+        Source::Host(labels) => label(labels, host, &Label::Environment),
+        Source::Claim => subject
+            .and_then(|subject| subject.environment.as_ref())
+            .map_or(Named::Missing, |environment| Named::As(environment.as_str())),
+        Source::Fixed(environment) => Named::As(environment),
+    });
+    match named {
+        Named::Missing => Named::As(&routing.default_environment),
+        named => named,
+    }
+}
+
+fn agreed<'a>(sources: &'a [Source], ask: impl Fn(&'a Source) -> Named<'a>) -> Named<'a> {
+    let mut found = Named::Missing;
+    for source in sources {
+        found = match (found, ask(source)) {
+            (Named::Unclear, _) | (_, Named::Unclear) => return Named::Unclear,
+            (Named::Missing, named) => named,
+            (found, Named::Missing) => found,
+            (Named::As(a), Named::As(b)) if a == b => found,
+            (Named::As(_), Named::As(_)) => return Named::Unclear,
+        };
+    }
+    found
+}
+
+/// The label that a pattern has at the place of `wanted`; a host of another shape names nothing.
+fn label<'a>(labels: &[Label], host: &'a str, wanted: &Label) -> Named<'a> {
+    let mut found = Named::Missing;
+    let mut parts = host.split('.');
+    for label in labels {
+        let Some(part) = parts.next() else { return Named::Missing };
+        match label {
+            Label::Literal(literal) if !part.eq_ignore_ascii_case(literal) => return Named::Missing,
+            Label::Literal(_) => {}
+            Label::Tenant | Label::Environment if label == wanted => found = Named::As(part),
+            Label::Tenant | Label::Environment => {}
+        }
+    }
+    if parts.next().is_some() { Named::Missing } else { found }
+}
+
+/// The session that the request names.
+pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
+    one(request.fields().filter(|field| field.known == Known::PosternSession))
+}
+
+/// The bearer token.
+pub(super) fn bearer<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
+    let value = request.find(Known::Authorization)?;
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
+}
+
+fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {
+    one(request.fields().filter(|field| canonical_eq(field.name, name.as_bytes())))
+}
+
+/// One plain value, or none; a second one, an odd spelling of the name, or bytes beyond ASCII are unclear.
+fn one<'a>(mut fields: impl Iterator<Item = Field<'a>>) -> Named<'a> {
+    match (fields.next(), fields.next()) {
+        (None, _) => Named::Missing,
+        (Some(field), None) if !field.lookalike && !field.named_by_connection => {
+            std::str::from_utf8(field.value).map_or(Named::Unclear, Named::As)
+        }
+        (Some(_), _) => Named::Unclear,
+    }
+}
+
+/// The host without port and trailing dot.
+pub(super) fn host<'a>(request: &RequestView<'a>) -> &'a str {
+    let whole = request.host().map_or("", |authority| authority.as_str());
+    let host = match whole.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => whole,
+    };
+    host.strip_suffix('.').unwrap_or(host)
+}

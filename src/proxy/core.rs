@@ -1,0 +1,170 @@
+//! One core of the data plane: a listener, its connections, its pool, its cache of tokens, its buffers. Nothing here is
+//! shared with another core but [`Shared`].
+
+use std::{
+    cell::{RefCell, RefMut},
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    engine::{Engine, knock::Who},
+    identity::{TokenCache, Verifier, cache::CacheLimits},
+};
+
+use super::{
+    assertion::Asserter,
+    connection,
+    counters::Counters,
+    inside::InsideHandler,
+    routing::Routing,
+    upstream::Pool,
+    wire::{Limits, ResponseHead},
+};
+
+/// Buffers kept by a core, and the largest one kept.
+const BUFFERS: usize = 256;
+const BUFFER: usize = 64 << 10;
+
+/// What all cores look at.
+pub struct Shared {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The map in force.
+    pub routing: ArcSwap<Routing>,
+    /// The issuers in force.
+    pub verifier: ArcSwap<Verifier>,
+    /// Signs assertions.
+    pub asserter: Asserter,
+    /// Answers below the reserved prefix.
+    pub inside: Arc<InsideHandler>,
+    /// What is counted.
+    pub counters: Counters,
+    /// Client connections at most, over all cores.
+    pub most_connections: i64,
+    /// No new requests are taken.
+    pub stop: CancellationToken,
+}
+
+/// See the module's header.
+pub struct Core {
+    shared: Arc<Shared>,
+    tokens: RefCell<TokenCache>,
+    pool: RefCell<Pool>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    heads: RefCell<Vec<ResponseHead>>,
+}
+
+impl Core {
+    /// A core that knows nothing yet.
+    pub fn new(shared: Arc<Shared>) -> Rc<Core> {
+        Rc::new(Core {
+            shared,
+            tokens: RefCell::new(TokenCache::new(CacheLimits::default())),
+            pool: RefCell::default(),
+            buffers: RefCell::default(),
+            heads: RefCell::default(),
+        })
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.shared.engine
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The pool; borrowed for one call, never across a wait.
+    pub(super) fn pool(&self) -> RefMut<'_, Pool> {
+        self.pool.borrow_mut()
+    }
+
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS && buffer.capacity() > 0 && buffer.capacity() <= BUFFER {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    pub(super) fn response_head(&self) -> ResponseHead {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back_head(&self, mut head: ResponseHead) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < BUFFERS {
+            head.clear();
+            heads.push(head);
+        }
+    }
+
+    pub(super) fn response_limits(&self) -> Limits {
+        Limits { max_head: 64 << 10, max_value: 32 << 10, ..Limits::default() }
+    }
+
+    /// Who calls, by their bearer token.
+    pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
+        let Some(token) = token else { return Who::Nobody };
+        let verifier = self.shared.verifier.load();
+        match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
+            Ok(subject) => Who::Known(subject),
+            Err(fault) => Who::Refused(fault.code()),
+        }
+    }
+}
+
+/// Accepts connections until told to stop, then waits for the ones that are open.
+pub async fn serve(core: Rc<Core>, listener: TcpListener) {
+    let stop = core.shared.stop.clone();
+    let open = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let counters = core.counters();
+                if counters.connections.fetch_add(1, Relaxed) >= core.shared.most_connections {
+                    counters.connections.fetch_sub(1, Relaxed);
+                    connection::turn_away(&core, stream);
+                    continue;
+                }
+                let core = Rc::clone(&core);
+                open.spawn_local(async move {
+                    connection::serve(&core, stream, peer).await;
+                    core.counters().connections.fetch_sub(1, Relaxed);
+                });
+            }
+            Err(fault) => {
+                // Out of descriptors, mostly: what is open goes on, and room comes back.
+                tracing::warn!(%fault, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+/// The address of a peer, as text for records.
+pub(super) fn client_of(peer: SocketAddr) -> String {
+    peer.ip().to_canonical().to_string()
+}

@@ -1,0 +1,28 @@
+//! What lies below the reserved prefix is answered inside. This is the seam: the data plane hands over a whole small
+//! request and its verified caller; who answers is put in at the top (`app`).
+
+use std::{future::Future, net::IpAddr, pin::Pin};
+
+use bytes::Bytes;
+
+use crate::engine::knock::Who;
+
+/// A request below the reserved prefix.
+#[derive(Debug)]
+pub struct InsideCall {
+    /// Method, path below the prefix with query, headers and whole body.
+    pub request: http::Request<Bytes>,
+    /// Who calls.
+    pub who: Who,
+    /// From where.
+    pub client: IpAddr,
+}
+
+/// Its answer.
+pub type InsideAnswer = http::Response<Bytes>;
+
+/// A future answer.
+pub type InsideFuture = Pin<Box<dyn Future<Output = InsideAnswer> + Send>>;
+
+/// Whoever answers.
+pub type InsideHandler = dyn Fn(InsideCall) -> InsideFuture + Send + Sync;

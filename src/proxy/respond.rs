@@ -1,0 +1,132 @@
+//! The one place where refusals and faults become answers: RFC 9457 problems with a stable code.
+//!
+//! The matches have no wildcard: a new reason does not compile until somebody chooses its answer.
+
+use serde::Serialize;
+
+use crate::policy::{Denial, Detail, Reason};
+
+/// An answer to somebody who does not get what they asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The status.
+    pub status: u16,
+    /// The stable code.
+    pub code: String,
+    /// What is wrong and what to do about it.
+    pub detail: String,
+    /// More, as far as the caller may know.
+    pub more: Option<&'static str>,
+    /// The consent level that would do (P17-32).
+    pub level: Option<String>,
+    /// The challenge of a 401.
+    pub challenge: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level_that_would_do: Option<&'a str>,
+}
+
+impl Told {
+    /// An answer with this status, code and text.
+    pub fn plain(status: u16, code: &str, detail: impl Into<String>) -> Told {
+        Told {
+            status,
+            code: code.to_owned(),
+            detail: detail.into(),
+            more: None,
+            level: None,
+            challenge: None,
+        }
+    }
+
+    /// As `application/problem+json`.
+    pub fn json(&self) -> Vec<u8> {
+        let problem = Problem {
+            r#type: format!("urn:postern:problem:{}", self.code),
+            title: http::StatusCode::from_u16(self.status)
+                .ok()
+                .and_then(|status| status.canonical_reason())
+                .unwrap_or("Error"),
+            status: self.status,
+            code: &self.code,
+            detail: &self.detail,
+            fault: self.more,
+            level_that_would_do: self.level.as_deref(),
+        };
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+
+    /// What a denial is answered with.
+    pub fn denial(denial: &Denial) -> Told {
+        let (status, detail) = words(denial.reason);
+        let mut told = Told::plain(status, denial.reason.code(), detail);
+        match &denial.detail {
+            Detail::None => {}
+            Detail::Token(code) => told.more = Some(code),
+            Detail::At(at) => told.detail = format!("{detail} (at {at})"),
+            Detail::LevelWouldDo(level) => {
+                told.detail =
+                    format!("{detail}; consent level `{level}` would do, or a grant: ask the tenant");
+                told.level = Some(level.to_string());
+            }
+            Detail::GrantWouldDo => told.detail = format!("{detail}; a grant would do: ask the tenant"),
+        }
+        if status == 401 {
+            told.challenge = Some(match denial.reason {
+                Reason::TokenInvalid => "Bearer realm=\"postern\", error=\"invalid_token\"",
+                _ => "Bearer realm=\"postern\"",
+            });
+        }
+        told
+    }
+}
+
+/// Status and words of each reason. A reason that opens is never told.
+fn words(reason: Reason) -> (u16, &'static str) {
+    match reason {
+        Reason::PublicRoute
+        | Reason::MemberRole
+        | Reason::MemberUnmapped
+        | Reason::SessionByConsent
+        | Reason::SessionByGrant => (500, "the gateway took a yes for a no"),
+        Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
+        Reason::TokenInvalid => (401, "the token was refused; get a new one"),
+        Reason::RouteUnmapped => (403, "this route is not in the gateway's map"),
+        Reason::MethodUnmapped => (403, "this route is not in the gateway's map with this method"),
+        Reason::TenantMissing => (400, "the request names no tenant"),
+        Reason::TenantUnclear => (400, "the request names its tenant in no one way"),
+        Reason::TenantForeign => (403, "there is nothing for you in this tenant"),
+        Reason::EnvironmentUnknown => (403, "there is no such environment"),
+        Reason::PermissionMissing => (403, "your role does not allow this"),
+        Reason::Ceiling => (403, "this is closed to support, whatever a tenant consents to"),
+        Reason::SessionUnclear => (400, "`Postern-Session` must come once, as one session id"),
+        Reason::SessionMissing => (403, "you have no active support session here; start one"),
+        Reason::SessionAmbiguous => {
+            (409, "several of your sessions are active here; name one in `Postern-Session`")
+        }
+        Reason::SessionEnded => (403, "this support session was ended"),
+        Reason::SessionExpired => (403, "this support session is over; start another one"),
+        Reason::SessionElsewhere => (403, "this support session is for another environment"),
+        Reason::ConsentWithdrawn => (403, "the tenant's consent no longer admits support"),
+        Reason::ConsentLowered => (403, "the tenant's consent no longer reaches this far"),
+        Reason::GrantWithdrawn => (403, "the grant behind this session was withdrawn"),
+        Reason::GrantExpired => (403, "the grant behind this session has expired"),
+        Reason::GrantMissing => (403, "there is no grant for you behind this session"),
+        Reason::GrantScope => (403, "the grant behind this session does not cover this"),
+        Reason::RoleUnknown => (403, "the role of this session no longer exists"),
+        Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),
+        Reason::ClockBehind => {
+            (503, "the gateway's clock is behind its own record; its operator must set it right")
+        }
+    }
+}

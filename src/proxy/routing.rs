@@ -1,0 +1,162 @@
+//! The map as the data plane uses it: which rule owns a request, where its tenant, environment and resource stand, and
+//! to which upstream it goes. Immutable; a reload makes another one.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    model::SubjectKind,
+    policy::{Policy, path::PathRules, routes::RouteTable},
+};
+
+use super::wire::{KnownSet, Limits, NameSet};
+
+/// Where a request's tenant is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A parameter of the path, bound per rule.
+    Path,
+    /// A header, by its lower-case name.
+    Header(String),
+    /// A label of the host.
+    Host(Vec<Label>),
+    /// The token's claim.
+    Claim,
+    /// Always this one.
+    Fixed(String),
+}
+
+/// One label of a host pattern, between dots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// This one, in lower case.
+    Literal(String),
+    /// The tenant.
+    Tenant,
+    /// The environment.
+    Environment,
+}
+
+/// What one route of the table means here; same number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The rule of the policy.
+    pub rule: usize,
+    /// The number of the path's parameter that names the tenant.
+    pub tenant: Option<usize>,
+    /// … the environment.
+    pub environment: Option<usize>,
+    /// … the resource.
+    pub resource: Option<usize>,
+    /// The upstream, by its place in [`Routing::upstreams`].
+    pub upstream: usize,
+}
+
+/// Who is asserted to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assert {
+    /// Staff only; members bring their own tokens.
+    Staff,
+    /// Everybody.
+    All,
+}
+
+/// A header that is set for the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderTemplate {
+    /// Its name.
+    pub name: String,
+    /// Its value, in pieces.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a header's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// As it is.
+    Text(String),
+    /// The subject's `sub`.
+    Subject,
+    /// The tenant.
+    Tenant,
+    /// The environment.
+    Environment,
+    /// The role: of a session; of members all of theirs, separated by commas.
+    Role,
+    /// `staff` or `member`.
+    Kind,
+    /// The session, empty for members.
+    Session,
+}
+
+/// An application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Host and port to connect to.
+    pub address: String,
+    /// The Host to send, where it is not the client's.
+    pub host: Option<String>,
+    /// The `aud` of assertions.
+    pub audience: String,
+    /// Who is asserted.
+    pub assert: Assert,
+    /// Headers that are set.
+    pub headers: Vec<HeaderTemplate>,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long to wait for the head of an answer, and between two pieces of its body while the client waits.
+    pub response_timeout: Duration,
+    /// Idle connections kept on each core.
+    pub idle: usize,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Routing {
+    /// The rules.
+    pub policy: Arc<Policy>,
+    /// Which rule owns which request.
+    pub table: RouteTable,
+    /// What each route means here.
+    pub bindings: Vec<Binding>,
+    /// Where the tenant is named; all that name one must agree.
+    pub tenant: Vec<Source>,
+    /// Where the environment is named; all that name one must agree.
+    pub environment: Vec<Source>,
+    /// The environment of a request that names none.
+    pub default_environment: String,
+    /// How paths are read.
+    pub paths: PathRules,
+    /// The applications.
+    pub upstreams: Vec<Upstream>,
+    /// Where members go when the map is silent.
+    pub unmapped_upstream: Option<usize>,
+    /// The reserved prefix, with both slashes.
+    pub prefix: String,
+    /// Names that no client may send: what templates set, the assertion's header, and what the configuration lists.
+    pub stripped: NameSet,
+    /// Bounds of a head.
+    pub limits: Limits,
+    /// How long a peer may take for a head.
+    pub header_timeout: Duration,
+    /// How long a peer may pause within a body.
+    pub body_timeout: Duration,
+    /// How long a connection may idle between requests.
+    pub keep_alive: Duration,
+    /// The largest body that the support API takes.
+    pub api_body: usize,
+}
+
+impl Routing {
+    /// Known headers that never reach an application, by who asks (rule 13).
+    pub fn dropped(&self, kind: Option<SubjectKind>) -> KnownSet {
+        use super::wire::Known;
+        match kind {
+            Some(SubjectKind::Staff) => KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect]),
+            Some(SubjectKind::Member) | None => KnownSet::of(&[Known::Expect]),
+        }
+    }
+}

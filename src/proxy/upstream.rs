@@ -1,0 +1,72 @@
+//! Connections to applications: one pool a core, last in first out. A connection comes back only after an exchange that
+//! ended complete and in step; one that was closed or spoke unasked is thrown away before anything is sent on it.
+//!
+//! Never here: a retry after bytes were sent.
+
+use std::{io, time::Duration};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::routing::Upstream;
+
+struct Idle {
+    stream: TcpStream,
+    since: Instant,
+}
+
+/// See the module's header.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Vec<Vec<Idle>>,
+}
+
+impl Pool {
+    /// An idle connection that is still good.
+    pub(super) fn take(&mut self, upstream: usize, settings: &Upstream) -> Option<TcpStream> {
+        let list = self.idle.get_mut(upstream)?;
+        while let Some(idle) = list.pop() {
+            if idle.since.elapsed() > settings.idle_timeout {
+                // Those below are older still.
+                list.clear();
+                return None;
+            }
+            let mut byte = [0u8; 1];
+            match idle.stream.try_read(&mut byte) {
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Some(idle.stream),
+                // The end, or bytes that nobody asked for.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next exchange.
+    pub(super) fn put(&mut self, upstream: usize, settings: &Upstream, stream: TcpStream) {
+        while self.idle.len() <= upstream {
+            self.idle.push(Vec::new());
+        }
+        if let Some(list) = self.idle.get_mut(upstream)
+            && list.len() < settings.idle
+        {
+            list.push(Idle { stream, since: Instant::now() });
+        }
+    }
+}
+
+/// Opens a connection.
+pub(super) async fn connect(settings: &Upstream) -> Result<TcpStream, &'static str> {
+    match tokio::time::timeout(settings.connect_timeout, TcpStream::connect(settings.address.as_str())).await
+    {
+        Ok(Ok(stream)) => {
+            let _ = stream.set_nodelay(true);
+            Ok(stream)
+        }
+        Ok(Err(_)) => Err("upstream_unreachable"),
+        Err(_) => Err("upstream_connect_timeout"),
+    }
+}
+
+/// Makes the drop of a connection a reset: what was not sent is not sent any more.
+pub(super) fn reset_on_drop(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

@@ -1,0 +1,169 @@
+//! Keys and documents as bytes.
+//!
+//! A key is its kind, its tenant, a zero byte, and the rest: no identifier holds a zero byte, so the keys of a tenant
+//! are one range that no other tenant's name can reach into (law 11), and bytes are ordered as keys are. A document is
+//! its JSON form with its format number.
+//!
+//! Never here: where the bytes are kept.
+
+use serde::Deserialize;
+
+use crate::model::{
+    GrantId, IssuerName, Key, Kind, SessionId, Stored, SubjectRef, TenantId, document::FORMAT,
+};
+
+use super::{Found, Refusal, Unreadable};
+
+const END: u8 = 0;
+
+fn tag(kind: Kind) -> u8 {
+    match kind {
+        Kind::Tenant => 1,
+        Kind::Grant => 2,
+        Kind::Session => 3,
+        Kind::Presence => 4,
+    }
+}
+
+/// What all keys of one kind begin with.
+pub(crate) fn kind_prefix(kind: Kind) -> Vec<u8> {
+    vec![tag(kind)]
+}
+
+/// What all keys of one kind below one tenant begin with.
+pub(crate) fn tenant_prefix(tenant: &TenantId, kind: Kind) -> Vec<u8> {
+    let mut bytes = kind_prefix(kind);
+    bytes.extend_from_slice(tenant.as_str().as_bytes());
+    bytes.push(END);
+    bytes
+}
+
+/// A key as bytes.
+pub(crate) fn key(key: &Key) -> Vec<u8> {
+    let mut bytes = tenant_prefix(key.tenant(), key.kind());
+    match key {
+        Key::Tenant(_) => {}
+        Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
+        Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
+        Key::Presence(_, subject) => {
+            bytes.extend_from_slice(subject.issuer.as_str().as_bytes());
+            bytes.push(END);
+            bytes.extend_from_slice(subject.sub.as_bytes());
+        }
+    }
+    bytes
+}
+
+/// A key from its bytes; `None` when they are none.
+pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
+    let (kind, rest) = bytes.split_first()?;
+    let (tenant, rest) = cut(rest)?;
+    let tenant = TenantId::new(tenant).ok()?;
+    match kind {
+        1 if rest.is_empty() => Some(Key::Tenant(tenant)),
+        2 => Some(Key::Grant(tenant, GrantId::new(std::str::from_utf8(rest).ok()?).ok()?)),
+        3 => Some(Key::Session(tenant, SessionId::new(std::str::from_utf8(rest).ok()?).ok()?)),
+        4 => {
+            let (issuer, sub) = cut(rest)?;
+            let issuer = IssuerName::new(issuer).ok()?;
+            Some(Key::Presence(tenant, SubjectRef { issuer, sub: std::str::from_utf8(sub).ok()?.into() }))
+        }
+        _ => None,
+    }
+}
+
+fn cut(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == END)?;
+    let (text, rest) = bytes.split_at_checked(at)?;
+    Some((std::str::from_utf8(text).ok()?, rest.get(1..)?))
+}
+
+/// The first bytes after everything that begins with `prefix`; none of ours begins with 255.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut bytes = prefix.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    bytes
+}
+
+/// A document as text.
+pub(crate) fn document(key: &Key, stored: &Stored) -> Result<String, Refusal> {
+    if stored.format != FORMAT || !fits(key, stored) {
+        return Err(Refusal::Mismatch(key.clone()));
+    }
+    let text = serde_json::to_string(stored).map_err(|_| Refusal::Mismatch(key.clone()))?;
+    if text.len() > super::DOCUMENT_MOST {
+        return Err(Refusal::TooLarge { key: key.clone(), bytes: text.len() });
+    }
+    Ok(text)
+}
+
+fn fits(key: &Key, stored: &Stored) -> bool {
+    !stored.heads.is_empty() && stored.heads.iter().all(|head| head.document.kind() == key.kind())
+}
+
+/// A document from its bytes. What bears another format number is not looked at any further.
+pub(crate) fn read_document(key: &Key, bytes: &[u8]) -> Found {
+    #[derive(Deserialize)]
+    struct Numbered {
+        format: u32,
+    }
+    let damaged = |detail: String| Unreadable::Damaged { key: key.clone(), detail };
+    let numbered: Numbered = serde_json::from_slice(bytes).map_err(|fault| damaged(fault.to_string()))?;
+    if numbered.format > FORMAT {
+        return Err(Unreadable::Newer { key: key.clone(), found: numbered.format, known: FORMAT });
+    }
+    if numbered.format != FORMAT {
+        return Err(damaged(format!("format {} was never written", numbered.format)));
+    }
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|fault| damaged(fault.to_string()))?;
+    if !fits(key, &stored) {
+        return Err(damaged("it holds something else than its key names".to_owned()));
+    }
+    Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_key() -> impl Strategy<Value = Key> {
+        let id = "[a-c][a-c._~-]{0,3}";
+        (0..4usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+            let tenant = TenantId::new(&tenant).unwrap();
+            match kind {
+                0 => Key::Tenant(tenant),
+                1 => Key::Grant(tenant, GrantId::new(&second).unwrap()),
+                2 => Key::Session(tenant, SessionId::new(&second).unwrap()),
+                _ => Key::Presence(
+                    tenant,
+                    SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() },
+                ),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn keys_come_back_and_keep_their_order(a in any_key(), b in any_key()) {
+            prop_assert_eq!(read_key(&key(&a)), Some(a.clone()));
+            prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn a_prefix_holds_the_keys_of_its_tenant_and_no_other(a in any_key(), b in any_key()) {
+            let prefix = tenant_prefix(a.tenant(), a.kind());
+            let inside = key(&b) >= prefix && key(&b) < after_prefix(&prefix);
+            prop_assert_eq!(inside, b.tenant() == a.tenant() && b.kind() == a.kind());
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(found) = read_key(&bytes) {
+                prop_assert_eq!(key(&found), bytes);
+            }
+        }
+    }
+}

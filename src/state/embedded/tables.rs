@@ -1,0 +1,462 @@
+//! The tables of the embedded store and what is done to them inside of one transaction.
+//!
+//! | table | from | to |
+//! | --- | --- | --- |
+//! | `documents` | key | document as JSON |
+//! | `changes` | change id | its place in the feed |
+//! | `feed` | place | the change with its documents, as JSON |
+//! | `due` | deadline, key | nothing: an index |
+//! | `meta` | `mark`, `position` | what tells this store from another; the newest place |
+//!
+//! Never here: threads, files, when a transaction is made durable.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::{
+    model::{ChangeId, Key, Ladder, Stored, Timestamp, Version, join::narrowest},
+    state::{COMMIT_MOST, Commit, CommitFault, Committed, Entry, Found, Mark, Refusal, StoreFault, codec},
+};
+
+use super::Retention;
+
+const DOCUMENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("documents");
+const CHANGES: TableDefinition<&str, u64> = TableDefinition::new("changes");
+const FEED: TableDefinition<u64, &[u8]> = TableDefinition::new("feed");
+const DUE: TableDefinition<&[u8], ()> = TableDefinition::new("due");
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+/// The layout that this build writes and reads.
+pub(super) const LAYOUT: u32 = 1;
+
+/// How many old entries one commit clears away at most.
+const PRUNE_MOST: usize = 64;
+
+/// What can go wrong inside of a transaction.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The database says so.
+    Base(redb::Error),
+    /// What it holds cannot be.
+    Damaged(String),
+    /// A plain answer that is no success.
+    Fault(StoreFault),
+}
+
+impl<E: Into<redb::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Trouble::Base(error.into())
+    }
+}
+
+impl Trouble {
+    pub(super) fn fault(self) -> StoreFault {
+        match self {
+            Trouble::Base(redb::Error::Corrupted(detail)) | Trouble::Damaged(detail) => {
+                StoreFault::Damaged { detail }
+            }
+            Trouble::Base(error) => StoreFault::Unavailable { detail: error.to_string() },
+            Trouble::Fault(fault) => fault,
+        }
+    }
+}
+
+fn damaged<T>(detail: impl Into<String>) -> Result<T, Trouble> {
+    Err(Trouble::Damaged(detail.into()))
+}
+
+/// What is written about a store in itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Label {
+    pub(super) layout: u32,
+    pub(super) id: Uuid,
+    pub(super) epoch: u32,
+    pub(super) rebuilt: bool,
+}
+
+impl Label {
+    pub(super) fn mark(&self, position: u64) -> Mark {
+        Mark { id: self.id, epoch: self.epoch, position, rebuilt: self.rebuilt }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    change: ChangeId,
+    at: Timestamp,
+    documents: Vec<(Key, Box<RawValue>)>,
+}
+
+/// The layout number alone, so that a newer label is told from a damaged one.
+#[derive(Deserialize)]
+struct LayoutOnly {
+    layout: u32,
+}
+
+/// What the label of a store says.
+pub(super) enum Labelled {
+    /// Nothing.
+    Not,
+    /// Another layout.
+    Other(u32),
+    /// This, and the newest place.
+    As(Label, u64),
+}
+
+/// Reads the label and the newest place.
+pub(super) fn label(read: &ReadTransaction) -> Result<Labelled, Trouble> {
+    let meta = match read.open_table(META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Labelled::Not),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(text) = meta.get("mark")? else { return Ok(Labelled::Not) };
+    let Ok(layout) = serde_json::from_slice::<LayoutOnly>(text.value()) else {
+        return damaged("its mark cannot be read");
+    };
+    if layout.layout != LAYOUT {
+        return Ok(Labelled::Other(layout.layout));
+    }
+    let Ok(label) = serde_json::from_slice::<Label>(text.value()) else {
+        return damaged("its mark cannot be read");
+    };
+    let position = place(meta.get("position")?.map(|guard| guard.value().to_vec()))?;
+    Ok(Labelled::As(label, position))
+}
+
+fn place(bytes: Option<Vec<u8>>) -> Result<u64, Trouble> {
+    match bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()) {
+        Some(bytes) => Ok(u64::from_be_bytes(bytes)),
+        None => damaged("its newest place cannot be read"),
+    }
+}
+
+fn due_key(at: Timestamp, key: &[u8]) -> Vec<u8> {
+    let mut bytes = at.ms().to_be_bytes().to_vec();
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+/// When a document falls due. Of states side by side the narrowest; the ladder plays no part in deadlines.
+fn due_of(stored: &Stored) -> Option<Timestamp> {
+    narrowest(stored, &Ladder::new(Vec::new()))?.due()
+}
+
+/// All tables, open for writing.
+pub(super) struct Tables<'t> {
+    documents: Table<'t, &'static [u8], &'static [u8]>,
+    changes: Table<'t, &'static str, u64>,
+    feed: Table<'t, u64, &'static [u8]>,
+    due: Table<'t, &'static [u8], ()>,
+    meta: Table<'t, &'static str, &'static [u8]>,
+    position: u64,
+}
+
+/// What became of one commit inside of a transaction.
+pub(super) type Verdict = Result<Committed, CommitFault>;
+
+impl<'t> Tables<'t> {
+    /// Opens the tables of a store that has its mark.
+    pub(super) fn open(write: &'t WriteTransaction) -> Result<Self, Trouble> {
+        let mut tables = Self::bare(write)?;
+        tables.position = place(tables.meta.get("position")?.map(|guard| guard.value().to_vec()))?;
+        Ok(tables)
+    }
+
+    fn bare(write: &'t WriteTransaction) -> Result<Self, Trouble> {
+        Ok(Self {
+            documents: write.open_table(DOCUMENTS)?,
+            changes: write.open_table(CHANGES)?,
+            feed: write.open_table(FEED)?,
+            due: write.open_table(DUE)?,
+            meta: write.open_table(META)?,
+            position: 0,
+        })
+    }
+
+    /// Makes the tables of a new store.
+    pub(super) fn create(write: &'t WriteTransaction, label: &Label, position: u64) -> Result<Self, Trouble> {
+        let mut tables = Self::bare(write)?;
+        let Ok(text) = serde_json::to_vec(label) else { return damaged("its mark cannot be written") };
+        tables.meta.insert("mark", text.as_slice())?;
+        tables.position = position;
+        tables.keep_position()?;
+        Ok(tables)
+    }
+
+    /// The newest place.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Writes the newest place; the last thing in every transaction that moved it.
+    pub(super) fn keep_position(&mut self) -> Result<(), Trouble> {
+        self.meta.insert("position", self.position.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// The place of a change.
+    pub(super) fn asked(&self, change: &ChangeId) -> Result<Option<u64>, Trouble> {
+        Ok(self.changes.get(change.as_str())?.map(|guard| guard.value()))
+    }
+
+    pub(super) fn document(&self, key: &Key, bytes: &[u8]) -> Result<Option<Found>, Trouble> {
+        Ok(self.documents.get(bytes)?.map(|guard| codec::read_document(key, guard.value())))
+    }
+
+    /// Applies one commit, or says why not. Nothing is written unless all of it is: every check comes first, and a
+    /// fault of the database ends the whole transaction.
+    pub(super) fn apply(&mut self, commit: &Commit) -> Result<Verdict, Trouble> {
+        if let Some(position) = self.asked(&commit.change)? {
+            return Ok(Ok(Committed { position, repeated: true }));
+        }
+        let texts = match checked(commit) {
+            Ok(texts) => texts,
+            Err(refusal) => return Ok(Err(CommitFault::Refused(refusal))),
+        };
+        let mut conflicts = Vec::new();
+        let mut stale_due = Vec::new();
+        for (key, version) in &commit.read {
+            let bytes = codec::key(key);
+            match self.document(key, &bytes)? {
+                Some(Err(unreadable)) => {
+                    return Ok(Err(CommitFault::Unavailable(StoreFault::Unreadable(unreadable))));
+                }
+                Some(Ok(stored)) if stored.version == *version => {
+                    let written = commit.write.iter().any(|(written, _)| written == key);
+                    if let Some(at) = due_of(&stored).filter(|_| written) {
+                        stale_due.push(due_key(at, &bytes));
+                    }
+                }
+                None if *version == Version::NONE => {}
+                Some(Ok(_)) | None => conflicts.push(key.clone()),
+            }
+        }
+        if !conflicts.is_empty() {
+            return Ok(Err(CommitFault::Conflict(conflicts)));
+        }
+        for key in stale_due {
+            self.due.remove(key.as_slice())?;
+        }
+        self.position = self.position.saturating_add(1);
+        self.changes.insert(commit.change.as_str(), self.position)?;
+        let mut line = Line { change: commit.change.clone(), at: commit.at, documents: Vec::new() };
+        for ((key, stored), text) in commit.write.iter().zip(texts) {
+            self.put(key, stored, &text)?;
+            let Ok(raw) = RawValue::from_string(text) else { return damaged("a document is no JSON") };
+            line.documents.push((key.clone(), raw));
+        }
+        let Ok(line) = serde_json::to_vec(&line) else { return damaged("a change cannot be written") };
+        self.feed.insert(self.position, line.as_slice())?;
+        Ok(Ok(Committed { position: self.position, repeated: false }))
+    }
+
+    fn put(&mut self, key: &Key, stored: &Stored, text: &str) -> Result<(), Trouble> {
+        let bytes = codec::key(key);
+        self.documents.insert(bytes.as_slice(), text.as_bytes())?;
+        if let Some(at) = due_of(stored) {
+            self.due.insert(due_key(at, &bytes).as_slice(), ())?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a document outside of any change, as a rebuild does before the store is anybody's.
+    pub(super) fn replace(&mut self, key: &Key, stored: &Stored) -> Result<Result<(), Refusal>, Trouble> {
+        let text = match codec::document(key, stored) {
+            Ok(text) => text,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(Ok(before)) = self.document(key, &codec::key(key))?
+            && let Some(at) = due_of(&before)
+        {
+            self.due.remove(due_key(at, &codec::key(key)).as_slice())?;
+        }
+        self.put(key, stored, &text)?;
+        Ok(Ok(()))
+    }
+
+    /// Makes a change known that was committed to a store before this one.
+    pub(super) fn remember(&mut self, change: &ChangeId) -> Result<(), Trouble> {
+        self.changes.insert(change.as_str(), self.position)?;
+        Ok(())
+    }
+
+    /// The documents that follow a key, as bytes.
+    pub(super) fn page(&self, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Found)>, Trouble> {
+        let mut rows = Vec::new();
+        let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        for row in self.documents.range::<&[u8]>(range)?.take(limit) {
+            let (key, text) = row?;
+            let Some(name) = codec::read_key(key.value()) else { return damaged("a key cannot be read") };
+            rows.push((key.value().to_vec(), codec::read_document(&name, text.value())));
+        }
+        Ok(rows)
+    }
+
+    /// Clears away what is older than it need be kept, a bounded number at a time.
+    pub(super) fn prune(&mut self, now: Timestamp, retention: &Retention) -> Result<(), Trouble> {
+        for _ in 0..PRUNE_MOST {
+            let Some((oldest, change)) = self.oldest(now, retention)? else { return Ok(()) };
+            self.feed.remove(oldest)?;
+            self.changes.remove(change.as_str())?;
+        }
+        Ok(())
+    }
+
+    fn oldest(&self, now: Timestamp, retention: &Retention) -> Result<Option<(u64, ChangeId)>, Trouble> {
+        let Some((place, text)) = self.feed.first()? else { return Ok(None) };
+        let place = place.value();
+        // Places have no gaps, so the difference is the number of entries.
+        if self.position.saturating_sub(place).saturating_add(1) <= retention.changes {
+            return Ok(None);
+        }
+        let Ok(line) = serde_json::from_slice::<Line>(text.value()) else {
+            return damaged(format!("change {place} cannot be read"));
+        };
+        Ok((now.ms_since(line.at) > retention.ms).then_some((place, line.change)))
+    }
+}
+
+/// Whether a commit is put together rightly; gives its documents as text.
+fn checked(commit: &Commit) -> Result<Vec<String>, Refusal> {
+    let named = commit.read.len().max(commit.write.len());
+    if named > COMMIT_MOST {
+        return Err(Refusal::TooMany(named));
+    }
+    if commit.write.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    let mut seen = BTreeSet::new();
+    if let Some((key, _)) = commit.read.iter().find(|(key, _)| !seen.insert(key)) {
+        return Err(Refusal::Twice(key.clone()));
+    }
+    let mut seen = BTreeSet::new();
+    commit
+        .write
+        .iter()
+        .map(|(key, stored)| {
+            if !seen.insert(key) {
+                return Err(Refusal::Twice(key.clone()));
+            }
+            let Some((_, version)) = commit.read.iter().find(|(read, _)| read == key) else {
+                return Err(Refusal::Unread(key.clone()));
+            };
+            if stored.version <= *version {
+                return Err(Refusal::NotRaised(key.clone()));
+            }
+            codec::document(key, stored)
+        })
+        .collect()
+}
+
+/// The documents of these keys.
+pub(super) fn load(read: &ReadTransaction, keys: &[Key]) -> Result<Vec<Option<Found>>, Trouble> {
+    let documents = read.open_table(DOCUMENTS)?;
+    keys.iter()
+        .map(|key| {
+            let row = documents.get(codec::key(key).as_slice())?;
+            Ok(row.map(|guard| codec::read_document(key, guard.value())))
+        })
+        .collect()
+}
+
+/// The documents whose keys begin with `prefix`, those after `after`.
+pub(super) fn list(
+    read: &ReadTransaction,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Key, Found)>, Trouble> {
+    let documents = read.open_table(DOCUMENTS)?;
+    let end = codec::after_prefix(prefix);
+    let from = match after {
+        Some(after) if after >= end.as_slice() => return Ok(Vec::new()),
+        Some(after) if after >= prefix => std::ops::Bound::Excluded(after),
+        _ => std::ops::Bound::Included(prefix),
+    };
+    let mut rows = Vec::new();
+    for row in documents.range::<&[u8]>((from, std::ops::Bound::Excluded(end.as_slice())))?.take(limit) {
+        let (bytes, text) = row?;
+        let Some(key) = codec::read_key(bytes.value()) else { return damaged("a key cannot be read") };
+        let found = codec::read_document(&key, text.value());
+        rows.push((key, found));
+    }
+    Ok(rows)
+}
+
+/// What falls due.
+pub(super) fn due(
+    read: &ReadTransaction,
+    until: Timestamp,
+    after: Option<&(Timestamp, Key)>,
+    limit: usize,
+) -> Result<Vec<(Timestamp, Key)>, Trouble> {
+    let index = read.open_table(DUE)?;
+    let end = until.ms().saturating_add(1).to_be_bytes();
+    let after = after.map(|(at, key)| due_key(*at, &codec::key(key)));
+    let from = match &after {
+        Some(after) if after.as_slice() >= end.as_slice() => return Ok(Vec::new()),
+        Some(after) => std::ops::Bound::Excluded(after.as_slice()),
+        None => std::ops::Bound::Unbounded,
+    };
+    let mut rows = Vec::new();
+    for row in index.range::<&[u8]>((from, std::ops::Bound::Excluded(end.as_slice())))?.take(limit) {
+        let (bytes, ()) = {
+            let (key, value) = row?;
+            (key.value().to_vec(), value.value())
+        };
+        let read = bytes
+            .split_first_chunk::<8>()
+            .and_then(|(at, key)| Some((Timestamp::from_ms(i64::from_be_bytes(*at)), codec::read_key(key)?)));
+        let Some(read) = read else { return damaged("the index of deadlines cannot be read") };
+        rows.push(read);
+    }
+    Ok(rows)
+}
+
+/// The changes after a place.
+pub(super) fn changes_after(
+    read: &ReadTransaction,
+    position: u64,
+    limit: usize,
+) -> Result<Vec<Entry>, Trouble> {
+    let newest = match label(read)? {
+        Labelled::As(_, newest) => newest,
+        Labelled::Not | Labelled::Other(_) => return damaged("its mark is gone"),
+    };
+    if position > newest {
+        return Err(Trouble::Fault(StoreFault::WentBack { asked: position, newest }));
+    }
+    let feed = read.open_table(FEED)?;
+    let first = feed.first()?.map_or(newest.saturating_add(1), |(place, _)| place.value());
+    if position.saturating_add(1) < first {
+        let oldest = first.saturating_sub(1);
+        return Err(Trouble::Fault(StoreFault::FeedForgotten { asked: position, oldest }));
+    }
+    let mut entries = Vec::new();
+    for (row, expected) in
+        feed.range(position.saturating_add(1)..)?.take(limit).zip(position.saturating_add(1)..)
+    {
+        let (place, text) = row?;
+        let line = serde_json::from_slice::<Line>(text.value());
+        let (true, Ok(line)) = (place.value() == expected, line) else {
+            return damaged(format!("change {expected} cannot be read"));
+        };
+        let documents = line.documents.into_iter().map(|(key, raw)| {
+            let found = codec::read_document(&key, raw.get().as_bytes());
+            (key, found)
+        });
+        let documents = documents.collect();
+        entries.push(Entry { position: expected, change: line.change, at: line.at, documents });
+    }
+    Ok(entries)
+}
+
+/// The place of a change.
+pub(super) fn asked(read: &ReadTransaction, change: &ChangeId) -> Result<Option<u64>, Trouble> {
+    Ok(read.open_table(CHANGES)?.get(change.as_str())?.map(|guard| guard.value()))
+}

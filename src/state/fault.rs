@@ -1,0 +1,187 @@
+//! What a store says when it cannot do what was asked. Every fault has a stable code and says what to do.
+//!
+//! Never here: what a caller is answered then ([`crate::proxy`], [`crate::control`]); that a rule refused.
+
+use crate::model::Key;
+
+/// A document that is there and cannot be read. It is never taken for absent or for a default (GW-17).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Written by a newer build.
+    #[error(
+        "`{key}` has format {found}, this build reads {known}; run the newer version of postern that wrote it"
+    )]
+    Newer {
+        /// Which document.
+        key: Key,
+        /// The number it bears.
+        found: u32,
+        /// The number that this build knows.
+        known: u32,
+    },
+    /// Not what its key and format promise.
+    #[error(
+        "`{key}` cannot be read ({detail}); restore the store from a backup or run `postern state rebuild`"
+    )]
+    Damaged {
+        /// Which document.
+        key: Key,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl Unreadable {
+    /// Which document.
+    pub fn key(&self) -> &Key {
+        match self {
+            Unreadable::Newer { key, .. } | Unreadable::Damaged { key, .. } => key,
+        }
+    }
+
+    /// A stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Unreadable::Newer { .. } => "store_document_newer",
+            Unreadable::Damaged { .. } => "store_document_damaged",
+        }
+    }
+}
+
+/// A store cannot answer. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// More is waiting than the store takes.
+    #[error("the store has too much waiting; try again shortly, and look at the disk if it stays so")]
+    Busy,
+    /// It cannot be reached, read or written; it comes back by itself when the cause is gone.
+    #[error("the store does not answer ({detail}); free or repair its disk, it is tried again by itself")]
+    Unavailable {
+        /// The cause as the system tells it.
+        detail: String,
+    },
+    /// It holds something that contradicts what it acknowledged, or that cannot be understood.
+    #[error(
+        "the store is damaged ({detail}); stop the gateway, keep the file, and restore it or run `postern state rebuild`"
+    )]
+    Damaged {
+        /// What was found.
+        detail: String,
+    },
+    /// It was closed.
+    #[error("the store is closed; the gateway is stopping")]
+    Closed,
+    /// A document that is needed cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The feed no longer goes back that far.
+    #[error(
+        "the change feed starts after {oldest}, not at {asked}; load afresh what is cached and follow from there"
+    )]
+    FeedForgotten {
+        /// The place that was asked for.
+        asked: u64,
+        /// The earliest place that can be asked for.
+        oldest: u64,
+    },
+    /// Somebody saw a newer change than the store has: it has lost something (law 8).
+    #[error(
+        "change {asked} was seen, but the store ends at {newest}: it has lost changes; run `postern state rebuild`"
+    )]
+    WentBack {
+        /// The place that was asked for.
+        asked: u64,
+        /// The newest place it has.
+        newest: u64,
+    },
+}
+
+impl StoreFault {
+    /// A stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreFault::Busy => "store_busy",
+            StoreFault::Unavailable { .. } => "store_unavailable",
+            StoreFault::Damaged { .. } => "store_damaged",
+            StoreFault::Closed => "store_closed",
+            StoreFault::Unreadable(unreadable) => unreadable.code(),
+            StoreFault::FeedForgotten { .. } => "store_feed_forgotten",
+            StoreFault::WentBack { .. } => "store_went_back",
+        }
+    }
+}
+
+/// Why a commit is none: it was put together wrongly. A fault of the program, not of the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A document is to be written whose version was not read.
+    #[error("`{0}` is written but was not read; read every document that a change writes")]
+    Unread(Key),
+    /// A key is named twice.
+    #[error("`{0}` is named twice; name every document once")]
+    Twice(Key),
+    /// The new version is not above the one that was read.
+    #[error("`{0}` does not get a higher version; make the document with its former state at hand")]
+    NotRaised(Key),
+    /// The document does not belong under its key, or is none.
+    #[error("`{0}` would hold something else than its key names; write each kind under its own key")]
+    Mismatch(Key),
+    /// The document is larger than [`super::DOCUMENT_MOST`].
+    #[error("`{key}` has {bytes} bytes, at most {most} are taken; shorten its lists and texts", most = super::DOCUMENT_MOST)]
+    TooLarge {
+        /// Which document.
+        key: Key,
+        /// How large it is.
+        bytes: usize,
+    },
+    /// It names more than [`super::COMMIT_MOST`] documents.
+    #[error("the change names {0} documents, at most {most} are taken; split it", most = super::COMMIT_MOST)]
+    TooMany(usize),
+    /// It writes nothing.
+    #[error("the change writes nothing; commit only what changes a document")]
+    Empty,
+}
+
+impl Refusal {
+    /// A stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Unread(_) => "commit_unread",
+            Refusal::Twice(_) => "commit_twice",
+            Refusal::NotRaised(_) => "commit_not_raised",
+            Refusal::Mismatch(_) => "commit_mismatch",
+            Refusal::TooLarge { .. } => "commit_too_large",
+            Refusal::TooMany(_) => "commit_too_many",
+            Refusal::Empty => "commit_empty",
+        }
+    }
+}
+
+/// Why a commit was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitFault {
+    /// These documents are no longer as they were read. Nothing was changed: read again and decide again.
+    #[error("{} of the documents read changed meanwhile; read them again and decide again", .0.len())]
+    Conflict(Vec<Key>),
+    /// Nothing was changed.
+    #[error(transparent)]
+    Unavailable(StoreFault),
+    /// It may have been applied or not: ask by [`super::Store::asked`], or commit again with the same id.
+    #[error("whether the change was applied is not known ({0}); ask for it by its id")]
+    Ambiguous(StoreFault),
+    /// It was put together wrongly. Nothing was changed.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+impl CommitFault {
+    /// A stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CommitFault::Conflict(_) => "commit_conflict",
+            CommitFault::Unavailable(fault) => fault.code(),
+            CommitFault::Ambiguous(_) => "commit_ambiguous",
+            CommitFault::Refused(refusal) => refusal.code(),
+        }
+    }
+}

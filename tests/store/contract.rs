@@ -1,0 +1,377 @@
+//! What every store promises, as functions over a store: `tests/store/on_embedded.rs` runs them on the embedded one, and
+//! whatever store comes next gets a list like it. Each function is given a store of its own, empty but for its mark.
+
+use std::sync::Arc;
+
+use postern::{
+    model::{Key, Kind, Stored, Version},
+    state::{Commit, CommitFault, DOCUMENT_MOST, Refusal, Store, StoreFault},
+};
+
+use crate::make::*;
+
+async fn one(store: &Arc<dyn Store>, key: &Key) -> Option<Stored> {
+    let mut found = store.load(std::slice::from_ref(key)).await.unwrap();
+    assert_eq!(found.len(), 1);
+    found.remove(0).map(Result::unwrap)
+}
+
+async fn made(store: &Arc<dyn Store>, keys: Vec<(Key, postern::model::Document)>) {
+    for (key, document) in keys {
+        store.commit(step(fresh(), &key, None, document)).await.unwrap();
+    }
+}
+
+pub(crate) async fn a_commit_is_read_back_whole(store: &Arc<dyn Store>) {
+    let documents = vec![
+        (tenant_key("a"), tenant("read")),
+        (grant_key("a", "g"), grant(5_000)),
+        (session_key("a", "s"), session(9_000, None)),
+        (presence_key("a", "anna|x y"), presence()),
+    ];
+    let commit = several(fresh(), documents);
+    let done = store.commit(commit.clone()).await.unwrap();
+    assert_eq!((done.position, done.repeated), (1, false));
+    let mut keys: Vec<Key> = commit.write.iter().map(|(key, _)| key.clone()).collect();
+    keys.insert(1, session_key("a", "none"));
+    let found = store.load(&keys).await.unwrap();
+    assert!(found[1].is_none(), "what is not there is none");
+    let found: Vec<Stored> = found.into_iter().flatten().map(Result::unwrap).collect();
+    assert_eq!(found, commit.write.into_iter().map(|(_, stored)| stored).collect::<Vec<_>>());
+    assert_eq!(store.mark().await.unwrap().position, 1);
+}
+
+pub(crate) async fn a_commit_that_conflicts_leaves_nothing(store: &Arc<dyn Store>) {
+    made(store, vec![(tenant_key("a"), tenant("read"))]).await;
+    let mut commit =
+        several(fresh(), vec![(session_key("a", "s"), session(9, None)), (grant_key("a", "g"), grant(9))]);
+    commit.read.push((tenant_key("a"), Version::NONE));
+    assert_eq!(store.commit(commit.clone()).await, Err(CommitFault::Conflict(vec![tenant_key("a")])));
+    assert_eq!(one(store, &session_key("a", "s")).await, None);
+    assert_eq!(one(store, &grant_key("a", "g")).await, None);
+    assert_eq!(store.asked(&commit.change).await, Ok(None));
+    assert_eq!(store.due(at(100), None, 10).await.unwrap(), vec![]);
+    assert_eq!(*store.newest().borrow(), 1);
+    assert_eq!(store.changes_after(0, 10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn what_was_read_must_still_be_so(store: &Arc<dyn Store>) {
+    let key = tenant_key("a");
+    made(store, vec![(key.clone(), tenant("full"))]).await;
+    let seen = one(store, &key).await.unwrap();
+    // Somebody lowers the consent after it was read and before the session starts.
+    store.commit(step(fresh(), &key, Some(&seen), tenant("block"))).await.unwrap();
+    let mut start = several(fresh(), vec![(session_key("a", "s"), session(9, None))]);
+    start.read.push((key.clone(), seen.version));
+    assert_eq!(store.commit(start).await, Err(CommitFault::Conflict(vec![key])));
+}
+
+pub(crate) async fn what_was_absent_must_still_be_absent(store: &Arc<dyn Store>) {
+    let mut first = several(fresh(), vec![(session_key("a", "s"), session(9, None))]);
+    first.read.push((grant_key("a", "g"), Version::NONE));
+    let mut second = several(fresh(), vec![(session_key("a", "t"), session(9, None))]);
+    second.read.push((grant_key("a", "g"), Version::NONE));
+    store.commit(first).await.unwrap();
+    made(store, vec![(grant_key("a", "g"), grant(9))]).await;
+    assert_eq!(store.commit(second).await, Err(CommitFault::Conflict(vec![grant_key("a", "g")])));
+    // And the other way round: what was there as read, and is not.
+    let mut third = several(fresh(), vec![(session_key("a", "u"), session(9, None))]);
+    third.read.push((grant_key("a", "h"), Version::NONE.next()));
+    assert_eq!(store.commit(third).await, Err(CommitFault::Conflict(vec![grant_key("a", "h")])));
+}
+
+pub(crate) async fn a_repeat_is_recognised_and_changes_nothing(store: &Arc<dyn Store>) {
+    let key = tenant_key("a");
+    let commit = step(fresh(), &key, None, tenant("read"));
+    let first = store.commit(commit.clone()).await.unwrap();
+    let before = one(store, &key).await.unwrap();
+    let later = step(fresh(), &key, Some(&before), tenant("block"));
+    store.commit(later).await.unwrap();
+    let again = store.commit(commit.clone()).await.unwrap();
+    assert_eq!((again.position, again.repeated), (first.position, true));
+    assert_eq!(one(store, &key).await.unwrap().heads[0].document, tenant("block"));
+    assert_eq!(store.asked(&commit.change).await, Ok(Some(first.position)));
+    assert_eq!(store.asked(&fresh()).await, Ok(None));
+    assert_eq!(store.changes_after(0, 10).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn Store>) {
+    const TASKS: u64 = 64;
+    let key = tenant_key("a");
+    made(store, vec![(key.clone(), tenant("read"))]).await;
+    // All at once on the same version: exactly one.
+    let seen = one(store, &key).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let (store, commit) = (Arc::clone(store), step(fresh(), &key, Some(&seen), tenant("read")));
+        tasks.spawn(async move { store.commit(commit).await });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let conflict = Err(CommitFault::Conflict(vec![key.clone()]));
+    assert_eq!(results.iter().filter(|result| **result == conflict).count(), 63);
+    // Each until it got through: none is lost.
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let (store, key) = (Arc::clone(store), key.clone());
+        tasks.spawn(async move {
+            let id = fresh();
+            loop {
+                let seen = one(&store, &key).await.unwrap();
+                match store.commit(step(id.clone(), &key, Some(&seen), tenant("read"))).await {
+                    Ok(done) => return (id, done),
+                    Err(CommitFault::Conflict(_) | CommitFault::Unavailable(StoreFault::Busy)) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+    }
+    let done = tasks.join_all().await;
+    assert!(done.iter().all(|(_, done)| !done.repeated));
+    assert_eq!(one(store, &key).await.unwrap().version.number, 2 + TASKS);
+    let told = store.changes_after(2, 1000).await.unwrap();
+    let mut versions = Vec::new();
+    for (entry, position) in told.iter().zip(3..) {
+        assert_eq!(entry.position, position);
+        let (_, place) = done.iter().find(|(id, _)| *id == entry.change).unwrap();
+        assert_eq!(place.position, position);
+        versions.push(entry.documents[0].1.as_ref().unwrap().version.number);
+    }
+    assert_eq!(versions, (3..3 + TASKS).collect::<Vec<_>>(), "the feed tells the versions in their order");
+}
+
+pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Store>) {
+    const CHANGES: u64 = 200;
+    let mut newest = store.newest();
+    assert_eq!(*newest.borrow_and_update(), 0);
+    let writers: Vec<_> = (0..4u64)
+        .map(|writer| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                for number in 0..CHANGES / 4 {
+                    let key = session_key("a", &format!("s{writer}-{number}"));
+                    store.commit(step(fresh(), &key, None, session(9, None))).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    // A reader that follows while it is written.
+    let (mut seen, mut keys) = (0, std::collections::BTreeSet::new());
+    while seen < CHANGES {
+        newest.wait_for(|position| *position > seen).await.unwrap();
+        let entries = store.changes_after(seen, 7).await.unwrap();
+        assert!(!entries.is_empty() && entries.len() <= 7, "what is announced can be read");
+        for entry in entries {
+            assert_eq!(entry.position, seen + 1);
+            seen = entry.position;
+            assert_eq!(entry.at, at(1_000));
+            let (key, found) = &entry.documents[0];
+            assert_eq!(found.as_ref().unwrap(), &one(store, key).await.unwrap());
+            assert!(keys.insert(key.clone()), "told twice");
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(keys.len(), 200);
+    assert_eq!(store.changes_after(CHANGES, 10).await, Ok(vec![]));
+    assert_eq!(
+        store.changes_after(CHANGES + 1, 10).await,
+        Err(StoreFault::WentBack { asked: CHANGES + 1, newest: CHANGES })
+    );
+}
+
+pub(crate) async fn a_listing_is_in_order_and_goes_on_from_its_cursor(store: &Arc<dyn Store>) {
+    let names = ["s1", "s10", "s2", "S", "a.b", "a~", "a-", "a", "b", "0"];
+    for name in names {
+        made(store, vec![(session_key("t", name), session(9, None)), (grant_key("t", name), grant(9))]).await;
+    }
+    let mut expected: Vec<Key> = names.iter().map(|name| session_key("t", name)).collect();
+    expected.sort();
+    let t = tenant_id("t");
+    for limit in [1, 3, 10, 100] {
+        let mut found: Vec<Key> = Vec::new();
+        loop {
+            let page = store.list(&t, Kind::Session, found.last(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page.into_iter().map(|(key, _)| key));
+        }
+        assert_eq!(found, expected, "by {limit}");
+    }
+    // A cursor need not exist, and one of another kind or tenant opens nothing else.
+    let from = session_key("t", "a0");
+    let page = store.list(&t, Kind::Session, Some(&from), 100).await.unwrap();
+    assert_eq!(page.first().map(|(key, _)| key.clone()), Some(session_key("t", "a~")));
+    let page = store.list(&t, Kind::Session, Some(&presence_key("t", "x")), 100).await.unwrap();
+    assert_eq!(page, vec![]);
+    let page = store.list(&t, Kind::Session, Some(&grant_key("t", "x")), 100).await.unwrap();
+    assert_eq!(page.len(), names.len());
+    assert_eq!(store.list(&t, Kind::Presence, None, 100).await.unwrap(), vec![]);
+    assert_eq!(store.list(&t, Kind::Session, None, 0).await.unwrap(), vec![]);
+}
+
+pub(crate) async fn tenants_are_listed_in_order(store: &Arc<dyn Store>) {
+    let names = ["a", "a.b", "a~", "A", "b", "a-1", "aa"];
+    for name in names {
+        made(store, vec![(tenant_key(name), tenant("read")), (session_key(name, "s"), session(9, None))])
+            .await;
+    }
+    let mut expected: Vec<_> = names.iter().map(|name| tenant_id(name)).collect();
+    expected.sort();
+    let mut found = Vec::new();
+    loop {
+        let page = store.list_tenants(found.last(), 3).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page.into_iter().map(|(tenant, stored)| {
+            assert_eq!(stored.unwrap().heads[0].document, super::make::tenant("read"));
+            tenant
+        }));
+    }
+    assert_eq!(found, expected);
+}
+
+pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
+    let names = ["a", "a.b", "a~", "a-", "a_", "aa", "A", "ab", "a0", "b"];
+    for name in names {
+        made(
+            store,
+            vec![
+                (tenant_key(name), tenant("read")),
+                (session_key(name, "s"), session(9, None)),
+                (grant_key(name, "g"), grant(9)),
+                (presence_key(name, "p"), presence()),
+            ],
+        )
+        .await;
+    }
+    for name in names {
+        let own = tenant_id(name);
+        for (kind, key) in [
+            (Kind::Tenant, tenant_key(name)),
+            (Kind::Session, session_key(name, "s")),
+            (Kind::Grant, grant_key(name, "g")),
+            (Kind::Presence, presence_key(name, "p")),
+        ] {
+            let found = store.list(&own, kind, None, 100).await.unwrap();
+            assert_eq!(found.iter().map(|(key, _)| key).collect::<Vec<_>>(), vec![&key]);
+            // Nor does a cursor lead out of it, from any other tenant.
+            for other in names {
+                let cursor = session_key(other, "0");
+                let found = store.list(&own, kind, Some(&cursor), 100).await.unwrap();
+                assert!(found.iter().all(|(found, _)| *found == key), "{name} from {other}: {found:?}");
+            }
+        }
+    }
+}
+
+pub(crate) async fn deadlines_follow_the_documents(store: &Arc<dyn Store>) {
+    let (s, t, g) = (session_key("a", "s"), session_key("b", "t"), grant_key("a", "g"));
+    made(
+        store,
+        vec![(s.clone(), session(300, None)), (t.clone(), session(100, None)), (g.clone(), grant(200))],
+    )
+    .await;
+    made(store, vec![(tenant_key("a"), tenant("read"))]).await;
+    let all = vec![(at(100), t.clone()), (at(200), g.clone()), (at(300), s.clone())];
+    assert_eq!(store.due(at(1_000), None, 10).await.unwrap(), all);
+    assert_eq!(store.due(at(200), None, 10).await.unwrap(), all[..2], "until is included");
+    assert_eq!(store.due(at(99), None, 10).await.unwrap(), vec![]);
+    assert_eq!(store.due(at(1_000), None, 2).await.unwrap(), all[..2]);
+    assert_eq!(store.due(at(1_000), Some(&all[1]), 10).await.unwrap(), all[2..]);
+    assert_eq!(store.due(at(150), Some(&all[1]), 10).await.unwrap(), vec![]);
+    // A deadline moves, an end takes it away.
+    let seen = one(store, &s).await.unwrap();
+    store.commit(step(fresh(), &s, Some(&seen), session(50, None))).await.unwrap();
+    let seen = one(store, &t).await.unwrap();
+    store.commit(step(fresh(), &t, Some(&seen), session(100, Some(60)))).await.unwrap();
+    assert_eq!(
+        store.due(at(1_000), None, 10).await.unwrap(),
+        vec![(at(50), s.clone()), (at(200), g.clone())]
+    );
+    // Reading a document leaves its deadline alone.
+    let seen = one(store, &s).await.unwrap();
+    let mut commit = several(fresh(), vec![(session_key("a", "u"), session(70, Some(60)))]);
+    commit.read.push((s.clone(), seen.version));
+    store.commit(commit).await.unwrap();
+    assert_eq!(store.due(at(1_000), None, 10).await.unwrap(), vec![(at(50), s), (at(200), g)]);
+}
+
+pub(crate) async fn of_states_side_by_side_the_earliest_deadline_counts(store: &Arc<dyn Store>) {
+    let key = session_key("a", "s");
+    let one = Stored::after(None, change("fork-a"), session(300, None));
+    let other = Stored::after(None, change("fork-b"), session(200, None));
+    let joined = postern::model::join::join(&one, &other);
+    assert_eq!(joined.heads.len(), 2);
+    let commit = Commit {
+        change: fresh(),
+        at: at(1),
+        read: vec![(key.clone(), Version::NONE)],
+        write: vec![(key.clone(), joined.clone())],
+    };
+    store.commit(commit).await.unwrap();
+    assert_eq!(self::one(store, &key).await, Some(joined.clone()));
+    assert_eq!(store.due(at(999), None, 10).await.unwrap(), vec![(at(200), key.clone())]);
+    store.commit(step(fresh(), &key, Some(&joined), session(250, None))).await.unwrap();
+    assert_eq!(store.due(at(999), None, 10).await.unwrap(), vec![(at(250), key)]);
+}
+
+pub(crate) async fn large_documents_pass_up_to_the_bound(store: &Arc<dyn Store>) {
+    let key = session_key("a", "s");
+    let long = "\"x".repeat(DOCUMENT_MOST / 4);
+    let commit = step(fresh(), &key, None, session_about(&long, 9, None));
+    store.commit(commit.clone()).await.unwrap();
+    assert_eq!(one(store, &key).await.as_ref(), Some(&commit.write[0].1));
+    assert_eq!(store.changes_after(0, 1).await.unwrap()[0].documents[0].1.as_ref(), Ok(&commit.write[0].1));
+    let longer = "x".repeat(DOCUMENT_MOST);
+    let refused =
+        store.commit(step(fresh(), &session_key("a", "t"), None, session_about(&longer, 9, None))).await;
+    assert!(matches!(refused, Err(CommitFault::Refused(Refusal::TooLarge { .. }))), "{refused:?}");
+    assert_eq!(one(store, &session_key("a", "t")).await, None);
+}
+
+pub(crate) async fn a_commit_put_together_wrongly_is_refused(store: &Arc<dyn Store>) {
+    let key = tenant_key("a");
+    made(store, vec![(key.clone(), tenant("read"))]).await;
+    let seen = one(store, &key).await.unwrap();
+    let good = step(fresh(), &key, Some(&seen), tenant("block"));
+    let refused = async |edit: &dyn Fn(&mut Commit)| {
+        let mut commit = good.clone();
+        edit(&mut commit);
+        match store.commit(commit).await {
+            Err(CommitFault::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused(&|c| c.write.clear()).await, Refusal::Empty);
+    assert_eq!(refused(&|c| c.read.clear()).await, Refusal::Unread(key.clone()));
+    assert_eq!(refused(&|c| c.read.push(c.read[0].clone())).await, Refusal::Twice(key.clone()));
+    assert_eq!(refused(&|c| c.write.push(c.write[0].clone())).await, Refusal::Twice(key.clone()));
+    assert_eq!(refused(&|c| c.write[0].1.version = seen.version).await, Refusal::NotRaised(key.clone()));
+    assert_eq!(refused(&|c| c.write[0].1.heads[0].document = grant(9)).await, Refusal::Mismatch(key.clone()));
+    assert_eq!(refused(&|c| c.write[0].1.heads.clear()).await, Refusal::Mismatch(key.clone()));
+    assert_eq!(refused(&|c| c.write[0].1.format = 2).await, Refusal::Mismatch(key.clone()));
+    let many = |c: &mut Commit| {
+        c.read.extend((0..2000).map(|i| (session_key("a", &format!("s{i}")), Version::NONE)));
+    };
+    assert_eq!(refused(&many).await, Refusal::TooMany(2001));
+    assert_eq!(one(store, &key).await, Some(seen));
+    // The id of a refused change is still free.
+    assert!(!store.commit(good.clone()).await.unwrap().repeated);
+}
+
+pub(crate) async fn an_abandoned_commit_is_settled_before_it_is_asked_for(store: &Arc<dyn Store>) {
+    for round in 0..50 {
+        let key = session_key("a", &format!("s{round}"));
+        let commit = step(fresh(), &key, None, session(9, None));
+        let id = commit.change.clone();
+        drop(store.commit(commit));
+        let asked = store.asked(&id).await.unwrap();
+        let there = one(store, &key).await;
+        assert_eq!(asked.is_some(), there.is_some(), "what was asked for changes no more");
+    }
+}

@@ -1,0 +1,17 @@
+//! The store: one contract suite for every implementation, what only the embedded one promises, and the cells.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod contract;
+mod crash;
+mod embedded;
+
+mod make;
+mod on_embedded;
+mod simulation;

@@ -1,0 +1,129 @@
+//! Documents, keys and changes for the tests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use postern::{
+    model::{
+        Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee,
+        IssuerName, Key, LevelName, Presence, RoleName, Scope, Session, SessionId, Stored, SubjectRef,
+        Tenant, TenantId, Timestamp, Version, Zone,
+    },
+    state::Commit,
+};
+
+pub(crate) fn tenant_id(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+pub(crate) fn tenant_key(name: &str) -> Key {
+    Key::Tenant(tenant_id(name))
+}
+
+pub(crate) fn session_key(tenant: &str, id: &str) -> Key {
+    Key::Session(tenant_id(tenant), SessionId::new(id).unwrap())
+}
+
+pub(crate) fn grant_key(tenant: &str, id: &str) -> Key {
+    Key::Grant(tenant_id(tenant), GrantId::new(id).unwrap())
+}
+
+pub(crate) fn presence_key(tenant: &str, sub: &str) -> Key {
+    Key::Presence(tenant_id(tenant), subject(sub))
+}
+
+pub(crate) fn subject(sub: &str) -> SubjectRef {
+    SubjectRef { issuer: IssuerName::new("staff").unwrap(), sub: sub.into() }
+}
+
+pub(crate) fn change(text: &str) -> ChangeId {
+    ChangeId::new(text).unwrap()
+}
+
+/// A change id that nobody else has; ids rise, as those of the product do.
+pub(crate) fn fresh() -> ChangeId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    change(&format!("f{:012}", NEXT.fetch_add(1, Ordering::SeqCst)))
+}
+
+pub(crate) fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms)
+}
+
+pub(crate) fn level(name: &str) -> LevelName {
+    LevelName::new(name).unwrap()
+}
+
+pub(crate) fn environment() -> EnvironmentId {
+    EnvironmentId::new("production").unwrap()
+}
+
+pub(crate) fn tenant(cap: &str) -> Document {
+    Document::Tenant(Tenant {
+        parent: None,
+        zone: Zone::UTC,
+        environments: [environment()].into(),
+        consent: Consent::own(level(cap)),
+    })
+}
+
+pub(crate) fn session(deadline: i64, ended: Option<i64>) -> Document {
+    session_about("a ticket", deadline, ended)
+}
+
+pub(crate) fn session_about(reason: &str, deadline: i64, ended: Option<i64>) -> Document {
+    Document::Session(Session {
+        subject: subject("anna"),
+        environment: environment(),
+        basis: Basis::Consent(level("read")),
+        role: RoleName::new("reader").unwrap(),
+        rights: Vec::new(),
+        reason: reason.to_owned(),
+        ticket: None,
+        started: at(1),
+        deadline: at(deadline),
+        ended: ended.map(|ms| End { at: at(ms), cause: EndCause::Removed, by: None }),
+    })
+}
+
+pub(crate) fn grant(until: i64) -> Document {
+    Document::Grant(Grant {
+        environment: environment(),
+        to: Grantee::Support,
+        bound: None,
+        role: RoleName::new("reader").unwrap(),
+        scope: Scope::Everything,
+        grantor: subject("adele"),
+        given: at(1),
+        until: at(until),
+        ended: None,
+    })
+}
+
+pub(crate) fn presence() -> Document {
+    Document::Presence(Presence::default())
+}
+
+/// A change of one document.
+pub(crate) fn step(id: ChangeId, key: &Key, before: Option<&Stored>, document: Document) -> Commit {
+    let version = before.map_or(Version::NONE, |stored| stored.version);
+    let stored = Stored::after(before, id.clone(), document);
+    Commit {
+        change: id,
+        at: at(1_000),
+        read: vec![(key.clone(), version)],
+        write: vec![(key.clone(), stored)],
+    }
+}
+
+/// A change that makes several documents.
+pub(crate) fn several(id: ChangeId, made: Vec<(Key, Document)>) -> Commit {
+    Commit {
+        change: id.clone(),
+        at: at(1_000),
+        read: made.iter().map(|(key, _)| (key.clone(), Version::NONE)).collect(),
+        write: made
+            .into_iter()
+            .map(|(key, document)| (key, Stored::after(None, id.clone(), document)))
+            .collect(),
+    }
+}
