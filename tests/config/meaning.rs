@@ -290,6 +290,27 @@ fn the_example_passes_without_a_warning() {
 }
 
 #[test]
+fn every_example_passes_without_a_warning() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    let keys =
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"OKP","crv":"Ed25519","x":"a"}]}"#;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let Ok(text) = std::fs::read(entry.unwrap().path().join("postern.yaml")) else { continue };
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("# yaml-language-server: $schema=../../postern.schema.json\n"));
+        let named = ["ledger.key", "assertion.pem", "vendor.jwks.json", "app.jwks.json", "members.jwks.json"];
+        let sources: BTreeMap<String, Vec<u8>> =
+            named.map(|name| (format!("/here/{name}"), keys.as_bytes().to_vec())).into();
+        let loaded = config::load_bytes(Path::new("/here/postern.yaml"), text.as_bytes(), &sources);
+        let (_, warnings) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        assert!(warnings.is_empty(), "{}", warnings.iter().map(ToString::to_string).collect::<String>());
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
+#[test]
 fn sources_are_read_below_the_file() {
     let mut sources = files();
     sources.insert("/etc/postern/postern.yaml".into(), BASE.as_bytes().to_vec());

@@ -71,7 +71,7 @@ pub(super) fn resolve(
         prefix: prefix.as_deref(),
     };
     let before = faults.count();
-    let routes::Map { entries: routes, rules, table } = routes::routes(context, file, &around, &mut used);
+    let routes::Map { entries: routes, rules } = routes::routes(context, file, &around, &mut used);
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
@@ -123,7 +123,6 @@ pub(super) fn resolve(
         policy,
         paths,
         routes,
-        table: table?,
         limits,
         dangerous,
     })

@@ -45,8 +45,6 @@ pub(super) struct Around<'a> {
 pub(super) struct Map {
     pub(super) entries: Vec<RouteEntry>,
     pub(super) rules: Vec<Rule>,
-    /// Absent when the routes do not make a map.
-    pub(super) table: Option<RouteTable>,
 }
 
 pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, used: &mut [bool]) -> Map {
@@ -73,8 +71,8 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
         rules.push(line.rule);
     }
     // What is misspelt in the map is not told a second time as something that nobody asks for.
-    let told = context.faults.count() > before || list.value.broken || list.value.items.is_empty();
-    if !told && around.names.whole {
+    let all = !list.value.broken && !entries.is_empty() && entries.len() == list.value.items.len();
+    if all && around.names.whole && context.faults.count() == before {
         for (name, place) in &around.names.places {
             let id = around.names.catalogue.id(name.as_str());
             if id.is_some_and(|id| !asked.contains(&id)) {
@@ -87,8 +85,8 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
             }
         }
     }
-    let table = table(context, list.place, &specs, around.paths.table);
-    Map { entries, rules, table }
+    prove(context, list.place, &specs, around.paths.table);
+    Map { entries, rules }
 }
 
 /// One line, read.
@@ -238,18 +236,10 @@ fn template(context: Context<'_>, place: Place, text: &str, rules: PathRules) ->
     }
 }
 
-/// Compiles the map; each of its faults is told at the line of the later route.
-fn table(
-    context: Context<'_>,
-    owner: Place,
-    lines: &[(RouteSpec, Place)],
-    rules: TableRules,
-) -> Option<RouteTable> {
+/// Proves that the routes make a map; each fault is told at the line of the later route.
+fn prove(context: Context<'_>, owner: Place, lines: &[(RouteSpec, Place)], rules: TableRules) {
     let specs = lines.iter().map(|(spec, _)| spec.clone()).collect();
-    let faults = match RouteTable::build_under(specs, rules) {
-        Ok(table) => return Some(table),
-        Err(faults) => faults,
-    };
+    let Err(faults) = RouteTable::build_under(specs, rules) else { return };
     let place =
         |id: u32| usize::try_from(id).ok().and_then(|id| lines.get(id)).map_or(owner, |(_, place)| *place);
     let line = |id: u32| context.line(place(id));
@@ -285,7 +275,6 @@ fn table(
         };
         context.put(code, at, message, hint);
     }
-    None
 }
 
 fn own_host(context: Context<'_>, at: &At<String>) -> Option<String> {

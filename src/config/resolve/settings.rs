@@ -12,12 +12,12 @@ use crate::{
     policy::{
         Policy,
         path::PathRules,
-        routes::{RouteTable, TableRules, Template},
+        routes::{TableRules, Template},
     },
 };
 
 /// A configuration that may be used.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The file it was read from.
     pub file: PathBuf,
@@ -52,9 +52,8 @@ pub struct Settings {
     /// How the applications read paths.
     pub paths: PathSettings,
     /// The route map: entry `i` belongs to rule `i` of the policy.
+    /// It was proved to compile under `paths`.
     pub routes: Vec<RouteEntry>,
-    /// The route map compiled; its ids count in `routes`.
-    pub table: RouteTable,
     /// Bounds.
     pub limits: LimitSettings,
     /// What local play needs.

@@ -128,8 +128,8 @@ fn upstream(
         },
     };
     let assert_members = written.assert.value() != Some(&Assert::Staff);
-    let idle = context.count(&written.idle, 32, 0, 10_000);
-    let idle_timeout_ms = context.duration(&written.idle_timeout, 30_000, 0, 3_600_000);
+    let idle = context.count(&written.idle, 256, 0, 10_000);
+    let idle_timeout_ms = context.duration(&written.idle_timeout, 4_000, 0, 3_600_000);
     let connect_timeout_ms = context.duration(&written.connect_timeout, 2_000, 1, 60_000);
     let response_timeout_ms = context.duration(&written.response_timeout, 60_000, 1, 3_600_000);
     let headers = headers(context, written, assertion);

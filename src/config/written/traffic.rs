@@ -71,9 +71,10 @@ pub struct Upstream {
     pub host: Field<String>,
     /// Who is asserted to it. Default `all`.
     pub assert: Field<Assert>,
-    /// How many idle connections each core keeps. Default 32.
+    /// How many idle connections each core keeps. Default 256.
     pub idle: Field<u64>,
-    /// How long an idle connection is kept; less than the application keeps it. Default `30s`.
+    /// How long an idle connection is kept: less than the application keeps it. Default `4s`, below the five seconds
+    /// after which common servers hang up.
     pub idle_timeout: Field<Duration>,
     /// How long connecting may take. Default `2s`.
     pub connect_timeout: Field<Duration>,
