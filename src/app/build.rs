@@ -11,21 +11,12 @@ use crate::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
         TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
     },
-    policy::{
-        path::PathRules,
-        routes::{RouteFault, RouteSpec, RouteTable, TableRules, Template, Twins},
-    },
     proxy::{
         assertion::Asserter,
         routing::{Assert, Binding, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
         wire::{Limits, NameSet},
     },
 };
-
-/// The largest body that the support API takes, in bytes.
-const API_BODY: usize = 64 << 10;
-/// Idle connections to an application, on each core.
-const IDLE: usize = 256;
 
 /// Why a configuration cannot be built into parts.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +35,6 @@ pub enum BuildFault {
     /// The key of assertions.
     #[error("assertion.key: {0}")]
     Assertion(#[from] SignerFault),
-    /// The route map.
-    #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Routes(Vec<RouteFault>),
-    /// A route's template.
-    #[error("route `{template}`: {what}")]
-    Route {
-        /// As written.
-        template: String,
-        /// What is wrong.
-        what: String,
-    },
 }
 
 /// The parts that come from the configuration alone.
@@ -77,7 +57,7 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     Ok(Built {
-        routing: routing(settings)?,
+        routing: routing(settings),
         verifier: verifier(settings)?,
         asserter,
         workers,
@@ -150,13 +130,10 @@ fn issuer_options(
 }
 
 /// The map of a configuration as the data plane uses it.
-pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
-    let mut specs = Vec::with_capacity(settings.routes.len());
+pub(super) fn routing(settings: &Settings) -> Routing {
     let mut bindings = Vec::with_capacity(settings.routes.len());
-    for (id, entry) in (0u32..).zip(&settings.routes) {
-        let fault = |what: String| BuildFault::Route { template: entry.template.clone(), what };
-        let template = Template::parse(&entry.template).map_err(|e| fault(e.to_string()))?;
-        let place = |name: &str| template.names().position(|known| known == name);
+    for entry in &settings.routes {
+        let place = |name: &str| entry.template.names().position(|known| known == name);
         let tenant = settings.tenants.from.iter().find_map(|source| match source {
             TenantSource::Path(name) => place(name),
             TenantSource::Header(_)
@@ -171,14 +148,7 @@ pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         let upstream = settings.policy.rules.get(entry.rule).map_or(0, |rule| rule.upstream);
         let resource = entry.resource_parameter.as_deref().and_then(place);
         bindings.push(Binding { rule: entry.rule, tenant, environment, resource, upstream });
-        specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
-    let twins = |distinct: bool| if distinct { Twins::Distinct } else { Twins::Refuse };
-    let rules = TableRules {
-        case_twins: twins(settings.paths.case_is_distinct),
-        slash_twins: twins(settings.paths.trailing_slash_is_distinct),
-    };
-    let table = RouteTable::build_under(specs, rules).map_err(BuildFault::Routes)?;
     let stripped: Vec<&str> = settings
         .identity_headers
         .iter()
@@ -188,14 +158,14 @@ pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         .collect();
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    Ok(Routing {
+    Routing {
         policy: Arc::new(settings.policy.clone()),
-        table,
+        table: Arc::clone(&settings.table),
         bindings,
         tenant: settings.tenants.from.iter().map(tenant_source).collect(),
         environment: settings.tenants.environment_from.iter().map(environment_source).collect(),
         default_environment: settings.tenants.default_environment.to_string(),
-        paths: PathRules::default(),
+        paths: settings.paths.rules,
         upstreams: settings.upstreams.iter().map(upstream).collect(),
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),
@@ -209,8 +179,8 @@ pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
         keep_alive: millis(settings.limits.keep_alive_ms),
-        api_body: API_BODY,
-    })
+        api_body: size(settings.limits.api_body),
+    }
 }
 
 fn tenant_source(source: &TenantSource) -> Source {
@@ -255,7 +225,7 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
             HostHeader::Fixed(host) => Some(host.clone()),
         },
         audience: settings.audience.clone(),
-        assert: Assert::All,
+        assert: if settings.assert_members { Assert::All } else { Assert::Staff },
         headers: settings
             .headers
             .iter()
@@ -266,9 +236,8 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
             .collect(),
         connect_timeout: millis(settings.connect_timeout_ms),
         response_timeout: millis(settings.response_timeout_ms),
-        idle: IDLE,
-        // Below the five seconds after which common servers hang up.
-        idle_timeout: Duration::from_secs(4),
+        idle: usize::try_from(settings.idle).unwrap_or(usize::MAX),
+        idle_timeout: millis(settings.idle_timeout_ms),
     }
 }
 

@@ -56,7 +56,7 @@ fn the_base_means_what_it_says() {
     assert_eq!(settings.routes[1].resource_parameter.as_deref(), Some("order"));
     let line = BASE.lines().position(|line| line.contains("PUT /t/")).unwrap() + 1;
     assert_eq!(settings.routes[1].line, line);
-    assert_eq!(settings.routes[1].template, "/t/{tenant}/orders/{order}");
+    assert_eq!(settings.routes[1].template.as_str(), "/t/{tenant}/orders/{order}");
 }
 
 #[test]
@@ -70,6 +70,10 @@ fn spellings_and_alternatives_are_read() {
     let text = with("members: { unmapped: refuse }", "members: { unmapped: allow }");
     let (settings, _) = good(&text);
     assert_eq!((settings.policy.members_unmapped, settings.unmapped_upstream), (true, Some(0)));
+    let (url, plain) = ("\"http://127.0.0.1:8000\"", good(&with("listen", "listen")).0.upstreams);
+    assert!(plain.iter().all(|upstream| !upstream.assert_members), "members bring their own credentials");
+    let told = good(&with(url, &format!("{url}, assert: everyone"))).0.upstreams;
+    assert!(told.iter().all(|upstream| upstream.assert_members));
     let text = with("from: { path: tenant }", "from: { host: \"{tenant}.{environment}.app.example\" }");
     let want = [
         HostLabel::Tenant,
@@ -195,6 +199,8 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("http://127.0.0.1:8000", "http://127.0.0.1:8001"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
         ("gateway: main", "gateway: main\nprefix: /support/"),
+        ("gateway: main", "gateway: main\npaths: { case: distinct }"),
+        ("gateway: main", "gateway: main\npaths: { semicolons: allow }"),
     ] {
         if let Ok((settings, _)) = load(&with(from, to)) {
             assert!(seen.insert(settings.policy.fingerprint), "{to} must change the fingerprint");
