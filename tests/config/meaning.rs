@@ -70,6 +70,10 @@ fn spellings_and_alternatives_are_read() {
     let text = with("members: { unmapped: refuse }", "members: { unmapped: allow }");
     let (settings, _) = good(&text);
     assert_eq!((settings.policy.members_unmapped, settings.unmapped_upstream), (true, Some(0)));
+    let (url, plain) = ("\"http://127.0.0.1:8000\"", good(&with("listen", "listen")).0.upstreams);
+    assert!(plain.iter().all(|upstream| !upstream.assert_members), "members bring their own credentials");
+    let told = good(&with(url, &format!("{url}, assert: everyone"))).0.upstreams;
+    assert!(told.iter().all(|upstream| upstream.assert_members));
     let text = with("from: { path: tenant }", "from: { host: \"{tenant}.{environment}.app.example\" }");
     let want = [
         HostLabel::Tenant,

@@ -127,7 +127,7 @@ fn upstream(
             fixed => fixed_host(context, at, fixed),
         },
     };
-    let assert_members = written.assert.value() != Some(&Assert::Staff);
+    let assert_members = written.assert.value() == Some(&Assert::Everyone);
     let idle = context.count(&written.idle, 256, 0, 10_000);
     let idle_timeout_ms = context.duration(&written.idle_timeout, 4_000, 0, 3_600_000);
     let connect_timeout_ms = context.duration(&written.connect_timeout, 2_000, 1, 60_000);

@@ -69,7 +69,7 @@ pub struct Upstream {
     /// The `Host` that it gets: `upstream` (default) for the one in `url`, `client` for the one that the client sent,
     /// or a fixed host.
     pub host: Field<String>,
-    /// Who is asserted to it. Default `all`.
+    /// Who is asserted to it. Default `staff`: members are known by the credentials that they bring.
     pub assert: Field<Assert>,
     /// How many idle connections each core keeps. Default 256.
     pub idle: Field<u64>,
@@ -126,7 +126,7 @@ pub enum Delimiters {
 #[serde(rename_all = "snake_case")]
 pub enum Assert {
     /// Everybody.
-    All,
+    Everyone,
     /// Staff; members are known by the credentials that they bring.
     Staff,
 }
