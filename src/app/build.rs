@@ -14,21 +14,13 @@ use crate::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
         TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
     },
-    policy::{
-        path::PathRules,
-        routes::{RouteFault, RouteSpec, RouteTable, TableRules, Template, Twins},
-    },
+    policy::routes::{RouteFault, RouteSpec, RouteTable},
     proxy::{
         assertion::Asserter,
         routing::{Assert, Binding, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
         wire::{Limits, NameSet},
     },
 };
-
-/// The largest body that the support API takes, in bytes.
-const API_BODY: usize = 64 << 10;
-/// Idle connections to an application, on each core.
-const IDLE: usize = 256;
 
 /// Why a configuration cannot be built into parts.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +55,6 @@ pub enum BuildFault {
     /// The route map.
     #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Routes(Vec<RouteFault>),
-    /// A route's template.
-    #[error("route `{template}`: {what}")]
-    Route {
-        /// As written.
-        template: String,
-        /// What is wrong.
-        what: String,
-    },
 }
 
 /// The parts that come from the configuration alone.
@@ -218,8 +202,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     let mut specs = Vec::with_capacity(settings.routes.len());
     let mut bindings = Vec::with_capacity(settings.routes.len());
     for (id, entry) in (0u32..).zip(&settings.routes) {
-        let fault = |what: String| BuildFault::Route { template: entry.template.clone(), what };
-        let template = Template::parse(&entry.template).map_err(|e| fault(e.to_string()))?;
+        let template = entry.template.clone();
         let place = |name: &str| template.names().position(|known| known == name);
         let tenant = settings.tenants.from.iter().find_map(|source| match source {
             TenantSource::Path(name) => place(name),
@@ -237,12 +220,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         bindings.push(Binding { rule: entry.rule, tenant, environment, resource, upstream });
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
-    let twins = |distinct: bool| if distinct { Twins::Distinct } else { Twins::Refuse };
-    let rules = TableRules {
-        case_twins: twins(settings.paths.case_is_distinct),
-        slash_twins: twins(settings.paths.trailing_slash_is_distinct),
-    };
-    let table = RouteTable::build_under(specs, rules).map_err(BuildFault::Routes)?;
+    let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
     let stripped: Vec<&str> = settings
         .identity_headers
         .iter()
@@ -259,7 +237,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         tenant: settings.tenants.from.iter().map(tenant_source).collect(),
         environment: settings.tenants.environment_from.iter().map(environment_source).collect(),
         default_environment: settings.tenants.default_environment.to_string(),
-        paths: PathRules::default(),
+        paths: settings.paths.rules,
         upstreams: settings.upstreams.iter().map(upstream).collect(),
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),
@@ -273,7 +251,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
         keep_alive: millis(settings.limits.keep_alive_ms),
-        api_body: API_BODY,
+        api_body: size(settings.limits.api_body),
     })
 }
 
@@ -319,7 +297,7 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
             HostHeader::Fixed(host) => Some(host.clone()),
         },
         audience: settings.audience.clone(),
-        assert: Assert::All,
+        assert: if settings.assert_members { Assert::All } else { Assert::Staff },
         headers: settings
             .headers
             .iter()
@@ -330,9 +308,8 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
             .collect(),
         connect_timeout: millis(settings.connect_timeout_ms),
         response_timeout: millis(settings.response_timeout_ms),
-        idle: IDLE,
-        // Below the five seconds after which common servers hang up.
-        idle_timeout: Duration::from_secs(4),
+        idle: usize::try_from(settings.idle).unwrap_or(usize::MAX),
+        idle_timeout: millis(settings.idle_timeout_ms),
     }
 }
 
