@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use zeroize::Zeroizing;
+
 use crate::{
+    audit::note::{NoteError, SigningKey},
     config::resolve::{
         EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot, SupportSettings,
         TenantSource, UpstreamSettings,
@@ -36,6 +39,19 @@ pub enum BuildFault {
     /// The key of assertions.
     #[error("assertion.key: {0}")]
     Assertion(#[from] SignerFault),
+    /// The key of the ledger.
+    #[error("ledger.key: {0}")]
+    Ledger(NoteError),
+    /// The key of another ledger.
+    #[error(
+        "ledger.key is the key of the log `{key}`, and ledger.origin is `{origin}`; they must be the same"
+    )]
+    LedgerOrigin {
+        /// The key's name.
+        key: String,
+        /// The log's name.
+        origin: String,
+    },
     /// The route map.
     #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Routes(Vec<RouteFault>),
@@ -50,12 +66,57 @@ pub(super) struct Built {
     pub(super) most_connections: i64,
 }
 
+/// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
+pub fn check(settings: &Settings) -> Vec<BuildFault> {
+    let environment = environment_claim(settings);
+    let mut faults = Vec::new();
+    // One by one, so that all of them are told; together only for what is wrong between them.
+    for issuer in &settings.issuers {
+        let alone = issuer_options(issuer, environment, settings.dangerous.hmac)
+            .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
+        faults.extend(alone.err());
+    }
+    if faults.is_empty() {
+        faults.extend(verifier(settings).err());
+    }
+    faults.extend(signer(settings).err());
+    match ledger_key(settings) {
+        Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
+        Ok(key) => faults.push(BuildFault::LedgerOrigin {
+            key: key.verifying_key().name().to_owned(),
+            origin: settings.ledger.origin.clone(),
+        }),
+        Err(fault) => faults.push(BuildFault::Ledger(fault)),
+    }
+    faults.extend(routing(settings).err());
+    faults
+}
+
+/// The key that signs assertions.
+fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
+    let key = Zeroizing::new(String::from_utf8_lossy(settings.assertion.key.expose()).into_owned());
+    Ok(Signer::from_pem(&key, None)?)
+}
+
+/// The key that signs the ledger's checkpoints.
+pub(super) fn ledger_key(settings: &Settings) -> Result<SigningKey, NoteError> {
+    let text = Zeroizing::new(String::from_utf8_lossy(settings.ledger.key.expose()).into_owned());
+    SigningKey::parse(text.trim())
+}
+
+/// The claim that names a token's environment, where the configuration has one.
+fn environment_claim(settings: &Settings) -> Option<&str> {
+    settings.tenants.environment_from.iter().find_map(|source| match source {
+        EnvironmentSource::Claim(path) => Some(path.as_str()),
+        EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
+    })
+}
+
 pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
-    let key = String::from_utf8_lossy(settings.assertion.key.expose()).into_owned();
     let asserter = Asserter {
         issuer: settings.assertion.issuer.clone(),
         header: settings.assertion.header.as_str().to_owned(),
-        signer: Signer::from_pem(&key, None)?,
+        signer: signer(settings)?,
     };
     let workers = settings
         .workers
@@ -70,11 +131,11 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
 }
 
 /// The verifier of a configuration's issuers.
-pub(super) fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
-    let environment = settings.tenants.environment_from.iter().find_map(|source| match source {
-        EnvironmentSource::Claim(path) => Some(path.as_str()),
-        EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
-    });
+///
+/// # Errors
+/// The first fault; [`check`] tells all.
+pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
+    let environment = environment_claim(settings);
     let issuers: Result<Vec<_>, _> = settings
         .issuers
         .iter()
@@ -134,7 +195,10 @@ fn issuer_options(
 }
 
 /// The map of a configuration as the data plane uses it.
-pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
+///
+/// # Errors
+/// The first fault; of the table, all.
+pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     let mut specs = Vec::with_capacity(settings.routes.len());
     let mut bindings = Vec::with_capacity(settings.routes.len());
     for (id, entry) in (0u32..).zip(&settings.routes) {

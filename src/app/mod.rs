@@ -26,7 +26,7 @@ use crate::{
 
 use self::{clock::SystemClock, operations::Operations};
 
-pub use build::BuildFault;
+pub use build::{BuildFault, check, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 
