@@ -86,13 +86,18 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
         segment_bytes: settings.ledger.segment,
         reserve_bytes: settings.ledger.reserve,
         quota_bytes: settings.ledger.quota,
-        max_record: MAX_RECORD,
+        // The ledger wants four records to fit; what the configuration allows is far above any document (256 KiB).
+        max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
         ..journal::Options::new(settings.ledger.path.clone(), settings.ledger.origin.clone())
     };
     let clock = Arc::clone(clock);
     let (journal, recovered) =
         Journal::open(options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
     Ok(Opened { store: Arc::new(store), journal, recovered })
+}
+
+fn largest_record(room: u64) -> usize {
+    usize::try_from(room / 4).map_or(MAX_RECORD, |quarter| quarter.min(MAX_RECORD))
 }
 
 /// Builds a store anew from the documents in the ledger's outcome records.
