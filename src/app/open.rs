@@ -48,6 +48,18 @@ pub enum OpenFault {
     /// The ledger is there and does not verify, so no state is rebuilt from it.
     #[error("the state is missing and the ledger it would be rebuilt from does not verify: {0}")]
     Unverified(String),
+    /// A record of the ledger holds documents that cannot be read.
+    #[error(
+        "the state is missing and `{file}`, line {line}, holds documents that this build cannot read: {fault}; start the version that wrote them"
+    )]
+    Unreadable {
+        /// The segment.
+        file: String,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        fault: serde_json::Error,
+    },
 }
 
 /// State and ledger, open.
@@ -109,8 +121,11 @@ fn rebuild(settings: &Settings, key: &SigningKey) -> Result<(), OpenFault> {
     }
     let mut records = Records::open(dir)?;
     let mut documents = Vec::new();
-    while let Some(found) = records.next(|_, line, _| documents_in(line))? {
-        documents.extend(found);
+    while let Some((found, file, number)) = records
+        .next(|line, file, number| (documents_in(line.lead.kind, line.leaf), file.to_owned(), number))?
+    {
+        let unreadable = |fault| OpenFault::Unreadable { file, line: number, fault };
+        documents.extend(found.map_err(unreadable)?);
     }
     let hints = Hints {
         epoch: documents.iter().map(|(_, stored)| stored.version.epoch).max().unwrap_or(0),

@@ -14,5 +14,6 @@
 
 mod client;
 mod path;
+mod trouble;
 mod upstream;
 mod world;
