@@ -170,7 +170,11 @@ impl Api {
         while let Some(id) = ids.next() {
             let rule = |facts: &_| look(facts, tenant, &id, Eye::Administrator, call.now, &call.policy);
             match self.engine.known(rule).await {
-                Ok(Some(view)) if view.active => page.items.push(SessionRow::Session(Box::new(view))),
+                Ok(Some(mut view)) if view.active => {
+                    // What each may do is shown with the one session; a list of them stays a list.
+                    view.rights = None;
+                    page.items.push(SessionRow::Session(Box::new(view)));
+                }
                 Ok(Some(_) | None) => continue,
                 Err(_) => {
                     let code = self.why_unreadable(&Key::Session(tenant.clone(), id.clone())).await?;

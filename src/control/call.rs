@@ -142,7 +142,7 @@ impl Call<'_> {
         if self.headers.contains_key(name) {
             let detail = format!("`{name}` cannot be honoured here; leave it out");
             let problem = Problem::new(400, "precondition_unsupported", detail);
-            Err(Problem { field: Some(name.to_string()), ..problem })
+            Err(Problem { field: Some(Box::from(name.as_str())), ..problem })
         } else {
             Ok(())
         }
@@ -158,7 +158,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a str>>
 
 fn if_match_malformed() -> Problem {
     let detail = "`If-Match` must come once, as one ETag in quotes as it was answered, or as `*`";
-    Problem { field: Some("if-match".to_owned()), ..Problem::new(400, "if_match_malformed", detail) }
+    Problem { field: Some("if-match".into()), ..Problem::new(400, "if_match_malformed", detail) }
 }
 
 fn version_named(value: &str) -> Result<Option<Version>, Problem> {

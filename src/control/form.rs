@@ -43,9 +43,13 @@ impl<'a> Form<'a> {
         }
     }
 
-    fn wrong(&self, name: &str, detail: impl Into<String>) -> Problem {
+    fn wrong(&self, name: &str, detail: impl Into<Box<str>>) -> Problem {
         let at = &self.at;
-        Problem::body(if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }, detail)
+        if at.is_empty() {
+            Problem::body(name, detail)
+        } else {
+            Problem::body(&format!("{at}.{name}"), detail)
+        }
     }
 
     fn must(&self, name: &str) -> Result<&'a Json, Problem> {
@@ -187,7 +191,7 @@ impl<'a> Form<'a> {
             [] => {
                 let detail = "every grant ends: say when by one of `until`, `date` and `for`";
                 let problem = Problem::new(422, "expiry_missing", detail);
-                Err(Problem { field: Some("until".to_owned()), ..problem })
+                Err(Problem { field: Some("until".into()), ..problem })
             }
             ["until"] => match Timestamp::parse(self.text("until")?) {
                 Some(at) => Ok(Until::At(at)),

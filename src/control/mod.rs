@@ -162,7 +162,7 @@ impl Api {
         };
         let place = Place::of(path).ok();
         let tenant = place.as_ref().and_then(Place::tenant).map(|tenant| tenant.as_str());
-        let detail = problem.field.clone();
+        let detail = problem.field.as_deref().map(str::to_owned);
         self.engine.refused_as(who, problem.code, detail, tenant, &about, &self.engine.policy());
     }
 

@@ -22,13 +22,13 @@ pub(super) struct Problem {
     pub(super) status: u16,
     pub(super) code: &'static str,
     /// What is wrong and what to do about it.
-    pub(super) detail: String,
+    pub(super) detail: Box<str>,
     /// The member of the body, the parameter or the header that is wrong.
-    pub(super) field: Option<String>,
+    pub(super) field: Option<Box<str>>,
     /// Of a token that was refused: its fault's code.
     pub(super) fault: Option<&'static str>,
     /// The consent level that would do (P17-32).
-    pub(super) level: Option<String>,
+    pub(super) level: Option<Box<str>>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,
     /// The record knows it already.
@@ -51,7 +51,7 @@ struct Written<'a> {
 }
 
 impl Problem {
-    pub(super) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Problem {
+    pub(super) fn new(status: u16, code: &'static str, detail: impl Into<Box<str>>) -> Problem {
         Problem {
             status,
             code,
@@ -65,15 +65,14 @@ impl Problem {
     }
 
     /// A body that is not what it has to be, by the member that is wrong.
-    pub(super) fn body(field: impl Into<String>, detail: impl Into<String>) -> Problem {
-        let field = field.into();
-        let field = (!field.is_empty()).then_some(field);
+    pub(super) fn body(field: &str, detail: impl Into<Box<str>>) -> Problem {
+        let field = (!field.is_empty()).then(|| Box::from(field));
         Problem { field, ..Problem::new(400, "body_malformed", detail) }
     }
 
     /// A query that is not what it has to be, by the parameter that is wrong.
-    pub(super) fn query(field: &str, detail: impl Into<String>) -> Problem {
-        Problem { field: Some(field.to_owned()), ..Problem::new(400, "query_malformed", detail) }
+    pub(super) fn query(field: &str, detail: impl Into<Box<str>>) -> Problem {
+        Problem { field: Some(Box::from(field)), ..Problem::new(400, "query_malformed", detail) }
     }
 
     /// Nobody, or nobody whose token was taken.
@@ -95,7 +94,7 @@ impl Problem {
             problem.recorded = true;
             if *refusal == Refusal::ConsentCloses {
                 let level = ladder.levels().iter().find(|level| level.role.is_some());
-                problem.level = level.map(|level| level.name.to_string());
+                problem.level = level.map(|level| Box::from(level.name.as_str()));
             }
         }
         problem

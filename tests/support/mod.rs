@@ -41,6 +41,8 @@ pub(crate) const START: &str = "2026-03-27T12:00:00+01:00";
 const ORIGIN: &str = "postern.example/gw1";
 const AUDIENCE: &str = "postern";
 
+const MANUAL: &str = include_str!("../../docs/support-api.md");
+
 pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
@@ -107,11 +109,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The code of a problem, which also has to look like one.
+    /// The code of a problem, which also has to look like one, and to stand in the manual beside its status.
     pub(crate) fn code(&self) -> &str {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         assert_eq!(self.body["status"], self.status);
-        self.body["code"].as_str().unwrap()
+        let code = self.body["code"].as_str().unwrap();
+        let row = MANUAL.lines().find(|line| line.starts_with(&format!("| `{code}` ")));
+        let row = row.unwrap_or_else(|| panic!("`{code}` is not in the manual"));
+        assert!(row.contains(&format!("| {} |", self.status)), "{row}");
+        code
     }
 
     pub(crate) fn etag(&self) -> String {
