@@ -14,9 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ledger::*;
-use postern::audit::VerifyingKey;
+use postern::audit::journal::disk::RealDisk;
 use postern::audit::read::Records;
 use postern::audit::verify::{Report, What, verify};
+use postern::audit::{Options, VerifyingKey};
 
 #[test]
 fn a_ledger_of_three_segments_verifies_and_reads_back() {
@@ -64,15 +65,54 @@ fn opening_again_finds_open_intents_in_older_segments() {
 }
 
 #[test]
+fn a_ledger_verifies_while_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Options { segment_bytes: 64 << 10, max_record: 8 << 10, ..options(dir.path()) };
+    let (journal, _) = open_with(small, dir.path(), std::sync::Arc::new(RealDisk)).unwrap();
+    journal.append_blocking(intent(0)).unwrap();
+    let key = public(dir.path());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut n = 1;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                journal.append_blocking(intent(n)).unwrap();
+                n += 1;
+            }
+            n
+        });
+        let mut sizes = Vec::new();
+        let mut segments = 0;
+        // Until it has gone from segment to segment under the verifier's eyes.
+        while sizes.len() < 30 || segments < 4 {
+            let report = verify(&ledger::ledger(dir.path()), &key).unwrap();
+            assert!(report.is_clean(), "{report}");
+            sizes.push(report.size);
+            segments = report.segments;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let written = writer.join().unwrap();
+        assert!(sizes.is_sorted() && sizes.last().unwrap() <= &(written + segments), "{sizes:?}");
+    });
+}
+
+#[test]
+fn a_closed_segment_keeps_no_room_behind_its_end() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    three_segments(dir.path());
+    for number in 1..=3 {
+        let path = ledger::ledger(dir.path()).join(format!("{number:08}.jsonl"));
+        assert!(fs::metadata(path).unwrap().blocks() * 512 <= 16 << 10);
+    }
+}
+
+#[test]
 fn a_second_process_is_told_that_the_ledger_is_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let (_journal, recovered) = open(dir.path());
     assert!(recovered.fresh);
-    let again = open_with(
-        options(dir.path()),
-        dir.path(),
-        std::sync::Arc::new(postern::audit::journal::disk::RealDisk),
-    );
+    let again = open_with(options(dir.path()), dir.path(), std::sync::Arc::new(RealDisk));
     assert!(matches!(again, Err(postern::audit::OpenError::Locked(_))));
 }
 
@@ -291,7 +331,7 @@ fn cases(original: &Original, every_byte: bool) -> Vec<Case> {
             .flat_map(|(s, (_, lines))| lines.iter().map(move |line| (s, line.clone())))
             .collect();
         let text = String::from_utf8(lines[seq as usize].1.clone()).unwrap();
-        let changed = text.replacen("Z\",\"kind\"", "Z\",\"kind\"", 1).replacen("22:13:20", "22:13:21", 1);
+        let changed = text.replacen("22:13:20", "22:13:21", 1);
         assert_ne!(text, changed);
         lines[seq as usize].1 = changed.into_bytes();
         rechain(&mut lines, seq as usize + 1);

@@ -259,15 +259,7 @@ class Verifier:
 
     def read_notes(self):
         notes, bad = [], []
-        self.latest = None
-        path = os.path.join(self.dir, "checkpoint")
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                self.latest = checkpoint(file.read(), self.key)
-            if self.latest is None:
-                bad.append(("checkpoint", 1))
-        else:
-            bad.append(("checkpoint", 0))
+        # Histories first: the latest is never older, and the lines are read after both.
         for name in self.names:
             history = name.replace(".jsonl", ".checkpoints")
             path = os.path.join(self.dir, history)
@@ -281,6 +273,15 @@ class Verifier:
                     bad.append((history, at + 1))
                 else:
                     notes.append(note)
+        self.latest = None
+        path = os.path.join(self.dir, "checkpoint")
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                self.latest = checkpoint(file.read(), self.key)
+            if self.latest is None:
+                bad.insert(0, ("checkpoint", 1))
+        else:
+            bad.insert(0, ("checkpoint", 0))
         earlier = max((size for size, _ in notes), default=0)
         if self.latest is not None and earlier > self.latest[0]:
             bad.append(("checkpoint", 2))

@@ -125,6 +125,15 @@ impl DiskFile for SmallFile {
         self.inner.sync_data()
     }
 
+    fn release(&mut self, len: u64) -> io::Result<()> {
+        let path = self.path.lock().unwrap().clone();
+        let mut space = self.space.lock().unwrap();
+        let taken = space.taken.insert(path, len).unwrap_or_default();
+        space.free += taken.saturating_sub(len);
+        drop(space);
+        self.inner.release(len)
+    }
+
     fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
         let path = self.path.lock().unwrap().clone();
         self.space.lock().unwrap().take(&path, offset + len)?;
@@ -302,6 +311,9 @@ impl DiskFile for GatedFile {
         // When the test lets go for good, the channel is closed.
         let _ = self.1.go.lock().unwrap().recv();
         self.0.sync_data()
+    }
+    fn release(&mut self, len: u64) -> io::Result<()> {
+        self.0.release(len)
     }
     fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
         self.0.allocate(offset, len)

@@ -1,1 +1,245 @@
-//! The composition root.
+//! The composition root: what the configuration means becomes running parts, in an order in which nothing is served
+//! that is not ready, and stops in the reverse.
+//!
+//! Never here: a rule. The only clock is here ([`clock`]).
+
+mod build;
+pub mod clock;
+mod listen;
+mod open;
+mod operations;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, runtime::Runtime, task::LocalSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    audit::journal::{Journal, OpenIntent},
+    config::Settings,
+    control::Api,
+    engine::{ChangeFault, Clock, Engine, Giver, Parts, hooks::Hooks},
+    lifecycle::Command,
+    proxy::{self, Core, InsideFuture, Shared, counters::Counters},
+    state::Cells,
+};
+
+use self::{clock::SystemClock, operations::Operations};
+
+pub use build::{BuildFault, check, routing, verifier};
+pub use listen::ListenFault;
+pub use open::{OpenFault, init_state};
+
+/// About how many kilobytes of documents are kept at hand.
+const CELLS: usize = 256 * 1024;
+/// How long settling rests between tries.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The configuration cannot be built into parts.
+    #[error(transparent)]
+    Build(#[from] BuildFault),
+    /// State or ledger cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenFault),
+    /// The system gives no thread or runtime.
+    #[error("the system gives no threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// What a start takes, beside the configuration.
+#[derive(Default)]
+pub struct Extra {
+    /// What tests want to see or hold.
+    pub hooks: Hooks,
+    /// A clock of the tests' own.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// The system's clock, where somebody else looks at it too.
+    pub system: Option<Arc<SystemClock>>,
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    engine: Arc<Engine>,
+    shared: Arc<Shared>,
+    journal: Arc<Journal>,
+    address: SocketAddr,
+    operations: SocketAddr,
+    stop: CancellationToken,
+    drain: Duration,
+    cores: Vec<std::thread::JoinHandle<()>>,
+    background: Option<Runtime>,
+}
+
+impl Gateway {
+    /// Starts everything; when this answers, members are served and staff will be as soon as the past is settled.
+    pub fn start(settings: Settings, extra: Extra) -> Result<Gateway, StartFault> {
+        let system = extra.system.unwrap_or_default();
+        let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
+        let built = build::build(&settings)?;
+        let opened = open::open(&settings, &clock)?;
+        let background = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("background")
+            .enable_all()
+            .build()?;
+        let listeners = listen::listen(settings.listen, built.workers)?;
+        let operations_listener = listen::one(settings.operations)?;
+        let address = listen::address(&listeners, settings.listen);
+        let operations_address = operations_listener.local_addr().unwrap_or(settings.operations);
+        let cells =
+            Arc::new(Cells::new(Arc::clone(&opened.store), built.routing.policy.ladder.clone(), CELLS));
+        let journal = Arc::new(opened.journal);
+        let engine = Engine::new(
+            Parts {
+                gateway: settings.gateway.clone(),
+                policy: Arc::clone(&built.routing.policy),
+                store: opened.store,
+                cells,
+                journal: Arc::clone(&journal),
+                clock,
+                background: background.handle().clone(),
+                hooks: extra.hooks,
+            },
+            &opened.recovered,
+        );
+        let stop = CancellationToken::new();
+        let api = Arc::new(Api::new(Arc::clone(&engine), &settings.prefix));
+        let inside = move |call: proxy::InsideCall| -> InsideFuture {
+            let api = Arc::clone(&api);
+            Box::pin(async move { api.answer(call.request, call.who, call.client).await })
+        };
+        let shared = Arc::new(Shared {
+            engine: Arc::clone(&engine),
+            routing: arc_swap::ArcSwap::from_pointee(built.routing),
+            verifier: arc_swap::ArcSwap::from_pointee(built.verifier),
+            asserter: built.asserter,
+            inside: Arc::new(inside),
+            counters: Counters::default(),
+            most_connections: built.most_connections,
+            stop: stop.clone(),
+        });
+        background.spawn(settle(
+            Arc::clone(&engine),
+            opened.recovered.open_intents,
+            registrations(&settings),
+        ));
+        background.spawn(Arc::clone(&engine).keep_fuses());
+        background.spawn(Arc::clone(&engine).keep_sweeping());
+        background.spawn(Arc::clone(&engine).keep_mending());
+        let operations = Arc::new(Operations {
+            engine: Arc::clone(&engine),
+            shared: Arc::clone(&shared),
+            clock: settings.dangerous.clock.then_some(system),
+        });
+        {
+            let _inside = background.enter();
+            let listener = TcpListener::from_std(operations_listener)?;
+            background.spawn(operations::serve(listener, operations, stop.clone()));
+        }
+        let mut cores = Vec::new();
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let thread = std::thread::Builder::new().name(format!("core-{number}")).spawn(move || {
+                let local = LocalSet::new();
+                local.block_on(&runtime, async move {
+                    match TcpListener::from_std(listener) {
+                        Ok(listener) => proxy::serve(Core::new(shared), listener).await,
+                        Err(fault) => tracing::error!(%fault, "a core has no listener"),
+                    }
+                });
+            })?;
+            cores.push(thread);
+        }
+        Ok(Gateway {
+            engine,
+            shared,
+            journal,
+            address,
+            operations: operations_address,
+            stop,
+            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(10_000)),
+            cores,
+            background: Some(background),
+        })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where operators look.
+    pub fn operations(&self) -> SocketAddr {
+        self.operations
+    }
+
+    /// The engine, for whoever looks on.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// What the data plane counted.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Takes no new requests, lets the ones in hand end for as long as the configuration says, and closes the ledger.
+    pub fn stop(mut self) {
+        self.stop.cancel();
+        let patience = std::time::Duration::from_millis(10);
+        let mut waited = Duration::ZERO;
+        while waited < self.drain && self.cores.iter().any(|core| !core.is_finished()) {
+            std::thread::sleep(patience);
+            waited += patience;
+        }
+        if let Some(background) = self.background.take() {
+            // What did not end in time is cut with its runtime; its outcomes are settled at the next start.
+            background.shutdown_timeout(Duration::from_secs(2));
+        }
+        self.journal.close();
+    }
+}
+
+/// Settles the past, then makes the configured tenants known; tries until it is done.
+async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command>) {
+    while let Err(fault) = engine.settle(&open).await {
+        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
+    for command in tenants {
+        loop {
+            match engine.change(command.clone(), Giver::Configuration).await {
+                Ok(_) => break,
+                Err(ChangeFault::Refused(refusal)) => {
+                    tracing::error!(tenant = %command.tenant(), %refusal, "a configured tenant could not be registered");
+                    break;
+                }
+                Err(fault) => {
+                    tracing::warn!(tenant = %command.tenant(), %fault, "a tenant is registered later");
+                    tokio::time::sleep(SETTLE_AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+fn registrations(settings: &Settings) -> Vec<Command> {
+    settings
+        .tenants
+        .known
+        .iter()
+        .map(|tenant| Command::RegisterTenant {
+            tenant: tenant.id.clone(),
+            parent: tenant.parent.clone(),
+            zone: tenant.zone,
+            environments: tenant.environments.iter().cloned().collect(),
+        })
+        .collect()
+}

@@ -64,7 +64,9 @@ type Answer = Response<Full<Bytes>>;
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
@@ -113,10 +115,19 @@ impl Operations {
         let status = self.engine.journal().status();
         let gauges = [
             ("postern_connections", "Open client connections.", {
-                self.shared.counters.connections.load(std::sync::atomic::Ordering::Relaxed).max(0).unsigned_abs()
+                self.shared
+                    .counters
+                    .connections
+                    .load(std::sync::atomic::Ordering::Relaxed)
+                    .max(0)
+                    .unsigned_abs()
             }),
             ("postern_staff_exchanges", "Staff exchanges under way.", self.engine.registry().len() as u64),
-            ("postern_changes_pending", "Changes in force that are not yet durable.", self.engine.pending() as u64),
+            (
+                "postern_changes_pending",
+                "Changes in force that are not yet durable.",
+                self.engine.pending() as u64,
+            ),
             ("postern_staff_served", "1 when staff can be served.", u64::from(self.engine.serves_staff())),
             ("postern_ledger_healthy", "1 when the ledger takes every record.", {
                 u64::from(status.health == Health::Healthy)
@@ -125,7 +136,11 @@ impl Operations {
             ("postern_ledger_signed", "Records that the latest checkpoint covers.", status.signed),
             ("postern_ledger_bytes", "Bytes of all segments.", status.bytes),
             ("postern_ledger_open_intents", "Intents without outcome.", status.open_intents),
-            ("postern_ledger_room_short", "1 when room for the ledger runs short.", u64::from(status.warning)),
+            (
+                "postern_ledger_room_short",
+                "1 when room for the ledger runs short.",
+                u64::from(status.warning),
+            ),
         ];
         for (name, help, value) in gauges {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");

@@ -4,7 +4,7 @@
 //! [`verify`](super::verify)).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::journal::book::{Ended, Header};
@@ -104,17 +104,6 @@ impl Lines {
         Ok(Lines { path, reader, buffer: Vec::new(), number: 0, offset: 0 })
     }
 
-    /// Goes to a line by its place.
-    ///
-    /// # Errors
-    /// [`ReadError::Io`].
-    pub fn seek(&mut self, number: u64, offset: u64) -> Result<(), ReadError> {
-        self.reader.seek(SeekFrom::Start(offset)).map_err(failed(&self.path))?;
-        self.number = number.saturating_sub(1);
-        self.offset = offset;
-        Ok(())
-    }
-
     /// The number of the line that was read last; 0 before the first.
     pub fn number(&self) -> u64 {
         self.number
@@ -129,7 +118,7 @@ impl Lines {
     ///
     /// # Errors
     /// [`ReadError::Io`].
-    pub fn next(&mut self) -> Result<Option<RawLine<'_>>, ReadError> {
+    pub fn read_line(&mut self) -> Result<Option<RawLine<'_>>, ReadError> {
         self.buffer.clear();
         let start = self.offset;
         let mut whole = false;
@@ -166,7 +155,7 @@ pub fn header(dir: &Path, number: u64) -> Result<(u64, Header), ReadError> {
     let name = segment_name(number);
     let mut lines = Lines::open(dir.join(&name))?;
     let damaged = |why: &str| ReadError::Damaged { file: name.clone(), line: 1, why: why.to_owned() };
-    let Some(raw) = lines.next()? else { return Err(damaged("the segment is empty")) };
+    let Some(raw) = lines.read_line()? else { return Err(damaged("the segment is empty")) };
     let line = record::parse(raw.bytes).map_err(damaged)?;
     let header = parse_header(&line).ok_or_else(|| damaged("the first line is no segment header"))?;
     Ok((line.lead.seq, header))
@@ -239,7 +228,7 @@ impl Records {
                 self.current = None;
                 continue;
             }
-            match lines.next()? {
+            match lines.read_line()? {
                 Some(raw) if raw.whole => {
                     let number = raw.number;
                     let line = record::parse(raw.bytes).map_err(|why| ReadError::Damaged {

@@ -208,6 +208,12 @@ impl DiskFile for FaultyFile {
         state.plain(|| self.inner.sync_data()).or_else(|_| self.fail())
     }
 
+    fn release(&mut self, len: u64) -> io::Result<()> {
+        self.watch("release");
+        let state = Arc::clone(&self.state);
+        state.plain(|| self.inner.release(len))
+    }
+
     fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
         self.watch("allocate");
         let state = Arc::clone(&self.state);

@@ -63,6 +63,12 @@ pub trait DiskFile: Send {
     /// What the system says. After an error nobody knows what is durable: the file must not be flushed again.
     fn sync_data(&mut self) -> io::Result<()>;
 
+    /// Gives back the room behind the file's end, which is at `len`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn release(&mut self, len: u64) -> io::Result<()>;
+
     /// Makes sure that the bytes from `offset` on can be written without asking for room, the size unchanged.
     ///
     /// # Errors
@@ -111,6 +117,10 @@ impl DiskFile for RealFile {
 
     fn sync_data(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn release(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
     }
 
     fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {

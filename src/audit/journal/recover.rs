@@ -175,7 +175,7 @@ impl Replay<'_> {
         let name = segment_name(number);
         let mut lines = Lines::open(self.options.dir.join(&name))?;
         self.end = 0;
-        while let Some(raw) = lines.next()? {
+        while let Some(raw) = lines.read_line()? {
             if end.is_some_and(|end| raw.number > end) {
                 break;
             }
@@ -243,7 +243,7 @@ impl Replay<'_> {
         lines: &mut Lines,
     ) -> Result<(), OpenError> {
         let expected = self.book.as_ref().map_or(0, Book::size);
-        while let Some(raw) = lines.next()? {
+        while let Some(raw) = lines.read_line()? {
             if let Ok(line) = record::parse(raw.bytes)
                 && line.lead.log == self.options.origin
                 && line.lead.batch > expected

@@ -5,6 +5,7 @@
 
 mod chain;
 mod content;
+mod gap;
 mod source;
 
 use std::collections::BTreeMap;

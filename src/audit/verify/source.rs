@@ -86,7 +86,7 @@ impl Source {
             let at_end = current.end.is_some_and(|(lines, seq, tail)| {
                 tail && current.lines.number() == lines && current.next_seq == Some(seq)
             });
-            let raw = if at_end { None } else { current.lines.next()? };
+            let raw = if at_end { None } else { current.lines.read_line()? };
             let Some(raw) = raw else {
                 if at_end {
                     let path = self.dir.join(&*current.file);
@@ -153,50 +153,50 @@ fn open(note: &[u8], key: &VerifyingKey) -> Result<Checkpoint, String> {
     }
 }
 
-/// The checkpoints of all histories, in the order of the segments.
+/// The checkpoints of all histories, in the order of the segments, as they were when this was made: what is signed while
+/// the verifier reads may cover lines that it has not seen.
 pub(super) struct Histories {
-    dir: PathBuf,
-    left: VecDeque<u64>,
-    current: Option<(String, Lines)>,
+    left: VecDeque<(PathBuf, u64)>,
+    current: Option<(String, Lines, u64)>,
 }
 
 impl Histories {
     pub(super) fn new(dir: &Path) -> Result<Histories, ReadError> {
-        Ok(Histories { dir: dir.to_owned(), left: read::segments(dir)?.into(), current: None })
+        let mut left = VecDeque::new();
+        for number in read::segments(dir)? {
+            let path = dir.join(history_name(number));
+            match fs::metadata(&path) {
+                Ok(metadata) => left.push_back((path, metadata.len())),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed(&path)(e)),
+            }
+        }
+        Ok(Histories { left, current: None })
     }
 
     /// The next one. A note that was being written when its file ended is none.
     pub(super) fn next(&mut self, key: &VerifyingKey) -> Result<Option<Signed>, ReadError> {
         loop {
-            let Some((file, lines)) = &mut self.current else {
-                let Some(number) = self.left.pop_front() else { return Ok(None) };
-                let name = history_name(number);
-                let path = self.dir.join(&name);
-                if path.exists() {
-                    self.current = Some((name, Lines::open(path)?));
-                }
+            let Some((file, lines, len)) = &mut self.current else {
+                let Some((path, len)) = self.left.pop_front() else { return Ok(None) };
+                let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                self.current = Some((name, Lines::open(path)?, len));
                 continue;
             };
             let mut note = Vec::new();
-            let mut first = 0;
             let mut count = 0;
             // Origin, size, root, an empty line, one signature.
-            while count < 5 {
-                match lines.next()? {
-                    Some(raw) if raw.whole => {
-                        if count == 0 {
-                            first = raw.number;
-                        }
-                        note.extend_from_slice(raw.bytes);
-                        note.push(b'\n');
-                        count += 1;
-                    }
-                    _ => break,
-                }
+            while count < 5
+                && let Some(raw) = lines.read_line()?
+                && raw.whole
+            {
+                note.extend_from_slice(raw.bytes);
+                note.push(b'\n');
+                count += 1;
             }
-            if count == 5 {
-                let file = file.clone();
-                return Ok(Some(Signed { file, line: first, checkpoint: open(&note, key) }));
+            if count == 5 && lines.offset() <= *len {
+                let (file, line) = (file.clone(), lines.number() - 4);
+                return Ok(Some(Signed { file, line, checkpoint: open(&note, key) }));
             }
             self.current = None;
         }

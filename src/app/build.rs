@@ -1,0 +1,328 @@
+//! From what the configuration means to what the parts take.
+
+use std::{sync::Arc, time::Duration};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    audit::note::{NoteError, SigningKey},
+    config::resolve::{
+        EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot, SupportSettings,
+        TenantSource, UpstreamSettings,
+    },
+    identity::{
+        Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
+        TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
+    },
+    policy::routes::{RouteFault, RouteSpec, RouteTable},
+    proxy::{
+        assertion::Asserter,
+        routing::{Assert, Binding, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
+        wire::{Limits, NameSet},
+    },
+};
+
+/// Why a configuration cannot be built into parts.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildFault {
+    /// The issuers.
+    #[error("issuers: {0}")]
+    Issuers(#[from] VerifierFault),
+    /// An issuer's setting.
+    #[error("issuer `{issuer}`: {what}")]
+    Issuer {
+        /// Its name.
+        issuer: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The key of assertions.
+    #[error("assertion.key: {0}")]
+    Assertion(#[from] SignerFault),
+    /// The key of the ledger.
+    #[error("ledger.key: {0}")]
+    Ledger(NoteError),
+    /// The key of another ledger.
+    #[error(
+        "ledger.key is the key of the log `{key}`, and ledger.origin is `{origin}`; they must be the same"
+    )]
+    LedgerOrigin {
+        /// The key's name.
+        key: String,
+        /// The log's name.
+        origin: String,
+    },
+    /// The route map.
+    #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Routes(Vec<RouteFault>),
+}
+
+/// The parts that come from the configuration alone.
+pub(super) struct Built {
+    pub(super) routing: Routing,
+    pub(super) verifier: Verifier,
+    pub(super) asserter: Asserter,
+    pub(super) workers: usize,
+    pub(super) most_connections: i64,
+}
+
+/// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
+pub fn check(settings: &Settings) -> Vec<BuildFault> {
+    let environment = environment_claim(settings);
+    let mut faults = Vec::new();
+    // One by one, so that all of them are told; together only for what is wrong between them.
+    for issuer in &settings.issuers {
+        let alone = issuer_options(issuer, environment, settings.dangerous.hmac)
+            .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
+        faults.extend(alone.err());
+    }
+    if faults.is_empty() {
+        faults.extend(verifier(settings).err());
+    }
+    faults.extend(signer(settings).err());
+    match ledger_key(settings) {
+        Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
+        Ok(key) => faults.push(BuildFault::LedgerOrigin {
+            key: key.verifying_key().name().to_owned(),
+            origin: settings.ledger.origin.clone(),
+        }),
+        Err(fault) => faults.push(BuildFault::Ledger(fault)),
+    }
+    faults.extend(routing(settings).err());
+    faults
+}
+
+/// The key that signs assertions.
+fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
+    let key = Zeroizing::new(String::from_utf8_lossy(settings.assertion.key.expose()).into_owned());
+    Ok(Signer::from_pem(&key, None)?)
+}
+
+/// The key that signs the ledger's checkpoints.
+pub(super) fn ledger_key(settings: &Settings) -> Result<SigningKey, NoteError> {
+    let text = Zeroizing::new(String::from_utf8_lossy(settings.ledger.key.expose()).into_owned());
+    SigningKey::parse(text.trim())
+}
+
+/// The claim that names a token's environment, where the configuration has one.
+fn environment_claim(settings: &Settings) -> Option<&str> {
+    settings.tenants.environment_from.iter().find_map(|source| match source {
+        EnvironmentSource::Claim(path) => Some(path.as_str()),
+        EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
+    })
+}
+
+pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
+    let asserter = Asserter {
+        issuer: settings.assertion.issuer.clone(),
+        header: settings.assertion.header.as_str().to_owned(),
+        signer: signer(settings)?,
+    };
+    let workers = settings
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    Ok(Built {
+        routing: routing(settings)?,
+        verifier: verifier(settings)?,
+        asserter,
+        workers,
+        most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
+    })
+}
+
+/// The verifier of a configuration's issuers.
+///
+/// # Errors
+/// The first fault; [`check`] tells all.
+pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
+    let environment = environment_claim(settings);
+    let issuers: Result<Vec<_>, _> = settings
+        .issuers
+        .iter()
+        .map(|issuer| issuer_options(issuer, environment, settings.dangerous.hmac))
+        .collect();
+    let limits = TokenLimits {
+        max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
+        ..TokenLimits::default()
+    };
+    Ok(Verifier::new(issuers?, limits)?)
+}
+
+fn issuer_options(
+    issuer: &IssuerSettings,
+    environment: Option<&str>,
+    dangerous_hmac: bool,
+) -> Result<IssuerOptions, BuildFault> {
+    let fault = |what: String| BuildFault::Issuer { issuer: issuer.name.to_string(), what };
+    let path = |text: &str| ClaimPath::parse(text).map_err(|e| fault(format!("claim `{text}`: {e}")));
+    let keys = match &issuer.keys {
+        KeyText::Jwks(text) => KeySource::Jwks(text.clone()),
+        KeyText::Pem(text) => KeySource::Pem(vec![PemKey { kid: None, pem: text.clone() }]),
+    };
+    let audience = issuer.audiences.first().cloned().unwrap_or_default();
+    let mut options = IssuerOptions::new(issuer.name.clone(), &issuer.issuer, issuer.kind, &audience, keys);
+    options.audiences.clone_from(&issuer.audiences);
+    options.algorithms = issuer
+        .algorithms
+        .iter()
+        .map(|name| Algorithm::named(name).ok_or_else(|| fault(format!("no algorithm is called `{name}`"))))
+        .collect::<Result<_, _>>()?;
+    if let Some(types) = &issuer.types {
+        options.types = TypeRule { accepted: types.clone(), absent: false };
+    }
+    options.leeway_ms = issuer.leeway_ms;
+    options.max_lifetime_ms = Some(issuer.max_lifetime_ms);
+    for (slot, written) in [
+        (&mut options.claims.tenant, &issuer.claims.tenant),
+        (&mut options.claims.roles, &issuer.claims.roles),
+        (&mut options.claims.email, &issuer.claims.email),
+        (&mut options.claims.email_verified, &issuer.claims.email_verified),
+    ] {
+        if let Some(text) = written {
+            *slot = Some(path(text)?);
+        }
+    }
+    options.claims.environment = environment.map(path).transpose()?;
+    options.claims.support = match &issuer.claims.support {
+        SupportSettings::Nobody => SupportRule::Nobody,
+        SupportSettings::Everybody => SupportRule::Everybody,
+        SupportSettings::Claim { path: at, values } => {
+            SupportRule::Claim { path: path(at)?, values: values.clone() }
+        }
+    };
+    options.dangerous_hmac = dangerous_hmac;
+    Ok(options)
+}
+
+/// The map of a configuration as the data plane uses it.
+///
+/// # Errors
+/// The first fault; of the table, all.
+pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
+    let mut specs = Vec::with_capacity(settings.routes.len());
+    let mut bindings = Vec::with_capacity(settings.routes.len());
+    for (id, entry) in (0u32..).zip(&settings.routes) {
+        let template = entry.template.clone();
+        let place = |name: &str| template.names().position(|known| known == name);
+        let tenant = settings.tenants.from.iter().find_map(|source| match source {
+            TenantSource::Path(name) => place(name),
+            TenantSource::Header(_)
+            | TenantSource::Host(_)
+            | TenantSource::Claim
+            | TenantSource::Fixed(_) => None,
+        });
+        let environment = settings.tenants.environment_from.iter().find_map(|source| match source {
+            EnvironmentSource::Path(name) => place(name),
+            EnvironmentSource::Header(_) | EnvironmentSource::Host(_) | EnvironmentSource::Claim(_) => None,
+        });
+        let upstream = settings.policy.rules.get(entry.rule).map_or(0, |rule| rule.upstream);
+        let resource = entry.resource_parameter.as_deref().and_then(place);
+        bindings.push(Binding { rule: entry.rule, tenant, environment, resource, upstream });
+        specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
+    }
+    let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
+    let stripped: Vec<&str> = settings
+        .identity_headers
+        .iter()
+        .chain([&settings.assertion.header])
+        .chain(settings.upstreams.iter().flat_map(|upstream| upstream.headers.iter().map(|(name, _)| name)))
+        .map(http::HeaderName::as_str)
+        .collect();
+    let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Ok(Routing {
+        policy: Arc::new(settings.policy.clone()),
+        table,
+        bindings,
+        tenant: settings.tenants.from.iter().map(tenant_source).collect(),
+        environment: settings.tenants.environment_from.iter().map(environment_source).collect(),
+        default_environment: settings.tenants.default_environment.to_string(),
+        paths: settings.paths.rules,
+        upstreams: settings.upstreams.iter().map(upstream).collect(),
+        unmapped_upstream: settings.unmapped_upstream,
+        prefix: settings.prefix.clone(),
+        stripped: NameSet::new(stripped),
+        limits: Limits {
+            max_head: size(settings.limits.request_head),
+            max_target: size(settings.limits.target),
+            max_fields: size(settings.limits.headers),
+            ..Limits::default()
+        },
+        header_timeout: millis(settings.limits.header_timeout_ms),
+        body_timeout: millis(settings.limits.body_idle_ms),
+        keep_alive: millis(settings.limits.keep_alive_ms),
+        api_body: size(settings.limits.api_body),
+    })
+}
+
+fn tenant_source(source: &TenantSource) -> Source {
+    match source {
+        TenantSource::Path(_) => Source::Path,
+        TenantSource::Header(name) => Source::Header(name.as_str().to_owned()),
+        TenantSource::Host(labels) => Source::Host(labels.iter().map(label).collect()),
+        TenantSource::Claim => Source::Claim,
+        TenantSource::Fixed(tenant) => Source::Fixed(tenant.to_string()),
+    }
+}
+
+fn environment_source(source: &EnvironmentSource) -> Source {
+    match source {
+        EnvironmentSource::Path(_) => Source::Path,
+        EnvironmentSource::Header(name) => Source::Header(name.as_str().to_owned()),
+        EnvironmentSource::Host(labels) => Source::Host(labels.iter().map(label).collect()),
+        EnvironmentSource::Claim(_) => Source::Claim,
+    }
+}
+
+fn label(label: &HostLabel) -> Label {
+    match label {
+        HostLabel::Literal(text) => Label::Literal(text.clone()),
+        HostLabel::Tenant => Label::Tenant,
+        HostLabel::Environment => Label::Environment,
+    }
+}
+
+fn upstream(settings: &UpstreamSettings) -> Upstream {
+    let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    Upstream {
+        name: settings.name.clone(),
+        address: if settings.host.contains(':') && !settings.host.starts_with('[') {
+            format!("[{}]:{}", settings.host, settings.port)
+        } else {
+            format!("{}:{}", settings.host, settings.port)
+        },
+        host: match &settings.host_header {
+            HostHeader::Upstream => Some(settings.authority.clone()),
+            HostHeader::Client => None,
+            HostHeader::Fixed(host) => Some(host.clone()),
+        },
+        audience: settings.audience.clone(),
+        assert: if settings.assert_members { Assert::All } else { Assert::Staff },
+        headers: settings
+            .headers
+            .iter()
+            .map(|(name, pieces)| HeaderTemplate {
+                name: name.as_str().to_owned(),
+                pieces: pieces.iter().map(piece).collect(),
+            })
+            .collect(),
+        connect_timeout: millis(settings.connect_timeout_ms),
+        response_timeout: millis(settings.response_timeout_ms),
+        idle: usize::try_from(settings.idle).unwrap_or(usize::MAX),
+        idle_timeout: millis(settings.idle_timeout_ms),
+    }
+}
+
+fn piece(piece: &crate::config::resolve::Piece) -> Piece {
+    match piece {
+        crate::config::resolve::Piece::Literal(text) => Piece::Text(text.clone()),
+        crate::config::resolve::Piece::Slot(slot) => match slot {
+            Slot::Subject => Piece::Subject,
+            Slot::Tenant => Piece::Tenant,
+            Slot::Environment => Piece::Environment,
+            Slot::Role => Piece::Role,
+            Slot::Kind => Piece::Kind,
+            Slot::Session => Piece::Session,
+        },
+    }
+}
