@@ -49,6 +49,18 @@ pub enum OpenFault {
     /// The ledger is there and does not verify, so no state is rebuilt from it.
     #[error("the state is missing and the ledger it would be rebuilt from does not verify: {0}")]
     Unverified(String),
+    /// A record of the ledger holds documents that cannot be read.
+    #[error(
+        "the state is missing and `{file}`, line {line}, holds documents that this build cannot read: {fault}; start the version that wrote them"
+    )]
+    Unreadable {
+        /// The segment.
+        file: String,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        fault: serde_json::Error,
+    },
 }
 
 /// State and ledger, open.
@@ -82,13 +94,18 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
         segment_bytes: settings.ledger.segment,
         reserve_bytes: settings.ledger.reserve,
         quota_bytes: settings.ledger.quota,
-        max_record: MAX_RECORD,
+        // The ledger wants four records to fit; what the configuration allows is far above any document (256 KiB).
+        max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
         ..journal::Options::new(settings.ledger.path.clone(), settings.ledger.origin.clone())
     };
     let clock = Arc::clone(clock);
     let (journal, recovered) =
         Journal::open(options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
     Ok(Opened { store: Arc::new(store), journal, recovered })
+}
+
+fn largest_record(room: u64) -> usize {
+    usize::try_from(room / 4).map_or(MAX_RECORD, |quarter| quarter.min(MAX_RECORD))
 }
 
 /// Builds a store anew from the documents in the ledger's outcome records.
@@ -100,8 +117,11 @@ fn rebuild(settings: &Settings, key: &SigningKey) -> Result<(), OpenFault> {
     }
     let mut records = Records::open(dir)?;
     let mut documents = Vec::new();
-    while let Some(found) = records.next(|_, line, _| documents_in(line))? {
-        documents.extend(found);
+    while let Some((found, file, number)) = records
+        .next(|line, file, number| (documents_in(line.lead.kind, line.leaf), file.to_owned(), number))?
+    {
+        let unreadable = |fault| OpenFault::Unreadable { file, line: number, fault };
+        documents.extend(found.map_err(unreadable)?);
     }
     let hints = Hints {
         epoch: documents.iter().map(|(_, stored)| stored.version.epoch).max().unwrap_or(0),

@@ -12,10 +12,7 @@ use crate::{
     config::Settings,
     identity::{TokenFault, VerifiedSubject},
     model::{IssuerName, LevelName, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp},
-    policy::{
-        Caller, Decision, Facts, Named, Policy, Route, Rule, Verdict, decide,
-        routes::Standing,
-    },
+    policy::{Caller, Decision, Facts, Named, Policy, Route, Rule, Verdict, decide, routes::Standing},
     proxy::{
         preview::{self, Preview, Refused},
         respond::Told,
@@ -139,7 +136,8 @@ impl Explain {
         let (policy, ask) = (&stage.settings.policy, &read.ask);
         line(out, "request", &format!("{} {}, host {}", read.method, read.path.as_str(), read.host))?;
         if read.inside {
-            let what = format!("below `{}`: the gateway's own support API, never forwarded", stage.routing.prefix);
+            let what =
+                format!("below `{}`: the gateway's own support API, never forwarded", stage.routing.prefix);
             line(out, "route", &what)?;
             return Ok(Answer::Yes);
         }
@@ -170,7 +168,8 @@ impl Explain {
         if let Some(name) = &self.level {
             let level = LevelName::new(name).ok().filter(|level| policy.ladder.knows(level));
             let level = level.ok_or_else(|| {
-                let known: Vec<&str> = policy.ladder.levels().iter().map(|level| level.name.as_str()).collect();
+                let known: Vec<&str> =
+                    policy.ladder.levels().iter().map(|level| level.name.as_str()).collect();
                 Trouble::Says(format!("there is no consent level `{name}`; there are {}", known.join(", ")))
             })?;
             let decision = stage.rehearsed(read, Rehearsed::Level(&level));
@@ -203,7 +202,10 @@ impl Explain {
                     writeln!(out, "{whom}: {} {}{more}: {}", told.status, told.code, told.detail)?;
                     answer = Answer::No;
                 }
-                None => writeln!(out, "{whom}: passes or not by their sessions, which only a running gateway knows")?,
+                None => writeln!(
+                    out,
+                    "{whom}: passes or not by their sessions, which only a running gateway knows"
+                )?,
             }
         }
         Ok(answer)
@@ -220,7 +222,8 @@ impl Explain {
 }
 
 fn refuse(out: &mut Out, explain: &Explain, refused: &Refused) -> Result<Answer, Trouble> {
-    let printable: String = explain.path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let printable: String =
+        explain.path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     line(out, "request", &format!("{} {printable}", explain.method))?;
     line(out, "refused", &format!("{} {}: {}", refused.status, refused.code, refused.message))?;
     writeln!(out, "\nrefused before anything is looked up, whoever asks")?;
@@ -270,7 +273,10 @@ impl Stage<'_> {
     /// Roles with which a member passes.
     fn members(&self, read: &Preview<'_>) -> Vec<&str> {
         let roles = self.settings.policy.roles.keys();
-        roles.filter(|role| passes(&self.member(read, vec![(*role).clone()]))).map(|role| role.as_str()).collect()
+        roles
+            .filter(|role| passes(&self.member(read, vec![(*role).clone()])))
+            .map(|role| role.as_str())
+            .collect()
     }
 
     /// Consent levels at which support passes.
@@ -397,7 +403,11 @@ fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule: &Rule) ->
     if above.is_empty() {
         line(out, "ceiling", "not reached")
     } else {
-        line(out, "ceiling", &format!("closed to support at every level and by every grant: {}", above.join(", ")))
+        line(
+            out,
+            "ceiling",
+            &format!("closed to support at every level and by every grant: {}", above.join(", ")),
+        )
     }
 }
 

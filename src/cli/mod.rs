@@ -7,6 +7,7 @@
 
 mod audit;
 mod check;
+mod demo;
 mod explain;
 mod grid;
 mod keyfile;
@@ -68,6 +69,9 @@ enum Command {
     /// The store of consent, grants and sessions
     #[command(subcommand, after_help = EXIT)]
     State(state::State),
+    /// A sample application behind the gateway, and a tour
+    #[command(after_help = EXIT)]
+    Demo(demo::Demo),
 }
 
 /// The configuration that a command works on.
@@ -151,6 +155,7 @@ impl Command {
             Command::Token(command) => command.perform(out),
             Command::Audit(command) => command.perform(out),
             Command::State(command) => command.perform(out),
+            Command::Demo(command) => command.perform(out),
         }
     }
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use crate::{
     config::Settings,
     model::{
-        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence,
-        RoleName, Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp,
-        Version, Zone,
+        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, RoleName,
+        Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Ask, Caller, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide},
 };

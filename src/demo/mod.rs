@@ -53,7 +53,7 @@ impl Demo {
     ///
     /// # Errors
     /// When `out` cannot be written to.
-    pub async fn walk(&self, out: &mut (dyn Write + Send)) -> std::io::Result<bool> {
+    pub async fn walk(&self, out: &mut dyn Write) -> std::io::Result<bool> {
         walk::walk(&self.stage, out).await
     }
 

@@ -20,7 +20,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Walks; `Ok(false)`: a step was not what it must be.
-pub(super) async fn walk(stage: &Stage, out: &mut (dyn Write + Send)) -> io::Result<bool> {
+pub(super) async fn walk(stage: &Stage, out: &mut dyn Write) -> io::Result<bool> {
     let mut walker = Walker { stage, kept: BTreeMap::new(), streams: BTreeMap::new() };
     if !until(|| stage.gateway.engine().serves_staff()).await {
         writeln!(out, "staff are not served after {PATIENCE:?}")?;
@@ -35,6 +35,7 @@ pub(super) async fn walk(stage: &Stage, out: &mut (dyn Write + Send)) -> io::Res
                 writeln!(out, "{number:>2}. ✗ {}\n      {saw}", step.title)?;
             }
         }
+        out.flush()?;
     }
     let seen = stage.sample.received();
     writeln!(out, "\nthe application received {seen} requests in all")?;

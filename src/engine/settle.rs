@@ -114,16 +114,18 @@ fn session_in(line: &str) -> Option<String> {
     serde_json::from_str::<Line>(line).ok()?.session
 }
 
-/// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from.
-pub fn documents_in(line: &str) -> Vec<(Key, Stored)> {
+/// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from. `leaf` is
+/// the record's line up to its closing brace or its `open` member.
+///
+/// # Errors
+/// When the record holds documents that this build cannot read: a store without them would have forgotten something.
+pub fn documents_in(kind: &str, leaf: &str) -> Result<Vec<(Key, Stored)>, serde_json::Error> {
     #[derive(Deserialize)]
-    struct Line {
-        kind: String,
-        #[serde(default)]
+    struct Outcome {
         documents: Vec<(Key, Stored)>,
     }
-    match serde_json::from_str::<Line>(line) {
-        Ok(line) if line.kind == records::CHANGE_OUTCOME => line.documents,
-        Ok(_) | Err(_) => Vec::new(),
+    if kind != records::CHANGE_OUTCOME {
+        return Ok(Vec::new());
     }
+    serde_json::from_str::<Outcome>(&format!("{leaf}}}")).map(|outcome| outcome.documents)
 }

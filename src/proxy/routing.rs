@@ -119,7 +119,7 @@ pub struct Routing {
     /// The rules.
     pub policy: Arc<Policy>,
     /// Which rule owns which request.
-    pub table: Arc<RouteTable>,
+    pub table: RouteTable,
     /// What each route means here.
     pub bindings: Vec<Binding>,
     /// Where the tenant is named; all that name one must agree.

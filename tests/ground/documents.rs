@@ -33,7 +33,9 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             0 => {
                 tenant.consent = Consent {
                     inherit: dice.one_in(2),
-                    cap: dice.one_in(2).then(|| level(dice.pick(&["block", "read_only", "full", "enhanced"]))),
+                    cap: dice
+                        .one_in(2)
+                        .then(|| level(dice.pick(&["block", "read_only", "full", "enhanced"]))),
                     closed_at: dice.one_in(2).then(|| near(dice)),
                 };
             }

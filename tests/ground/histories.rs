@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     lifecycle::{Actor, Choice, Command, Refusal, Until, WantedBasis},
     model::{Document, Grantee, Key, Scope, Span, Subject, SubjectKind, Version, Zone},
-    policy::{Caller, Decision, decide::rights_now, Fact, Facts, Policy},
+    policy::{Caller, Decision, Fact, Facts, Policy, decide::rights_now},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -104,9 +104,12 @@ fn seen(dice: &mut Dice, current: Version) -> Option<Version> {
 pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64) -> (Command, Who) {
     let busy = ["acme", "acme", "acme", "beta", "beta", "beta", "gamma", "delta", "other"];
     let tenant = if dice.one_in(40) { "nowhere" } else { dice.pick(&busy) };
-    let environment = if dice.one_in(12) { "moon" } else { dice.pick(&["production", "production", "sandbox"]) };
-    let known: Vec<&str> = naive.grants.keys().filter(|(t, _)| t == tenant).map(|(_, g)| g.as_str()).collect();
-    let open: Vec<&str> = naive.sessions.keys().filter(|(t, _)| t == tenant).map(|(_, s)| s.as_str()).collect();
+    let environment =
+        if dice.one_in(12) { "moon" } else { dice.pick(&["production", "production", "sandbox"]) };
+    let known: Vec<&str> =
+        naive.grants.keys().filter(|(t, _)| t == tenant).map(|(_, g)| g.as_str()).collect();
+    let open: Vec<&str> =
+        naive.sessions.keys().filter(|(t, _)| t == tenant).map(|(_, s)| s.as_str()).collect();
     let grant = if known.is_empty() || dice.one_in(10) { "g-none" } else { known[dice.below(known.len())] };
     let session = if open.is_empty() || dice.one_in(10) { "s-none" } else { open[dice.below(open.len())] };
     match dice.below(24) {
@@ -149,11 +152,12 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
         10 | 11 => {
             let expected = seen(dice, world.version(&Key::Grant(tid(tenant), gid(grant))));
             let until = an_until(dice, now);
-            (Command::MoveGrant { tenant: tid(tenant), grant: gid(grant), until, expected }, someone_for(dice, tenant))
+            (
+                Command::MoveGrant { tenant: tid(tenant), grant: gid(grant), until, expected },
+                someone_for(dice, tenant),
+            )
         }
-        12 => {
-            (Command::WithdrawGrant { tenant: tid(tenant), grant: gid(grant) }, someone_for(dice, tenant))
-        }
+        12 => (Command::WithdrawGrant { tenant: tid(tenant), grant: gid(grant) }, someone_for(dice, tenant)),
         13..=18 => {
             let command = Command::StartSession {
                 tenant: tid(tenant),
@@ -212,7 +216,8 @@ pub(crate) fn a_request(dice: &mut Dice, naive: &Naive) -> (Request, Option<Subj
             _ => Some(staff(dice.pick(&STAFF))),
         },
     };
-    let permissions: Vec<String> = (0..1 + dice.below(2)).map(|_| dice.pick(&PERMISSIONS).to_owned()).collect();
+    let permissions: Vec<String> =
+        (0..1 + dice.below(2)).map(|_| dice.pick(&PERMISSIONS).to_owned()).collect();
     let request = Request {
         route: match dice.below(24) {
             0 => Map::Method,
@@ -250,7 +255,14 @@ pub(crate) fn a_request(dice: &mut Dice, naive: &Naive) -> (Request, Option<Subj
 }
 
 /// All that the laws say of one answer, whatever made the world what it is.
-pub(crate) fn lawful(world: &World, request: &Request, caller: Caller<'_>, now: i64, plain: &Plain, policy: &Policy) {
+pub(crate) fn lawful(
+    world: &World,
+    request: &Request,
+    caller: Caller<'_>,
+    now: i64,
+    plain: &Plain,
+    policy: &Policy,
+) {
     let decided = world.decide(request, caller, now, policy);
     let of_tenant = match &request.tenant {
         Name::As(name) => name.as_str(),
@@ -267,7 +279,10 @@ pub(crate) fn lawful(world: &World, request: &Request, caller: Caller<'_>, now: 
     }
     for key in &decided.asked {
         let mine = key.tenant().as_str() == of_tenant;
-        assert!(mine || matches!(key, Key::Tenant(t) if chain.iter().any(|c| c == t.as_str())), "{key} was asked for");
+        assert!(
+            mine || matches!(key, Key::Tenant(t) if chain.iter().any(|c| c == t.as_str())),
+            "{key} was asked for"
+        );
     }
     // What is refused beforehand costs no look-up.
     if Naive::beforehand(plain, request, caller).is_some() {
@@ -314,7 +329,8 @@ pub(crate) fn lawful(world: &World, request: &Request, caller: Caller<'_>, now: 
 
 /// What a session may do now, as its agent is told; empty when it is not good.
 pub(crate) fn rights(world: &World, key: &Key, now: i64, policy: &Policy) -> BTreeSet<String> {
-    let (Key::Session(tenant, _), Some(Document::Session(session))) = (key, world.document(key, policy)) else {
+    let (Key::Session(tenant, _), Some(Document::Session(session))) = (key, world.document(key, policy))
+    else {
         return BTreeSet::new();
     };
     let Some(Document::Tenant(known)) = world.document(&Key::Tenant(tenant.clone()), policy) else {
@@ -401,7 +417,11 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
         match (&result, expected) {
             (Ok(_), Ok(next)) => naive = next,
             (Err(refusal), Err(codes)) => {
-                assert!(codes.contains(refusal.code()), "{} is not in {codes:?}: {command:?} by {who:?}", refusal.code());
+                assert!(
+                    codes.contains(refusal.code()),
+                    "{} is not in {codes:?}: {command:?} by {who:?}",
+                    refusal.code()
+                );
                 *tally.refused.entry(refusal.code()).or_default() += 1;
             }
             (real, naive) => panic!("{real:?} but {:?}: {command:?} by {who:?}", naive.map(drop)),
@@ -414,7 +434,9 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             let after = all_rights(&world, now, &policy);
             for (key, rights) in &after {
                 let start: BTreeSet<String> = match world.document(key, &policy) {
-                    Some(Document::Session(session)) => session.rights.iter().map(|r| r.to_string()).collect(),
+                    Some(Document::Session(session)) => {
+                        session.rights.iter().map(|r| r.to_string()).collect()
+                    }
                     other => panic!("{other:?}"),
                 };
                 assert!(rights.is_subset(&start), "P17-18");
@@ -445,7 +467,11 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             if decided.allowed() {
                 assert!(objections.is_empty(), "allowed against {objections:?}: {request:?} by {subject:?}");
             } else if !(lenient && matches!(decided.code(), "consent_withdrawn" | "session_missing")) {
-                assert!(objections.contains(decided.code()), "{} is not in {objections:?}: {request:?} by {subject:?}", decided.code());
+                assert!(
+                    objections.contains(decided.code()),
+                    "{} is not in {objections:?}: {request:?} by {subject:?}",
+                    decided.code()
+                );
             }
             lawful(&world, &request, caller(&subject), now, &plain, &policy);
         }
@@ -491,13 +517,20 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
         match (document, new.document(&key, policy)) {
             (Document::Session(a), Some(Document::Session(b))) => {
                 assert!(a.ended.is_none() || a == b, "ended stays ended");
-                assert_eq!((&a.rights, a.deadline, a.started), (&b.rights, b.deadline, b.started), "P17-04, P17-23");
+                assert_eq!(
+                    (&a.rights, a.deadline, a.started),
+                    (&b.rights, b.deadline, b.started),
+                    "P17-04, P17-23"
+                );
                 assert_eq!((&a.subject, &a.basis, &a.environment), (&b.subject, &b.basis, &b.environment));
             }
             (Document::Grant(a), Some(Document::Grant(b))) => {
                 assert!(a.ended.is_none() || a == b, "ended stays ended");
                 assert!(a.bound.is_none() || a.bound == b.bound, "rule 1: bound once");
-                assert_eq!((&a.to, &a.role, &a.scope, &a.environment), (&b.to, &b.role, &b.scope, &b.environment));
+                assert_eq!(
+                    (&a.to, &a.role, &a.scope, &a.environment),
+                    (&b.to, &b.role, &b.scope, &b.environment)
+                );
             }
             (Document::Tenant(a), Some(Document::Tenant(b))) => {
                 assert_eq!(a.parent, b.parent, "rule 6");
@@ -510,13 +543,17 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
 }
 
 pub(crate) fn policies() -> impl Strategy<Value = Plain> {
-    (any::<bool>(), 0..3usize, any::<bool>(), any::<bool>()).prop_map(|(immediate, ceiling, most, unmapped)| {
-        let mut plain = Plain::new(immediate);
-        plain.ceiling = [vec![], vec!["users:manage".into()], vec!["users:*".into(), "*:run".into()]][ceiling].clone();
-        plain.grant_most_ms = most.then_some(20_000);
-        plain.members_unmapped = unmapped;
-        plain
-    })
+    (any::<bool>(), 0..3usize, any::<bool>(), any::<bool>()).prop_map(
+        |(immediate, ceiling, most, unmapped)| {
+            let mut plain = Plain::new(immediate);
+            plain.ceiling = [vec![], vec!["users:manage".into()], vec!["users:*".into(), "*:run".into()]]
+                [ceiling]
+                .clone();
+            plain.grant_most_ms = most.then_some(20_000);
+            plain.members_unmapped = unmapped;
+            plain
+        },
+    )
 }
 
 proptest! {

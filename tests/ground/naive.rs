@@ -110,10 +110,18 @@ impl Naive {
         match (above, t.cap.clone()) {
             (None, None) => lowest,
             (Some(one), None) | (None, Some(one)) => {
-                if plain.ladder.iter().any(|(name, _)| *name == one) { one } else { lowest }
+                if plain.ladder.iter().any(|(name, _)| *name == one) {
+                    one
+                } else {
+                    lowest
+                }
             }
             (Some(a), Some(b)) => {
-                if rank(plain, &a) <= rank(plain, &b) { a } else { plain.ladder[rank(plain, &b)].0.clone() }
+                if rank(plain, &a) <= rank(plain, &b) {
+                    a
+                } else {
+                    plain.ladder[rank(plain, &b)].0.clone()
+                }
             }
         }
     }
@@ -125,7 +133,11 @@ impl Naive {
     /// Whether `upper` is the tenant itself or above it.
     fn is_above(&self, upper: &str, tenant: &str) -> bool {
         upper == tenant
-            || self.tenants.get(tenant).and_then(|t| t.parent.as_deref()).is_some_and(|p| self.is_above(upper, p))
+            || self
+                .tenants
+                .get(tenant)
+                .and_then(|t| t.parent.as_deref())
+                .is_some_and(|p| self.is_above(upper, p))
     }
 
     /// To be called after each step: sessions by consent where nothing is open are over.
@@ -162,7 +174,14 @@ impl Naive {
     }
 
     /// Law 4: all that speaks against a session at this instant.
-    fn session_faults(&self, plain: &Plain, tenant: &str, session: &Session, subject: &Subject, now: i64) -> Codes {
+    fn session_faults(
+        &self,
+        plain: &Plain,
+        tenant: &str,
+        session: &Session,
+        subject: &Subject,
+        now: i64,
+    ) -> Codes {
         let mut codes = Codes::new();
         match session.ended {
             Some(EndCause::Expired) => drop(codes.insert("session_expired")),
@@ -235,7 +254,8 @@ impl Naive {
             Map::Method if !(member && plain.members_unmapped) => drop(codes.insert("method_unmapped")),
             Map::Unmapped if !(member && plain.members_unmapped) => drop(codes.insert("route_unmapped")),
             Map::Rule(permissions, _, _) if member => {
-                let all: Words = subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
+                let all: Words =
+                    subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
                 if permissions.iter().any(|p| !all.contains(p)) {
                     codes.insert("permission_missing");
                 }
@@ -291,8 +311,11 @@ impl Naive {
                     .filter(mine);
                 let judged: Vec<_> =
                     here.map(|s| (s, self.session_faults(plain, tenant, s, subject, now))).collect();
-                let good: Vec<_> =
-                    judged.iter().filter(|(_, faults)| faults.is_empty()).map(|(session, _)| *session).collect();
+                let good: Vec<_> = judged
+                    .iter()
+                    .filter(|(_, faults)| faults.is_empty())
+                    .map(|(session, _)| *session)
+                    .collect();
                 match good[..] {
                     [] if judged.is_empty() => return missing,
                     [] => return judged.into_iter().flat_map(|(_, faults)| faults).collect(),
@@ -338,7 +361,10 @@ impl Naive {
             Actor::Subject(subject)
                 if subject.kind == SubjectKind::Member
                     && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant)
-                    && subject.roles.iter().any(|r| role_can(plain, r.as_str()).contains("support:manage")) => {}
+                    && subject
+                        .roles
+                        .iter()
+                        .any(|r| role_can(plain, r.as_str()).contains("support:manage")) => {}
             _ => drop(codes.insert("not_allowed")),
         }
     }
@@ -394,7 +420,8 @@ impl Naive {
                             codes.insert("parent_unknown");
                         }
                         let environments = environments.iter().map(|e| e.to_string()).collect();
-                        let new = Tenant { parent, environments, inherit: false, cap: Some("read_only".into()) };
+                        let new =
+                            Tenant { parent, environments, inherit: false, cap: Some("read_only".into()) };
                         next.tenants.insert(tenant.to_string(), new);
                     }
                 }
@@ -440,9 +467,9 @@ impl Naive {
                 }
                 let scope = match scope {
                     Scope::Everything => None,
-                    Scope::Resources(list) => {
-                        Some(list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect::<BTreeSet<_>>())
-                    }
+                    Scope::Resources(list) => Some(
+                        list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect::<BTreeSet<_>>(),
+                    ),
                 };
                 if scope.as_ref().is_some_and(BTreeSet::is_empty) {
                     codes.insert("scope_empty");
@@ -571,8 +598,10 @@ impl Naive {
                         old.listed = false;
                     }
                 }
-                let count =
-                    next.sessions.iter().filter(|((t, _), s)| t == tenant.as_str() && mine(s) && s.ended.is_none());
+                let count = next
+                    .sessions
+                    .iter()
+                    .filter(|((t, _), s)| t == tenant.as_str() && mine(s) && s.ended.is_none());
                 if count.count() >= 32 {
                     codes.insert("too_many_sessions");
                 }
@@ -687,7 +716,8 @@ impl Naive {
                     let mut closed = false;
                     let mut next = Some(tenant.clone());
                     let mut walked = 0;
-                    while let Some(Document::Tenant(t)) = next.and_then(|id| documents.get(&Key::Tenant(id))) {
+                    while let Some(Document::Tenant(t)) = next.and_then(|id| documents.get(&Key::Tenant(id)))
+                    {
                         walked += 1;
                         if walked > 65 {
                             break;
@@ -714,7 +744,12 @@ impl Naive {
                 }
                 (Key::Presence(tenant, subject), Document::Presence(presence)) => {
                     for (id, environment) in &presence.sessions {
-                        listed.insert((tenant.to_string(), id.to_string(), subject.clone(), environment.clone()));
+                        listed.insert((
+                            tenant.to_string(),
+                            id.to_string(),
+                            subject.clone(),
+                            environment.clone(),
+                        ));
                     }
                 }
                 _ => {}

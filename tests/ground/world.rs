@@ -8,13 +8,13 @@ use std::{
 use postern::{
     lifecycle::{self, Actor, Change, Command, Outcome, Refusal},
     model::{
-        ChangeId, Document, EnvironmentId, GrantId, IssuerName, Key, Ladder, Level, LevelName, PermissionName,
-        RoleName, SessionId, Span, Stored, Subject, SubjectKind, SubjectRef, TenantId, Timestamp, Version,
-        join::narrowest,
+        ChangeId, Document, EnvironmentId, GrantId, IssuerName, Key, Ladder, Level, LevelName,
+        PermissionName, RoleName, SessionId, Span, Stored, Subject, SubjectKind, SubjectRef, TenantId,
+        Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, Caller, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern, PermissionSet, Policy, Role, Rule,
-        Snapshot, Verdict, decide, decide::Route,
+        Ask, Caller, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern, PermissionSet, Policy, Role,
+        Rule, Snapshot, Verdict, decide, decide::Route,
     },
 };
 
@@ -84,7 +84,8 @@ fn words(list: &[&str]) -> Vec<String> {
 impl Plain {
     /// The ladder of P17 with small roles.
     pub(crate) fn new(immediate: bool) -> Self {
-        let role = |name: &str, allow: &[&str], except: &[&str]| (name.to_owned(), (words(allow), words(except)));
+        let role =
+            |name: &str, allow: &[&str], except: &[&str]| (name.to_owned(), (words(allow), words(except)));
         Self {
             roles: [
                 role("reader", &["*:read"], &[]),
@@ -360,7 +361,13 @@ impl World {
     }
 
     /// Runs a command as the shell does, without committing.
-    pub(crate) fn dry(&self, command: &Command, actor: Actor<'_>, now: i64, policy: &Policy) -> Result<Change, Refusal> {
+    pub(crate) fn dry(
+        &self,
+        command: &Command,
+        actor: Actor<'_>,
+        now: i64,
+        policy: &Policy,
+    ) -> Result<Change, Refusal> {
         let mut facts = Facts::new();
         loop {
             match lifecycle::apply(command, &facts, actor, at(now), policy) {
@@ -369,7 +376,11 @@ impl World {
                     for (key, document) in &change.documents {
                         let fact = facts.get(key);
                         assert!(fact.is_some(), "{key} is written without having been read");
-                        assert_ne!(fact, Some(&Fact::Unavailable), "{key} is written over what cannot be read");
+                        assert_ne!(
+                            fact,
+                            Some(&Fact::Unavailable),
+                            "{key} is written over what cannot be read"
+                        );
                         assert_eq!(key.kind(), document.kind());
                         assert_eq!(key.tenant(), command.tenant(), "a command writes in its own tenant only");
                     }

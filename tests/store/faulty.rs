@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) fails: AtomicU64,
     /// Decides which unflushed writes a failing flush leaves behind.
     pub(crate) seed: AtomicU64,
+    /// A failing flush writes everything all the same.
+    pub(crate) keeps: AtomicBool,
     pub(crate) dead: AtomicBool,
     pub(crate) full: AtomicBool,
     pub(crate) held: Mutex<bool>,
@@ -106,7 +108,7 @@ impl StorageBackend for Backend {
         let mut seed = self.plan.seed.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         for (offset, data) in self.waiting.lock().unwrap().drain(..) {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if result.is_ok() || seed >> 63 == 0 {
+            if result.is_ok() || seed >> 63 == 0 || self.plan.keeps.load(Ordering::SeqCst) {
                 self.inner.write(offset, &data)?;
             }
         }

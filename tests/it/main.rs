@@ -1,0 +1,19 @@
+//! The gateway over real sockets: clients and an application of plain bytes, a ledger that is proven at the end of
+//! every test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod client;
+mod path;
+mod trouble;
+mod upstream;
+mod world;

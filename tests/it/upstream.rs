@@ -1,0 +1,371 @@
+//! The application behind the gateway: plain threads and sockets, so that nothing between the test and the wire is
+//! clever. It notes every byte it received, and behaves as the query of a request asks: `?do=forever`.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+/// One request as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The head, byte for byte.
+    pub head: String,
+    /// The bytes behind it, as framed.
+    pub body: Vec<u8>,
+    /// Which connection it came on.
+    pub connection: u64,
+}
+
+impl Seen {
+    pub fn line(&self) -> &str {
+        self.head.lines().next().unwrap_or_default()
+    }
+
+    /// All values of a header, by its name in any case.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).collect()
+    }
+}
+
+#[derive(Default)]
+pub struct Notes {
+    pub seen: Mutex<Vec<Seen>>,
+    /// Bytes of any kind received, over all connections.
+    pub received: AtomicU64,
+    /// Bytes of any kind that the kernel took from us.
+    pub sent: AtomicU64,
+    /// Connections accepted, and those that ended by a reset.
+    pub connections: AtomicU64,
+    pub resets: AtomicU64,
+    pub ended: AtomicU64,
+    released: Mutex<bool>,
+    release: Condvar,
+    closed: AtomicBool,
+}
+
+#[derive(Clone)]
+pub struct Upstream {
+    pub address: SocketAddr,
+    pub notes: Arc<Notes>,
+}
+
+impl Upstream {
+    pub fn start() -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for the application");
+        let address = listener.local_addr().unwrap();
+        let notes = Arc::new(Notes::default());
+        let shared = Arc::clone(&notes);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                if shared.closed.load(SeqCst) {
+                    return;
+                }
+                let number = shared.connections.fetch_add(1, SeqCst);
+                let notes = Arc::clone(&shared);
+                std::thread::spawn(move || {
+                    let mut line = Line { stream, inbox: Vec::new(), number, notes: Arc::clone(&notes) };
+                    while line.serve().is_some() {}
+                    notes.ended.fetch_add(1, SeqCst);
+                });
+            }
+        });
+        Upstream { address, notes }
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.notes.seen.lock().unwrap().clone()
+    }
+
+    pub fn last(&self) -> Seen {
+        self.seen().pop().expect("the application saw a request")
+    }
+
+    pub fn received(&self) -> u64 {
+        self.notes.received.load(SeqCst)
+    }
+
+    /// Lets whatever waits for a release go on, now and from now on.
+    pub fn release(&self) {
+        *self.notes.released.lock().unwrap() = true;
+        self.notes.release.notify_all();
+    }
+
+    /// No longer listens.
+    pub fn close(&self) {
+        self.notes.closed.store(true, SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+struct Line {
+    stream: TcpStream,
+    inbox: Vec<u8>,
+    number: u64,
+    notes: Arc<Notes>,
+}
+
+impl Line {
+    fn more(&mut self) -> Option<usize> {
+        let mut piece = [0u8; 32 << 10];
+        match self.stream.read(&mut piece) {
+            Ok(0) => None,
+            Ok(count) => {
+                self.notes.received.fetch_add(count as u64, SeqCst);
+                self.inbox.extend_from_slice(&piece[..count]);
+                Some(count)
+            }
+            Err(fault) => {
+                if fault.kind() == std::io::ErrorKind::ConnectionReset {
+                    self.notes.resets.fetch_add(1, SeqCst);
+                }
+                None
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Option<()> {
+        match self.stream.write_all(bytes) {
+            Ok(()) => {
+                self.notes.sent.fetch_add(bytes.len() as u64, SeqCst);
+                Some(())
+            }
+            Err(fault) => {
+                if fault.kind() == std::io::ErrorKind::ConnectionReset {
+                    self.notes.resets.fetch_add(1, SeqCst);
+                }
+                None
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Option<()> {
+        let mut released = self.notes.released.lock().unwrap();
+        while !*released {
+            released = self
+                .notes
+                .release
+                .wait_timeout(released, Duration::from_secs(20))
+                .map(|(guard, _)| guard)
+                .ok()?;
+        }
+        Some(())
+    }
+
+    /// Waits for the other side to go away.
+    fn until_closed(&mut self) {
+        while self.more().is_some() {
+            self.inbox.clear();
+        }
+    }
+
+    fn body_to_end(&mut self, index: usize, length: Option<usize>, chunked: bool) -> Option<usize> {
+        let mut whole: Vec<u8> = Vec::new();
+        loop {
+            whole.append(&mut self.inbox);
+            let done = if chunked {
+                whole.ends_with(b"0\r\n\r\n").then_some(whole.len())
+            } else {
+                length.filter(|length| whole.len() >= *length)
+            };
+            if let Some(end) = done {
+                self.inbox = whole.split_off(end);
+                let size = whole.len();
+                whole.truncate(1 << 20);
+                self.notes.seen.lock().unwrap()[index].body = whole;
+                return Some(size);
+            }
+            if self.more().is_none() {
+                whole.truncate(1 << 20);
+                self.notes.seen.lock().unwrap()[index].body = whole;
+                return None;
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_lines, reason = "one arm for each behaviour")]
+    fn serve(&mut self) -> Option<()> {
+        let end = loop {
+            if let Some(at) = self.inbox.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8_lossy(&self.inbox[..end]).into_owned();
+        self.inbox.drain(..end);
+        let seen = Seen { head, body: Vec::new(), connection: self.number };
+        let length = seen.values("content-length").first().and_then(|v| v.parse::<usize>().ok());
+        let chunked = seen.values("transfer-encoding").iter().any(|v| v == "chunked");
+        let target = seen.line().split(' ').nth(1).unwrap_or_default().to_owned();
+        let is_head = seen.line().starts_with("HEAD ");
+        let index = {
+            let mut all = self.notes.seen.lock().unwrap();
+            all.push(seen);
+            all.len() - 1
+        };
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        let value = |name: &str| {
+            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v)
+        };
+        let n: usize = value("n").and_then(|n| n.parse().ok()).unwrap_or(0);
+        let has_body = chunked || length.is_some_and(|length| length > 0);
+        let deed = value("do").unwrap_or("hello");
+        let takes_no_body = ["early", "stall", "sip", "drip-read"].contains(&deed);
+        let mut taken = 0;
+        if has_body && !takes_no_body {
+            taken = self.body_to_end(index, length, chunked)?;
+        }
+        match deed {
+            "hello" => self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello")
+                .filter(|()| !is_head)
+                .or_else(|| is_head.then_some(())),
+            "head" => self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"),
+            "taken" => {
+                let body = taken.to_string();
+                self.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            }
+            "bytes" => {
+                self.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n").as_bytes())?;
+                let piece = pattern(64 << 10);
+                let mut left = n;
+                while left > 0 {
+                    let now = left.min(piece.len());
+                    self.write(&piece[..now])?;
+                    left -= now;
+                }
+                Some(())
+            }
+            "chunked" => {
+                self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-User\r\n\r\n")?;
+                let mut left = n;
+                let mut size = 1;
+                while left > 0 {
+                    let now = left.min(size);
+                    self.write(format!("{now:x};ext=1\r\n").as_bytes())?;
+                    self.write(&pattern(now))?;
+                    self.write(b"\r\n")?;
+                    left -= now;
+                    size = (size * 3).min(40_000);
+                }
+                self.write(b"0\r\nX-User: trailer\r\n\r\n")
+            }
+            "forever" => {
+                self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                let mut chunk = b"4000\r\n".to_vec();
+                chunk.extend_from_slice(&pattern(0x4000));
+                chunk.extend_from_slice(b"\r\n");
+                loop {
+                    self.write(&chunk)?;
+                }
+            }
+            "events" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                self.write(b"d\r\ndata: first\n\n\r\n")?;
+                self.until_closed();
+                None
+            }
+            "until-close" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nto the end")?;
+                let _ = self.stream.shutdown(Shutdown::Both);
+                None
+            }
+            "early" => {
+                self.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")?;
+                self.until_closed();
+                None
+            }
+            // Takes no body and says nothing.
+            "stall" => {
+                self.wait();
+                None
+            }
+            // Takes the body a little at a time.
+            "sip" => {
+                let mut piece = [0u8; 512];
+                loop {
+                    match self.stream.read(&mut piece) {
+                        Ok(0) | Err(_) => return None,
+                        Ok(count) => {
+                            self.notes.received.fetch_add(count as u64, SeqCst);
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                }
+            }
+            "slow" => {
+                self.wait()?;
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            }
+            "hang-up" => None,
+            "half-head" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Le")?;
+                None
+            }
+            "half-body" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")?;
+                None
+            }
+            "half-chunk" => {
+                self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")?;
+                None
+            }
+            "garbage" => {
+                self.write(b"\x00\x01\x02 this is no HTTP\r\n\r\n")?;
+                self.until_closed();
+                None
+            }
+            "two-lengths" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")?;
+                self.until_closed();
+                None
+            }
+            "bad-chunk" => {
+                self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n")?;
+                self.until_closed();
+                None
+            }
+            "long-head" => {
+                self.write(b"HTTP/1.1 200 OK\r\n")?;
+                loop {
+                    self.write(format!("X-Long: {}\r\n", "y".repeat(1000)).as_bytes())?;
+                }
+            }
+            "interim" => self.write(
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            ),
+            "switch" => {
+                self.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nraw")?;
+                self.until_closed();
+                None
+            }
+            "cookie" => self.write(
+                b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=1\r\nset-cookie: other=2\r\nCache-Control: public, max-age=60\r\nContent-Length: 5\r\n\r\nhello",
+            ),
+            // Answers as if the connection lived on, and hangs up.
+            "one-shot" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+                None
+            }
+            // Says more than was asked.
+            "unasked" => {
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nspoof")
+            }
+            other => {
+                let body = format!("no such deed: {other}");
+                self.write(format!("HTTP/1.1 500 Oops\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            }
+        }
+    }
+}
+
+/// Bytes that show when one is lost or doubled.
+pub fn pattern(n: usize) -> Vec<u8> {
+    (0..n).map(|i| (i % 251) as u8).collect()
+}
