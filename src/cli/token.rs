@@ -308,7 +308,7 @@ impl Verify {
 }
 
 /// The verifier of a configuration.
-fn verifier(settings: &Settings) -> Result<Verifier, Trouble> {
+pub(super) fn verifier(settings: &Settings) -> Result<Verifier, Trouble> {
     crate::app::verifier(settings).map_err(|fault| Trouble::at(&settings.file, fault))
 }
 
@@ -329,7 +329,6 @@ fn given(text: &str) -> Result<String, Trouble> {
 }
 
 /// A token from a file, or by `-` from standard input.
-#[expect(dead_code, reason = "explain reads a token so")]
 pub(super) fn from_file(path: &std::path::Path) -> Result<String, Trouble> {
     if path.as_os_str() == "-" {
         return given("-");
