@@ -109,7 +109,7 @@ impl Gateway {
             &opened.recovered,
         );
         let stop = CancellationToken::new();
-        let api = Arc::new(Api::new(Arc::clone(&engine)));
+        let api = Arc::new(Api::new(Arc::clone(&engine), &settings.prefix));
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
             let api = Arc::clone(&api);
             Box::pin(async move { api.answer(call.request, call.who, call.client).await })

@@ -24,7 +24,7 @@ pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
         out,
         "  as() {{ curl -sS -H \"Authorization: Bearer $(cat $1.token)\" -H 'Content-Type: application/json' \"${{@:2}}\"; echo; }}"
     )?;
-    writeln!(out, "  id() {{ sed -n 's/.*\"id\" *: *\"\\([^\"]*\\)\".*/\\1/p' $1.json; }}")?;
+    writeln!(out, "  id() {{ grep -o '\"id\":\"[^\"]*' $1.json | head -n 1 | cut -d'\"' -f4; }}")?;
     for (number, step) in (1..).zip(tour()) {
         writeln!(out, "\n{number:>2}. {}", step.title)?;
         match step.does {

@@ -12,7 +12,10 @@ use crate::{
     },
     identity::VerifiedSubject,
     model::{ExchangeId, Timestamp},
-    policy::{Ask, Caller, Decision, Denial, Detail, Facts, Permit, Policy, Reason, Staff, Verdict, decide},
+    policy::{
+        Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
+        decide,
+    },
 };
 
 use super::{
@@ -26,7 +29,7 @@ use super::{
 };
 
 /// How often a rule may ask for more before it is taken for endless: presence, sessions, grant, a chain of parents.
-const MOST_ROUNDS: usize = 256;
+pub(super) const MOST_ROUNDS: usize = 256;
 
 /// What a first look without any document comes to.
 pub enum Glance {
@@ -215,6 +218,7 @@ impl Engine {
     ) -> Result<Admission, Stop> {
         let live = Arc::clone(&entry.live);
         let mark = live.fuse.mark();
+        let asked = self.now();
         let (permit, facts) = self.judge(&live, &knock, &subject).await?;
         let Some(staff) = permit.staff() else { return Err(Stop::Faulted(Fault::Undecided)) };
         live.fuse.settle(mark, staff.deadline);
@@ -223,7 +227,8 @@ impl Engine {
         // Decided again from here on; in the session that this decision found.
         let mut knock = knock;
         knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
-        let _ = live.case.set(Case { knock, subject });
+        let longest = Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
+        let _ = live.case.set(Case { knock, longest, subject });
         let began = self.now();
         entry.stage = Stage::Asked(staff.session.to_string());
         let appended = self.journal.append(draft).await;
@@ -285,13 +290,7 @@ impl Engine {
             Ok((permit, _)) => match permit.staff() {
                 Some(staff) => {
                     // The longest time of one exchange counts from its beginning, not from the last decision.
-                    let deadline = match staff.deadline.due {
-                        crate::policy::Due::Exchange => {
-                            let at = staff.deadline.at.min(live.fuse.deadline());
-                            crate::policy::Deadline { at, due: staff.deadline.due }
-                        }
-                        crate::policy::Due::Session | crate::policy::Due::Grant => staff.deadline,
-                    };
+                    let deadline = staff.deadline.min(case.longest);
                     live.fuse.settle(mark, deadline);
                     self.registry.due(live, deadline.at);
                     return;
@@ -361,7 +360,7 @@ impl Engine {
             sent: report.sent,
             received: report.received,
             millis: now.ms_since(began),
-            cut: match report.end {
+            cut_by: match report.end {
                 End::Cut | End::NotForwarded => live.fuse.burnt().map(Into::into),
                 End::Complete | End::ClientGone | End::UpstreamFailed | End::Unknown => None,
             },
@@ -388,6 +387,19 @@ impl Engine {
         about: &Particulars,
         policy: &Policy,
     ) {
+        self.refused_as(who, denial.reason.code(), detail(&denial.detail), tenant, about, policy);
+    }
+
+    /// The same for a refusal that is no decision about a route: the support API's own, by its code.
+    pub fn refused_as(
+        &self,
+        who: &Who,
+        code: &str,
+        detail: Option<String>,
+        tenant: Option<&str>,
+        about: &Particulars,
+        policy: &Policy,
+    ) {
         let now = self.now();
         match who {
             Who::Known(subject) if subject.kind == crate::model::SubjectKind::Staff => {
@@ -395,8 +407,8 @@ impl Engine {
                     subject: &subject.id,
                     token: subject.fingerprint().to_string(),
                     tenant,
-                    reason: denial.reason.code(),
-                    detail: detail(&denial.detail),
+                    reason: code,
+                    detail,
                     method: &about.method,
                     path: &about.path,
                     policy: &policy.fingerprint,
@@ -404,8 +416,8 @@ impl Engine {
                 self.scribe.refusal(now, &refused, personal(subject, &about.client));
             }
             Who::Known(_) => {}
-            Who::Refused(code) => self.scribe.count(now, code, &network(&about.client)),
-            Who::Nobody => self.scribe.count(now, denial.reason.code(), &network(&about.client)),
+            Who::Refused(fault) => self.scribe.count(now, fault, &network(&about.client)),
+            Who::Nobody => self.scribe.count(now, code, &network(&about.client)),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Engine {
         let policy = self.policy();
         let (change, facts) = self.apply(&this, &policy).await?;
         if change.documents.is_empty() {
-            return Ok(Attempt::Over(Changed::Unchanged));
+            return Ok(Attempt::Over(self.as_wanted(this.change, change.events, &facts).await));
         }
         self.hooks.at(Step::ChangeDecided).await;
         let writes = match self.stored_after(&this.change, &change, &facts).await {
@@ -262,6 +262,15 @@ impl Engine {
         } else {
             Changed::InForce { change: this.change, events: change.events, waiting }
         }))
+    }
+
+    /// Somebody else made the change first. Their answer may still be waiting for cuts, and so must this one (law 6).
+    async fn as_wanted(&self, change: ChangeId, events: Vec<Event>, facts: &Facts) -> Changed {
+        if self.put_in_force(facts.versions().map(|(key, _)| key)).await {
+            Changed::Unchanged
+        } else {
+            Changed::InForce { change, events, waiting: vec!["cuts"] }
+        }
     }
 
     /// Asks the rules, fetching what they name.

@@ -89,7 +89,7 @@ pub(super) struct AccessOutcome<'a> {
     pub(super) received: u64,
     pub(super) millis: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cut: Option<CutWords>,
+    pub(super) cut_by: Option<CutWords>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fault: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     identity::VerifiedSubject,
     model::{ExchangeId, Key, Timestamp},
+    policy::Deadline,
 };
 
 use super::{fuse::Fuse, knock::Knock};
@@ -34,6 +35,8 @@ pub struct Live {
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) knock: Knock,
+    /// The longest time of one exchange, counted from its first decision (rule 10).
+    pub(super) longest: Deadline,
     pub(super) subject: Arc<VerifiedSubject>,
 }
 

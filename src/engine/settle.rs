@@ -59,7 +59,7 @@ impl Engine {
             sent: 0,
             received: 0,
             millis: 0,
-            cut: None,
+            cut_by: None,
             fault: Some("gateway_stopped"),
             clock_moved: false,
         };

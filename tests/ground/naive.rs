@@ -192,10 +192,8 @@ impl Naive {
             codes.insert("session_expired");
         }
         match &session.grant {
-            None if plain.immediate => {
-                if session.closed || !self.open(plain, tenant) {
-                    codes.insert("consent_withdrawn");
-                }
+            None if plain.immediate && (session.closed || !self.open(plain, tenant)) => {
+                codes.insert("consent_withdrawn");
             }
             None => {}
             Some(id) => {

@@ -8,11 +8,13 @@
     clippy::print_stdout,
     clippy::disallowed_methods,
     unreachable_pub,
+    dead_code,
     missing_docs,
     reason = "tests"
 )]
 
 mod client;
+mod cuts;
 mod path;
 mod trouble;
 mod upstream;
