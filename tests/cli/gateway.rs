@@ -49,6 +49,9 @@ fn a_gateway_serves_stops_and_leaves_a_ledger_that_verifies() {
     let place = Place::begun();
     place.configure("127.0.0.1:1880", &application());
     let gateway = Running::start(&place, &["--log", "json"]);
+    // The tenant of the configuration is registered in the background; each try is a process, so no pause is needed.
+    let registered = ["audit", "query", "ledger", "--tenant", "acme", "--kind", "change.outcome"];
+    while place.run(&registered).with(0).is_empty() {}
     let answer = get(&gateway.address, "/t/acme/orders", Some(&place.ada("admin")));
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("yes"), "{answer}");
     let answer = get(&gateway.address, "/t/acme/orders", Some(&place.sam()));
