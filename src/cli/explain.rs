@@ -1,5 +1,7 @@
 //! `postern explain`: one request, read and decided as the gateway would, with everything that led there.
 
+mod page;
+
 use std::{
     io::{self, Write as _},
     path::PathBuf,
@@ -12,7 +14,7 @@ use crate::{
     config::Settings,
     identity::{TokenFault, VerifiedSubject},
     model::{IssuerName, LevelName, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp},
-    policy::{Caller, Decision, Facts, Named, Policy, Route, Rule, Verdict, decide, routes::Standing},
+    policy::{Caller, Decision, Facts, Named, Policy, Route, Verdict, decide},
     proxy::{
         preview::{self, Preview, Refused},
         respond::Told,
@@ -20,6 +22,8 @@ use crate::{
         wire::{RequestHead, RequestView},
     },
 };
+
+use page::{candidates, line, named, of_rule, who_passes};
 
 use super::{
     Answer, ConfigArg, Trouble,
@@ -36,13 +40,13 @@ pub(super) struct Explain {
     #[command(flatten)]
     config: ConfigArg,
     /// GET, POST, …
-    #[arg(value_name = "METHOD")]
+    #[arg(value_name = "METHOD", value_parser = one_line)]
     method: String,
     /// The path, as it is sent; a query may follow
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = one_line)]
     path: String,
     /// The host that the client names
-    #[arg(long, default_value = "localhost")]
+    #[arg(long, default_value = "localhost", value_parser = one_line)]
     host: String,
     /// A header that the client sends: 'X-Environment: sandbox'
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
@@ -61,11 +65,19 @@ pub(super) struct Explain {
     member_role: Vec<String>,
 }
 
-/// One line of a head, and no more than one.
+/// What stands in one line of a head and cannot begin another.
+fn one_line(text: &str) -> Result<String, String> {
+    if text.contains(['\r', '\n']) {
+        Err("it must not hold a line break".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 fn header(text: &str) -> Result<String, String> {
     match text.split_once(':') {
-        Some((name, _)) if !name.is_empty() && !text.contains(['\r', '\n']) => Ok(text.to_owned()),
-        _ => Err("write one line, `Name: value`".to_owned()),
+        Some((name, _)) if !name.is_empty() => one_line(text),
+        _ => Err("write `Name: value`".to_owned()),
     }
 }
 
@@ -76,6 +88,16 @@ enum Who {
     Known(Arc<VerifiedSubject>),
 }
 
+/// Whom the question is about.
+enum Asked {
+    /// Support in a session by a grant of this role.
+    Role(RoleName),
+    /// Support in a session by consent at this level.
+    Level(LevelName),
+    /// A member with these roles.
+    Member(Vec<RoleName>),
+}
+
 /// Everything that an explanation looks at.
 struct Stage<'a> {
     settings: &'a Settings,
@@ -84,9 +106,6 @@ struct Stage<'a> {
     who: &'a Who,
     now: Timestamp,
 }
-
-/// The width of the words at the left.
-const LEFT: usize = 13;
 
 impl Explain {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
@@ -133,7 +152,8 @@ impl Explain {
     }
 
     fn tell(&self, out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -> Result<Answer, Trouble> {
-        let (policy, ask) = (&stage.settings.policy, &read.ask);
+        let ask = &read.ask;
+        let asked = self.asked(&stage.settings.policy)?;
         line(out, "request", &format!("{} {}, host {}", read.method, read.path.as_str(), read.host))?;
         if read.inside {
             let what =
@@ -143,27 +163,21 @@ impl Explain {
         }
         candidates(out, stage, read)?;
         line(out, "tenant", &named(ask.tenant))?;
-        line(out, "environment", &named(ask.environment))?;
+        let known =
+            matches!(ask.environment, Named::As(name) if stage.settings.policy.environments.contains(name));
+        let unknown = if known { "" } else { ", which is none that is known" };
+        line(out, "environment", &format!("{}{unknown}", named(ask.environment)))?;
         if let Route::Mapped(rule) = ask.route {
             of_rule(out, stage, read, rule)?;
         }
         who_passes(out, stage, read)?;
-        self.judge(out, stage, read, policy)
+        self.judge(out, stage, read, asked)
     }
 
-    /// What would be decided for those who were asked about.
-    fn judge(
-        &self,
-        out: &mut Out,
-        stage: &Stage<'_>,
-        read: &Preview<'_>,
-        policy: &Policy,
-    ) -> Result<Answer, Trouble> {
-        let mut judged = Vec::new();
+    /// Those who were asked about, by names that the configuration knows.
+    fn asked(&self, policy: &Policy) -> Result<Option<Asked>, Trouble> {
         if let Some(name) = &self.role {
-            let role = role(policy, name)?;
-            let decision = stage.rehearsed(read, Rehearsed::Role(&role));
-            judged.push((format!("support, in a session with the role `{name}`"), decision));
+            return Ok(Some(Asked::Role(role(policy, name)?)));
         }
         if let Some(name) = &self.level {
             let level = LevelName::new(name).ok().filter(|level| policy.ladder.knows(level));
@@ -172,43 +186,48 @@ impl Explain {
                     policy.ladder.levels().iter().map(|level| level.name.as_str()).collect();
                 Trouble::Says(format!("there is no consent level `{name}`; there are {}", known.join(", ")))
             })?;
-            let decision = stage.rehearsed(read, Rehearsed::Level(&level));
-            judged.push((format!("support, in a session by consent at `{name}`"), decision));
+            return Ok(Some(Asked::Level(level)));
         }
         if !self.member_role.is_empty() {
-            let roles: Result<Vec<RoleName>, Trouble> =
-                self.member_role.iter().map(|name| role(policy, name)).collect();
-            let decision = stage.member(read, roles?);
-            judged.push((format!("a member with `{}`", self.member_role.join("`, `")), decision));
+            let roles: Result<_, _> = self.member_role.iter().map(|name| role(policy, name)).collect();
+            return Ok(Some(Asked::Member(roles?)));
         }
-        if judged.is_empty() && !matches!(stage.who, Who::Nobody) {
-            judged.push((token_words(stage.who), stage.by_token(read)));
-        }
+        Ok(None)
+    }
+
+    /// What would be decided for those who were asked about.
+    fn judge(
+        &self,
+        out: &mut Out,
+        stage: &Stage<'_>,
+        read: &Preview<'_>,
+        asked: Option<Asked>,
+    ) -> Result<Answer, Trouble> {
+        let (whom, decision) = match asked {
+            Some(Asked::Role(role)) => (
+                format!("support, in a session with the role `{role}`"),
+                stage.rehearsed(read, Rehearsed::Role(&role)),
+            ),
+            Some(Asked::Level(level)) => (
+                format!("support, in a session by consent at `{level}`"),
+                stage.rehearsed(read, Rehearsed::Level(&level)),
+            ),
+            Some(Asked::Member(roles)) => {
+                (format!("a member with `{}`", self.member_role.join("`, `")), stage.member(read, roles))
+            }
+            None if !matches!(stage.who, Who::Nobody) => (token_words(stage.who), stage.by_token(read)),
+            None if self.closed(stage, read) => {
+                let highest = stage.settings.policy.ladder.levels().last();
+                let support = highest.and_then(|level| stage.rehearsed(read, Rehearsed::Level(&level.name)));
+                writeln!(out, "\nrefused, whoever asks")?;
+                verdict(out, "members", stage.member(read, Vec::new()))?;
+                verdict(out, "support", support)?;
+                return Ok(Answer::No);
+            }
+            None => return Ok(Answer::Yes),
+        };
         writeln!(out)?;
-        if judged.is_empty() {
-            let nobody = self.closed(stage, read);
-            if nobody {
-                writeln!(out, "refused, whoever asks")?;
-            }
-            return Ok(if nobody { Answer::No } else { Answer::Yes });
-        }
-        let mut answer = Answer::Yes;
-        for (whom, decision) in judged {
-            match decision {
-                Some(Decision::Allow(permit)) => writeln!(out, "{whom}: passes ({})", permit.reason())?,
-                Some(Decision::Deny(denial)) => {
-                    let told = Told::denial(&denial);
-                    let more = told.more.map(|more| format!(" [{more}]")).unwrap_or_default();
-                    writeln!(out, "{whom}: {} {}{more}: {}", told.status, told.code, told.detail)?;
-                    answer = Answer::No;
-                }
-                None => writeln!(
-                    out,
-                    "{whom}: passes or not by their sessions, which only a running gateway knows"
-                )?,
-            }
-        }
-        Ok(answer)
+        Ok(verdict(out, &whom, decision)?)
     }
 
     /// Whether nobody at all would pass.
@@ -219,6 +238,21 @@ impl Explain {
             && stage.roles(read).is_empty()
             && !passes(&stage.member(read, Vec::new()))
     }
+}
+
+/// Says what would be decided.
+fn verdict(out: &mut Out, whom: &str, decision: Option<Decision>) -> io::Result<Answer> {
+    match decision {
+        Some(Decision::Allow(permit)) => writeln!(out, "{whom}: passes ({})", permit.reason())?,
+        Some(Decision::Deny(denial)) => {
+            let told = Told::denial(&denial);
+            let more = told.more.map(|more| format!(" [{more}]")).unwrap_or_default();
+            writeln!(out, "{whom}: {} {}{more}: {}", told.status, told.code, told.detail)?;
+            return Ok(Answer::No);
+        }
+        None => writeln!(out, "{whom}: that depends on their sessions, which only a running gateway knows")?,
+    }
+    Ok(Answer::Yes)
 }
 
 fn refuse(out: &mut Out, explain: &Explain, refused: &Refused) -> Result<Answer, Trouble> {
@@ -333,96 +367,4 @@ fn token_words(who: &Who) -> String {
             format!("{}, member of {tenant} with the roles [{}]", subject.id, roles.join(", "))
         }
     }
-}
-
-fn line(out: &mut Out, left: &str, right: &str) -> io::Result<()> {
-    writeln!(out, "{left:<LEFT$}{right}")
-}
-
-fn named(name: Named<'_>) -> String {
-    match name {
-        Named::As(text) => text.to_owned(),
-        Named::Missing => "not named by the request".to_owned(),
-        Named::Unclear => "named in no one way".to_owned(),
-    }
-}
-
-/// The routes that came into question, the owner first.
-fn candidates(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -> io::Result<()> {
-    let settings = stage.settings;
-    let explanation = stage.routing.table.explain(read.host, &read.method, &read.path);
-    let mut left = "route";
-    if read.rule.is_none() {
-        let what = match read.ask.route {
-            Route::Method => "the path is mapped, this method is not",
-            Route::Mapped(_) | Route::Unmapped => "no route owns this path",
-        };
-        line(out, left, what)?;
-        left = "";
-    }
-    for candidate in &explanation.candidates {
-        let entry = usize::try_from(candidate.spec.id).ok().and_then(|id| settings.routes.get(id));
-        let place = entry.map_or(0, |entry| entry.line);
-        let methods: Vec<&str> = candidate.spec.methods.iter().map(http::Method::as_str).collect();
-        let host = candidate.spec.host.as_deref().unwrap_or_default();
-        let why = match candidate.standing {
-            Standing::Owns => "owns the request",
-            Standing::OtherMethod => "covers the path, does not name the method",
-            Standing::LessSpecific => "covers the path, something more specific comes first",
-            Standing::CaseTwin => "differs in letter case only, so nothing less specific may match",
-            Standing::SlashTwin => "differs in the last slash only, so nothing less specific may match",
-        };
-        let what = format!(
-            "{}:{place}: {} {host}{}: {why}",
-            settings.file.display(),
-            methods.join(","),
-            candidate.spec.template
-        );
-        line(out, left, &what)?;
-        left = "";
-    }
-    Ok(())
-}
-
-fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule: &Rule) -> io::Result<()> {
-    let policy = &stage.settings.policy;
-    if let Some(kind) = &rule.resource {
-        line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
-    }
-    if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
-        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.address))?;
-    }
-    if rule.public {
-        return line(out, "permissions", "none: the route is public, and who asks is not forwarded");
-    }
-    let name = |id| policy.catalogue.name(id).map(|name| name.as_str()).unwrap_or_default();
-    let all: Vec<&str> = rule.permissions.iter().map(|id| name(*id)).collect();
-    line(out, "permissions", &all.join(" and "))?;
-    let above: Vec<&str> =
-        rule.permissions.iter().filter(|id| policy.above_ceiling(**id)).map(|id| name(*id)).collect();
-    if above.is_empty() {
-        line(out, "ceiling", "not reached")
-    } else {
-        line(
-            out,
-            "ceiling",
-            &format!("closed to support at every level and by every grant: {}", above.join(", ")),
-        )
-    }
-}
-
-fn who_passes(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -> io::Result<()> {
-    if matches!(read.ask.route, Route::Mapped(rule) if rule.public) {
-        return line(out, "passes", "everybody");
-    }
-    let list = |names: Vec<&str>, none: &str| {
-        if names.is_empty() { none.to_owned() } else { names.join(", ") }
-    };
-    if passes(&stage.member(read, Vec::new())) {
-        line(out, "members", "all pass: the map is silent, and `members.unmapped` allows it")?;
-    } else {
-        line(out, "members", &list(stage.members(read), "with no role"))?;
-    }
-    line(out, "by consent", &list(stage.levels(read), "at no level"))?;
-    line(out, "by grant", &list(stage.roles(read), "with no role"))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -238,7 +238,7 @@ pub(super) struct Verify {
     #[arg(long, conflicts_with_all = ["config", "token"])]
     batch: bool,
     /// Take HMAC algorithms with shared keys too
-    #[arg(long, requires = "batch")]
+    #[arg(long, requires = "batch", conflicts_with_all = ["config", "token"])]
     allow_hmac: bool,
 }
 
@@ -329,9 +329,10 @@ fn given(text: &str) -> Result<String, Trouble> {
 }
 
 /// A token from a file, or by `-` from standard input.
-pub(super) fn from_file(path: &std::path::Path) -> Result<String, Trouble> {
-    if path.as_os_str() == "-" {
-        return given("-");
+pub(super) fn from_file(path: &Path) -> Result<String, Trouble> {
+    let token = if path.as_os_str() == "-" { given("-")? } else { keyfile::read(path)?.trim().to_owned() };
+    if token.contains(['\r', '\n']) {
+        return Err(Trouble::at(path, "holds more than one line; a token is one"));
     }
-    Ok(keyfile::read(path)?.trim().to_owned())
+    Ok(token)
 }
