@@ -88,7 +88,7 @@ impl Plain {
             |name: &str, allow: &[&str], except: &[&str]| (name.to_owned(), (words(allow), words(except)));
         Self {
             roles: [
-                role("reader", &["*:read"], &[]),
+                role("reader", &["*:read"], &["users:*"]),
                 role("editor", &["*:read", "mappings:*", "jobs:run"], &["users:*"]),
                 role("administrator", &["*:*"], &[]),
                 role("clerk", &["orders:*", "users:manage"], &["orders:read"]),
