@@ -58,7 +58,7 @@ struct Under {
 impl Under {
     /// Reads to the end; how it ended, and what the kernels still held.
     fn ending(&mut self) -> (Ending, u64) {
-        let (how, held) = self.client.to_the_end();
+        let (how, held) = self.client.read_out();
         let written = self.writer.take().map(|writer| writer.join().unwrap());
         let reset = written == Some(std::io::ErrorKind::ConnectionReset);
         (if reset { Ending::Reset } else { how }, held)

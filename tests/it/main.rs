@@ -13,8 +13,11 @@
     reason = "tests"
 )]
 
+mod child;
 mod client;
 mod cuts;
+mod held;
+mod killed;
 mod path;
 mod trouble;
 mod upstream;
