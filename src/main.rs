@@ -1,3 +1,8 @@
 //! The `postern` program: a thin shell around the library.
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    postern::cli::main()
+}

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use zeroize::Zeroizing;
+
 use crate::{
+    audit::note::{NoteError, SigningKey},
     config::resolve::{
         EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot, SupportSettings,
         TenantSource, UpstreamSettings,
@@ -11,21 +14,13 @@ use crate::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
         TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
     },
-    policy::{
-        path::PathRules,
-        routes::{RouteFault, RouteSpec, RouteTable, TableRules, Template, Twins},
-    },
+    policy::routes::{RouteFault, RouteSpec, RouteTable},
     proxy::{
         assertion::Asserter,
         routing::{Assert, Binding, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
         wire::{Limits, NameSet},
     },
 };
-
-/// The largest body that the support API takes, in bytes.
-const API_BODY: usize = 64 << 10;
-/// Idle connections to an application, on each core.
-const IDLE: usize = 256;
 
 /// Why a configuration cannot be built into parts.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +39,22 @@ pub enum BuildFault {
     /// The key of assertions.
     #[error("assertion.key: {0}")]
     Assertion(#[from] SignerFault),
+    /// The key of the ledger.
+    #[error("ledger.key: {0}")]
+    Ledger(NoteError),
+    /// The key of another ledger.
+    #[error(
+        "ledger.key is the key of the log `{key}`, and ledger.origin is `{origin}`; they must be the same"
+    )]
+    LedgerOrigin {
+        /// The key's name.
+        key: String,
+        /// The log's name.
+        origin: String,
+    },
     /// The route map.
     #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Routes(Vec<RouteFault>),
-    /// A route's template.
-    #[error("route `{template}`: {what}")]
-    Route {
-        /// As written.
-        template: String,
-        /// What is wrong.
-        what: String,
-    },
 }
 
 /// The parts that come from the configuration alone.
@@ -66,12 +66,57 @@ pub(super) struct Built {
     pub(super) most_connections: i64,
 }
 
+/// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
+pub fn check(settings: &Settings) -> Vec<BuildFault> {
+    let environment = environment_claim(settings);
+    let mut faults = Vec::new();
+    // One by one, so that all of them are told; together only for what is wrong between them.
+    for issuer in &settings.issuers {
+        let alone = issuer_options(issuer, environment, settings.dangerous.hmac)
+            .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
+        faults.extend(alone.err());
+    }
+    if faults.is_empty() {
+        faults.extend(verifier(settings).err());
+    }
+    faults.extend(signer(settings).err());
+    match ledger_key(settings) {
+        Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
+        Ok(key) => faults.push(BuildFault::LedgerOrigin {
+            key: key.verifying_key().name().to_owned(),
+            origin: settings.ledger.origin.clone(),
+        }),
+        Err(fault) => faults.push(BuildFault::Ledger(fault)),
+    }
+    faults.extend(routing(settings).err());
+    faults
+}
+
+/// The key that signs assertions.
+fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
+    let key = Zeroizing::new(String::from_utf8_lossy(settings.assertion.key.expose()).into_owned());
+    Ok(Signer::from_pem(&key, None)?)
+}
+
+/// The key that signs the ledger's checkpoints.
+pub(super) fn ledger_key(settings: &Settings) -> Result<SigningKey, NoteError> {
+    let text = Zeroizing::new(String::from_utf8_lossy(settings.ledger.key.expose()).into_owned());
+    SigningKey::parse(text.trim())
+}
+
+/// The claim that names a token's environment, where the configuration has one.
+fn environment_claim(settings: &Settings) -> Option<&str> {
+    settings.tenants.environment_from.iter().find_map(|source| match source {
+        EnvironmentSource::Claim(path) => Some(path.as_str()),
+        EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
+    })
+}
+
 pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
-    let key = String::from_utf8_lossy(settings.assertion.key.expose()).into_owned();
     let asserter = Asserter {
         issuer: settings.assertion.issuer.clone(),
         header: settings.assertion.header.as_str().to_owned(),
-        signer: Signer::from_pem(&key, None)?,
+        signer: signer(settings)?,
     };
     let workers = settings
         .workers
@@ -86,11 +131,11 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
 }
 
 /// The verifier of a configuration's issuers.
-pub(super) fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
-    let environment = settings.tenants.environment_from.iter().find_map(|source| match source {
-        EnvironmentSource::Claim(path) => Some(path.as_str()),
-        EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
-    });
+///
+/// # Errors
+/// The first fault; [`check`] tells all.
+pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
+    let environment = environment_claim(settings);
     let issuers: Result<Vec<_>, _> = settings
         .issuers
         .iter()
@@ -150,12 +195,14 @@ fn issuer_options(
 }
 
 /// The map of a configuration as the data plane uses it.
-pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
+///
+/// # Errors
+/// The first fault; of the table, all.
+pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     let mut specs = Vec::with_capacity(settings.routes.len());
     let mut bindings = Vec::with_capacity(settings.routes.len());
     for (id, entry) in (0u32..).zip(&settings.routes) {
-        let fault = |what: String| BuildFault::Route { template: entry.template.clone(), what };
-        let template = Template::parse(&entry.template).map_err(|e| fault(e.to_string()))?;
+        let template = entry.template.clone();
         let place = |name: &str| template.names().position(|known| known == name);
         let tenant = settings.tenants.from.iter().find_map(|source| match source {
             TenantSource::Path(name) => place(name),
@@ -173,12 +220,7 @@ pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         bindings.push(Binding { rule: entry.rule, tenant, environment, resource, upstream });
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
-    let twins = |distinct: bool| if distinct { Twins::Distinct } else { Twins::Refuse };
-    let rules = TableRules {
-        case_twins: twins(settings.paths.case_is_distinct),
-        slash_twins: twins(settings.paths.trailing_slash_is_distinct),
-    };
-    let table = RouteTable::build_under(specs, rules).map_err(BuildFault::Routes)?;
+    let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
     let stripped: Vec<&str> = settings
         .identity_headers
         .iter()
@@ -195,7 +237,7 @@ pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         tenant: settings.tenants.from.iter().map(tenant_source).collect(),
         environment: settings.tenants.environment_from.iter().map(environment_source).collect(),
         default_environment: settings.tenants.default_environment.to_string(),
-        paths: PathRules::default(),
+        paths: settings.paths.rules,
         upstreams: settings.upstreams.iter().map(upstream).collect(),
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),
@@ -209,7 +251,7 @@ pub(super) fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
         keep_alive: millis(settings.limits.keep_alive_ms),
-        api_body: API_BODY,
+        api_body: size(settings.limits.api_body),
     })
 }
 
@@ -255,7 +297,7 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
             HostHeader::Fixed(host) => Some(host.clone()),
         },
         audience: settings.audience.clone(),
-        assert: Assert::All,
+        assert: if settings.assert_members { Assert::All } else { Assert::Staff },
         headers: settings
             .headers
             .iter()
@@ -266,9 +308,8 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
             .collect(),
         connect_timeout: millis(settings.connect_timeout_ms),
         response_timeout: millis(settings.response_timeout_ms),
-        idle: IDLE,
-        // Below the five seconds after which common servers hang up.
-        idle_timeout: Duration::from_secs(4),
+        idle: usize::try_from(settings.idle).unwrap_or(usize::MAX),
+        idle_timeout: millis(settings.idle_timeout_ms),
     }
 }
 

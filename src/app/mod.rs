@@ -26,7 +26,7 @@ use crate::{
 
 use self::{clock::SystemClock, operations::Operations};
 
-pub use build::BuildFault;
+pub use build::{BuildFault, check, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 
@@ -59,6 +59,8 @@ pub struct Extra {
     pub hooks: Hooks,
     /// A clock of the tests' own.
     pub clock: Option<Arc<dyn Clock>>,
+    /// The system's clock, where somebody else looks at it too.
+    pub system: Option<Arc<SystemClock>>,
 }
 
 /// A gateway that runs.
@@ -77,7 +79,7 @@ pub struct Gateway {
 impl Gateway {
     /// Starts everything; when this answers, members are served and staff will be as soon as the past is settled.
     pub fn start(settings: Settings, extra: Extra) -> Result<Gateway, StartFault> {
-        let system = Arc::new(SystemClock::default());
+        let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
         let built = build::build(&settings)?;
         let opened = open::open(&settings, &clock)?;
@@ -107,7 +109,7 @@ impl Gateway {
             &opened.recovered,
         );
         let stop = CancellationToken::new();
-        let api = Arc::new(Api::new(Arc::clone(&engine)));
+        let api = Arc::new(Api::new(Arc::clone(&engine), &settings.prefix));
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
             let api = Arc::clone(&api);
             Box::pin(async move { api.answer(call.request, call.who, call.client).await })

@@ -5,6 +5,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use super::build;
 use crate::{
     audit::{
         journal::{self, Journal, Recovered, disk::RealDisk},
@@ -69,11 +70,6 @@ pub(super) struct Opened {
     pub(super) recovered: Recovered,
 }
 
-fn signing_key(settings: &Settings) -> Result<SigningKey, OpenFault> {
-    let text = String::from_utf8_lossy(settings.ledger.key.expose()).into_owned();
-    Ok(SigningKey::parse(text.trim())?)
-}
-
 fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
     if !dir.exists() {
         return Ok(false);
@@ -83,7 +79,7 @@ fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
 
 /// Opens both.
 pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened, OpenFault> {
-    let key = signing_key(settings)?;
+    let key = build::ledger_key(settings)?;
     if !settings.state.path.exists() {
         if !has_ledger(&settings.ledger.path)? {
             return Err(OpenFault::NothingThere {

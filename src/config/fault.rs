@@ -1,7 +1,7 @@
 //! Faults of a configuration: all of them, each with its place and what to do.
 //!
-//! Lives here: the closed list of codes, the collector that every part reports to, and the plain rendering. Never
-//! here: colours and frames (see [`super::render`]), when something is a fault.
+//! Lives here: the collector that every part reports to, and the plain rendering. Never here: colours and frames (see
+//! [`mod@super::render`]), when something is a fault.
 
 use std::{
     cell::RefCell,
@@ -10,170 +10,11 @@ use std::{
     sync::Arc,
 };
 
+pub use super::code::Code;
 use super::written::Place;
 
 /// How many faults one report holds; what is more is only counted.
 pub const MOST_FAULTS: usize = 200;
-
-/// What kind of fault it is: a closed list of stable names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Code {
-    /// The file cannot be read, or is too large.
-    Unreadable,
-    /// The file is no UTF-8.
-    NotUtf8,
-    /// The text is no YAML that is read here.
-    Syntax,
-    /// The text is too deep, too long or repeats itself too often.
-    TooMuch,
-    /// A key stands twice in one mapping.
-    DuplicateKey,
-    /// A key that nothing is known of.
-    UnknownKey,
-    /// A key that must be there.
-    MissingKey,
-    /// A key without a value.
-    EmptyValue,
-    /// A list where a text belongs, and the like.
-    WrongType,
-    /// A value that does not have the form it must have.
-    BadValue,
-    /// A value that is none of the words that are understood.
-    UnknownWord,
-    /// A number, size or duration outside of its bounds.
-    OutOfRange,
-    /// Keys of which exactly one must be given.
-    OneOf,
-    /// A name that stands twice.
-    DuplicateName,
-    /// A permission that the catalogue does not have.
-    UnknownPermission,
-    /// A role that is not declared.
-    UnknownRole,
-    /// A consent level that is not on the ladder.
-    UnknownLevel,
-    /// An upstream that is not declared.
-    UnknownUpstream,
-    /// An environment that is not declared.
-    UnknownEnvironment,
-    /// A parent that is not declared.
-    UnknownTenant,
-    /// A time zone that this build does not know.
-    UnknownZone,
-    /// A pattern that covers no permission.
-    PatternCoversNothing,
-    /// A name that belongs to Postern itself.
-    ReservedName,
-    /// The lowest level of the ladder gives a role.
-    LowestLevelHasRole,
-    /// A higher level of the ladder gives none.
-    LevelWithoutRole,
-    /// A level allows less than the one below.
-    LadderNotMonotone,
-    /// The ceiling leaves nothing of a level.
-    LevelEmptied,
-    /// A tenant stands before its parent.
-    ParentAfterChild,
-    /// Tenants that are each other's parents.
-    ParentCycle,
-    /// A chain of parents longer than is followed.
-    ParentsTooDeep,
-    /// An algorithm that this version does not know.
-    UnknownAlgorithm,
-    /// An algorithm for which no key is there, or a key for which no algorithm is there.
-    AlgorithmWithoutKey,
-    /// A key set that cannot be used.
-    BadKeys,
-    /// A private key where a public one belongs.
-    PrivateKey,
-    /// A setting of `dangerous` away from loopback, or something that needs one.
-    Dangerous,
-    /// Something that is not encrypted is reachable from elsewhere.
-    NotLoopback,
-    /// Two listeners on one address.
-    SameAddress,
-    /// A file or variable that holds a secret or a key cannot be read.
-    SecretUnreadable,
-    /// A header that cannot be used for this.
-    BadHeader,
-    /// An upstream's address that cannot be used.
-    BadUrl,
-    /// A route's methods or template cannot be read.
-    BadRoute,
-    /// A route below the reserved prefix.
-    ReservedPath,
-    /// Two routes own the same request.
-    RouteConflict,
-    /// A parameter that the template does not have.
-    MissingParameter,
-    /// A map without routes.
-    NoRoutes,
-    /// Staff have no way to name a tenant or an environment.
-    NoWayIn,
-    /// Something that is declared and not used.
-    Unused,
-}
-
-impl Code {
-    /// Its stable name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Code::Unreadable => "unreadable",
-            Code::NotUtf8 => "not_utf8",
-            Code::Syntax => "syntax",
-            Code::TooMuch => "too_much",
-            Code::DuplicateKey => "duplicate_key",
-            Code::UnknownKey => "unknown_key",
-            Code::MissingKey => "missing_key",
-            Code::EmptyValue => "empty_value",
-            Code::WrongType => "wrong_type",
-            Code::BadValue => "bad_value",
-            Code::UnknownWord => "unknown_word",
-            Code::OutOfRange => "out_of_range",
-            Code::OneOf => "one_of",
-            Code::DuplicateName => "duplicate_name",
-            Code::UnknownPermission => "unknown_permission",
-            Code::UnknownRole => "unknown_role",
-            Code::UnknownLevel => "unknown_level",
-            Code::UnknownUpstream => "unknown_upstream",
-            Code::UnknownEnvironment => "unknown_environment",
-            Code::UnknownTenant => "unknown_tenant",
-            Code::UnknownZone => "unknown_zone",
-            Code::PatternCoversNothing => "pattern_covers_nothing",
-            Code::ReservedName => "reserved_name",
-            Code::LowestLevelHasRole => "lowest_level_has_role",
-            Code::LevelWithoutRole => "level_without_role",
-            Code::LadderNotMonotone => "ladder_not_monotone",
-            Code::LevelEmptied => "level_emptied",
-            Code::ParentAfterChild => "parent_after_child",
-            Code::ParentCycle => "parent_cycle",
-            Code::ParentsTooDeep => "parents_too_deep",
-            Code::UnknownAlgorithm => "unknown_algorithm",
-            Code::AlgorithmWithoutKey => "algorithm_without_key",
-            Code::BadKeys => "bad_keys",
-            Code::PrivateKey => "private_key",
-            Code::Dangerous => "dangerous",
-            Code::NotLoopback => "not_loopback",
-            Code::SameAddress => "same_address",
-            Code::SecretUnreadable => "secret_unreadable",
-            Code::BadHeader => "bad_header",
-            Code::BadUrl => "bad_url",
-            Code::BadRoute => "bad_route",
-            Code::ReservedPath => "reserved_path",
-            Code::RouteConflict => "route_conflict",
-            Code::MissingParameter => "missing_parameter",
-            Code::NoRoutes => "no_routes",
-            Code::NoWayIn => "no_way_in",
-            Code::Unused => "unused",
-        }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Whether a configuration with it may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -270,7 +111,7 @@ fn write_plain(f: &mut fmt::Formatter<'_>, fault: &ConfigFault, width: usize) ->
         write!(f, ":{}:{}", fault.line, fault.column)?;
     }
     write!(f, ": {word}[{}]: {}", fault.code, fault.message)?;
-    if fault.line > 0 {
+    if !fault.excerpt.is_empty() {
         let number = fault.line.to_string();
         let before = fault.column.saturating_sub(1);
         // Tabs stay tabs, so that the caret stands below what it means.
@@ -395,7 +236,11 @@ impl Faults {
                 file: script.file.clone(),
                 line,
                 column,
-                excerpt: if line == 0 { String::new() } else { script.excerpt(line) },
+                excerpt: if line == 0 || noted.code.hides_text() {
+                    String::new()
+                } else {
+                    script.excerpt(line)
+                },
                 place: noted.place,
             }
         });

@@ -6,6 +6,7 @@
 //! Never here: a rule about who may do what (that is [`crate::policy`]), a default that another room could see without
 //! it being in [`Settings`], a file or variable read in any other way than through the [`Source`] handed in.
 
+mod code;
 mod fault;
 mod render;
 pub mod resolve;

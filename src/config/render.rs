@@ -53,6 +53,13 @@ struct Drawn<'a> {
     source: &'a NamedSource<String>,
 }
 
+impl Drawn<'_> {
+    /// Whether there is a text and it is not for showing.
+    fn hidden(&self) -> bool {
+        self.fault.line > 0 && self.fault.excerpt.is_empty()
+    }
+}
+
 impl fmt::Debug for Drawn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.fault, f)
@@ -61,6 +68,9 @@ impl fmt::Debug for Drawn<'_> {
 
 impl fmt::Display for Drawn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hidden() {
+            write!(f, "{}:{}:{}: ", self.fault.file.display(), self.fault.line, self.fault.column)?;
+        }
         f.write_str(&self.fault.message)
     }
 }
@@ -84,11 +94,11 @@ impl Diagnostic for Drawn<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        (self.fault.line > 0).then_some(self.source as &dyn SourceCode)
+        (self.fault.line > 0 && !self.hidden()).then_some(self.source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        if self.fault.line == 0 {
+        if self.fault.line == 0 || self.hidden() {
             return None;
         }
         let start = self.fault.place.start().min(self.script.text.len());

@@ -1,34 +1,201 @@
-//! The support API: consent, grants and sessions for tenants' administrators and the vendor's staff.
+//! The support API: how tenants' administrators decide how far support may go and see who is inside, and how agents
+//! enter and leave. `docs/support-api.md` says it to people.
 //!
-//! Never here: committing or recording (that is [`crate::engine`]), a rule.
+//! | file | what it does |
+//! | --- | --- |
+//! | `place` | which resource a path names, and which methods it takes |
+//! | `call`, `form` | reads query, preconditions and body, strictly |
+//! | `consent`, `grants`, `sessions`, `rights` | one resource each |
+//! | `beside` | who is inside: pages of sessions and standing grants |
+//! | `session_view`, `grant_view`, `outcome` | what is shown |
+//! | `reply`, `problem` | a yes and a no as HTTP |
+//!
+//! Each call goes: who is it (401) → what is it (404, 405) → may they (403, before anything is looked up or read,
+//! law 11) → is it readable (400, 415, 422) → the rules of [`crate::lifecycle`], by [`crate::engine`].
+//!
+//! Never here: a rule about who may change what beyond asking for it, committing or recording (that is
+//! [`crate::engine`]), sockets, tokens.
+
+mod beside;
+mod call;
+mod consent;
+mod form;
+mod grant_view;
+mod grants;
+mod outcome;
+mod place;
+mod problem;
+mod reply;
+mod rights;
+mod session_view;
+mod sessions;
 
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
+use http::{Request, Response, request};
 
-use crate::engine::{Engine, knock::Who};
+use crate::{
+    engine::{
+        ChangeFault, Engine,
+        knock::{Particulars, Who},
+    },
+    identity::VerifiedSubject,
+    lifecycle::Command,
+    model::{Key, Version},
+    policy::Facts,
+};
+
+use self::{
+    call::Call,
+    outcome::Outcome,
+    place::{Place, Verb},
+    problem::Problem,
+    reply::Reply,
+};
 
 /// See the module's header.
 pub struct Api {
     engine: Arc<Engine>,
+    prefix: String,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 impl Api {
-    /// An API over an engine.
-    pub fn new(engine: Arc<Engine>) -> Api {
-        Api { engine }
+    /// An API over an engine. `prefix` is the reserved prefix under which it is reached, such as `/_postern/`; it only
+    /// stands in the places that answers name.
+    pub fn new(engine: Arc<Engine>, prefix: &str) -> Api {
+        Api { engine, prefix: prefix.trim_end_matches('/').to_owned() }
     }
 
-    /// Answers one request below the reserved prefix.
-    pub async fn answer(
+    /// Answers one call. The path stands below the prefix (`/v1/…`), the body is whole. The answer to `HEAD` has the
+    /// body of `GET`, for its length: the door leaves it out.
+    pub async fn answer(&self, request: Request<Bytes>, who: Who, client: IpAddr) -> Response<Bytes> {
+        let (head, body) = request.into_parts();
+        match self.take(&head, &body, &who, client).await {
+            Ok(reply) => reply.into_response(),
+            Err(problem) => {
+                self.tell(&head, &who, client, &problem);
+                problem.into_response()
+            }
+        }
+    }
+
+    async fn take(
         &self,
-        _request: http::Request<Bytes>,
-        _who: Who,
-        _client: IpAddr,
-    ) -> http::Response<Bytes> {
-        let _ = self.engine.now();
-        let mut answer = http::Response::new(Bytes::new());
-        *answer.status_mut() = http::StatusCode::NOT_FOUND;
-        answer
+        head: &request::Parts,
+        body: &Bytes,
+        who: &Who,
+        client: IpAddr,
+    ) -> Result<Reply, Problem> {
+        let now = self.engine.now();
+        let subject = verified(who)?;
+        let place = Place::of(head.uri.path())?;
+        let verb = place.verb(&head.method)?;
+        let call = Call {
+            subject,
+            client,
+            policy: self.engine.policy(),
+            now,
+            query: head.uri.query(),
+            headers: &head.headers,
+            body,
+        };
+        if place == Place::Me {
+            call.without_body()?;
+            return self.me(&call);
+        }
+        if !self.engine.settled() {
+            return Err(Problem::change(&ChangeFault::Settling, &call.policy.ladder));
+        }
+        if call.is_staff() && self.engine.clock_behind(now) {
+            return Err(Problem::change(&ChangeFault::ClockBehind, &call.policy.ladder));
+        }
+        self.serve(&call, &place, verb).await
+    }
+
+    async fn serve(&self, call: &Call<'_>, place: &Place, verb: Verb) -> Result<Reply, Problem> {
+        if verb == Verb::Read {
+            // Not a secret, and nothing is looked up: a read with a body is nonsense whoever sends it.
+            call.without_body()?;
+        }
+        match (place, verb) {
+            (Place::Me, _) => self.me(call),
+            (Place::OwnSessions, _) => self.own_sessions(call).await,
+            (Place::Rights(tenant), _) => self.rights(call, tenant).await,
+            (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
+            (Place::Consent(tenant), _) => self.consent(call, tenant).await,
+            (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,
+            (Place::Grants(tenant), _) => self.grants(call, tenant).await,
+            (Place::Grant(tenant, id), Verb::Patch) => self.move_grant(call, tenant, id).await,
+            (Place::Grant(tenant, id), Verb::Delete) => self.withdraw_grant(call, tenant, id).await,
+            (Place::Grant(tenant, id), _) => self.grant(call, tenant, id).await,
+            (Place::Sessions(tenant), Verb::Post) => self.start_session(call, tenant).await,
+            (Place::Sessions(tenant), _) => self.sessions(call, tenant).await,
+            (Place::Session(tenant, id), Verb::Delete) => self.end_session(call, tenant, id).await,
+            (Place::Session(tenant, id), _) => self.session(call, tenant, id).await,
+        }
+    }
+
+    /// Makes a change by the caller.
+    async fn change(&self, call: &Call<'_>, command: Command) -> Result<Outcome, Problem> {
+        let changed = self.engine.change(command, call.giver()).await;
+        changed.map(Outcome::of).map_err(|fault| Problem::change(&fault, &call.policy.ladder))
+    }
+
+    /// Tells the record about a refusal that it does not know yet (rule 17).
+    fn tell(&self, head: &request::Parts, who: &Who, client: IpAddr, problem: &Problem) {
+        if problem.recorded || problem.status >= 500 {
+            return;
+        }
+        let path = head.uri.path();
+        let about = Particulars {
+            method: head.method.to_string(),
+            path: path.to_owned(),
+            client: client.to_string(),
+            upstream: String::new(),
+        };
+        let place = Place::of(path).ok();
+        let tenant = place.as_ref().and_then(Place::tenant).map(|tenant| tenant.as_str());
+        let detail = problem.field.as_deref().map(str::to_owned);
+        self.engine.refused_as(who, problem.code, detail, tenant, &about, &self.engine.policy());
+    }
+
+    fn path(&self, below: &str) -> String {
+        format!("{}/v1/{below}", self.prefix)
+    }
+}
+
+/// The caller, if a configured issuer vouches for them.
+fn verified(who: &Who) -> Result<&Arc<VerifiedSubject>, Problem> {
+    match who {
+        Who::Nobody => Err(Problem::unverified(None)),
+        Who::Refused(fault) => Err(Problem::unverified(Some(fault))),
+        Who::Known(subject) => Ok(subject),
+    }
+}
+
+/// The version at which a document was seen.
+fn version(facts: &Facts, key: &Key) -> Version {
+    facts.versions().find(|(known, _)| *known == key).map_or(Version::NONE, |(_, version)| version)
+}
+
+fn no_id() -> Problem {
+    Problem::new(500, "no_random", "the operating system gave no random bytes for a new id; try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_may_travel_between_threads() {
+        fn travels<T: Send>(_: fn(&'static Api, Request<Bytes>, Who, IpAddr) -> T) {}
+        travels(|api, request, who, client| api.answer(request, who, client));
     }
 }

@@ -1,6 +1,64 @@
-//! The room `demo`.
+//! The demo: a real small application behind a real gateway, four people, and a tour.
 //!
-//! [`sample`] is the application that `postern demo` puts behind the gateway. It belongs to nobody here: it imports
-//! no other room.
+//! [`sample`] is the application; it belongs to nobody here and imports no other room. Everything else sets the stage,
+//! prints the tour, or walks it and sees that each step is what it must be.
 
+mod client;
 pub mod sample;
+mod stage;
+mod steps;
+mod tour;
+mod walk;
+
+use std::{io::Write, net::SocketAddr, path::Path};
+
+pub use stage::StageFault;
+
+use stage::Stage;
+
+/// Where the demo listens and keeps its files.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// A folder of its own.
+    pub dir: &'a Path,
+    /// The gateway's address.
+    pub listen: SocketAddr,
+    /// The operations listener's address.
+    pub operations: SocketAddr,
+}
+
+/// A demo that runs.
+pub struct Demo {
+    stage: Stage,
+}
+
+impl Demo {
+    /// Sets the stage.
+    ///
+    /// # Errors
+    /// [`StageFault`], which says what to do.
+    pub fn start(options: Options<'_>) -> Result<Demo, StageFault> {
+        Ok(Demo { stage: Stage::set(options.dir, options.listen, options.operations)? })
+    }
+
+    /// Prints the numbered tour.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn print_tour(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        tour::print(&self.stage, out)
+    }
+
+    /// Walks the tour; `Ok(true)`: every step was what it must be.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub async fn walk(&self, out: &mut dyn Write) -> std::io::Result<bool> {
+        walk::walk(&self.stage, out).await
+    }
+
+    /// Ends everything that runs.
+    pub fn stop(self) {
+        self.stage.strike();
+    }
+}

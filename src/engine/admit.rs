@@ -29,7 +29,7 @@ use super::{
 };
 
 /// How often a rule may ask for more before it is taken for endless: presence, sessions, grant, a chain of parents.
-const MOST_ROUNDS: usize = 256;
+pub(super) const MOST_ROUNDS: usize = 256;
 
 /// What a first look without any document comes to.
 pub enum Glance {
@@ -387,6 +387,19 @@ impl Engine {
         about: &Particulars,
         policy: &Policy,
     ) {
+        self.refused_as(who, denial.reason.code(), detail(&denial.detail), tenant, about, policy);
+    }
+
+    /// The same for a refusal that is no decision about a route: the support API's own, by its code.
+    pub fn refused_as(
+        &self,
+        who: &Who,
+        code: &str,
+        detail: Option<String>,
+        tenant: Option<&str>,
+        about: &Particulars,
+        policy: &Policy,
+    ) {
         let now = self.now();
         match who {
             Who::Known(subject) if subject.kind == crate::model::SubjectKind::Staff => {
@@ -394,8 +407,8 @@ impl Engine {
                     subject: &subject.id,
                     token: subject.fingerprint().to_string(),
                     tenant,
-                    reason: denial.reason.code(),
-                    detail: detail(&denial.detail),
+                    reason: code,
+                    detail,
                     method: &about.method,
                     path: &about.path,
                     policy: &policy.fingerprint,
@@ -403,8 +416,8 @@ impl Engine {
                 self.scribe.refusal(now, &refused, personal(subject, &about.client));
             }
             Who::Known(_) => {}
-            Who::Refused(code) => self.scribe.count(now, code, &network(&about.client)),
-            Who::Nobody => self.scribe.count(now, denial.reason.code(), &network(&about.client)),
+            Who::Refused(fault) => self.scribe.count(now, fault, &network(&about.client)),
+            Who::Nobody => self.scribe.count(now, code, &network(&about.client)),
         }
     }
 }

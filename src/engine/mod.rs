@@ -16,6 +16,7 @@ pub mod fuse;
 pub mod hooks;
 mod ids;
 pub mod knock;
+mod known;
 mod mend;
 mod records;
 pub mod registry;
@@ -40,6 +41,7 @@ use crate::{
 pub use admit::{Admission, Answer, Fault, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
 pub use ids::new_id;
+pub use known::Unavailable;
 pub use records::End;
 pub use settle::{SettleError, documents_in};
 
@@ -142,6 +144,11 @@ impl Engine {
     /// The ledger, for its status.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// Whether what an earlier life left open is settled.
+    pub fn settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
     /// Whether staff can be served: the past is settled and the clock is not behind it.

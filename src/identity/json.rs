@@ -1,7 +1,8 @@
 //! JSON that can be read in one way only: no duplicate members at any depth, nesting bounded.
 //!
 //! Lives here: the small tree that headers, claims and keys are read into, and paths into it. Never here: what a member
-//! means. (`serde_json::Value` lets the last of two equal members win, so it is never used for what a stranger sent.)
+//! means. (`serde_json::Value` lets the last of two equal members win, so it is never used for what a stranger sent;
+//! the support API reads its bodies with it too.)
 
 use std::{cell::Cell, fmt};
 
@@ -9,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 /// Why a text is no JSON that can be read in one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JsonFault {
+pub(crate) enum JsonFault {
     /// Not JSON, or not an object where one is needed.
     Syntax,
     /// A member stands twice in one object.
@@ -20,7 +21,7 @@ pub(super) enum JsonFault {
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Null,
     Bool(bool),
     Integer(i64),
@@ -32,11 +33,11 @@ pub(super) enum Json {
 
 /// The members of an object, each name once, in the order of the text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Object(Vec<(String, Json)>);
+pub(crate) struct Object(Vec<(String, Json)>);
 
 impl Object {
     /// Reads one object and nothing else; `depth` counts the objects and lists inside one another, itself included.
-    pub(super) fn read(text: &[u8], depth: u8) -> Result<Self, JsonFault> {
+    pub(crate) fn read(text: &[u8], depth: u8) -> Result<Self, JsonFault> {
         let why = Cell::new(JsonFault::Syntax);
         let mut reader = serde_json::Deserializer::from_slice(text);
         let value = Seed { depth, why: &why }.deserialize(&mut reader).map_err(|_| why.get())?;
@@ -48,19 +49,24 @@ impl Object {
     }
 
     /// The member of that name.
-    pub(super) fn get(&self, name: &str) -> Option<&Json> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Json> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value)
     }
 
+    /// The names of its members.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether a member of that name is there, whatever its value.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 }
 
 impl Json {
     /// The text, where it is one.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Json::Text(text) => Some(text),
             _ => None,

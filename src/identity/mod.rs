@@ -27,7 +27,7 @@ pub mod batch;
 pub mod cache;
 mod claims;
 mod fault;
-mod json;
+pub(crate) mod json;
 mod jwk;
 mod jws;
 mod keys;

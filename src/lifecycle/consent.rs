@@ -2,7 +2,10 @@
 
 use crate::{
     model::{Consent, Document, Key, LevelName, Rank, Tenant, TenantId, Version},
-    policy::{SUPPORT_MANAGE, level::in_force},
+    policy::{
+        Lack, SUPPORT_MANAGE,
+        level::{InForce, in_force},
+    },
 };
 
 use super::{Change, Choice, Event, Moment, Refusal, Stop};
@@ -27,7 +30,12 @@ pub(super) fn set(
     if (wanted.inherit, &wanted.cap) == (tenant.consent.inherit, &tenant.consent.cap) {
         return Ok(Change::NOTHING);
     }
-    let before = in_force(tenant, at.facts, at.policy)?;
+    // A tenant that lowers its level never waits for a parent that cannot be read: the chain counts as closed until
+    // now (rule 6), so what ran by it ends.
+    let before = match in_force(tenant, at.facts, at.policy) {
+        Err(Lack::Unavailable) => InForce { rank: 0, closed_at: None },
+        known => known?,
+    };
     let mut changed = Tenant { consent: wanted, ..tenant.clone() };
     let after = in_force(&changed, at.facts, at.policy)?;
     // What ran while nothing was open stays ended (law 4), also when the level rises again. A mark that was inherited
@@ -40,16 +48,15 @@ pub(super) fn set(
         (false, false) => None,
     };
     changed.consent.closed_at = tenant.consent.closed_at.max(before.closed_at).max(mark);
+    // At an equal level a tenant leaves or joins its parent, which takes nothing away; a level of its own that gives
+    // nothing takes away whatever there was.
+    let narrows = after.rank < before.rank || (!changed.consent.inherit && closed(after.rank));
     let event = Event::ConsentChanged {
         from: name(at, before.rank),
         to: name(at, after.rank),
         inherit: changed.consent.inherit,
     };
-    Ok(Change {
-        documents: vec![(key, Document::Tenant(changed))],
-        events: vec![event],
-        narrows: after.rank <= before.rank,
-    })
+    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows })
 }
 
 fn name(at: &Moment<'_>, rank: Rank) -> LevelName {

@@ -6,7 +6,7 @@ use crate::{
         SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
-        SUPPORT_MANAGE,
+        Lack, SUPPORT_MANAGE,
         decide::administers,
         level::in_force,
         standing::{grant_fallen, is_for},
@@ -150,7 +150,8 @@ pub(super) fn end(at: &Moment<'_>, id: &TenantId, session_id: &SessionId) -> Res
     ended(at, id, session_id, session, End { at: at.now, cause, by: Some(actor.id.clone()) })
 }
 
-/// The session with its end, taken out of its agent's index, and the event that says so.
+/// The session with its end, taken out of its agent's index, and the event that says so. An index that cannot be read
+/// grants nothing and holds up no end.
 pub(super) fn ended(
     at: &Moment<'_>,
     id: &TenantId,
@@ -159,7 +160,11 @@ pub(super) fn ended(
     end: End,
 ) -> Result<Change, Stop> {
     let mut change = Change { narrows: true, ..Change::NOTHING };
-    if let Some(presence) = at.facts.presence(id.as_str(), &session.subject)?
+    let presence = match at.facts.presence(id.as_str(), &session.subject) {
+        Err(Lack::Unavailable) => None,
+        known => known?,
+    };
+    if let Some(presence) = presence
         && presence.sessions.contains_key(session_id)
     {
         let mut presence = presence.clone();

@@ -83,9 +83,17 @@ impl Consent {
         Self { inherit: true, cap: None, closed_at: None }
     }
 
+    /// Neither a level nor a parent to follow: nothing was consented to.
+    pub fn is_nothing(&self) -> bool {
+        !self.inherit && self.cap.is_none()
+    }
+
     /// The narrower of two choices: both caps bind, and the parent's where either inherits.
     #[must_use]
     pub fn meet(&self, other: &Consent, ladder: &Ladder) -> Consent {
+        if self.is_nothing() || other.is_nothing() {
+            return Consent { inherit: false, cap: None, closed_at: self.closed_at.max(other.closed_at) };
+        }
         let cap = match (&self.cap, &other.cap) {
             (Some(a), Some(b)) => {
                 // Of two names of the same rank (both unknown, say) the lesser name, so that order plays no part.

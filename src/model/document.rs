@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
     ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, ResourceId, ResourceType, RoleName,
@@ -21,6 +21,7 @@ pub const REMEMBERED: usize = 32;
 
 /// The version of a document: ordered by epoch, then by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 pub struct Version {
     /// Raised by every healing of a store that had lost something.
     pub epoch: u32,
@@ -296,6 +297,7 @@ pub struct Head {
 #[serde(deny_unknown_fields)]
 pub struct Stored {
     /// [`FORMAT`].
+    #[serde(deserialize_with = "this_format")]
     pub format: u32,
     /// Raised by every change.
     pub version: Version,
@@ -303,6 +305,16 @@ pub struct Stored {
     pub changes: Vec<ChangeId>,
     /// The newest states, by change id, greatest first; one, save after a fork.
     pub heads: Vec<Head>,
+}
+
+/// Whoever reads a document, from wherever, reads none of another format.
+fn this_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        FORMAT => Ok(FORMAT),
+        other => Err(D::Error::custom(format!(
+            "format {other} is not this build's format {FORMAT}; read it with the build that wrote it"
+        ))),
+    }
 }
 
 impl Stored {

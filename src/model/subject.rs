@@ -20,6 +20,7 @@ pub enum SubjectKind {
 
 /// A subject's name: issuer and `sub`, compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SubjectRef {
     /// The configured issuer, by its short name.
     pub issuer: IssuerName,

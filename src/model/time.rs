@@ -173,7 +173,41 @@ pub enum Span {
     CalendarDays(u32),
 }
 
+/// The longest span that is read: some 285 years, so that sums stay within bounds.
+const LONGEST_MS: i64 = 9_000_000_000_000;
+
 impl Span {
+    /// Reads a span as people write it: `8h`, `5d` (of 24 hours each), `1h 30m`, or `5 calendar days`; `None` for
+    /// anything else. A number without a unit is refused: nobody should have to guess whether `60` is seconds.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some((days, "calendar days" | "calendar day")) = number(text) {
+            let days = u32::try_from(days).ok()?;
+            return (i64::from(days) * 86_400_000 <= LONGEST_MS).then_some(Span::CalendarDays(days));
+        }
+        let (mut rest, mut sum, mut last) = (text, 0i64, i64::MAX);
+        while !rest.is_empty() {
+            let (count, behind) = number(rest)?;
+            let end = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
+            let (unit, behind) = behind.split_at_checked(end)?;
+            let unit = match unit {
+                "ms" => 1,
+                "s" => 1_000,
+                "m" | "min" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                _ => return None,
+            };
+            // `30m 1h` and `5s 5s` are slips.
+            if unit >= last {
+                return None;
+            }
+            last = unit;
+            sum = sum.checked_add(count.checked_mul(unit)?)?;
+            rest = behind.trim_start_matches(' ');
+        }
+        (last != i64::MAX && sum <= LONGEST_MS).then_some(Span::Millis(sum))
+    }
+
     /// When something that starts at `start` ends.
     pub fn end(self, start: Timestamp, zone: Zone) -> Timestamp {
         match self {
@@ -183,9 +217,52 @@ impl Span {
     }
 }
 
+fn number(text: &str) -> Option<(i64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at_checked(end)?;
+    Some((digits.parse().ok()?, rest.trim_start_matches(' ')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_read_in_one_way_only() {
+        for (text, span) in [
+            ("8h", Span::Millis(28_800_000)),
+            ("5d", Span::Millis(432_000_000)),
+            ("1h 30m", Span::Millis(5_400_000)),
+            ("5 calendar days", Span::CalendarDays(5)),
+            ("1 calendar day", Span::CalendarDays(1)),
+        ] {
+            assert_eq!(Span::parse(text), Some(span), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "5",
+            "d",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "1e3s",
+            "5 days",
+            "1w",
+            "30m 1h",
+            "5s 5s",
+            " 5s",
+            "5s x",
+            "5D",
+            "99999999999999999999s",
+            "9223372036854775807d",
+            "4294967296 calendar days",
+            "200000d",
+            "５d",
+        ] {
+            assert_eq!(Span::parse(text), None, "{text}");
+        }
+    }
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()

@@ -264,7 +264,9 @@ fn staff(
         Ok(found) => found,
         Err(fallen) => return Ok(deny_as(fallen)),
     };
-    let Some(tenant) = facts.tenant(tenant_id)? else { return Ok(deny(Reason::SessionMissing)) };
+    let Some((tenant_name, tenant)) = facts.tenant_by_name(tenant_id)? else {
+        return Ok(deny(Reason::SessionMissing));
+    };
     let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
         Ok(standing) => standing,
         Err(fallen) => return Ok(deny_as(fallen)),
@@ -281,7 +283,6 @@ fn staff(
     if !in_scope(rule, ask.resource, &standing) {
         return Ok(deny(Reason::GrantScope));
     }
-    let Ok(tenant) = TenantId::new(tenant_id) else { return Ok(deny(Reason::TenantUnclear)) };
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
     let reason = match session.basis {
         Basis::Consent(_) => Reason::SessionByConsent,
@@ -290,9 +291,9 @@ fn staff(
     Ok(Decision::Allow(Permit {
         reason,
         staff: Some(Staff {
-            tenant,
+            tenant: tenant_name.clone(),
             environment: session.environment.clone(),
-            session: id,
+            session: id.clone(),
             role: session.role.clone(),
             basis: session.basis.clone(),
             deadline: standing.deadline.min(longest),
@@ -309,13 +310,13 @@ fn find_session<'a>(
     facts: &'a Facts,
     now: Timestamp,
     policy: &Policy,
-) -> Result<Result<(SessionId, &'a Session), Fallen>, Lack> {
+) -> Result<Result<(&'a SessionId, &'a Session), Fallen>, Lack> {
     let missing = Ok(Err((Reason::SessionMissing, Detail::None)));
     if let Named::As(named) = ask.session {
         // Whose session it is decides before anything else is said about it.
-        return match (SessionId::new(named), facts.session(tenant_id, named)?) {
-            (Ok(id), Some(session)) if is_of(session, &subject.id) => Ok(Ok((id, session))),
-            (Ok(_) | Err(_), _) => missing,
+        return match facts.session_by_name(tenant_id, named)? {
+            Some((id, session)) if is_of(session, &subject.id) => Ok(Ok((id, session))),
+            Some(_) | None => missing,
         };
     }
     let Some(presence) = facts.presence(tenant_id, &subject.id)? else { return missing };
@@ -332,7 +333,7 @@ fn find_session<'a>(
         }
         match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
             Ok(_) if good.is_some() => return Ok(Err((Reason::SessionAmbiguous, Detail::None))),
-            Ok(_) => good = Some((id.clone(), session)),
+            Ok(_) => good = Some((id, session)),
             Err(why) => {
                 if fallen.as_ref().is_none_or(|(started, _)| *started < session.started) {
                     fallen = Some((session.started, why));

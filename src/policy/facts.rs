@@ -65,11 +65,13 @@ impl Facts {
         }
     }
 
-    /// Everything that was looked at, with the version seen; [`Version::NONE`] for what is not there.
+    /// Everything that was seen, with its version; [`Version::NONE`] for what is not there. What could not be had was
+    /// not seen: nothing may be committed against its absence.
     pub fn versions(&self) -> impl Iterator<Item = (&Key, Version)> {
-        self.known.iter().map(|(key, fact)| match fact {
-            Fact::Absent | Fact::Unavailable => (key, Version::NONE),
-            Fact::Found(snapshot) => (key, snapshot.version),
+        self.known.iter().filter_map(|(key, fact)| match fact {
+            Fact::Absent => Some((key, Version::NONE)),
+            Fact::Found(snapshot) => Some((key, snapshot.version)),
+            Fact::Unavailable => None,
         })
     }
 
@@ -85,14 +87,20 @@ impl Facts {
 
     /// The tenant; `Ok(None)` when there is none such, also when the text cannot be the name of one.
     pub fn tenant(&self, id: &str) -> Result<Option<&Tenant>, Lack> {
+        Ok(self.tenant_by_name(id)?.map(|(_, tenant)| tenant))
+    }
+
+    /// The tenant, and its name as its key holds it, so that nobody has to make the name once more.
+    pub fn tenant_by_name(&self, id: &str) -> Result<Option<(&TenantId, &Tenant)>, Lack> {
         let found = self.look(
             |key| matches!(key, Key::Tenant(t) if t.as_str() == id),
             || TenantId::new(id).ok().map(Key::Tenant),
         )?;
-        Ok(found.and_then(|document| match document {
-            Document::Tenant(tenant) => Some(tenant),
-            Document::Grant(_) | Document::Session(_) | Document::Presence(_) => None,
-        }))
+        match found {
+            None => Ok(None),
+            Some((Key::Tenant(id), Document::Tenant(tenant))) => Ok(Some((id, tenant))),
+            Some(_) => Err(Lack::Unavailable),
+        }
     }
 
     /// A grant of a tenant.
@@ -101,22 +109,29 @@ impl Facts {
             |key| matches!(key, Key::Grant(t, g) if g.as_str() == id && t.as_str() == tenant),
             || Some(Key::Grant(TenantId::new(tenant).ok()?, GrantId::new(id).ok()?)),
         )?;
-        Ok(found.and_then(|document| match document {
-            Document::Grant(grant) => Some(grant),
-            Document::Tenant(_) | Document::Session(_) | Document::Presence(_) => None,
-        }))
+        match found {
+            None => Ok(None),
+            Some((_, Document::Grant(grant))) => Ok(Some(grant)),
+            Some(_) => Err(Lack::Unavailable),
+        }
     }
 
     /// A session in a tenant.
     pub fn session(&self, tenant: &str, id: &str) -> Result<Option<&Session>, Lack> {
+        Ok(self.session_by_name(tenant, id)?.map(|(_, session)| session))
+    }
+
+    /// A session in a tenant, and its name as its key holds it.
+    pub fn session_by_name(&self, tenant: &str, id: &str) -> Result<Option<(&SessionId, &Session)>, Lack> {
         let found = self.look(
             |key| matches!(key, Key::Session(t, s) if s.as_str() == id && t.as_str() == tenant),
             || Some(Key::Session(TenantId::new(tenant).ok()?, SessionId::new(id).ok()?)),
         )?;
-        Ok(found.and_then(|document| match document {
-            Document::Session(session) => Some(session),
-            Document::Tenant(_) | Document::Grant(_) | Document::Presence(_) => None,
-        }))
+        match found {
+            None => Ok(None),
+            Some((Key::Session(_, id), Document::Session(session))) => Ok(Some((id, session))),
+            Some(_) => Err(Lack::Unavailable),
+        }
     }
 
     /// The index of a subject's sessions in a tenant.
@@ -125,21 +140,23 @@ impl Facts {
             |key| matches!(key, Key::Presence(t, s) if s == subject && t.as_str() == tenant),
             || Some(Key::Presence(TenantId::new(tenant).ok()?, subject.clone())),
         )?;
-        Ok(found.and_then(|document| match document {
-            Document::Presence(presence) => Some(presence),
-            Document::Tenant(_) | Document::Grant(_) | Document::Session(_) => None,
-        }))
+        match found {
+            None => Ok(None),
+            Some((_, Document::Presence(presence))) => Ok(Some(presence)),
+            Some(_) => Err(Lack::Unavailable),
+        }
     }
 
+    /// What is known of a key; a document of another kind than its key names cannot be read (GW-17).
     fn look(
         &self,
         wanted: impl Fn(&Key) -> bool,
         name: impl FnOnce() -> Option<Key>,
-    ) -> Result<Option<&Document>, Lack> {
-        match self.known.iter().find(|(key, _)| wanted(key)).map(|(_, fact)| fact) {
-            Some(Fact::Found(snapshot)) => Ok(Some(&snapshot.document)),
-            Some(Fact::Absent) => Ok(None),
-            Some(Fact::Unavailable) => Err(Lack::Unavailable),
+    ) -> Result<Option<(&Key, &Document)>, Lack> {
+        match self.known.iter().find(|(key, _)| wanted(key)) {
+            Some((key, Fact::Found(snapshot))) => Ok(Some((key, &snapshot.document))),
+            Some((_, Fact::Absent)) => Ok(None),
+            Some((_, Fact::Unavailable)) => Err(Lack::Unavailable),
             None => match name() {
                 Some(key) => Err(Lack::Need(Need(vec![key]))),
                 None => Ok(None),

@@ -51,7 +51,8 @@ pub(super) fn route<'a>(
     }
 }
 
-/// Everything that names a tenant must name the same one.
+/// Everything that names a tenant must name the same one. The token's claim speaks where nothing else does; where
+/// something does, the decision compares it with the claim, and a difference is somebody else's tenant.
 pub(super) fn tenant<'a>(
     routing: &'a Routing,
     request: &RequestView<'a>,
@@ -59,15 +60,19 @@ pub(super) fn tenant<'a>(
     parameter: Option<&'a str>,
     subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    agreed(&routing.tenant, |source| match source {
+    let named = agreed(&routing.tenant, |source| match source {
         Source::Path => parameter.map_or(Named::Missing, Named::As),
         Source::Header(name) => header(request, name),
         Source::Host(labels) => label(labels, host, &Label::Tenant),
-        Source::Claim => subject
-            .and_then(|subject| subject.tenant.as_ref())
-            .map_or(Named::Missing, |tenant| Named::As(tenant.as_str())),
+        Source::Claim => Named::Missing,
         Source::Fixed(tenant) => Named::As(tenant),
-    })
+    });
+    match (named, subject.and_then(|subject| subject.tenant.as_ref())) {
+        (Named::Missing, Some(claimed)) if routing.tenant.contains(&Source::Claim) => {
+            Named::As(claimed.as_str())
+        }
+        (named, _) => named,
+    }
 }
 
 /// Everything that names an environment must name the same one; the default where nothing does.

@@ -244,7 +244,7 @@ impl Cells {
     pub fn narrowed(&self, change: &ChangeId, documents: Vec<(Key, Document)>) {
         let mut inner = self.lock();
         for (key, document) in documents {
-            inner.touch(&key);
+            // A load under way looks at what lies over its document when it ends, so it need not start afresh.
             let over = inner.overlays.entry(key.clone()).or_default();
             over.retain(|head| head.change != *change);
             over.push(Head { change: change.clone(), document });

@@ -185,3 +185,51 @@ impl CommitFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TenantId;
+
+    #[test]
+    fn every_fault_has_a_code_of_its_own_and_says_what_to_do() {
+        let key = || Key::Tenant(TenantId::new("acme").unwrap());
+        let detail = || "x".to_owned();
+        let unreadable = [
+            Unreadable::Newer { key: key(), found: 2, known: 1 },
+            Unreadable::Damaged { key: key(), detail: detail() },
+        ];
+        let mut faults = vec![
+            StoreFault::Busy,
+            StoreFault::Unavailable { detail: detail() },
+            StoreFault::Damaged { detail: detail() },
+            StoreFault::Closed,
+            StoreFault::FeedForgotten { asked: 1, oldest: 2 },
+            StoreFault::WentBack { asked: 2, newest: 1 },
+        ];
+        faults.extend(unreadable.into_iter().map(StoreFault::Unreadable));
+        let refusals = [
+            Refusal::Unread(key()),
+            Refusal::Twice(key()),
+            Refusal::NotRaised(key()),
+            Refusal::Mismatch(key()),
+            Refusal::TooLarge { key: key(), bytes: 9 },
+            Refusal::TooMany(9),
+            Refusal::Empty,
+        ];
+        let mut all: Vec<CommitFault> = faults.into_iter().map(CommitFault::Unavailable).collect();
+        all.extend(refusals.into_iter().map(CommitFault::Refused));
+        all.push(CommitFault::Conflict(vec![key()]));
+        all.push(CommitFault::Ambiguous(StoreFault::Closed));
+        let mut codes: Vec<&str> = all.iter().map(CommitFault::code).collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+        for fault in &all {
+            let text = fault.to_string();
+            assert!(!text.contains('\n') && text.contains([';', ':', ',']), "{text}");
+            assert!(text.starts_with(|first: char| !first.is_uppercase()), "{text}");
+        }
+    }
+}

@@ -75,7 +75,7 @@ fn nothing_and_several_documents_are_no_configuration() {
 fn a_byte_order_mark_does_not_move_columns() {
     let (settings, _) = load(&format!("\u{feff}{BASE}")).unwrap();
     assert_eq!(settings.gateway, "main");
-    let fault = refused(&format!("\u{feff}gatewy: main")).faults()[0].clone();
+    let fault = refused("\u{feff}gatewy: main").faults()[0].clone();
     assert_eq!((fault.code, fault.line, fault.column), (Code::UnknownKey, 1, 1));
 }
 
@@ -85,6 +85,28 @@ fn no_secret_is_ever_printed() {
     let printed = format!("{settings:?}");
     assert!(!printed.contains("ledger-key") && !printed.contains("assertion-key"), "{printed}");
     assert_eq!(settings.ledger.key.expose(), b"ledger-key");
+}
+
+#[test]
+fn a_private_key_in_the_file_is_named_and_not_shown() {
+    let inline = "{ inline: { keys: [ { kty: EC, crv: P-256, x: a, y: b, d: TOPSECRET } ] } }";
+    let faults = refused(&BASE.replace("{ file: vendor.jwks.json }", inline));
+    assert_eq!(codes(&faults), [Code::PrivateKey]);
+    let drawn = config::render(&faults, config::Look { fancy: true, width: 100 });
+    for told in [faults.to_string(), drawn] {
+        assert!(told.contains("postern.yaml:16:21") && !told.contains("TOPSECRET"), "{told}");
+    }
+}
+
+#[test]
+fn aliases_are_read_and_blamed_where_they_are_used() {
+    let text = BASE
+        .replace("public: true", "public: &yes true")
+        .replace("limits:", "  - { route: \"GET /more\", public: *yes }\nlimits:");
+    assert_eq!(load(&text).unwrap().0.routes.len(), 5);
+    let text = BASE.replace("last: 8h", "last: &term 8").replace("longest: 180d", "longest: *term");
+    let places: Vec<_> = refused(&text).faults().iter().map(|f| (f.line, f.column)).collect();
+    assert_eq!(places, [(40, 25), (41, 20)]);
 }
 
 #[test]

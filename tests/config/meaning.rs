@@ -56,7 +56,7 @@ fn the_base_means_what_it_says() {
     assert_eq!(settings.routes[1].resource_parameter.as_deref(), Some("order"));
     let line = BASE.lines().position(|line| line.contains("PUT /t/")).unwrap() + 1;
     assert_eq!(settings.routes[1].line, line);
-    assert_eq!(settings.routes[1].template, "/t/{tenant}/orders/{order}");
+    assert_eq!(settings.routes[1].template.as_str(), "/t/{tenant}/orders/{order}");
 }
 
 #[test]
@@ -70,6 +70,10 @@ fn spellings_and_alternatives_are_read() {
     let text = with("members: { unmapped: refuse }", "members: { unmapped: allow }");
     let (settings, _) = good(&text);
     assert_eq!((settings.policy.members_unmapped, settings.unmapped_upstream), (true, Some(0)));
+    let (url, plain) = ("\"http://127.0.0.1:8000\"", good(&with("listen", "listen")).0.upstreams);
+    assert!(plain.iter().all(|upstream| !upstream.assert_members), "members bring their own credentials");
+    let told = good(&with(url, &format!("{url}, assert: everyone"))).0.upstreams;
+    assert!(told.iter().all(|upstream| upstream.assert_members));
     let text = with("from: { path: tenant }", "from: { host: \"{tenant}.{environment}.app.example\" }");
     let want = [
         HostLabel::Tenant,
@@ -195,6 +199,8 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("http://127.0.0.1:8000", "http://127.0.0.1:8001"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
         ("gateway: main", "gateway: main\nprefix: /support/"),
+        ("gateway: main", "gateway: main\npaths: { case: distinct }"),
+        ("gateway: main", "gateway: main\npaths: { semicolons: allow }"),
     ] {
         if let Ok((settings, _)) = load(&with(from, to)) {
             assert!(seen.insert(settings.policy.fingerprint), "{to} must change the fingerprint");
@@ -288,6 +294,27 @@ fn the_example_passes_without_a_warning() {
 }
 
 #[test]
+fn every_example_passes_without_a_warning() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
+    let keys =
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"OKP","crv":"Ed25519","x":"a"}]}"#;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let Ok(text) = std::fs::read(entry.unwrap().path().join("postern.yaml")) else { continue };
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("# yaml-language-server: $schema=../../postern.schema.json\n"));
+        let named = ["ledger.key", "assertion.pem", "vendor.jwks.json", "app.jwks.json", "members.jwks.json"];
+        let sources: BTreeMap<String, Vec<u8>> =
+            named.map(|name| (format!("/here/{name}"), keys.as_bytes().to_vec())).into();
+        let loaded = config::load_bytes(Path::new("/here/postern.yaml"), text.as_bytes(), &sources);
+        let (_, warnings) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        assert!(warnings.is_empty(), "{}", warnings.iter().map(ToString::to_string).collect::<String>());
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
+#[test]
 fn sources_are_read_below_the_file() {
     let mut sources = files();
     sources.insert("/etc/postern/postern.yaml".into(), BASE.as_bytes().to_vec());
@@ -296,4 +323,34 @@ fn sources_are_read_below_the_file() {
     let moved =
         config::load_bytes(Path::new("/elsewhere/postern.yaml"), BASE.as_bytes(), &sources).unwrap_err();
     assert_eq!(moved.faults().iter().filter(|f| f.code == Code::SecretUnreadable).count(), 4);
+}
+
+#[test]
+fn a_chain_of_parents_is_as_long_as_it_is_followed() {
+    let chain = |length: usize| {
+        let more: String =
+            (1..length).map(|i| format!("\n    - {{ id: t{i}, parent: t{} }}", i - 1)).collect();
+        with(
+            "    - { id: acme, zone: America/Los_Angeles }",
+            &format!("    - {{ id: acme }}\n    - {{ id: t0 }}{more}"),
+        )
+    };
+    assert_eq!(good(&chain(65)).0.tenants.known.len(), 67);
+    let faults = load(&chain(66)).unwrap_err();
+    assert_eq!(faults.faults().iter().map(|f| f.code).collect::<Vec<_>>(), [Code::ParentsTooDeep]);
+}
+
+#[test]
+fn what_is_empty_is_told_as_empty() {
+    let (head, tail) = BASE.split_once("routes:\n").unwrap();
+    let limits = tail.lines().last().unwrap();
+    let codes = |text: &str| load(text).unwrap_err().faults().iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(codes(&format!("{head}routes: []\n{limits}\n")), [Code::NoRoutes]);
+    assert_eq!(codes(&format!("{head}{limits}\n")), [Code::MissingKey]);
+    let (head, tail) = BASE.split_once("upstreams:\n").unwrap();
+    let (_, tail) = tail.split_once('\n').unwrap();
+    assert_eq!(codes(&format!("{head}upstreams: {{}}\n{tail}")), [Code::MissingKey]);
+    // All that is missing is told at once, and nothing else.
+    let all = codes("gateway: main");
+    assert_eq!(all, [Code::MissingKey; 11]);
 }

@@ -345,7 +345,8 @@ impl World {
     pub fn try_up(&mut self) -> Result<(), app::StartFault> {
         let settings = settings(self.keys_dir.path(), &self.data, self.target, &self.edits);
         let clock = self.clock.clone().map(|clock| clock as Arc<dyn Clock>);
-        self.gateway = Some(Gateway::start(settings, Extra { hooks: self.hooks.clone(), clock })?);
+        self.gateway =
+            Some(Gateway::start(settings, Extra { hooks: self.hooks.clone(), clock, ..Extra::default() })?);
         Ok(())
     }
 

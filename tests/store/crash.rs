@@ -60,26 +60,22 @@ fn child() {
     runtime.block_on(async {
         let store = Arc::new(Embedded::open(Path::new(&path)).unwrap());
         say("open");
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|task| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move {
-                    let mut before = state(&*store, task).await;
-                    loop {
-                        let number = before.as_ref().map_or(0, |stored| numbers(stored).0) + 1;
-                        let commit = both(task, number, before.as_ref());
-                        store.commit(commit.clone()).await.unwrap();
-                        say(&format!("{task} {number}"));
-                        let mut written = commit.write.into_iter().map(|(_, stored)| stored);
-                        let (grant, session) = (written.next().unwrap(), written.next().unwrap());
-                        before = Some([session, grant]);
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
+        for task in 0..TASKS {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut before = state(&*store, task).await;
+                loop {
+                    let number = before.as_ref().map_or(0, |stored| numbers(stored).0) + 1;
+                    let commit = both(task, number, before.as_ref());
+                    store.commit(commit.clone()).await.unwrap();
+                    say(&format!("{task} {number}"));
+                    let mut written = commit.write.into_iter().map(|(_, stored)| stored);
+                    let (grant, session) = (written.next().unwrap(), written.next().unwrap());
+                    before = Some([session, grant]);
+                }
+            });
         }
+        std::future::pending::<()>().await;
     });
 }
 

@@ -8,10 +8,13 @@
     reason = "tests"
 )]
 
+mod cells;
 mod contract;
 mod crash;
+mod disk;
 mod embedded;
-
+mod faulty;
 mod make;
 mod on_embedded;
 mod simulation;
+mod slow;

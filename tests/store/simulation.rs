@@ -2,145 +2,19 @@
 //! invalidations and callers who give up. Never is anybody handed a version older than one acknowledged.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    collections::BTreeSet,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use postern::{
-    model::{ChangeId, Document, Key, Kind, Ladder, Level, Stored, TenantId, Timestamp, Version},
+    model::{ChangeId, Key, Stored},
     policy::Fact,
-    state::{
-        Answer, Cells, Commit, CommitFault, Committed, Embedded, Entry, Found, Mark, Store, StoreFault,
-        Unreadable,
-    },
+    state::{Cells, StoreFault},
 };
 use proptest::prelude::*;
-use tokio::sync::watch;
 
-use crate::make::*;
-
-const LEVELS: [&str; 3] = ["block", "read", "full"];
-
-fn ladder(names: &[&str]) -> Ladder {
-    Ladder::new(names.iter().map(|name| Level { name: level(name), role: None }).collect())
-}
-
-fn rank(fact: &Fact) -> Option<usize> {
-    let Fact::Found(snapshot) = fact else { return None };
-    let Document::Tenant(tenant) = &snapshot.document else { panic!() };
-    Some(ladder(&LEVELS).rank(tenant.consent.cap.as_ref().unwrap()))
-}
-
-fn version(fact: &Fact) -> u64 {
-    match fact {
-        Fact::Found(snapshot) => snapshot.version.number,
-        Fact::Absent => 0,
-        Fact::Unavailable => panic!("unavailable"),
-    }
-}
-
-/// A store whose loads are answered when the test says so.
-#[derive(Default)]
-struct Slow {
-    documents: Mutex<BTreeMap<Key, Stored>>,
-    loads: Mutex<Vec<Arc<Mutex<Gate>>>>,
-}
-
-struct Gate {
-    key: Key,
-    /// What the store read, once it did.
-    read: Option<Result<Option<Stored>, StoreFault>>,
-    open: bool,
-}
-
-struct Waiting(Arc<Mutex<Gate>>);
-
-impl Future for Waiting {
-    type Output = Result<Vec<Option<Found>>, StoreFault>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        let gate = self.0.lock().unwrap();
-        match (&gate.read, gate.open) {
-            (Some(read), true) => Poll::Ready(read.clone().map(|stored| vec![stored.map(Ok)])),
-            _ => Poll::Pending,
-        }
-    }
-}
-
-impl Slow {
-    fn gates(&self) -> Vec<Arc<Mutex<Gate>>> {
-        let mut loads = self.loads.lock().unwrap();
-        // One that only this list still holds was answered or given up.
-        loads.retain(|gate| Arc::strong_count(gate) > 1);
-        loads.clone()
-    }
-
-    fn read(&self, gate: &Mutex<Gate>) {
-        let mut gate = gate.lock().unwrap();
-        if gate.read.is_none() {
-            gate.read = Some(Ok(self.documents.lock().unwrap().get(&gate.key).cloned()));
-        }
-    }
-
-    fn answer(&self, gate: &Mutex<Gate>) {
-        self.read(gate);
-        gate.lock().unwrap().open = true;
-    }
-}
-
-impl Store for Slow {
-    fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
-        assert_eq!(keys.len(), 1);
-        let gate = Arc::new(Mutex::new(Gate { key: keys[0].clone(), read: None, open: false }));
-        self.loads.lock().unwrap().push(Arc::clone(&gate));
-        Box::pin(Waiting(gate))
-    }
-    fn commit(&self, _: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
-        unimplemented!()
-    }
-    fn asked<'a>(&'a self, _: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
-        unimplemented!()
-    }
-    fn changes_after(&self, _: u64, _: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
-        unimplemented!()
-    }
-    fn newest(&self) -> watch::Receiver<u64> {
-        unimplemented!()
-    }
-    fn list<'a>(
-        &'a self,
-        _: &'a TenantId,
-        _: Kind,
-        _: Option<&'a Key>,
-        _: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
-        unimplemented!()
-    }
-    fn list_tenants<'a>(
-        &'a self,
-        _: Option<&'a TenantId>,
-        _: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
-        unimplemented!()
-    }
-    fn due<'a>(
-        &'a self,
-        _: Timestamp,
-        _: Option<&'a (Timestamp, Key)>,
-        _: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
-        unimplemented!()
-    }
-    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>> {
-        unimplemented!()
-    }
-}
+use crate::{make::*, slow::*};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -175,8 +49,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reload),
     ]
 }
-
-type Asking<'a> = (usize, Pin<Box<dyn Future<Output = Fact> + 'a>>);
 
 /// What must be so, kept by hand.
 #[derive(Default)]
@@ -299,8 +171,8 @@ fn play(steps: Vec<Step>, capacity: usize) {
             }
             Step::ForgetAll => {
                 cells.forget_all();
-                for key in 0..4 {
-                    model.acknowledged[key] = model.ranks[key].len() as u64;
+                for (floor, ranks) in model.acknowledged.iter_mut().zip(&model.ranks) {
+                    *floor = ranks.len() as u64;
                 }
             }
             Step::Reload => cells.set_ladder(ladder(&LEVELS)),
@@ -317,8 +189,8 @@ fn play(steps: Vec<Step>, capacity: usize) {
     while !model.pending.is_empty() {
         acknowledge(&mut model, 0);
     }
-    for key in 0..4 {
-        asking.push((key, Box::pin(cells.fact(&keys[key]))));
+    for (number, key) in keys.iter().enumerate() {
+        asking.push((number, Box::pin(cells.fact(key))));
     }
     poll(&mut asking, &model);
     while !asking.is_empty() {
@@ -363,135 +235,4 @@ fn a_change_during_a_load_wins() {
         ];
         play(steps, 1000);
     }
-}
-
-#[tokio::test]
-async fn many_who_miss_at_once_share_one_load() {
-    let store = Arc::new(Slow::default());
-    let cells = Cells::new(store.clone(), ladder(&LEVELS), 100);
-    let key = tenant_key("a");
-    let mut asking: Vec<Asking<'_>> = Vec::new();
-    for _ in 0..100 {
-        asking.push((0, Box::pin(cells.fact(&key))));
-    }
-    poll(&mut asking, &Model::default());
-    assert_eq!(store.gates().len(), 1);
-    // A fault is everybody's answer too, and is not kept.
-    {
-        let gates = store.gates();
-        let mut gate = gates[0].lock().unwrap();
-        (gate.read, gate.open) = (Some(Err(StoreFault::Busy)), true);
-    }
-    poll(&mut asking, &Model::default());
-    assert!(asking.is_empty());
-    assert_eq!(cells.hit(&key), None);
-}
-
-#[tokio::test]
-async fn absence_is_known_without_asking_and_ends_with_a_commit() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("state");
-    Embedded::init(&path).unwrap();
-    let store = Arc::new(Embedded::open(&path).unwrap());
-    let cells = Cells::new(store.clone(), ladder(&LEVELS), 1000);
-    let key = tenant_key("a");
-    assert_eq!(cells.hit(&key), None);
-    assert_eq!(cells.fact(&key).await, Fact::Absent);
-    assert_eq!(cells.hit(&key), Some(Fact::Absent));
-    let made = step(fresh(), &key, None, tenant("read"));
-    store.commit(made.clone()).await.unwrap();
-    cells.committed(&made.write);
-    assert_eq!(rank(&cells.hit(&key).unwrap()), Some(1));
-    // What the feed tells and cannot be read is forgotten, not kept as it was.
-    let unreadable = Unreadable::Damaged { key: key.clone(), detail: "a test".to_owned() };
-    cells.told(&[(key.clone(), Err(unreadable))]);
-    assert_eq!(cells.hit(&key), None);
-    store.close().await;
-    assert_eq!(cells.fact(&key).await, Fact::Unavailable);
-    assert_eq!(cells.hit(&key), None, "a fault is not kept");
-}
-
-#[test]
-fn memory_stays_bounded_by_absent_names() {
-    let store = Arc::new(Slow::default());
-    let cells = Cells::new(store.clone(), ladder(&LEVELS), 500);
-    let mut cached = 0;
-    for number in 0..5_000 {
-        let key = tenant_key(&format!("t{number}"));
-        let mut asking: Vec<Asking<'_>> = vec![(0, Box::pin(cells.fact(&key)))];
-        poll(&mut asking, &Model::default());
-        store.gates().iter().for_each(|gate| store.answer(gate));
-        poll(&mut asking, &Model::default());
-        assert!(asking.is_empty());
-        drop(asking);
-        cached += usize::from(cells.hit(&key).is_some());
-    }
-    assert!(cached > 4_000, "most are kept for a while: {cached}");
-    let kept = (0..5_000).filter(|number| cells.hit(&tenant_key(&format!("t{number}"))).is_some()).count();
-    // Each shard of the cache rounds its share up.
-    assert!(kept <= 520, "{kept}");
-}
-
-#[test]
-fn another_ladder_is_in_force_for_what_is_cached() {
-    let store = Arc::new(Slow::default());
-    let cells = Cells::new(store.clone(), ladder(&["block", "read", "full"]), 100);
-    let key = tenant_key("a");
-    let (a, b) =
-        (Stored::after(None, change("a"), tenant("read")), Stored::after(None, change("b"), tenant("full")));
-    store.documents.lock().unwrap().insert(key.clone(), postern::model::join::join(&a, &b));
-    let mut asking: Vec<Asking<'_>> = vec![(0, Box::pin(cells.fact(&key)))];
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(asking[0].1.as_mut().poll(&mut context).is_pending());
-    store.gates().iter().for_each(|gate| store.answer(gate));
-    let Poll::Ready(fact) = asking[0].1.as_mut().poll(&mut context) else { panic!() };
-    assert_eq!(rank(&fact), Some(1));
-    cells.set_ladder(ladder(&["block", "full", "read"]));
-    assert_eq!(rank(&cells.hit(&key).unwrap()), Some(2), "`full` is the lower one now");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn threads_never_see_what_was_acknowledged_go_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("state");
-    Embedded::init(&path).unwrap();
-    let store = Arc::new(Embedded::open(&path).unwrap());
-    let cells = Arc::new(Cells::new(store.clone(), ladder(&LEVELS), 1000));
-    let (acknowledged, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let key = tenant_key("a");
-    let readers: Vec<_> = (0..3)
-        .map(|reader| {
-            let (cells, key, done, acknowledged) =
-                (cells.clone(), key.clone(), done.clone(), acknowledged.clone());
-            tokio::spawn(async move {
-                let mut asked = 0u64;
-                while !done.load(Ordering::SeqCst) {
-                    let floor = acknowledged.load(Ordering::SeqCst);
-                    let seen = version(&cells.fact(&key).await);
-                    assert!(seen >= floor, "{seen} after {floor}");
-                    asked += 1;
-                    if reader == 0 && asked.is_multiple_of(3) {
-                        cells.forget(std::slice::from_ref(&key));
-                    }
-                    tokio::task::yield_now().await;
-                }
-                asked
-            })
-        })
-        .collect();
-    let mut before: Option<Stored> = None;
-    for _ in 0..1_000 {
-        let commit = step(fresh(), &key, before.as_ref(), tenant("read"));
-        store.commit(commit.clone()).await.unwrap();
-        cells.committed(&commit.write);
-        acknowledged.fetch_add(1, Ordering::SeqCst);
-        before = Some(commit.write[0].1.clone());
-    }
-    done.store(true, Ordering::SeqCst);
-    for reader in readers {
-        assert!(reader.await.unwrap() > 100);
-    }
-    assert_eq!(cells.fact(&key).await, cells.hit(&key).unwrap());
-    assert_eq!(before.unwrap().version, Version { epoch: 0, number: 1_000 });
-    store.close().await;
 }

@@ -9,17 +9,18 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use super::settings::{
-    ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, Piece, RouteEntry, Slot,
-    SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, PathSettings, Piece, RouteEntry,
+    Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 use crate::{
     model::{Span, SubjectKind},
-    policy::{OnLower, PermissionSet, Policy},
+    policy::{OnLower, PermissionSet, Policy, path::Delimiters, routes::Twins},
 };
 
 /// What is digested beside the policy.
 pub(super) struct Rest<'a> {
     pub(super) prefix: &'a str,
+    pub(super) paths: PathSettings,
     pub(super) unmapped_upstream: Option<usize>,
     pub(super) routes: &'a [RouteEntry],
     pub(super) tenants: &'a TenantSettings,
@@ -36,6 +37,7 @@ pub(super) fn fingerprint(policy: &Policy, rest: &Rest<'_>) -> String {
         "policy": policy_value(policy),
         "routes": rest.routes.iter().map(|route| route_value(policy, route)).collect::<Vec<_>>(),
         "prefix": rest.prefix,
+        "paths": paths_value(rest.paths),
         "unmapped_upstream": rest.unmapped_upstream,
         "tenants": tenants_value(rest.tenants),
         "issuers": rest.issuers.iter().map(issuer_value).collect::<Vec<_>>(),
@@ -93,7 +95,7 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
     json!({
         "host": route.host,
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
-        "template": route.template,
+        "template": route.template.as_str(),
         "permissions": permissions,
         "public": rule.map(|rule| rule.public),
         "resource": rule.and_then(|rule| rule.resource.as_ref()).map(|kind| kind.as_str()),
@@ -109,6 +111,17 @@ fn labels(labels: &[HostLabel]) -> String {
         HostLabel::Environment => "{environment}".to_owned(),
     };
     labels.iter().map(text).collect::<Vec<_>>().join(".")
+}
+
+fn paths_value(paths: PathSettings) -> Value {
+    let distinct = |twins: Twins| twins == Twins::Distinct;
+    json!({
+        "case_distinct": distinct(paths.table.case_twins),
+        "trailing_slash_distinct": distinct(paths.table.slash_twins),
+        "semicolons": paths.rules.matrix_parameters,
+        "non_ascii": paths.rules.non_ascii,
+        "delimiters_raw": paths.rules.delimiters == Delimiters::Raw,
+    })
 }
 
 fn tenants_value(tenants: &TenantSettings) -> Value {
@@ -167,6 +180,7 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
         "name": upstream.name,
         "authority": upstream.authority,
         "audience": upstream.audience,
+        "assert_members": upstream.assert_members,
         "host": match &upstream.host_header {
             HostHeader::Upstream => json!("upstream"),
             HostHeader::Client => json!("client"),

@@ -10,9 +10,15 @@ use super::{
         AssertionSettings, DangerousSettings, LedgerSettings, LimitSettings, PathSettings, StateSettings,
     },
 };
-use crate::config::{
-    fault::Code,
-    written::{At, Dangerous, Field, File, Place, Twins},
+use crate::{
+    config::{
+        fault::Code,
+        written::{At, Dangerous, Delimiters, Field, File, Pass, Paths, Place, Twins},
+    },
+    policy::{
+        path::{self, PathRules},
+        routes::{self, TableRules},
+    },
 };
 
 /// The root of the file.
@@ -215,15 +221,31 @@ pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
         header_timeout_ms: context.duration(&written.header_timeout, 10 * SECOND, 100, 5 * MINUTE),
         body_idle_ms: context.duration(&written.body_idle, MINUTE, 100, HOUR),
         keep_alive_ms: context.duration(&written.keep_alive, MINUTE, 100, HOUR),
+        api_body: context.size(&written.api_body, 64 << 10, 1 << 10, 1 << 20),
         connections: context.count(&written.connections, 10_000, 1, 1_000_000),
         drain_ms: context.duration(&written.drain, 30 * SECOND, 0, HOUR),
     }
 }
 
 pub(super) fn paths(file: &File) -> PathSettings {
-    let distinct = |field: &Field<Twins>| field.value() == Some(&Twins::Distinct);
-    file.paths.value().map_or_else(PathSettings::default, |paths| PathSettings {
-        case_is_distinct: distinct(&paths.case),
-        trailing_slash_is_distinct: distinct(&paths.trailing_slash),
-    })
+    let none = Paths::default();
+    let written = file.paths.value().unwrap_or(&none);
+    let twins = |field: &Field<Twins>| match field.value() {
+        Some(Twins::Distinct) => routes::Twins::Distinct,
+        Some(Twins::Refuse) | None => routes::Twins::Refuse,
+    };
+    let usual = PathRules::default();
+    let pass = |field: &Field<Pass>, usual: bool| field.value().map_or(usual, |pass| *pass == Pass::Allow);
+    PathSettings {
+        rules: PathRules {
+            matrix_parameters: pass(&written.semicolons, usual.matrix_parameters),
+            non_ascii: pass(&written.non_ascii, usual.non_ascii),
+            delimiters: match written.delimiters.value() {
+                Some(Delimiters::Encoded) => path::Delimiters::Encoded,
+                Some(Delimiters::Raw) => path::Delimiters::Raw,
+                None => usual.delimiters,
+            },
+        },
+        table: TableRules { case_twins: twins(&written.case), slash_twins: twins(&written.trailing_slash) },
+    }
 }

@@ -62,19 +62,20 @@ pub(super) fn resolve(
     let terms = rights::terms(context, file);
     let mut used = vec![false; upstreams.names.len()];
     let (members_unmapped, unmapped_upstream) = members(context, file, &upstreams, &mut used);
+    let paths = gateway::paths(file);
     let around = routes::Around {
+        paths,
         names: &names,
         upstreams: &upstreams,
         tenant_from: tenants.as_ref().map(|tenants| tenants.from.as_slice()).unwrap_or_default(),
         prefix: prefix.as_deref(),
     };
     let before = faults.count();
-    let (routes, rules) = routes::routes(context, file, &around, &mut used);
+    let routes::Map { entries: routes, rules } = routes::routes(context, file, &around, &mut used);
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
     let limits = gateway::limits(context, file);
-    let paths = gateway::paths(file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let mut policy = Policy {
         fingerprint: String::new(),
@@ -95,6 +96,7 @@ pub(super) fn resolve(
         &policy,
         &fingerprint::Rest {
             prefix: &prefix,
+            paths,
             unmapped_upstream,
             routes: &routes,
             tenants: &tenants,

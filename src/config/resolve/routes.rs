@@ -1,8 +1,9 @@
 //! The route map: what each line owns and asks for.
 //!
-//! Never here: which of several templates wins, and the proof that each request has one owner (the route table's).
+//! Never here: which of several templates wins, and the proof that each request has one owner: both are the route
+//! table's ([`crate::policy::routes`]); its faults are told here with their places.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 
@@ -10,7 +11,7 @@ use super::{
     context::{Context, short},
     gateway::TOP,
     rights::Names,
-    settings::{RouteEntry, TenantSource},
+    settings::{PathSettings, RouteEntry, TenantSource},
     tenants::parameter,
     upstreams::Upstreams,
 };
@@ -21,7 +22,11 @@ use crate::{
         written::{At, Field, File, Place, Route},
     },
     model::ResourceType,
-    policy::{PermissionId, Rule},
+    policy::{
+        PermissionId, Rule,
+        path::PathRules,
+        routes::{RouteFault, RouteSpec, RouteTable, TableRules, Template},
+    },
 };
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -32,14 +37,17 @@ pub(super) struct Around<'a> {
     pub(super) upstreams: &'a Upstreams,
     pub(super) tenant_from: &'a [TenantSource],
     pub(super) prefix: Option<&'a str>,
+    pub(super) paths: PathSettings,
 }
 
-pub(super) fn routes(
-    context: Context<'_>,
-    file: &File,
-    around: &Around<'_>,
-    used: &mut [bool],
-) -> (Vec<RouteEntry>, Vec<Rule>) {
+/// The map, read.
+#[derive(Default)]
+pub(super) struct Map {
+    pub(super) entries: Vec<RouteEntry>,
+    pub(super) rules: Vec<Rule>,
+}
+
+pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, used: &mut [bool]) -> Map {
     let hint = "map the application, e.g. `routes: [ { route: \"GET /t/{tenant}/orders\", permission: orders:read } ]`";
     let Some(list) = context.need(&file.routes, TOP(), "routes", hint) else { return Default::default() };
     if list.value.items.is_empty() && !list.value.broken {
@@ -50,19 +58,21 @@ pub(super) fn routes(
             hint,
         );
     }
-    let mut owners: HashMap<(Option<String>, Method, String), Place> = HashMap::new();
     let mut asked: BTreeSet<PermissionId> = BTreeSet::new();
     let before = context.faults.count();
-    let (mut entries, mut rules) = (Vec::new(), Vec::new());
+    let (mut entries, mut rules, mut specs) = (Vec::new(), Vec::new(), Vec::new());
     for at in &list.value.items {
         let Some(line) = route(context, at, around, used) else { continue };
-        conflicts(context, &line, &mut owners);
         asked.extend(&line.rule.permissions);
+        let id = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let (host, methods) = (line.entry.host.clone(), line.entry.methods.clone());
+        specs.push((RouteSpec { host, methods, template: line.entry.template.clone(), id }, line.place));
         entries.push(RouteEntry { rule: rules.len(), ..line.entry });
         rules.push(line.rule);
     }
     // What is misspelt in the map is not told a second time as something that nobody asks for.
-    if !list.value.broken && around.names.whole && context.faults.count() == before {
+    let all = !list.value.broken && !entries.is_empty() && entries.len() == list.value.items.len();
+    if all && around.names.whole && context.faults.count() == before {
         for (name, place) in &around.names.places {
             let id = around.names.catalogue.id(name.as_str());
             if id.is_some_and(|id| !asked.contains(&id)) {
@@ -75,14 +85,14 @@ pub(super) fn routes(
             }
         }
     }
-    (entries, rules)
+    prove(context, list.place, &specs, around.paths.table);
+    Map { entries, rules }
 }
 
 /// One line, read.
 struct Line {
     entry: RouteEntry,
     rule: Rule,
-    shape: String,
     place: Place,
 }
 
@@ -110,24 +120,25 @@ fn route(context: Context<'_>, at: &At<Route>, around: &Around<'_>, used: &mut [
             kind.zip(id).map(Some)
         }
     };
-    let (methods, template) = head?;
+    let (methods, path) = head?;
     let text = text?;
-    let template_place = context.part(text.place, &template);
-    let (shape, parameters) = shape(context, template_place, &template)?;
+    let template_place = context.part(text.place, &path);
+    let template = template(context, template_place, &path, around.paths.rules)?;
+    let parameters: Vec<&str> = template.names().collect();
     if let Some(prefix) = around.prefix
-        && format!("{}/", template.trim_end_matches('/')).starts_with(prefix)
+        && format!("{}/", path.trim_end_matches('/')).starts_with(prefix)
     {
         context.put(
             Code::ReservedPath,
             template_place,
-            format!("`{}` lies below the reserved prefix `{prefix}`", short(&template)),
+            format!("`{}` lies below the reserved prefix `{prefix}`", short(&path)),
             "map another path, or move the `prefix`",
         );
     }
     let (permissions, public) = asked?;
     if let [TenantSource::Path(name)] = around.tenant_from
         && !public
-        && !parameters.contains(name)
+        && !parameters.contains(&name.as_str())
     {
         context.put(
             Code::MissingParameter,
@@ -140,13 +151,13 @@ fn route(context: Context<'_>, at: &At<Route>, around: &Around<'_>, used: &mut [
     }
     let resource = resource?;
     if let Some((_, (name, place))) = &resource
-        && !parameters.contains(name)
+        && !parameters.contains(&name.as_str())
     {
         context.put(
             Code::MissingParameter,
             *place,
             format!("the path has no parameter `{name}`"),
-            suggest::hint(name, parameters.iter().map(String::as_str), "parameters of this path"),
+            suggest::hint(name, parameters.iter().copied(), "parameters of this path"),
         );
     }
     let (kind, id) = match resource {
@@ -162,7 +173,7 @@ fn route(context: Context<'_>, at: &At<Route>, around: &Around<'_>, used: &mut [
         resource_parameter: id,
         line: context.line(text.place),
     };
-    Some(Line { entry, rule, shape, place: text.place })
+    Some(Line { entry, rule, place: text.place })
 }
 
 /// Methods and template of `GET,POST /path`.
@@ -204,101 +215,65 @@ fn head(context: Context<'_>, at: &At<String>) -> Option<(Vec<Method>, String)> 
     sound.then(|| (read, template.to_owned()))
 }
 
-/// The template with the names of its parameters taken out, and those names.
-fn shape(context: Context<'_>, place: Place, template: &str) -> Option<(String, Vec<String>)> {
-    let bad = |part: &str, message: String, hint: &str| {
-        let at = if part.is_empty() { place } else { context.part(place, part) };
-        context.put(Code::BadRoute, at, message, hint);
+/// The template, with the caret below what is wrong in it.
+fn template(context: Context<'_>, place: Place, text: &str, rules: PathRules) -> Option<Template> {
+    let bad = |place: Place, message: String| {
+        let hint = "a path is `/t/{tenant}/orders/{order}`; a parameter is a whole segment, `{*rest}` the whole rest";
+        context.put(Code::BadRoute, place, message, hint);
         None
     };
-    let Some(inner) = template.strip_prefix('/') else {
-        return bad(
-            template,
-            "a path starts with `/`".to_owned(),
-            "write the whole path, as in `GET /t/{tenant}`",
-        );
-    };
-    let mut shape = String::with_capacity(template.len());
-    let mut names: Vec<String> = Vec::new();
-    let segments: Vec<&str> = inner.split('/').collect();
-    let last = segments.len().saturating_sub(1);
-    for (number, segment) in segments.iter().enumerate() {
-        shape.push('/');
-        if segment.is_empty() {
-            if number != last {
-                return bad(
-                    "//",
-                    "the path has an empty segment".to_owned(),
-                    "write one slash; requests with two are refused",
-                );
-            }
-            continue;
+    match Template::parse(text) {
+        Ok(template) => match template.fault_under(rules) {
+            Some(fault) => bad(place, format!("no request can match this path: {fault}")),
+            None => Some(template),
+        },
+        // Only where the text stands in the file as it is does a column of it mean a place in the file.
+        Err(fault) if place.len() == text.len() => {
+            let start = (fault.column - 1).min(text.len());
+            bad(place.within(start, fault.length.min(text.len() - start)), fault.problem.to_string())
         }
-        let braced = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let Some(name) = braced else {
-            // What needs an escape in a request, or is taken for another path, is no literal.
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&b);
-            let dots = segment.ends_with('.');
-            if dots || !segment.bytes().all(plain) {
-                return bad(
-                    segment,
-                    format!("`{}` cannot be a segment of a path", short(segment)),
-                    "a parameter is a whole segment, `{name}`; other characters must not need an escape",
-                );
-            }
-            shape.push_str(segment);
-            continue;
-        };
-        let (tail, name) = match name.strip_prefix('*') {
-            Some(name) => (true, name),
-            None => (false, name),
-        };
-        let sound = name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !sound {
-            return bad(
-                segment,
-                format!("`{}` is no parameter", short(segment)),
-                "name it with lower-case letters, digits and `_`",
-            );
-        }
-        if names.iter().any(|known| known == name) {
-            return bad(
-                "",
-                format!("the parameter `{name}` stands twice in this path"),
-                "give one another name",
-            );
-        }
-        if tail && number != last {
-            return bad(
-                segment,
-                format!("`{segment}` takes the whole rest, so nothing can follow it"),
-                "put it last",
-            );
-        }
-        names.push(name.to_owned());
-        shape.push_str(if tail { "{*}" } else { "{}" });
+        Err(fault) => bad(place, fault.to_string()),
     }
-    Some((shape, names))
 }
 
-fn conflicts(
-    context: Context<'_>,
-    line: &Line,
-    owners: &mut HashMap<(Option<String>, Method, String), Place>,
-) {
-    for method in &line.entry.methods {
-        let key = (line.entry.host.clone(), method.clone(), line.shape.clone());
-        if let Some(first) = owners.insert(key, line.place) {
-            let other = context.line(first);
-            context.put(
+/// Proves that the routes make a map; each fault is told at the line of the later route.
+fn prove(context: Context<'_>, owner: Place, lines: &[(RouteSpec, Place)], rules: TableRules) {
+    let specs = lines.iter().map(|(spec, _)| spec.clone()).collect();
+    let Err(faults) = RouteTable::build_under(specs, rules) else { return };
+    let place =
+        |id: u32| usize::try_from(id).ok().and_then(|id| lines.get(id)).map_or(owner, |(_, place)| *place);
+    let line = |id: u32| context.line(place(id));
+    for fault in faults {
+        let message = fault.to_string();
+        let (code, at, message, hint) = match fault {
+            RouteFault::Conflict { a, b, witness } => (
                 Code::RouteConflict,
-                line.place,
-                format!("the route in line {other} owns `{method} {}` already", short(&line.entry.template)),
+                place(a.max(b)),
+                format!("the route in line {} owns `{witness}` already", line(a.min(b))),
                 "each request has one owner: take the method out of one of them, or join them",
-            );
-            return;
-        }
+            ),
+            RouteFault::CaseTwins { a, b, witness } => (
+                Code::RouteTwins,
+                place(a.max(b)),
+                format!("this differs from the route in line {} in case only: `{witness}`", line(a.min(b))),
+                "spell them alike, or write `paths: { case: distinct }` if the application tells them apart",
+            ),
+            RouteFault::NeverReached { id, template } => (
+                Code::RouteNeverReached,
+                place(id),
+                format!("more specific routes own all that `{template}` covers"),
+                "remove it: no request can reach it",
+            ),
+            RouteFault::NoMethod { id }
+            | RouteFault::RefusedMethod { id, .. }
+            | RouteFault::Host { id, .. } => {
+                (Code::BadRoute, place(id), message, "correct the route's methods or host")
+            }
+            RouteFault::TooEntangled => {
+                (Code::BadRoute, owner, message, "use fewer parameters beside literals at the same depth")
+            }
+        };
+        context.put(code, at, message, hint);
     }
 }
 

@@ -9,7 +9,11 @@ use http::{HeaderName, Method};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
-    policy::Policy,
+    policy::{
+        Policy,
+        path::PathRules,
+        routes::{TableRules, Template},
+    },
 };
 
 /// A configuration that may be used.
@@ -48,6 +52,7 @@ pub struct Settings {
     /// How the applications read paths.
     pub paths: PathSettings,
     /// The route map: entry `i` belongs to rule `i` of the policy.
+    /// It was proved to compile under `paths`.
     pub routes: Vec<RouteEntry>,
     /// Bounds.
     pub limits: LimitSettings,
@@ -105,6 +110,12 @@ pub struct UpstreamSettings {
     pub audience: String,
     /// The `Host` that it gets.
     pub host_header: HostHeader,
+    /// Whether members too are asserted to it, and not staff alone.
+    pub assert_members: bool,
+    /// Idle connections kept on each core.
+    pub idle: u64,
+    /// Milliseconds that an idle connection is kept.
+    pub idle_timeout_ms: i64,
     /// In milliseconds.
     pub connect_timeout_ms: i64,
     /// In milliseconds.
@@ -309,10 +320,10 @@ pub struct KnownTenant {
 /// How the applications read paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PathSettings {
-    /// Whether case tells two paths apart.
-    pub case_is_distinct: bool,
-    /// Whether a slash at the end does.
-    pub trailing_slash_is_distinct: bool,
+    /// For a path by itself.
+    pub rules: PathRules,
+    /// For two paths that are nearly the same.
+    pub table: TableRules,
 }
 
 /// One line of the route map.
@@ -322,8 +333,8 @@ pub struct RouteEntry {
     pub host: Option<String>,
     /// The methods as written.
     pub methods: Vec<Method>,
-    /// The template as written.
-    pub template: String,
+    /// The template.
+    pub template: Template,
     /// The number of its rule in the policy.
     pub rule: usize,
     /// The parameter that holds the resource's identifier.
@@ -349,6 +360,8 @@ pub struct LimitSettings {
     pub body_idle_ms: i64,
     /// Milliseconds until the next request of a connection.
     pub keep_alive_ms: i64,
+    /// Bytes of a body that the support API takes.
+    pub api_body: u64,
     /// Connections at a time.
     pub connections: u64,
     /// Milliseconds that running requests get at the end.

@@ -166,6 +166,15 @@ fn environment_sources(
     context: Context<'_>,
     list: &At<OneOrMany<written::EnvironmentSource>>,
 ) -> Vec<EnvironmentSource> {
+    let mut claims = list.value.0.items.iter().filter(|at| !at.value.claim.is_absent());
+    if let (Some(_), Some(second)) = (claims.next(), claims.next()) {
+        context.put(
+            Code::OneOf,
+            second.place,
+            "a token names its environment in one claim only",
+            "keep one `claim` among the sources",
+        );
+    }
     list.value.0.items.iter().filter_map(|at| environment_source(context, at)).collect()
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::config::{
     fault::Code,
     suggest,
-    written::{At, Field, File, Place, Upstream},
+    written::{Assert, At, Field, File, Place, Upstream},
 };
 
 /// The upstreams by their names, and whether some were left out because they are broken.
@@ -90,6 +90,9 @@ fn blank(name: &str) -> UpstreamSettings {
         authority: String::new(),
         audience: String::new(),
         host_header: HostHeader::Upstream,
+        assert_members: false,
+        idle: 0,
+        idle_timeout_ms: 0,
         connect_timeout_ms: 0,
         response_timeout_ms: 0,
         headers: Vec::new(),
@@ -124,6 +127,9 @@ fn upstream(
             fixed => fixed_host(context, at, fixed),
         },
     };
+    let assert_members = written.assert.value() == Some(&Assert::Everyone);
+    let idle = context.count(&written.idle, 256, 0, 10_000);
+    let idle_timeout_ms = context.duration(&written.idle_timeout, 4_000, 0, 3_600_000);
     let connect_timeout_ms = context.duration(&written.connect_timeout, 2_000, 1, 60_000);
     let response_timeout_ms = context.duration(&written.response_timeout, 60_000, 1, 3_600_000);
     let headers = headers(context, written, assertion);
@@ -135,6 +141,9 @@ fn upstream(
         authority,
         audience: audience?,
         host_header: host_header?,
+        assert_members,
+        idle,
+        idle_timeout_ms,
         connect_timeout_ms,
         response_timeout_ms,
         headers,

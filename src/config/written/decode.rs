@@ -93,7 +93,7 @@ impl<'a> Decoder<'a> {
 
     /// A scalar as it stands in the text.
     fn raw(self) -> &'a str {
-        self.text.get(self.node.place.start()..self.node.place.end()).unwrap_or_default().trim()
+        self.text.get(self.node.written.start()..self.node.written.end()).unwrap_or_default().trim()
     }
 
     fn wanted<T>(self, what: &str) -> Result<T, Stop> {

@@ -42,6 +42,10 @@ impl Place {
         if self.is_nowhere() { 0 } else { self.start() + usize::try_from(self.len).unwrap_or(0) }
     }
 
+    pub(in crate::config) fn len(self) -> usize {
+        self.end().saturating_sub(self.start())
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.len == 0
     }
@@ -96,20 +100,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
 }
 
 /// A key of a mapping, given or not. A broken one was told when it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Field<T> {
     /// The key is not there.
+    #[default]
     Absent,
     /// The key is there, its value cannot be used, and that is told.
     Broken,
     /// The key is there.
     Given(At<T>),
-}
-
-impl<T> Default for Field<T> {
-    fn default() -> Self {
-        Field::Absent
-    }
 }
 
 impl<T> Field<T> {

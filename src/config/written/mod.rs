@@ -19,7 +19,8 @@ pub use people::{
     Members, OnLower, Role, Sessions, SubjectKind, Support, TenantSource, Tenants, Unmapped,
 };
 pub use traffic::{
-    Assertion, Dangerous, KeyFrom, Ledger, Limits, Paths, Resource, Route, State, Twins, Upstream,
+    Assert, Assertion, Dangerous, Delimiters, KeyFrom, Ledger, Limits, Pass, Paths, Resource, Route, State,
+    Twins, Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 

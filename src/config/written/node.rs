@@ -19,7 +19,10 @@ const DEPTH: usize = 32;
 /// One node of the text.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
+    /// Where it is used: of an alias, the alias.
     pub(super) place: Place,
+    /// Where it is written out.
+    pub(super) written: Place,
     pub(super) value: Value,
 }
 
@@ -145,7 +148,11 @@ fn one_line(text: &str) -> String {
 }
 
 fn place(spanned: Spanned<Raw>) -> Node {
-    Node { place: Place::of(&spanned.referenced), value: spanned.value.0 }
+    Node {
+        place: Place::of(&spanned.referenced),
+        written: Place::of(&spanned.defined),
+        value: spanned.value.0,
+    }
 }
 
 impl Place {

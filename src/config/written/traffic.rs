@@ -69,6 +69,13 @@ pub struct Upstream {
     /// The `Host` that it gets: `upstream` (default) for the one in `url`, `client` for the one that the client sent,
     /// or a fixed host.
     pub host: Field<String>,
+    /// Who is asserted to it. Default `staff`: members are known by the credentials that they bring.
+    pub assert: Field<Assert>,
+    /// How many idle connections each core keeps. Default 256.
+    pub idle: Field<u64>,
+    /// How long an idle connection is kept: less than the application keeps it. Default `4s`, below the five seconds
+    /// after which common servers hang up.
+    pub idle_timeout: Field<Duration>,
     /// How long connecting may take. Default `2s`.
     pub connect_timeout: Field<Duration>,
     /// How long the head of its answer may take. Default `60s`.
@@ -86,6 +93,42 @@ pub struct Paths {
     pub case: Field<Twins>,
     /// Whether `/users/` may mean something other than `/users`. Default `refuse`.
     pub trailing_slash: Field<Twins>,
+    /// Whether `;` may stand in a path. Default `refuse`: some applications cut the path there.
+    pub semicolons: Field<Pass>,
+    /// Whether characters beyond ASCII may stand in a path, percent-encoded. Default `allow`.
+    pub non_ascii: Field<Pass>,
+    /// The one spelling of `$ & + , : = @` that passes. Default `raw`.
+    pub delimiters: Field<Delimiters>,
+}
+
+/// Whether something passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// It does.
+    Allow,
+    /// It is refused.
+    Refuse,
+}
+
+/// One of two spellings of the same character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delimiters {
+    /// As it is, as browsers and most clients write it.
+    Raw,
+    /// Percent-encoded, as JavaScript's `encodeURIComponent` writes it.
+    Encoded,
+}
+
+/// Who is asserted to an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Assert {
+    /// Everybody.
+    Everyone,
+    /// Staff; members are known by the credentials that they bring.
+    Staff,
 }
 
 /// Two spellings that some applications take for one.
@@ -147,6 +190,8 @@ pub struct Limits {
     pub body_idle: Field<Duration>,
     /// How long a connection may wait for its next request. Default `60s`.
     pub keep_alive: Field<Duration>,
+    /// The largest body that the support API takes. Default `64 KiB`.
+    pub api_body: Field<Size>,
     /// The most connections at a time. Default 10000.
     pub connections: Field<u64>,
     /// How long running requests may take to finish when the gateway is stopped. Default `30s`.

@@ -19,7 +19,8 @@ use crate::{
 
 use super::{
     medium::{Disk, Medium},
-    tables::{LAYOUT, Label, Labelled, Tables, Trouble, label},
+    reading::{Labelled, label},
+    tables::{LAYOUT, Label, Tables, Trouble},
 };
 
 /// What redb keeps of a file in memory, in bytes. The cells in front of the store are the cache that matters.

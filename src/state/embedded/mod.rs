@@ -9,6 +9,7 @@
 mod file;
 mod medium;
 mod queue;
+mod reading;
 mod tables;
 mod writer;
 
@@ -233,7 +234,7 @@ fn read_on(shared: &Shared) {
 impl Store for Embedded {
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         let keys = keys.to_vec();
-        self.read(move |read| tables::load(read, &keys))
+        self.read(move |read| reading::load(read, &keys))
     }
 
     fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
@@ -262,7 +263,7 @@ impl Store for Embedded {
 
     fn changes_after(&self, position: u64, limit: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
         let limit = limit.min(PAGE_MOST);
-        self.read(move |read| tables::changes_after(read, position, limit))
+        self.read(move |read| reading::changes_after(read, position, limit))
     }
 
     fn newest(&self) -> watch::Receiver<u64> {
@@ -278,7 +279,7 @@ impl Store for Embedded {
     ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
         let (prefix, limit) = (codec::tenant_prefix(tenant, kind), limit.min(PAGE_MOST));
         let after = after.map(codec::key);
-        self.read(move |read| tables::list(read, &prefix, after.as_deref(), limit))
+        self.read(move |read| reading::list(read, &prefix, after.as_deref(), limit))
     }
 
     fn list_tenants<'a>(
@@ -289,7 +290,7 @@ impl Store for Embedded {
         let limit = limit.min(PAGE_MOST);
         let after = after.map(|tenant| codec::key(&Key::Tenant(tenant.clone())));
         self.read(move |read| {
-            let rows = tables::list(read, &codec::kind_prefix(Kind::Tenant), after.as_deref(), limit)?;
+            let rows = reading::list(read, &codec::kind_prefix(Kind::Tenant), after.as_deref(), limit)?;
             Ok(rows.into_iter().map(|(key, found)| (key.tenant().clone(), found)).collect())
         })
     }
@@ -301,13 +302,13 @@ impl Store for Embedded {
         limit: usize,
     ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
         let (after, limit) = (after.cloned(), limit.min(PAGE_MOST));
-        self.read(move |read| tables::due(read, until, after.as_ref(), limit))
+        self.read(move |read| reading::due(read, until, after.as_ref(), limit))
     }
 
     fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>> {
-        self.read(|read| match tables::label(read)? {
-            tables::Labelled::As(label, position) => Ok(label.mark(position)),
-            tables::Labelled::Not | tables::Labelled::Other(_) => {
+        self.read(|read| match reading::label(read)? {
+            reading::Labelled::As(label, position) => Ok(label.mark(position)),
+            reading::Labelled::Not | reading::Labelled::Other(_) => {
                 Err(Trouble::Damaged("its mark is gone".to_owned()))
             }
         })

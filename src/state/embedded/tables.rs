@@ -8,33 +8,33 @@
 //! | `due` | deadline, key | nothing: an index |
 //! | `meta` | `mark`, `position` | what tells this store from another; the newest place |
 //!
-//! Never here: threads, files, when a transaction is made durable.
+//! Never here: look-ups (see [`super::reading`]), threads, files, when a transaction is made durable.
 
 use std::collections::BTreeSet;
 
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
     model::{ChangeId, Key, Ladder, Stored, Timestamp, Version, join::narrowest},
-    state::{COMMIT_MOST, Commit, CommitFault, Committed, Entry, Found, Mark, Refusal, StoreFault, codec},
+    state::{COMMIT_MOST, Commit, CommitFault, Committed, Found, Mark, Refusal, StoreFault, codec},
 };
 
 use super::Retention;
 
-const DOCUMENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("documents");
-const CHANGES: TableDefinition<&str, u64> = TableDefinition::new("changes");
-const FEED: TableDefinition<u64, &[u8]> = TableDefinition::new("feed");
-const DUE: TableDefinition<&[u8], ()> = TableDefinition::new("due");
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(super) const DOCUMENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("documents");
+pub(super) const CHANGES: TableDefinition<&str, u64> = TableDefinition::new("changes");
+pub(super) const FEED: TableDefinition<u64, &[u8]> = TableDefinition::new("feed");
+pub(super) const DUE: TableDefinition<&[u8], ()> = TableDefinition::new("due");
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// The layout that this build writes and reads.
 pub(super) const LAYOUT: u32 = 1;
 
-/// How many old entries one commit clears away at most.
-const PRUNE_MOST: usize = 64;
+/// How many old entries one flush clears away at most: more than one flush can add.
+const PRUNE_MOST: usize = 2 * super::writer::BATCH;
 
 /// What can go wrong inside of a transaction.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Trouble {
     }
 }
 
-fn damaged<T>(detail: impl Into<String>) -> Result<T, Trouble> {
+pub(super) fn damaged<T>(detail: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Damaged(detail.into()))
 }
 
@@ -84,58 +84,22 @@ impl Label {
     }
 }
 
+/// A change as the feed keeps it.
 #[derive(Serialize, Deserialize)]
-struct Line {
-    change: ChangeId,
-    at: Timestamp,
-    documents: Vec<(Key, Box<RawValue>)>,
+pub(super) struct Line {
+    pub(super) change: ChangeId,
+    pub(super) at: Timestamp,
+    pub(super) documents: Vec<(Key, Box<RawValue>)>,
 }
 
-/// The layout number alone, so that a newer label is told from a damaged one.
-#[derive(Deserialize)]
-struct LayoutOnly {
-    layout: u32,
-}
-
-/// What the label of a store says.
-pub(super) enum Labelled {
-    /// Nothing.
-    Not,
-    /// Another layout.
-    Other(u32),
-    /// This, and the newest place.
-    As(Label, u64),
-}
-
-/// Reads the label and the newest place.
-pub(super) fn label(read: &ReadTransaction) -> Result<Labelled, Trouble> {
-    let meta = match read.open_table(META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Labelled::Not),
-        Err(error) => return Err(error.into()),
-    };
-    let Some(text) = meta.get("mark")? else { return Ok(Labelled::Not) };
-    let Ok(layout) = serde_json::from_slice::<LayoutOnly>(text.value()) else {
-        return damaged("its mark cannot be read");
-    };
-    if layout.layout != LAYOUT {
-        return Ok(Labelled::Other(layout.layout));
-    }
-    let Ok(label) = serde_json::from_slice::<Label>(text.value()) else {
-        return damaged("its mark cannot be read");
-    };
-    let position = place(meta.get("position")?.map(|guard| guard.value().to_vec()))?;
-    Ok(Labelled::As(label, position))
-}
-
-fn place(bytes: Option<Vec<u8>>) -> Result<u64, Trouble> {
+pub(super) fn place(bytes: Option<Vec<u8>>) -> Result<u64, Trouble> {
     match bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()) {
         Some(bytes) => Ok(u64::from_be_bytes(bytes)),
         None => damaged("its newest place cannot be read"),
     }
 }
 
-fn due_key(at: Timestamp, key: &[u8]) -> Vec<u8> {
+pub(super) fn due_key(at: Timestamp, key: &[u8]) -> Vec<u8> {
     let mut bytes = at.ms().to_be_bytes().to_vec();
     bytes.extend_from_slice(key);
     bytes
@@ -351,112 +315,4 @@ fn checked(commit: &Commit) -> Result<Vec<String>, Refusal> {
             codec::document(key, stored)
         })
         .collect()
-}
-
-/// The documents of these keys.
-pub(super) fn load(read: &ReadTransaction, keys: &[Key]) -> Result<Vec<Option<Found>>, Trouble> {
-    let documents = read.open_table(DOCUMENTS)?;
-    keys.iter()
-        .map(|key| {
-            let row = documents.get(codec::key(key).as_slice())?;
-            Ok(row.map(|guard| codec::read_document(key, guard.value())))
-        })
-        .collect()
-}
-
-/// The documents whose keys begin with `prefix`, those after `after`.
-pub(super) fn list(
-    read: &ReadTransaction,
-    prefix: &[u8],
-    after: Option<&[u8]>,
-    limit: usize,
-) -> Result<Vec<(Key, Found)>, Trouble> {
-    let documents = read.open_table(DOCUMENTS)?;
-    let end = codec::after_prefix(prefix);
-    let from = match after {
-        Some(after) if after >= end.as_slice() => return Ok(Vec::new()),
-        Some(after) if after >= prefix => std::ops::Bound::Excluded(after),
-        _ => std::ops::Bound::Included(prefix),
-    };
-    let mut rows = Vec::new();
-    for row in documents.range::<&[u8]>((from, std::ops::Bound::Excluded(end.as_slice())))?.take(limit) {
-        let (bytes, text) = row?;
-        let Some(key) = codec::read_key(bytes.value()) else { return damaged("a key cannot be read") };
-        let found = codec::read_document(&key, text.value());
-        rows.push((key, found));
-    }
-    Ok(rows)
-}
-
-/// What falls due.
-pub(super) fn due(
-    read: &ReadTransaction,
-    until: Timestamp,
-    after: Option<&(Timestamp, Key)>,
-    limit: usize,
-) -> Result<Vec<(Timestamp, Key)>, Trouble> {
-    let index = read.open_table(DUE)?;
-    let end = until.ms().saturating_add(1).to_be_bytes();
-    let after = after.map(|(at, key)| due_key(*at, &codec::key(key)));
-    let from = match &after {
-        Some(after) if after.as_slice() >= end.as_slice() => return Ok(Vec::new()),
-        Some(after) => std::ops::Bound::Excluded(after.as_slice()),
-        None => std::ops::Bound::Unbounded,
-    };
-    let mut rows = Vec::new();
-    for row in index.range::<&[u8]>((from, std::ops::Bound::Excluded(end.as_slice())))?.take(limit) {
-        let (bytes, ()) = {
-            let (key, value) = row?;
-            (key.value().to_vec(), value.value())
-        };
-        let read = bytes
-            .split_first_chunk::<8>()
-            .and_then(|(at, key)| Some((Timestamp::from_ms(i64::from_be_bytes(*at)), codec::read_key(key)?)));
-        let Some(read) = read else { return damaged("the index of deadlines cannot be read") };
-        rows.push(read);
-    }
-    Ok(rows)
-}
-
-/// The changes after a place.
-pub(super) fn changes_after(
-    read: &ReadTransaction,
-    position: u64,
-    limit: usize,
-) -> Result<Vec<Entry>, Trouble> {
-    let newest = match label(read)? {
-        Labelled::As(_, newest) => newest,
-        Labelled::Not | Labelled::Other(_) => return damaged("its mark is gone"),
-    };
-    if position > newest {
-        return Err(Trouble::Fault(StoreFault::WentBack { asked: position, newest }));
-    }
-    let feed = read.open_table(FEED)?;
-    let first = feed.first()?.map_or(newest.saturating_add(1), |(place, _)| place.value());
-    if position.saturating_add(1) < first {
-        let oldest = first.saturating_sub(1);
-        return Err(Trouble::Fault(StoreFault::FeedForgotten { asked: position, oldest }));
-    }
-    let mut entries = Vec::new();
-    for (row, expected) in
-        feed.range(position.saturating_add(1)..)?.take(limit).zip(position.saturating_add(1)..)
-    {
-        let (place, text) = row?;
-        let line = serde_json::from_slice::<Line>(text.value());
-        let (true, Ok(line)) = (place.value() == expected, line) else {
-            return damaged(format!("change {expected} cannot be read"));
-        };
-        let documents = line.documents.into_iter().map(|(key, raw)| {
-            let found = codec::read_document(&key, raw.get().as_bytes());
-            (key, found)
-        });
-        let documents = documents.collect();
-        entries.push(Entry { position: expected, change: line.change, at: line.at, documents });
-    }
-    Ok(entries)
-}
-
-/// The place of a change.
-pub(super) fn asked(read: &ReadTransaction, change: &ChangeId) -> Result<Option<u64>, Trouble> {
-    Ok(read.open_table(CHANGES)?.get(change.as_str())?.map(|guard| guard.value()))
 }

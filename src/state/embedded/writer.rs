@@ -21,15 +21,16 @@ use crate::{
 
 use super::{
     Shared, file,
-    tables::{Labelled, Tables, Trouble, Verdict, label},
+    reading::{self, Labelled, label},
+    tables::{Tables, Trouble, Verdict},
 };
 
 /// How many commits share one flush at most.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 /// The pause before the second attempt to open the file again; it doubles from there.
 const FIRST: Duration = Duration::from_millis(20);
 /// The longest pause between two attempts.
-const SLOWEST: Duration = Duration::from_secs(2);
+const SLOWEST: Duration = Duration::from_secs(1);
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -249,7 +250,7 @@ fn settle(held: Option<Vec<Held>>, failed: &Failed, database: Option<&Database>)
 }
 
 fn look(database: &Database, change: &ChangeId) -> Result<Option<u64>, Trouble> {
-    super::tables::asked(&database.begin_read()?, change)
+    reading::asked(&database.begin_read()?, change)
 }
 
 /// Opens the file again. It must be the same store, and must not have lost what was acknowledged.

@@ -1,0 +1,158 @@
+//! `postern check`: all that is wrong with a configuration, or what it comes to.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    config::{self, Disk, Settings, resolve::SupportSettings},
+    model::{Span, SubjectKind},
+    policy::{OnLower, PermissionSet, Policy},
+};
+
+use super::{
+    Answer, ConfigArg, Trouble, grid,
+    out::{Out, say},
+    warn,
+};
+
+/// Reads a configuration as `run` would, keys and route map included, and opens nothing else. All faults are told at
+/// once on standard error with file, line, column and a hint; if there are none, a summary is printed.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The configuration
+    #[arg(long, value_name = "FILE", required_unless_present = "schema")]
+    config: Option<PathBuf>,
+    /// Print the JSON Schema of configurations
+    #[arg(long, conflicts_with = "grid")]
+    schema: bool,
+    /// Print who may do what instead: permissions by role, routes by consent level
+    #[arg(long)]
+    grid: bool,
+}
+
+impl Check {
+    pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        if self.schema {
+            out.write_all(config::schema().as_bytes())?;
+        }
+        let Some(config) = self.config else { return Ok(Answer::Yes) };
+        let (settings, warnings) = config::load(&config, &Disk).map_err(Box::new)?;
+        warn(&warnings);
+        let faults = crate::app::check(&settings);
+        for fault in &faults {
+            say(&format!("{}: error: {fault}", config.display()));
+        }
+        if !faults.is_empty() {
+            return Ok(Answer::No);
+        }
+        if self.grid {
+            grid::print(out, &settings)?;
+        } else if !self.schema {
+            summary(out, &ConfigArg { config }, &settings, warnings.len())?;
+        }
+        Ok(Answer::Yes)
+    }
+}
+
+fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usize) -> io::Result<()> {
+    let policy = &settings.policy;
+    write!(out, "{}: fine", config.config.display())?;
+    match warnings {
+        0 => writeln!(out)?,
+        1 => writeln!(out, ", with a warning")?,
+        many => writeln!(out, ", with {many} warnings")?,
+    }
+    writeln!(out, "policy {}", policy.fingerprint)?;
+    let public = policy.rules.iter().filter(|rule| rule.public).count();
+    let closed = policy.rules.iter().filter(|rule| above(policy, &rule.permissions)).count();
+    writeln!(out, "\nroutes      {:>4}  {public} public, {closed} closed to support", policy.rules.len())?;
+    writeln!(out, "permissions {:>4}  support:* among them", policy.catalogue.iter().count())?;
+
+    writeln!(out, "\nissuers")?;
+    for issuer in &settings.issuers {
+        let kind = match issuer.kind {
+            SubjectKind::Staff => "staff",
+            SubjectKind::Member => "members",
+        };
+        let support = match (issuer.kind, &issuer.claims.support) {
+            (SubjectKind::Member, _) => "",
+            (SubjectKind::Staff, SupportSettings::Nobody) => ", none of them support as a whole",
+            (SubjectKind::Staff, SupportSettings::Everybody) => ", all of them support as a whole",
+            (SubjectKind::Staff, SupportSettings::Claim { .. }) => ", support as a whole by a claim",
+        };
+        writeln!(
+            out,
+            "  {:<16} {kind}, {} by {}{support}",
+            issuer.name.as_str(),
+            issuer.issuer,
+            issuer.algorithms.join(", ")
+        )?;
+    }
+
+    writeln!(out, "\nroles")?;
+    for (name, role) in &policy.roles {
+        writeln!(out, "  {:<16} {}", name.as_str(), names(policy, &role.permissions, false))?;
+    }
+    let last = match policy.session_lasts {
+        Span::Millis(ms) => spell(ms),
+        Span::CalendarDays(days) => format!("{days} calendar days"),
+    };
+    let lower = match policy.on_lower {
+        OnLower::Immediate => "reaches running sessions at once",
+        OnLower::Future => "governs later sessions",
+    };
+    writeln!(out, "\nconsent levels: default {}, a lowered one {lower}", policy.default_level)?;
+    for level in policy.ladder.levels() {
+        let role = level.role.as_ref().and_then(|name| policy.role(name));
+        let may = role.map_or_else(|| "nothing".to_owned(), |role| names(policy, &role.permissions, true));
+        writeln!(out, "  {:<16} {may}", level.name.as_str())?;
+    }
+    writeln!(out, "ceiling: {}, support:*", names(policy, &policy.ceiling, false))?;
+    writeln!(out, "sessions last {last}, one exchange {} at most", spell(policy.max_exchange_ms))?;
+
+    let environments: Vec<&str> = policy.environments.iter().map(|name| name.as_str()).collect();
+    writeln!(out, "\nenvironments: {}", environments.join(", "))?;
+    writeln!(out, "tenants known from the start: {}", settings.tenants.known.len())?;
+    for tenant in &settings.tenants.known {
+        let parent = tenant.parent.as_ref().map(|parent| format!(", child of {parent}")).unwrap_or_default();
+        writeln!(out, "  {:<16} {}{parent}", tenant.id.as_str(), tenant.zone.name())?;
+    }
+    Ok(())
+}
+
+fn spell(ms: i64) -> String {
+    let ms = u64::try_from(ms).unwrap_or(0);
+    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
+}
+
+/// Whether a route can never be reached by staff.
+pub(super) fn above(policy: &Policy, permissions: &[crate::policy::PermissionId]) -> bool {
+    permissions.iter().any(|permission| policy.above_ceiling(*permission))
+}
+
+/// The names of a set, by type: `orders:{read,write} jobs:read`. For staff without what is above the ceiling.
+fn names(policy: &Policy, set: &PermissionSet, staff: bool) -> String {
+    let mut types: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (id, name) in policy.catalogue.iter() {
+        if !set.contains(id) || staff && policy.above_ceiling(id) {
+            continue;
+        }
+        match types.last_mut() {
+            Some((kind, actions)) if *kind == name.resource_type() => actions.push(name.action()),
+            _ => types.push((name.resource_type(), vec![name.action()])),
+        }
+    }
+    if types.is_empty() {
+        return "nothing".to_owned();
+    }
+    let parts: Vec<String> = types
+        .into_iter()
+        .map(|(kind, actions)| match actions.as_slice() {
+            [only] => format!("{kind}:{only}"),
+            many => format!("{kind}:{{{}}}", many.join(",")),
+        })
+        .collect();
+    parts.join(" ")
+}

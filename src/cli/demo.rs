@@ -1,0 +1,56 @@
+//! `postern demo`: a real application behind the gateway, four people, and a tour; or the tour walked.
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+use crate::demo::{self, Options};
+
+use super::{Answer, Trouble, out::Out, run::Signals};
+
+/// Starts a sample application with the gateway in front of it and prints a numbered tour of commands to paste. Runs
+/// until Ctrl-C. With `--walk` it takes the tour itself: exit status 0 when every step was what it must be.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Walk the tour and say of each step whether it was what it must be
+    #[arg(long)]
+    walk: bool,
+    /// Where keys, configuration, state and ledger are put; a new folder below the temporary one by default
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// The gateway's address; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The operations listener's address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    operations: SocketAddr,
+}
+
+impl Demo {
+    pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        let dir = match self.directory {
+            Some(dir) => dir,
+            None => std::env::temp_dir().join(format!("postern-demo-{}", std::process::id())),
+        };
+        let options = Options { dir: &dir, listen: self.listen, operations: self.operations };
+        let signals = Signals::catch().map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        let demo = demo::Demo::start(options).map_err(Trouble::of)?;
+        let answer = if self.walk {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let good = runtime.block_on(demo.walk(out))?;
+            writeln!(
+                out,
+                "{}",
+                if good { "every step was what it must be" } else { "some steps were not (✗)" }
+            )?;
+            if good { Answer::Yes } else { Answer::No }
+        } else {
+            demo.print_tour(out)?;
+            out.flush()?;
+            signals.wait().end_at_once();
+            Answer::Yes
+        };
+        demo.stop();
+        Ok(answer)
+    }
+}

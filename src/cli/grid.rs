@@ -1,0 +1,74 @@
+//! Who may do what, as tables to be read and compared: a change of rights is a change of ticks.
+
+use std::io::{self, Write};
+
+use crate::{config::Settings, policy::Policy};
+
+use super::check::above;
+
+/// Both tables. `x` allows; `-` marks what the ceiling takes from support.
+pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
+    let policy = &settings.policy;
+    let roles: Vec<&str> = policy.roles.keys().map(|name| name.as_str()).collect();
+    let mut rows = Vec::new();
+    for (id, name) in policy.catalogue.iter() {
+        let mut cells: Vec<&str> =
+            policy.roles.values().map(|role| tick(role.permissions.contains(id), false)).collect();
+        cells.push(if policy.above_ceiling(id) { "-" } else { "x" });
+        rows.push((name.to_string(), cells));
+    }
+    let mut heads = roles;
+    heads.push("(support)");
+    table(out, "permission", &heads, &rows)?;
+    writeln!(out, "\nx: the role holds it; (support): `-` is above the ceiling for support in any role\n")?;
+
+    let levels = policy.ladder.levels();
+    let heads: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+    let mut rows = Vec::new();
+    for rule in &policy.rules {
+        let cells = (0..levels.len()).map(|rank| tick(reaches(policy, rule, rank), closed(policy, rule)));
+        rows.push((rule.name.clone(), cells.collect()));
+    }
+    table(out, "route", &heads, &rows)?;
+    writeln!(
+        out,
+        "\nx: support in a session by consent at this level passes; -: closed to support at every level"
+    )
+}
+
+fn closed(policy: &Policy, rule: &crate::policy::Rule) -> bool {
+    !rule.public && above(policy, &rule.permissions)
+}
+
+fn reaches(policy: &Policy, rule: &crate::policy::Rule, rank: usize) -> bool {
+    rule.public
+        || !closed(policy, rule)
+            && policy
+                .role_at(rank)
+                .is_some_and(|role| rule.permissions.iter().all(|id| role.permissions.contains(*id)))
+}
+
+fn tick(holds: bool, closed: bool) -> &'static str {
+    match (holds, closed) {
+        (true, _) => "x",
+        (false, true) => "-",
+        (false, false) => ".",
+    }
+}
+
+fn table(out: &mut impl Write, first: &str, heads: &[&str], rows: &[(String, Vec<&str>)]) -> io::Result<()> {
+    let widest = rows.iter().map(|(name, _)| name.chars().count()).chain([first.len()]).max().unwrap_or(0);
+    write!(out, "{first:<widest$}")?;
+    for head in heads {
+        write!(out, "  {head}")?;
+    }
+    writeln!(out)?;
+    for (name, cells) in rows {
+        let mut row = format!("{name:<widest$}");
+        for (head, cell) in heads.iter().zip(cells) {
+            row.push_str(&format!("  {cell:^width$}", width = head.chars().count()));
+        }
+        writeln!(out, "{}", row.trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Files with keys: written once, durable, never over another.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use super::Trouble;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Everybody.
+    All,
+}
+
+/// Writes a file that must not be there yet, and makes it durable.
+pub(super) fn write_new(path: &Path, text: &str, readers: Readers) -> Result<(), Trouble> {
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::All => 0o644,
+    };
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written().map_err(|fault: std::io::Error| match fault.kind() {
+        std::io::ErrorKind::AlreadyExists => there(path),
+        _ => Trouble::at(path, fault),
+    })
+}
+
+/// Refuses where one of these is there, before any is written: half a pair is of no use.
+pub(super) fn all_new(paths: &[&Path]) -> Result<(), Trouble> {
+    match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        Some(path) => Err(there(path)),
+        None => Ok(()),
+    }
+}
+
+fn there(path: &Path) -> Trouble {
+    Trouble::at(path, "is there already, and keys are never overwritten; name another file, or move it away")
+}
+
+/// Reads a text of at most a megabyte.
+pub(super) fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, Trouble> {
+    use crate::config::{Disk, Source as _};
+    let bytes = Disk.read_file(path, 1 << 20).map_err(|fault| Trouble::at(path, fault))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Trouble::at(path, "is no text"))?;
+    Ok(zeroize::Zeroizing::new(text.to_owned()))
+}

@@ -1,0 +1,156 @@
+//! `postern run`: the gateway, from its configuration to its last outcome.
+
+use std::{fmt, io::Write as _};
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::app::{Extra, Gateway};
+
+use super::{Answer, ConfigArg, Trouble, out::Out};
+
+/// Runs the gateway. Prints `listening on http://ADDRESS` and `operations on http://ADDRESS` when clients may come
+/// (a port 0 in the configuration becomes the one that the system chose). SIGTERM or SIGINT lets running requests end
+/// for as long as `limits.drain` says; a second one does not wait for them.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigArg,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// What is told while things run, on standard error.
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// The form of log lines
+    #[arg(long = "log", value_name = "FORM", value_enum, default_value_t = Form::Text)]
+    form: Form,
+    /// What is not less important than this is logged
+    #[arg(long = "log-level", value_name = "LEVEL", value_enum, default_value_t = Level::Info)]
+    level: Level,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Form::Text => "text",
+            Form::Json => "json",
+        })
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Level::Off => "off",
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        })
+    }
+}
+
+impl LogArgs {
+    /// Logs from now on. A process does this once; a second time changes nothing.
+    pub(super) fn begin(&self) {
+        let level = match self.level {
+            Level::Off => LevelFilter::OFF,
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        };
+        // A log line that cannot be written must not take the gateway down.
+        let lines = tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_max_level(level)
+            .log_internal_errors(false);
+        let _ = match self.form {
+            Form::Text => {
+                tracing::subscriber::set_global_default(lines.with_ansi(super::out::fancy()).finish())
+            }
+            Form::Json => tracing::subscriber::set_global_default(
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
+            ),
+        };
+    }
+}
+
+impl Run {
+    pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        let settings = self.config.load()?;
+        self.log.begin();
+        let signals = Signals::catch().map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        let gateway = Gateway::start(settings, Extra::default()).map_err(Trouble::of)?;
+        writeln!(out, "listening on http://{}", gateway.address())?;
+        writeln!(out, "operations on http://{}", gateway.operations())?;
+        out.flush()?;
+        let rest = signals.wait();
+        tracing::info!("stopping; running requests may end");
+        rest.end_at_once();
+        gateway.stop();
+        tracing::info!("stopped");
+        Ok(Answer::Yes)
+    }
+}
+
+/// The signals that end a gateway.
+pub(super) struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they no longer end the process by themselves.
+    pub(super) fn catch() -> std::io::Result<Signals> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (terminate, interrupt) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Signals { runtime, terminate, interrupt })
+    }
+
+    /// Waits for one.
+    pub(super) fn wait(mut self) -> Signals {
+        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        self
+    }
+
+    /// The next one ends the process, whatever it does then: what that leaves open is settled by the next start.
+    pub(super) fn end_at_once(self) {
+        // Without a thread there is no second signal; the first is on its way.
+        let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            drop(self.wait());
+            std::process::exit(1);
+        });
+    }
+}

@@ -1,0 +1,299 @@
+//! One call of the support API, read strictly: query, preconditions, body. What can be read in two ways, or says more
+//! than is understood, is refused.
+//!
+//! Never here: what the fields mean ([`super::form`]), whether the caller may.
+
+use std::{net::IpAddr, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    engine::Giver,
+    identity::{
+        VerifiedSubject,
+        json::{JsonFault, Object},
+    },
+    lifecycle::Refusal,
+    model::{SubjectKind, TenantId, Timestamp, Version},
+    policy::{Policy, SUPPORT_MANAGE, SUPPORT_READ, decide::administers},
+};
+
+use super::problem::Problem;
+
+/// Rows that a page has where nothing else is said.
+const PAGE: usize = 50;
+/// Rows that a page has at most.
+const PAGE_MOST: usize = 200;
+/// How deep a body may nest.
+const DEPTH: u8 = 8;
+
+/// One call by a verified caller.
+pub(super) struct Call<'a> {
+    pub(super) subject: &'a Arc<VerifiedSubject>,
+    pub(super) client: IpAddr,
+    pub(super) policy: Arc<Policy>,
+    pub(super) now: Timestamp,
+    pub(super) query: Option<&'a str>,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+}
+
+impl Call<'_> {
+    /// Who gives a command.
+    pub(super) fn giver(&self) -> Giver {
+        Giver::Subject(Arc::clone(self.subject), self.client.to_string())
+    }
+
+    pub(super) fn is_staff(&self) -> bool {
+        self.subject.kind == SubjectKind::Staff
+    }
+
+    /// Whether the caller may see how support access stands in that tenant. Nothing is looked up.
+    pub(super) fn sees(&self, tenant: &TenantId) -> bool {
+        let may = |permission| administers(self.subject, tenant, &self.policy, permission);
+        may(SUPPORT_READ) || may(SUPPORT_MANAGE)
+    }
+
+    /// Refuses whoever may not see it, with one answer whatever is there (law 11).
+    pub(super) fn must_see(&self, tenant: &TenantId) -> Result<(), Problem> {
+        self.must(self.sees(tenant), SUPPORT_READ)
+    }
+
+    /// Refuses whoever may not change it, before anything that they sent is read.
+    pub(super) fn must_manage(&self, tenant: &TenantId) -> Result<(), Problem> {
+        self.must(administers(self.subject, tenant, &self.policy, SUPPORT_MANAGE), SUPPORT_MANAGE)
+    }
+
+    fn must(&self, may: bool, needed: &'static str) -> Result<(), Problem> {
+        match may {
+            true => Ok(()),
+            false if self.subject.acting => Err(Refusal::Acting.into()),
+            false => Err(Refusal::NotAllowed { needed }.into()),
+        }
+    }
+
+    /// Refuses everybody but the vendor's staff.
+    pub(super) fn must_be_staff(&self) -> Result<(), Problem> {
+        if self.is_staff() { Ok(()) } else { Err(Refusal::NotStaff.into()) }
+    }
+
+    /// The parameters of the query, all of which must be among these.
+    pub(super) fn query(&self, known: &[&'static str]) -> Result<Query<'_>, Problem> {
+        Query::read(self.query.unwrap_or_default(), known)
+    }
+
+    /// Refuses a body where none belongs.
+    pub(super) fn without_body(&self) -> Result<(), Problem> {
+        if self.body.is_empty() { Ok(()) } else { Err(Problem::body("", "this takes no body")) }
+    }
+
+    /// The body: one JSON object, no member twice.
+    pub(super) fn object(&self) -> Result<Object, Problem> {
+        self.must_be_json()?;
+        Object::read(self.body, DEPTH).map_err(|fault| {
+            Problem::body(
+                "",
+                match fault {
+                    JsonFault::Syntax => "the body must be one JSON object",
+                    JsonFault::Duplicate => "a member stands twice in one object",
+                    JsonFault::TooDeep => "the body nests too deep",
+                },
+            )
+        })
+    }
+
+    fn must_be_json(&self) -> Result<(), Problem> {
+        let json = |value: &str| {
+            let (kind, parameter) = value.split_once(';').unwrap_or((value, ""));
+            kind.trim().eq_ignore_ascii_case("application/json")
+                && matches!(parameter.trim().to_ascii_lowercase().as_str(), "" | "charset=utf-8")
+        };
+        let plain = !self.headers.contains_key(header::CONTENT_ENCODING);
+        match one(self.headers, &header::CONTENT_TYPE) {
+            Some(Some(value)) if plain && json(value) => Ok(()),
+            Some(_) | None => Err(Problem::new(
+                415,
+                "content_type",
+                "send the body as `Content-Type: application/json`, without a content coding",
+            )),
+        }
+    }
+
+    /// The version that the caller saw, by `If-Match`. `None`: any will do.
+    pub(super) fn expected(&self) -> Result<Option<Version>, Problem> {
+        self.without(&header::IF_NONE_MATCH)?;
+        match one(self.headers, &header::IF_MATCH) {
+            None => Ok(None),
+            Some(Some(value)) => version_named(value.trim()),
+            Some(None) => Err(if_match_malformed()),
+        }
+    }
+
+    /// Refuses preconditions where there is nothing to compare, rather than passing over them.
+    pub(super) fn without_conditions(&self) -> Result<(), Problem> {
+        self.without(&header::IF_MATCH)?;
+        self.without(&header::IF_NONE_MATCH)
+    }
+
+    fn without(&self, name: &HeaderName) -> Result<(), Problem> {
+        if self.headers.contains_key(name) {
+            let detail = format!("`{name}` cannot be honoured here; leave it out");
+            let problem = Problem::new(400, "precondition_unsupported", detail);
+            Err(Problem { field: Some(Box::from(name.as_str())), ..problem })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The value of a header that must come once: `None` when it is not there, `Some(None)` when it is not one text.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(if values.next().is_some() { None } else { first.to_str().ok() })
+}
+
+fn if_match_malformed() -> Problem {
+    let detail = "`If-Match` must come once, as one ETag in quotes as it was answered, or as `*`";
+    Problem { field: Some("if-match".into()), ..Problem::new(400, "if_match_malformed", detail) }
+}
+
+fn version_named(value: &str) -> Result<Option<Version>, Problem> {
+    if value == "*" {
+        return Ok(None);
+    }
+    let (weak, quoted) = match value.strip_prefix("W/") {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inside = inside.filter(|tag| tag.bytes().all(|b| b == b'!' || (b'#'..=b'~').contains(&b)));
+    let inside = inside.ok_or_else(if_match_malformed)?;
+    let version = || {
+        let (epoch, number) = inside.split_once('.')?;
+        let version = Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? };
+        // Only as it was written: `"00.1"` is another tag.
+        (version.to_string() == inside).then_some(version)
+    };
+    // A weak tag, or one that was never given out, matches nothing.
+    match version().filter(|_| !weak) {
+        Some(version) => Ok(Some(version)),
+        None => Err(Refusal::Changed.into()),
+    }
+}
+
+/// The parameters of a query. No value here needs an escape, so none is taken.
+#[derive(Debug, Default)]
+pub(super) struct Query<'a> {
+    given: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Query<'a> {
+    fn read(text: &'a str, known: &[&'static str]) -> Result<Query<'a>, Problem> {
+        let mut query = Query::default();
+        for part in text.split('&').filter(|_| !text.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let shown: String = name.chars().take(40).collect();
+            let Some(name) = known.iter().find(|known| **known == name) else {
+                return Err(Problem::query(&shown, "there is no such parameter here"));
+            };
+            if query.get(name).is_some() {
+                return Err(Problem::query(name, "it stands twice"));
+            }
+            if value.is_empty() || value.contains(['%', '+', '=']) {
+                return Err(Problem::query(name, "give it a value as it was answered, without escapes"));
+            }
+            query.given.push((name, value));
+        }
+        Ok(query)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        self.given.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// One that must be there, read by `read`.
+    pub(super) fn must<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Problem> {
+        let value = self.get(name).ok_or_else(|| Problem::query(name, "it must be given"))?;
+        read(value).ok_or_else(|| Problem::query(name, "it has not the form that it must have"))
+    }
+
+    /// One that may be there.
+    pub(super) fn maybe<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        if self.get(name).is_some() { self.must(name, read).map(Some) } else { Ok(None) }
+    }
+
+    /// How many rows are wanted.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        let read = |text: &str| {
+            let limit = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())??;
+            (1..=PAGE_MOST).contains(&limit).then_some(limit)
+        };
+        match self.get("limit").map(read) {
+            None => Ok(PAGE),
+            Some(Some(limit)) => Ok(limit),
+            Some(None) => Err(Problem::query("limit", format!("it is a number from 1 to {PAGE_MOST}"))),
+        }
+    }
+
+    /// Where a listing goes on.
+    pub(super) fn after<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
+        self.maybe("after", |text| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok())
+    }
+}
+
+/// A place in a listing, as a text that only this API reads.
+pub(super) fn cursor(place: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_takes_what_was_given_out_and_nothing_like_it() {
+        let version = Version { epoch: 0, number: 12 };
+        assert_eq!(version_named("\"0.12\""), Ok(Some(version)));
+        assert_eq!(version_named("*"), Ok(None));
+        for other in ["W/\"0.12\"", "\"00.12\"", "\"0.+12\"", "\"\"", "\"abc\"", "\"0.99999999999999999999\""]
+        {
+            assert_eq!(version_named(other).unwrap_err().code, "changed", "{other}");
+        }
+        for bad in ["", "0.12", "\"", "\"0.12", "0.12\"", "\"0.12\", \"0.13\"", "\"a b\"", "w/\"0.12\"", "**"]
+        {
+            assert_eq!(version_named(bad).unwrap_err().code, "if_match_malformed", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_says_each_thing_once_and_nothing_unknown() {
+        let known = &["after", "limit"];
+        assert_eq!(Query::read("limit=5", known).unwrap().limit().unwrap(), 5);
+        assert_eq!(Query::read("", known).unwrap().limit().unwrap(), PAGE);
+        for bad in
+            ["limit=5&limit=5", "x=1", "limit", "limit=", "&", "limit=5&", "limit=%35", "Limit=5", "after==="]
+        {
+            assert_eq!(Query::read(bad, known).unwrap_err().code, "query_malformed", "{bad}");
+        }
+        for bad in ["0", "201", "-1", "99999999999999999999999", "5x", "0x5"] {
+            assert!(Query::read(&format!("limit={bad}"), known).unwrap().limit().is_err(), "{bad}");
+        }
+        let place = cursor(&TenantId::new("acme").unwrap());
+        let query = format!("after={place}");
+        let query = Query::read(&query, known).unwrap();
+        assert_eq!(query.after::<TenantId>().unwrap().unwrap().as_str(), "acme");
+        assert!(query.after::<u64>().is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! What the fields of a body mean, read strictly: no unknown member, no wrong type, no value repaired, save that an
+//! address is lower-cased.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use chrono::{Datelike, NaiveDate};
+
+use crate::{
+    identity::json::{Json, Object},
+    lifecycle::{Choice, Until, WantedBasis},
+    model::{
+        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, ResourceId, ResourceType, RoleName, Scope,
+        Span, SubjectRef, Timestamp,
+    },
+};
+
+use super::problem::Problem;
+
+/// Resources that one grant may name: so many that its record still fits into a line of the ledger.
+const MOST_RESOURCES: usize = 100;
+
+/// One object of a body, with its place for messages.
+pub(super) struct Form<'a> {
+    object: &'a Object,
+    at: String,
+}
+
+impl<'a> Form<'a> {
+    /// The body's object, all of whose members must be among these.
+    pub(super) fn of(object: &'a Object, known: &[&str]) -> Result<Form<'a>, Problem> {
+        Form::inside(object, String::new(), known)
+    }
+
+    fn inside(object: &'a Object, at: String, known: &[&str]) -> Result<Form<'a>, Problem> {
+        let form = Form { object, at };
+        match object.names().find(|name| !known.contains(name)) {
+            None => Ok(form),
+            Some(unknown) => {
+                let shown: String = unknown.chars().take(40).collect();
+                Err(form
+                    .wrong(&shown, format!("there is no such member here; known are: {}", known.join(", "))))
+            }
+        }
+    }
+
+    fn wrong(&self, name: &str, detail: impl Into<Box<str>>) -> Problem {
+        let at = &self.at;
+        if at.is_empty() {
+            Problem::body(name, detail)
+        } else {
+            Problem::body(&format!("{at}.{name}"), detail)
+        }
+    }
+
+    fn must(&self, name: &str) -> Result<&'a Json, Problem> {
+        self.object.get(name).ok_or_else(|| self.wrong(name, "it must be given"))
+    }
+
+    /// A text that must be there.
+    pub(super) fn text(&self, name: &str) -> Result<&'a str, Problem> {
+        self.must(name)?.text().ok_or_else(|| self.wrong(name, "it must be a text"))
+    }
+
+    /// A text that may be left out.
+    pub(super) fn maybe_text(&self, name: &str) -> Result<Option<&'a str>, Problem> {
+        if self.object.has(name) { self.text(name).map(Some) } else { Ok(None) }
+    }
+
+    fn read<T, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Problem> {
+        read(self.text(name)?).map_err(|fault| self.wrong(name, format!("it {fault}")))
+    }
+
+    /// An environment's name.
+    pub(super) fn environment(&self) -> Result<EnvironmentId, Problem> {
+        self.read("environment", EnvironmentId::new)
+    }
+
+    /// A role's name.
+    pub(super) fn role(&self) -> Result<RoleName, Problem> {
+        self.read("role", RoleName::new)
+    }
+
+    /// A tenant's choice. `inherit` is a word of its own, no level of the ladder.
+    pub(super) fn choice(&self) -> Result<Choice, Problem> {
+        match self.text("level")? {
+            "inherit" => Ok(Choice::Inherit),
+            _ => self.read("level", LevelName::new).map(Choice::Level),
+        }
+    }
+
+    /// On what a session is to rest: `"consent"` or `{"grant": "…"}`.
+    pub(super) fn basis(&self) -> Result<WantedBasis, Problem> {
+        match self.must("basis")? {
+            Json::Text(word) if word == "consent" => Ok(WantedBasis::Consent),
+            Json::Object(object) => {
+                let form = self.below(object, "basis", &["grant"])?;
+                form.read("grant", GrantId::new).map(WantedBasis::Grant)
+            }
+            _ => Err(self.wrong("basis", "it must be `\"consent\"` or `{\"grant\": \"…\"}`")),
+        }
+    }
+
+    /// To whom a grant is given.
+    pub(super) fn grantee(&self) -> Result<Grantee, Problem> {
+        let wrong = || {
+            let detail = "it must be `\"support\"`, `{\"email\": \"…\"}` or \
+                          `{\"subject\": {\"issuer\": \"…\", \"sub\": \"…\"}}`";
+            self.wrong("to", detail)
+        };
+        match self.must("to")? {
+            Json::Text(word) if word == "support" => Ok(Grantee::Support),
+            Json::Object(to) => {
+                let form = self.below(to, "to", &["subject", "email"])?;
+                match (to.get("subject"), to.has("email")) {
+                    (None, true) => form.email().map(Grantee::Email),
+                    (Some(Json::Object(subject)), false) => {
+                        form.below(subject, "subject", &["issuer", "sub"])?.subject().map(Grantee::Subject)
+                    }
+                    (Some(_), false) => Err(form.wrong("subject", "it must be an object")),
+                    (None, false) | (Some(_), true) => Err(wrong()),
+                }
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    fn subject(&self) -> Result<SubjectRef, Problem> {
+        let issuer = self.read("issuer", IssuerName::new)?;
+        let sub = self.text("sub")?;
+        if (1..=255).contains(&sub.len()) && sub.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(SubjectRef { issuer, sub: Arc::from(sub) })
+        } else {
+            Err(self.wrong("sub", "it must have 1 to 255 visible ASCII characters"))
+        }
+    }
+
+    /// An address in the one form in which tokens' addresses are compared (rule 1).
+    fn email(&self) -> Result<Arc<str>, Problem> {
+        let address = self.text("email")?;
+        let formed = address
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+        if formed && address.len() <= 254 && address.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Arc::from(address.to_ascii_lowercase()))
+        } else {
+            Err(self.wrong("email", "it must be one address of at most 254 visible ASCII characters"))
+        }
+    }
+
+    /// What a grant covers.
+    pub(super) fn scope(&self) -> Result<Scope, Problem> {
+        match self.must("scope")? {
+            Json::Text(word) if word == "everything" => Ok(Scope::Everything),
+            Json::Object(object) => {
+                let form = self.below(object, "scope", &["resources"])?;
+                match form.must("resources")? {
+                    Json::List(list) if list.len() <= MOST_RESOURCES => form.resources(list),
+                    Json::List(_) => {
+                        Err(form.wrong("resources", format!("it must name at most {MOST_RESOURCES}")))
+                    }
+                    _ => Err(form.wrong("resources", "it must be a list")),
+                }
+            }
+            _ => Err(self.wrong("scope", "it must be `\"everything\"` or `{\"resources\": […]}`")),
+        }
+    }
+
+    fn resources(&self, list: &[Json]) -> Result<Scope, Problem> {
+        let mut resources = BTreeSet::new();
+        for (number, one) in list.iter().enumerate() {
+            let name = format!("resources[{number}]");
+            let Json::Object(one) = one else { return Err(self.wrong(&name, "it must be an object")) };
+            let form = self.below(one, &name, &["type", "id"])?;
+            let resource = (form.read("type", ResourceType::new)?, form.read("id", ResourceId::new)?);
+            if !resources.insert(resource) {
+                return Err(self.wrong(&name, "it stands twice"));
+            }
+        }
+        Ok(Scope::Resources(resources))
+    }
+
+    /// Until when a grant holds: exactly one of `until`, `date` and `for`. Every grant ends (P17-21).
+    pub(super) fn until(&self) -> Result<Until, Problem> {
+        let given: Vec<&str> =
+            ["until", "date", "for"].into_iter().filter(|name| self.object.has(name)).collect();
+        match given.as_slice() {
+            [] => {
+                let detail = "every grant ends: say when by one of `until`, `date` and `for`";
+                let problem = Problem::new(422, "expiry_missing", detail);
+                Err(Problem { field: Some("until".into()), ..problem })
+            }
+            ["until"] => match Timestamp::parse(self.text("until")?) {
+                Some(at) => Ok(Until::At(at)),
+                None => Err(self.wrong("until", "it must be an RFC 3339 date and time with its offset")),
+            },
+            ["date"] => match date(self.text("date")?) {
+                Some(date) => Ok(Until::Date(date)),
+                None => Err(self.wrong("date", "it must be a date such as `2026-03-31`, from 1970 to 9999")),
+            },
+            ["for"] => self.span().map(Until::For),
+            [_, second, ..] | [second] => {
+                Err(self.wrong(second, "give one of `until`, `date` and `for`, not several"))
+            }
+        }
+    }
+
+    /// How long a session is to last, where that is said.
+    pub(super) fn lasts(&self) -> Result<Option<Span>, Problem> {
+        if self.object.has("for") { self.span().map(Some) } else { Ok(None) }
+    }
+
+    fn span(&self) -> Result<Span, Problem> {
+        Span::parse(self.text("for")?).ok_or_else(|| {
+            self.wrong("for", "it must be a time such as `8h`, `5d` (of 24 hours each) or `5 calendar days`")
+        })
+    }
+
+    fn below(&self, object: &'a Object, name: &str, known: &[&str]) -> Result<Form<'a>, Problem> {
+        let at = if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) };
+        Form::inside(object, at, known)
+    }
+}
+
+/// Exactly `YYYY-MM-DD`.
+fn date(text: &str) -> Option<NaiveDate> {
+    let shaped = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| if matches!(i, 4 | 7) { b == b'-' } else { b.is_ascii_digit() });
+    let date = shaped.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())??;
+    (1970..=9999).contains(&date.year()).then_some(date)
+}

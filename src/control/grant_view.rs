@@ -1,0 +1,105 @@
+//! A grant as the API shows it.
+
+use serde::Serialize;
+
+use crate::{
+    model::{
+        EndCause, EnvironmentId, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
+        SubjectRef, TenantId, Timestamp,
+    },
+    policy::standing::grant_fallen,
+};
+
+/// A row of a list of grants.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(super) enum GrantRow {
+    /// One that can be read.
+    Grant(Box<GrantView>),
+    /// One that cannot.
+    Unreadable {
+        /// Which.
+        id: GrantId,
+        /// Why not.
+        unreadable: &'static str,
+    },
+}
+
+/// One grant.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct GrantView {
+    id: GrantId,
+    tenant: TenantId,
+    environment: EnvironmentId,
+    to: Grantee,
+    /// Of a grant to an address: who used it first; nobody else can any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound: Option<SubjectRef>,
+    role: RoleName,
+    scope: ScopeView,
+    grantor: SubjectRef,
+    given: Timestamp,
+    /// The instant at which it ends, however its expiry was said.
+    until: Timestamp,
+    pub(super) standing: bool,
+    /// Of one that is over: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over: Option<Over>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ScopeView {
+    Everything,
+    Resources(Vec<ResourceView>),
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ResourceView {
+    r#type: ResourceType,
+    id: ResourceId,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Over {
+    code: &'static str,
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<EndCause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<SubjectRef>,
+}
+
+impl GrantView {
+    pub(super) fn of(tenant: &TenantId, id: &GrantId, grant: &Grant, now: Timestamp) -> GrantView {
+        let end = grant.ended.as_ref();
+        let over = grant_fallen(grant, now).map(|(reason, _)| Over {
+            code: reason.code(),
+            at: end.map_or(grant.until, |end| end.at),
+            cause: end.map(|end| end.cause),
+            by: end.and_then(|end| end.by.clone()),
+        });
+        GrantView {
+            id: id.clone(),
+            tenant: tenant.clone(),
+            environment: grant.environment.clone(),
+            to: grant.to.clone(),
+            bound: grant.bound.clone(),
+            role: grant.role.clone(),
+            scope: match &grant.scope {
+                Scope::Everything => ScopeView::Everything,
+                Scope::Resources(resources) => ScopeView::Resources(
+                    resources
+                        .iter()
+                        .map(|(kind, id)| ResourceView { r#type: kind.clone(), id: id.clone() })
+                        .collect(),
+                ),
+            },
+            grantor: grant.grantor.clone(),
+            given: grant.given,
+            until: grant.until,
+            standing: over.is_none(),
+            over,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! `/v1/tenants/{t}/grants`: dated permissions beyond consent. Administrators see and make all of their tenant's; staff
+//! see those that are for them.
+
+use serde::Serialize;
+
+use crate::{
+    engine::new_id,
+    lifecycle::{Command, Refusal},
+    model::{Document, GrantId, Key, Kind, Stored, TenantId, Version, join::narrowest},
+    policy::{Fact, standing::is_for},
+};
+
+use super::{
+    Api,
+    beside::{MOST_LOOKED_AT, Page, STEP},
+    call::{Call, cursor},
+    form::Form,
+    grant_view::{GrantRow, GrantView},
+    outcome::Outcome,
+    problem::Problem,
+    reply::Reply,
+};
+
+/// How many grants of a tenant are looked through, at most, for those of one agent.
+const MOST_SEARCHED: usize = 100_000;
+
+#[derive(Serialize)]
+struct ChangedView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<GrantView>,
+    outcome: Outcome,
+    /// Of a withdrawal: it had ended before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    had_ended: Option<bool>,
+}
+
+impl Api {
+    pub(super) async fn grants(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        if !call.is_staff() {
+            call.must_see(tenant)?;
+        }
+        let query = call.query(&["after", "limit", "state"])?;
+        let (after, limit) = (query.after()?, query.limit()?);
+        let all = query.maybe("state", |word| match word {
+            "all" => Some(true),
+            "standing" => Some(false),
+            _ => None,
+        });
+        let all = all?.unwrap_or(false);
+        let page = if call.is_staff() {
+            self.own_grants(call, tenant, after, limit, all).await?
+        } else {
+            self.page_of_grants(call, tenant, after, limit, all).await?
+        };
+        Ok(Reply::ok(&page))
+    }
+
+    /// A page of the grants that give something at this instant.
+    pub(super) async fn standing_grants(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> Result<Page<GrantRow>, Problem> {
+        self.page_of_grants(call, tenant, after, limit, false).await
+    }
+
+    async fn page_of_grants(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        after: Option<GrantId>,
+        limit: usize,
+        all: bool,
+    ) -> Result<Page<GrantRow>, Problem> {
+        let mut page = Page::default();
+        let mut last = after.map(|id| Key::Grant(tenant.clone(), id));
+        let mut looked_at = 0;
+        loop {
+            let rows = self.engine.store().list(tenant, Kind::Grant, last.as_ref(), STEP).await?;
+            let end = rows.len() < STEP;
+            looked_at += rows.len();
+            for (key, found) in rows {
+                let Key::Grant(_, id) = &key else { continue };
+                if page.items.len() >= limit {
+                    page.next = last_grant(last.as_ref());
+                    return Ok(page);
+                }
+                match found {
+                    Err(fault) => {
+                        page.items.push(GrantRow::Unreadable { id: id.clone(), unreadable: fault.code() });
+                    }
+                    Ok(stored) => match self.grant_now(call, tenant, id, &stored).await {
+                        Some(view) if all || view.standing => {
+                            page.items.push(GrantRow::Grant(Box::new(view)))
+                        }
+                        Some(_) => {}
+                        None => {
+                            let unreadable = "state_unavailable";
+                            page.items.push(GrantRow::Unreadable { id: id.clone(), unreadable });
+                        }
+                    },
+                }
+                last = Some(key);
+            }
+            if end {
+                return Ok(page);
+            }
+            if looked_at >= MOST_LOOKED_AT {
+                page.next = last_grant(last.as_ref());
+                return Ok(page);
+            }
+        }
+    }
+
+    /// A listed grant as it holds at this instant, with what lies over it in this gateway's memory.
+    async fn grant_now(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &GrantId,
+        stored: &Stored,
+    ) -> Option<GrantView> {
+        let Some(Document::Grant(grant)) = narrowest(stored, &call.policy.ladder) else { return None };
+        let view = GrantView::of(tenant, id, &grant, call.now);
+        if !view.standing {
+            // An end is never undone: nothing can lie over it that matters, so the cells are not filled with it.
+            return Some(view);
+        }
+        match self.engine.fact(&Key::Grant(tenant.clone(), id.clone())).await {
+            Fact::Found(snapshot) => match &snapshot.document {
+                Document::Grant(grant) => Some(GrantView::of(tenant, id, grant, call.now)),
+                Document::Tenant(_) | Document::Session(_) | Document::Presence(_) => None,
+            },
+            Fact::Absent | Fact::Unavailable => None,
+        }
+    }
+
+    /// The grants that are for this agent. Others' are passed over, and so is what cannot be read: whose it is cannot be
+    /// told. Neither rows nor cursor say anything about them (law 11).
+    async fn own_grants(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        after: Option<GrantId>,
+        limit: usize,
+        all: bool,
+    ) -> Result<Page<GrantRow>, Problem> {
+        let mut page = Page::default();
+        let mut last_own = None;
+        let mut last = after.map(|id| Key::Grant(tenant.clone(), id));
+        let mut looked_at = 0;
+        while looked_at < MOST_SEARCHED {
+            let rows = self.engine.store().list(tenant, Kind::Grant, last.as_ref(), STEP).await?;
+            let end = rows.len() < STEP;
+            looked_at += rows.len();
+            for (key, found) in rows {
+                if let (Key::Grant(_, id), Ok(stored)) = (&key, found)
+                    && let Some(Document::Grant(grant)) = narrowest(&stored, &call.policy.ladder)
+                    && is_for(&grant, call.subject)
+                    && let Some(view) = self.grant_now(call, tenant, id, &stored).await
+                    && (all || view.standing)
+                {
+                    if page.items.len() >= limit {
+                        page.next = last_own.as_ref().map(cursor);
+                        return Ok(page);
+                    }
+                    page.items.push(GrantRow::Grant(Box::new(view)));
+                    last_own = Some(id.clone());
+                }
+                last = Some(key);
+            }
+            if end {
+                return Ok(page);
+            }
+        }
+        Err(Problem::new(503, "too_many_grants", "this tenant has too many grants to search; ask for its id"))
+    }
+
+    pub(super) async fn grant(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &GrantId,
+    ) -> Result<Reply, Problem> {
+        if !call.is_staff() {
+            call.must_see(tenant)?;
+        }
+        call.query(&[])?;
+        let found = self.one_grant(call, tenant, id).await?;
+        let (view, version) = found.ok_or(Refusal::NotFound("grant"))?;
+        Ok(Reply::ok(&view).tagged(Some(version)))
+    }
+
+    pub(super) async fn make_grant(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        call.must_manage(tenant)?;
+        call.query(&[])?;
+        call.without_conditions()?;
+        let object = call.object()?;
+        let form = Form::of(&object, &["environment", "to", "role", "scope", "until", "date", "for"])?;
+        let id = new_id("grt", call.now).ok().and_then(|id| GrantId::new(&id).ok());
+        let id = id.ok_or_else(super::no_id)?;
+        let command = Command::MakeGrant {
+            tenant: tenant.clone(),
+            grant: id.clone(),
+            environment: form.environment()?,
+            to: form.grantee()?,
+            role: form.role()?,
+            scope: form.scope()?,
+            until: form.until()?,
+        };
+        let outcome = self.change(call, command).await?;
+        let path = self.path(&format!("tenants/{tenant}/grants/{id}"));
+        Ok(self.changed_grant(call, tenant, &id, outcome, 201, None).await.at(path))
+    }
+
+    pub(super) async fn move_grant(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &GrantId,
+    ) -> Result<Reply, Problem> {
+        call.must_manage(tenant)?;
+        call.query(&[])?;
+        let expected = call.expected()?;
+        let object = call.object()?;
+        let until = Form::of(&object, &["until", "date", "for"])?.until()?;
+        let (tenant_id, grant) = (tenant.clone(), id.clone());
+        let command = Command::MoveGrant { tenant: tenant_id, grant, until, expected };
+        let outcome = self.change(call, command).await?;
+        Ok(self.changed_grant(call, tenant, id, outcome, 200, None).await)
+    }
+
+    pub(super) async fn withdraw_grant(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &GrantId,
+    ) -> Result<Reply, Problem> {
+        call.must_manage(tenant)?;
+        call.query(&[])?;
+        call.without_conditions()?;
+        call.without_body()?;
+        let command = Command::WithdrawGrant { tenant: tenant.clone(), grant: id.clone() };
+        // Of one that has ended nothing is left to withdraw: a repeat is answered like the first time.
+        let (outcome, had_ended) = match self.change(call, command).await {
+            Ok(outcome) => (outcome, false),
+            Err(problem) if problem.code == Refusal::Ended("grant").code() => (Outcome::nothing(), true),
+            Err(problem) => return Err(problem),
+        };
+        Ok(self.changed_grant(call, tenant, id, outcome, 200, Some(had_ended)).await)
+    }
+
+    async fn changed_grant(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &GrantId,
+        outcome: Outcome,
+        done: u16,
+        had_ended: Option<bool>,
+    ) -> Reply {
+        // The change has happened; that it cannot be shown is no reason to say that it has not.
+        let shown = self.one_grant(call, tenant, id).await.ok().flatten();
+        let status = outcome.status(done);
+        let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == done);
+        let grant = shown.map(|(view, _)| view);
+        Reply::with(status, &ChangedView { grant, outcome, had_ended }).tagged(version)
+    }
+
+    /// One grant as this caller may see it.
+    async fn one_grant(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &GrantId,
+    ) -> Result<Option<(GrantView, Version)>, Problem> {
+        let found = self.engine.known(|facts| {
+            let Some(grant) = facts.grant(tenant.as_str(), id.as_str())? else { return Ok(None) };
+            if call.is_staff() && !is_for(grant, call.subject) {
+                return Ok(None);
+            }
+            let version = super::version(facts, &Key::Grant(tenant.clone(), id.clone()));
+            Ok(Some((GrantView::of(tenant, id, grant, call.now), version)))
+        });
+        Ok(found.await?)
+    }
+}
+
+fn last_grant(key: Option<&Key>) -> Option<String> {
+    match key {
+        Some(Key::Grant(_, id)) => Some(cursor(id)),
+        Some(Key::Tenant(_) | Key::Session(..) | Key::Presence(..)) | None => None,
+    }
+}

@@ -1,0 +1,165 @@
+//! Which resource a path names, and what can be done there.
+//!
+//! Never here: whether the caller may, or whether it exists.
+
+use http::Method;
+
+use crate::model::{GrantId, IdFault, SessionId, TenantId};
+
+use super::problem::Problem;
+
+/// A resource of the support API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `/v1/me`
+    Me,
+    /// `/v1/sessions`
+    OwnSessions,
+    /// `/v1/tenants/{t}/consent`
+    Consent(TenantId),
+    /// `/v1/tenants/{t}/grants`
+    Grants(TenantId),
+    /// `/v1/tenants/{t}/grants/{id}`
+    Grant(TenantId, GrantId),
+    /// `/v1/tenants/{t}/sessions`
+    Sessions(TenantId),
+    /// `/v1/tenants/{t}/sessions/{id}`
+    Session(TenantId, SessionId),
+    /// `/v1/tenants/{t}/rights`
+    Rights(TenantId),
+}
+
+/// What is to be done there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// `GET` and `HEAD`.
+    Read,
+    /// `PUT`
+    Put,
+    /// `POST`
+    Post,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+}
+
+impl Place {
+    /// The resource that a path names. Identifiers must stand there in their canonical form; nothing is decoded.
+    pub(super) fn of(path: &str) -> Result<Place, Problem> {
+        let mut parts = path.split('/');
+        if (parts.next(), parts.next()) != (Some(""), Some("v1")) {
+            return Err(unknown());
+        }
+        let rest: Vec<&str> = parts.take(5).collect();
+        match rest.as_slice() {
+            ["me"] => Ok(Place::Me),
+            ["sessions"] => Ok(Place::OwnSessions),
+            ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "grants"] => Ok(Place::Grants(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "grants", grant] => {
+                Ok(Place::Grant(id(TenantId::new(tenant))?, id(GrantId::new(grant))?))
+            }
+            ["tenants", tenant, "sessions"] => Ok(Place::Sessions(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "sessions", session] => {
+                Ok(Place::Session(id(TenantId::new(tenant))?, id(SessionId::new(session))?))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The tenant that it lies in.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Place::Me | Place::OwnSessions => None,
+            Place::Consent(tenant)
+            | Place::Grants(tenant)
+            | Place::Grant(tenant, _)
+            | Place::Sessions(tenant)
+            | Place::Session(tenant, _)
+            | Place::Rights(tenant) => Some(tenant),
+        }
+    }
+
+    /// What a method means here.
+    pub(super) fn verb(&self, method: &Method) -> Result<Verb, Problem> {
+        let (verbs, allow): (&[Verb], _) = match self {
+            Place::Me | Place::OwnSessions | Place::Rights(_) => (&[Verb::Read], "GET, HEAD"),
+            Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
+            Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
+            Place::Session(..) => (&[Verb::Read, Verb::Delete], "GET, HEAD, DELETE"),
+        };
+        let verb = match method.as_str() {
+            "GET" | "HEAD" => Some(Verb::Read),
+            "PUT" => Some(Verb::Put),
+            "POST" => Some(Verb::Post),
+            "PATCH" => Some(Verb::Patch),
+            "DELETE" => Some(Verb::Delete),
+            _ => None,
+        };
+        verb.filter(|verb| verbs.contains(verb)).ok_or_else(|| {
+            let problem =
+                Problem::new(405, "method_not_allowed", format!("this resource takes {allow} only"));
+            Problem { allow: Some(allow), ..problem }
+        })
+    }
+}
+
+fn id<T>(read: Result<T, IdFault>) -> Result<T, Problem> {
+    read.map_err(|fault| {
+        Problem::new(
+            400,
+            "id_malformed",
+            format!("an identifier in the path {fault}; it is never percent-encoded"),
+        )
+    })
+}
+
+fn unknown() -> Problem {
+    Problem::new(404, "path_unknown", "the support API has no such resource; see docs/support-api.md")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_as_they_stand() {
+        assert_eq!(Place::of("/v1/me"), Ok(Place::Me));
+        let tenant = TenantId::new("acme").unwrap();
+        assert_eq!(Place::of("/v1/tenants/acme/consent"), Ok(Place::Consent(tenant)));
+        for path in [
+            "",
+            "/",
+            "v1/me",
+            "/v1",
+            "/v1/",
+            "/v1/me/",
+            "/v2/me",
+            "/v1//me",
+            "/V1/me",
+            "/v1/tenants",
+            "/v1/tenants/acme",
+            "/v1/tenants/acme/",
+            "/v1/tenants/acme/consent/",
+            "/v1/tenants/acme/consent/x",
+            "/v1/tenants/acme/grants/g/h",
+            "/v1/tenants/acme/grants/g/h/i/j/k",
+            "/v1/tenants/acme/rights;x",
+        ] {
+            assert_eq!(Place::of(path).unwrap_err().code, "path_unknown", "{path}");
+        }
+        for path in [
+            "/v1/tenants//consent",
+            "/v1/tenants/a%63me/consent",
+            "/v1/tenants/../consent",
+            "/v1/tenants/acme/grants/",
+            "/v1/tenants/acme/sessions/a%2fb",
+            "/v1/tenants/é/rights",
+        ] {
+            assert_eq!(Place::of(path).unwrap_err().code, "id_malformed", "{path}");
+        }
+    }
+}

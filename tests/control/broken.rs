@@ -1,0 +1,155 @@
+//! When something is broken: what narrows still acts at once and says what it waits for; nothing unreadable is passed
+//! over; no other change happens.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use postern::model::{GrantId, IssuerName, Key, SessionId, SubjectRef};
+use serde_json::json;
+
+use super::support::{HOUR, Wish, World, tenant};
+
+#[tokio::test]
+async fn before_the_past_is_settled_nothing_but_me_is_answered() {
+    let world = World::with(Wish { settle: false, ..Wish::default() }).await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    world.get("/v1/tenants/acme/consent", &admin).await.refused(503, "settling");
+    world
+        .put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin)
+        .await
+        .refused(503, "settling");
+    let answer = world.start("acme", &anna).await.refused(503, "settling");
+    assert_eq!(answer.headers["retry-after"], "1");
+    world.get("/v1/me", &anna).await.is(200);
+    world.engine.settle(&world.recovered.open_intents).await.unwrap();
+    world.started("acme", &anna).await;
+}
+
+#[tokio::test]
+async fn while_the_store_takes_nothing_a_removal_acts_at_once_and_answers_202() {
+    let world = World::new().await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    let id = world.started("acme", &anna).await;
+    let grant = world.granted("acme", json!("support"), "viewer").await;
+    world.enter_by("acme", &grant, &anna).await.is(201);
+    world.store.no_commits.store(true, Ordering::SeqCst);
+    let path = format!("/v1/tenants/acme/sessions/{id}");
+    let removed = world.delete(&path, &admin).await.is(202);
+    assert_eq!(removed.body["outcome"]["durable"], false);
+    assert_eq!(removed.body["outcome"]["waiting"], json!(["store"]));
+    assert_eq!(removed.body["session"]["over"]["cause"], "removed");
+    let withdrawn = world.delete(&format!("/v1/tenants/acme/grants/{grant}"), &admin).await.is(202);
+    assert_eq!(withdrawn.body["grant"]["over"]["cause"], "withdrawn");
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
+    let lowered =
+        world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin).await.is(202);
+    assert_eq!(lowered.body["consent"]["in_force"]["level"], "block");
+    assert_eq!(lowered.headers.get("etag"), None, "no version bears it yet");
+    world.start("acme", &anna).await.refused(403, "consent_closes");
+    // What widens waits for the store, and says that nothing was changed.
+    let refused = world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "full"}), &admin).await;
+    refused.refused(503, "state_unavailable");
+    world.store.no_commits.store(false, Ordering::SeqCst);
+    let mending = tokio::spawn(Arc::clone(&world.engine).keep_mending());
+    for what in ["session_ended", "grant_ended", "consent_changed"] {
+        world.record(|r| r["kind"] == "change.outcome" && r["events"][0]["event"] == what).await;
+    }
+    mending.abort();
+    let again = world.delete(&path, &admin).await.is(200);
+    assert_eq!(again.body["had_ended"], true);
+    let body = world.get("/v1/tenants/acme/consent", &admin).await.is(200).body;
+    assert_eq!(body["choice"], "block");
+}
+
+#[tokio::test]
+async fn without_a_ledger_nothing_widens_and_what_narrows_acts() {
+    let world = World::new().await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    let id = world.started("acme", &anna).await;
+    world.journal.close();
+    let widened = world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "full"}), &admin).await;
+    widened.refused(503, "ledger_stopped");
+    world.start("acme", &world.agent("ben")).await.refused(503, "ledger_stopped");
+    let removed = world.delete(&format!("/v1/tenants/acme/sessions/{id}"), &admin).await.is(202);
+    assert_eq!(removed.body["outcome"]["waiting"], json!(["ledger", "store"]));
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
+    let body = world.get("/v1/tenants/acme/consent", &admin).await.is(200).body;
+    assert_eq!(body["choice"], "read_only");
+}
+
+#[tokio::test]
+async fn whoever_is_always_overtaken_is_told_to_try_again() {
+    let world = World::new().await;
+    world.store.conflicts.store(true, Ordering::SeqCst);
+    let answer = world.start("acme", &world.agent("anna")).await.refused(503, "contended");
+    assert_eq!(answer.headers["retry-after"], "1");
+    world.store.conflicts.store(false, Ordering::SeqCst);
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_503_and_never_an_empty_list() {
+    let world = World::new().await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    world.started("acme", &anna).await;
+    world.store.no_reads.store(true, Ordering::SeqCst);
+    for path in ["/v1/tenants/acme/sessions", "/v1/tenants/acme/grants"] {
+        world.get(path, &admin).await.refused(503, "store_unavailable");
+    }
+    world.get("/v1/tenants/acme/sessions/ses_unseen", &admin).await.refused(503, "state_unavailable");
+    world.get("/v1/tenants/globex/sessions", &anna).await.refused(503, "state_unavailable");
+    // A change of consent that can still be made in memory says that its lists are missing.
+    let lowered =
+        world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin).await.is(202);
+    assert_eq!(lowered.body["stays_in_force"]["fault"], "store_unavailable");
+    assert_eq!(lowered.body["consent"]["choice"], "block");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_shown_as_such_with_a_code() {
+    let world = World::new().await;
+    let admin = world.admin("acme");
+    let (anna, ben) = (world.agent("anna"), world.agent("ben"));
+    let good = world.started("acme", &anna).await;
+    let bad = world.started("acme", &ben).await;
+    let person = SubjectRef { issuer: IssuerName::new("staff").unwrap(), sub: "cora".into() };
+    world.started("acme", &world.agent("cora")).await;
+    let grant = world.granted("acme", json!("support"), "viewer").await;
+    world.store.damaged.lock().unwrap().extend([
+        Key::Session(tenant("acme"), SessionId::new(&bad).unwrap()),
+        Key::Presence(tenant("acme"), person),
+        Key::Grant(tenant("acme"), GrantId::new(&grant).unwrap()),
+    ]);
+    // The cells still know the documents; another gateway, or this one after a restart, does not.
+    let world = world.restarted().await;
+    let body = world.get("/v1/tenants/acme/sessions", &admin).await.is(200).body;
+    let damaged = "store_document_damaged";
+    assert_eq!(body["items"][0]["id"], good.as_str());
+    assert_eq!((&body["items"][1]["id"], &body["items"][1]["unreadable"]), (&json!(bad), &json!(damaged)));
+    assert_eq!(
+        body["items"][2],
+        json!({"person": {"issuer": "staff", "sub": "cora"}, "unreadable": damaged})
+    );
+    assert_eq!(body["standing_grants"]["items"], json!([{"id": grant, "unreadable": damaged}]));
+    world.get(&format!("/v1/tenants/acme/grants/{grant}"), &admin).await.refused(503, "state_unavailable");
+    let own = world.get("/v1/tenants/acme/grants", &anna).await.is(200);
+    assert_eq!(own.body["items"], json!([]), "whose it is cannot be told");
+    let stays = world.consent("acme", "block").await.body["stays_in_force"].clone();
+    assert_eq!(stays["sessions"]["items"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn with_the_clock_behind_the_record_staff_are_refused_and_nobody_changes_anything() {
+    let world = World::new().await;
+    let anna = world.agent("anna");
+    world.started("acme", &anna).await;
+    let world = world.restarted().await;
+    world.clock.advance(-HOUR);
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    world.get("/v1/tenants/acme/sessions", &anna).await.refused(503, "clock_behind");
+    world
+        .put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin)
+        .await
+        .refused(503, "clock_behind");
+    world.get("/v1/tenants/acme/consent", &admin).await.is(200);
+    world.get("/v1/me", &anna).await.is(200);
+}

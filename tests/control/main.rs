@@ -1,0 +1,13 @@
+//! The support API on a real engine: real store, real journal, real tokens, a clock by hand. Tests that bear a number
+//! such as `p17_04` hold the sentence of that number in the source of the rules.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod broken;
+mod consent;
+mod form;
+mod grants;
+mod islands;
+mod sessions;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,131 @@
+//! Decisions on documents that no history need have made: what another build, a fork, or a broken store might hand
+//! over. Both implementations read the same documents and must agree.
+
+use postern::{
+    model::{Basis, Consent, Document, End, EndCause, Grantee, Key, Presence, Scope},
+    policy::Decision,
+};
+use proptest::{collection::vec, prelude::*};
+
+use crate::{
+    histories::{Dice, a_request, caller, play, policies},
+    naive::Naive,
+    world::*,
+};
+
+/// Puts something else into one document, or takes it away.
+fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy::Policy) {
+    let keys: Vec<Key> = world.docs.keys().cloned().collect();
+    let key = keys[dice.below(keys.len())].clone();
+    if dice.one_in(10) {
+        world.docs.remove(&key);
+        return;
+    }
+    let near = |dice: &mut Dice| at(now - 1 + i64::try_from(dice.below(3)).unwrap());
+    let end = |dice: &mut Dice| {
+        use EndCause::{Conflict, Ended, Expired, Removed, Replaced, Withdrawn};
+        let cause = [Expired, Ended, Removed, Withdrawn, Replaced, Conflict][dice.below(6)];
+        dice.one_in(2).then(|| End { at: near(dice), cause, by: None })
+    };
+    let mut document = world.document(&key, policy).unwrap();
+    match &mut document {
+        Document::Tenant(tenant) => match dice.below(4) {
+            0 => {
+                tenant.consent = Consent {
+                    inherit: dice.one_in(2),
+                    cap: dice
+                        .one_in(2)
+                        .then(|| level(dice.pick(&["block", "read_only", "full", "enhanced"]))),
+                    closed_at: dice.one_in(2).then(|| near(dice)),
+                };
+            }
+            // A cycle of parents among them.
+            1 => tenant.parent = Some(tid(dice.pick(&TENANTS))),
+            2 => tenant.parent = None,
+            _ => tenant.environments = [eid(dice.pick(&["sandbox", "moon"]))].into(),
+        },
+        Document::Grant(grant) => match dice.below(6) {
+            0 => grant.until = near(dice),
+            1 => grant.ended = end(dice),
+            2 => grant.bound = dice.one_in(2).then(|| staff(dice.pick(&STAFF)).id),
+            3 => grant.to = Grantee::Email("anna@vendor.example".into()),
+            4 => grant.environment = eid(dice.pick(&ENVIRONMENTS)),
+            _ => grant.scope = Scope::Resources([("orders".parse().unwrap(), "o2".parse().unwrap())].into()),
+        },
+        Document::Session(session) => match dice.below(6) {
+            0 => session.deadline = near(dice),
+            1 => session.ended = end(dice),
+            2 => session.role = role(dice.pick(&ROLES)),
+            3 => session.rights.retain(|_| dice.one_in(2)),
+            4 => session.started = near(dice),
+            _ => {
+                let grants: Vec<_> = keys
+                    .iter()
+                    .filter_map(|key| match key {
+                        Key::Grant(_, grant) => Some(grant.clone()),
+                        _ => None,
+                    })
+                    .collect();
+                session.basis = match grants.len() {
+                    0 => Basis::Consent(level("full")),
+                    n => Basis::Grant(grants[dice.below(n)].clone()),
+                };
+            }
+        },
+        // Somebody else's session, or one that is not there, in an index.
+        Document::Presence(Presence { sessions }) => {
+            for key in &keys {
+                if let Key::Session(_, id) = key
+                    && let Some(Document::Session(session)) = world.document(key, policy)
+                {
+                    sessions.insert(id.clone(), session.environment);
+                }
+            }
+            sessions.insert(sid("s-none"), eid("production"));
+        }
+    }
+    world.put(key, document);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn both_implementations_agree_on_whatever_documents_say(
+        plain in policies(),
+        steps in vec((any::<u64>(), 0..400u16), 1..30),
+        changes in vec(any::<u64>(), 0..8),
+        asks in vec(any::<u64>(), 24),
+    ) {
+        let policy = plain.compile();
+        let (mut world, _, now) = play(&policy, &steps);
+        for seed in changes {
+            tamper(&mut Dice::new(seed), &mut world, now, &policy);
+        }
+        let naive = Naive::read(&world.documents(&policy));
+        for seed in asks {
+            let (request, subject) = a_request(&mut Dice::new(seed), &naive);
+            // An index that gives a session another environment than its own is a case of its own, below.
+            let decided = world.decide(&request, caller(&subject), now, &policy);
+            let objections = naive.objections(&plain, &request, caller(&subject), now);
+            if decided.allowed() {
+                prop_assert!(objections.is_empty(), "against {:?}: {:?} by {:?}", objections, request, subject);
+            } else {
+                prop_assert!(objections.contains(decided.code()),
+                    "{} is not in {:?}: {:?} by {:?}", decided.code(), objections, request, subject);
+            }
+            let again = world.decide(&request, caller(&subject), now, &policy);
+            prop_assert_eq!(&again.decision, &decided.decision);
+            // Time only ever takes away, where nothing else changes.
+            if let Decision::Allow(permit) = &decided.decision
+                && let Some(staff) = permit.staff()
+            {
+                let over = staff.deadline.at.ms();
+                let named = Request { session: Name::of(staff.session.as_str()), ..request.clone() };
+                let exchange = staff.deadline.due == postern::policy::Due::Exchange;
+                prop_assert_eq!(world.decide(&named, caller(&subject), over - 1, &policy).allowed(), true);
+                prop_assert!(exchange || !world.decide(&named, caller(&subject), over, &policy).allowed());
+            }
+        }
+    }
+}

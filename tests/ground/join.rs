@@ -1,0 +1,444 @@
+//! The laws of `join`: order-free over real histories with forks, a descendant beats its ancestor, and what holds of a
+//! fork is never wider than either side, field by field and through `decide`.
+//!
+//! Every history keeps the true ancestors of each change beside it, which no stored document has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern::{
+    model::{
+        Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Presence,
+        Scope, Session, Stored, Tenant, Zone,
+        document::{FORMAT, REMEMBERED},
+        join::{join, narrowest},
+    },
+    policy::Caller,
+};
+use proptest::{collection::vec, prelude::*};
+
+use crate::{histories::Dice, world::*};
+
+type Heads = BTreeSet<ChangeId>;
+
+fn ladder() -> Ladder {
+    let plain = Plain::new(true);
+    let levels = plain.ladder.iter();
+    Ladder::new(levels.map(|(name, of)| Level { name: level(name), role: of.as_deref().map(role) }).collect())
+}
+
+/// Copies of one document on three gateways, and the true ancestry of every change.
+struct Copies {
+    copies: Vec<Stored>,
+    ancestors: BTreeMap<ChangeId, Heads>,
+    count: u64,
+}
+
+impl Copies {
+    fn new(document: Document) -> Self {
+        let first = change(0);
+        let stored = Stored::after(None, first.clone(), document);
+        Self { copies: vec![stored; 3], ancestors: [(first, Heads::new())].into(), count: 0 }
+    }
+
+    fn change(&mut self, at: usize, dice: &mut Dice) {
+        self.count += 1;
+        let id = change(self.count);
+        let before = &self.copies[at];
+        let mut document = narrowest(before, &ladder()).unwrap();
+        mutate(dice, &mut document);
+        let mut above = Heads::new();
+        for head in &before.heads {
+            above.insert(head.change.clone());
+            above.extend(self.ancestors[&head.change].iter().cloned());
+        }
+        self.ancestors.insert(id.clone(), above);
+        let after = Stored::after(Some(before), id, document);
+        assert!(after.version > before.version);
+        self.copies[at] = after;
+    }
+
+    fn pull(&mut self, to: usize, from: usize) {
+        self.copies[to] = join(&self.copies[to], &self.copies[from]);
+    }
+
+    /// The heads that no other head descends from: what a join has to keep, by the true ancestry.
+    fn newest(&self, of: &[&Stored]) -> Heads {
+        let all: Heads = of.iter().flat_map(|stored| heads(stored)).collect();
+        all.iter().filter(|h| !all.iter().any(|other| self.ancestors[other].contains(*h))).cloned().collect()
+    }
+}
+
+fn change(n: u64) -> ChangeId {
+    ChangeId::new(&format!("c{n:06}")).unwrap()
+}
+
+fn heads(stored: &Stored) -> Heads {
+    stored.heads.iter().map(|head| head.change.clone()).collect()
+}
+
+fn first(kind: usize) -> Document {
+    match kind {
+        0 => Document::Tenant(Tenant {
+            parent: Some(tid("acme")),
+            zone: Zone::UTC,
+            environments: ENVIRONMENTS.map(eid).into(),
+            consent: Consent::own(level("full")),
+        }),
+        1 => Document::Grant(Grant {
+            environment: eid("production"),
+            to: Grantee::Email("anna@vendor.example".into()),
+            bound: Some(staff("anna").id),
+            role: role("administrator"),
+            scope: Scope::Everything,
+            grantor: admin("beta").id,
+            given: at(50),
+            until: at(5_000),
+            ended: None,
+        }),
+        2 => Document::Session(session(Basis::Consent(level("full")))),
+        _ => Document::Presence(Presence { sessions: [(sid("s1"), eid("production"))].into() }),
+    }
+}
+
+fn session(basis: Basis) -> Session {
+    Session {
+        subject: staff("anna").id,
+        environment: eid("production"),
+        basis,
+        role: role("administrator"),
+        rights: ["mappings:write", "orders:read", "orders:write", "users:read"]
+            .map(|p| p.parse().unwrap())
+            .to_vec(),
+        reason: "an order is stuck".into(),
+        ticket: None,
+        started: at(100),
+        deadline: at(4_000),
+        ended: None,
+    }
+}
+
+fn an_end(dice: &mut Dice) -> Option<End> {
+    let cause = [EndCause::Removed, EndCause::Expired, EndCause::Withdrawn][dice.below(3)];
+    let by = dice.one_in(2).then(|| admin("beta").id);
+    dice.one_in(3).then(|| End { at: at(150 + i64::try_from(dice.below(3)).unwrap()), cause, by })
+}
+
+fn mutate(dice: &mut Dice, document: &mut Document) {
+    let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
+    match document {
+        Document::Tenant(tenant) => match dice.below(9) {
+            0 => tenant.environments = [eid("production")].into(),
+            1 => tenant.environments = ENVIRONMENTS.map(eid).into(),
+            2 if dice.one_in(3) => tenant.parent = Some(tid("other")),
+            3 => tenant.zone = Zone::named(dice.pick(&["Europe/Berlin", "UTC"])).unwrap(),
+            _ => {
+                let closed_at = tenant
+                    .consent
+                    .closed_at
+                    .max(dice.one_in(2).then(|| at(98 + i64::try_from(dice.below(4)).unwrap())));
+                let cap =
+                    level(dice.pick(&["block", "read_only", "limited_edit", "full", "unheard_of", "other"]));
+                tenant.consent = match dice.below(6) {
+                    0 => Consent::inherited(),
+                    1 => Consent { inherit: true, cap: Some(cap), closed_at: None },
+                    2 if dice.one_in(3) => Consent { inherit: false, cap: None, closed_at: None },
+                    _ => Consent::own(cap),
+                };
+                tenant.consent.closed_at = closed_at;
+            }
+        },
+        Document::Grant(grant) => match dice.below(6) {
+            0 => grant.ended = grant.ended.clone().or_else(|| an_end(dice)),
+            1 => grant.bound = [None, Some(staff("anna").id), Some(staff("ben").id)][dice.below(3)].clone(),
+            2 if dice.one_in(3) => grant.role = role(dice.pick(&["reader", "administrator"])),
+            3 if dice.one_in(3) => {
+                grant.scope = Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into());
+            }
+            _ => grant.until = later(dice),
+        },
+        Document::Session(session) => match dice.below(5) {
+            0 | 1 => session.ended = session.ended.clone().or_else(|| an_end(dice)),
+            2 => session.rights.retain(|_| !dice.one_in(4)),
+            3 if dice.one_in(3) => session.subject = staff(dice.pick(&STAFF)).id,
+            _ => session.deadline = later(dice),
+        },
+        Document::Presence(presence) => {
+            let id = sid(&format!("s{}", dice.below(5)));
+            if presence.sessions.remove(&id).is_none() {
+                presence.sessions.insert(id, eid(dice.pick(&ENVIRONMENTS)));
+            }
+        }
+    }
+}
+
+/// Random changes and pulls.
+fn play(kind: usize, steps: &[u64]) -> Copies {
+    let mut copies = Copies::new(first(kind));
+    for seed in steps {
+        let mut dice = Dice::new(*seed);
+        let (a, b) = (dice.below(3), dice.below(3));
+        if dice.one_in(3) { copies.pull(a, b) } else { copies.change(a, &mut dice) }
+    }
+    copies
+}
+
+/// The level in force for a tenant of this consent whose parent stands at `parent`.
+fn in_force(consent: &Consent, parent: usize, ladder: &Ladder) -> usize {
+    match (consent.inherit, &consent.cap) {
+        (false, None) => 0,
+        (true, None) => parent,
+        (false, Some(cap)) => ladder.rank(cap),
+        (true, Some(cap)) => ladder.rank(cap).min(parent),
+    }
+}
+
+/// `narrow` opens nothing that `wide` does not open.
+fn is_within(narrow: &Document, wide: &Document) -> bool {
+    let over = |a: &Option<End>, b: &Option<End>| match (a, b) {
+        (_, None) => true,
+        (Some(a), Some(b)) => a.at <= b.at,
+        (None, Some(_)) => false,
+    };
+    match (narrow, wide) {
+        (Document::Tenant(a), Document::Tenant(b)) => {
+            let ladder = ladder();
+            (0..4).all(|p| {
+                // Of another parent nothing is known.
+                let highest = if a.parent == b.parent { p } else { 3 };
+                in_force(&a.consent, highest, &ladder) <= in_force(&b.consent, p, &ladder)
+            }) && a.consent.closed_at >= b.consent.closed_at
+                && a.environments.is_subset(&b.environments)
+        }
+        (Document::Grant(a), Document::Grant(b)) => {
+            let same = (&a.to, &a.role, &a.scope, &a.environment)
+                == (&b.to, &b.role, &b.scope, &b.environment)
+                && (b.bound.is_none() || a.bound == b.bound);
+            a.until <= b.until && over(&a.ended, &b.ended) && (same || a.ended.is_some())
+        }
+        (Document::Session(a), Document::Session(b)) => {
+            let same = (&a.subject, &a.environment, &a.basis) == (&b.subject, &b.environment, &b.basis);
+            a.deadline <= b.deadline
+                && a.rights.iter().all(|right| b.rights.contains(right))
+                && over(&a.ended, &b.ended)
+                && (same || a.ended.is_some())
+        }
+        // An index has to point at everything; it opens nothing.
+        (Document::Presence(a), Document::Presence(b)) => {
+            b.sessions.keys().all(|id| a.sessions.contains_key(id))
+        }
+        _ => false,
+    }
+}
+
+/// What `anna` may do where `document` is one of three that her session rests on and the others are good.
+fn opened(document: &Document) -> BTreeSet<String> {
+    let plain = Plain::new(true);
+    let policy = plain.compile();
+    let grant = matches!(document, Document::Grant(_));
+    let basis = if grant { Basis::Grant(gid("g1")) } else { Basis::Consent(level("full")) };
+    let mut docs = BTreeMap::from([
+        (Key::Tenant(tid("acme")), first(0)),
+        (Key::Tenant(tid("beta")), first(0)),
+        (Key::Session(tid("beta"), sid("s1")), Document::Session(session(basis))),
+    ]);
+    if let Some(Document::Tenant(acme)) = docs.get_mut(&Key::Tenant(tid("acme"))) {
+        acme.parent = None;
+    }
+    let key = match document {
+        Document::Tenant(_) => Key::Tenant(tid("beta")),
+        Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
+        Document::Session(_) | Document::Presence(_) => Key::Session(tid("beta"), sid("s1")),
+    };
+    let mut document = document.clone();
+    if let Document::Grant(grant) = &mut document {
+        // A grant that nobody used yet is open to whoever comes first, anna among them: she is let in to compare.
+        grant.bound.get_or_insert(staff("anna").id);
+    }
+    docs.insert(key, document);
+    let world = World::of(docs);
+    let mut open = BTreeSet::new();
+    for permission in PERMISSIONS {
+        for now in [149, 151, 300, 800, 1_800] {
+            let request = Request::simple("beta", permission).inside("s1");
+            if world.decide(&request, Caller::Known(&staff("anna")), now, &policy).allowed() {
+                open.insert(format!("{permission} at {now}"));
+            }
+        }
+    }
+    open
+}
+
+fn laws_of_what_holds(joined: &Stored) {
+    let holds = narrowest(joined, &ladder()).unwrap();
+    for head in &joined.heads {
+        assert!(is_within(&holds, &head.document), "{holds:?} is wider than {:?}", head.document);
+        if !matches!(holds, Document::Presence(_)) {
+            assert!(
+                opened(&holds).is_subset(&opened(&head.document)),
+                "{holds:?} opens more than {:?}",
+                head.document
+            );
+        }
+    }
+}
+
+fn format_laws(stored: &Stored) {
+    let text = serde_json::to_string(stored).unwrap();
+    assert_eq!(&serde_json::from_str::<Stored>(&text).unwrap(), stored);
+    assert_eq!(serde_json::to_string(&serde_json::from_str::<Stored>(&text).unwrap()).unwrap(), text);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn join_is_order_free_and_repeatable(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+        let copies = play(kind, &steps);
+        let [a, b, c] = &copies.copies[..] else { panic!() };
+        for x in [a, b, c] {
+            prop_assert_eq!(&join(x, x), x);
+            for y in [a, b, c] {
+                let joined = join(x, y);
+                prop_assert_eq!(&joined, &join(y, x));
+                // Joining again whatever went into it changes nothing.
+                prop_assert_eq!(&join(&joined, x), &joined);
+                prop_assert_eq!(&join(y, &joined), &joined);
+                // A descendant beats its ancestor, and nothing else is ever dropped.
+                prop_assert_eq!(heads(&joined), copies.newest(&[x, y]));
+                for z in [a, b, c] {
+                    prop_assert_eq!(&join(&joined, z), &join(x, &join(y, z)));
+                }
+            }
+        }
+        format_laws(&join(a, &join(b, c)));
+    }
+
+    #[test]
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+        let copies = play(kind, &steps);
+        let [a, b, c] = &copies.copies[..] else { panic!() };
+        laws_of_what_holds(&join(a, b));
+        laws_of_what_holds(&join(a, &join(b, c)));
+    }
+
+    #[test]
+    fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
+        kind in 0..4usize, steps in vec(any::<u64>(), 60..140),
+    ) {
+        let copies = play(kind, &steps);
+        for x in &copies.copies {
+            prop_assert!(x.changes.len() <= REMEMBERED);
+            for y in &copies.copies {
+                let joined = join(x, y);
+                prop_assert_eq!(&joined, &join(y, x));
+                prop_assert!(copies.newest(&[x, y]).is_subset(&heads(&joined)));
+                laws_of_what_holds(&joined);
+                // The next change settles it, and is held to be the newest by everybody.
+                let after = Stored::after(Some(&joined), change(999_999), first(kind));
+                prop_assert!(heads(&joined).iter().all(|head| after.remembers(head) || !after.changes.contains(head)));
+                prop_assert!(heads(&join(&after, x)).contains(&change(999_999)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_thirty_one_changes_behind_is_an_ancestor_and_one_more_makes_it_a_fork() {
+    for (behind, expected) in [(REMEMBERED - 1, 1), (REMEMBERED, 2)] {
+        let mut copies = Copies::new(first(2));
+        for _ in 0..behind {
+            copies.change(0, &mut Dice::new(7));
+        }
+        let joined = join(&copies.copies[0], &copies.copies[1]);
+        assert_eq!(joined.heads.len(), expected, "{behind} changes behind");
+        laws_of_what_holds(&joined);
+    }
+}
+
+#[test]
+fn an_end_beats_activity_on_either_side_of_a_fork() {
+    let mut copies = Copies::new(first(2));
+    copies.copies[0] = Stored::after(Some(&copies.copies[0]), change(1), {
+        let Document::Session(mut session) = first(2) else { panic!() };
+        session.ended = Some(End { at: at(200), cause: EndCause::Removed, by: None });
+        Document::Session(session)
+    });
+    copies.copies[1] = Stored::after(Some(&copies.copies[1]), change(2), first(2));
+    let joined = join(&copies.copies[0], &copies.copies[1]);
+    let Some(Document::Session(holds)) = narrowest(&joined, &ladder()) else { panic!() };
+    assert_eq!(holds.ended.map(|end| end.cause), Some(EndCause::Removed));
+    assert!(
+        opened(&Document::Session(session(Basis::Consent(level("full"))))).len() > 3,
+        "the other side was open"
+    );
+}
+
+#[test]
+fn heads_of_two_kinds_hold_nothing() {
+    let mut stored = Stored::after(None, change(1), first(0));
+    stored.heads.extend(Stored::after(None, change(2), first(1)).heads);
+    assert_eq!(narrowest(&stored, &ladder()), None);
+    stored.heads.clear();
+    assert_eq!(narrowest(&stored, &ladder()), None);
+}
+
+/// Every object of a stored document with one member more, but for the map of an index.
+fn with_a_stranger(value: &serde_json::Value, path: &str, found: &mut Vec<(String, serde_json::Value)>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            if !path.ends_with("/sessions") {
+                let mut more = members.clone();
+                more.insert("stranger".into(), serde_json::json!(1));
+                found.push((path.to_owned(), more.into()));
+            }
+            for (name, inner) in members {
+                let from = found.len();
+                with_a_stranger(inner, &format!("{path}/{name}"), found);
+                for (_, changed) in &mut found[from..] {
+                    let mut whole = members.clone();
+                    whole.insert(name.clone(), changed.take());
+                    *changed = whole.into();
+                }
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (i, inner) in items.iter().enumerate() {
+                let from = found.len();
+                with_a_stranger(inner, &format!("{path}/{i}"), found);
+                for (_, changed) in &mut found[from..] {
+                    let mut whole = items.clone();
+                    whole[i] = changed.take();
+                    *changed = whole.into();
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused_at_every_depth_and_so_is_another_format() {
+    for kind in 0..4 {
+        let mut document = first(kind);
+        if let Document::Session(session) = &mut document {
+            session.ended = Some(End { at: at(200), cause: EndCause::Removed, by: Some(staff("ben").id) });
+        }
+        let stored = Stored::after(None, change(1), document);
+        format_laws(&stored);
+        let value = serde_json::to_value(&stored).unwrap();
+        let mut strangers = Vec::new();
+        with_a_stranger(&value, "", &mut strangers);
+        assert!(strangers.len() >= 5);
+        for (path, changed) in strangers {
+            assert!(
+                serde_json::from_value::<Stored>(changed.clone()).is_err(),
+                "a stranger at `{path}` of {changed}"
+            );
+        }
+        for format in [0, FORMAT + 1] {
+            let mut other = value.clone();
+            other["format"] = format.into();
+            assert!(serde_json::from_value::<Stored>(other).is_err(), "format {format}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The ground (`model`, `policy`, `lifecycle`) against a second, naive reading of the design, and against its laws.
+//!
+//! - [`world`]: people, tenants, policies and a store in memory; [`naive`]: the second implementation.
+//! - [`histories`]: random histories of commands, both implementations side by side, and the laws as invariants.
+//! - [`documents`]: decisions on random documents that no history need have made.
+//! - [`grid`]: the whole table of decisions as a golden file.
+//! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
+//! - [`regressions`]: faults that were found once, each as a small story.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod documents;
+mod grid;
+mod histories;
+mod join;
+mod naive;
+mod refusals;
+mod regressions;
+mod world;

@@ -1,0 +1,766 @@
+//! A second implementation of the rules, written from the design and not from the code: sets of words, plain
+//! recursion, no order of rules. Where the product answers with one reason, this answers with *all* that speaks
+//! against the request; the product's reason must be among them, and it must allow exactly where nothing speaks.
+//!
+//! Consent that closes is told by the order of events, not by instants: a session by consent is over once the level in
+//! force was seen closed after any step since it began.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern::{
+    lifecycle::{Actor, Choice, Command, Until, WantedBasis},
+    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind},
+    policy::Caller,
+};
+
+use crate::world::{ENVIRONMENTS, Map, Name, PERMISSIONS, Plain, Request};
+
+pub(crate) type Words = BTreeSet<String>;
+type Codes = BTreeSet<&'static str>;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Tenant {
+    pub(crate) parent: Option<String>,
+    pub(crate) environments: Words,
+    pub(crate) inherit: bool,
+    pub(crate) cap: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) environment: String,
+    pub(crate) to: Grantee,
+    pub(crate) bound: Option<String>,
+    pub(crate) role: String,
+    /// `None` for everything.
+    pub(crate) scope: Option<BTreeSet<(String, String)>>,
+    pub(crate) until: i64,
+    pub(crate) ended: Option<EndCause>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) who: String,
+    pub(crate) environment: String,
+    /// `None` by consent.
+    pub(crate) grant: Option<String>,
+    pub(crate) role: String,
+    pub(crate) rights: Words,
+    pub(crate) deadline: i64,
+    pub(crate) ended: Option<EndCause>,
+    /// The level in force was seen closed since it began.
+    pub(crate) closed: bool,
+    /// Since it began a tenant of its chain began to follow its parent: then the product may see a closing that
+    /// happened further up before that, and be narrower than need be.
+    pub(crate) joined: bool,
+    /// Whether its agent's index lists it.
+    pub(crate) listed: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Naive {
+    pub(crate) tenants: BTreeMap<String, Tenant>,
+    pub(crate) grants: BTreeMap<(String, String), Grant>,
+    pub(crate) sessions: BTreeMap<(String, String), Session>,
+}
+
+fn covers(pattern: &str, name: &str) -> bool {
+    let (a, b) = pattern.split_once(':').unwrap();
+    let (c, d) = name.split_once(':').unwrap();
+    (a == "*" || a == c) && (b == "*" || b == d)
+}
+
+/// Everything that a role may do; nothing for a name that is not known.
+pub(crate) fn role_can(plain: &Plain, role: &str) -> Words {
+    let Some((allow, except)) = plain.roles.get(role) else { return Words::new() };
+    let any = |patterns: &[String], name: &str| patterns.iter().any(|pattern| covers(pattern, name));
+    PERMISSIONS.iter().filter(|n| any(allow, n) && !any(except, n)).map(|n| (*n).to_owned()).collect()
+}
+
+/// Law 5: the ceiling, and whatever administers support access.
+pub(crate) fn forbidden(plain: &Plain, permission: &str) -> bool {
+    permission.starts_with("support:") || plain.ceiling.iter().any(|pattern| covers(pattern, permission))
+}
+
+fn level_role<'a>(plain: &'a Plain, level: &str) -> Option<&'a str> {
+    plain.ladder.iter().find(|(name, _)| name == level)?.1.as_deref()
+}
+
+fn rank(plain: &Plain, level: &str) -> usize {
+    plain.ladder.iter().position(|(name, _)| name == level).unwrap_or(0)
+}
+
+pub(crate) fn who(subject: &Subject) -> String {
+    format!("{}|{}", subject.id.issuer, subject.id.sub)
+}
+
+impl Naive {
+    /// Rule 6, by plain recursion. `None` where the chain cannot be read whole.
+    pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize) -> String {
+        let lowest = plain.ladder[0].0.clone();
+        let Some(t) = self.tenants.get(tenant) else { return lowest };
+        if depth > 64 {
+            return lowest;
+        }
+        let above = match (&t.parent, t.inherit) {
+            (_, false) => None,
+            (None, true) => Some(lowest.clone()),
+            (Some(parent), true) => Some(self.level(plain, parent, depth + 1)),
+        };
+        match (above, t.cap.clone()) {
+            (None, None) => lowest,
+            (Some(one), None) | (None, Some(one)) => {
+                if plain.ladder.iter().any(|(name, _)| *name == one) {
+                    one
+                } else {
+                    lowest
+                }
+            }
+            (Some(a), Some(b)) => {
+                if rank(plain, &a) <= rank(plain, &b) {
+                    a
+                } else {
+                    plain.ladder[rank(plain, &b)].0.clone()
+                }
+            }
+        }
+    }
+
+    fn open(&self, plain: &Plain, tenant: &str) -> bool {
+        level_role(plain, &self.level(plain, tenant, 0)).is_some()
+    }
+
+    /// Whether `upper` is the tenant itself or above it.
+    fn is_above(&self, upper: &str, tenant: &str) -> bool {
+        upper == tenant
+            || self
+                .tenants
+                .get(tenant)
+                .and_then(|t| t.parent.as_deref())
+                .is_some_and(|p| self.is_above(upper, p))
+    }
+
+    /// To be called after each step: sessions by consent where nothing is open are over.
+    pub(crate) fn look(&mut self, plain: &Plain) {
+        let closed: Vec<_> = self.tenants.keys().filter(|t| !self.open(plain, t)).cloned().collect();
+        for ((tenant, _), session) in &mut self.sessions {
+            session.closed |= session.grant.is_none() && closed.contains(tenant);
+        }
+    }
+
+    fn is_for(grant: &Grant, subject: &Subject) -> bool {
+        match &grant.to {
+            Grantee::Subject(named) => *named == subject.id,
+            Grantee::Support => subject.support,
+            Grantee::Email(address) => match &grant.bound {
+                Some(first) => *first == who(subject),
+                None => subject.email.as_ref() == Some(address),
+            },
+        }
+    }
+
+    fn grant_faults(grant: Option<&Grant>, now: i64) -> Codes {
+        let Some(grant) = grant else { return Codes::from(["grant_missing"]) };
+        let mut codes = Codes::new();
+        match grant.ended {
+            Some(EndCause::Expired) => drop(codes.insert("grant_expired")),
+            Some(_) => drop(codes.insert("grant_withdrawn")),
+            None => {}
+        }
+        if now >= grant.until {
+            codes.insert("grant_expired");
+        }
+        codes
+    }
+
+    /// Law 4: all that speaks against a session at this instant.
+    fn session_faults(
+        &self,
+        plain: &Plain,
+        tenant: &str,
+        session: &Session,
+        subject: &Subject,
+        now: i64,
+    ) -> Codes {
+        let mut codes = Codes::new();
+        match session.ended {
+            Some(EndCause::Expired) => drop(codes.insert("session_expired")),
+            Some(_) => drop(codes.insert("session_ended")),
+            None => {}
+        }
+        if now >= session.deadline {
+            codes.insert("session_expired");
+        }
+        match &session.grant {
+            None if plain.immediate => {
+                if session.closed || !self.open(plain, tenant) {
+                    codes.insert("consent_withdrawn");
+                }
+            }
+            None => {}
+            Some(id) => {
+                let grant = self.grants.get(&(tenant.to_owned(), id.clone()));
+                codes.extend(Self::grant_faults(grant, now));
+                if let Some(grant) = grant {
+                    let bound = !matches!(grant.to, Grantee::Email(_)) || grant.bound.is_some();
+                    if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
+                        codes.insert("grant_missing");
+                    }
+                }
+            }
+        }
+        codes
+    }
+
+    /// Rule 4: start ∩ role now ∩ level now, minus the ceiling.
+    pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session) -> Words {
+        let now = role_can(plain, &session.role);
+        let mut rights: Words = session.rights.intersection(&now).cloned().collect();
+        if session.grant.is_none() && plain.immediate {
+            let level = self.level(plain, tenant, 0);
+            let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
+            rights.retain(|right| level.contains(right));
+        }
+        rights.retain(|right| !forbidden(plain, right));
+        rights
+    }
+
+    /// What can be refused without any document. `None` where that is not all.
+    pub(crate) fn beforehand(plain: &Plain, request: &Request, caller: Caller<'_>) -> Option<Codes> {
+        let mut codes = Codes::new();
+        if let Map::Rule(_, true, _) = request.route {
+            return Some(codes);
+        }
+        let subject = match caller {
+            Caller::Nobody => return Some(Codes::from(["token_missing"])),
+            Caller::Refused(_) => return Some(Codes::from(["token_invalid"])),
+            Caller::Known(subject) => subject,
+        };
+        let member = subject.kind == SubjectKind::Member;
+        match &request.tenant {
+            Name::Missing => drop(codes.insert("tenant_missing")),
+            Name::Unclear => drop(codes.insert("tenant_unclear")),
+            Name::As(name) => {
+                if member && subject.tenant.as_ref().is_none_or(|own| own.as_str() != name) {
+                    codes.insert("tenant_foreign");
+                }
+            }
+        }
+        match &request.environment {
+            Name::As(name) if ENVIRONMENTS.contains(&name.as_str()) => {}
+            _ => drop(codes.insert("environment_unknown")),
+        }
+        match &request.route {
+            Map::Method if !(member && plain.members_unmapped) => drop(codes.insert("method_unmapped")),
+            Map::Unmapped if !(member && plain.members_unmapped) => drop(codes.insert("route_unmapped")),
+            Map::Rule(permissions, _, _) if member => {
+                let all: Words =
+                    subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
+                if permissions.iter().any(|p| !all.contains(p)) {
+                    codes.insert("permission_missing");
+                }
+            }
+            Map::Rule(permissions, _, _) => {
+                if permissions.is_empty() || permissions.iter().any(|p| forbidden(plain, p)) {
+                    codes.insert("ceiling");
+                }
+            }
+            Map::Method | Map::Unmapped => {}
+        }
+        if member {
+            return Some(codes);
+        }
+        if request.session == Name::Unclear {
+            codes.insert("session_unclear");
+        }
+        if request.clock_behind {
+            codes.insert("clock_behind");
+        }
+        if codes.is_empty() { None } else { Some(codes) }
+    }
+
+    /// All that speaks against a request; nothing: it is allowed.
+    pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
+        if let Some(codes) = Self::beforehand(plain, request, caller) {
+            return codes;
+        }
+        let (Caller::Known(subject), Map::Rule(permissions, _, kind)) = (caller, &request.route) else {
+            panic!("decided beforehand")
+        };
+        let (Name::As(tenant), Name::As(environment)) = (&request.tenant, &request.environment) else {
+            panic!("decided beforehand")
+        };
+        let missing = Codes::from(["session_missing"]);
+        let Some(known) = self.tenants.get(tenant) else { return missing };
+        let mine = |session: &&Session| session.who == who(subject);
+        let mut codes = Codes::new();
+        let session = match &request.session {
+            Name::As(name) => {
+                let Some(session) = self.sessions.get(&(tenant.clone(), name.clone())).filter(mine) else {
+                    return missing;
+                };
+                codes.extend(self.session_faults(plain, tenant, session, subject, now));
+                session
+            }
+            _ => {
+                let here = self
+                    .sessions
+                    .iter()
+                    .filter(|((t, _), s)| t == tenant && s.environment == *environment && s.listed)
+                    .map(|(_, session)| session)
+                    .filter(mine);
+                let judged: Vec<_> =
+                    here.map(|s| (s, self.session_faults(plain, tenant, s, subject, now))).collect();
+                let good: Vec<_> = judged
+                    .iter()
+                    .filter(|(_, faults)| faults.is_empty())
+                    .map(|(session, _)| *session)
+                    .collect();
+                match good[..] {
+                    [] if judged.is_empty() => return missing,
+                    [] => return judged.into_iter().flat_map(|(_, faults)| faults).collect(),
+                    [session] => session,
+                    _ => return Codes::from(["session_ambiguous"]),
+                }
+            }
+        };
+        if session.environment != *environment {
+            codes.insert("session_elsewhere");
+        }
+        if !known.environments.contains(environment) {
+            codes.insert("environment_unknown");
+        }
+        if !plain.roles.contains_key(&session.role) {
+            codes.insert("role_unknown");
+        }
+        let rights = self.rights(plain, tenant, session);
+        let role = role_can(plain, &session.role);
+        for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
+            if !session.rights.contains(permission) || !role.contains(permission) {
+                codes.insert("permission_missing");
+            } else {
+                codes.insert("consent_lowered");
+            }
+        }
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.clone(), id.clone())));
+        if let Some(scope) = grant.and_then(|grant| grant.scope.as_ref()) {
+            let inside = match (kind, &request.resource) {
+                (Some(kind), Some(id)) => scope.contains(&(kind.clone(), id.clone())),
+                _ => false,
+            };
+            if !inside {
+                codes.insert("grant_scope");
+            }
+        }
+        codes
+    }
+
+    fn administrator(plain: &Plain, actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+        match actor {
+            Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
+            Actor::Subject(subject)
+                if subject.kind == SubjectKind::Member
+                    && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant)
+                    && subject
+                        .roles
+                        .iter()
+                        .any(|r| role_can(plain, r.as_str()).contains("support:manage")) => {}
+            _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    fn until(until: &Until, now: i64) -> i64 {
+        match until {
+            Until::At(at) => at.ms(),
+            Until::For(Span::Millis(ms)) => now + ms,
+            Until::For(Span::CalendarDays(_)) | Until::Date(_) => panic!("not used in histories"),
+        }
+    }
+
+    fn dates(plain: &Plain, until: i64, now: i64, codes: &mut Codes) {
+        if until <= now {
+            codes.insert("not_in_future");
+        }
+        if plain.grant_most_ms.is_some_and(|most| until > now + most) {
+            codes.insert("too_far");
+        }
+    }
+
+    /// A command: everything that speaks against it, or the state after it. `stale`: the version that the caller saw
+    /// is not the current one.
+    pub(crate) fn apply(
+        &self,
+        plain: &Plain,
+        command: &Command,
+        actor: Actor<'_>,
+        now: i64,
+        stale: bool,
+    ) -> Result<Naive, Codes> {
+        let mut next = self.clone();
+        let mut codes = Codes::new();
+        let subject = match actor {
+            Actor::Subject(subject) => Some(subject),
+            Actor::Configuration | Actor::Clock => None,
+        };
+        let staff = subject.filter(|s| s.kind == SubjectKind::Staff);
+        match command {
+            Command::RegisterTenant { tenant, parent, environments, .. } => {
+                let parent = parent.as_ref().map(|p| p.to_string());
+                if !matches!(actor, Actor::Configuration) {
+                    codes.insert("not_allowed");
+                }
+                match self.tenants.get(tenant.as_str()) {
+                    Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
+                    Some(_) => {}
+                    None => {
+                        if parent.as_deref() == Some(tenant.as_str()) {
+                            codes.insert("parent_itself");
+                        }
+                        if parent.as_ref().is_some_and(|p| !self.tenants.contains_key(p)) {
+                            codes.insert("parent_unknown");
+                        }
+                        let environments = environments.iter().map(|e| e.to_string()).collect();
+                        let new =
+                            Tenant { parent, environments, inherit: false, cap: Some("read_only".into()) };
+                        next.tenants.insert(tenant.to_string(), new);
+                    }
+                }
+            }
+            Command::SetConsent { tenant, choice, .. } => {
+                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if stale {
+                    codes.insert("changed");
+                }
+                match choice {
+                    Choice::Level(level) => {
+                        if !plain.ladder.iter().any(|(name, _)| name == level.as_str()) {
+                            codes.insert("level_unknown");
+                        }
+                        (known.inherit, known.cap) = (false, Some(level.to_string()));
+                    }
+                    Choice::Inherit => {
+                        if known.parent.is_none() {
+                            codes.insert("nothing_to_inherit");
+                        }
+                        (known.inherit, known.cap) = (true, None);
+                        for ((below, _), session) in &mut next.sessions {
+                            session.joined |= self.is_above(tenant.as_str(), below);
+                        }
+                    }
+                }
+            }
+            Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
+                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if !known.environments.contains(environment.as_str()) {
+                    codes.insert("environment_unknown");
+                }
+                if !plain.roles.contains_key(role.as_str()) {
+                    codes.insert("role_unknown");
+                }
+                let scope = match scope {
+                    Scope::Everything => None,
+                    Scope::Resources(list) => Some(
+                        list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect::<BTreeSet<_>>(),
+                    ),
+                };
+                if scope.as_ref().is_some_and(BTreeSet::is_empty) {
+                    codes.insert("scope_empty");
+                }
+                let until = Self::until(until, now);
+                Self::dates(plain, until, now, &mut codes);
+                let key = (tenant.to_string(), grant.to_string());
+                if self.grants.contains_key(&key) {
+                    codes.insert("changed");
+                }
+                next.grants.insert(
+                    key,
+                    Grant {
+                        environment: environment.to_string(),
+                        to: to.clone(),
+                        bound: None,
+                        role: role.to_string(),
+                        scope,
+                        until,
+                        ended: None,
+                    },
+                );
+            }
+            Command::MoveGrant { tenant, grant, until, .. } => {
+                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if known.ended.is_some() || now >= known.until {
+                    codes.insert("ended");
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                known.until = Self::until(until, now);
+                Self::dates(plain, known.until, now, &mut codes);
+            }
+            Command::WithdrawGrant { tenant, grant } => {
+                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if known.ended.is_some() || now >= known.until {
+                    codes.insert("ended");
+                }
+                known.ended = Some(EndCause::Withdrawn);
+            }
+            Command::StartSession { tenant, session, environment, basis, reason, lasts, .. } => {
+                match staff {
+                    None => drop(codes.insert("not_staff")),
+                    Some(staff) if staff.acting => drop(codes.insert("acting")),
+                    Some(_) => {}
+                }
+                if reason.trim().is_empty() {
+                    codes.insert("reason_unfit");
+                }
+                let Some(agent) = staff else { return Err(codes) };
+                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                    codes.insert(if *basis == WantedBasis::Consent { "consent_closes" } else { "not_found" });
+                    return Err(codes);
+                };
+                if !known.environments.contains(environment.as_str()) {
+                    codes.insert("environment_unknown");
+                }
+                let mut grant_id = None;
+                let role = match basis {
+                    WantedBasis::Consent => {
+                        let level = self.level(plain, tenant.as_str(), 0);
+                        match level_role(plain, &level) {
+                            Some(role) => role.to_owned(),
+                            None => {
+                                codes.insert("consent_closes");
+                                return Err(codes);
+                            }
+                        }
+                    }
+                    WantedBasis::Grant(id) => {
+                        grant_id = Some(id.to_string());
+                        let grant = next.grants.get_mut(&(tenant.to_string(), id.to_string()));
+                        let Some(grant) = grant.filter(|grant| Self::is_for(grant, agent)) else {
+                            codes.insert("not_found");
+                            return Err(codes);
+                        };
+                        if grant.ended.is_some()
+                            || now >= grant.until
+                            || grant.environment != environment.as_str()
+                        {
+                            codes.insert("grant_gives_nothing");
+                        }
+                        if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
+                            grant.bound = Some(who(agent));
+                        }
+                        grant.role.clone()
+                    }
+                };
+                if !plain.roles.contains_key(&role) {
+                    codes.insert("role_unknown");
+                }
+                let most = now + plain.lasts_ms;
+                let deadline = match lasts {
+                    None => most,
+                    Some(Span::Millis(ms)) => now + ms,
+                    Some(Span::CalendarDays(_)) => panic!("not used in histories"),
+                };
+                if deadline <= now {
+                    codes.insert("not_in_future");
+                }
+                if deadline > most {
+                    codes.insert("lasts_too_long");
+                }
+                let key = (tenant.to_string(), session.to_string());
+                if self.sessions.contains_key(&key) {
+                    codes.insert("changed");
+                }
+                let mine = |s: &Session| s.who == who(agent);
+                for ((t, _), old) in &mut next.sessions {
+                    if t != tenant.as_str() || !mine(old) || old.ended.is_some() {
+                        continue;
+                    }
+                    // P17-18: the older session by consent in that environment ends.
+                    if grant_id.is_none() && old.grant.is_none() && old.environment == environment.as_str() {
+                        let over = now >= old.deadline;
+                        old.ended = Some(if over { EndCause::Expired } else { EndCause::Replaced });
+                        old.listed = false;
+                    }
+                }
+                let count = next
+                    .sessions
+                    .iter()
+                    .filter(|((t, _), s)| t == tenant.as_str() && mine(s) && s.ended.is_none());
+                if count.count() >= 32 {
+                    codes.insert("too_many_sessions");
+                }
+                let rights = role_can(plain, &role).into_iter().filter(|p| !forbidden(plain, p)).collect();
+                let new = Session {
+                    who: who(agent),
+                    environment: environment.to_string(),
+                    grant: grant_id,
+                    role,
+                    rights,
+                    deadline,
+                    ended: None,
+                    closed: false,
+                    joined: false,
+                    listed: true,
+                };
+                if !codes.contains("changed") {
+                    next.sessions.insert(key, new);
+                }
+            }
+            Command::EndSession { tenant, session } => {
+                let mut power = Codes::new();
+                Self::administrator(plain, actor, tenant.as_str(), &mut power);
+                if power.contains("acting") {
+                    return Err(power);
+                }
+                let key = (tenant.to_string(), session.to_string());
+                let removes = power.is_empty();
+                if !removes && staff.is_none() {
+                    return Err(power);
+                }
+                let mine = |s: &&mut Session| removes || staff.is_some_and(|agent| s.who == who(agent));
+                let Some(found) = next.sessions.get_mut(&key).filter(mine) else {
+                    return Err(Codes::from(["not_found"]));
+                };
+                if found.ended.is_none() {
+                    let over = now >= found.deadline;
+                    let cause = if removes { EndCause::Removed } else { EndCause::Ended };
+                    found.ended = Some(if over { EndCause::Expired } else { cause });
+                    found.listed = false;
+                }
+            }
+            Command::Expire { key } => {
+                if !matches!(actor, Actor::Clock) {
+                    codes.insert("not_allowed");
+                }
+                let (ended, deadline) = match key {
+                    Key::Session(t, s) => match next.sessions.get_mut(&(t.to_string(), s.to_string())) {
+                        Some(session) => {
+                            session.listed &= session.ended.is_none() && now < session.deadline;
+                            (&mut session.ended, session.deadline)
+                        }
+                        None => return Err(codes.into_iter().chain(["not_found"]).collect()),
+                    },
+                    Key::Grant(t, g) => match next.grants.get_mut(&(t.to_string(), g.to_string())) {
+                        Some(grant) => (&mut grant.ended, grant.until),
+                        None => return Err(codes.into_iter().chain(["not_found"]).collect()),
+                    },
+                    Key::Tenant(_) | Key::Presence(..) => {
+                        return Err(codes.into_iter().chain(["not_found"]).collect());
+                    }
+                };
+                if ended.is_none() {
+                    if now < deadline {
+                        codes.insert("not_due");
+                    }
+                    *ended = Some(EndCause::Expired);
+                }
+            }
+        }
+        if !codes.is_empty() {
+            return Err(codes);
+        }
+        next.look(plain);
+        Ok(next)
+    }
+
+    /// The same world read from documents; closings are told by the marks.
+    pub(crate) fn read(documents: &BTreeMap<Key, Document>) -> Naive {
+        let mut naive = Naive::default();
+        let mut listed = BTreeSet::new();
+        for (key, document) in documents {
+            match (key, document) {
+                (Key::Tenant(id), Document::Tenant(tenant)) => {
+                    let Consent { inherit, cap, .. } = &tenant.consent;
+                    let new = Tenant {
+                        parent: tenant.parent.as_ref().map(|p| p.to_string()),
+                        environments: tenant.environments.iter().map(|e| e.to_string()).collect(),
+                        inherit: *inherit,
+                        cap: cap.as_ref().map(|c| c.to_string()),
+                    };
+                    naive.tenants.insert(id.to_string(), new);
+                }
+                (Key::Grant(tenant, id), Document::Grant(grant)) => {
+                    let new = Grant {
+                        environment: grant.environment.to_string(),
+                        to: grant.to.clone(),
+                        bound: grant.bound.as_ref().map(|b| format!("{}|{}", b.issuer, b.sub)),
+                        role: grant.role.to_string(),
+                        scope: match &grant.scope {
+                            Scope::Everything => None,
+                            Scope::Resources(list) => {
+                                Some(list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect())
+                            }
+                        },
+                        until: grant.until.ms(),
+                        ended: grant.ended.as_ref().map(|end| end.cause),
+                    };
+                    naive.grants.insert((tenant.to_string(), id.to_string()), new);
+                }
+                (Key::Session(tenant, id), Document::Session(session)) => {
+                    let mut closed = false;
+                    let mut next = Some(tenant.clone());
+                    let mut walked = 0;
+                    while let Some(Document::Tenant(t)) = next.and_then(|id| documents.get(&Key::Tenant(id)))
+                    {
+                        walked += 1;
+                        if walked > 65 {
+                            break;
+                        }
+                        closed |= t.consent.closed_at.is_some_and(|at| session.started <= at);
+                        next = t.parent.clone().filter(|_| t.consent.inherit);
+                    }
+                    let new = Session {
+                        who: format!("{}|{}", session.subject.issuer, session.subject.sub),
+                        environment: session.environment.to_string(),
+                        grant: match &session.basis {
+                            Basis::Consent(_) => None,
+                            Basis::Grant(id) => Some(id.to_string()),
+                        },
+                        role: session.role.to_string(),
+                        rights: session.rights.iter().map(|r| r.to_string()).collect(),
+                        deadline: session.deadline.ms(),
+                        ended: session.ended.as_ref().map(|end| end.cause),
+                        closed,
+                        joined: false,
+                        listed: false,
+                    };
+                    naive.sessions.insert((tenant.to_string(), id.to_string()), new);
+                }
+                (Key::Presence(tenant, subject), Document::Presence(presence)) => {
+                    for (id, environment) in &presence.sessions {
+                        listed.insert((
+                            tenant.to_string(),
+                            id.to_string(),
+                            subject.clone(),
+                            environment.clone(),
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (tenant, id, subject, environment) in listed {
+            if let Some(session) = naive.sessions.get_mut(&(tenant, id)) {
+                session.listed |= session.who == format!("{}|{}", subject.issuer, subject.sub)
+                    && session.environment == environment.as_str();
+            }
+        }
+        naive
+    }
+}

@@ -1,0 +1,391 @@
+//! One line for each code with which a command is refused, and one for each that only looks like it.
+
+use std::collections::BTreeSet;
+
+use postern::{
+    lifecycle::{Actor, Choice, Command, Refusal, Until, WantedBasis},
+    model::{Document, Grantee, Key, Scope, Span, Subject, Version, Zone},
+    policy::Policy,
+};
+
+use crate::world::*;
+
+const NOW: i64 = 1_000;
+
+/// `acme` at `full`, its child `beta` at `block`, a grant to anna and one to ben's address, anna inside `acme`.
+fn world(policy: &Policy) -> World {
+    let mut world = World::default();
+    for (tenant, parent) in [("acme", None), ("beta", Some("acme"))] {
+        world.run(&register(tenant, parent), Actor::Configuration, 1, policy).unwrap();
+    }
+    let administrator = admin("acme");
+    let acme = Actor::Subject(&administrator);
+    world.run(&consent("acme", Choice::Level(level("full"))), acme, 2, policy).unwrap();
+    world
+        .run(&consent("beta", Choice::Level(level("block"))), Actor::Subject(&admin("beta")), 2, policy)
+        .unwrap();
+    for (name, until) in [("g1", 90_000), ("over", 500), ("gone", 90_000)] {
+        let to = Grantee::Subject(staff("anna").id);
+        world.run(&grant(name, to, "administrator", Until::At(at(until))), acme, 3, policy).unwrap();
+    }
+    world.run(&Command::WithdrawGrant { tenant: tid("acme"), grant: gid("gone") }, acme, 4, policy).unwrap();
+    world.run(&start("acme", "s1", WantedBasis::Consent), Actor::Subject(&staff("anna")), 5, policy).unwrap();
+    world
+}
+
+fn register(tenant: &str, parent: Option<&str>) -> Command {
+    let environments = vec![eid("production")];
+    Command::RegisterTenant { tenant: tid(tenant), parent: parent.map(tid), zone: Zone::UTC, environments }
+}
+
+fn consent(tenant: &str, choice: Choice) -> Command {
+    Command::SetConsent { tenant: tid(tenant), choice, expected: None }
+}
+
+fn grant(name: &str, to: Grantee, of: &str, until: Until) -> Command {
+    Command::MakeGrant {
+        tenant: tid("acme"),
+        grant: gid(name),
+        environment: eid("production"),
+        to,
+        role: role(of),
+        scope: Scope::Everything,
+        until,
+    }
+}
+
+fn start(tenant: &str, session: &str, basis: WantedBasis) -> Command {
+    Command::StartSession {
+        tenant: tid(tenant),
+        session: sid(session),
+        environment: eid("production"),
+        basis,
+        reason: "an order is stuck".into(),
+        ticket: None,
+        lasts: None,
+    }
+}
+
+/// A start by consent in `acme`, with something changed.
+fn start_with(change: impl FnOnce(&mut String, &mut Option<String>, &mut Option<Span>)) -> Command {
+    let mut command = start("acme", "s2", WantedBasis::Consent);
+    if let Command::StartSession { reason, ticket, lasts, .. } = &mut command {
+        change(reason, ticket, lasts);
+    }
+    command
+}
+
+struct Line(&'static str, &'static str, Who, Command);
+
+#[derive(Clone, Copy)]
+enum Who {
+    Admin,
+    Clerk,
+    Acting,
+    ParentsAdmin,
+    Anna,
+    Ben,
+    ActingAnna,
+    Configuration,
+    Clock,
+}
+
+impl Who {
+    fn subject(self, tenant: &str) -> Option<Subject> {
+        Some(match self {
+            Who::Admin => admin(tenant),
+            Who::Clerk => member(tenant, "clara", &["editor", "reader"]),
+            Who::Acting => Subject { acting: true, ..admin(tenant) },
+            Who::ParentsAdmin => admin("acme"),
+            Who::Anna => staff("anna"),
+            Who::Ben => staff("ben"),
+            Who::ActingAnna => Subject { acting: true, ..staff("anna") },
+            Who::Configuration | Who::Clock => return None,
+        })
+    }
+}
+
+fn table() -> Vec<Line> {
+    use Who::{Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin};
+    let anna = || Grantee::Subject(staff("anna").id);
+    let soon = Until::For(Span::Millis(1_000));
+    let level_of = |name: &str| Choice::Level(level(name));
+    let by = |name: &str| WantedBasis::Grant(gid(name));
+    let end = |session: &str| Command::EndSession { tenant: tid("acme"), session: sid(session) };
+    let expire = |session: &str| Command::Expire { key: Key::Session(tid("acme"), sid(session)) };
+    let withdraw = |name: &str| Command::WithdrawGrant { tenant: tid("acme"), grant: gid(name) };
+    let moved = |name: &str, until, expected| Command::MoveGrant {
+        tenant: tid("acme"),
+        grant: gid(name),
+        until,
+        expected,
+    };
+    let seen = |number| Some(Version { epoch: 0, number });
+    let scope = |scope| match grant("g2", anna(), "reader", soon) {
+        Command::MakeGrant { tenant, grant, environment, to, role, until, .. } => {
+            Command::MakeGrant { tenant, grant, environment, to, role, until, scope }
+        }
+        other => other,
+    };
+    let elsewhere = |command| match command {
+        Command::StartSession { tenant, session, basis, reason, ticket, lasts, .. } => {
+            Command::StartSession {
+                tenant,
+                session,
+                environment: eid("sandbox"),
+                basis,
+                reason,
+                ticket,
+                lasts,
+            }
+        }
+        other => other,
+    };
+    vec![
+        Line("not_allowed", "an administrator registers no tenant", Admin, register("new", None)),
+        Line(
+            "not_allowed",
+            "the parent's administrator leaves the child alone (P17-11)",
+            ParentsAdmin,
+            consent("beta", level_of("full")),
+        ),
+        Line("not_allowed", "staff change no consent", Anna, consent("acme", level_of("full"))),
+        Line(
+            "not_allowed",
+            "who does not administer support changes no consent",
+            Clerk,
+            consent("acme", level_of("block")),
+        ),
+        Line("not_allowed", "staff grant nothing", Anna, grant("g2", anna(), "reader", soon)),
+        Line(
+            "not_allowed",
+            "the configuration grants nothing",
+            Configuration,
+            grant("g2", anna(), "reader", soon),
+        ),
+        Line("not_allowed", "the clock withdraws nothing", Clock, withdraw("g1")),
+        Line("not_allowed", "a member who is no administrator removes nobody", Clerk, end("s1")),
+        Line("not_allowed", "nobody but the clock says that time passed", Admin, expire("s1")),
+        Line(
+            "acting",
+            "nobody changes consent while acting (law 5)",
+            Acting,
+            consent("acme", level_of("block")),
+        ),
+        Line("acting", "nobody grants while acting (PRA-04)", Acting, grant("g2", anna(), "reader", soon)),
+        Line("acting", "acting never chains (PRA-05)", ActingAnna, start("acme", "s2", WantedBasis::Consent)),
+        Line("acting", "nobody removes while acting", Acting, end("s1")),
+        Line("not_found", "there is no such tenant", Admin, consent("nowhere", level_of("full"))),
+        Line("not_found", "there is no such grant", Admin, withdraw("g9")),
+        Line("not_found", "somebody else's grant is none", Ben, start("acme", "s2", by("g1"))),
+        Line("not_found", "an unknown tenant has no grant", Anna, start("nowhere", "s2", by("g1"))),
+        Line("not_found", "somebody else's session is none", Ben, end("s1")),
+        Line("not_found", "there is no such session", Clock, expire("s9")),
+        Line(
+            "not_found",
+            "a tenant has no deadline",
+            Clock,
+            Command::Expire { key: Key::Tenant(tid("acme")) },
+        ),
+        Line("parent_fixed", "a parent is fixed at registration", Configuration, register("beta", None)),
+        Line(
+            "parent_unknown",
+            "a parent comes first (rule 6)",
+            Configuration,
+            register("new", Some("newer")),
+        ),
+        Line("parent_itself", "nobody is their own parent", Configuration, register("new", Some("new"))),
+        Line(
+            "level_unknown",
+            "a level has to be on the ladder",
+            Admin,
+            consent("acme", level_of("everything")),
+        ),
+        Line(
+            "nothing_to_inherit",
+            "a tenant without a parent inherits nothing (P17-10)",
+            Admin,
+            consent("acme", Choice::Inherit),
+        ),
+        Line(
+            "changed",
+            "consent was changed in between",
+            Admin,
+            Command::SetConsent { tenant: tid("acme"), choice: level_of("block"), expected: seen(9) },
+        ),
+        Line("changed", "a grant was changed in between", Admin, moved("g1", soon, seen(2))),
+        Line("changed", "a grant's name is taken", Admin, grant("g1", anna(), "reader", soon)),
+        Line("changed", "a session's name is taken", Anna, start("acme", "s1", WantedBasis::Consent)),
+        Line(
+            "environment_unknown",
+            "the tenant has no such environment",
+            Anna,
+            elsewhere(start("acme", "s2", WantedBasis::Consent)),
+        ),
+        Line("role_unknown", "there is no such role", Admin, grant("g2", anna(), "emperor", soon)),
+        Line(
+            "not_in_future",
+            "a grant ends later than now (P17-21)",
+            Admin,
+            grant("g2", anna(), "reader", Until::At(at(NOW))),
+        ),
+        Line(
+            "not_in_future",
+            "an expiry is not moved into the past",
+            Admin,
+            moved("g1", Until::At(at(NOW - 1)), None),
+        ),
+        Line(
+            "not_in_future",
+            "a date that has begun is over (P17-22)",
+            Admin,
+            grant("g2", anna(), "reader", Until::Date("1970-01-01".parse().unwrap())),
+        ),
+        Line(
+            "not_in_future",
+            "a session lasts longer than nothing",
+            Anna,
+            start_with(|_, _, lasts| *lasts = Some(Span::Millis(0))),
+        ),
+        Line(
+            "too_far",
+            "a grant ends within the time that is allowed",
+            Admin,
+            grant("g2", anna(), "reader", Until::For(Span::Millis(100_001))),
+        ),
+        Line(
+            "too_far",
+            "an expiry is not moved beyond it",
+            Admin,
+            moved("g1", Until::For(Span::Millis(100_001)), None),
+        ),
+        Line("scope_empty", "a scope names something", Admin, scope(Scope::Resources(BTreeSet::new()))),
+        Line("ended", "an end is never undone", Admin, moved("gone", soon, None)),
+        Line("ended", "what is over is over, written down or not", Admin, moved("over", soon, None)),
+        Line("consent_closes", "the tenant blocks (P17-06)", Anna, start("beta", "s2", WantedBasis::Consent)),
+        Line(
+            "consent_closes",
+            "an unknown tenant looks like one that blocks (law 11)",
+            Anna,
+            start("nowhere", "s2", WantedBasis::Consent),
+        ),
+        Line("grant_gives_nothing", "the grant was withdrawn", Anna, start("acme", "s2", by("gone"))),
+        Line("grant_gives_nothing", "the grant has expired", Anna, start("acme", "s2", by("over"))),
+        Line(
+            "grant_gives_nothing",
+            "the grant is for another environment",
+            Anna,
+            elsewhere(start("acme", "s2", by("g1"))),
+        ),
+        Line("not_staff", "members start no sessions", Admin, start("acme", "s2", WantedBasis::Consent)),
+        Line("not_staff", "time starts no sessions", Clock, start("acme", "s2", WantedBasis::Consent)),
+        Line(
+            "reason_unfit",
+            "a reason says something",
+            Anna,
+            start_with(|reason, _, _| *reason = " ".into()),
+        ),
+        Line(
+            "reason_unfit",
+            "a reason is on one line",
+            Anna,
+            start_with(|reason, _, _| *reason = "a\nb".into()),
+        ),
+        Line("reason_unfit", "a reason is short", Anna, start_with(|reason, _, _| *reason = "ä".repeat(501))),
+        Line(
+            "ticket_unfit",
+            "a ticket has no blank",
+            Anna,
+            start_with(|_, ticket, _| *ticket = Some("T 1".into())),
+        ),
+        Line(
+            "ticket_unfit",
+            "a ticket is not empty",
+            Anna,
+            start_with(|_, ticket, _| *ticket = Some(String::new())),
+        ),
+        Line(
+            "lasts_too_long",
+            "a session lasts no longer than configured",
+            Anna,
+            start_with(|_, _, lasts| *lasts = Some(Span::Millis(10_001))),
+        ),
+        Line("not_due", "a deadline that has not passed is not written down", Clock, expire("s1")),
+    ]
+}
+
+fn run(world: &World, line: &Line, policy: &Policy) -> Result<postern::lifecycle::Change, Refusal> {
+    let subject = line.2.subject(line.3.tenant().as_str());
+    let actor = match (&subject, line.2) {
+        (Some(subject), _) => Actor::Subject(subject),
+        (None, Who::Clock) => Actor::Clock,
+        (None, _) => Actor::Configuration,
+    };
+    world.dry(&line.3, actor, NOW, policy)
+}
+
+#[test]
+fn every_refusal_has_its_code_and_says_what_to_do() {
+    let mut plain = Plain::new(true);
+    plain.grant_most_ms = Some(100_000);
+    let policy = plain.compile();
+    let world = world(&policy);
+    let mut seen = BTreeSet::new();
+    for line in table() {
+        match run(&world, &line, &policy) {
+            Err(refusal) => {
+                assert_eq!(refusal.code(), line.0, "{}: {refusal}", line.1);
+                seen.insert(refusal.code());
+                let text = refusal.to_string();
+                assert!(!text.contains('\n') && !text.ends_with('.'), "{text}");
+            }
+            Ok(change) => panic!("{}: {change:?}", line.1),
+        }
+    }
+    // The two that take a world of their own.
+    let mut broken = world.clone();
+    broken.unavailable.insert(Key::Tenant(tid("acme")));
+    let anna = staff("anna");
+    let start_again = |n: usize| start("acme", &format!("many{n}"), WantedBasis::Grant(gid("g1")));
+    let refusal = broken.dry(&start_again(0), Actor::Subject(&anna), NOW, &policy).unwrap_err();
+    seen.insert(refusal.code());
+    let mut full = world;
+    let refusal = (0..).find_map(|n| full.run(&start_again(n), Actor::Subject(&anna), NOW, &policy).err());
+    seen.insert(refusal.unwrap().code());
+    match full.document(&Key::Presence(tid("acme"), anna.id.clone()), &policy) {
+        Some(Document::Presence(presence)) => assert_eq!(presence.sessions.len(), 32),
+        other => panic!("{other:?}"),
+    }
+    // One that is over makes room for another.
+    let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
+    full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
+    full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
+    assert_eq!(seen.len(), 24, "a code without a line: {seen:?}");
+}
+
+#[test]
+fn repeating_what_is_so_already_changes_nothing() {
+    let policy = Plain::new(true).compile();
+    let mut world = world(&policy);
+    let administrator = admin("acme");
+    let acme = Actor::Subject(&administrator);
+    let end = Command::EndSession { tenant: tid("acme"), session: sid("s1") };
+    assert!(!world.run(&end, acme, NOW, &policy).unwrap().documents.is_empty());
+    let nothing = |world: &World, command: &Command, actor: Actor<'_>| {
+        let change = world.dry(command, actor, NOW + 1, &policy).unwrap();
+        assert_eq!(change, postern::lifecycle::Change::NOTHING, "{command:?}");
+    };
+    nothing(&world, &end, acme);
+    nothing(&world, &end, Actor::Subject(&staff("anna")));
+    nothing(&world, &Command::Expire { key: Key::Session(tid("acme"), sid("s1")) }, Actor::Clock);
+    nothing(&world, &Command::Expire { key: Key::Grant(tid("acme"), gid("gone")) }, Actor::Clock);
+    nothing(&world, &consent("acme", Choice::Level(level("full"))), acme);
+    nothing(&world, &register("beta", Some("acme")), Actor::Configuration);
+    let moved = Command::MoveGrant {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        until: Until::At(at(90_000)),
+        expected: None,
+    };
+    nothing(&world, &moved, acme);
+}

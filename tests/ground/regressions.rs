@@ -1,0 +1,219 @@
+//! Faults that were found once, each as a small story.
+
+use std::sync::Arc;
+
+use postern::{
+    lifecycle::{Actor, Choice, Command, Event, Until, WantedBasis},
+    model::{Consent, Document, EndCause, Grantee, Key, Ladder, Level, Scope, Span, Version, Zone},
+    policy::{Caller, Fact, Facts, Policy, Snapshot},
+};
+
+use crate::world::*;
+
+/// `acme` at a level of its own, its child `beta` inheriting it, and `anna` inside `beta` by consent as `s1`.
+fn family(policy: &Policy, parents_level: &str) -> World {
+    let mut world = World::default();
+    for (tenant, parent) in [("acme", None), ("beta", Some("acme"))] {
+        let command = Command::RegisterTenant {
+            tenant: tid(tenant),
+            parent: parent.map(tid),
+            zone: Zone::UTC,
+            environments: vec![eid("production")],
+        };
+        world.run(&command, Actor::Configuration, 1, policy).unwrap();
+    }
+    set(&mut world, "acme", Choice::Level(level(parents_level)), 2, policy);
+    set(&mut world, "beta", Choice::Inherit, 2, policy);
+    let start = start("beta", "s1", WantedBasis::Consent);
+    world.run(&start, Actor::Subject(&staff("anna")), 3, policy).unwrap();
+    world
+}
+
+fn set(
+    world: &mut World,
+    tenant: &str,
+    choice: Choice,
+    now: i64,
+    policy: &Policy,
+) -> postern::lifecycle::Change {
+    let command = Command::SetConsent { tenant: tid(tenant), choice, expected: None };
+    world.run(&command, Actor::Subject(&admin(tenant)), now, policy).unwrap()
+}
+
+fn start(tenant: &str, session: &str, basis: WantedBasis) -> Command {
+    Command::StartSession {
+        tenant: tid(tenant),
+        session: sid(session),
+        environment: eid("production"),
+        basis,
+        reason: "an order is stuck".into(),
+        ticket: None,
+        lasts: None,
+    }
+}
+
+fn allowed(world: &World, tenant: &str, session: &str, now: i64, policy: &Policy) -> bool {
+    let request = Request::simple(tenant, "orders:read").inside(session);
+    world.decide(&request, Caller::Known(&staff("anna")), now, policy).allowed()
+}
+
+#[test]
+fn a_removal_does_not_wait_for_an_index_that_cannot_be_read() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    assert!(allowed(&world, "beta", "s1", 4, &policy));
+    world.unavailable.insert(Key::Presence(tid("beta"), staff("anna").id));
+    let command = Command::EndSession { tenant: tid("beta"), session: sid("s1") };
+    let change = world.run(&command, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    assert!(change.narrows);
+    assert!(matches!(&change.events[..], [Event::SessionEnded { cause: EndCause::Removed, .. }]));
+    assert!(!allowed(&world, "beta", "s1", 4, &policy));
+    let expire = Command::Expire { key: Key::Session(tid("beta"), sid("s1")) };
+    assert_eq!(world.run(&expire, Actor::Clock, 90_000, &policy).unwrap().documents, []);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_committed_against_as_absent() {
+    let mut facts = Facts::new();
+    facts.put(Key::Tenant(tid("acme")), Fact::Unavailable);
+    facts.put(Key::Tenant(tid("beta")), Fact::Absent);
+    let seen: Vec<_> = facts.versions().map(|(key, version)| (key.clone(), version)).collect();
+    assert_eq!(seen, [(Key::Tenant(tid("beta")), Version::NONE)]);
+}
+
+#[test]
+fn a_tenant_closes_itself_while_its_parent_cannot_be_read() {
+    let policy = Plain::new(true).compile();
+    for choice in [Choice::Level(level("block")), Choice::Level(level("read_only"))] {
+        let mut world = family(&policy, "full");
+        world.unavailable.insert(Key::Tenant(tid("acme")));
+        let closes = choice == Choice::Level(level("block"));
+        let change = set(&mut world, "beta", choice, 5, &policy);
+        assert_eq!(change.narrows, closes, "only what leaves nothing open is sure to narrow");
+        // Nobody could say what was in force, so what ran by it stays ended, whatever it was.
+        world.unavailable.clear();
+        assert!(!allowed(&world, "beta", "s1", 6, &policy));
+        set(&mut world, "beta", Choice::Level(level("full")), 7, &policy);
+        assert!(!allowed(&world, "beta", "s1", 8, &policy));
+    }
+    // To follow a parent that cannot be read is no narrowing, and is refused.
+    let mut world = family(&policy, "full");
+    set(&mut world, "beta", Choice::Level(level("full")), 5, &policy);
+    world.unavailable.insert(Key::Tenant(tid("acme")));
+    let command = Command::SetConsent { tenant: tid("beta"), choice: Choice::Inherit, expected: None };
+    let refusal = world.run(&command, Actor::Subject(&admin("beta")), 6, &policy).unwrap_err();
+    assert_eq!(refusal.code(), "state_unavailable");
+}
+
+#[test]
+fn leaving_or_joining_the_parent_at_the_same_level_is_no_narrowing() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "read_only");
+    assert!(!set(&mut world, "beta", Choice::Level(level("read_only")), 5, &policy).narrows);
+    assert!(!set(&mut world, "beta", Choice::Inherit, 6, &policy).narrows);
+    assert!(set(&mut world, "beta", Choice::Level(level("block")), 7, &policy).narrows);
+    set(&mut world, "acme", Choice::Level(level("block")), 8, &policy);
+    // Closed both ways, but now the parent can open it.
+    assert!(!set(&mut world, "beta", Choice::Inherit, 9, &policy).narrows);
+    assert!(set(&mut world, "beta", Choice::Level(level("block")), 10, &policy).narrows);
+}
+
+#[test]
+fn a_document_of_another_kind_is_unreadable_and_not_absent() {
+    let policy = Plain::new(true).compile();
+    let world = family(&policy, "full");
+    let (grant, tenant) = (Key::Grant(tid("acme"), gid("g1")), Key::Tenant(tid("acme")));
+    let wrong = Fact::Found(Arc::new(Snapshot {
+        version: Version { epoch: 0, number: 1 },
+        document: world.document(&tenant, &policy).unwrap(),
+    }));
+    let mut facts = Facts::new();
+    facts.put(grant, wrong);
+    facts.put(tenant.clone(), world.fact(&tenant, &policy));
+    let command = Command::MakeGrant {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        to: Grantee::Support,
+        role: role("reader"),
+        scope: Scope::Everything,
+        until: Until::For(Span::Millis(5)),
+    };
+    let actor = admin("acme");
+    let outcome = postern::lifecycle::apply(&command, &facts, Actor::Subject(&actor), at(9), &policy);
+    assert!(matches!(
+        outcome,
+        postern::lifecycle::Outcome::Refused(refusal) if refusal.code() == "state_unavailable"
+    ));
+}
+
+#[test]
+fn a_choice_that_says_nothing_stays_closed_beside_any_other() {
+    let ladder = Ladder::new(
+        LEVELS.into_iter().map(|name| Level { name: level(name), role: Some(role("reader")) }).collect(),
+    );
+    let nothing = Consent { inherit: false, cap: None, closed_at: None };
+    for other in [Consent::own(level("full")), Consent::inherited(), nothing.clone()] {
+        assert_eq!(nothing.meet(&other, &ladder), nothing);
+        assert_eq!(other.meet(&nothing, &ladder), nothing);
+    }
+}
+
+#[test]
+fn a_session_by_consent_that_was_closed_stays_closed_when_the_level_rises() {
+    let policy = Plain::new(true).compile();
+    // At the tenant, at its parent, and by leaving a parent that closed.
+    for way in 0..3 {
+        let mut world = family(&policy, "full");
+        match way {
+            0 => {
+                set(&mut world, "beta", Choice::Level(level("block")), 5, &policy);
+                set(&mut world, "beta", Choice::Inherit, 6, &policy);
+            }
+            1 => {
+                set(&mut world, "acme", Choice::Level(level("block")), 5, &policy);
+                set(&mut world, "acme", Choice::Level(level("full")), 6, &policy);
+            }
+            _ => {
+                set(&mut world, "acme", Choice::Level(level("block")), 5, &policy);
+                set(&mut world, "beta", Choice::Level(level("full")), 6, &policy);
+            }
+        }
+        assert!(!allowed(&world, "beta", "s1", 7, &policy), "{way}");
+        world
+            .run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&staff("anna")), 8, &policy)
+            .unwrap();
+        assert!(allowed(&world, "beta", "s2", 8, &policy), "{way}");
+    }
+}
+
+#[test]
+fn a_chain_of_64_parents_counts_and_one_more_is_closed() {
+    let policy = Plain::new(true).compile();
+    let mut world = World::default();
+    let mut parent = None;
+    for n in 0..=65 {
+        let tenant = tid(&format!("t{n}"));
+        let command = Command::RegisterTenant {
+            tenant: tenant.clone(),
+            parent: parent.replace(tenant),
+            zone: Zone::UTC,
+            environments: vec![eid("production")],
+        };
+        world.run(&command, Actor::Configuration, 1, &policy).unwrap();
+        let choice = if n == 0 { Choice::Level(level("full")) } else { Choice::Inherit };
+        set(&mut world, &format!("t{n}"), choice, 2, &policy);
+    }
+    let anna = staff("anna");
+    world.run(&start("t64", "s1", WantedBasis::Consent), Actor::Subject(&anna), 3, &policy).unwrap();
+    assert!(allowed(&world, "t64", "s1", 4, &policy));
+    let refusal = world.run(&start("t65", "s2", WantedBasis::Consent), Actor::Subject(&anna), 3, &policy);
+    assert_eq!(refusal.unwrap_err().code(), "consent_closes");
+    // A look at the root is what the deepest decision takes; everything else of the chain, too.
+    let request = Request::simple("t64", "orders:read").inside("s1");
+    assert_eq!(world.decide(&request, Caller::Known(&anna), 4, &policy).rounds, 67);
+    match world.document(&Key::Tenant(tid("t0")), &policy) {
+        Some(Document::Tenant(root)) => assert!(!root.consent.inherit),
+        other => panic!("{other:?}"),
+    }
+}

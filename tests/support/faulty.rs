@@ -1,0 +1,125 @@
+//! A store that fails when it is told to.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use postern::{
+    model::{ChangeId, Key, Kind, TenantId, Timestamp},
+    state::{
+        Answer, Commit, CommitFault, Committed, Embedded, Entry, Found, Mark, Store, StoreFault, Unreadable,
+    },
+};
+use tokio::sync::watch;
+
+pub(crate) struct Faulty {
+    real: Embedded,
+    /// Commits are refused.
+    pub(crate) no_commits: AtomicBool,
+    /// Somebody else always comes first.
+    pub(crate) conflicts: AtomicBool,
+    /// Nothing is read.
+    pub(crate) no_reads: AtomicBool,
+    /// These documents cannot be read.
+    pub(crate) damaged: Mutex<BTreeSet<Key>>,
+}
+
+fn down() -> StoreFault {
+    StoreFault::Unavailable { detail: "the test says so".to_owned() }
+}
+
+impl Faulty {
+    pub(crate) fn new(real: Embedded) -> Faulty {
+        Faulty {
+            real,
+            no_commits: AtomicBool::new(false),
+            conflicts: AtomicBool::new(false),
+            no_reads: AtomicBool::new(false),
+            damaged: Mutex::default(),
+        }
+    }
+
+    fn found(&self, key: &Key, found: Found) -> Found {
+        if self.damaged.lock().unwrap().contains(key) {
+            return Err(Unreadable::Damaged { key: key.clone(), detail: "the test says so".to_owned() });
+        }
+        found
+    }
+
+    fn readable(&self) -> Result<(), StoreFault> {
+        if self.no_reads.load(Ordering::SeqCst) { Err(down()) } else { Ok(()) }
+    }
+}
+
+impl Store for Faulty {
+    fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+        Box::pin(async move {
+            self.readable()?;
+            let found = self.real.load(keys).await?;
+            Ok(keys.iter().zip(found).map(|(key, found)| found.map(|found| self.found(key, found))).collect())
+        })
+    }
+
+    fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
+        if self.no_commits.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(CommitFault::Unavailable(down())) });
+        }
+        if self.conflicts.load(Ordering::SeqCst) {
+            return Box::pin(async move {
+                Err(CommitFault::Conflict(commit.read.into_iter().map(|(key, _)| key).collect()))
+            });
+        }
+        self.real.commit(commit)
+    }
+
+    fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+        self.real.asked(change)
+    }
+
+    fn changes_after(&self, position: u64, limit: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
+        self.real.changes_after(position, limit)
+    }
+
+    fn newest(&self) -> watch::Receiver<u64> {
+        self.real.newest()
+    }
+
+    fn list<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        kind: Kind,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        Box::pin(async move {
+            self.readable()?;
+            let rows = self.real.list(tenant, kind, after, limit).await?;
+            Ok(rows.into_iter().map(|(key, found)| (key.clone(), self.found(&key, found))).collect())
+        })
+    }
+
+    fn list_tenants<'a>(
+        &'a self,
+        after: Option<&'a TenantId>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+        self.real.list_tenants(after, limit)
+    }
+
+    fn due<'a>(
+        &'a self,
+        until: Timestamp,
+        after: Option<&'a (Timestamp, Key)>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+        self.real.due(until, after, limit)
+    }
+
+    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>> {
+        self.real.mark()
+    }
+}
