@@ -177,6 +177,12 @@ impl Engine {
         }
     }
 
+    /// Writes down what waits, counts of refusals included. For the end of a gateway, when nothing new comes in.
+    pub async fn rest(&self) {
+        self.scribe.flush_counts(self.now(), true);
+        self.scribe.rest().await;
+    }
+
     fn moved(&self) -> bool {
         self.clock_moved.load(Ordering::Acquire)
     }

@@ -88,6 +88,7 @@ impl Child {
                     if let Some(rest) = line.strip_prefix(begins) {
                         return Some(rest.trim().to_owned());
                     }
+                    assert!(!line.starts_with("not-done"), "{line}");
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => panic!("the child does not say `{begins}`"),
@@ -158,8 +159,8 @@ fn a_gateway_for_other_tests() {
     };
     let people = Arc::new(People::load(Path::new(&keys), None));
     let settings = settings(Path::new(&keys), Path::new(&data), upstream, &[]);
-    let gateway = Arc::new(Gateway::start(settings, Extra { hooks, clock: None }).unwrap());
-    until("staff are served", || gateway.engine().serves_staff());
+    let gateway = Arc::new(Gateway::start(settings, Extra { hooks, ..Extra::default() }).unwrap());
+    until_ready(&gateway);
     say(&format!("ready {}", gateway.address()));
     let order = Arc::new(Mutex::new(()));
     for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -185,7 +186,7 @@ fn a_gateway_for_other_tests() {
             let (number, command, token) = command(&line);
             let changed = block(gateway.engine().change(command, people.giver(&token)));
             match changed {
-                Ok(Changed::Done { .. }) => say(&format!("done {number}")),
+                Ok(Changed::Done { .. } | Changed::Unchanged) => say(&format!("done {number}")),
                 other => say(&format!("not-done {number} {other:?}")),
             }
         });

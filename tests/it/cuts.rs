@@ -308,7 +308,8 @@ fn a_real_deadline_cuts_by_itself_in_time() {
     for (how, late) in waits {
         assert_eq!(how, Ending::Reset);
         println!("cut {late} ms after the deadline");
-        assert!((0..1_000).contains(&late), "{late} ms");
+        // Two clocks that are read in whole milliseconds may differ by one.
+        assert!((-2..1_000).contains(&late), "{late} ms");
     }
     world.finish();
 }

@@ -121,7 +121,7 @@ fn twenty_five_kills_under_load_lose_nothing_that_was_answered() {
             let levels = ["edit", "read_only", "full"];
             while count.load(SeqCst) < wanted || number < 3 + round % 5 {
                 number += 1;
-                let level = levels[usize::try_from(number).unwrap() % 3];
+                let level = levels[usize::try_from(number / 3).unwrap() % 3];
                 let session = format!("ses_r{round}n{number}");
                 let what = match number % 3 {
                     0 => format!("{number} consent globex {level} {other}"),

@@ -49,3 +49,24 @@ fn a_store_that_is_missing_beside_its_ledger_is_rebuilt() {
     assert_eq!(named.code(), "session_ended", "the newest state counts, not the first");
     world.finish();
 }
+
+#[test]
+fn a_stop_writes_the_outcomes_of_what_ended_and_lets_go_of_its_files() {
+    let mut world = World::start();
+    let agent = world.people.staff("sam");
+    world.start_session("acme", &agent);
+    for _ in 0..30 {
+        assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
+    }
+    world.get("/t/acme/orders", "no-token");
+    world.gateway.take().unwrap().stop();
+    let records = world.prove();
+    assert!(records.iter().all(|record| record["end"] != "unknown"));
+    assert!(records.iter().any(|record| record["kind"] == "access.refusals"), "counts are written too");
+    // At once, not when threads have found the time.
+    let store = std::fs::File::options().read(true).write(true).open(world.data.join("state.redb")).unwrap();
+    assert!(store.try_lock().is_ok(), "the store's lock is given back");
+    drop(store);
+    world.up();
+    world.finish();
+}
