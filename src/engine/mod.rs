@@ -88,7 +88,7 @@ pub struct Engine {
     scribe: Scribe,
     hooks: Hooks,
     background: tokio::runtime::Handle,
-    pending: Mutex<Vec<Pending>>,
+    pending: Mutex<Vec<Arc<Pending>>>,
     mend: tokio::sync::Notify,
     /// The latest instant that the ledger bears from before this start; the clock must not be far behind it.
     last_record: AtomicI64,

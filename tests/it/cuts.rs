@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Counts every byte of staff exchanges that passes the gateway.
-fn counting() -> (Hooks, Arc<AtomicU64>) {
+pub fn counting() -> (Hooks, Arc<AtomicU64>) {
     let count = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&count);
     let bytes = Arc::new(move |_: &postern::model::ExchangeId, bytes: usize| {

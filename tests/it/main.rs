@@ -16,6 +16,7 @@
 mod child;
 mod client;
 mod cuts;
+mod full;
 mod held;
 mod killed;
 mod path;
