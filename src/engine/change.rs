@@ -3,7 +3,13 @@
 //! decide → intent durable → commit → in force here, what it ends is cut → outcome durable → answer. A change runs to
 //! its end also when nobody waits for the answer any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     audit::{
@@ -154,8 +160,24 @@ pub(super) struct Try<'a> {
     /// The change's id; a repeat carries the same one.
     pub(super) change: ChangeId,
     /// An attempt to make durable what is in force in memory only: facts come from the store itself, and what fails
-    /// again fails.
-    pub(super) mending: bool,
+    /// again fails. Holds whether its intent is durable and without outcome.
+    pub(super) mending: Option<&'a AtomicBool>,
+}
+
+impl Try<'_> {
+    fn mends(&self) -> bool {
+        self.mending.is_some()
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.mending.is_some_and(|recorded| recorded.load(Ordering::Acquire))
+    }
+
+    fn set_recorded(&self, is: bool) {
+        if let Some(recorded) = self.mending {
+            recorded.store(is, Ordering::Release);
+        }
+    }
 }
 
 impl Engine {
@@ -185,7 +207,7 @@ impl Engine {
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
                 return Err(ChangeFault::Lost);
             };
-            match self.attempt(Try { command, giver, now, change, mending: false }).await {
+            match self.attempt(Try { command, giver, now, change, mending: None }).await {
                 Ok(Attempt::Over(changed)) => return Ok(changed),
                 Ok(Attempt::Overtaken) => {}
                 Err(fault) => {
@@ -203,21 +225,25 @@ impl Engine {
         let policy = self.policy();
         let (change, facts) = self.apply(&this, &policy).await?;
         if change.documents.is_empty() {
-            return Ok(Attempt::Over(self.as_wanted(this.change, change.events, &facts).await));
+            return Ok(Attempt::Over(self.as_wanted(this, change.events, &facts).await));
         }
         self.hooks.at(Step::ChangeDecided).await;
         let writes = match self.stored_after(&this.change, &change, &facts).await {
             Ok(Some(writes)) => writes,
             Ok(None) => return Ok(Attempt::Overtaken),
-            Err(_) if change.narrows && !this.mending => return self.in_memory(&this, change, "store").await,
+            Err(_) if change.narrows && !this.mends() => {
+                return self.in_memory(&this, change, &["ledger", "store"], false).await;
+            }
             Err(fault) => return Err(ChangeFault::Store(fault.to_string())),
         };
-        match self.record_intent(&this, &facts, &writes, change.narrows, &policy).await {
-            Ok(()) => {}
-            Err(_) if change.narrows && !this.mending => {
-                return self.in_memory(&this, change, "ledger").await;
+        if !this.is_recorded() {
+            match self.record_intent(&this, &facts, &writes, change.narrows, &policy).await {
+                Ok(()) => this.set_recorded(true),
+                Err(_) if change.narrows && !this.mends() => {
+                    return self.in_memory(&this, change, &["ledger", "store"], false).await;
+                }
+                Err(fault) => return Err(ChangeFault::Ledger(fault)),
             }
-            Err(fault) => return Err(ChangeFault::Ledger(fault)),
         }
         self.hooks.at(Step::ChangeRecorded).await;
         let commit = Commit {
@@ -230,15 +256,18 @@ impl Engine {
             Ok(position) => position,
             Err(CommitFault::Conflict(_)) => {
                 self.conclude_change(&this, records::Fate::Overtaken, None, &[], &[]);
+                this.set_recorded(false);
                 for (key, _) in &writes {
                     self.cells.forget(std::slice::from_ref(key));
                 }
                 return Ok(Attempt::Overtaken);
             }
-            Err(fault) if change.narrows && !this.mending => {
+            Err(fault) if change.narrows && !this.mends() => {
                 tracing::warn!(%fault, "a narrowing could not be committed; it is in force in memory");
-                return self.in_memory(&this, change, "store").await;
+                return self.in_memory(&this, change, &["store"], true).await;
             }
+            // Its intent stays open until a try succeeds.
+            Err(fault) if this.mends() => return Err(ChangeFault::Store(fault.to_string())),
             // It may have been applied: the intent stays open and the mender or the next start asks the store.
             Err(CommitFault::Ambiguous(why)) => return Err(ChangeFault::Store(why.to_string())),
             Err(fault) => {
@@ -266,12 +295,20 @@ impl Engine {
         }))
     }
 
-    /// Somebody else made the change first. Their answer may still be waiting for cuts, and so must this one (law 6).
-    async fn as_wanted(&self, change: ChangeId, events: Vec<Event>, facts: &Facts) -> Changed {
-        if self.put_in_force(facts.versions().map(|(key, _)| key)).await {
+    /// Somebody made the change already. Their answer may still be waiting for cuts, and so must this one (law 6); what is
+    /// not durable yet is not said to be.
+    async fn as_wanted(&self, this: Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
+        if this.mends() {
+            return Changed::Unchanged;
+        }
+        let mut waiting = self.waiting_on(facts).unwrap_or_default();
+        if !self.put_in_force(facts.versions().map(|(key, _)| key)).await {
+            waiting.push("cuts");
+        }
+        if waiting.is_empty() {
             Changed::Unchanged
         } else {
-            Changed::InForce { change, events, waiting: vec!["cuts"] }
+            Changed::InForce { change: this.change, events, waiting }
         }
     }
 
@@ -282,7 +319,7 @@ impl Engine {
             match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
                 Outcome::Changed(change) => return Ok((change, facts)),
                 Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
-                Outcome::Need(need) if this.mending => {
+                Outcome::Need(need) if this.mends() => {
                     for key in need.0 {
                         let fact = self.committed_fact(&key, policy).await;
                         facts.put(key, fact);
@@ -404,7 +441,8 @@ impl Engine {
         self: &Arc<Self>,
         this: &Try<'_>,
         change: Change,
-        waits_for: &'static str,
+        waits_for: &[&'static str],
+        recorded: bool,
     ) -> Result<Attempt, ChangeFault> {
         let documents: Vec<(Key, Document)> = change.documents;
         let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
@@ -414,12 +452,12 @@ impl Engine {
             giver: this.giver.clone(),
             at: this.now,
             change: this.change.clone(),
+            keys: keys.clone(),
+            waiting: waits_for.to_vec(),
+            recorded: AtomicBool::new(recorded),
         });
         let parted = self.put_in_force(&keys).await;
-        let mut waiting = vec!["ledger", "store"];
-        if waits_for == "store" {
-            waiting = vec!["store"];
-        }
+        let mut waiting = waits_for.to_vec();
         if !parted {
             waiting.push("cuts");
         }
@@ -472,7 +510,7 @@ impl Engine {
         }
     }
 
-    fn conclude_change(
+    pub(super) fn conclude_change(
         &self,
         this: &Try<'_>,
         outcome: records::Fate,
