@@ -1,12 +1,15 @@
-//! Records that nobody waits for: outcomes, refusals, counts. They are written in order, and a record that the ledger
-//! refused is tried again as a new one; a refused *flush* is never repeated (rule 16), that is the journal's part.
+//! Records that nobody waits for: outcomes, refusals, counts. They are handed over in order, many at a time; a record
+//! that the ledger refused is tried again as a new one, behind what was handed over with it. A refused *flush* is never
+//! repeated (rule 16), that is the journal's part.
 //!
 //! What waits here is bounded by what was admitted: every admission leads to one outcome, and admission stops when the
 //! ledger does. Refusals are bounded here (rule 17): past a rate they are counts.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::{Future, poll_fn},
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -16,13 +19,15 @@ use tokio::sync::mpsc;
 use crate::{
     audit::{
         body::Body,
-        journal::{AppendError, Class, Draft, Journal, Personal},
+        journal::{AppendError, Class, Draft, Journal, Personal, Receipt},
     },
     model::Timestamp,
 };
 
 use super::{Clock, records};
 
+/// Records that are handed to the journal before its answer to the first is awaited; far fewer than it lets wait.
+const MOST_AT_ONCE: usize = 256;
 /// Refusals of staff that are recorded one by one, in a second.
 const REFUSALS_A_SECOND: usize = 20;
 /// Kinds of counts kept at once; the rest is counted together.
@@ -127,24 +132,58 @@ async fn keep_writing(
     clock: Arc<dyn Clock>,
     mut drafts: mpsc::UnboundedReceiver<Draft>,
 ) {
-    while let Some(draft) = drafts.recv().await {
-        let must = draft.closes.is_some() || draft.class == Class::Reserved;
-        let mut wait = Duration::from_millis(2);
-        loop {
-            match journal.append(draft.clone()).await {
-                Ok(_) => break,
-                Err(AppendError::Stopped) => return,
-                Err(fault @ (AppendError::TooLarge { .. } | AppendError::BadDraft(_))) => {
-                    tracing::error!(kind = draft.kind, %fault, at = %clock.now(), "a record could not be written");
-                    break;
-                }
-                // What may be lost is lost before what must not wait.
-                Err(_) if !must => break,
-                Err(_) => {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_millis(500));
-                }
+    let mut batch = Vec::new();
+    while drafts.recv_many(&mut batch, MOST_AT_ONCE).await > 0 {
+        // All of them are handed over before the first is waited for, so that they share a flush. Were each waited for
+        // by itself, outcomes would come to no more than one a flush, and staff faster than that would fill memory.
+        let mut handed = Vec::with_capacity(batch.len());
+        for draft in batch.drain(..) {
+            let mut append = Box::pin(journal.append(draft.clone()));
+            let first = poll_fn(|cx| Poll::Ready(append.as_mut().poll(cx))).await;
+            handed.push((draft, append, first));
+        }
+        for (draft, append, first) in handed {
+            let answer = match first {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => append.await,
+            };
+            if insist(&journal, clock.as_ref(), &draft, answer).await.is_err() {
+                return;
             }
         }
     }
 }
+
+/// The journal is closed: nothing more is written.
+struct Closed;
+
+/// Sees to a record that was answered so: tries again what must be written, until it is.
+async fn insist(
+    journal: &Journal,
+    clock: &dyn Clock,
+    draft: &Draft,
+    mut answer: Result<Receipt, AppendError>,
+) -> Result<(), Closed> {
+    let must = draft.closes.is_some() || draft.class == Class::Reserved;
+    let mut wait = Duration::from_millis(2);
+    loop {
+        match answer {
+            Ok(_) => return Ok(()),
+            Err(AppendError::Stopped) => return Err(Closed),
+            Err(fault @ (AppendError::TooLarge { .. } | AppendError::BadDraft(_))) => {
+                tracing::error!(kind = draft.kind, %fault, at = %clock.now(), "a record could not be written");
+                return Ok(());
+            }
+            // What may be lost is lost before what must not wait.
+            Err(_) if !must => return Ok(()),
+            Err(_) => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_millis(500));
+            }
+        }
+        answer = journal.append(draft.clone()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
