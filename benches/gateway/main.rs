@@ -80,7 +80,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("origin") => origin::serve(args[1].parse().unwrap()),
         Some("bare") => bare::serve(args[1].parse().unwrap(), args[2].parse().unwrap()),
-        Some("postern") => world::postern(Path::new(&args[1])),
+        Some("postern") => world::postern(Path::new(&args[1]), args[2] == "plain-clock"),
         _ => run(&Wishes::of(&args)),
     }
 }
