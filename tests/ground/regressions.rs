@@ -232,3 +232,29 @@ fn a_fall_and_a_rise_in_one_millisecond_end_what_ran_and_what_starts_after_a_ris
     world.run(&start, Actor::Subject(&staff("anna")), 9, &policy).unwrap();
     assert!(allowed(&world, "beta", "s2", 9, &policy));
 }
+
+#[test]
+fn a_session_by_a_grant_to_an_address_falls_when_the_grant_is_not_bound_to_its_agent() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    let make = Command::MakeGrant {
+        tenant: tid("beta"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        to: Grantee::Email("anna@vendor.example".into()),
+        role: role("reader"),
+        scope: Scope::Everything,
+        until: Until::For(Span::Millis(5_000)),
+    };
+    world.run(&make, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    let by_grant = start("beta", "s2", WantedBasis::Grant(gid("g1")));
+    world.run(&by_grant, Actor::Subject(&staff("anna")), 5, &policy).unwrap();
+    assert!(allowed(&world, "beta", "s2", 6, &policy));
+    for bound in [None, Some(staff("cleo").id)] {
+        let key = Key::Grant(tid("beta"), gid("g1"));
+        let Some(Document::Grant(mut grant)) = world.document(&key, &policy) else { panic!() };
+        grant.bound = bound;
+        world.put(key, Document::Grant(grant));
+        assert!(!allowed(&world, "beta", "s2", 6, &policy), "rule 1: bound once, to one subject");
+    }
+}
