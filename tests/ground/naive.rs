@@ -273,6 +273,9 @@ impl Naive {
         if member {
             return Some(codes);
         }
+        if subject.acting {
+            codes.insert("acting");
+        }
         if request.session == Name::Unclear {
             codes.insert("session_unclear");
         }

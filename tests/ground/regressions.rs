@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Event, Until, WantedBasis},
-    model::{Consent, Document, EndCause, Grantee, Key, Ladder, Level, Scope, Span, Version, Zone},
+    model::{Consent, Document, EndCause, Grantee, Key, Ladder, Level, Scope, Span, Subject, Version, Zone},
     policy::{Caller, Fact, Facts, Policy, Snapshot},
 };
 
@@ -257,4 +257,16 @@ fn a_session_by_a_grant_to_an_address_falls_when_the_grant_is_not_bound_to_its_a
         world.put(key, Document::Grant(grant));
         assert!(!allowed(&world, "beta", "s2", 6, &policy), "rule 1: bound once, to one subject");
     }
+}
+
+#[test]
+fn a_token_by_which_somebody_acts_as_an_agent_enters_no_session() {
+    let plain = Plain::new(true);
+    let policy = plain.compile();
+    let world = family(&policy, "full");
+    let acting = Subject { acting: true, ..staff("anna") };
+    let request = Request::simple("beta", "orders:read").inside("s1");
+    assert!(world.decide(&request, Caller::Known(&staff("anna")), 4, &policy).allowed());
+    let decided = world.decide(&request, Caller::Known(&acting), 4, &policy);
+    assert_eq!(decided.code(), "acting");
 }
