@@ -18,7 +18,7 @@ use crate::{
     },
     identity::VerifiedSubject,
     lifecycle::{Actor, Change, Command, Event, Outcome, Refusal, apply},
-    model::{ChangeId, Document, Key, Stored, Timestamp, Version, join::narrowest},
+    model::{ChangeId, Document, Key, Stored, SubjectKind, Timestamp, Version, join::narrowest},
     policy::{Fact, Facts, Policy, Snapshot},
     state::{Commit, CommitFault, StoreFault, Unreadable},
 };
@@ -194,12 +194,14 @@ impl Engine {
         giver: &Giver,
     ) -> Result<Changed, ChangeFault> {
         let by_person = matches!(giver, Giver::Subject(..));
+        let by_staff = matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff);
         if by_person && !self.settled.load(std::sync::atomic::Ordering::Acquire) {
             return Err(ChangeFault::Settling);
         }
         for _ in 0..MOST_ATTEMPTS {
             let now = self.now();
-            if by_person && self.clock_behind(now) {
+            // Rule 7 shuts out staff; a tenant may always take back what it gave.
+            if by_staff && self.clock_behind(now) {
                 return Err(ChangeFault::ClockBehind);
             }
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {

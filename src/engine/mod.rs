@@ -19,6 +19,7 @@ pub mod knock;
 mod known;
 mod mend;
 mod records;
+mod refuse;
 pub mod registry;
 mod scribe;
 mod settle;

@@ -217,3 +217,18 @@ fn a_chain_of_64_parents_counts_and_one_more_is_closed() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_fall_and_a_rise_in_one_millisecond_end_what_ran_and_what_starts_after_a_rise_is_new() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    for to in ["block", "full"] {
+        set(&mut world, "acme", Choice::Level(level(to)), 3, &policy);
+    }
+    assert!(!allowed(&world, "beta", "s1", 3, &policy));
+    set(&mut world, "acme", Choice::Level(level("block")), 8, &policy);
+    set(&mut world, "acme", Choice::Level(level("full")), 9, &policy);
+    let start = start("beta", "s2", WantedBasis::Consent);
+    world.run(&start, Actor::Subject(&staff("anna")), 9, &policy).unwrap();
+    assert!(allowed(&world, "beta", "s2", 9, &policy));
+}
