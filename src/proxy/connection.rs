@@ -28,7 +28,7 @@ use super::{
     relay::{Client, Next, Plan, forward},
     respond::Told,
     routing::{Assert, Routing},
-    upstream::reset_on_drop,
+    upstream::{keep_little_unsent, reset_on_drop},
     wire::{
         Authority, BodyReader, CONTINUE, ClientConnection, Known, Name as HeaderName, Parsed, RequestHead,
         RequestView, SimpleResponse, Target, Value, write_simple_response,
@@ -49,13 +49,21 @@ struct Connection {
     inbox: Vec<u8>,
     head: RequestHead,
     patience: Patience,
+    /// The kernel was told to keep little that is not sent.
+    little_unsent: bool,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: &Core, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let mut connection =
-        Connection { stream, peer, inbox: Vec::new(), head: RequestHead::new(), patience: Patience::new() };
+    let mut connection = Connection {
+        stream,
+        peer,
+        inbox: Vec::new(),
+        head: RequestHead::new(),
+        patience: Patience::new(),
+        little_unsent: false,
+    };
     while let Some(bytes) = connection.next_head(core).await {
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
@@ -360,6 +368,10 @@ impl Connection {
             );
         };
         let staff = admission.staff().is_some();
+        if staff && !self.little_unsent {
+            self.little_unsent = true;
+            keep_little_unsent(&self.stream);
+        }
         let counters = core.counters();
         Counters::add(if staff {
             &counters.staff

@@ -90,6 +90,8 @@ fn begin(world: &World, run: Run, token: &str, count: &AtomicU64) -> Under {
             while client.inbox.len() < 13 {
                 assert_eq!(client.more(), Ending::Open);
             }
+            // A hand-over is counted when it is done, which may be after the client has seen it.
+            stands_still(count, before + 13);
         }
         Run::Upload | Run::FullUpload => {
             let deed = if run == Run::Upload { "sip" } else { "stall" };
@@ -161,6 +163,10 @@ fn cut_by(world: &World, run: Run, agent: &str, count: &AtomicU64, reason: &str,
     assert_eq!(count.load(SeqCst), answered, "{run:?}: bytes passed after the answer");
     assert_eq!(outcome["end"], "cut", "{run:?}: {outcome}");
     assert_eq!(outcome["cut_by"]["reason"], reason, "{run:?}: {outcome}");
+    if run == Run::FullDownload {
+        let sent = outcome["sent"].as_u64().unwrap();
+        assert!(sent < 200_000, "kernels were left with {sent} bytes for somebody who does not read");
+    }
     if run == Run::FullUpload || run == Run::Waiting {
         world.upstream.release();
     }

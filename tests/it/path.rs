@@ -80,6 +80,8 @@ fn refusals_have_their_status_and_code_and_reach_nobody() {
         ),
         ("GET", "/t/acme/orders", reader.as_str(), "X_Environment: sandbox\r\n", 403, "environment_unknown"),
         ("DELETE", "/t/acme/orders", agent.as_str(), "", 403, "method_unmapped"),
+        ("GET", "/t/acme/secrets", reader.as_str(), "", 403, "route_unmapped"),
+        ("DELETE", "/t/acme/orders", reader.as_str(), "", 403, "method_unmapped"),
         ("GET", "/t/acme/orders", agent.as_str(), "", 403, "session_missing"),
         ("GET", "/t/nowhere/orders", agent.as_str(), "", 403, "session_missing"),
         ("GET", "/t/acme/orders", agent.as_str(), sandbox, 403, "session_missing"),
