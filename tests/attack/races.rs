@@ -134,7 +134,11 @@ fn an_end_during_the_receipt_lets_nothing_out() {
 #[test]
 fn an_end_between_head_and_body_takes_both_away() {
     // Toward the application: the client holds its body back, with and without having been told to go on.
-    for more in ["Content-Length: 5\r\n", "Content-Length: 5\r\nExpect: 100-continue\r\n", "Transfer-Encoding: chunked\r\n"] {
+    for more in [
+        "Content-Length: 5\r\n",
+        "Content-Length: 5\r\nExpect: 100-continue\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
         let world = World::start();
         world.done(World::consent("acme", "edit"), &world.people.admin("acme"));
         let staff = world.people.staff("sam");
