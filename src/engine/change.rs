@@ -156,6 +156,9 @@ pub(super) struct Try<'a> {
     /// An attempt to make durable what is in force in memory only: facts come from the store itself, and what fails
     /// again fails.
     pub(super) mending: bool,
+    /// Its intent stands in the ledger, without outcome. A change that waits has one, however often it is tried: tries
+    /// that write would eat the ledger's reserve while the store is away.
+    pub(super) recorded: bool,
 }
 
 impl Engine {
@@ -183,7 +186,7 @@ impl Engine {
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
                 return Err(ChangeFault::Lost);
             };
-            match self.attempt(Try { command, giver, now, change, mending: false }).await {
+            match self.attempt(&mut Try { command, giver, now, change, mending: false, recorded: false }).await {
                 Ok(Attempt::Over(changed)) => return Ok(changed),
                 Ok(Attempt::Overtaken) => {}
                 Err(fault) => {
@@ -197,25 +200,27 @@ impl Engine {
         Err(ChangeFault::Contended)
     }
 
-    pub(super) async fn attempt(self: &Arc<Self>, this: Try<'_>) -> Result<Attempt, ChangeFault> {
+    pub(super) async fn attempt(self: &Arc<Self>, this: &mut Try<'_>) -> Result<Attempt, ChangeFault> {
         let policy = self.policy();
-        let (change, facts) = self.apply(&this, &policy).await?;
+        let (change, facts) = self.apply(this, &policy).await?;
         if change.documents.is_empty() {
-            return Ok(Attempt::Over(self.as_wanted(this.change, change.events, &facts).await));
+            return Ok(Attempt::Over(self.as_wanted(this.change.clone(), change.events, &facts).await));
         }
         self.hooks.at(Step::ChangeDecided).await;
         let writes = match self.stored_after(&this.change, &change, &facts).await {
             Ok(Some(writes)) => writes,
             Ok(None) => return Ok(Attempt::Overtaken),
-            Err(_) if change.narrows && !this.mending => return self.in_memory(&this, change, "store").await,
+            Err(_) if change.narrows && !this.mending => return self.in_memory(this, change, "store").await,
             Err(fault) => return Err(ChangeFault::Store(fault.to_string())),
         };
-        match self.record_intent(&this, &facts, &writes, change.narrows, &policy).await {
-            Ok(()) => {}
-            Err(_) if change.narrows && !this.mending => {
-                return self.in_memory(&this, change, "ledger").await;
+        if !this.recorded {
+            match self.record_intent(this, &facts, &writes, change.narrows, &policy).await {
+                Ok(()) => this.recorded = true,
+                Err(_) if change.narrows && !this.mending => {
+                    return self.in_memory(this, change, "ledger").await;
+                }
+                Err(fault) => return Err(ChangeFault::Ledger(fault)),
             }
-            Err(fault) => return Err(ChangeFault::Ledger(fault)),
         }
         self.hooks.at(Step::ChangeRecorded).await;
         let commit = Commit {
@@ -226,8 +231,11 @@ impl Engine {
         };
         let position = match self.commit(commit).await {
             Ok(position) => position,
-            Err(CommitFault::Conflict(_)) => {
-                self.conclude_change(&this, records::Fate::Overtaken, None, &[], &[]);
+            Err(CommitFault::Conflict(changed)) => {
+                self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]);
+                this.recorded = false;
+                // What was only read may be the stale one, and would be as stale at the next attempt.
+                self.cells.forget(&changed);
                 for (key, _) in &writes {
                     self.cells.forget(std::slice::from_ref(key));
                 }
@@ -235,12 +243,19 @@ impl Engine {
             }
             Err(fault) if change.narrows && !this.mending => {
                 tracing::warn!(%fault, "a narrowing could not be committed; it is in force in memory");
-                return self.in_memory(&this, change, "store").await;
+                return self.in_memory(this, change, "store").await;
             }
-            // It may have been applied: the intent stays open and the mender or the next start asks the store.
-            Err(CommitFault::Ambiguous(why)) => return Err(ChangeFault::Store(why.to_string())),
+            // It waits on, with its intent open.
+            Err(fault) if this.mending => return Err(ChangeFault::Store(fault.to_string())),
+            // It may have been applied: the intent stays open and the next start asks the store.
+            Err(CommitFault::Ambiguous(why)) => {
+                for (key, _) in &writes {
+                    self.cells.forget(std::slice::from_ref(key));
+                }
+                return Err(ChangeFault::Store(why.to_string()));
+            }
             Err(fault) => {
-                self.conclude_change(&this, records::Fate::Failed, None, &[], &[]);
+                self.conclude_change(this, records::Fate::Failed, None, &[], &[]);
                 return Err(ChangeFault::Store(fault.to_string()));
             }
         };
@@ -248,7 +263,8 @@ impl Engine {
         self.cells.committed(&writes);
         let parted = self.put_in_force(writes.iter().map(|(key, _)| key)).await;
         self.hooks.at(Step::ChangeInForce).await;
-        let recorded = self.record_outcome(&this, position, &change.events, &writes).await;
+        let recorded = self.record_outcome(this, position, &change.events, &writes).await;
+        this.recorded = false;
         self.hooks.at(Step::ChangeConcluded).await;
         let mut waiting = Vec::new();
         if !recorded {
@@ -258,9 +274,9 @@ impl Engine {
             waiting.push("cuts");
         }
         Ok(Attempt::Over(if waiting.is_empty() {
-            Changed::Done { change: this.change, events: change.events, documents: writes }
+            Changed::Done { change: this.change.clone(), events: change.events, documents: writes }
         } else {
-            Changed::InForce { change: this.change, events: change.events, waiting }
+            Changed::InForce { change: this.change.clone(), events: change.events, waiting }
         }))
     }
 
@@ -412,6 +428,7 @@ impl Engine {
             giver: this.giver.clone(),
             at: this.now,
             change: this.change.clone(),
+            recorded: this.recorded,
         });
         let parted = self.put_in_force(&keys).await;
         let mut waiting = vec!["ledger", "store"];
@@ -422,6 +439,26 @@ impl Engine {
             waiting.push("cuts");
         }
         Ok(Attempt::Over(Changed::InForce { change: this.change.clone(), events: change.events, waiting }))
+    }
+
+    /// A change that waited has become needless: what became of it is asked of the store, and its intent is concluded.
+    /// `false`: the store does not say.
+    pub(super) async fn conclude_waiting(&self, this: &Try<'_>) -> bool {
+        let found = match self.store.asked(&this.change).await {
+            Ok(None) => None,
+            Ok(Some(position)) => match self.documents_of(position).await {
+                Ok(documents) => Some((position, documents)),
+                Err(_) => return false,
+            },
+            Err(_) => return false,
+        };
+        match found {
+            Some((position, documents)) => {
+                self.conclude_change(this, records::Fate::Stored, Some(position), &[], &documents);
+            }
+            None => self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]),
+        }
+        true
     }
 
     fn outcome(

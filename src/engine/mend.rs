@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    lifecycle::Command,
+    lifecycle::{Command, Refusal},
     model::{ChangeId, Timestamp},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Pending {
     /// When it took effect.
     pub(super) at: Timestamp,
     pub(super) change: ChangeId,
+    /// Its intent stands in the ledger, without outcome.
+    pub(super) recorded: bool,
 }
 
 impl Engine {
@@ -54,27 +56,34 @@ impl Engine {
         }
     }
 
-    async fn mend_one(self: &Arc<Self>, pending: Pending) {
-        let this = Try {
+    async fn mend_one(self: &Arc<Self>, mut pending: Pending) {
+        let mut this = Try {
             command: &pending.command,
             giver: &pending.giver,
             now: pending.at,
             change: pending.change.clone(),
             mending: true,
+            recorded: pending.recorded,
         };
-        match self.attempt(this).await {
-            Ok(Attempt::Over(Changed::Done { .. } | Changed::Unchanged | Changed::InForce { .. })) => {
-                self.cells.released(&pending.change);
-            }
+        let over = match self.attempt(&mut this).await {
+            Ok(Attempt::Over(Changed::Done { .. } | Changed::Unchanged | Changed::InForce { .. })) => true,
             Ok(Attempt::Overtaken)
-            | Err(ChangeFault::Ledger(_) | ChangeFault::Store(_) | ChangeFault::Contended) => {
-                self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
-            }
+            | Err(ChangeFault::Ledger(_) | ChangeFault::Store(_) | ChangeFault::Contended)
+            // What cannot be read is not gone: it was answered that this is in force, so it waits on (law 8).
+            | Err(ChangeFault::Refused(Refusal::Unavailable)) => false,
             // The thing is gone or ended by another hand: nothing is left to take away.
             Err(fault) => {
                 tracing::info!(%fault, change = %pending.change, "a waiting change has become needless");
-                self.cells.released(&pending.change);
+                true
             }
+        };
+        let over = over && (!this.recorded || self.conclude_waiting(&this).await);
+        let recorded = this.recorded;
+        if over {
+            self.cells.released(&pending.change);
+        } else {
+            pending.recorded = recorded;
+            self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
         }
     }
 }

@@ -88,7 +88,7 @@ impl Engine {
         Ok(self.settled_draft(records::CHANGE_OUTCOME, intent, body))
     }
 
-    async fn documents_of(&self, position: u64) -> Result<Vec<(Key, Stored)>, StoreFault> {
+    pub(super) async fn documents_of(&self, position: u64) -> Result<Vec<(Key, Stored)>, StoreFault> {
         let entries = self.store.changes_after(position.saturating_sub(1), PAGE).await?;
         let entry = entries.into_iter().find(|entry| entry.position == position);
         let documents = entry.map(|entry| entry.documents).unwrap_or_default();
