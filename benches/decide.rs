@@ -123,6 +123,12 @@ fn measure(bencher: Bencher<'_, '_>, tenant: &str, by_grant: bool, named: bool) 
     });
 }
 
+/// What an allocation would look like in this table.
+#[divan::bench]
+fn an_allocation_for_comparison() -> String {
+    black_box("acme").to_owned()
+}
+
 #[divan::bench]
 fn member(bencher: Bencher<'_, '_>) {
     let policy = Plain::new(true).compile();

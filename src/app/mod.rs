@@ -21,7 +21,7 @@ use crate::{
     engine::{ChangeFault, Clock, Engine, Giver, Parts, hooks::Hooks},
     lifecycle::Command,
     proxy::{self, Core, InsideFuture, Shared, counters::Counters},
-    state::Cells,
+    state::{Cells, Embedded, Store},
 };
 
 use self::{clock::SystemClock, operations::Operations};
@@ -32,6 +32,8 @@ pub use open::{OpenFault, init_state};
 
 /// About how many kilobytes of documents are kept at hand.
 const CELLS: usize = 256 * 1024;
+/// How long a stop waits for what is queued to be written, for the store, and for background work.
+const REST: Duration = Duration::from_secs(2);
 /// How long settling rests between tries.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -68,6 +70,7 @@ pub struct Gateway {
     engine: Arc<Engine>,
     shared: Arc<Shared>,
     journal: Arc<Journal>,
+    store: Arc<Embedded>,
     address: SocketAddr,
     operations: SocketAddr,
     stop: CancellationToken,
@@ -92,14 +95,17 @@ impl Gateway {
         let operations_listener = listen::one(settings.operations)?;
         let address = listen::address(&listeners, settings.listen);
         let operations_address = operations_listener.local_addr().unwrap_or(settings.operations);
-        let cells =
-            Arc::new(Cells::new(Arc::clone(&opened.store), built.routing.policy.ladder.clone(), CELLS));
+        let cells = Arc::new(Cells::new(
+            Arc::clone(&opened.store) as Arc<dyn Store>,
+            built.routing.policy.ladder.clone(),
+            CELLS,
+        ));
         let journal = Arc::new(opened.journal);
         let engine = Engine::new(
             Parts {
                 gateway: settings.gateway.clone(),
                 policy: Arc::clone(&built.routing.policy),
-                store: opened.store,
+                store: Arc::clone(&opened.store) as Arc<dyn Store>,
                 cells,
                 journal: Arc::clone(&journal),
                 clock,
@@ -161,6 +167,7 @@ impl Gateway {
             engine,
             shared,
             journal,
+            store: opened.store,
             address,
             operations: operations_address,
             stop,
@@ -200,8 +207,12 @@ impl Gateway {
             waited += patience;
         }
         if let Some(background) = self.background.take() {
-            // What did not end in time is cut with its runtime; its outcomes are settled at the next start.
-            background.shutdown_timeout(Duration::from_secs(2));
+            background.block_on(async {
+                // What did not end in time is cut with its runtime; its outcomes are settled at the next start.
+                let _ = tokio::time::timeout(REST, self.engine.rest()).await;
+                let _ = tokio::time::timeout(REST, self.store.close()).await;
+            });
+            background.shutdown_timeout(REST);
         }
         self.journal.close();
     }

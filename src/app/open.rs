@@ -15,7 +15,7 @@ use crate::{
     },
     config::Settings,
     engine::{Clock, documents_in},
-    state::{self, Embedded, Store, embedded::Hints},
+    state::{self, Embedded, embedded::Hints},
 };
 
 /// The largest record, in bytes: the outcome of a change holds its documents whole, and they must not be cut.
@@ -65,7 +65,7 @@ pub enum OpenFault {
 
 /// State and ledger, open.
 pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<Embedded>,
     pub(super) journal: Journal,
     pub(super) recovered: Recovered,
 }

@@ -8,9 +8,11 @@
 mod audit;
 mod check;
 mod demo;
+mod explain;
 mod grid;
 mod keyfile;
 mod out;
+mod rehearse;
 mod run;
 mod state;
 mod token;
@@ -55,6 +57,9 @@ enum Command {
     /// Check a configuration and say what it means
     #[command(after_help = EXIT)]
     Check(check::Check),
+    /// Say what would be decided about a request, and why; needs no running gateway
+    #[command(after_help = EXIT)]
+    Explain(explain::Explain),
     /// Signing keys and tokens, to try things out
     #[command(subcommand, after_help = EXIT)]
     Token(token::Token),
@@ -146,6 +151,7 @@ impl Command {
         match self {
             Command::Run(command) => command.perform(out),
             Command::Check(command) => command.perform(out),
+            Command::Explain(command) => command.perform(out),
             Command::Token(command) => command.perform(out),
             Command::Audit(command) => command.perform(out),
             Command::State(command) => command.perform(out),

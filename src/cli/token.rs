@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -238,7 +238,7 @@ pub(super) struct Verify {
     #[arg(long, conflicts_with_all = ["config", "token"])]
     batch: bool,
     /// Take HMAC algorithms with shared keys too
-    #[arg(long, requires = "batch")]
+    #[arg(long, requires = "batch", conflicts_with_all = ["config", "token"])]
     allow_hmac: bool,
 }
 
@@ -308,7 +308,7 @@ impl Verify {
 }
 
 /// The verifier of a configuration.
-fn verifier(settings: &Settings) -> Result<Verifier, Trouble> {
+pub(super) fn verifier(settings: &Settings) -> Result<Verifier, Trouble> {
     crate::app::verifier(settings).map_err(|fault| Trouble::at(&settings.file, fault))
 }
 
@@ -329,10 +329,10 @@ fn given(text: &str) -> Result<String, Trouble> {
 }
 
 /// A token from a file, or by `-` from standard input.
-#[expect(dead_code, reason = "explain reads a token so")]
-pub(super) fn from_file(path: &std::path::Path) -> Result<String, Trouble> {
-    if path.as_os_str() == "-" {
-        return given("-");
+pub(super) fn from_file(path: &Path) -> Result<String, Trouble> {
+    let token = if path.as_os_str() == "-" { given("-")? } else { keyfile::read(path)?.trim().to_owned() };
+    if token.contains(['\r', '\n']) {
+        return Err(Trouble::at(path, "holds more than one line; a token is one"));
     }
-    Ok(keyfile::read(path)?.trim().to_owned())
+    Ok(token)
 }

@@ -3,7 +3,13 @@
 //! decide → intent durable → commit → in force here, what it ends is cut → outcome durable → answer. A change runs to
 //! its end also when nobody waits for the answer any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     audit::{
@@ -12,7 +18,7 @@ use crate::{
     },
     identity::VerifiedSubject,
     lifecycle::{Actor, Change, Command, Event, Outcome, Refusal, apply},
-    model::{ChangeId, Document, Key, Stored, Timestamp, Version, join::narrowest},
+    model::{ChangeId, Document, Key, Stored, SubjectKind, Timestamp, Version, join::narrowest},
     policy::{Fact, Facts, Policy, Snapshot},
     state::{Commit, CommitFault, StoreFault, Unreadable},
 };
@@ -154,11 +160,24 @@ pub(super) struct Try<'a> {
     /// The change's id; a repeat carries the same one.
     pub(super) change: ChangeId,
     /// An attempt to make durable what is in force in memory only: facts come from the store itself, and what fails
-    /// again fails.
-    pub(super) mending: bool,
-    /// Its intent stands in the ledger, without outcome. A change that waits has one, however often it is tried: tries
-    /// that write would eat the ledger's reserve while the store is away.
-    pub(super) recorded: bool,
+    /// again fails. Holds whether its intent is durable and without outcome.
+    pub(super) mending: Option<&'a AtomicBool>,
+}
+
+impl Try<'_> {
+    fn mends(&self) -> bool {
+        self.mending.is_some()
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.mending.is_some_and(|recorded| recorded.load(Ordering::Acquire))
+    }
+
+    fn set_recorded(&self, is: bool) {
+        if let Some(recorded) = self.mending {
+            recorded.store(is, Ordering::Release);
+        }
+    }
 }
 
 impl Engine {
@@ -175,18 +194,20 @@ impl Engine {
         giver: &Giver,
     ) -> Result<Changed, ChangeFault> {
         let by_person = matches!(giver, Giver::Subject(..));
+        let by_staff = matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff);
         if by_person && !self.settled.load(std::sync::atomic::Ordering::Acquire) {
             return Err(ChangeFault::Settling);
         }
         for _ in 0..MOST_ATTEMPTS {
             let now = self.now();
-            if by_person && self.clock_behind(now) {
+            // Rule 7 shuts out staff; a tenant may always take back what it gave.
+            if by_staff && self.clock_behind(now) {
                 return Err(ChangeFault::ClockBehind);
             }
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
                 return Err(ChangeFault::Lost);
             };
-            match self.attempt(&mut Try { command, giver, now, change, mending: false, recorded: false }).await {
+            match self.attempt(Try { command, giver, now, change, mending: None }).await {
                 Ok(Attempt::Over(changed)) => return Ok(changed),
                 Ok(Attempt::Overtaken) => {}
                 Err(fault) => {
@@ -200,24 +221,26 @@ impl Engine {
         Err(ChangeFault::Contended)
     }
 
-    pub(super) async fn attempt(self: &Arc<Self>, this: &mut Try<'_>) -> Result<Attempt, ChangeFault> {
+    pub(super) async fn attempt(self: &Arc<Self>, this: Try<'_>) -> Result<Attempt, ChangeFault> {
         let policy = self.policy();
-        let (change, facts) = self.apply(this, &policy).await?;
+        let (change, facts) = self.apply(&this, &policy).await?;
         if change.documents.is_empty() {
-            return Ok(Attempt::Over(self.as_wanted(this.change.clone(), change.events, &facts).await));
+            return Ok(Attempt::Over(self.as_wanted(this, change.events, &facts).await));
         }
         self.hooks.at(Step::ChangeDecided).await;
         let writes = match self.stored_after(&this.change, &change, &facts).await {
             Ok(Some(writes)) => writes,
             Ok(None) => return Ok(Attempt::Overtaken),
-            Err(_) if change.narrows && !this.mending => return self.in_memory(this, change, "store").await,
+            Err(_) if change.narrows && !this.mends() => {
+                return self.in_memory(&this, change, &["ledger", "store"], false).await;
+            }
             Err(fault) => return Err(ChangeFault::Store(fault.to_string())),
         };
-        if !this.recorded {
-            match self.record_intent(this, &facts, &writes, change.narrows, &policy).await {
-                Ok(()) => this.recorded = true,
-                Err(_) if change.narrows && !this.mending => {
-                    return self.in_memory(this, change, "ledger").await;
+        if !this.is_recorded() {
+            match self.record_intent(&this, &facts, &writes, change.narrows, &policy).await {
+                Ok(()) => this.set_recorded(true),
+                Err(_) if change.narrows && !this.mends() => {
+                    return self.in_memory(&this, change, &["ledger", "store"], false).await;
                 }
                 Err(fault) => return Err(ChangeFault::Ledger(fault)),
             }
@@ -232,8 +255,8 @@ impl Engine {
         let position = match self.commit(commit).await {
             Ok(position) => position,
             Err(CommitFault::Conflict(changed)) => {
-                self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]);
-                this.recorded = false;
+                self.conclude_change(&this, records::Fate::Overtaken, None, &[], &[]);
+                this.set_recorded(false);
                 // What was only read may be the stale one, and would be as stale at the next attempt.
                 self.cells.forget(&changed);
                 for (key, _) in &writes {
@@ -241,13 +264,14 @@ impl Engine {
                 }
                 return Ok(Attempt::Overtaken);
             }
-            Err(fault) if change.narrows && !this.mending => {
+            Err(fault) if change.narrows && !this.mends() => {
                 tracing::warn!(%fault, "a narrowing could not be committed; it is in force in memory");
-                return self.in_memory(this, change, "store").await;
+                return self.in_memory(&this, change, &["store"], true).await;
             }
-            // It waits on, with its intent open.
-            Err(fault) if this.mending => return Err(ChangeFault::Store(fault.to_string())),
-            // It may have been applied: the intent stays open and the next start asks the store.
+            // Its intent stays open until a try succeeds.
+            Err(fault) if this.mends() => return Err(ChangeFault::Store(fault.to_string())),
+            // It may have been applied: the intent stays open, the next start asks the store, and until then nobody goes
+            // by what was known before.
             Err(CommitFault::Ambiguous(why)) => {
                 for (key, _) in &writes {
                     self.cells.forget(std::slice::from_ref(key));
@@ -255,7 +279,7 @@ impl Engine {
                 return Err(ChangeFault::Store(why.to_string()));
             }
             Err(fault) => {
-                self.conclude_change(this, records::Fate::Failed, None, &[], &[]);
+                self.conclude_change(&this, records::Fate::Failed, None, &[], &[]);
                 return Err(ChangeFault::Store(fault.to_string()));
             }
         };
@@ -263,8 +287,7 @@ impl Engine {
         self.cells.committed(&writes);
         let parted = self.put_in_force(writes.iter().map(|(key, _)| key)).await;
         self.hooks.at(Step::ChangeInForce).await;
-        let recorded = self.record_outcome(this, position, &change.events, &writes).await;
-        this.recorded = false;
+        let recorded = self.record_outcome(&this, position, &change.events, &writes).await;
         self.hooks.at(Step::ChangeConcluded).await;
         let mut waiting = Vec::new();
         if !recorded {
@@ -274,18 +297,26 @@ impl Engine {
             waiting.push("cuts");
         }
         Ok(Attempt::Over(if waiting.is_empty() {
-            Changed::Done { change: this.change.clone(), events: change.events, documents: writes }
+            Changed::Done { change: this.change, events: change.events, documents: writes }
         } else {
-            Changed::InForce { change: this.change.clone(), events: change.events, waiting }
+            Changed::InForce { change: this.change, events: change.events, waiting }
         }))
     }
 
-    /// Somebody else made the change first. Their answer may still be waiting for cuts, and so must this one (law 6).
-    async fn as_wanted(&self, change: ChangeId, events: Vec<Event>, facts: &Facts) -> Changed {
-        if self.put_in_force(facts.versions().map(|(key, _)| key)).await {
+    /// Somebody made the change already. Their answer may still be waiting for cuts, and so must this one (law 6); what is
+    /// not durable yet is not said to be.
+    async fn as_wanted(&self, this: Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
+        if this.mends() {
+            return Changed::Unchanged;
+        }
+        let mut waiting = self.waiting_on(facts).unwrap_or_default();
+        if !self.put_in_force(facts.versions().map(|(key, _)| key)).await {
+            waiting.push("cuts");
+        }
+        if waiting.is_empty() {
             Changed::Unchanged
         } else {
-            Changed::InForce { change, events, waiting: vec!["cuts"] }
+            Changed::InForce { change: this.change, events, waiting }
         }
     }
 
@@ -296,7 +327,7 @@ impl Engine {
             match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
                 Outcome::Changed(change) => return Ok((change, facts)),
                 Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
-                Outcome::Need(need) if this.mending => {
+                Outcome::Need(need) if this.mends() => {
                     for key in need.0 {
                         let fact = self.committed_fact(&key, policy).await;
                         facts.put(key, fact);
@@ -418,7 +449,8 @@ impl Engine {
         self: &Arc<Self>,
         this: &Try<'_>,
         change: Change,
-        waits_for: &'static str,
+        waits_for: &[&'static str],
+        recorded: bool,
     ) -> Result<Attempt, ChangeFault> {
         let documents: Vec<(Key, Document)> = change.documents;
         let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
@@ -428,37 +460,16 @@ impl Engine {
             giver: this.giver.clone(),
             at: this.now,
             change: this.change.clone(),
-            recorded: this.recorded,
+            keys: keys.clone(),
+            waiting: waits_for.to_vec(),
+            recorded: AtomicBool::new(recorded),
         });
         let parted = self.put_in_force(&keys).await;
-        let mut waiting = vec!["ledger", "store"];
-        if waits_for == "store" {
-            waiting = vec!["store"];
-        }
+        let mut waiting = waits_for.to_vec();
         if !parted {
             waiting.push("cuts");
         }
         Ok(Attempt::Over(Changed::InForce { change: this.change.clone(), events: change.events, waiting }))
-    }
-
-    /// A change that waited has become needless: what became of it is asked of the store, and its intent is concluded.
-    /// `false`: the store does not say.
-    pub(super) async fn conclude_waiting(&self, this: &Try<'_>) -> bool {
-        let found = match self.store.asked(&this.change).await {
-            Ok(None) => None,
-            Ok(Some(position)) => match self.documents_of(position).await {
-                Ok(documents) => Some((position, documents)),
-                Err(_) => return false,
-            },
-            Err(_) => return false,
-        };
-        match found {
-            Some((position, documents)) => {
-                self.conclude_change(this, records::Fate::Stored, Some(position), &[], &documents);
-            }
-            None => self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]),
-        }
-        true
     }
 
     fn outcome(
@@ -507,7 +518,7 @@ impl Engine {
         }
     }
 
-    fn conclude_change(
+    pub(super) fn conclude_change(
         &self,
         this: &Try<'_>,
         outcome: records::Fate,

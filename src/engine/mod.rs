@@ -19,6 +19,7 @@ pub mod knock;
 mod known;
 mod mend;
 mod records;
+mod refuse;
 pub mod registry;
 mod scribe;
 mod settle;
@@ -88,7 +89,7 @@ pub struct Engine {
     scribe: Scribe,
     hooks: Hooks,
     background: tokio::runtime::Handle,
-    pending: Mutex<Vec<Pending>>,
+    pending: Mutex<Vec<Arc<Pending>>>,
     mend: tokio::sync::Notify,
     /// The latest instant that the ledger bears from before this start; the clock must not be far behind it.
     last_record: AtomicI64,
@@ -175,6 +176,12 @@ impl Engine {
         if let Some(watch) = &self.hooks.bytes {
             watch(&live.exchange, bytes);
         }
+    }
+
+    /// Writes down what waits, counts of refusals included. For the end of a gateway, when nothing new comes in.
+    pub async fn rest(&self) {
+        self.scribe.flush_counts(self.now(), true);
+        self.scribe.rest().await;
     }
 
     fn moved(&self) -> bool {

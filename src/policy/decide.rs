@@ -205,11 +205,19 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
 
 /// A tenant's own user: token and map are all it takes; no document, no store, no ledger.
 fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
+    let rule = match ask.route {
+        Route::Mapped(rule) => Some(rule),
+        Route::Method | Route::Unmapped if policy.members_unmapped => None,
+        Route::Method => return deny(Reason::MethodUnmapped),
+        Route::Unmapped => return deny(Reason::RouteUnmapped),
+    };
     match ask.tenant {
         Named::As(tenant) if subject.tenant.as_ref().is_none_or(|own| own.as_str() != tenant) => {
             return deny(Reason::TenantForeign);
         }
         Named::As(_) => {}
+        // Where the map is silent nothing says where a path names its tenant: the token's speaks for itself.
+        Named::Missing if rule.is_none() => {}
         Named::Missing => return deny(Reason::TenantMissing),
         Named::Unclear => return deny(Reason::TenantUnclear),
     }
@@ -217,14 +225,12 @@ fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
         Named::As(environment) if policy.environments.contains(environment) => {}
         Named::As(_) | Named::Missing | Named::Unclear => return deny(Reason::EnvironmentUnknown),
     }
-    match ask.route {
-        Route::Mapped(rule) if rule.permissions.iter().all(|p| policy.member_can(subject, *p)) => {
+    match rule {
+        Some(rule) if rule.permissions.iter().all(|p| policy.member_can(subject, *p)) => {
             allow(Reason::MemberRole)
         }
-        Route::Mapped(_) => deny(Reason::PermissionMissing),
-        Route::Method | Route::Unmapped if policy.members_unmapped => allow(Reason::MemberUnmapped),
-        Route::Method => deny(Reason::MethodUnmapped),
-        Route::Unmapped => deny(Reason::RouteUnmapped),
+        Some(_) => deny(Reason::PermissionMissing),
+        None => allow(Reason::MemberUnmapped),
     }
 }
 
@@ -236,6 +242,9 @@ fn staff(
     policy: &Policy,
 ) -> Result<Decision, Lack> {
     // What is refused without looking anything up.
+    if subject.acting {
+        return Ok(deny(Reason::Acting));
+    }
     if ask.clock_behind {
         return Ok(deny(Reason::ClockBehind));
     }

@@ -28,7 +28,7 @@ use super::{
     relay::{Client, Next, Plan, forward},
     respond::Told,
     routing::{Assert, Routing},
-    upstream::reset_on_drop,
+    upstream::{keep_little_unsent, reset_on_drop},
     wire::{
         Authority, BodyReader, CONTINUE, ClientConnection, Known, Name as HeaderName, Parsed, RequestHead,
         RequestView, SimpleResponse, Target, Value, write_simple_response,
@@ -49,13 +49,21 @@ struct Connection {
     inbox: Vec<u8>,
     head: RequestHead,
     patience: Patience,
+    /// The kernel was told to keep little that is not sent.
+    little_unsent: bool,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: &Core, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let mut connection =
-        Connection { stream, peer, inbox: Vec::new(), head: RequestHead::new(), patience: Patience::new() };
+    let mut connection = Connection {
+        stream,
+        peer,
+        inbox: Vec::new(),
+        head: RequestHead::new(),
+        patience: Patience::new(),
+        little_unsent: false,
+    };
     while let Some(bytes) = connection.next_head(core).await {
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
@@ -135,9 +143,12 @@ impl Connection {
                     }
                 }
             }
-            // The time for a head counts from its first byte, however often it is fed.
-            let began = *started.get_or_insert_with(tokio::time::Instant::now);
-            let left = header_timeout.saturating_sub(began.elapsed());
+            // The time for a head counts from its first byte, however often it is fed. Of a head that comes in one
+            // piece, as most do, no time is taken.
+            if started.is_none() && !self.inbox.is_empty() {
+                started = Some(tokio::time::Instant::now());
+            }
+            let left = header_timeout.saturating_sub(started.map_or(Duration::ZERO, |began| began.elapsed()));
             self.inbox.reserve(PIECE);
             match self.patience.wait(left, self.stream.read_buf(&mut self.inbox)).await {
                 Ok(Ok(0) | Err(_)) => return None,
@@ -357,6 +368,10 @@ impl Connection {
             );
         };
         let staff = admission.staff().is_some();
+        if staff && !self.little_unsent {
+            self.little_unsent = true;
+            keep_little_unsent(&self.stream);
+        }
         let counters = core.counters();
         Counters::add(if staff {
             &counters.staff

@@ -104,7 +104,7 @@ fn an_end_during_the_connect_is_an_end() {
     let before = Instant::now();
     world.done(World::end("acme", &session), &world.people.admin("acme"));
     assert!(before.elapsed() < Duration::from_millis(1500), "{:?}", before.elapsed());
-    assert_ne!(client.to_the_end().0, Ending::Open);
+    assert_ne!(client.read_out().0, Ending::Open);
     assert_eq!(world.last_outcome()["end"], "cut");
     at_rest(world);
 }
@@ -148,7 +148,7 @@ fn an_end_between_head_and_body_takes_both_away() {
         let received = world.upstream.received();
         world.done(World::end("acme", &session), &world.people.admin("acme"));
         let _ = client.stream.write_all(b"hello");
-        assert_eq!(client.to_the_end(), (Ending::Reset, 0), "{more:?}");
+        assert_eq!(client.read_out(), (Ending::Reset, 0), "{more:?}");
         until("the application is let go of", || world.upstream.notes.ended.load(SeqCst) == 1);
         assert_eq!(world.upstream.received(), received, "{more:?}");
         assert_eq!(world.last_outcome()["end"], "cut");
@@ -162,7 +162,7 @@ fn an_end_between_head_and_body_takes_both_away() {
     client.send(request("GET", "/t/acme/orders?do=head", &staff, ""));
     client.head();
     world.done(World::end("acme", &session), &world.people.admin("acme"));
-    assert_eq!(client.to_the_end(), (Ending::Reset, 0));
+    assert_eq!(client.read_out(), (Ending::Reset, 0));
     at_rest(world);
 }
 
@@ -188,7 +188,7 @@ fn a_grant_withdrawn_twice_at_once_is_over_for_whoever_is_answered_first() {
     let second = world.ask("DELETE", &format!("/_postern/v1/tenants/acme/grants/{grant}"), &admin, "");
     assert_eq!(second.status, 200, "{}", second.text());
     assert!(world.gateway().engine().registry().is_empty(), "answered while bytes still flow");
-    assert_eq!(client.to_the_end().0, Ending::Reset);
+    assert_eq!(client.read_out().0, Ending::Reset);
     hold.let_go(1);
     assert!(matches!(first.join().unwrap(), Ok(Changed::Done { .. })));
     at_rest(world);
@@ -216,7 +216,7 @@ fn many_removals_at_once_are_one_end() {
         asks.into_iter().map(|ask| ask.join().unwrap()).collect()
     });
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
-    assert_eq!(client.to_the_end().0, Ending::Reset);
+    assert_eq!(client.read_out().0, Ending::Reset);
     let ends = world.of_kind("change.outcome");
     let ends = ends.iter().filter(|r| r["outcome"] == "stored" && r["events"][0]["event"] == "session_ended");
     assert_eq!(ends.count(), 1);
@@ -275,7 +275,7 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
             if drops {
                 drop(client);
             } else {
-                assert_ne!(client.to_the_end().0, Ending::Open, "{what} {deed}");
+                assert_ne!(client.read_out().0, Ending::Open, "{what} {deed}");
             }
             assert_eq!(world.last_outcome()["end"], "client_gone", "{what} {deed}");
             world.upstream.release();

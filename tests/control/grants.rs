@@ -225,3 +225,38 @@ async fn lists_go_on_by_cursor_and_lose_nothing() {
     assert_eq!(all("standing", 3, &admin).await, Vec::<String>::new());
     assert_eq!(all("all", 3, &admin).await, made);
 }
+
+#[tokio::test]
+async fn lists_longer_than_one_look_into_the_store_are_whole() {
+    let world = World::new().await;
+    let admin = world.admin("acme");
+    let (mut grants, mut sessions) = (Vec::new(), Vec::new());
+    for n in 0..230 {
+        let to = if n % 100 == 99 { json!("support") } else { json!({"email": "ben@vendor.example"}) };
+        grants.push(world.granted("acme", to, "viewer").await);
+        if n < 120 {
+            sessions.push(world.started("acme", &world.agent(&format!("agent-{n:03}"))).await);
+        }
+        world.clock.advance(1);
+    }
+    let all = async |list: &str, who: &_| {
+        let (mut ids, mut next, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let answer = world.get(&format!("/v1/tenants/acme/{list}?limit=70{next}"), who).await.is(200);
+            let items = answer.body["items"].as_array().unwrap().clone();
+            ids.extend(items.into_iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+            pages += 1;
+            match answer.body["next"].as_str() {
+                Some(cursor) => next = format!("&after={cursor}"),
+                None => return (ids, pages),
+            }
+        }
+    };
+    assert_eq!(all("grants", &admin).await, (grants.clone(), 4));
+    assert_eq!(all("sessions", &admin).await, (sessions, 2));
+    let own = vec![grants[99].clone(), grants[199].clone()];
+    assert_eq!(all("grants", &world.agent("anna")).await, (own, 1), "past a hundred of others'");
+    // Sessions that ended leave nothing to look through but their agents' empty indexes.
+    world.clock.advance(6 * DAY);
+    assert_eq!(all("sessions", &admin).await, (Vec::new(), 1));
+}

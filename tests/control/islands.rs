@@ -34,8 +34,11 @@ async fn send(world: &World, (method, path, body): &(&str, String, &str), who: &
     world.call(method, path, &[("content-type", "application/json")], body, who).await
 }
 
+/// Status, headers and body.
+type Seen = (u16, Vec<(String, Vec<u8>)>, Vec<u8>);
+
 /// Everything that a caller can see of an answer.
-fn seen(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn seen(answer: &Answer) -> Seen {
     let headers = answer.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
     (answer.status, headers.collect(), answer.raw.to_vec())
 }

@@ -105,7 +105,6 @@ proptest! {
         let naive = Naive::read(&world.documents(&policy));
         for seed in asks {
             let (request, subject) = a_request(&mut Dice::new(seed), &naive);
-            // An index that gives a session another environment than its own is a case of its own, below.
             let decided = world.decide(&request, caller(&subject), now, &policy);
             let objections = naive.objections(&plain, &request, caller(&subject), now);
             if decided.allowed() {

@@ -263,8 +263,8 @@ fn print(title: &str, rows: &[Row<'_>]) -> String {
 fn the_grid_of_decisions_is_as_written_down() {
     let mut text = String::from(
         "Decisions: who may do what, in which state, at which consent level of that moment. Made by tests/ground/grid.rs,\n\
-         which says how to write this file anew. Roles: reader *:read; editor reads but users, and steers mappings and\n\
-         jobs; administrator *:*. Ceiling: users:manage. Sessions last 10 s, grants 5 s.\n\n",
+         which says how to write this file anew. Roles: reader reads all but users; editor steers mappings and jobs,\n\
+         too; administrator *:*. Ceiling: users:manage. Sessions last 10 s, grants 5 s.\n\n",
     );
     let future = Plain::new(false).compile();
     let immediate = Plain::new(true).compile();

@@ -53,8 +53,8 @@ pub(crate) struct Session {
     /// Since it began a tenant of its chain began to follow its parent: then the product may see a closing that
     /// happened further up before that, and be narrower than need be.
     pub(crate) joined: bool,
-    /// Whether its agent's index lists it.
-    pub(crate) listed: bool,
+    /// The environment in which its agent's index lists it, if it does. An index may be wrong; it opens nothing.
+    pub(crate) listed: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -192,10 +192,8 @@ impl Naive {
             codes.insert("session_expired");
         }
         match &session.grant {
-            None if plain.immediate => {
-                if session.closed || !self.open(plain, tenant) {
-                    codes.insert("consent_withdrawn");
-                }
+            None if plain.immediate && (session.closed || !self.open(plain, tenant)) => {
+                codes.insert("consent_withdrawn");
             }
             None => {}
             Some(id) => {
@@ -238,6 +236,11 @@ impl Naive {
         };
         let member = subject.kind == SubjectKind::Member;
         match &request.tenant {
+            // Where members may pass an unmapped route, nothing says where its path would name a tenant: theirs counts.
+            Name::Missing
+                if member
+                    && plain.members_unmapped
+                    && matches!(request.route, Map::Method | Map::Unmapped) => {}
             Name::Missing => drop(codes.insert("tenant_missing")),
             Name::Unclear => drop(codes.insert("tenant_unclear")),
             Name::As(name) => {
@@ -269,6 +272,9 @@ impl Naive {
         }
         if member {
             return Some(codes);
+        }
+        if subject.acting {
+            codes.insert("acting");
         }
         if request.session == Name::Unclear {
             codes.insert("session_unclear");
@@ -306,7 +312,7 @@ impl Naive {
                 let here = self
                     .sessions
                     .iter()
-                    .filter(|((t, _), s)| t == tenant && s.environment == *environment && s.listed)
+                    .filter(|((t, _), s)| t == tenant && s.listed.as_ref() == Some(environment))
                     .map(|(_, session)| session)
                     .filter(mine);
                 let judged: Vec<_> =
@@ -595,7 +601,7 @@ impl Naive {
                     if grant_id.is_none() && old.grant.is_none() && old.environment == environment.as_str() {
                         let over = now >= old.deadline;
                         old.ended = Some(if over { EndCause::Expired } else { EndCause::Replaced });
-                        old.listed = false;
+                        old.listed = None;
                     }
                 }
                 let count = next
@@ -616,7 +622,7 @@ impl Naive {
                     ended: None,
                     closed: false,
                     joined: false,
-                    listed: true,
+                    listed: Some(environment.to_string()),
                 };
                 if !codes.contains("changed") {
                     next.sessions.insert(key, new);
@@ -641,7 +647,7 @@ impl Naive {
                     let over = now >= found.deadline;
                     let cause = if removes { EndCause::Removed } else { EndCause::Ended };
                     found.ended = Some(if over { EndCause::Expired } else { cause });
-                    found.listed = false;
+                    found.listed = None;
                 }
             }
             Command::Expire { key } => {
@@ -651,7 +657,9 @@ impl Naive {
                 let (ended, deadline) = match key {
                     Key::Session(t, s) => match next.sessions.get_mut(&(t.to_string(), s.to_string())) {
                         Some(session) => {
-                            session.listed &= session.ended.is_none() && now < session.deadline;
+                            if session.ended.is_none() && now >= session.deadline {
+                                session.listed = None;
+                            }
                             (&mut session.ended, session.deadline)
                         }
                         None => return Err(codes.into_iter().chain(["not_found"]).collect()),
@@ -738,7 +746,7 @@ impl Naive {
                         ended: session.ended.as_ref().map(|end| end.cause),
                         closed,
                         joined: false,
-                        listed: false,
+                        listed: None,
                     };
                     naive.sessions.insert((tenant.to_string(), id.to_string()), new);
                 }
@@ -756,9 +764,10 @@ impl Naive {
             }
         }
         for (tenant, id, subject, environment) in listed {
-            if let Some(session) = naive.sessions.get_mut(&(tenant, id)) {
-                session.listed |= session.who == format!("{}|{}", subject.issuer, subject.sub)
-                    && session.environment == environment.as_str();
+            if let Some(session) = naive.sessions.get_mut(&(tenant, id))
+                && session.who == format!("{}|{}", subject.issuer, subject.sub)
+            {
+                session.listed = Some(environment.to_string());
             }
         }
         naive

@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// Reads to the end, throwing away; how it ended, how much came, and when the last byte did.
-    pub fn to_the_end(&mut self) -> (Ending, u64) {
+    pub fn read_out(&mut self) -> (Ending, u64) {
         let deadline = Instant::now() + PATIENCE;
         let mut count = self.inbox.len() as u64;
         self.inbox.clear();

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Counts every byte of staff exchanges that passes the gateway.
-fn counting() -> (Hooks, Arc<AtomicU64>) {
+pub fn counting() -> (Hooks, Arc<AtomicU64>) {
     let count = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&count);
     let bytes = Arc::new(move |_: &postern::model::ExchangeId, bytes: usize| {
@@ -58,7 +58,7 @@ struct Under {
 impl Under {
     /// Reads to the end; how it ended, and what the kernels still held.
     fn ending(&mut self) -> (Ending, u64) {
-        let (how, held) = self.client.to_the_end();
+        let (how, held) = self.client.read_out();
         let written = self.writer.take().map(|writer| writer.join().unwrap());
         let reset = written == Some(std::io::ErrorKind::ConnectionReset);
         (if reset { Ending::Reset } else { how }, held)
@@ -90,6 +90,8 @@ fn begin(world: &World, run: Run, token: &str, count: &AtomicU64) -> Under {
             while client.inbox.len() < 13 {
                 assert_eq!(client.more(), Ending::Open);
             }
+            // A hand-over is counted when it is done, which may be after the client has seen it.
+            stands_still(count, before + 13);
         }
         Run::Upload | Run::FullUpload => {
             let deed = if run == Run::Upload { "sip" } else { "stall" };
@@ -161,6 +163,10 @@ fn cut_by(world: &World, run: Run, agent: &str, count: &AtomicU64, reason: &str,
     assert_eq!(count.load(SeqCst), answered, "{run:?}: bytes passed after the answer");
     assert_eq!(outcome["end"], "cut", "{run:?}: {outcome}");
     assert_eq!(outcome["cut_by"]["reason"], reason, "{run:?}: {outcome}");
+    if run == Run::FullDownload {
+        let sent = outcome["sent"].as_u64().unwrap();
+        assert!(sent < 200_000, "kernels were left with {sent} bytes for somebody who does not read");
+    }
     if run == Run::FullUpload || run == Run::Waiting {
         world.upstream.release();
     }
@@ -308,7 +314,8 @@ fn a_real_deadline_cuts_by_itself_in_time() {
     for (how, late) in waits {
         assert_eq!(how, Ending::Reset);
         println!("cut {late} ms after the deadline");
-        assert!((0..1_000).contains(&late), "{late} ms");
+        // Two clocks that are read in whole milliseconds may differ by one.
+        assert!((-2..1_000).contains(&late), "{late} ms");
     }
     world.finish();
 }

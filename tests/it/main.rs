@@ -13,8 +13,12 @@
     reason = "tests"
 )]
 
+mod child;
 mod client;
 mod cuts;
+mod full;
+mod held;
+mod killed;
 mod path;
 mod trouble;
 mod upstream;

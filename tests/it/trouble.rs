@@ -49,3 +49,211 @@ fn a_store_that_is_missing_beside_its_ledger_is_rebuilt() {
     assert_eq!(named.code(), "session_ended", "the newest state counts, not the first");
     world.finish();
 }
+
+#[test]
+fn a_stop_writes_the_outcomes_of_what_ended_and_lets_go_of_its_files() {
+    let mut world = World::start();
+    let agent = world.people.staff("sam");
+    world.start_session("acme", &agent);
+    for _ in 0..30 {
+        assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
+    }
+    world.get("/t/acme/orders", "no-token");
+    world.gateway.take().unwrap().stop();
+    let records = world.prove();
+    assert!(records.iter().all(|record| record["end"] != "unknown"));
+    assert!(records.iter().any(|record| record["kind"] == "access.refusals"), "counts are written too");
+    // At once, not when threads have found the time.
+    let store = std::fs::File::options().read(true).write(true).open(world.data.join("state.redb")).unwrap();
+    assert!(store.try_lock().is_ok(), "the store's lock is given back");
+    drop(store);
+    world.up();
+    world.finish();
+}
+
+#[test]
+fn a_clock_far_behind_the_ledger_refuses_staff_until_it_is_right() {
+    let clock = ManualClock::at(NOON);
+    let mut world = World::of(Plan::default().clock(&clock));
+    let (admin, agent) = (world.people.admin("acme"), world.people.staff("sam"));
+    let member = world.people.member("rita", "acme", &["read_only"]);
+    let session = world.start_session("acme", &agent);
+    assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
+    rest(&mut world);
+    // Two minutes are tolerated, to the millisecond.
+    clock.set(NOON - 120_000);
+    world.up();
+    // The application's tokens are not yet valid to this clock; these are.
+    let early = world.people.staff("sam");
+    assert_eq!(world.get("/t/acme/orders", &early).status, 200);
+    rest(&mut world);
+    for again in 0..2 {
+        clock.set(NOON - 120_001);
+        world.try_up().unwrap();
+        until("it is settled", || !world.of_kind("gateway.started").is_empty());
+        let (early, early_member) =
+            (world.people.staff("sam"), world.people.member("rita", "acme", &["read_only"]));
+        until("settling is over", || world.get("/t/acme/orders", &early).code() != "settling");
+        let seen = world.upstream.seen().len();
+        let refused = world.get("/t/acme/orders", &early);
+        assert_eq!((refused.status, refused.code()), (503, "clock_behind".to_owned()), "start {again}");
+        assert!(refused.text().contains("operator"), "{}", refused.text());
+        assert_eq!(world.upstream.seen().len(), seen);
+        assert_eq!(world.get("/t/acme/orders", &early_member).status, 200, "members are served");
+        let fault = world.change(World::end("acme", &session), &early).unwrap_err();
+        assert_eq!(fault.code(), "clock_behind");
+        // A tenant may take back what it gave, whatever the gateway's clock says.
+        let level = ["edit", "read_only"][again];
+        world.done(World::consent("acme", level), &world.people.admin("acme"));
+        // What is written meanwhile does not make the clock look right at the next start.
+        rest(&mut world);
+    }
+    clock.set(NOON + 1_000);
+    world.up();
+    assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
+    assert_eq!(world.get("/t/acme/orders", &member).status, 200);
+    world.done(World::end("acme", &session), &admin);
+    world.finish();
+}
+
+#[test]
+fn a_clock_put_right_while_the_gateway_runs_lets_staff_in_again() {
+    let clock = ManualClock::at(NOON);
+    let mut world = World::of(Plan::default().clock(&clock));
+    let agent = world.people.staff("sam");
+    world.start_session("acme", &agent);
+    rest(&mut world);
+    clock.set(NOON - 3_600_000);
+    world.try_up().unwrap();
+    let early = world.people.staff("sam");
+    until("staff are refused for it", || world.get("/t/acme/orders", &early).code() == "clock_behind");
+    clock.set(NOON);
+    assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
+    world.finish();
+}
+
+#[test]
+fn a_damaged_store_is_refused_and_named() {
+    let (mut world, agent, _) = lived_in();
+    rest(&mut world);
+    let path = world.data.join("state.redb");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 3]).unwrap();
+    let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("state.redb"), "{fault}");
+    std::fs::write(&path, b"this is no store").unwrap();
+    let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("state.redb"), "{fault}");
+    // Moved aside, it is rebuilt.
+    std::fs::rename(&path, world.data.join("state.damaged")).unwrap();
+    world.up();
+    still_known(&world, &agent);
+    world.finish();
+}
+
+#[test]
+fn a_store_or_ledger_in_use_is_refused_and_named() {
+    let mut world = World::start();
+    let first = world.gateway.take().unwrap();
+    let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("state.redb") && fault.contains("use"), "{fault}");
+    // Another store on the same ledger.
+    let store = world.keys_dir.path().join("other.redb");
+    let mut settings = settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    postern::app::init_state(&store, &world.keys_dir.path().join("no-ledger")).unwrap();
+    settings.state.path = store;
+    let fault =
+        postern::app::Gateway::start(settings, postern::app::Extra::default()).err().unwrap().to_string();
+    assert!(fault.contains("ledger") && fault.contains("in use"), "{fault}");
+    world.gateway = Some(first);
+    assert_eq!(
+        world.get("/t/acme/orders", &world.people.admin("acme")).status,
+        200,
+        "the first one is unharmed"
+    );
+    world.finish();
+}
+
+#[test]
+fn a_port_in_use_is_refused_and_named_and_nothing_is_left_behind() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut world = World::start();
+    rest(&mut world);
+    let mut settings = settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    settings.listen = address;
+    let fault =
+        postern::app::Gateway::start(settings, postern::app::Extra::default()).err().unwrap().to_string();
+    assert!(fault.contains(&address.to_string()) && fault.contains("another address"), "{fault}");
+    // State and ledger were let go of.
+    until("another start succeeds", || world.try_up().is_ok());
+    world.until_ready();
+    // A second gateway does not quietly share the first one's port.
+    let second = World::prepared(Plan::default());
+    postern::app::init_state(&second.data.join("state.redb"), &second.ledger_dir()).unwrap();
+    let mut settings =
+        crate::world::settings(second.keys_dir.path(), &second.data, world.upstream.address, &[]);
+    settings.listen = world.gateway().address();
+    let fault =
+        postern::app::Gateway::start(settings, postern::app::Extra::default()).err().unwrap().to_string();
+    assert!(fault.contains("cannot listen"), "{fault}");
+    world.finish();
+}
+
+#[test]
+fn nothing_is_begun_where_nothing_is_and_no_empty_store_beside_a_ledger() {
+    let mut world = World::prepared(Plan::default());
+    let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("postern state init"), "{fault}");
+    assert!(!world.data.join("state.redb").exists());
+    postern::app::init_state(&world.data.join("state.redb"), &world.ledger_dir()).unwrap();
+    world.up();
+    rest(&mut world);
+    std::fs::remove_file(world.data.join("state.redb")).unwrap();
+    assert!(postern::app::init_state(&world.data.join("state.redb"), &world.ledger_dir()).is_err());
+    assert!(!world.data.join("state.redb").exists());
+    world.prove();
+}
+
+#[test]
+fn a_ledger_that_was_tampered_with_rebuilds_nothing() {
+    let (mut world, ..) = lived_in();
+    rest(&mut world);
+    let segment = std::fs::read_dir(world.ledger_dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("access.intent")))
+        .unwrap();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    std::fs::write(&segment, text.replacen("\"method\":\"GET\"", "\"method\":\"PUT\"", 1)).unwrap();
+    std::fs::remove_file(world.data.join("state.redb")).unwrap();
+    let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("does not verify") || fault.contains("damaged"), "{fault}");
+    assert!(!world.data.join("state.redb").exists());
+}
+
+#[test]
+fn a_clock_set_back_prolongs_nothing() {
+    let clock = ManualClock::at(NOON);
+    let world = World::of(Plan::default().clock(&clock));
+    let agent = world.people.staff("sam");
+    let lasts = Some(postern::model::Span::Millis(1_800_000));
+    let session = world.session_on("acme", &agent, postern::lifecycle::WantedBasis::Consent, lasts);
+    let mut stream = world.client();
+    stream.send(request("GET", "/t/acme/download?do=events", &agent, ""));
+    stream.head();
+    clock.advance(1_800_000);
+    assert_eq!(stream.read_out().0, crate::client::Ending::Reset);
+    until("its end is written down", || {
+        let named = world.ask("GET", "/t/acme/orders", &agent, &format!("Postern-Session: {session}\r\n"));
+        named.code() == "session_expired"
+            && world.records().iter().any(|record| {
+                record["kind"] == "change.outcome" && record["events"].to_string().contains("session_ended")
+            })
+    });
+    // Even a clock of the gateway's own that ran backwards would not bring it back.
+    clock.set(NOON + 60_000);
+    let named = world.ask("GET", "/t/acme/orders", &agent, &format!("Postern-Session: {session}\r\n"));
+    assert!(["session_expired", "session_ended"].contains(&named.code().as_str()), "{}", named.text());
+    world.finish();
+}

@@ -357,12 +357,7 @@ impl World {
     }
 
     pub fn until_ready(&self) {
-        until("staff are served", || self.gateway().engine().serves_staff());
-        until("the tenants are known", || {
-            let known = self.gateway().engine().store();
-            block(known.load(&[postern::model::Key::Tenant(tenant("globex"))]))
-                .is_ok_and(|found| found[0].is_some())
-        });
+        until_ready(self.gateway());
     }
 
     pub fn gateway(&self) -> &Gateway {
@@ -481,6 +476,15 @@ impl World {
     pub fn prove(&self) -> Vec<Value> {
         prove(&self.ledger_dir(), &self.people.keys.ledger)
     }
+}
+
+/// Waits until staff are served and the configured tenants are known.
+pub fn until_ready(gateway: &Gateway) {
+    until("staff are served", || gateway.engine().serves_staff());
+    let last = [postern::model::Key::Tenant(tenant("globex"))];
+    until("the tenants are known", || {
+        block(gateway.engine().store().load(&last)).is_ok_and(|found| found[0].is_some())
+    });
 }
 
 /// Every record of a ledger, in order.

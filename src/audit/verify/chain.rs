@@ -207,13 +207,21 @@ impl<'a> Verifier<'a> {
             let (at, line) = self.behind.clone().unwrap_or((file.clone(), 1));
             // Between two checkpoints only: where they cover single records, the record is known.
             let one = checkpoint.size == self.agreed + 1;
+            let last = checkpoint.size.saturating_sub(1);
+            let mut detail = format!("the records are not those that a checkpoint in `{file}` covers");
+            if !one {
+                // Each but the last is pinned by the line behind it.
+                detail.push_str(&format!(
+                    "; every `prev` fits, so either record {last} alone was altered, or they were rewritten with their chain"
+                ));
+            }
             self.report.add(Finding {
                 what: if one { What::Altered } else { What::Mismatch },
                 file: at,
                 line,
                 first: self.agreed,
-                last: checkpoint.size.saturating_sub(1),
-                detail: format!("the records are not those that a checkpoint in `{file}` covers"),
+                last,
+                detail,
             });
         }
     }

@@ -440,6 +440,11 @@ fn claims(table: &mut Table) {
     ] {
         table.member("tenant", tenant, TokenFault::TenantForm);
     }
+    for environment in
+        [json!(""), json!("pro duction"), json!(7), json!(["production"]), json!("a".repeat(65))]
+    {
+        table.member("environment", environment, TokenFault::EnvironmentForm);
+    }
     for roles in [
         json!(7),
         json!(true),

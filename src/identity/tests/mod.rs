@@ -151,10 +151,10 @@ fn issuer(kind: SubjectKind) -> IssuerOptions {
         SubjectKind::Member => ("members", MEMBERS),
     };
     let name = IssuerName::new(name).unwrap();
-    IssuerOptions {
-        algorithms: asymmetric(),
-        ..IssuerOptions::new(name, iss, kind, AUDIENCE, jwks(&all_keys()))
-    }
+    let mut options = IssuerOptions::new(name, iss, kind, AUDIENCE, jwks(&all_keys()));
+    options.algorithms = asymmetric();
+    options.claims.environment = ClaimPath::parse("environment").ok();
+    options
 }
 
 /// One staff issuer and one issuer of members, with the same keys.

@@ -1,0 +1,370 @@
+//! `postern explain`: one request, read and decided as the gateway would, with everything that led there.
+
+mod page;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use clap::Args;
+
+use crate::{
+    config::Settings,
+    identity::{TokenFault, VerifiedSubject},
+    model::{IssuerName, LevelName, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp},
+    policy::{Caller, Decision, Facts, Named, Policy, Route, Verdict, decide},
+    proxy::{
+        preview::{self, Preview, Refused},
+        respond::Told,
+        routing::Routing,
+        wire::{RequestHead, RequestView},
+    },
+};
+
+use page::{candidates, line, named, of_rule, who_passes};
+
+use super::{
+    Answer, ConfigArg, Trouble,
+    out::Out,
+    rehearse::{self, Rehearsed},
+    token,
+};
+
+/// Reads the request as the gateway would, finds the route that owns it, its tenant, environment and permissions, and
+/// says who would pass. With `--role`, `--level`, `--member-role` or `--token` it says what would be decided for them;
+/// the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// GET, POST, …
+    #[arg(value_name = "METHOD", value_parser = one_line)]
+    method: String,
+    /// The path, as it is sent; a query may follow
+    #[arg(value_name = "PATH", value_parser = one_line)]
+    path: String,
+    /// The host that the client names
+    #[arg(long, default_value = "localhost", value_parser = one_line)]
+    host: String,
+    /// A header that the client sends: 'X-Environment: sandbox'
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<String>,
+    /// The caller's token, from a file, or from standard input by `-`
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
+    /// As support in a session with this role, by a grant
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "member_role"])]
+    role: Option<String>,
+    /// As support in a session by consent at this level
+    #[arg(long, value_name = "LEVEL", conflicts_with = "member_role")]
+    level: Option<String>,
+    /// As a member with this role; several may be given
+    #[arg(long, value_name = "ROLE")]
+    member_role: Vec<String>,
+}
+
+/// What stands in one line of a head and cannot begin another.
+fn one_line(text: &str) -> Result<String, String> {
+    if text.contains(['\r', '\n']) {
+        Err("it must not hold a line break".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn header(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((name, _)) if !name.is_empty() => one_line(text),
+        _ => Err("write `Name: value`".to_owned()),
+    }
+}
+
+/// Who asks, by the token given.
+enum Who {
+    Nobody,
+    Refused(TokenFault),
+    Known(Arc<VerifiedSubject>),
+}
+
+/// Whom the question is about.
+enum Asked {
+    /// Support in a session by a grant of this role.
+    Role(RoleName),
+    /// Support in a session by consent at this level.
+    Level(LevelName),
+    /// A member with these roles.
+    Member(Vec<RoleName>),
+}
+
+/// Everything that an explanation looks at.
+struct Stage<'a> {
+    settings: &'a Settings,
+    routing: &'a Routing,
+    request: RequestView<'a>,
+    who: &'a Who,
+    now: Timestamp,
+}
+
+impl Explain {
+    pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        let settings = self.config.load()?;
+        let fault = |fault| Trouble::at(&settings.file, fault);
+        let routing = crate::app::routing(&settings).map_err(fault)?;
+        let now = super::now();
+        let head = self.head()?;
+        let mut read = RequestHead::new();
+        if let Err(refused) = preview::head(&mut read, &head, &routing) {
+            return refuse(out, &self, &refused);
+        }
+        let request = read.view(&head);
+        let who = match preview::bearer(&request) {
+            None => Who::Nobody,
+            Some(token) => match token::verifier(&settings)?.verify(token, now) {
+                Ok(subject) => Who::Known(subject),
+                Err(fault) => Who::Refused(fault),
+            },
+        };
+        let stage = Stage { settings: &settings, routing: &routing, request, who: &who, now };
+        let subject = match &who {
+            Who::Known(subject) => Some(subject.subject()),
+            Who::Nobody | Who::Refused(_) => None,
+        };
+        match preview::preview(&routing, &stage.request, subject) {
+            Err(refused) => refuse(out, &self, &refused),
+            Ok(read) => self.tell(out, &stage, &read),
+        }
+    }
+
+    /// The head that a client would send.
+    fn head(&self) -> Result<Vec<u8>, Trouble> {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.path, self.host);
+        for header in &self.headers {
+            head.push_str(header);
+            head.push_str("\r\n");
+        }
+        if let Some(path) = &self.token {
+            head.push_str(&format!("Authorization: Bearer {}\r\n", token::from_file(path)?));
+        }
+        head.push_str("\r\n");
+        Ok(head.into_bytes())
+    }
+
+    fn tell(&self, out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -> Result<Answer, Trouble> {
+        let ask = &read.ask;
+        let asked = self.asked(&stage.settings.policy)?;
+        line(out, "request", &format!("{} {}, host {}", read.method, read.path.as_str(), read.host))?;
+        if read.inside {
+            let what =
+                format!("below `{}`: the gateway's own support API, never forwarded", stage.routing.prefix);
+            line(out, "route", &what)?;
+            return Ok(Answer::Yes);
+        }
+        candidates(out, stage, read)?;
+        line(out, "tenant", &named(ask.tenant))?;
+        let known =
+            matches!(ask.environment, Named::As(name) if stage.settings.policy.environments.contains(name));
+        let unknown = if known { "" } else { ", which is none that is known" };
+        line(out, "environment", &format!("{}{unknown}", named(ask.environment)))?;
+        if let Route::Mapped(rule) = ask.route {
+            of_rule(out, stage, read, rule)?;
+        }
+        who_passes(out, stage, read)?;
+        self.judge(out, stage, read, asked)
+    }
+
+    /// Those who were asked about, by names that the configuration knows.
+    fn asked(&self, policy: &Policy) -> Result<Option<Asked>, Trouble> {
+        if let Some(name) = &self.role {
+            return Ok(Some(Asked::Role(role(policy, name)?)));
+        }
+        if let Some(name) = &self.level {
+            let level = LevelName::new(name).ok().filter(|level| policy.ladder.knows(level));
+            let level = level.ok_or_else(|| {
+                let known: Vec<&str> =
+                    policy.ladder.levels().iter().map(|level| level.name.as_str()).collect();
+                Trouble::Says(format!("there is no consent level `{name}`; there are {}", known.join(", ")))
+            })?;
+            return Ok(Some(Asked::Level(level)));
+        }
+        if !self.member_role.is_empty() {
+            let roles: Result<_, _> = self.member_role.iter().map(|name| role(policy, name)).collect();
+            return Ok(Some(Asked::Member(roles?)));
+        }
+        Ok(None)
+    }
+
+    /// What would be decided for those who were asked about.
+    fn judge(
+        &self,
+        out: &mut Out,
+        stage: &Stage<'_>,
+        read: &Preview<'_>,
+        asked: Option<Asked>,
+    ) -> Result<Answer, Trouble> {
+        let (whom, decision) = match asked {
+            Some(Asked::Role(role)) => (
+                format!("support, in a session with the role `{role}`"),
+                stage.rehearsed(read, Rehearsed::Role(&role)),
+            ),
+            Some(Asked::Level(level)) => (
+                format!("support, in a session by consent at `{level}`"),
+                stage.rehearsed(read, Rehearsed::Level(&level)),
+            ),
+            Some(Asked::Member(roles)) => {
+                (format!("a member with `{}`", self.member_role.join("`, `")), stage.member(read, roles))
+            }
+            None if !matches!(stage.who, Who::Nobody) => (token_words(stage.who), stage.by_token(read)),
+            None if self.closed(stage, read) => {
+                let highest = stage.settings.policy.ladder.levels().last();
+                let support = highest.and_then(|level| stage.rehearsed(read, Rehearsed::Level(&level.name)));
+                writeln!(out, "\nrefused, whoever asks")?;
+                verdict(out, "members", stage.member(read, Vec::new()))?;
+                verdict(out, "support", support)?;
+                return Ok(Answer::No);
+            }
+            None => return Ok(Answer::Yes),
+        };
+        writeln!(out)?;
+        Ok(verdict(out, &whom, decision)?)
+    }
+
+    /// Whether nobody at all would pass.
+    fn closed(&self, stage: &Stage<'_>, read: &Preview<'_>) -> bool {
+        !matches!(read.ask.route, Route::Mapped(rule) if rule.public)
+            && stage.members(read).is_empty()
+            && stage.levels(read).is_empty()
+            && stage.roles(read).is_empty()
+            && !passes(&stage.member(read, Vec::new()))
+    }
+}
+
+/// Says what would be decided.
+fn verdict(out: &mut Out, whom: &str, decision: Option<Decision>) -> io::Result<Answer> {
+    match decision {
+        Some(Decision::Allow(permit)) => writeln!(out, "{whom}: passes ({})", permit.reason())?,
+        Some(Decision::Deny(denial)) => {
+            let told = Told::denial(&denial);
+            let more = told.more.map(|more| format!(" [{more}]")).unwrap_or_default();
+            writeln!(out, "{whom}: {} {}{more}: {}", told.status, told.code, told.detail)?;
+            return Ok(Answer::No);
+        }
+        None => writeln!(out, "{whom}: that depends on their sessions, which only a running gateway knows")?,
+    }
+    Ok(Answer::Yes)
+}
+
+fn refuse(out: &mut Out, explain: &Explain, refused: &Refused) -> Result<Answer, Trouble> {
+    let printable: String =
+        explain.path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    line(out, "request", &format!("{} {printable}", explain.method))?;
+    line(out, "refused", &format!("{} {}: {}", refused.status, refused.code, refused.message))?;
+    writeln!(out, "\nrefused before anything is looked up, whoever asks")?;
+    Ok(Answer::No)
+}
+
+impl Stage<'_> {
+    /// A staff subject: the token's, or one made up.
+    fn support(&self) -> Option<Subject> {
+        if let Who::Known(subject) = self.who
+            && subject.kind == SubjectKind::Staff
+        {
+            return Some(subject.subject().clone());
+        }
+        self.somebody(SubjectKind::Staff)
+    }
+
+    fn somebody(&self, kind: SubjectKind) -> Option<Subject> {
+        let issuer = self.settings.issuers.iter().find(|issuer| issuer.kind == kind);
+        let issuer = issuer.map(|issuer| issuer.name.clone()).or_else(|| IssuerName::new("somebody").ok());
+        Some(Subject {
+            kind,
+            id: SubjectRef { issuer: issuer?, sub: Arc::from("somebody") },
+            email: None,
+            support: kind == SubjectKind::Staff,
+            tenant: None,
+            environment: None,
+            roles: Vec::new(),
+            acting: false,
+            expires: Timestamp::MAX,
+        })
+    }
+
+    /// What a member with these roles in the request's tenant would be told.
+    fn member(&self, read: &Preview<'_>, roles: Vec<RoleName>) -> Option<Decision> {
+        let mut subject = self.somebody(SubjectKind::Member)?;
+        subject.roles = roles;
+        subject.tenant = match read.ask.tenant {
+            Named::As(tenant) => TenantId::new(tenant).ok(),
+            // Where only the token names it, any will do.
+            Named::Missing | Named::Unclear => TenantId::new("somewhere").ok(),
+        };
+        let seen = preview::preview(self.routing, &self.request, Some(&subject)).ok()?;
+        rehearse::member(&self.settings.policy, &seen.ask, &subject, self.now)
+    }
+
+    /// Roles with which a member passes.
+    fn members(&self, read: &Preview<'_>) -> Vec<&str> {
+        let roles = self.settings.policy.roles.keys();
+        roles
+            .filter(|role| passes(&self.member(read, vec![(*role).clone()])))
+            .map(|role| role.as_str())
+            .collect()
+    }
+
+    /// Consent levels at which support passes.
+    fn levels(&self, read: &Preview<'_>) -> Vec<&str> {
+        let levels = self.settings.policy.ladder.levels().iter().map(|level| &level.name);
+        let passing = levels.filter(|level| passes(&self.rehearsed(read, Rehearsed::Level(level))));
+        passing.map(|level| level.as_str()).collect()
+    }
+
+    /// Roles with which support passes, by a grant.
+    fn roles(&self, read: &Preview<'_>) -> Vec<&str> {
+        let roles = self.settings.policy.roles.keys();
+        let passing = roles.filter(|role| passes(&self.rehearsed(read, Rehearsed::Role(role))));
+        passing.map(|role| role.as_str()).collect()
+    }
+
+    fn rehearsed(&self, read: &Preview<'_>, session: Rehearsed<'_>) -> Option<Decision> {
+        rehearse::support(self.settings, &read.ask, &self.support()?, session, self.now)
+    }
+
+    /// As far as it can be told without a store.
+    fn by_token(&self, read: &Preview<'_>) -> Option<Decision> {
+        let caller = match self.who {
+            Who::Nobody => Caller::Nobody,
+            Who::Refused(fault) => Caller::Refused(fault.code()),
+            Who::Known(subject) => Caller::Known(subject.subject()),
+        };
+        match decide(&read.ask, caller, &Facts::new(), self.now, &self.settings.policy) {
+            Verdict::Decided(decision) => Some(decision),
+            Verdict::Need(_) => None,
+        }
+    }
+}
+
+fn passes(decision: &Option<Decision>) -> bool {
+    matches!(decision, Some(Decision::Allow(_)))
+}
+
+fn role(policy: &Policy, name: &str) -> Result<RoleName, Trouble> {
+    RoleName::new(name).ok().filter(|role| policy.role(role).is_some()).ok_or_else(|| {
+        let known: Vec<&str> = policy.roles.keys().map(|role| role.as_str()).collect();
+        Trouble::Says(format!("there is no role `{name}`; there are {}", known.join(", ")))
+    })
+}
+
+fn token_words(who: &Who) -> String {
+    match who {
+        Who::Nobody => "without a token".to_owned(),
+        Who::Refused(fault) => format!("the bearer of this token ({fault})"),
+        Who::Known(subject) if subject.kind == SubjectKind::Staff => format!("{}, staff", subject.id),
+        Who::Known(subject) => {
+            let roles: Vec<&str> = subject.roles.iter().map(|role| role.as_str()).collect();
+            let tenant = subject.tenant.as_ref().map(|tenant| tenant.as_str()).unwrap_or_default();
+            format!("{}, member of {tenant} with the roles [{}]", subject.id, roles.join(", "))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The lines of an explanation: what was read and what it means, words at the left, answers at the right.
+//!
+//! Never here: a decision.
+
+use std::io::{self, Write as _};
+
+use crate::{
+    policy::{Named, Route, Rule, routes::Standing},
+    proxy::preview::Preview,
+};
+
+use super::{Stage, passes};
+use crate::cli::out::Out;
+
+/// The width of the words at the left.
+const LEFT: usize = 13;
+
+pub(super) fn line(out: &mut Out, left: &str, right: &str) -> io::Result<()> {
+    writeln!(out, "{left:<LEFT$}{right}")
+}
+
+pub(super) fn named(name: Named<'_>) -> String {
+    match name {
+        Named::As(text) => text.to_owned(),
+        Named::Missing => "not named by the request".to_owned(),
+        Named::Unclear => "named in no one way".to_owned(),
+    }
+}
+
+/// The routes that came into question, the owner first.
+pub(super) fn candidates(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -> io::Result<()> {
+    let settings = stage.settings;
+    let mut explanation = stage.routing.table.explain(read.host, &read.method, &read.path);
+    explanation.candidates.sort_by_key(|candidate| candidate.standing != Standing::Owns);
+    let mut left = "route";
+    if read.rule.is_none() {
+        let what = match read.ask.route {
+            Route::Method => "the path is mapped, this method is not",
+            Route::Mapped(_) | Route::Unmapped => "no route owns this path",
+        };
+        line(out, left, what)?;
+        left = "";
+    }
+    for candidate in &explanation.candidates {
+        let entry = usize::try_from(candidate.spec.id).ok().and_then(|id| settings.routes.get(id));
+        let place = entry.map_or(0, |entry| entry.line);
+        let methods: Vec<&str> = candidate.spec.methods.iter().map(http::Method::as_str).collect();
+        let host = candidate.spec.host.as_deref().unwrap_or_default();
+        let why = match candidate.standing {
+            Standing::Owns => "owns the request",
+            Standing::OtherMethod => "covers the path, does not name the method",
+            Standing::LessSpecific => "covers the path, something more specific comes first",
+            Standing::CaseTwin => "differs in letter case only, so nothing less specific may match",
+            Standing::SlashTwin => "differs in the last slash only, so nothing less specific may match",
+        };
+        let what = format!(
+            "{}:{place}: {} {host}{}: {why}",
+            settings.file.display(),
+            methods.join(","),
+            candidate.spec.template
+        );
+        line(out, left, &what)?;
+        left = "";
+    }
+    Ok(())
+}
+
+pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule: &Rule) -> io::Result<()> {
+    let policy = &stage.settings.policy;
+    if let Some(kind) = &rule.resource {
+        line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
+    }
+    if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
+        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.address))?;
+    }
+    if rule.public {
+        return line(out, "permissions", "none: the route is public, and who asks is not forwarded");
+    }
+    let name = |id| policy.catalogue.name(id).map(|name| name.as_str()).unwrap_or_default();
+    let all: Vec<&str> = rule.permissions.iter().map(|id| name(*id)).collect();
+    line(out, "permissions", &all.join(" and "))?;
+    let above: Vec<&str> =
+        rule.permissions.iter().filter(|id| policy.above_ceiling(**id)).map(|id| name(*id)).collect();
+    if above.is_empty() {
+        line(out, "ceiling", "not reached")
+    } else {
+        line(
+            out,
+            "ceiling",
+            &format!("closed to support at every level and by every grant: {}", above.join(", ")),
+        )
+    }
+}
+
+pub(super) fn who_passes(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -> io::Result<()> {
+    if matches!(read.ask.route, Route::Mapped(rule) if rule.public) {
+        return line(out, "passes", "everybody");
+    }
+    let list = |names: Vec<&str>, none: &str| {
+        if names.is_empty() { none.to_owned() } else { names.join(", ") }
+    };
+    if passes(&stage.member(read, Vec::new())) {
+        line(out, "members", "all pass: the map is silent, and `members.unmapped` allows it")?;
+    } else {
+        line(out, "members", &list(stage.members(read), "with no role"))?;
+    }
+    line(out, "by consent", &list(stage.levels(read), "at no level"))?;
+    line(out, "by grant", &list(stage.roles(read), "with no role"))
+}

@@ -1,0 +1,62 @@
+//! What is missing, there already, or damaged: told in a line, and nothing is lost.
+
+use std::fs;
+
+use super::*;
+
+const INIT: &[&str] = &["state", "init", "--config", "postern.yaml"];
+const RUN: &[&str] = &["run", "--config", "postern.yaml"];
+
+#[test]
+fn a_gateway_without_a_beginning_does_not_make_one() {
+    let place = Place::new();
+    place.run(RUN).fails_saying("`postern state init` begins both");
+    assert!(!place.file("state.redb").exists() && !place.file("ledger").exists());
+}
+
+#[test]
+fn a_store_begins_once() {
+    let place = Place::new();
+    assert!(place.run(INIT).with(0).contains("an empty store begins at"));
+    assert!(!place.file("ledger").exists());
+    let before = fs::read(place.file("state.redb")).unwrap();
+    place.run(INIT).fails_saying("exists already");
+    assert_eq!(fs::read(place.file("state.redb")).unwrap(), before);
+}
+
+#[test]
+fn a_store_is_not_begun_beside_a_ledger_but_rebuilt_from_it() {
+    let place = Place::begun();
+    assert_eq!(Running::start(&place, &[]).stop(), 0);
+    fs::remove_file(place.file("state.redb")).unwrap();
+    place.run(INIT).fails_saying("there is a ledger at");
+    assert!(!place.file("state.redb").exists());
+    assert_eq!(Running::start(&place, &[]).stop(), 0);
+    assert!(fs::read_to_string(place.file("run.err")).unwrap().contains("rebuilt from the ledger"));
+}
+
+#[test]
+fn files_that_are_missing_or_no_such_thing_are_named() {
+    let place = Place::begun();
+    place.run(&["check", "--config", "none.yaml"]).fails_saying("none.yaml: error[unreadable]");
+    place.run(&["audit", "verify", "none", "--key", "ledger.pub"]).fails_saying("`none`");
+    place.run(&["audit", "verify", "ledger", "--key", "none"]).fails_saying("`none`");
+    place.run(&["audit", "verify", "ledger", "--key", "ledger.key"]).fails_saying("not a verifying key");
+    place.run(&["audit", "query", "none"]).fails_saying("`none`");
+    let mint = ["token", "mint", "--issuer", "i", "--audience", "a", "--subject", "s", "--key"];
+    place.run(&[&mint[..], &["none.pem"]].concat()).fails_saying("`none.pem`");
+    place.run(&[&mint[..], &["postern.yaml"]].concat()).fails_saying("PKCS#8");
+    fs::remove_file(place.file("ledger.key")).unwrap();
+    place.run(RUN).fails_saying("error[secret_unreadable]");
+    assert!(!place.file("ledger").exists());
+}
+
+#[test]
+fn a_damaged_store_is_told_and_left_alone() {
+    let place = Place::begun();
+    fs::write(place.file("state.redb"), b"this is no store").unwrap();
+    let came = place.run(RUN);
+    assert_eq!((came.status, came.out.as_str()), (1, ""));
+    assert!(came.err.starts_with("error: ") && came.err.contains("state.redb"), "{}", came.err);
+    assert_eq!(fs::read(place.file("state.redb")).unwrap(), b"this is no store");
+}

@@ -1,0 +1,122 @@
+//! `check` and `explain`: what a configuration comes to, and what it means for a request.
+
+use std::fs;
+
+use super::*;
+
+const CHECK: &[&str] = &["check", "--config", "postern.yaml"];
+
+#[test]
+fn a_good_configuration_is_summed_up() {
+    let place = Place::new();
+    let came = place.run(CHECK);
+    assert_eq!(came.err, "");
+    // The fingerprint covers the keys, which are new each time.
+    let text: Vec<String> = came.with(0).lines().map(str::to_owned).collect();
+    let fingerprint = text.iter().find_map(|line| line.strip_prefix("policy ")).unwrap();
+    assert!(fingerprint.len() >= 32 && fingerprint.bytes().all(|b| b.is_ascii_hexdigit()));
+    let rest: Vec<&str> =
+        text.iter().map(String::as_str).filter(|line| !line.starts_with("policy ")).collect();
+    golden("check.txt", &(rest.join("\n") + "\n"));
+}
+
+#[test]
+fn who_may_do_what_is_a_table() {
+    let place = Place::new();
+    golden("grid.txt", &place.run(&["check", "--config", "postern.yaml", "--grid"]).with(0));
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_their_places() {
+    let place = Place::new();
+    place.configure("route: \"GET /health\"", "route: \"GET /t/{tenant}/orders\"");
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8 hours }\nsesions: {}");
+    place.configure("key: { file: ledger.key }", "key: { file: lost.key }");
+    place.configure("ceiling: [users:manage]", "ceiling: [users:mange]");
+    let came = place.run(CHECK);
+    assert_eq!((came.status, came.out.as_str()), (1, ""));
+    golden("broken.txt", &came.err);
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_faults_of_the_configuration() {
+    let place = Place::new();
+    fs::write(place.file("assertion.pem"), "no key\n").unwrap();
+    fs::write(place.file("app.jwks.json"), r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"}]}"#)
+        .unwrap();
+    place.configure("origin: example.com/cli", "origin: example.com/other");
+    let came = place.run(CHECK);
+    assert_eq!((came.status, came.out.as_str()), (1, ""));
+    golden("keys.txt", &came.err);
+}
+
+fn explain(place: &Place, args: &[&str]) -> Came {
+    place.run(&[&["explain", "--config", "postern.yaml"], args].concat())
+}
+
+#[test]
+fn explanations_of_all_kinds_of_requests() {
+    let place = Place::new();
+    let questions: &[(&[&str], i32)] = &[
+        (&["GET", "/t/acme/orders/7"], 0),
+        (&["GET", "/t/acme/orders/7", "--role", "read_only"], 0),
+        (&["HEAD", "/t/acme/orders/7", "--level", "read_only"], 0),
+        (&["PUT", "/t/acme/orders/7", "--level", "read_only"], 1),
+        (&["PUT", "/t/acme/orders/7", "--level", "block"], 1),
+        (&["POST", "/t/acme/users", "--role", "admin"], 1),
+        (&["POST", "/t/acme/users", "--member-role", "admin"], 0),
+        (&["GET", "/health"], 0),
+        (&["GET", "/nowhere"], 1),
+        (&["DELETE", "/t/acme/orders"], 1),
+        (&["GET", "/t/acme/Orders"], 1),
+        (&["GET", "/t/acme//orders"], 1),
+        (&["GET", "/t/acme/%6frders"], 1),
+        (&["GET", "/t/acme/orders/../users"], 1),
+        (&["GET", "/t/acme/orders", "--header", "X-Environment: staging"], 1),
+        (&["GET", "/t/acme/orders", "--header", "X_Environment: sandbox"], 1),
+        (&["GET", "/t/acme/orders", "--header", "Transfer-Encoding: gzip"], 1),
+        (&["GET", "/t/acme/orders x"], 1),
+        (&["GET", "/_postern/v1/sessions"], 0),
+    ];
+    let mut text = String::new();
+    for (question, status) in questions {
+        let came = explain(&place, question);
+        assert_eq!(came.err, "");
+        text.push_str(&format!("$ postern explain {}\n", question.join(" ").escape_debug()));
+        text.push_str(&came.with(*status));
+        text.push('\n');
+    }
+    golden("explain.txt", &text);
+}
+
+#[test]
+fn a_token_is_verified_and_decided_on() {
+    let place = Place::new();
+    let told = |token: String, path: &str, status| {
+        fs::write(place.file("token"), token).unwrap();
+        explain(&place, &["GET", path, "--token", "token"]).with(status)
+    };
+    let last = |text: String| text.lines().last().unwrap().to_owned();
+    assert_eq!(
+        last(told(place.ada("admin"), "/t/acme/orders", 0)),
+        "app|ada, member of acme with the roles [admin]: passes (member_role)"
+    );
+    assert!(last(told(place.ada("admin"), "/t/other/orders", 1)).contains("403 tenant_foreign"));
+    assert!(last(told(place.ada("nothing"), "/t/acme/orders", 1)).contains("403 permission_missing"));
+    assert!(last(told(place.sam(), "/t/acme/orders", 0)).contains("depends on their sessions"));
+    assert!(last(told("x.y.z".into(), "/t/acme/orders", 1)).contains("401 token_invalid [token_"));
+}
+
+#[test]
+fn names_that_the_configuration_does_not_know_are_told() {
+    let place = Place::new();
+    explain(&place, &["GET", "/health", "--role", "boss"]).fails("there is no role `boss`");
+    explain(&place, &["GET", "/health", "--level", "boss"]).fails("there is no consent level `boss`");
+}
+
+impl Came {
+    fn fails(self, text: &str) {
+        assert_eq!(self.status, 1);
+        assert!(self.err.contains(text), "{}", self.err);
+    }
+}

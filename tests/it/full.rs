@@ -1,0 +1,207 @@
+//! A disk that is full: a small tmpfs that holds state and ledger. Mounting takes root; where it is refused, these tests
+//! fail and say so.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command as Program,
+    sync::atomic::Ordering::SeqCst,
+};
+
+use postern::{engine::Changed, model::SessionId};
+use tempfile::TempDir;
+
+use crate::{client::Ending, cuts::counting, world::*};
+
+/// A tmpfs, unmounted when dropped.
+pub struct SmallDisk {
+    pub path: PathBuf,
+    _dir: TempDir,
+}
+
+impl SmallDisk {
+    pub fn mount(mib: u32) -> SmallDisk {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("disk");
+        std::fs::create_dir(&path).unwrap();
+        let done = Program::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0700"), "postern-test"])
+            .arg(&path)
+            .output()
+            .expect("there is a `mount`");
+        assert!(
+            done.status.success(),
+            "a tmpfs cannot be mounted, so a full disk cannot be tested; run as root: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        SmallDisk { path, _dir: dir }
+    }
+
+    /// Takes all the room there is.
+    pub fn fill(&self) {
+        let mut filler = std::fs::File::options().append(true).create(true).open(self.filler()).unwrap();
+        for size in [1 << 20, 64 << 10, 4096, 1] {
+            let piece = vec![1u8; size];
+            while filler.write_all(&piece).is_ok() {}
+        }
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path.join("filler")
+    }
+
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.filler()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Program::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+fn world_on(disk: &Path, plan: Plan) -> World {
+    World::of(Plan { data: Some(disk.to_owned()), ..plan })
+}
+
+/// Staff requests until the ledger takes no more.
+fn use_up(world: &World, agent: &str) {
+    let mut client = world.client();
+    for _ in 0..20_000 {
+        client.send(request("GET", "/t/acme/orders", agent, ""));
+        let reply = client.reply();
+        if reply.status == 503 {
+            assert_eq!(reply.code(), "ledger_full");
+            assert!(reply.text().contains("make room"), "{}", reply.text());
+            return;
+        }
+        assert_eq!(reply.status, 200);
+    }
+    panic!("the disk is never full");
+}
+
+#[test]
+fn a_full_disk_stops_staff_only_and_a_removal_still_cuts_at_once() {
+    let disk = SmallDisk::mount(16);
+    let (hooks, count) = counting();
+    let world = world_on(&disk.path, Plan::default().hooks(hooks));
+    let (admin, agent) = (world.people.admin("acme"), world.people.staff("sam"));
+    let member = world.people.member("rita", "acme", &["read_only"]);
+    let session = world.start_session("acme", &agent);
+    let other_agent = world.people.staff("olga");
+    let other = world.start_session("acme", &other_agent);
+    let mut stream = world.client();
+    stream.send(request("GET", "/t/acme/download?do=events", &agent, ""));
+    stream.head();
+    let mut done_soon = world.client();
+    done_soon.send(request("GET", "/t/acme/orders?do=slow", &other_agent, ""));
+    until("both are under way", || world.upstream.seen().len() == 2);
+    disk.fill();
+    use_up(&world, &agent);
+    let forwarded = world.upstream.seen().len();
+    assert_eq!(world.get("/t/acme/orders", &agent).code(), "ledger_full");
+    assert_eq!(world.upstream.seen().len(), forwarded, "no record, no access");
+    assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members go on");
+    // Nothing is widened without its record.
+    let widened = world.change(World::consent("acme", "full"), &admin).unwrap_err();
+    assert!(["ledger_full", "state_unavailable"].contains(&widened.code()), "{widened}");
+    // An exchange that runs ends as it would.
+    world.upstream.release();
+    assert_eq!(done_soon.reply().status, 200);
+    // Two removals, the second one on whatever the first one left.
+    for (session, whose) in [(&session, &agent), (&other, &other_agent)] {
+        let removed = world.change(World::end("acme", session), &admin);
+        let answered = count.load(SeqCst);
+        println!("removal on a full disk: {removed:?}");
+        assert!(matches!(removed, Ok(Changed::Done { .. } | Changed::InForce { .. })), "{removed:?}");
+        let named = world.ask("GET", "/t/acme/orders", whose, &format!("Postern-Session: {session}\r\n"));
+        assert_eq!(named.code(), "session_ended");
+        assert_eq!(count.load(SeqCst), answered);
+    }
+    assert_eq!(stream.read_out().0, Ending::Reset);
+    // Room comes back; so does service, by itself.
+    disk.make_room();
+    until("the pending removals are durable", || world.gateway().engine().pending() == 0);
+    let third = world.people.staff("theo");
+    until("changes are taken", || {
+        let session = SessionId::new("ses_after").unwrap();
+        let wanted = postern::lifecycle::Command::StartSession {
+            tenant: tenant("acme"),
+            session,
+            environment: production(),
+            basis: postern::lifecycle::WantedBasis::Consent,
+            reason: "there is room again".to_owned(),
+            ticket: None,
+            lasts: None,
+        };
+        world.change(wanted, &third).is_ok()
+    });
+    assert_eq!(world.get("/t/acme/orders", &third).status, 200);
+    let mut world = world;
+    until("every intent has its outcome", || world.gateway().engine().journal().status().open_intents == 0);
+    world.gateway.take().unwrap().stop();
+    let records = world.prove();
+    let cut = records.iter().filter(|record| record["cut_by"]["reason"] == "session_ended").count();
+    assert_eq!(cut, 1, "the open stream has its outcome");
+    // The ends are durable, wherever they waited.
+    world.up();
+    for (session, whose) in [(&session, &agent), (&other, &other_agent)] {
+        let named = world.ask("GET", "/t/acme/orders", whose, &format!("Postern-Session: {session}\r\n"));
+        assert_eq!(named.code(), "session_ended");
+    }
+    world.finish();
+}
+
+/// The reserve is used up too: what narrows is in force in memory, says what it waits for, and is durable later.
+#[test]
+fn a_removal_that_nothing_can_be_written_about_is_in_force_and_becomes_durable() {
+    let disk = SmallDisk::mount(16);
+    let (hooks, count) = counting();
+    let world = world_on(&disk.path, Plan::default().hooks(hooks));
+    let admin = world.people.admin("acme");
+    let agent = world.people.staff("sam");
+    let session = world.start_session("acme", &agent);
+    let mut stream = world.client();
+    stream.send(request("GET", "/t/acme/download?do=events", &agent, ""));
+    stream.head();
+    // Every outcome of these takes from the reserve.
+    disk.fill();
+    use_up(&world, &agent);
+    let mut waiting = None;
+    for number in 0..2_000 {
+        let level = if number % 2 == 0 { "block" } else { "read_only" };
+        let tenants = ["globex", "acme-eu"];
+        for id in tenants {
+            let changed = world.change(World::consent(id, level), &world.people.admin(id));
+            if let Ok(Changed::InForce { waiting: what, .. }) = changed {
+                waiting = Some(what);
+            }
+        }
+        if waiting.is_some() {
+            break;
+        }
+        // Widening is refused on a full disk, so there is nothing left to lower.
+        if number > 0 {
+            break;
+        }
+    }
+    let removed = world.change(World::end("acme", &session), &admin);
+    let answered = count.load(SeqCst);
+    println!("lowered: waiting for {waiting:?}; removed: {removed:?}");
+    assert_eq!(stream.read_out().0, Ending::Reset);
+    assert_eq!(count.load(SeqCst), answered);
+    // Asked again while it waits: it is not durable yet, and the answer must not say so.
+    let again = world.change(World::end("acme", &session), &admin);
+    if world.gateway().engine().pending() > 0 {
+        assert!(matches!(again, Ok(Changed::InForce { .. })), "{again:?}");
+    }
+    disk.make_room();
+    until("nothing waits", || world.gateway().engine().pending() == 0);
+    assert!(matches!(world.change(World::end("acme", &session), &admin), Ok(Changed::Unchanged)));
+    let key = postern::model::Key::Session(tenant("acme"), session.clone());
+    let stored =
+        block(world.gateway().engine().store().load(&[key])).unwrap().pop().unwrap().unwrap().unwrap();
+    assert!(serde_json::to_string(&stored).unwrap().contains("\"removed\""));
+    world.finish();
+}

@@ -1,0 +1,5 @@
+use postern::policy::{Permit, Reason};
+
+fn main() {
+    let _forged = Permit { reason: Reason::SessionByConsent, staff: None };
+}

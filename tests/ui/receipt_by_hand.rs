@@ -1,0 +1,5 @@
+use postern::audit::Receipt;
+
+fn main() {
+    let _forged = Receipt::default();
+}

@@ -1,0 +1,7 @@
+use postern::{identity::VerifiedSubject, model::Subject};
+
+fn forge(subject: Subject) -> VerifiedSubject {
+    VerifiedSubject::from(subject)
+}
+
+fn main() {}
