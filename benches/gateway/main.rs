@@ -80,7 +80,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("origin") => origin::serve(args[1].parse().unwrap()),
         Some("bare") => bare::serve(args[1].parse().unwrap(), args[2].parse().unwrap()),
-        Some("postern") => world::postern(Path::new(&args[1])),
+        Some("postern") => world::postern(Path::new(&args[1]), args[2] == "plain-clock"),
         _ => run(&Wishes::of(&args)),
     }
 }
@@ -166,6 +166,7 @@ fn cpu(world: &World, peers: &[Peer], rounds: usize, report: &mut Report) {
 
 /// Latency at fixed rates far from saturation; the peers in turn.
 fn latency(world: &World, peers: &[Peer], rounds: usize, report: &mut Report) {
+    let mut disk = [Vec::new(), Vec::new()];
     for rate in [2_000, 4_000] {
         let parts: [(&str, Kind, _); 4] = [
             ("member", Kind::Nginx, world.small()),
@@ -175,6 +176,9 @@ fn latency(world: &World, peers: &[Peer], rounds: usize, report: &mut Report) {
         ];
         let mut seen = vec![(Vec::new(), Vec::new()); parts.len()];
         for _ in 0..rounds {
+            for (all, new) in disk.iter_mut().zip(measure::flushes(world.dir(), 100)) {
+                all.extend(new);
+            }
             for (part, (_, kind, requests)) in parts.iter().enumerate() {
                 let mut all = load::at_rate(of(peers, *kind).port, CONNECTIONS, &requests[0], rate, rate);
                 seen[part].0.push(quantile(&mut all, 0.50));
@@ -186,6 +190,7 @@ fn latency(world: &World, peers: &[Peer], rounds: usize, report: &mut Report) {
             report.latency(who, *kind, rate, median(p50), median(p99));
         }
     }
+    report.disk(disk.map(|mut took| [median(&mut took), quantile(&mut took, 0.99)]));
 }
 
 /// Instructions a request, by the hardware's counters or else by valgrind's.

@@ -1,10 +1,14 @@
 //! What processes cost: CPU time, instructions, system calls.
 
 use std::{
+    fs::File,
+    io::Write as _,
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use rustix::fs::FallocateFlags;
 
 /// Microseconds of CPU that all threads of a process had so far, by the scheduler's own count in nanoseconds.
 pub fn cpu_us(pid: u32) -> f64 {
@@ -15,6 +19,29 @@ pub fn cpu_us(pid: u32) -> f64 {
         nanos += text.split_whitespace().next().unwrap().parse::<f64>().unwrap();
     }
     nanos / 1e3
+}
+
+/// Microseconds of each of so many appends of a record's size, made durable one by one, on the disk of that directory:
+/// as the ledger does it (room set aside, the file's size growing), and into a file whose size does not change.
+pub fn flushes(dir: &Path, count: usize) -> [Vec<f64>; 2] {
+    let open = |name: &str, flags| {
+        let file = File::create(dir.join(name)).unwrap();
+        rustix::fs::fallocate(&file, flags, 0, 1 << 20).unwrap();
+        file.sync_all().unwrap();
+        file
+    };
+    let mut files = [open("growing", FallocateFlags::KEEP_SIZE), open("fixed", FallocateFlags::empty())];
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..count {
+        // In turn, so that both see the same disk.
+        for (file, took) in files.iter_mut().zip(&mut took) {
+            file.write_all(&[b'x'; 900]).unwrap();
+            let began = Instant::now();
+            file.sync_data().unwrap();
+            took.push(began.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    took
 }
 
 /// The middle one.

@@ -15,6 +15,7 @@ pub struct Report {
     latency: Vec<(String, Kind, usize, f64, f64)>,
     instructions: Vec<(String, Kind, f64)>,
     calls: Vec<(String, Kind, String, f64)>,
+    disk: Option<[[f64; 2]; 2]>,
 }
 
 impl Report {
@@ -26,6 +27,7 @@ impl Report {
             latency: Vec::new(),
             instructions: Vec::new(),
             calls: Vec::new(),
+            disk: None,
         }
     }
 
@@ -41,6 +43,11 @@ impl Report {
     pub fn latency(&mut self, who: &str, kind: Kind, rate: usize, p50: f64, p99: f64) {
         eprintln!("{who} at {rate}/s | {}: p50 {p50:.0} µs, p99 {p99:.0} µs", kind.name());
         self.latency.push((who.to_owned(), kind, rate, p50, p99));
+    }
+
+    pub fn disk(&mut self, disk: [[f64; 2]; 2]) {
+        eprintln!("disk alone, p50 and p99 in µs, file growing and fixed: {disk:.0?}");
+        self.disk = Some(disk);
     }
 
     pub fn instructions(&mut self, row: &str, kind: Kind, count: f64) {
@@ -98,6 +105,15 @@ impl Report {
             for (who, kind, rate, p50, p99) in &self.latency {
                 writeln!(out, "| {who} | {} | {rate} | {p50:.0} | {p99:.0} |", kind.name()).unwrap();
             }
+        }
+        if let Some([[p50, p99], [fixed_p50, fixed_p99]]) = self.disk {
+            writeln!(
+                out,
+                "\nThe disk alone, in the same minutes: 900 bytes appended and made durable take {p50:.0} µs (p99 \
+                 {p99:.0}) as the ledger does it, the file growing, and {fixed_p50:.0} µs (p99 {fixed_p99:.0}) in a \
+                 file whose size was set before."
+            )
+            .unwrap();
         }
         if !self.calls.is_empty() {
             out += "\nSystem calls a request at 64 connections.\n\n";

@@ -254,9 +254,11 @@ impl Engine {
         };
         let position = match self.commit(commit).await {
             Ok(position) => position,
-            Err(CommitFault::Conflict(_)) => {
+            Err(CommitFault::Conflict(changed)) => {
                 self.conclude_change(&this, records::Fate::Overtaken, None, &[], &[]);
                 this.set_recorded(false);
+                // What was only read may be the stale one, and would be as stale at the next attempt.
+                self.cells.forget(&changed);
                 for (key, _) in &writes {
                     self.cells.forget(std::slice::from_ref(key));
                 }
@@ -268,8 +270,14 @@ impl Engine {
             }
             // Its intent stays open until a try succeeds.
             Err(fault) if this.mends() => return Err(ChangeFault::Store(fault.to_string())),
-            // It may have been applied: the intent stays open and the mender or the next start asks the store.
-            Err(CommitFault::Ambiguous(why)) => return Err(ChangeFault::Store(why.to_string())),
+            // It may have been applied: the intent stays open, the next start asks the store, and until then nobody goes
+            // by what was known before.
+            Err(CommitFault::Ambiguous(why)) => {
+                for (key, _) in &writes {
+                    self.cells.forget(std::slice::from_ref(key));
+                }
+                return Err(ChangeFault::Store(why.to_string()));
+            }
             Err(fault) => {
                 self.conclude_change(&this, records::Fate::Failed, None, &[], &[]);
                 return Err(ChangeFault::Store(fault.to_string()));

@@ -214,3 +214,6 @@ async fn settle(
         written = journal.append(draft.clone()).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

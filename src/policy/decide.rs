@@ -242,6 +242,9 @@ fn staff(
     policy: &Policy,
 ) -> Result<Decision, Lack> {
     // What is refused without looking anything up.
+    if subject.acting {
+        return Ok(deny(Reason::Acting));
+    }
     if ask.clock_behind {
         return Ok(deny(Reason::ClockBehind));
     }

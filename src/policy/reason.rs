@@ -55,6 +55,8 @@ reasons! {
     EnvironmentUnknown = "environment_unknown",
     /// The caller's rights do not hold the permission of the route.
     PermissionMissing = "permission_missing",
+    /// Somebody acts as this staff subject: acting never chains (law 5).
+    Acting = "acting",
     /// The configuration closes this to staff at every level (law 5).
     Ceiling = "ceiling",
     /// The session header is malformed or comes twice.

@@ -143,9 +143,12 @@ impl Connection {
                     }
                 }
             }
-            // The time for a head counts from its first byte, however often it is fed.
-            let began = *started.get_or_insert_with(tokio::time::Instant::now);
-            let left = header_timeout.saturating_sub(began.elapsed());
+            // The time for a head counts from its first byte, however often it is fed. Of a head that comes in one
+            // piece, as most do, no time is taken.
+            if started.is_none() && !self.inbox.is_empty() {
+                started = Some(tokio::time::Instant::now());
+            }
+            let left = header_timeout.saturating_sub(started.map_or(Duration::ZERO, |began| began.elapsed()));
             self.inbox.reserve(PIECE);
             match self.patience.wait(left, self.stream.read_buf(&mut self.inbox)).await {
                 Ok(Ok(0) | Err(_)) => return None,

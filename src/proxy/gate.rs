@@ -1,9 +1,14 @@
 //! The gate that every byte of an exchange passes: for staff, the fuse is looked at by the clock before each single
 //! read and write (rule 8); for members there is nothing to look at.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use crate::engine::{
@@ -51,7 +56,7 @@ impl<'a> Gate<'a> {
                     Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
                     Look::Stale => Poll::Pending,
                     Look::Alive => {
-                        let read = poll_read_buf(std::pin::Pin::new(&mut *from), cx, buffer);
+                        let read = poll_read_buf(Pin::new(&mut *from), cx, buffer);
                         read.map(|read| Some(read.map_err(|_| Broken::Gone)))
                     }
                 }
@@ -68,35 +73,61 @@ impl<'a> Gate<'a> {
 
     /// Writes all of it.
     pub(super) async fn write<W: AsyncWrite + Unpin>(self, to: &mut W, bytes: &[u8]) -> Result<(), Broken> {
-        let Some(live) = self.live else { return to.write_all(bytes).await.map_err(|_| Broken::Gone) };
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let mut woken = pin!(live.fuse.woken());
-            let wrote = poll_fn(|cx| {
-                if woken.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                match live.fuse.look(self.engine.now()) {
-                    Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
-                    Look::Stale => Poll::Pending,
-                    Look::Alive => {
-                        let wrote = std::pin::Pin::new(&mut *to).poll_write(cx, rest);
-                        wrote.map(|wrote| Some(wrote.map_err(|_| Broken::Gone)))
-                    }
-                }
-            })
-            .await;
-            match wrote {
-                None => {}
-                Some(Ok(0)) => return Err(Broken::Gone),
-                Some(Ok(count)) => {
-                    self.engine.handed(live, count);
-                    rest = rest.get(count..).unwrap_or_default();
-                }
-                Some(Err(broken)) => return Err(broken),
+        self.write_both(to, bytes, &[]).await
+    }
+
+    /// Writes all of both, one behind the other, with one call where the socket takes it.
+    pub(super) async fn write_both<W: AsyncWrite + Unpin>(
+        self,
+        to: &mut W,
+        first: &[u8],
+        second: &[u8],
+    ) -> Result<(), Broken> {
+        let (mut first, mut second) = (first, second);
+        while !(first.is_empty() && second.is_empty()) {
+            let count = match self.live {
+                None => poll_fn(|cx| poll_write(to, cx, first, second)).await.map_err(|_| Broken::Gone)?,
+                Some(live) => match self.write_some(live, to, first, second).await {
+                    None => continue,
+                    Some(wrote) => wrote?,
+                },
+            };
+            if count == 0 {
+                return Err(Broken::Gone);
             }
+            let of_first = count.min(first.len());
+            first = first.get(of_first..).unwrap_or_default();
+            second = second.get(count - of_first..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// One hand-over of a staff exchange; `None` where there was reason to look again first.
+    async fn write_some<W: AsyncWrite + Unpin>(
+        self,
+        live: &Live,
+        to: &mut W,
+        first: &[u8],
+        second: &[u8],
+    ) -> Option<Result<usize, Broken>> {
+        let mut woken = pin!(live.fuse.woken());
+        let wrote = poll_fn(|cx| {
+            if woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            match live.fuse.look(self.engine.now()) {
+                Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
+                Look::Stale => Poll::Pending,
+                Look::Alive => {
+                    poll_write(to, cx, first, second).map(|wrote| Some(wrote.map_err(|_| Broken::Gone)))
+                }
+            }
+        })
+        .await;
+        if let Some(Ok(count)) = wrote {
+            self.engine.handed(live, count);
+        }
+        wrote
     }
 
     /// Looks, without handing anything on.
@@ -126,5 +157,19 @@ impl<'a> Gate<'a> {
                 return cut;
             }
         }
+    }
+}
+
+fn poll_write<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    cx: &mut Context<'_>,
+    first: &[u8],
+    second: &[u8],
+) -> Poll<io::Result<usize>> {
+    let to = Pin::new(to);
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => to.poll_write(cx, second),
+        (false, true) => to.poll_write(cx, first),
+        (false, false) => to.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)]),
     }
 }

@@ -27,6 +27,8 @@ use super::{
 
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
+/// How much is read at once of a body that comes faster than that.
+const LARGE_PIECE: usize = 64 << 10;
 /// Pipelined bytes that are taken while an answer is awaited.
 const AHEAD: usize = 16 << 10;
 /// How often a client from which nothing more is read is looked at.
@@ -425,9 +427,8 @@ async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             out.extend_from_slice(frame.before());
             if data.len() > PIECE / 2 && frame.after().is_empty() {
                 // Large and in no need of a frame: not copied.
-                send(gate, to, out, patience, answer.write_timeout, tally).await?;
+                send(gate, to, out, data, patience, answer.write_timeout, tally).await?;
                 out.clear();
-                send(gate, to, data, patience, answer.write_timeout, tally).await?;
             } else {
                 out.extend_from_slice(data);
                 out.extend_from_slice(frame.after());
@@ -439,12 +440,14 @@ async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             break;
         }
         if !out.is_empty() {
-            send(gate, to, out, patience, answer.write_timeout, tally).await?;
+            send(gate, to, out, &[], patience, answer.write_timeout, tally).await?;
             out.clear();
         }
+        // Where a whole piece was there to be read, more is likely to be: fewer and larger steps.
+        let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };
         buffer.clear();
         at = 0;
-        buffer.reserve(PIECE);
+        buffer.reserve(piece);
         match gate.read(from, &mut buffer).await {
             Ok(0) => {
                 body.reader.end().map_err(|fault| Trouble::Upstream(fault.code()))?;
@@ -455,7 +458,7 @@ async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         }
     }
     out.extend_from_slice(body.writer.finish().map_err(|_| Trouble::Upstream("body_length"))?);
-    send(gate, to, out, patience, answer.write_timeout, tally).await?;
+    send(gate, to, out, &[], patience, answer.write_timeout, tally).await?;
     let in_step = buffer.len() == at && framing != Framing::UntilClose;
     let reusable = in_step && head.keep_alive(answer.head_request);
     core.give_back(buffer);
@@ -492,16 +495,17 @@ fn write_answer(
 async fn send<W: AsyncWrite + Unpin>(
     gate: Gate<'_>,
     to: &mut W,
-    bytes: &[u8],
+    first: &[u8],
+    second: &[u8],
     patience: &mut Patience,
     most: Duration,
     tally: &Tally,
 ) -> Result<(), Trouble> {
-    if bytes.is_empty() {
+    if first.is_empty() && second.is_empty() {
         return Ok(());
     }
     tally.started.set(true);
-    match patience.wait(most, gate.write(to, bytes)).await {
+    match patience.wait(most, gate.write_both(to, first, second)).await {
         Ok(written) => written.map_err(Trouble::of_client),
         Err(TooSlow) => Err(Trouble::Client("client_reads_too_slowly")),
     }

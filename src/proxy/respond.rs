@@ -108,6 +108,9 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::TenantForeign => (403, "there is nothing for you in this tenant"),
         Reason::EnvironmentUnknown => (403, "there is no such environment"),
         Reason::PermissionMissing => (403, "your role does not allow this"),
+        Reason::Acting => {
+            (403, "support work takes a token of your own, not one by which somebody acts as you")
+        }
         Reason::Ceiling => (403, "this is closed to support, whatever a tenant consents to"),
         Reason::SessionUnclear => (400, "`Postern-Session` must come once, as one session id"),
         Reason::SessionMissing => (403, "you have no active support session here; start one"),

@@ -273,6 +273,9 @@ impl Naive {
         if member {
             return Some(codes);
         }
+        if subject.acting {
+            codes.insert("acting");
+        }
         if request.session == Name::Unclear {
             codes.insert("session_unclear");
         }
@@ -761,10 +764,10 @@ impl Naive {
             }
         }
         for (tenant, id, subject, environment) in listed {
-            if let Some(session) = naive.sessions.get_mut(&(tenant, id)) {
-                if session.who == format!("{}|{}", subject.issuer, subject.sub) {
-                    session.listed = Some(environment.to_string());
-                }
+            if let Some(session) = naive.sessions.get_mut(&(tenant, id))
+                && session.who == format!("{}|{}", subject.issuer, subject.sub)
+            {
+                session.listed = Some(environment.to_string());
             }
         }
         naive

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Event, Until, WantedBasis},
-    model::{Consent, Document, EndCause, Grantee, Key, Ladder, Level, Scope, Span, Version, Zone},
+    model::{Consent, Document, EndCause, Grantee, Key, Ladder, Level, Scope, Span, Subject, Version, Zone},
     policy::{Caller, Fact, Facts, Policy, Snapshot},
 };
 
@@ -231,4 +231,42 @@ fn a_fall_and_a_rise_in_one_millisecond_end_what_ran_and_what_starts_after_a_ris
     let start = start("beta", "s2", WantedBasis::Consent);
     world.run(&start, Actor::Subject(&staff("anna")), 9, &policy).unwrap();
     assert!(allowed(&world, "beta", "s2", 9, &policy));
+}
+
+#[test]
+fn a_session_by_a_grant_to_an_address_falls_when_the_grant_is_not_bound_to_its_agent() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    let make = Command::MakeGrant {
+        tenant: tid("beta"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        to: Grantee::Email("anna@vendor.example".into()),
+        role: role("reader"),
+        scope: Scope::Everything,
+        until: Until::For(Span::Millis(5_000)),
+    };
+    world.run(&make, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    let by_grant = start("beta", "s2", WantedBasis::Grant(gid("g1")));
+    world.run(&by_grant, Actor::Subject(&staff("anna")), 5, &policy).unwrap();
+    assert!(allowed(&world, "beta", "s2", 6, &policy));
+    for bound in [None, Some(staff("cleo").id)] {
+        let key = Key::Grant(tid("beta"), gid("g1"));
+        let Some(Document::Grant(mut grant)) = world.document(&key, &policy) else { panic!() };
+        grant.bound = bound;
+        world.put(key, Document::Grant(grant));
+        assert!(!allowed(&world, "beta", "s2", 6, &policy), "rule 1: bound once, to one subject");
+    }
+}
+
+#[test]
+fn a_token_by_which_somebody_acts_as_an_agent_enters_no_session() {
+    let plain = Plain::new(true);
+    let policy = plain.compile();
+    let world = family(&policy, "full");
+    let acting = Subject { acting: true, ..staff("anna") };
+    let request = Request::simple("beta", "orders:read").inside("s1");
+    assert!(world.decide(&request, Caller::Known(&staff("anna")), 4, &policy).allowed());
+    let decided = world.decide(&request, Caller::Known(&acting), 4, &policy);
+    assert_eq!(decided.code(), "acting");
 }
