@@ -1,6 +1,6 @@
 //! What an earlier life left open: every intent without an outcome gets one, before staff are served.
 
-use std::sync::atomic::Ordering;
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use serde::Deserialize;
 
@@ -30,15 +30,17 @@ pub enum SettleError {
 }
 
 impl Engine {
-    /// Writes the missing outcomes; then the gateway serves staff. Repeat it when it fails.
-    pub async fn settle(&self, open: &[OpenIntent]) -> Result<(), SettleError> {
-        for intent in open {
+    /// Writes the missing outcomes, taking out of `open` what is settled; then the gateway serves staff. Repeat it with
+    /// what is left when it fails.
+    pub async fn settle(&self, open: &mut VecDeque<OpenIntent>) -> Result<(), SettleError> {
+        while let Some(intent) = open.front() {
             let draft = if intent.kind == records::CHANGE_INTENT {
                 self.settled_change(intent).await?
             } else {
                 self.settled_access(intent)
             };
             self.journal.append(draft).await?;
+            open.pop_front();
         }
         let event = records::GatewayStarted {
             gateway: &self.gateway,

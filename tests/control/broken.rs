@@ -20,7 +20,7 @@ async fn before_the_past_is_settled_nothing_but_me_is_answered() {
     let answer = world.start("acme", &anna).await.refused(503, "settling");
     assert_eq!(answer.headers["retry-after"], "1");
     world.get("/v1/me", &anna).await.is(200);
-    world.engine.settle(&world.recovered.open_intents).await.unwrap();
+    world.engine.settle(&mut world.recovered.open_intents.clone().into()).await.unwrap();
     world.started("acme", &anna).await;
 }
 
