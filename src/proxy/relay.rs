@@ -3,11 +3,11 @@
 //! Every byte passes the gate. Heads are written by us, bodies are framed anew, so what arrives parses to exactly one
 //! message everywhere.
 
-use std::{cell::Cell, future::pending, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite, Interest},
+    net::{TcpStream, tcp::ReadHalf},
 };
 
 use crate::engine::{Admission, End, Report};
@@ -31,6 +31,8 @@ const PIECE: usize = 16 << 10;
 const LARGE_PIECE: usize = 64 << 10;
 /// Pipelined bytes that are taken while an answer is awaited.
 const AHEAD: usize = 16 << 10;
+/// How often a client of whom no more is read is looked after.
+const LEFT_EVERY: Duration = Duration::from_secs(1);
 /// Interim answers that an application may send before its answer.
 const MOST_INTERIM: usize = 8;
 
@@ -338,11 +340,7 @@ async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 }
 
 /// Watches a client that waits for its answer; pipelined bytes are kept, up to a bound.
-async fn watch<R: AsyncRead + Unpin>(
-    gate: Gate<'_>,
-    from: &mut R,
-    inbox: &mut Vec<u8>,
-) -> Result<(), Trouble> {
+async fn watch(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> Result<(), Trouble> {
     while inbox.len() < AHEAD {
         inbox.reserve(1024);
         match gate.read(from, inbox).await {
@@ -351,7 +349,14 @@ async fn watch<R: AsyncRead + Unpin>(
             Err(broken) => return Err(Trouble::of_client(broken)),
         }
     }
-    pending().await
+    // Nothing more is read, so nothing would tell that they left: an application that is silent would be held for ever.
+    loop {
+        tokio::time::sleep(LEFT_EVERY).await;
+        match from.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => {}
+            Ok(_) | Err(_) => return Err(Trouble::ClientGone),
+        }
+    }
 }
 
 struct Answer {
