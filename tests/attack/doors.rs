@@ -76,7 +76,9 @@ fn a_tenant_in_the_host_is_bound_to_the_token() {
     ] {
         for (token, code) in [(&admin, member), (&staff, agent)] {
             let mut client = world.client();
-            client.send(format!("GET /orders HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"));
+            client.send(format!(
+                "GET /orders HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+            ));
             assert_eq!(client.reply().code(), code, "{host}");
             // The other spelling of a target does not change whose it is.
             let mut client = world.client();
@@ -108,8 +110,14 @@ fn a_token_says_only_what_its_issuer_may_say() {
         ("the member's, signed by the vendor", keys.vendor.sign("at+jwt", &member).unwrap()),
         ("the vendor's, signed for members", keys.app.sign("at+jwt", &vendor).unwrap()),
         ("for the other audience", keys.vendor.sign("at+jwt", &with(&vendor, "aud", json!("app"))).unwrap()),
-        ("for the other audience, of members", keys.app.sign("at+jwt", &with(&member, "aud", json!("postern"))).unwrap()),
-        ("of nobody's issuer", keys.app.sign("at+jwt", &with(&member, "iss", json!("https://id.app.example/"))).unwrap()),
+        (
+            "for the other audience, of members",
+            keys.app.sign("at+jwt", &with(&member, "aud", json!("postern"))).unwrap(),
+        ),
+        (
+            "of nobody's issuer",
+            keys.app.sign("at+jwt", &with(&member, "iss", json!("https://id.app.example/"))).unwrap(),
+        ),
         ("an assertion of our own", keys.assertion.sign("postern-assertion+jwt", &vendor).unwrap()),
         ("an assertion's type", keys.vendor.sign("postern-assertion+jwt", &vendor).unwrap()),
         ("not yet", keys.vendor.sign("at+jwt", &with(&vendor, "nbf", json!(now + 3600))).unwrap()),
@@ -132,7 +140,9 @@ fn a_token_says_only_what_its_issuer_may_say() {
     let mut lost = member.clone();
     lost.as_object_mut().unwrap().remove("tenant");
     let lost = keys.app.sign("at+jwt", &lost).unwrap();
-    assert!(["tenant_foreign", "token_invalid"].contains(&world.get("/t/acme/orders", &lost).code().as_str()));
+    assert!(
+        ["tenant_foreign", "token_invalid"].contains(&world.get("/t/acme/orders", &lost).code().as_str())
+    );
     assert!(world.upstream.seen().is_empty());
     world.finish();
 }
@@ -184,7 +194,10 @@ fn a_name_that_no_header_can_carry_is_not_bent_into_one() {
         let before = world.upstream.seen().len();
         assert_eq!(world.get("/t/acme/orders", &agent).code(), "header_value_unfit");
         let outcome = world.last_outcome();
-        assert_eq!((&outcome["end"], &outcome["fault"]), (&json!("not_forwarded"), &json!("header_value_unfit")));
+        assert_eq!(
+            (&outcome["end"], &outcome["fault"]),
+            (&json!("not_forwarded"), &json!("header_value_unfit"))
+        );
         assert_eq!(world.upstream.seen().len(), before);
     }
     world.finish();

@@ -135,7 +135,8 @@ async fn refused_changes_are_counted_past_a_rate_and_do_not_fill_the_ledger() {
     let records = world.journal.status().size - before;
     assert!(records <= 50, "{records} records");
     let refused = |reason: &str| {
-        let one_by_one = world.records().iter().filter(|r| r["kind"] == "change.refused" && r["reason"] == reason).count();
+        let one_by_one =
+            world.records().iter().filter(|r| r["kind"] == "change.refused" && r["reason"] == reason).count();
         let counted = counts["counts"].as_array().unwrap().iter().filter(|c| c["reason"] == reason);
         one_by_one as u64 + counted.map(|c| c["times"].as_u64().unwrap()).sum::<u64>()
     };

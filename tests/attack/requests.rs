@@ -42,7 +42,10 @@ fn cases(text: &str, fill: &[(&str, &str)]) -> Vec<Case> {
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("=== ") {
             let (name, verdicts) = head.split_once(" | ").expect("a verdict");
-            let verdicts = verdicts.split(" ; ").map(|verdict| String::from_utf8(unescaped(verdict.trim())).unwrap()).collect();
+            let verdicts = verdicts
+                .split(" ; ")
+                .map(|verdict| String::from_utf8(unescaped(verdict.trim())).unwrap())
+                .collect();
             cases.push(Case { name: name.trim().to_owned(), bytes: Vec::new(), verdicts });
         } else if !line.is_empty() && !line.starts_with('#') {
             let mut line = line.to_owned();
@@ -104,7 +107,8 @@ fn clean(name: &str, seen: &Seen, wanted: &str) {
     for never in NEVER {
         assert_eq!(seen.values(never), Vec::<String>::new(), "{name}: `{never}` in {}", seen.head);
     }
-    let names: Vec<String> = seen.head.lines().skip(1).filter_map(|l| l.split_once(':')).map(|(n, _)| n.to_owned()).collect();
+    let names: Vec<String> =
+        seen.head.lines().skip(1).filter_map(|l| l.split_once(':')).map(|(n, _)| n.to_owned()).collect();
     assert!(names.iter().all(|n| !n.contains('_')), "{name}: {names:?}");
     let public = target.starts_with("/public/");
     let told = seen.values("x-remote-user");
@@ -149,7 +153,11 @@ fn run(text: &str) {
         for verdict in &case.verdicts {
             if verdict == "closed" {
                 while client.inbox.is_empty() && client.more() == Ending::Open {}
-                assert!(client.inbox.is_empty(), "{name}: one answer more: {:?}", String::from_utf8_lossy(&client.inbox));
+                assert!(
+                    client.inbox.is_empty(),
+                    "{name}: one answer more: {:?}",
+                    String::from_utf8_lossy(&client.inbox)
+                );
                 closed = true;
                 continue;
             }

@@ -47,14 +47,19 @@ fn starts_accesses_and_removals_at_once_leave_nothing_behind() {
                             let (over, staff, session) = (&over, &staff, &session);
                             inner.spawn(move || {
                                 let name = format!("Postern-Session: {session}\r\n");
-                                let target = if kind == 0 { "/t/acme/orders" } else { "/t/acme/download?do=bytes&n=200000" };
+                                let target = if kind == 0 {
+                                    "/t/acme/orders"
+                                } else {
+                                    "/t/acme/download?do=bytes&n=200000"
+                                };
                                 loop {
                                     // Looked at before asking: whoever asks after the answer must be refused.
                                     let ended = over.load(SeqCst);
                                     let mut client = world.client();
                                     client.send(request("GET", target, staff, &name));
                                     let first = client.more();
-                                    let passed = first == Ending::Open && client.inbox.starts_with(b"HTTP/1.1 200");
+                                    let passed =
+                                        first == Ending::Open && client.inbox.starts_with(b"HTTP/1.1 200");
                                     if passed {
                                         admitted.fetch_add(1, SeqCst);
                                         after.fetch_add(u64::from(ended), SeqCst);
@@ -115,13 +120,15 @@ fn no_session_outlives_consent_that_was_lowered_while_it_started() {
                         match world.change(command, agent) {
                             Ok(Changed::Done { .. }) => {
                                 entered.fetch_add(1, SeqCst);
-                                let _ = world.get(&format!("/t/{into}/orders"), agent);
+                                // It may be cut: what counts is what it leaves behind.
+                                let mut client = world.client();
+                                client.send(request("GET", &format!("/t/{into}/orders"), agent, ""));
+                                client.more();
                             }
                             Ok(other) => panic!("{other:?}"),
-                            Err(fault) => assert!(
-                                ["consent_closes", "contended"].contains(&fault.code()),
-                                "{fault:?}"
-                            ),
+                            Err(fault) => {
+                                assert!(["consent_closes", "contended"].contains(&fault.code()), "{fault:?}")
+                            }
                         }
                     }
                 });
@@ -129,7 +136,15 @@ fn no_session_outlives_consent_that_was_lowered_while_it_started() {
             until("agents come in", || entered.load(SeqCst) > 10);
             world.done(World::consent("acme", "block"), &admin);
             let seen = world.upstream.seen().len();
-            assert!(world.gateway().engine().registry().all().iter().all(|live| live.fuse.deadline().ms() == i64::MAX));
+            assert!(
+                world
+                    .gateway()
+                    .engine()
+                    .registry()
+                    .all()
+                    .iter()
+                    .all(|live| live.fuse.deadline().ms() == i64::MAX)
+            );
             for agent in &agents {
                 for into in ["acme", "acme-eu"] {
                     let reply = world.get(&format!("/t/{into}/orders"), agent);
