@@ -243,13 +243,10 @@ impl Api {
         call.without_conditions()?;
         call.without_body()?;
         let command = Command::WithdrawGrant { tenant: tenant.clone(), grant: id.clone() };
-        // Of one that has ended nothing is left to withdraw: a repeat is answered like the first time.
-        let (outcome, had_ended) = match self.change(call, command).await {
-            Ok(outcome) => (outcome, false),
-            Err(problem) if problem.code == Refusal::Ended("grant").code() => (Outcome::nothing(), true),
-            Err(problem) => return Err(problem),
-        };
-        Ok(self.changed_grant(call, tenant, id, outcome, 200, Some(had_ended)).await)
+        // A repeat is answered like the first time.
+        let outcome = self.change(call, command).await?;
+        let had_ended = Some(!outcome.changed);
+        Ok(self.changed_grant(call, tenant, id, outcome, 200, had_ended).await)
     }
 
     async fn changed_grant(

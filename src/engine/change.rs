@@ -539,9 +539,7 @@ impl Engine {
             subject: Some(&subject.id),
             reason: refusal.code(),
         };
-        if let Ok(body) = Body::of(&event) {
-            self.scribe.push(Draft::new(records::CHANGE_REFUSED, self.now().ms(), body));
-        }
+        self.scribe.refused_change(self.now(), subject.kind, &event);
     }
 }
 

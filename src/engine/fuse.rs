@@ -127,11 +127,17 @@ impl Fuse {
         self.touched.load(SeqCst)
     }
 
-    /// It was decided again, and the answer was yes, until this deadline.
+    /// It was decided again, and the answer was yes, until this deadline. Of two decisions that overlap, the one on older
+    /// facts changes nothing when it comes last: its deadline may be one that was moved since.
     pub(super) fn settle(&self, mark: u64, deadline: Deadline) {
-        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = deadline.due;
-        self.deadline.store(deadline.at.ms(), SeqCst);
-        self.settled.fetch_max(mark, SeqCst);
+        {
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            if mark >= self.settled.load(SeqCst) {
+                *due = deadline.due;
+                self.deadline.store(deadline.at.ms(), SeqCst);
+                self.settled.store(mark, SeqCst);
+            }
+        }
         self.wake();
     }
 
@@ -209,6 +215,21 @@ mod tests {
         assert_eq!(fuse.look(at(100)), Look::Burnt(cut));
         fuse.burn(Cut { reason: Reason::SessionEnded, due: None, at: at(200) });
         assert_eq!(fuse.look(at(50)), Look::Burnt(cut), "a clock set back revives nothing");
+    }
+
+    #[test]
+    fn a_decision_on_older_facts_that_comes_last_prolongs_nothing() {
+        let fuse = Fuse::default();
+        fuse.touch();
+        let older = fuse.mark();
+        fuse.touch();
+        let newer = fuse.mark();
+        fuse.settle(newer, Deadline { at: at(100), due: Due::Grant });
+        fuse.settle(older, Deadline { at: at(900), due: Due::Session });
+        assert_eq!(fuse.deadline(), at(100));
+        assert_eq!(fuse.look(at(50)), Look::Alive);
+        let cut = Cut { reason: Reason::GrantExpired, due: Some(Due::Grant), at: at(100) };
+        assert_eq!(fuse.look(at(100)), Look::Burnt(cut));
     }
 
     #[test]

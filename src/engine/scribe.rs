@@ -20,7 +20,7 @@ use crate::{
         body::Body,
         journal::{AppendError, Class, Draft, Journal, Personal, Receipt},
     },
-    model::Timestamp,
+    model::{SubjectKind, Timestamp},
 };
 
 use super::{Clock, records};
@@ -87,21 +87,45 @@ impl Scribe {
 
     /// Records a refusal of a verified staff subject, or counts it when there are too many.
     pub(super) fn refusal(&self, now: Timestamp, refused: &records::Refused<'_>, personal: Vec<Personal>) {
+        if self.one_by_one(now, refused.reason, "staff")
+            && let Ok(body) = Body::of(refused)
         {
-            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-            while tally.recent.front().is_some_and(|at| now.ms_since(*at) >= 1000) {
-                tally.recent.pop_front();
-            }
-            if tally.recent.len() >= REFUSALS_A_SECOND {
-                drop(tally);
-                self.count(now, refused.reason, "staff");
-                return;
-            }
-            tally.recent.push_back(now);
-        }
-        if let Ok(body) = Body::of(refused) {
             self.push(Draft { personal, ..Draft::new(records::ACCESS_REFUSED, now.ms(), body) });
         }
+    }
+
+    /// Records the refusal of a change, or counts it when there are too many: whoever keeps asking for what they do not
+    /// get fills no ledger.
+    pub(super) fn refused_change(
+        &self,
+        now: Timestamp,
+        kind: SubjectKind,
+        refused: &records::ChangeRefused<'_>,
+    ) {
+        let network = match kind {
+            SubjectKind::Staff => "staff",
+            SubjectKind::Member => "members",
+        };
+        if self.one_by_one(now, refused.reason, network)
+            && let Ok(body) = Body::of(refused)
+        {
+            self.push(Draft::new(records::CHANGE_REFUSED, now.ms(), body));
+        }
+    }
+
+    /// Whether a refusal is recorded by itself; otherwise it is counted here.
+    fn one_by_one(&self, now: Timestamp, reason: &str, network: &str) -> bool {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        while tally.recent.front().is_some_and(|at| now.ms_since(*at) >= 1000) {
+            tally.recent.pop_front();
+        }
+        if tally.recent.len() >= REFUSALS_A_SECOND {
+            drop(tally);
+            self.count(now, reason, network);
+            return false;
+        }
+        tally.recent.push_back(now);
+        true
     }
 
     /// Counts a refusal that is not recorded by itself.

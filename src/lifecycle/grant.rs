@@ -102,10 +102,14 @@ pub(super) fn move_expiry(
     Ok(Change { documents: vec![(key, document)], events: vec![event], narrows: until < grant.until })
 }
 
-/// Withdraws a grant. Its sessions fall with it: their validity rests on it.
+/// Withdraws a grant. Its sessions fall with it: their validity rests on it. Of one that is over nothing is left to
+/// withdraw: repeating it changes nothing, and like the first time it is answered when what ran by it is cut.
 pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Result<Change, Stop> {
     let by = at.administrator(id, SUPPORT_MANAGE)?.id.clone();
-    let grant = standing_grant(at, id, grant_id)?;
+    let grant = match standing_grant(at, id, grant_id) {
+        Err(Stop::Refused(Refusal::Ended(_))) => return Ok(Change::NOTHING),
+        standing => standing?,
+    };
     let end = End { at: at.now, cause: EndCause::Withdrawn, by: Some(by) };
     Ok(ended(id, grant_id, grant, end))
 }

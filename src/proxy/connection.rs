@@ -305,10 +305,7 @@ impl Connection {
         let upstream = number.and_then(|number| routing.upstreams.get(number));
         let (Some(number), Some(upstream), Some(sent)) = (number, upstream, Target::new(target.whole)) else {
             let told = Told::plain(502, "upstream_missing", "the map names no application for this route");
-            return (
-                self.refuse(request, &told).await,
-                Some((admission, nothing_forwarded("upstream_missing"))),
-            );
+            return self.give_up(request, &told, admission, "upstream_missing").await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         // What the map opens to everybody hears of nobody; what staff bring along stays here in any case (rule 13).
@@ -334,8 +331,7 @@ impl Connection {
                     Ok(assertion) => own.push((&asserter.header, assertion)),
                     Err(fault) => {
                         let told = Told::plain(503, "assertion_unsigned", fault.to_string());
-                        let report = nothing_forwarded("assertion_unsigned");
-                        return (self.refuse(request, &told).await, Some((admission, report)));
+                        return self.give_up(request, &told, admission, "assertion_unsigned").await;
                     }
                 }
             }
@@ -351,8 +347,7 @@ impl Connection {
                     "header_value_unfit",
                     format!("`{name}` cannot carry this caller's name"),
                 );
-                let report = nothing_forwarded("header_value_unfit");
-                return (self.refuse(request, &told).await, Some((admission, report)));
+                return self.give_up(request, &told, admission, "header_value_unfit").await;
             };
             add.push((name, value));
         }
@@ -362,10 +357,7 @@ impl Connection {
         };
         let Some(host) = host.or_else(|| Authority::new(upstream.address.as_bytes())) else {
             let told = Told::plain(502, "upstream_missing", "the application has no host");
-            return (
-                self.refuse(request, &told).await,
-                Some((admission, nothing_forwarded("upstream_missing"))),
-            );
+            return self.give_up(request, &told, admission, "upstream_missing").await;
         };
         let staff = admission.staff().is_some();
         if staff && !self.little_unsent {
@@ -388,7 +380,10 @@ impl Connection {
             Next::Answer { status, code, again } => {
                 Counters::add(&counters.upstream_failed);
                 let told = Told::plain(status, code, upstream_words(code));
-                if self.tell_for(request, &told, again).await && again { Next::Again } else { Next::Close }
+                // Over before it is told: whoever does not read this holds up nobody's removal.
+                admission.finish(&report);
+                let told = self.tell_for(request, &told, again).await;
+                return (if told && again { Next::Again } else { Next::Close }, None);
             }
             Next::Reset => {
                 if matches!(report.end, crate::engine::End::Cut) {
@@ -399,6 +394,18 @@ impl Connection {
             next => next,
         };
         (next, Some((admission, report)))
+    }
+
+    /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.
+    async fn give_up(
+        &mut self,
+        request: &RequestView<'_>,
+        told: &Told,
+        admission: Admission,
+        code: &'static str,
+    ) -> (Next, Option<(Admission, Report)>) {
+        admission.finish(&nothing_forwarded(code));
+        (self.refuse(request, told).await, None)
     }
 
     /// Answers a request below the reserved prefix.

@@ -3,7 +3,7 @@
 //!
 //! Never here: a retry after bytes were sent.
 
-use std::{io, time::Duration};
+use std::{io, mem::MaybeUninit, time::Duration};
 
 use tokio::{net::TcpStream, time::Instant};
 
@@ -30,8 +30,9 @@ impl Pool {
                 list.clear();
                 return None;
             }
-            let mut byte = [0u8; 1];
-            match idle.stream.try_read(&mut byte) {
+            // The kernel is asked, not the runtime: of what came since it last looked, the runtime knows nothing.
+            let mut byte = [MaybeUninit::uninit(); 1];
+            match socket2::SockRef::from(&idle.stream).peek(&mut byte) {
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Some(idle.stream),
                 // The end, or bytes that nobody asked for.
                 Ok(_) | Err(_) => {}
@@ -78,4 +79,59 @@ pub(super) fn keep_little_unsent(stream: &TcpStream) {
 /// Makes the drop of a connection a reset: what was not sent is not sent any more.
 pub(super) fn reset_on_drop(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::{io::Write, net::TcpListener};
+
+    use super::*;
+    use crate::proxy::routing::Assert;
+
+    fn settings(address: String) -> Upstream {
+        Upstream {
+            name: "app".to_owned(),
+            address,
+            host: None,
+            audience: "app".to_owned(),
+            assert: Assert::Staff,
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(5),
+            idle: 8,
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// Blocks until the kernel has something for this socket; the runtime does not get to look.
+    fn until_something_came(stream: &TcpStream) {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        while socket2::SockRef::from(stream).peek(&mut byte).is_err() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_spoke_unasked_or_ended_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = settings(listener.local_addr().unwrap().to_string());
+        let mut pool = Pool::default();
+        for speaks in [true, false] {
+            let stream = connect(&settings).await.unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            if speaks {
+                peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nspoof").unwrap();
+            } else {
+                drop(peer);
+            }
+            until_something_came(&stream);
+            pool.put(0, &settings, stream);
+            assert!(pool.take(0, &settings).is_none(), "speaks: {speaks}");
+        }
+        let stream = connect(&settings).await.unwrap();
+        let _peer = listener.accept().unwrap();
+        pool.put(0, &settings, stream);
+        assert!(pool.take(0, &settings).is_some());
+    }
 }

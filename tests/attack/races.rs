@@ -152,7 +152,9 @@ fn an_end_between_head_and_body_takes_both_away() {
         let received = world.upstream.received();
         world.done(World::end("acme", &session), &world.people.admin("acme"));
         let _ = client.stream.write_all(b"hello");
-        assert_eq!(client.read_out(), (Ending::Reset, 0), "{more:?}");
+        // Whether it is told as a reset depends on what the write above heard first.
+        let (how, held) = client.read_out();
+        assert!(how != Ending::Open && held == 0, "{more:?}: {how:?} {held}");
         until("the application is let go of", || world.upstream.notes.ended.load(SeqCst) == 1);
         assert_eq!(world.upstream.received(), received, "{more:?}");
         assert_eq!(world.last_outcome()["end"], "cut");
@@ -234,28 +236,27 @@ fn an_agent_who_does_not_read_their_errors_holds_up_no_removal() {
     let (staff, admin) = (world.people.staff("sam"), world.people.admin("acme"));
     let session = world.start_session("acme", &staff);
     let mut client = Client::narrow(world.gateway().address());
-    client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    // As many answers as the buffers on the way take: first a large one, then errors until the gateway is stuck.
+    client.stream.set_write_timeout(None).unwrap();
+    // As many answers as the buffers on the way take: errors until the gateway is stuck with one.
     let one = request("GET", "/t/acme/orders?do=hang-up", &staff, "");
-    let mut asked = 0;
-    let mut seen = (world.upstream.seen().len(), Instant::now());
-    let mut stuck = false;
-    while !stuck {
-        if asked < 20_000 && client.stream.write_all(one.as_bytes()).is_ok() {
-            asked += 1;
-        }
+    let mut writer = client.stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || while writer.write_all(one.as_bytes()).is_ok() {});
+    let mut seen = (0, Instant::now());
+    while seen.0 == 0 || seen.1.elapsed() < Duration::from_millis(700) {
         let now = world.upstream.seen().len();
         if now != seen.0 {
             seen = (now, Instant::now());
         }
-        stuck = asked > now && seen.1.elapsed() > Duration::from_millis(700);
-        assert!(asked < 20_000, "the buffers never fill");
+        assert!(now < 20_000, "the buffers never fill");
+        std::thread::sleep(Duration::from_millis(10));
     }
     let before = Instant::now();
     let ended = world.change(World::end("acme", &session), &admin);
-    println!("stuck after {asked} requests; the removal took {:?}", before.elapsed());
+    println!("stuck after {} requests; the removal took {:?}", seen.0, before.elapsed());
     assert!(matches!(ended, Ok(Changed::Done { .. })), "{ended:?}");
     assert!(before.elapsed() < Duration::from_millis(1500), "{:?}", before.elapsed());
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    writing.join().unwrap();
     drop(client);
     at_rest(world);
 }

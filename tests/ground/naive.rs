@@ -520,10 +520,9 @@ impl Naive {
                     codes.insert("not_found");
                     return Err(codes);
                 };
-                if known.ended.is_some() || now >= known.until {
-                    codes.insert("ended");
+                if known.ended.is_none() && now < known.until {
+                    known.ended = Some(EndCause::Withdrawn);
                 }
-                known.ended = Some(EndCause::Withdrawn);
             }
             Command::StartSession { tenant, session, environment, basis, reason, lasts, .. } => {
                 match staff {
