@@ -27,7 +27,7 @@ mod sweep;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -97,6 +97,8 @@ pub struct Engine {
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
     settled: AtomicBool,
+    /// How many of them have their outcome.
+    outcomes_settled: AtomicUsize,
 }
 
 impl Engine {
@@ -119,6 +121,7 @@ impl Engine {
             last_record: AtomicI64::new(recovered.last_at_ms.unwrap_or(0)),
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            outcomes_settled: AtomicUsize::new(0),
         })
     }
 

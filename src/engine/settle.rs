@@ -30,15 +30,18 @@ pub enum SettleError {
 }
 
 impl Engine {
-    /// Writes the missing outcomes; then the gateway serves staff. Repeat it when it fails.
+    /// Writes the missing outcomes; then the gateway serves staff. Repeat it, with the same list, when it fails: it goes on
+    /// where it stopped, so that no try takes of the ledger's reserve what an earlier one took already.
     pub async fn settle(&self, open: &[OpenIntent]) -> Result<(), SettleError> {
-        for intent in open {
+        let done = self.outcomes_settled.load(Ordering::Acquire);
+        for intent in open.iter().skip(done) {
             let draft = if intent.kind == records::CHANGE_INTENT {
                 self.settled_change(intent).await?
             } else {
                 self.settled_access(intent)
             };
             self.journal.append(draft).await?;
+            self.outcomes_settled.fetch_add(1, Ordering::AcqRel);
         }
         let event = records::GatewayStarted {
             gateway: &self.gateway,
