@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::lifecycle::Command;
+use crate::{
+    lifecycle::Command,
+    model::{Key, Timestamp},
+};
 
 use super::{ChangeFault, Engine, Giver, fuse::Look};
 
@@ -56,21 +59,35 @@ impl Engine {
         if !self.serves_staff() {
             return;
         }
-        let due = match self.store.due(self.now(), None, SWEEP_MOST).await {
-            Ok(due) => due,
-            Err(fault) => {
-                tracing::warn!(%fault, "what has fallen due cannot be read");
+        // What cannot be written down stays due; page by page, so that it keeps nothing else from its turn.
+        let mut after = None;
+        loop {
+            let due = match self.store.due(self.now(), after.as_ref(), SWEEP_MOST).await {
+                Ok(due) => due,
+                Err(fault) => {
+                    tracing::warn!(%fault, "what has fallen due cannot be read");
+                    return;
+                }
+            };
+            let all = due.len() < SWEEP_MOST;
+            after = due.last().cloned();
+            if !self.expire_all(due).await || all {
                 return;
             }
-        };
+        }
+    }
+
+    /// `false`: nothing can be written down right now.
+    async fn expire_all(self: &Arc<Self>, due: Vec<(Timestamp, Key)>) -> bool {
         for (_, key) in due {
             match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
                 Ok(_) | Err(ChangeFault::Refused(_)) => {}
                 Err(fault) => {
                     tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 }

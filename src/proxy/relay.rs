@@ -102,6 +102,8 @@ struct Tally {
     started: Cell<bool>,
     /// The request's body was taken to its end.
     uploaded: Cell<bool>,
+    /// The application takes no more of it.
+    given_up: Cell<bool>,
 }
 
 /// Forwards a request and its answer. Only with an admission (which no other room can make) does anything go upstream.
@@ -253,7 +255,10 @@ async fn converse(
                 answered = &mut down => break answered,
                 trouble = &mut up, if uploading => match trouble {
                     // An application may answer before it has read everything; its answer says what it thinks.
-                    Err(Trouble::Upstream(_)) | Ok(()) => uploading = false,
+                    Err(Trouble::Upstream(_)) | Ok(()) => {
+                        uploading = false;
+                        tally.given_up.set(true);
+                    }
                     Err(trouble) => break Err(trouble),
                 },
             }
@@ -395,12 +400,15 @@ async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             Ok(Parsed::Complete { len }) => break len,
             Ok(Parsed::Partial) => {
                 buffer.reserve(PIECE);
+                let waiting = tally.uploaded.get() || tally.given_up.get();
                 match patience.wait(answer.timeout, gate.read(from, &mut buffer)).await {
                     Ok(Ok(0)) if buffer.is_empty() => return Err(Trouble::Upstream("upstream_closed")),
                     Ok(Ok(0)) => return Err(Trouble::Upstream("upstream_head_cut_off")),
                     Ok(Ok(_)) => {}
                     Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
-                    Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+                    Err(TooSlow) if waiting => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+                    // The time for an answer counts from the end of the request, which has time limits of its own.
+                    Err(TooSlow) => {}
                 }
             }
             Err(fault) => return Err(Trouble::Upstream(fault.code())),

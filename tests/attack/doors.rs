@@ -351,3 +351,28 @@ fn an_application_that_answers_oddly_gives_nobody_anything_of_anybody_else() {
         world.finish();
     }
 }
+
+/// The time for an answer counts from when the application has the whole request.
+#[test]
+fn an_upload_may_take_longer_than_an_answer() {
+    let world = World::of(Plan::default().edit("response_timeout: 3s", "response_timeout: 400ms"));
+    world.done(World::consent("acme", "edit"), &world.people.admin("acme"));
+    let staff = world.people.staff("sam");
+    world.start_session("acme", &staff);
+    for token in [staff, world.people.admin("acme")] {
+        let mut client = world.client();
+        client.send(request("POST", "/t/acme/orders?do=taken", &token, "Content-Length: 10\r\n"));
+        for _ in 0..10 {
+            client.send("x");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.text()), (200, "10".to_owned()));
+        // An application that takes it all and says nothing is still too slow, and so is one that takes nothing.
+        let mut client = world.client();
+        client.send(request("POST", "/t/acme/orders?do=stall", &token, "Content-Length: 5\r\n\r\nhello"));
+        assert_eq!(client.reply().code(), "upstream_timeout");
+    }
+    world.upstream.release();
+    world.finish();
+}

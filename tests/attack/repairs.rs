@@ -4,12 +4,13 @@
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use postern::{
+    audit::journal::OpenIntent,
     model::{ChangeId, Document, Key, LevelName, Stored},
     state::{Commit, Store},
 };
 use serde_json::json;
 
-use crate::support::{World, tenant};
+use crate::support::{DAY, Wish, World, tenant};
 
 /// Lets whatever runs beside this test run.
 async fn let_run() {
@@ -141,4 +142,52 @@ async fn refused_changes_are_counted_past_a_rate_and_do_not_fill_the_ledger() {
         one_by_one as u64 + counted.map(|c| c["times"].as_u64().unwrap()).sum::<u64>()
     };
     assert_eq!((refused("consent_closes"), refused("role_unknown")), (100, 100), "none is forgotten");
+}
+
+/// Settling that fails half-way begins where it stopped: what it wrote it does not write again, every half second, into
+/// the reserve of a ledger that may be full.
+#[tokio::test]
+async fn settling_again_writes_no_outcome_twice() {
+    let world = World::with(Wish { settle: false, ..Wish::default() }).await;
+    let intent = |id: &str, kind: &str| OpenIntent {
+        id: id.to_owned(),
+        seq: 1,
+        kind: kind.to_owned(),
+        line: "{}".to_owned(),
+    };
+    // The ledger takes no outcome of an intent without a name.
+    let open = ["exc_a", "exc_b", ""];
+    let mut open: std::collections::VecDeque<_> =
+        open.into_iter().map(|id| intent(id, "access.intent")).collect();
+    for _ in 0..3 {
+        assert!(world.engine.settle(&mut open).await.is_err());
+        assert!(!world.engine.settled());
+    }
+    let outcomes = world.records().into_iter().filter(|r| r["kind"] == "access.outcome");
+    let of: Vec<String> = outcomes.map(|r| r["exchange"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(of, ["exc_a", "exc_b"]);
+}
+
+/// Deadlines of documents that cannot be read stay due for ever; they keep nobody else's from being written down.
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_no_other_expiry() {
+    const DAMAGED: usize = 257;
+    let world = World::new().await;
+    let mut damaged = Vec::new();
+    for _ in 0..DAMAGED {
+        let grant = world.granted("acme", json!("support"), "viewer").await;
+        damaged.push(Key::Grant(tenant("acme"), postern::model::GrantId::new(&grant).unwrap()));
+    }
+    world.clock.advance(1000);
+    let last = world.granted("acme", json!("support"), "viewer").await;
+    world.store.damaged.lock().unwrap().extend(damaged);
+    let world = world.restarted().await;
+    world.clock.advance(11 * DAY);
+    world.engine.sweep_due().await;
+    world
+        .record(|r| {
+            let ended = r["kind"] == "change.outcome" && r["events"][0]["event"] == "grant_ended";
+            ended && r["events"][0]["grant"] == last.as_str()
+        })
+        .await;
 }
