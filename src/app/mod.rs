@@ -9,7 +9,7 @@ mod listen;
 mod open;
 mod operations;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, runtime::Runtime, task::LocalSet};
 use tokio_util::sync::CancellationToken;
@@ -220,7 +220,8 @@ impl Gateway {
 
 /// Settles the past, then makes the configured tenants known; tries until it is done.
 async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command>) {
-    while let Err(fault) = engine.settle(&open).await {
+    let mut open = VecDeque::from(open);
+    while let Err(fault) = engine.settle(&mut open).await {
         tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }

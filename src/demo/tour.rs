@@ -41,6 +41,9 @@ pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
                 if let Some(name) = keep {
                     write!(out, " | tee {name}.json")?;
                 }
+                if who.is_none() {
+                    write!(out, "; echo")?;
+                }
                 writeln!(out)?;
                 write!(out, "     → {status}")?;
                 if !says.is_empty() {
@@ -62,16 +65,17 @@ pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
                 )?;
             }
             Do::Verify => {
-                writeln!(out, "  postern audit verify ledger --key ledger.pub")?;
-                writeln!(
-                    out,
-                    "  (or, from the source: cargo run --release -- audit verify {dir}/ledger --key {dir}/ledger.pub)"
-                )?;
+                writeln!(out, "  {} audit verify ledger --key ledger.pub", program())?;
             }
         }
     }
     writeln!(out, "\nThe record is plain text: grep, jq or less {dir}/ledger/*.jsonl")?;
     writeln!(out, "Ctrl-C ends the demo.")
+}
+
+/// This program, as a shell finds it from anywhere.
+fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "postern".to_owned(), |path| path.display().to_string())
 }
 
 /// What stands in braces comes from an answer that was kept.

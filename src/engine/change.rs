@@ -199,9 +199,9 @@ impl Engine {
             return Err(ChangeFault::Settling);
         }
         for _ in 0..MOST_ATTEMPTS {
-            let now = self.now();
+            let now = self.moment();
             // Rule 7 shuts out staff; a tenant may always take back what it gave.
-            if by_staff && self.clock_behind(now) {
+            if by_staff && self.clock_behind(self.now()) {
                 return Err(ChangeFault::ClockBehind);
             }
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {

@@ -27,7 +27,7 @@ mod sweep;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -91,19 +91,22 @@ pub struct Engine {
     background: tokio::runtime::Handle,
     pending: Mutex<Vec<Arc<Pending>>>,
     mend: tokio::sync::Notify,
+    /// By how much the ledger's last record was ahead of the clock at the start, within the tolerance.
+    ahead_ms: i64,
     /// The latest instant that the ledger bears from before this start; the clock must not be far behind it.
     last_record: AtomicI64,
     /// Somebody moved the clock (`dangerous.clock`): every record says so.
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
     settled: AtomicBool,
-    /// How many of them have their outcome.
-    outcomes_settled: AtomicUsize,
 }
 
 impl Engine {
     /// Puts the parts together. Staff are refused until [`Engine::settle`] is through.
     pub fn new(parts: Parts, recovered: &Recovered) -> Arc<Engine> {
+        let last_record = recovered.last_at_ms.unwrap_or(0);
+        let behind = last_record.saturating_sub(parts.clock.now().ms());
+        let ahead_ms = if (0..=CLOCK_TOLERANCE_MS).contains(&behind) { behind } else { 0 };
         let scribe = Scribe::start(Arc::clone(&parts.journal), Arc::clone(&parts.clock), &parts.background);
         Arc::new(Engine {
             gateway: parts.gateway,
@@ -118,16 +121,17 @@ impl Engine {
             background: parts.background,
             pending: Mutex::new(Vec::new()),
             mend: tokio::sync::Notify::new(),
-            last_record: AtomicI64::new(recovered.last_at_ms.unwrap_or(0)),
+            ahead_ms,
+            last_record: AtomicI64::new(last_record),
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
-            outcomes_settled: AtomicUsize::new(0),
         })
     }
 
-    /// This instant.
+    /// This instant. It goes on from the ledger's last record where the clock is a little behind that, so that a restart
+    /// brings no time back.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.clock.now().plus_ms(self.ahead_ms)
     }
 
     /// The rules in force.
@@ -163,6 +167,12 @@ impl Engine {
     /// Whether the clock is behind the ledger's last record (rule 7).
     pub fn clock_behind(&self, now: Timestamp) -> bool {
         now.ms() + CLOCK_TOLERANCE_MS < self.last_record.load(Ordering::Relaxed)
+    }
+
+    /// When a change takes effect: never before what the ledger bears, also under a clock that is far behind. What a
+    /// tenant takes back under such a clock would else be older than what it takes back.
+    fn moment(&self) -> Timestamp {
+        self.now().max(Timestamp::from_ms(self.last_record.load(Ordering::Relaxed)))
     }
 
     /// Somebody moved the clock forward: says so in the ledger and in every later record, and looks at all deadlines.

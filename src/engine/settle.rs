@@ -1,6 +1,6 @@
 //! What an earlier life left open: every intent without an outcome gets one, before staff are served.
 
-use std::sync::atomic::Ordering;
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use serde::Deserialize;
 
@@ -30,18 +30,17 @@ pub enum SettleError {
 }
 
 impl Engine {
-    /// Writes the missing outcomes; then the gateway serves staff. Repeat it, with the same list, when it fails: it goes on
-    /// where it stopped, so that no try takes of the ledger's reserve what an earlier one took already.
-    pub async fn settle(&self, open: &[OpenIntent]) -> Result<(), SettleError> {
-        let done = self.outcomes_settled.load(Ordering::Acquire);
-        for intent in open.iter().skip(done) {
+    /// Writes the missing outcomes, taking out of `open` what is settled; then the gateway serves staff. Repeat it with
+    /// what is left when it fails.
+    pub async fn settle(&self, open: &mut VecDeque<OpenIntent>) -> Result<(), SettleError> {
+        while let Some(intent) = open.front() {
             let draft = if intent.kind == records::CHANGE_INTENT {
                 self.settled_change(intent).await?
             } else {
                 self.settled_access(intent)
             };
             self.journal.append(draft).await?;
-            self.outcomes_settled.fetch_add(1, Ordering::AcqRel);
+            open.pop_front();
         }
         let event = records::GatewayStarted {
             gateway: &self.gateway,

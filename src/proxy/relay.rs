@@ -31,8 +31,8 @@ const PIECE: usize = 16 << 10;
 const LARGE_PIECE: usize = 64 << 10;
 /// Pipelined bytes that are taken while an answer is awaited.
 const AHEAD: usize = 16 << 10;
-/// How often a client of whom no more is read is looked after.
-const LEFT_EVERY: Duration = Duration::from_secs(1);
+/// How often a client from which nothing more is read is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// Interim answers that an application may send before its answer.
 const MOST_INTERIM: usize = 8;
 
@@ -354,11 +354,10 @@ async fn watch(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> 
             Err(broken) => return Err(Trouble::of_client(broken)),
         }
     }
-    // Nothing more is read, so nothing would tell that they left: an application that is silent would be held for ever.
+    // Nothing more is read from it, so its end is looked for now and then.
     loop {
-        tokio::time::sleep(LEFT_EVERY).await;
         match from.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => {}
+            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK).await,
             Ok(_) | Err(_) => return Err(Trouble::ClientGone),
         }
     }

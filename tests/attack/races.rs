@@ -235,7 +235,7 @@ fn an_agent_who_does_not_read_their_errors_holds_up_no_removal() {
     let world = World::start();
     let (staff, admin) = (world.people.staff("sam"), world.people.admin("acme"));
     let session = world.start_session("acme", &staff);
-    let mut client = Client::narrow(world.gateway().address());
+    let client = Client::narrow(world.gateway().address());
     client.stream.set_write_timeout(None).unwrap();
     // As many answers as the buffers on the way take: errors until the gateway is stuck with one.
     let one = request("GET", "/t/acme/orders?do=hang-up", &staff, "");

@@ -156,10 +156,10 @@ async fn settling_again_writes_no_outcome_twice() {
         line: "{}".to_owned(),
     };
     // The ledger takes no outcome of an intent without a name.
-    let open =
-        [intent("exc_a", "access.intent"), intent("exc_b", "access.intent"), intent("", "access.intent")];
+    let mut open: std::collections::VecDeque<_> =
+        ["exc_a", "exc_b", ""].into_iter().map(|id| intent(id, "access.intent")).collect();
     for _ in 0..3 {
-        assert!(world.engine.settle(&open).await.is_err());
+        assert!(world.engine.settle(&mut open).await.is_err());
         assert!(!world.engine.settled());
     }
     let outcomes = world.records().into_iter().filter(|r| r["kind"] == "access.outcome");

@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use postern::model::{GrantId, IssuerName, Key, SessionId, SubjectRef};
+use postern::{
+    model::{GrantId, IssuerName, Key, SessionId, SubjectRef},
+    policy::OnLower,
+};
 use serde_json::json;
 
 use super::support::{HOUR, Wish, World, tenant};
@@ -20,7 +23,7 @@ async fn before_the_past_is_settled_nothing_but_me_is_answered() {
     let answer = world.start("acme", &anna).await.refused(503, "settling");
     assert_eq!(answer.headers["retry-after"], "1");
     world.get("/v1/me", &anna).await.is(200);
-    world.engine.settle(&world.recovered.open_intents).await.unwrap();
+    world.engine.settle(&mut world.recovered.open_intents.clone().into()).await.unwrap();
     world.started("acme", &anna).await;
 }
 
@@ -138,18 +141,19 @@ async fn what_cannot_be_read_is_shown_as_such_with_a_code() {
 }
 
 #[tokio::test]
-async fn with_the_clock_behind_the_record_staff_are_refused_and_nobody_changes_anything() {
-    let world = World::new().await;
+async fn with_the_clock_behind_the_record_staff_are_refused_and_what_a_tenant_takes_back_stays_so() {
+    let world = World::with(Wish { on_lower: OnLower::Immediate, ..Wish::default() }).await;
     let anna = world.agent("anna");
     world.started("acme", &anna).await;
     let world = world.restarted().await;
     world.clock.advance(-HOUR);
     let (admin, anna) = (world.admin("acme"), world.agent("anna"));
     world.get("/v1/tenants/acme/sessions", &anna).await.refused(503, "clock_behind");
-    world
-        .put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin)
-        .await
-        .refused(503, "clock_behind");
+    world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin).await.is(200);
     world.get("/v1/tenants/acme/consent", &admin).await.is(200);
     world.get("/v1/me", &anna).await.is(200);
+    // Once the clock is right again the session stays ended, also when the level rises.
+    world.clock.advance(HOUR + 1000);
+    world.consent("acme", "read_only").await;
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
 }

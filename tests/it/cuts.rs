@@ -447,3 +447,102 @@ fn cut_times_over_200_trials() {
     assert!(at(&cuts, 50) < Duration::from_millis(100), "half of the cuts take longer than that");
     world.finish();
 }
+
+/// New requests press in while the session is removed: whatever was admitted before is cut or done, nothing after.
+#[test]
+fn requests_that_race_with_a_removal_leave_nothing_behind_its_answer() {
+    let (hooks, count) = counting();
+    let (world, admin, agent) = full_world(Plan::default().hooks(hooks));
+    let address = world.gateway().address();
+    let (mut passed, mut refused) = (0, 0);
+    for _ in 0..20 {
+        let session = world.start_session("acme", &agent);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..6)
+                .map(|number| {
+                    let (stop, done, agent) = (&stop, &done, &agent);
+                    scope.spawn(move || {
+                        let (mut passed, mut refused) = (0, 0);
+                        let deed = ["hello", "chunked&n=40000", "cookie"][number % 3];
+                        let text = request("GET", &format!("/t/acme/orders?do={deed}"), agent, "");
+                        'connections: while !stop.load(SeqCst) {
+                            let mut client = Client::connect(address);
+                            while !stop.load(SeqCst) {
+                                if std::io::Write::write_all(&mut client.stream, text.as_bytes()).is_err() {
+                                    continue 'connections;
+                                }
+                                // The status line tells which it was; a cut in between is a reset.
+                                let mut ending = Ending::Open;
+                                while client.inbox.len() < 12 && ending == Ending::Open {
+                                    ending = client.more();
+                                }
+                                if client.inbox.starts_with(b"HTTP/1.1 200") {
+                                    passed += 1;
+                                } else if client.inbox.starts_with(b"HTTP/1.1 403") {
+                                    refused += 1;
+                                }
+                                done.fetch_add(1, SeqCst);
+                                let whole = |inbox: &[u8]| {
+                                    inbox.ends_with(b"hello")
+                                        || inbox.ends_with(b"0\r\n\r\n")
+                                        || inbox.ends_with(b"}")
+                                };
+                                while ending == Ending::Open && !whole(&client.inbox) {
+                                    ending = client.more();
+                                }
+                                if ending != Ending::Open {
+                                    continue 'connections;
+                                }
+                                client.inbox.clear();
+                            }
+                        }
+                        (passed, refused)
+                    })
+                })
+                .collect();
+            until("requests press in", || done.load(SeqCst) >= 30);
+            world.done(World::end("acme", &session), &admin);
+            let answered = count.load(SeqCst);
+            let before = done.load(SeqCst);
+            until("they go on pressing", || done.load(SeqCst) >= before + 30);
+            assert_eq!(count.load(SeqCst), answered, "bytes passed after the answer");
+            stop.store(true, SeqCst);
+            for client in clients {
+                let (p, r) = client.join().unwrap();
+                passed += p;
+                refused += r;
+            }
+        });
+    }
+    println!("{passed} passed, {refused} refused");
+    assert!(passed > 200 && refused > 200);
+    world.finish();
+}
+
+#[test]
+fn one_removal_cuts_all_of_many_exchanges_before_it_is_answered() {
+    let (hooks, count) = counting();
+    let (world, admin, agent) = full_world(Plan::default().hooks(hooks));
+    let session = world.start_session("acme", &agent);
+    let mut clients: Vec<Under> = (0..60)
+        .map(|number| {
+            let deed = if number % 2 == 0 { "events" } else { "forever" };
+            let mut client = Client::narrow(world.gateway().address());
+            client.send(request("GET", &format!("/t/acme/download?do={deed}"), &agent, ""));
+            client.head();
+            Under { client, writer: None }
+        })
+        .collect();
+    let began = Instant::now();
+    world.done(World::end("acme", &session), &admin);
+    let answered = count.load(SeqCst);
+    println!("60 exchanges cut in {:?}", began.elapsed());
+    for client in &mut clients {
+        assert_eq!(client.ending().0, Ending::Reset);
+    }
+    assert_eq!(count.load(SeqCst), answered);
+    let records = world.finish();
+    assert_eq!(records.iter().filter(|record| record["end"] == "cut").count(), 60);
+}

@@ -205,3 +205,51 @@ fn a_removal_that_nothing_can_be_written_about_is_in_force_and_becomes_durable()
     assert!(serde_json::to_string(&stored).unwrap().contains("\"removed\""));
     world.finish();
 }
+
+/// What an earlier life left open is settled once, however often the disk makes the settling begin again.
+#[test]
+fn a_start_on_a_full_disk_serves_members_and_settles_once_there_is_room() {
+    let disk = SmallDisk::mount(16);
+    let mut world = world_on(&disk.path, Plan::default());
+    let agent = world.people.staff("sam");
+    let member = world.people.member("rita", "acme", &["read_only"]);
+    world.start_session("acme", &agent);
+    until("every intent has its outcome", || world.gateway().engine().journal().status().open_intents == 0);
+    world.gateway.take().unwrap().stop();
+    let child = crate::child::Child::start(&world, None, "");
+    let mut clients = Vec::new();
+    for number in 0..20 {
+        let mut client = crate::client::Client::connect(child.address);
+        client.send(request("GET", "/t/acme/orders?do=stall", &agent, ""));
+        clients.push(client);
+        until("it is under way", || world.upstream.seen().len() > number);
+    }
+    child.kill();
+    disk.fill();
+    match world.try_up() {
+        Ok(()) => {
+            assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members are served");
+            // Long enough for several tries of settling.
+            until("settling was tried", || {
+                world.of_kind("access.outcome").iter().any(|outcome| outcome["end"] == "unknown")
+            });
+            let refused = world.get("/t/acme/orders", &agent);
+            assert_eq!(refused.status, 503, "{}", refused.text());
+            println!("staff on a full disk: {}", refused.code());
+            let started = std::time::Instant::now();
+            until("it was tried again", || started.elapsed() > std::time::Duration::from_millis(1_700));
+            disk.make_room();
+            world.until_ready();
+        }
+        Err(fault) => {
+            println!("on a full disk: {fault}");
+            disk.make_room();
+            world.up();
+        }
+    }
+    assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
+    world.upstream.release();
+    let records = world.finish();
+    let unknown = records.iter().filter(|record| record["end"] == "unknown").count();
+    assert_eq!(unknown, 20, "each of them once");
+}

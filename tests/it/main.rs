@@ -8,7 +8,6 @@
     clippy::print_stdout,
     clippy::disallowed_methods,
     unreachable_pub,
-    dead_code,
     missing_docs,
     reason = "tests"
 )]

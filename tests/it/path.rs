@@ -532,3 +532,26 @@ fn a_client_that_leaves_ends_its_exchange_and_the_applications_too() {
     }
     world.finish();
 }
+
+/// Also one that has sent so much ahead that nothing more is read from it.
+#[test]
+fn a_client_that_leaves_with_much_sent_ahead_does_not_hold_the_application() {
+    let world = World::start();
+    let (admin, agent) = (world.people.admin("acme"), world.people.staff("sam"));
+    world.start_session("acme", &agent);
+    for token in [&admin, &agent] {
+        let ended = world.upstream.notes.ended.load(std::sync::atomic::Ordering::SeqCst);
+        let mut client = world.client();
+        client.send(request("GET", "/t/acme/download?do=events", token, ""));
+        client.head();
+        let ahead = request("GET", "/t/acme/orders", token, "").repeat(200);
+        client.send(ahead);
+        drop(client);
+        until("the application is let go of", || {
+            world.upstream.notes.ended.load(std::sync::atomic::Ordering::SeqCst) > ended
+        });
+    }
+    assert_eq!(world.last_outcome()["end"], "client_gone");
+    assert_eq!(world.upstream.seen().len(), 2, "what was sent ahead goes nowhere");
+    world.finish();
+}

@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -18,8 +18,6 @@ pub struct Seen {
     pub head: String,
     /// The bytes behind it, as framed.
     pub body: Vec<u8>,
-    /// Which connection it came on.
-    pub connection: u64,
 }
 
 impl Seen {
@@ -47,7 +45,6 @@ pub struct Notes {
     pub ended: AtomicU64,
     released: Mutex<bool>,
     release: Condvar,
-    closed: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -65,13 +62,10 @@ impl Upstream {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                if shared.closed.load(SeqCst) {
-                    return;
-                }
-                let number = shared.connections.fetch_add(1, SeqCst);
+                shared.connections.fetch_add(1, SeqCst);
                 let notes = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    let mut line = Line { stream, inbox: Vec::new(), number, notes: Arc::clone(&notes) };
+                    let mut line = Line { stream, inbox: Vec::new(), notes: Arc::clone(&notes) };
                     while line.serve().is_some() {}
                     notes.ended.fetch_add(1, SeqCst);
                 });
@@ -97,18 +91,11 @@ impl Upstream {
         *self.notes.released.lock().unwrap() = true;
         self.notes.release.notify_all();
     }
-
-    /// No longer listens.
-    pub fn close(&self) {
-        self.notes.closed.store(true, SeqCst);
-        let _ = TcpStream::connect(self.address);
-    }
 }
 
 struct Line {
     stream: TcpStream,
     inbox: Vec<u8>,
-    number: u64,
     notes: Arc<Notes>,
 }
 
@@ -200,7 +187,7 @@ impl Line {
         };
         let head = String::from_utf8_lossy(&self.inbox[..end]).into_owned();
         self.inbox.drain(..end);
-        let seen = Seen { head, body: Vec::new(), connection: self.number };
+        let seen = Seen { head, body: Vec::new() };
         let length = seen.values("content-length").first().and_then(|v| v.parse::<usize>().ok());
         let chunked = seen.values("transfer-encoding").iter().any(|v| v == "chunked");
         let target = seen.line().split(' ').nth(1).unwrap_or_default().to_owned();

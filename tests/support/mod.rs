@@ -259,7 +259,7 @@ async fn begin(
     };
     let engine = Engine::new(parts, &recovered);
     if wish.settle {
-        engine.settle(&recovered.open_intents).await.unwrap();
+        engine.settle(&mut recovered.open_intents.clone().into()).await.unwrap();
     }
     (engine, journal, recovered)
 }

@@ -45,40 +45,18 @@ pub enum UnitFault {
     Size(String),
 }
 
-/// The longest duration: some 285 years, so that sums stay within bounds.
-const LONGEST_MS: i64 = 9_000_000_000_000;
-
 fn number(text: &str) -> Option<(i64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at_checked(end)?;
     Some((digits.parse().ok()?, rest.trim_start_matches(' ')))
 }
 
+/// So many milliseconds: no calendar days here.
 fn millis(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut sum = 0i64;
-    let mut last = i64::MAX;
-    while !rest.is_empty() {
-        let (count, behind) = number(rest)?;
-        let end = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at_checked(end)?;
-        let unit = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
-        // `30m 1h` and `5s 5s` are slips.
-        if unit >= last {
-            return None;
-        }
-        last = unit;
-        sum = sum.checked_add(count.checked_mul(unit)?)?;
-        rest = behind.trim_start_matches(' ');
+    match Span::parse(text)? {
+        Span::Millis(ms) => Some(ms),
+        Span::CalendarDays(_) => None,
     }
-    (last != i64::MAX && sum <= LONGEST_MS).then_some(sum)
 }
 
 impl FromStr for Duration {
@@ -93,13 +71,7 @@ impl FromStr for Term {
     type Err = UnitFault;
 
     fn from_str(text: &str) -> Result<Self, UnitFault> {
-        if let Some((days, "calendar days" | "calendar day")) = number(text) {
-            return match u32::try_from(days) {
-                Ok(days) if i64::from(days) * 86_400_000 <= LONGEST_MS => Ok(Term(Span::CalendarDays(days))),
-                _ => Err(UnitFault::Term(shown(text))),
-            };
-        }
-        millis(text).map(|ms| Term(Span::Millis(ms))).ok_or_else(|| UnitFault::Term(shown(text)))
+        Span::parse(text).map(Term).ok_or_else(|| UnitFault::Term(shown(text)))
     }
 }
 
