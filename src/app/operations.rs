@@ -160,6 +160,10 @@ impl Operations {
             moved_ms: i64,
         }
         let Some(clock) = &self.clock else { return text(StatusCode::NOT_FOUND, "no\n") };
+        // A page in an operator's browser can send this to a loopback address; browsers say where it came from.
+        if request.headers().contains_key(header::ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not from a page in a browser\n");
+        }
         let Ok(body) = Limited::new(request.into_body(), 1024).collect().await else {
             return text(StatusCode::BAD_REQUEST, "the body cannot be read\n");
         };

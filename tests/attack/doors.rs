@@ -376,3 +376,29 @@ fn an_upload_may_take_longer_than_an_answer() {
     world.upstream.release();
     world.finish();
 }
+
+#[test]
+fn no_page_in_a_browser_moves_the_clock() {
+    let world =
+        World::of(Plan::default().edit(
+            "members: { unmapped: refuse }",
+            "members: { unmapped: refuse }\ndangerous: { clock: true }",
+        ));
+    let staff = world.people.staff("sam");
+    world.start_session("acme", &staff);
+    let ask = |more: &str| {
+        let mut client = crate::client::Client::connect(world.gateway().operations());
+        let body = "{\"advance\":\"9h\"}";
+        client.send(format!(
+            "POST /clock HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        client.reply().status
+    };
+    assert_eq!(ask("Origin: https://evil.example\r\nContent-Type: text/plain\r\n"), 403);
+    assert_eq!(ask("Origin: null\r\n"), 403);
+    assert_eq!(world.get("/t/acme/orders", &staff).status, 200);
+    assert_eq!(ask(""), 200);
+    assert_eq!(world.get("/t/acme/orders", &staff).status, 403, "the session is over by the moved clock");
+    world.finish();
+}

@@ -156,9 +156,8 @@ async fn settling_again_writes_no_outcome_twice() {
         line: "{}".to_owned(),
     };
     // The ledger takes no outcome of an intent without a name.
-    let open = ["exc_a", "exc_b", ""];
     let mut open: std::collections::VecDeque<_> =
-        open.into_iter().map(|id| intent(id, "access.intent")).collect();
+        ["exc_a", "exc_b", ""].into_iter().map(|id| intent(id, "access.intent")).collect();
     for _ in 0..3 {
         assert!(world.engine.settle(&mut open).await.is_err());
         assert!(!world.engine.settled());

@@ -91,6 +91,15 @@ fn starts_accesses_and_removals_at_once_leave_nothing_behind() {
     world.finish();
 }
 
+/// Says that it is over, also when an assertion fails: whoever storms on would hold up the test for ever.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, SeqCst);
+    }
+}
+
 /// Consent goes down while agents come in from all sides: nobody is inside afterwards, whatever they were told.
 #[test]
 fn no_session_outlives_consent_that_was_lowered_while_it_started() {
@@ -133,6 +142,7 @@ fn no_session_outlives_consent_that_was_lowered_while_it_started() {
                     }
                 });
             }
+            let over = Over(&running);
             until("agents come in", || entered.load(SeqCst) > 10);
             world.done(World::consent("acme", "block"), &admin);
             let seen = world.upstream.seen().len();
@@ -151,7 +161,7 @@ fn no_session_outlives_consent_that_was_lowered_while_it_started() {
                     assert_eq!(reply.status, 403, "round {round}: {}", reply.text());
                 }
             }
-            running.store(false, SeqCst);
+            drop(over);
             assert_eq!(world.upstream.seen().len(), seen, "round {round}");
         });
         for (id, admin) in [("acme", &admin), ("acme-eu", &child)] {
