@@ -162,10 +162,11 @@ impl Recorded {
             return;
         }
         self.reported = true;
-        self.live.fuse.part();
         let session = self.permit.staff().map(|staff| staff.session.as_str());
         self.engine.conclude(&self.live, session, self.began, report);
         self.engine.registry.leave(&self.live);
+        // Said last: whoever waits for the parting finds the exchange gone and its outcome on the way.
+        self.live.fuse.part();
     }
 }
 
