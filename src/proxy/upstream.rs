@@ -82,7 +82,6 @@ pub(super) fn reset_on_drop(stream: &TcpStream) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::{io::Write, net::TcpListener};
 
