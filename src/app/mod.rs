@@ -218,13 +218,9 @@ impl Gateway {
     }
 }
 
-/// Settles the past, then makes the configured tenants known; tries until it is done.
+/// Makes the configured tenants known, then settles the past; tries until it is done. Staff are served after both: no
+/// agent is told that a tenant admits nobody because it is not known yet.
 async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command>) {
-    let mut open = VecDeque::from(open);
-    while let Err(fault) = engine.settle(&mut open).await {
-        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
-        tokio::time::sleep(SETTLE_AGAIN).await;
-    }
     for command in tenants {
         loop {
             match engine.change(command.clone(), Giver::Configuration).await {
@@ -239,6 +235,11 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
                 }
             }
         }
+    }
+    let mut open = VecDeque::from(open);
+    while let Err(fault) = engine.settle(&mut open).await {
+        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }
 
