@@ -1,7 +1,7 @@
 //! What the configuration compiles to, and the one decision.
 //!
 //! Lives here: the catalogue of permissions, roles as sets, the consent ladder, canonical paths and the route table,
-//! the closed list of reasons, [`decide`]. A policy is immutable; a reload makes another one.
+//! the closed list of reasons, [`decide()`]. A policy is immutable; a reload makes another one.
 //!
 //! Never here: who wrote what in which file ([`crate::config`]), how documents are fetched ([`crate::state`]), how a
 //! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.

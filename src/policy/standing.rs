@@ -1,6 +1,6 @@
 //! Whether a session is good right now, worked out from session, tenant, grant and chain of parents.
 //!
-//! Never here: what a good session may do (see [`super::decide`]).
+//! Never here: what a good session may do (see [`mod@super::decide`]).
 
 use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
 

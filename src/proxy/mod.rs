@@ -1,7 +1,7 @@
 //! The data plane: from a client's socket to the application's and back.
 //!
-//! The way of one request: [`intake`] reads it in one way or refuses it, [`collect`] gathers what it says, the engine
-//! decides and admits, [`relay`] forwards it and streams both ways, [`respond`] turns every refusal and fault into an
+//! The way of one request: `intake` reads it in one way or refuses it, `collect` gathers what it says, the engine
+//! decides and admits, `relay` forwards it and streams both ways, [`respond`] turns every refusal and fault into an
 //! answer. One [`core`] a thread; nothing is shared on a member's path but immutable snapshots.
 //!
 //! Never here: committing or recording (that is [`crate::engine`]), a rule, the support API's routes

@@ -7,7 +7,7 @@
 //! * [`host`]: host and port in the one spelling that is taken.
 //! * [`known`]: the header names that mean something to a gateway, recognised while they are read.
 //! * [`body`], [`chunk`]: where a body ends, and how one is framed on the way out.
-//! * [`write`]: heads on the way out, and whole answers of our own; [`name_set`]: configured names to remove.
+//! * [`mod@write`]: heads on the way out, and whole answers of our own; [`name_set`]: configured names to remove.
 //! * [`fault`]: everything that is refused, each with a stable code.
 //!
 //! Never here: sockets, timers, async, routes, identities, configuration, or a decision about who may do what.
