@@ -372,6 +372,8 @@ impl Connection {
         } else {
             &counters.members
         });
+        // Of staff no cookie comes back, also where the map is open to everybody (rule 13).
+        let staff = matches!(who, Who::Known(subject) if subject.kind == SubjectKind::Staff);
         let plan = Plan { upstream: number, settings: upstream, target: sent, host, drop, add: &add, staff };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };

@@ -231,6 +231,10 @@ fn of_staff_no_cookie_comes_back_and_nothing_is_kept_anywhere() {
     let reply = world.get("/t/acme/orders?do=cookie", &agent);
     assert!(reply.values("set-cookie").is_empty());
     assert_eq!(reply.values("cache-control"), ["no-store"]);
+    // Nor where the map is open to everybody.
+    let reply = world.get("/public/logo?do=cookie", &agent);
+    assert!(reply.values("set-cookie").is_empty());
+    assert_eq!(reply.values("cache-control"), ["no-store"]);
     let reply = world.get("/t/acme/orders?do=cookie", &admin);
     assert_eq!(reply.values("set-cookie").len(), 2);
     assert_eq!(reply.values("cache-control"), ["public, max-age=60"]);
