@@ -5,12 +5,15 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
 #[path = "ledger/faulty.rs"]
 mod faulty;
 mod ledger;
+#[path = "ledger/left.rs"]
+mod left;
 
 use std::collections::BTreeMap;
 use std::fs;

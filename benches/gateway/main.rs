@@ -9,9 +9,10 @@
 //! Wanted beside cargo: `nginx` (Debian: `apt-get install nginx-light`) and `taskset`; for instructions `perf` with
 //! hardware counters or else `valgrind`; for system calls `strace`. What is missing is said, and its tables are left out.
 //!
-//! Gateways are pinned to core 0, origin and load to core 1. This program plays all parts but nginx: it starts itself
-//! anew as origin, as bare proxy, and as Postern with a real configuration (tokens verified by ES256 and cached, 40
-//! routes, roles, limits, embedded store, ledger on disk). The allocator is the one of the `postern` program.
+//! Gateways are pinned to the core that is nearer to the disk, origin and load to the other of the first two. This
+//! program plays all parts but nginx: it starts itself anew as origin, as bare proxy, and as Postern with a real
+//! configuration (tokens verified by ES256 and cached, 40 routes, roles, limits, embedded store, ledger on disk). The
+//! allocator is the one of the `postern` program.
 //!
 //! Never here: a bound that fails a build. Machines are shared; a person reads these figures.
 #![allow(
@@ -86,7 +87,6 @@ fn main() {
 }
 
 fn run(wishes: &Wishes) {
-    world::pin_self(1);
     let world = World::make();
     let mut report = Report::new(wishes.rounds);
     if wishes.want("instructions") {
@@ -176,9 +176,11 @@ fn latency(world: &World, peers: &[Peer], rounds: usize, report: &mut Report) {
         ];
         let mut seen = vec![(Vec::new(), Vec::new()); parts.len()];
         for _ in 0..rounds {
+            world::pin_self(world.core());
             for (all, new) in disk.iter_mut().zip(measure::flushes(world.dir(), 100)) {
                 all.extend(new);
             }
+            world::pin_self(1 - world.core());
             for (part, (_, kind, requests)) in parts.iter().enumerate() {
                 let mut all = load::at_rate(of(peers, *kind).port, CONNECTIONS, &requests[0], rate, rate);
                 seen[part].0.push(quantile(&mut all, 0.50));

@@ -149,6 +149,7 @@ fn machine() -> String {
         "Machine: {} cores, {}{virtual_machine}; Linux {}; {nginx}.\n",
         cores,
         model.trim_start_matches(['\t', ' ', ':']).trim(),
-        kernel.trim()
+        // Which build of it is the machine's own affair.
+        kernel.trim().splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
     )
 }

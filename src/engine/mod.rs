@@ -107,7 +107,7 @@ impl Engine {
         let last_record = recovered.last_at_ms.unwrap_or(0);
         let behind = last_record.saturating_sub(parts.clock.now().ms());
         let ahead_ms = if (0..=CLOCK_TOLERANCE_MS).contains(&behind) { behind } else { 0 };
-        let scribe = Scribe::start(Arc::clone(&parts.journal), Arc::clone(&parts.clock), &parts.background);
+        let scribe = Scribe::new(Arc::clone(&parts.journal));
         Arc::new(Engine {
             gateway: parts.gateway,
             policy: ArcSwap::new(parts.policy),
@@ -194,7 +194,7 @@ impl Engine {
     /// Writes down what waits, counts of refusals included. For the end of a gateway, when nothing new comes in.
     pub async fn rest(&self) {
         self.scribe.flush_counts(self.now(), true);
-        self.scribe.rest().await;
+        self.journal.rest().await;
     }
 
     fn moved(&self) -> bool {

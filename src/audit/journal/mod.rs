@@ -10,6 +10,7 @@ mod checkpoint;
 pub mod disk;
 mod draft;
 mod recover;
+mod shelf;
 mod status;
 mod writer;
 
@@ -211,12 +212,17 @@ pub struct Recovered {
 
 enum Message {
     Append(draft::Ready, oneshot::Sender<Result<Receipt, AppendError>>),
+    /// Something lies on the shelf; it has time.
+    Wake,
+    /// Somebody waits until nothing lies there.
+    Rest,
     Close,
 }
 
 /// A ledger that is open for appending.
 pub struct Journal {
     queue: SyncSender<Message>,
+    shelf: Arc<shelf::Shelf>,
     shared: Arc<status::Shared>,
     max_record: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -244,7 +250,9 @@ impl Journal {
         let shared = Arc::new(status::Shared::default());
         let (queue, receiver) = sync_channel(options.queue);
         let max_record = options.max_record;
-        let writer = writer::Writer::start(options, key, clock, disk, Arc::clone(&shared), recovery)?;
+        let shelf = Arc::new(shelf::Shelf::default());
+        let sides = (Arc::clone(&shared), Arc::clone(&shelf));
+        let writer = writer::Writer::start(options, key, clock, disk, sides, recovery)?;
         let held = Arc::clone(&lock);
         let thread = std::thread::Builder::new()
             .name("ledger".into())
@@ -253,7 +261,8 @@ impl Journal {
                 writer.run(&receiver);
             })
             .map_err(|source| OpenError::Io { path: "the writer's thread".into(), source })?;
-        let journal = Journal { queue, shared, max_record, thread: Mutex::new(Some(thread)), _lock: lock };
+        let journal =
+            Journal { queue, shelf, shared, max_record, thread: Mutex::new(Some(thread)), _lock: lock };
         Ok((journal, recovered))
     }
 
@@ -273,6 +282,29 @@ impl Journal {
     /// [`AppendError`].
     pub fn append_blocking(&self, draft: Draft) -> Result<Receipt, AppendError> {
         self.submit(draft)?.blocking_recv().unwrap_or(Err(AppendError::Stopped))
+    }
+
+    /// Leaves a record that nobody waits for. It is written in order with others left here, at the latest a few
+    /// milliseconds from now; before any record that is appended after it. Where the ledger refuses it, it is tried
+    /// again as a new record for as long as it matters: a [`Class::Reserved`] record and one that closes an intent until it
+    /// is written, any other not at all. A crash before that loses it; the next start finds the intent open.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLarge`] and [`AppendError::BadDraft`]: it will never be a record.
+    pub fn leave(&self, draft: Draft) -> Result<(), AppendError> {
+        if self.shelf.put(draft::ready(draft, self.max_record)?) {
+            // A full queue wakes the writer too; a writer that is gone needs no waking.
+            let _ = self.queue.try_send(Message::Wake);
+        }
+        Ok(())
+    }
+
+    /// Waits until every record that was left is written, or the journal closed.
+    pub async fn rest(&self) {
+        let rested = self.shelf.rest();
+        // As above: whoever empties the queue looks at the shelf as well.
+        let _ = self.queue.try_send(Message::Rest);
+        let _ = rested.await;
     }
 
     fn submit(&self, draft: Draft) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {

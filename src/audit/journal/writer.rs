@@ -19,6 +19,7 @@ use super::checkpoint::Checkpoints;
 use super::disk::{Disk, DiskFile, write_all};
 use super::draft::{Class, Ready};
 use super::recover::Recovery;
+use super::shelf::{LINGER, LONGEST, Shelf};
 use super::status::{Health, Shared};
 use super::{AppendError, Clock, Message, OpenError, Options, Receipt};
 use crate::audit::note::SigningKey;
@@ -48,9 +49,14 @@ struct Segment {
     first: u64,
 }
 
-struct Waiting {
-    reply: oneshot::Sender<Result<Receipt, AppendError>>,
-    receipt: Receipt,
+type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
+
+/// A record of the batch, until it is durable.
+enum Waiting {
+    /// Somebody waits for it.
+    Asked(Reply, Receipt),
+    /// Nobody does: it is kept until then, to be tried again.
+    Left(Ready),
 }
 
 pub(super) struct Writer {
@@ -59,6 +65,9 @@ pub(super) struct Writer {
     clock: Clock,
     disk: Arc<dyn Disk>,
     shared: Arc<Shared>,
+    shelf: Arc<Shelf>,
+    /// How long the shelf is left alone while nobody asks.
+    linger: Duration,
     checkpoints: Checkpoints,
     book: Book,
     segment: Option<Segment>,
@@ -75,7 +84,7 @@ pub(super) struct Writer {
 }
 
 /// Says that the writer is gone, however it went.
-struct Farewell(Arc<Shared>);
+struct Farewell(Arc<Shared>, Arc<Shelf>);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
@@ -83,6 +92,7 @@ impl Drop for Farewell {
             self.0.set_error("the writer", &"panicked");
         }
         self.0.set_health(Health::Stopped);
+        self.1.close();
     }
 }
 
@@ -93,7 +103,7 @@ impl Writer {
         key: SigningKey,
         clock: Clock,
         disk: Arc<dyn Disk>,
-        shared: Arc<Shared>,
+        (shared, shelf): (Arc<Shared>, Arc<Shelf>),
         recovery: Recovery,
     ) -> Result<Writer, OpenError> {
         let now = clock();
@@ -104,6 +114,8 @@ impl Writer {
             clock,
             disk,
             shared,
+            shelf,
+            linger: LINGER,
             book: recovery.book,
             segment: None,
             after: recovery.after,
@@ -132,53 +144,69 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
-        let _farewell = Farewell(Arc::clone(&self.shared));
-        let every = self.options.checkpoint_every;
-        let tick = if every.is_zero() { Duration::from_secs(1) } else { every };
+        let _farewell = Farewell(Arc::clone(&self.shared), Arc::clone(&self.shelf));
         self.sign();
+        // After a batch the writer looks at the shelf once more before it sleeps, so that nobody has to wake it for a
+        // record that has time.
+        let mut awake = true;
         loop {
-            let at_rest =
-                self.checkpoints.signed() == self.book.size() && self.shared.health() == Health::Healthy;
-            let message = if at_rest {
-                queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                queue.recv_timeout(tick)
-            };
-            match message {
-                Ok(Message::Append(ready, reply)) => {
-                    let stop = self.batch(ready, reply, queue);
-                    let elapsed = (self.clock)().saturating_sub(self.signed_ms);
-                    if every.is_zero() || elapsed < 0 || elapsed.unsigned_abs() as u128 >= every.as_millis() {
-                        self.sign();
+            let stop = match self.next(queue, awake) {
+                Ok(Message::Append(ready, reply)) => self.batch(Some((ready, reply)), queue),
+                Ok(Message::Rest) => self.batch(None, queue),
+                Ok(Message::Wake) => false,
+                Err(RecvTimeoutError::Timeout) if !self.shelf.is_empty() => {
+                    let stop = self.batch(None, queue);
+                    if !self.shelf.is_empty() {
+                        self.look_for_room();
                     }
-                    if stop {
-                        break;
-                    }
+                    stop
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.sign();
-                    self.look_for_room();
+                    if !awake {
+                        self.sign();
+                        self.look_for_room();
+                    }
+                    awake = false;
+                    continue;
                 }
-                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => true,
+            };
+            if stop {
+                break;
             }
+            awake = true;
         }
+        self.clear_shelf();
         self.end_segment();
         self.publish();
     }
 
-    /// Takes up this record and all that wait behind it; answers whether to stop.
-    fn batch(
-        &mut self,
-        first: Ready,
-        reply: oneshot::Sender<Result<Receipt, AppendError>>,
-        queue: &Receiver<Message>,
-    ) -> bool {
+    /// Waits for what comes next, as long as there is nothing else to do.
+    fn next(&self, queue: &Receiver<Message>, awake: bool) -> Result<Message, RecvTimeoutError> {
+        if awake || !self.shelf.may_sleep() {
+            return queue.recv_timeout(self.linger);
+        }
+        let at_rest =
+            self.checkpoints.signed() == self.book.size() && self.shared.health() == Health::Healthy;
+        if at_rest {
+            return queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        let every = self.options.checkpoint_every;
+        queue.recv_timeout(if every.is_zero() { Duration::from_secs(1) } else { every })
+    }
+
+    /// Takes up what was left on the shelf, this record and all that wait behind it; answers whether to stop.
+    fn batch(&mut self, first: Option<(Ready, Reply)>, queue: &Receiver<Message>) -> bool {
         self.forget_lack_of_room();
-        self.add(first, reply);
+        let mut refused = self.take_up_shelf();
+        if let Some((ready, reply)) = first {
+            self.answer(ready, reply);
+        }
         let mut stop = false;
         while self.buffer.len() < MAX_BATCH {
             match queue.try_recv() {
-                Ok(Message::Append(ready, reply)) => self.add(ready, reply),
+                Ok(Message::Append(ready, reply)) => self.answer(ready, reply),
+                Ok(Message::Wake | Message::Rest) => {}
                 Ok(Message::Close) => {
                     stop = true;
                     break;
@@ -186,23 +214,62 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        self.commit();
+        refused |= !self.commit();
         self.publish();
+        self.linger = if refused { (self.linger * 2).min(LONGEST) } else { LINGER };
+        self.shelf.tell();
+        let every = self.options.checkpoint_every;
+        let elapsed = (self.clock)().saturating_sub(self.signed_ms);
+        if every.is_zero() || elapsed < 0 || elapsed.unsigned_abs() as u128 >= every.as_millis() {
+            self.sign();
+        }
         stop
     }
 
+    /// Takes up what was left, in order, as far as it goes into the batch; answers whether any of it was refused.
+    fn take_up_shelf(&mut self) -> bool {
+        while self.buffer.len() < MAX_BATCH
+            && let Some(ready) = self.shelf.take()
+        {
+            if self.add(&ready).is_ok() {
+                self.waiting.push(Waiting::Left(ready));
+            } else if matters(&ready) {
+                self.shelf.put_back(std::iter::once(ready));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// At the end: one try for everything that was left.
+    fn clear_shelf(&mut self) {
+        while !self.shelf.is_empty() {
+            if self.take_up_shelf() || !self.commit() {
+                break;
+            }
+        }
+        self.commit();
+        self.shelf.tell();
+    }
+
+    /// Adds a record that somebody waits for, or says at once why not.
+    fn answer(&mut self, ready: Ready, reply: Reply) {
+        match self.add(&ready) {
+            Ok(receipt) => self.waiting.push(Waiting::Asked(reply, receipt)),
+            // A caller that went away needs no answer, here and below.
+            Err(e) => drop(reply.send(Err(e))),
+        }
+    }
+
     /// Gives a record its place and puts its line into the batch, or refuses it.
-    fn add(&mut self, ready: Ready, reply: oneshot::Sender<Result<Receipt, AppendError>>) {
+    fn add(&mut self, ready: &Ready) -> Result<Receipt, AppendError> {
         let crowded = ready.opens.is_some()
             && ready.class == Class::Ordinary
             && self.book.open_intents() >= MAX_OPEN_INTENTS;
-        let admitted =
-            if crowded { Err(AppendError::Busy) } else { self.make_room(ready.bound as u64, ready.class) };
-        if let Err(e) = admitted {
-            // A caller that went away needs no answer, here and below.
-            let _ = reply.send(Err(e));
-            return;
+        if crowded {
+            return Err(AppendError::Busy);
         }
+        self.make_room(ready.bound as u64, ready.class)?;
         if ready.class == Class::Ordinary && self.shared.health() != Health::Healthy {
             self.set_health(Health::Healthy);
         }
@@ -226,14 +293,13 @@ impl Writer {
         self.buffer.extend_from_slice(open);
         self.buffer.extend_from_slice(b"}\n");
         self.book.stage(&lead, leaf, ready.ends_session);
-        let receipt = Receipt { log: Arc::clone(&self.origin), seq, leaf };
-        self.waiting.push(Waiting { reply, receipt });
+        Ok(Receipt { log: Arc::clone(&self.origin), seq, leaf })
     }
 
-    /// Writes the batch, flushes it once and answers.
-    fn commit(&mut self) {
+    /// Writes the batch, flushes it once and answers; says whether it is durable.
+    fn commit(&mut self) -> bool {
         if self.waiting.is_empty() {
-            return;
+            return true;
         }
         let result = match &mut self.segment {
             Some(segment) => {
@@ -250,10 +316,16 @@ impl Writer {
                 self.book.keep();
                 self.publish();
                 for waiting in self.waiting.drain(..) {
-                    let _ = waiting.reply.send(Ok(waiting.receipt));
+                    if let Waiting::Asked(reply, receipt) = waiting {
+                        let _ = reply.send(Ok(receipt));
+                    }
                 }
+                true
             }
-            Err(e) => self.seal(&e),
+            Err(e) => {
+                self.seal(&e);
+                false
+            }
         }
     }
 
@@ -273,9 +345,15 @@ impl Writer {
                 fault: Some(error.to_string()),
             });
         }
+        let mut left = Vec::new();
         for waiting in self.waiting.drain(..) {
-            let _ = waiting.reply.send(Err(AppendError::Failed(error.to_string())));
+            match waiting {
+                Waiting::Asked(reply, _) => drop(reply.send(Err(AppendError::Failed(error.to_string())))),
+                Waiting::Left(ready) if matters(&ready) => left.push(ready),
+                Waiting::Left(_) => {}
+            }
         }
+        self.shelf.put_back(left.into_iter());
         // Failing again is no worse: the next append tries once more.
         let _ = self.open_segment(Class::Ordinary);
     }
@@ -373,6 +451,11 @@ impl Writer {
             shared.position.store(segment.position, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether a record that nobody waits for is tried again. What may be lost is lost before what must not wait.
+fn matters(ready: &Ready) -> bool {
+    ready.closes.is_some() || ready.class == Class::Reserved
 }
 
 fn header_line(lead: &Lead<'_>, header: &Header) -> io::Result<Vec<u8>> {

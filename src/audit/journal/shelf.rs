@@ -1,0 +1,104 @@
+//! Records that nobody waits for: outcomes, refusals, counts. They wait here for the writer, which takes them along with
+//! the next record that somebody does wait for, or writes them by themselves a few milliseconds later. A flush begun
+//! for an outcome would make the next intent wait for it.
+//!
+//! What lies here is bounded by what was admitted: every intent leads to one outcome, intents stop when the ledger does,
+//! and refusals are bounded where they arise (rule 17). Never here: writing, and what follows from a failure.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::draft::Ready;
+
+/// How long a record may lie here while nobody waits for another one.
+pub(super) const LINGER: Duration = Duration::from_millis(5);
+/// How long it is left alone, at most, after the ledger refused it again and again.
+pub(super) const LONGEST: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+pub(super) struct Shelf(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    records: VecDeque<Ready>,
+    /// The writer sleeps and would not look here by itself.
+    asleep: bool,
+    /// The writer is gone.
+    closed: bool,
+    /// Whoever waits for an empty shelf.
+    resting: Vec<oneshot::Sender<()>>,
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lays a record down; says whether the writer has to be woken. Behind a closed ledger there is nobody to write it.
+    pub(super) fn put(&self, ready: Ready) -> bool {
+        let mut inner = self.lock();
+        if inner.closed {
+            return false;
+        }
+        inner.records.push_back(ready);
+        std::mem::take(&mut inner.asleep)
+    }
+
+    /// The oldest record.
+    pub(super) fn take(&self) -> Option<Ready> {
+        let mut inner = self.lock();
+        inner.asleep = false;
+        inner.records.pop_front()
+    }
+
+    /// Lays records back that could not be written, in front and in their order.
+    pub(super) fn put_back(&self, records: impl DoubleEndedIterator<Item = Ready>) {
+        let mut inner = self.lock();
+        for ready in records.rev() {
+            inner.records.push_front(ready);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().records.is_empty()
+    }
+
+    /// Whether the writer may sleep until it is woken. From then on the next record wakes it.
+    pub(super) fn may_sleep(&self) -> bool {
+        let mut inner = self.lock();
+        inner.asleep = inner.records.is_empty();
+        inner.asleep
+    }
+
+    /// Is told when everything is written, or when nothing will be any more.
+    pub(super) fn rest(&self) -> oneshot::Receiver<()> {
+        let (told, rested) = oneshot::channel();
+        let mut inner = self.lock();
+        if !inner.closed {
+            inner.resting.push(told);
+        }
+        rested
+    }
+
+    /// Tells those who wait, if nothing lies here; the writer calls it when nothing is under way either.
+    pub(super) fn tell(&self) {
+        let mut inner = self.lock();
+        if inner.records.is_empty() {
+            for told in inner.resting.drain(..) {
+                // Whoever asked may be gone.
+                let _ = told.send(());
+            }
+        }
+    }
+
+    /// The writer goes; what lies here stays unwritten, and the next start settles what it would have closed.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.records.clear();
+        inner.resting.clear();
+    }
+}

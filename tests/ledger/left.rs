@@ -1,0 +1,207 @@
+//! Records that nobody waits for: when they are written, with what, and that a failing disk loses none and doubles none.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use postern::audit::journal::disk::{Disk, DiskFile, RealDisk};
+use postern::audit::read::Records;
+use postern::audit::verify::verify;
+use postern::audit::{AppendError, Body, Class, Draft, Journal, Options};
+
+use super::faulty::{Fault, FaultyDisk};
+use super::ledger::{self, intent, open, open_with, options, outcome, public};
+use super::{small, tempdir};
+
+fn rest(journal: &Journal) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(30), journal.rest()).await.expect("all of it is written");
+    });
+}
+
+/// What the log holds: kinds of its records and the ids of the intents that they close.
+fn closed(dir: &Path) -> Vec<String> {
+    let mut records = Records::open(&ledger::ledger(dir)).unwrap();
+    let mut found = Vec::new();
+    while let Some(closes) = records.next(|line, _, _| line.lead.closes.map(|id| id.to_owned())).unwrap() {
+        found.extend(closes);
+    }
+    found
+}
+
+#[test]
+fn what_is_left_is_written_by_itself() {
+    let dir = tempdir();
+    let (journal, _) = open(dir.path());
+    journal.append_blocking(intent(1)).unwrap();
+    let size = journal.status().size;
+    // The writer may be awake or asleep: once right after a record, once long after it.
+    for n in 1..3 {
+        journal.leave(outcome(n)).unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while journal.status().size < size + n {
+            assert!(Instant::now() < until, "outcome {n} is not written");
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    rest(&journal);
+    journal.close();
+    assert_eq!(closed(dir.path()), ["x-1", "x-2"]);
+}
+
+#[test]
+fn what_is_left_is_written_before_a_close() {
+    let dir = tempdir();
+    let (journal, _) = open(dir.path());
+    for n in 0..200 {
+        journal.leave(outcome(n)).unwrap();
+    }
+    journal.close();
+    assert_eq!(closed(dir.path()).len(), 200);
+    // Nobody is left to write it; nobody waits in vain.
+    journal.leave(outcome(300)).unwrap();
+    rest(&journal);
+}
+
+#[test]
+fn what_can_never_be_a_record_is_refused_at_once() {
+    let dir = tempdir();
+    let (journal, _) = open(dir.path());
+    let kind = Draft::new("two words", ledger::START_MS, Body::of(&serde_json::json!({})).unwrap());
+    assert!(matches!(journal.leave(kind), Err(AppendError::BadDraft(_))));
+    rest(&journal);
+}
+
+/// A disk whose flushes say that they were reached, and wait until they are let go.
+struct Held(Arc<Gate>);
+
+struct Gate {
+    reached: Sender<()>,
+    go: Mutex<Receiver<()>>,
+}
+
+struct HeldFile(Box<dyn DiskFile>, Arc<Gate>);
+
+impl Disk for Held {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(HeldFile(RealDisk.create(path)?, Arc::clone(&self.0))))
+    }
+    fn reopen(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        RealDisk.reopen(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(dir)
+    }
+}
+
+impl DiskFile for HeldFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn sync_data(&mut self) -> io::Result<()> {
+        let _ = self.1.reached.send(());
+        // When the test lets go for good, the channel is closed.
+        let _ = self.1.go.lock().unwrap().recv();
+        self.0.sync_data()
+    }
+    fn release(&mut self, len: u64) -> io::Result<()> {
+        self.0.release(len)
+    }
+    fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        self.0.allocate(offset, len)
+    }
+}
+
+#[test]
+fn outcomes_share_the_flush_of_the_next_intent_and_stand_before_it() {
+    let dir = tempdir();
+    let (reached, is_reached) = channel();
+    let (let_go, go) = channel();
+    let options = Options { checkpoint_every: Duration::from_secs(3600), ..options(dir.path()) };
+    // The header's flush, and that of the checkpoint over it.
+    let_go.send(()).unwrap();
+    let_go.send(()).unwrap();
+    let disk = Held(Arc::new(Gate { reached, go: Mutex::new(go) }));
+    let (journal, _) = open_with(options, dir.path(), Arc::new(disk)).unwrap();
+    is_reached.recv().unwrap();
+    is_reached.recv().unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| journal.append_blocking(intent(1)));
+        is_reached.recv().unwrap();
+        // The writer is in the first intent's flush. A hundred outcomes come, then a second intent.
+        for n in 10..110 {
+            journal.leave(outcome(n)).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut second = Box::pin(journal.append(intent(2)));
+            // Polled once, it is in the queue.
+            assert!(
+                std::future::poll_fn(|cx| std::task::Poll::Ready(second.as_mut().poll(cx).is_pending()))
+                    .await
+            );
+            drop(let_go);
+            assert_eq!(first.join().unwrap().unwrap().seq(), 1);
+            assert_eq!(second.await.unwrap().seq(), 102);
+        });
+    });
+    journal.close();
+    let text = fs::read_to_string(ledger::ledger(dir.path()).join("00000001.jsonl")).unwrap();
+    assert_eq!(text.matches("\"batch\":2,").count(), 101, "one flush for a hundred outcomes and the intent");
+}
+
+#[test]
+fn a_disk_that_fails_once_neither_loses_nor_doubles_what_was_left() {
+    for fault in [Fault::Error, Fault::DoneButError, Fault::HalfThenError] {
+        let mut at = 1;
+        loop {
+            let dir = tempdir();
+            let context = format!("{fault:?} at operation {at}");
+            let disk = FaultyDisk::new(at, fault);
+            let opened = open_with(small(dir.path()), dir.path(), Arc::clone(&disk) as Arc<dyn Disk>);
+            if let Ok((journal, _)) = opened {
+                let mut wanted = Vec::new();
+                for n in 0..6 {
+                    // Where it fails for an intent, that exchange does not happen.
+                    if journal.append_blocking(intent(n)).is_ok() {
+                        journal.leave(outcome(n)).unwrap();
+                        wanted.push(format!("x-{n}"));
+                    }
+                    if n % 2 == 0 {
+                        rest(&journal);
+                    }
+                }
+                // May be lost, and does not hold up what may not.
+                journal.leave(Draft { class: Class::Ordinary, opens: None, ..intent(50) }).unwrap();
+                rest(&journal);
+                let before_close = disk.operations();
+                journal.close();
+                assert_eq!(disk.violations(), Vec::<String>::new(), "{context}");
+                let mut found = closed(dir.path());
+                found.sort();
+                assert_eq!(found, wanted, "{context}");
+                let report = verify(&ledger::ledger(dir.path()), &public(dir.path())).unwrap();
+                assert!(report.is_clean(), "{context}: {report}");
+                if before_close < at {
+                    break;
+                }
+            }
+            at += 1;
+        }
+        assert!(at > 40, "{fault:?}: {at} operations");
+    }
+}
