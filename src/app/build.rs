@@ -286,11 +286,9 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     Upstream {
         name: settings.name.clone(),
-        address: if settings.host.contains(':') && !settings.host.starts_with('[') {
-            format!("[{}]:{}", settings.host, settings.port)
-        } else {
-            format!("{}:{}", settings.host, settings.port)
-        },
+        place: settings.place.clone(),
+        tls: settings.tls.clone(),
+        authority: settings.authority.clone(),
         host: match &settings.host_header {
             HostHeader::Upstream => Some(settings.authority.clone()),
             HostHeader::Client => None,

@@ -124,6 +124,7 @@ impl Gateway {
             engine: Arc::clone(&engine),
             routing: arc_swap::ArcSwap::from_pointee(built.routing),
             verifier: arc_swap::ArcSwap::from_pointee(built.verifier),
+            tls: arc_swap::ArcSwapOption::new(settings.tls.clone()),
             asserter: built.asserter,
             inside: Arc::new(inside),
             counters: Counters::default(),

@@ -122,6 +122,9 @@ impl Operations {
                     .max(0)
                     .unsigned_abs()
             }),
+            ("postern_tls_handshakes_failed", "TLS handshakes that came to nothing, since the start.", {
+                self.shared.counters.tls_failed.load(std::sync::atomic::Ordering::Relaxed)
+            }),
             ("postern_staff_exchanges", "Staff exchanges under way.", self.engine.registry().len() as u64),
             (
                 "postern_changes_pending",

@@ -85,6 +85,8 @@ pub enum Code {
     BadHeader,
     /// An upstream's address that cannot be used.
     BadUrl,
+    /// A certificate, its key or an authority that TLS cannot use.
+    BadCertificate,
     /// A route's methods or template cannot be read.
     BadRoute,
     /// A route below the reserved prefix.
@@ -154,6 +156,7 @@ impl Code {
             Code::SecretUnreadable => "secret_unreadable",
             Code::BadHeader => "bad_header",
             Code::BadUrl => "bad_url",
+            Code::BadCertificate => "bad_certificate",
             Code::BadRoute => "bad_route",
             Code::ReservedPath => "reserved_path",
             Code::RouteConflict => "route_conflict",

@@ -9,8 +9,6 @@ mod up;
 
 use std::cell::Cell;
 
-use tokio::net::TcpStream;
-
 use crate::engine::{Admission, End, Report};
 
 use self::{
@@ -23,7 +21,8 @@ use super::{
     gate::{Broken, Gate},
     patience::Patience,
     routing::{Routing, Upstream},
-    upstream::{connect, reset_on_drop},
+    socket::Socket,
+    upstream::connect,
     wire::{
         Authority, BodyReader, BodyWriter, CONTINUE, KnownSet, Name, RequestEdit, RequestView, Target,
         UpstreamConnection, Value, write_request,
@@ -46,7 +45,7 @@ pub(super) struct Plan<'a> {
 
 /// The client's side of an exchange.
 pub(super) struct Client<'a> {
-    pub(super) stream: &'a mut TcpStream,
+    pub(super) stream: &'a mut Socket,
     /// Bytes that came behind the head: body, then what is pipelined.
     pub(super) inbox: &'a mut Vec<u8>,
     pub(super) patience: &'a mut Patience,
@@ -185,7 +184,7 @@ async fn exchange(
         }
         Ok((upto, false)) => Ok(upto),
         Err(trouble) => {
-            reset_on_drop(&upstream);
+            upstream.reset_on_drop();
             Err(trouble)
         }
     }
@@ -199,7 +198,7 @@ async fn converse(
     request: &RequestView<'_>,
     plan: &Plan<'_>,
     client: Client<'_>,
-    upstream: &mut TcpStream,
+    upstream: &mut Socket,
     tally: &Tally,
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
@@ -218,8 +217,9 @@ async fn converse(
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
-    let (mut from_client, mut to_client) = stream.split();
-    let (mut from_upstream, mut to_upstream) = upstream.split();
+    let (client, upstream) = (stream.split(), upstream.split());
+    let (mut from_client, mut to_client) = (client.half(), client.half());
+    let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
     gate.write(&mut to_upstream, &out).await.map_err(Trouble::of_upstream)?;
     if head.expect_continue() && !tally.uploaded.get() {
         gate.write(&mut to_client, CONTINUE).await.map_err(Trouble::of_client)?;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     model::SubjectKind,
+    net::{Destination, tls::ToUpstream},
     policy::{Policy, path::PathRules, routes::RouteTable},
 };
 
@@ -89,12 +90,16 @@ pub enum Piece {
 }
 
 /// An application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Upstream {
     /// Its name in the configuration.
     pub name: String,
-    /// Host and port to connect to.
-    pub address: String,
+    /// Where it is.
+    pub place: Destination,
+    /// TLS to it, and the name that its certificate must bear.
+    pub tls: Option<ToUpstream>,
+    /// The Host to send where neither `host` nor the client names one.
+    pub authority: String,
     /// The Host to send, where it is not the client's.
     pub host: Option<String>,
     /// The `aud` of assertions.

@@ -75,8 +75,27 @@ const CASES: &[Case] = &[
     ("\"{subject}\"", "\"a ⟦{subject\"", "bad_value"),
     ("\"{subject}\"", "\"⟦größe\"", "bad_value"),
     // Upstreams.
-    ("\"http://127.0.0.1:8000\"", "\"⟦https://127.0.0.1:8000\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"⟦ftp://127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦/app\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"⟦unix:run/app.sock\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", ca: ⟦vendor.jwks.json", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"unix:/run/app.sock\", server_name: ⟦app.example", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"https://app.example\", ca: ⟦vendor.jwks.json", "bad_certificate"),
+    ("\"http://127.0.0.1:8000\"", "\"https://app.example\", ca: ⟦nowhere.pem", "secret_unreadable"),
+    (
+        "\"http://127.0.0.1:8000\"",
+        "\"https://app.example\", ca: public.pem, server_name: ⟦\"a b\"",
+        "bad_value",
+    ),
+    // TLS towards clients.
+    ("gateway: main", "gateway: main\ntls: ⟦{ }", "missing_key"),
+    ("gateway: main", "gateway: main\ntls: { certificates: ⟦[] }", "missing_key"),
+    ("gateway: main", "gateway: main\ntls: { certificates: [⟦{ chain: public.pem }] }", "missing_key"),
+    (
+        "gateway: main",
+        "gateway: main\ntls: { certificates: [⟦{ chain: public.pem, key: { file: assertion.pem } }] }",
+        "bad_certificate",
+    ),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦?x=1\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://⟦user:pass@127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:⟦99999\"", "bad_url"),

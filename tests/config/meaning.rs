@@ -33,7 +33,7 @@ fn the_base_means_what_it_says() {
     let removed: Vec<&str> = settings.identity_headers.iter().map(|h| h.as_str()).collect();
     assert_eq!(removed, ["x-user", "x-remote-user", "postern-assertion"]);
     let app = &settings.upstreams[0];
-    assert_eq!((app.host.as_str(), app.port, app.audience.as_str()), ("127.0.0.1", 8000, "app"));
+    assert_eq!((app.place.to_string().as_str(), app.audience.as_str()), ("127.0.0.1:8000", "app"));
     assert_eq!(app.host_header, HostHeader::Upstream);
     assert_eq!(app.headers[0].1, [Piece::Slot(Slot::Subject)]);
     assert_eq!(settings.issuers[0].kind, SubjectKind::Staff);
@@ -90,8 +90,8 @@ fn spellings_and_alternatives_are_read() {
     let text = with("\"http://127.0.0.1:8000\"", "\"http://[::1]:8000/\"");
     let (settings, _) = good(&text);
     assert_eq!(
-        (settings.upstreams[0].host.as_str(), settings.upstreams[0].authority.as_str()),
-        ("::1", "[::1]:8000")
+        (settings.upstreams[0].place.to_string().as_str(), settings.upstreams[0].authority.as_str()),
+        ("[::1]:8000", "[::1]:8000")
     );
 }
 
@@ -136,7 +136,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_text() {
         .replace("allow: \"*:read\"", "allow: \"orders:reed\"")
         .replace("sessions: { last: 8h }", "sessions: { last: 8 }")
         .replace("permission: orders:write", "permission: orders:wrte")
-        .replace("\"http://127.0.0.1:8000\"", "\"https://127.0.0.1:8000\"")
+        .replace("\"http://127.0.0.1:8000\"", "\"htps://127.0.0.1:8000\"")
         .replace("headers: 100", "headers: [1], hedders: 1");
     let faults = load(&text).unwrap_err();
     let codes: Vec<&str> = faults.faults().iter().map(|f| f.code.as_str()).collect();

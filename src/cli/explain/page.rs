@@ -71,7 +71,7 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
         line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
     }
     if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
-        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.address))?;
+        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.place))?;
     }
     if rule.public {
         return line(out, "permissions", "none: the route is public, and who asks is not forwarded");

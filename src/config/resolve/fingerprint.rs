@@ -179,6 +179,8 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
     json!({
         "name": upstream.name,
         "authority": upstream.authority,
+        "place": format!("{:?}", upstream.place),
+        "tls": upstream.tls.as_ref().map(|tls| tls.name.to_str()),
         "audience": upstream.audience,
         "assert_members": upstream.assert_members,
         "host": match &upstream.host_header {

@@ -14,6 +14,7 @@ mod rights;
 mod routes;
 mod settings;
 mod tenants;
+mod tls;
 mod upstreams;
 
 use std::path::Path;
@@ -45,6 +46,7 @@ pub(super) fn resolve(
     let context = Context { dir, source, script, faults };
     let gateway = gateway::name(context, file);
     let (listen, operations, dangerous) = gateway::listeners(context, file);
+    let tls = tls::tls(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
@@ -109,6 +111,7 @@ pub(super) fn resolve(
         file: path.to_owned(),
         gateway: gateway?,
         listen: listen?,
+        tls: tls?,
         operations: operations?,
         prefix,
         workers,

@@ -1,6 +1,6 @@
 //! The applications, and the headers that carry identity to them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use http::{HeaderName, Uri};
 
@@ -8,12 +8,14 @@ use super::{
     context::{Context, folded, short},
     gateway::TOP,
     settings::{HostHeader, Piece, Slot, UpstreamSettings},
+    tls,
 };
 use crate::config::{
     fault::Code,
     suggest,
     written::{Assert, At, Field, File, Place, Upstream},
 };
+use crate::net::Destination;
 
 /// The upstreams by their names, and whether some were left out because they are broken.
 pub(super) struct Upstreams {
@@ -85,8 +87,8 @@ pub(super) fn upstreams(context: Context<'_>, file: &File, assertion: Option<&He
 fn blank(name: &str) -> UpstreamSettings {
     UpstreamSettings {
         name: name.to_owned(),
-        host: String::new(),
-        port: 0,
+        place: Destination::Tcp(String::new()),
+        tls: None,
         authority: String::new(),
         audience: String::new(),
         host_header: HostHeader::Upstream,
@@ -114,6 +116,10 @@ fn upstream(
         "give its address, e.g. `url: \"http://127.0.0.1:8000\"`",
     );
     let address = url.and_then(|url| address(context, url));
+    let tls = match (url, &address) {
+        (Some(url), Some(address)) => tls::upstream(context, written, url.place, address),
+        _ => None,
+    };
     let audience = match &written.audience {
         Field::Absent => name.clone(),
         Field::Broken => None,
@@ -133,12 +139,12 @@ fn upstream(
     let connect_timeout_ms = context.duration(&written.connect_timeout, 2_000, 1, 60_000);
     let response_timeout_ms = context.duration(&written.response_timeout, 60_000, 1, 3_600_000);
     let headers = headers(context, written, assertion);
-    let (host, port, authority) = address?;
+    let address = address?;
     Some(UpstreamSettings {
         name: name?,
-        host,
-        port,
-        authority,
+        place: address.place,
+        tls: tls?,
+        authority: address.authority,
         audience: audience?,
         host_header: host_header?,
         assert_members,
@@ -165,22 +171,37 @@ fn fixed_host(context: Context<'_>, at: &At<String>, fixed: &str) -> Option<Host
     None
 }
 
-/// Host, port and authority of an upstream's address.
-fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String)> {
+/// What an upstream's address says.
+pub(super) struct Address {
+    pub(super) place: Destination,
+    /// The host without brackets; nothing for a socket of this machine.
+    pub(super) host: String,
+    pub(super) authority: String,
+    pub(super) secure: bool,
+}
+
+fn address(context: Context<'_>, at: &At<String>) -> Option<Address> {
     let text = at.value.as_str();
     let wrong = |part: &str, message: String, hint: &str| {
         context.put(Code::BadUrl, context.part(at.place, part), message, hint);
         None
     };
-    let form = "write scheme, host and port alone: `http://127.0.0.1:8000`";
-    if text.starts_with("https://") {
-        return wrong(
-            "https",
-            "upstreams are reached without TLS in this version".to_owned(),
-            "use `http://` on loopback or a private network; TLS to applications comes with a later version",
-        );
+    let form = "write scheme, host and port alone: `http://127.0.0.1:8000`, `https://app.example` or `unix:/run/app.sock`";
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') || path.contains('\0') || path.len() > 100 {
+            let hint = "write the absolute path of the socket, at most 100 bytes: `unix:/run/app.sock`";
+            return wrong(text, format!("`{}` is no socket of this machine", short(path)), hint);
+        }
+        let place = Destination::Unix(PathBuf::from(path));
+        return Some(Address {
+            place,
+            host: String::new(),
+            authority: "localhost".to_owned(),
+            secure: false,
+        });
     }
-    let Some(rest) = text.strip_prefix("http://") else {
+    let secure = text.starts_with("https://");
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
         return wrong(text, format!("`{}` is no address of an application", short(text)), form);
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -203,13 +224,19 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String
             Ok(port) if port > 0 => port,
             _ => return wrong(port, format!("`{}` is no port", short(port)), "use 1 to 65535"),
         },
+        _ if secure => 443,
         _ => 80,
     };
     let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.is_empty() {
         return wrong(authority, "the address names no host".to_owned(), form);
     }
-    Some((host, port, authority.to_owned()))
+    let place = Destination::Tcp(if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    });
+    Some(Address { place, host, authority: authority.to_owned(), secure })
 }
 
 fn headers(

@@ -20,7 +20,7 @@ pub use people::{
 };
 pub use traffic::{
     Assert, Assertion, Dangerous, Delimiters, KeyFrom, Ledger, Limits, Pass, Paths, Resource, Route, State,
-    Twins, Upstream,
+    Tls, TlsCertificate, TlsVersion, Twins, Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 
@@ -42,6 +42,8 @@ pub struct File {
     pub gateway: Field<String>,
     /// Where the application's routes and the support API are served: address and port.
     pub listen: Field<String>,
+    /// TLS on `listen`. Without it the gateway belongs behind something that speaks TLS.
+    pub tls: Field<Tls>,
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default `127.0.0.1:9090`; keep it away from the public.
     pub operations: Field<String>,
     /// The prefix of the support API; no route may lie below it. Default `/_postern/`.

@@ -93,7 +93,7 @@ pub(super) fn host<'a>(request: &RequestView<'a>, upstream: &'a Upstream) -> Res
         Some(host) => Authority::new(host.as_bytes()),
         None => request.host(),
     };
-    host.or_else(|| Authority::new(upstream.address.as_bytes()))
+    host.or_else(|| Authority::new(upstream.authority.as_bytes()))
         .ok_or_else(|| Unsent::new(502, "upstream_missing", "the application has no host"))
 }
 

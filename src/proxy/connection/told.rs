@@ -58,13 +58,23 @@ impl Connection {
     pub(super) async fn tell_for(&mut self, request: &RequestView<'_>, told: &Told, again: bool) -> bool {
         let mut out = Vec::new();
         answer(&mut out, told, request.method_name() == b"HEAD", !again);
-        matches!(self.patience.wait(ANSWER, self.stream.write_all(&out)).await, Ok(Ok(())))
+        self.say(&out).await
     }
 
     pub(super) async fn tell(&mut self, told: &Told, again: bool) -> bool {
         let mut out = Vec::new();
         answer(&mut out, told, false, !again);
-        matches!(self.patience.wait(ANSWER, self.stream.write_all(&out)).await, Ok(Ok(())))
+        self.say(&out).await
+    }
+
+    /// Writes all of it, down to the socket, within the time for an answer.
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> bool {
+        let stream = &mut self.stream;
+        let written = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        matches!(self.patience.wait(ANSWER, written).await, Ok(Ok(())))
     }
 
     /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.

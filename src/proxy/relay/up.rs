@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest},
-    net::tcp::ReadHalf,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::proxy::{
     core::Core,
     gate::Gate,
     patience::{Patience, TooSlow},
+    socket::Half,
 };
 
 use super::{PIECE, Tally, Trouble, body::Body};
@@ -58,7 +56,7 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 /// Watches a client that waits for its answer; pipelined bytes are kept, up to a bound.
 pub(super) async fn watch(
     gate: Gate<'_>,
-    from: &mut ReadHalf<'_>,
+    from: &mut Half<'_, '_>,
     inbox: &mut Vec<u8>,
 ) -> Result<(), Trouble> {
     while inbox.len() < AHEAD {
@@ -70,10 +68,8 @@ pub(super) async fn watch(
         }
     }
     // Nothing more is read from it, so its end is looked for now and then.
-    loop {
-        match from.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK).await,
-            Ok(_) | Err(_) => return Err(Trouble::ClientGone),
-        }
+    while !from.hung_up() {
+        tokio::time::sleep(LOOK).await;
     }
+    Err(Trouble::ClientGone)
 }
