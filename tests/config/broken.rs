@@ -131,6 +131,11 @@ const CASES: &[Case] = &[
     ("{ id: acme-eu,", "{ id: ⟦acme,", "duplicate_name"),
     ("{ id: acme-eu,", "{ id: ⟦-acme,", "bad_value"),
     ("from: { header: X-Environment }", "from: [{ claim: env }, ⟦{ claim: b }]", "one_of"),
+    // A parameter that no route has would never name anything, and the other sources alone would decide.
+    ("from: { path: tenant }", "from: [{ path: ⟦tennant }, { claim: true }]", "missing_parameter"),
+    ("from: { path: tenant }", "from: { path: ⟦tennant }", "missing_parameter"),
+    ("from: { path: tenant }", "from: [{ path: tenant }, { path: ⟦org }]", "missing_parameter"),
+    ("from: { header: X-Environment }", "from: { path: ⟦enviroment }", "missing_parameter"),
     // Permissions, roles, ceiling.
     (
         "[orders:read, orders:write, users:manage]",

@@ -60,6 +60,14 @@ fn the_base_means_what_it_says() {
 }
 
 #[test]
+fn a_parameter_that_is_nearly_the_tenants_is_told() {
+    let text = with("from: { path: tenant }", "from: [{ path: tenant }, { claim: true }]")
+        .replace("GET /t/{tenant}/orders\"", "GET /t/{tennant}/orders\"");
+    let line = text.lines().position(|line| line.contains("tennant")).unwrap() + 1;
+    assert_eq!(warned(&text), [("missing_parameter", line, 23)]);
+}
+
+#[test]
 fn spellings_and_alternatives_are_read() {
     let text = with("file: assertion.pem", "env: ASSERTION_KEY");
     assert_eq!(good(&text).0.assertion.key.expose(), b"from-the-environment");
