@@ -8,6 +8,7 @@ pub mod clock;
 mod listen;
 mod open;
 mod operations;
+mod registered;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -130,11 +131,12 @@ impl Gateway {
             most_connections: built.most_connections,
             stop: stop.clone(),
         });
-        background.spawn(settle(
-            Arc::clone(&engine),
-            opened.recovered.open_intents,
-            registrations(&settings),
-        ));
+        let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
+        let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
+        background.spawn(async move {
+            settling.await;
+            comparing.await;
+        });
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
@@ -171,7 +173,7 @@ impl Gateway {
             address,
             operations: operations_address,
             stop,
-            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(10_000)),
+            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(0)),
             cores,
             background: Some(background),
         })

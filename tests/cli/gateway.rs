@@ -105,6 +105,37 @@ fn a_gateway_serves_stops_and_leaves_a_ledger_that_verifies() {
 }
 
 #[test]
+fn what_is_changed_about_a_registered_tenant_is_told_to_have_no_effect() {
+    let place = Place::begun();
+    let first = Running::start(&place, &[]);
+    let registered = ["audit", "query", "ledger", "--tenant", "acme", "--kind", "change.outcome"];
+    while place.run(&registered).with(0).is_empty() {}
+    assert_eq!(first.stop(), 0);
+    assert!(!fs::read_to_string(place.file("run.err")).unwrap().contains("has no effect"));
+    place.configure("{ id: acme, zone: Europe/Berlin }", "{ id: other, environments: [sandbox] }");
+    place.configure("default: read_only", "default: block");
+    let second = Running::start(&place, &[]);
+    let told = |text: &str| fs::read_to_string(place.file("run.err")).unwrap().contains(text);
+    // Each try is a process, so no pause is needed.
+    while !told("no longer in `tenants.known`") {
+        place.run(&registered).with(0);
+    }
+    assert_eq!(second.stop(), 0);
+    place.configure(
+        "known: [{ id: other, environments: [sandbox] }]",
+        "known: [{ id: acme, environments: [sandbox] }]",
+    );
+    let third = Running::start(&place, &[]);
+    while !told("no longer in `tenants.known`") {
+        place.run(&registered).with(0);
+    }
+    assert!(told("`zone` is `UTC`, and was `Europe/Berlin` when the tenant was registered"));
+    assert!(told("`environments` are sandbox, and were production, sandbox when"));
+    assert!(told("`consent.default` is `block`, and was `read_only` when"));
+    assert_eq!(third.stop(), 0);
+}
+
+#[test]
 fn a_second_gateway_on_the_same_state_does_not_start() {
     let place = Place::begun();
     let first = Running::start(&place, &[]);

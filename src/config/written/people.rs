@@ -169,7 +169,8 @@ pub struct EnvironmentSource {
     pub claim: Field<String>,
 }
 
-/// A tenant that exists from the start.
+/// A tenant that exists from the start. It is registered once: what is changed here later has no effect on it and is
+/// logged as an error at each start, and one that is taken out of the list stays.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["id"]))]
@@ -203,7 +204,8 @@ pub struct Consent {
     /// The levels, lowest first. The lowest has no role: nobody enters by consent. Each higher one allows at least
     /// what the one below does.
     pub levels: Field<List<LevelStep>>,
-    /// The level of a tenant that never chose. Default `read_only`.
+    /// The level that a tenant gets when it is registered, and keeps until it chooses another: what is changed here
+    /// later concerns tenants registered after it. Default `read_only`.
     pub default: Field<String>,
     /// When a lowered level reaches running sessions. Default `immediate`.
     pub on_lower: Field<OnLower>,
