@@ -158,7 +158,8 @@ impl Context<'_> {
                 self.put(
                     Code::SecretUnreadable,
                     at.place,
-                    format!("{what} cannot be read from `{}`: {fault}", path.display()),
+                    // What is written here may be the key itself, put in the wrong place.
+                    format!("{what} cannot be read from the file that is named here: {fault}"),
                     "create the file, or correct its path; relative paths start at the configuration file",
                 );
                 None
@@ -194,7 +195,7 @@ impl Context<'_> {
                     self.put(
                         Code::SecretUnreadable,
                         name.place,
-                        format!("{what} cannot be read from the variable `{}`: {fault}", short(&name.value)),
+                        format!("{what} cannot be read from the variable that is named here: {fault}"),
                         "set the variable for the gateway's process",
                     );
                     return None;

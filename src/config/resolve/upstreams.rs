@@ -173,6 +173,12 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String
         None
     };
     let form = "write scheme, host and port alone: `http://127.0.0.1:8000`";
+    // Before anything of it is quoted.
+    if text.contains('@') {
+        let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+        let message = "an upstream's address holds no user and password".to_owned();
+        return wrong(behind, message, "leave them out; the application believes the signed assertion");
+    }
     if text.starts_with("https://") {
         return wrong(
             "https",
@@ -188,10 +194,6 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String
     if !matches!(behind, "" | "/") {
         let message = format!("`{}` does not belong into an upstream's address", short(behind));
         return wrong(behind, message, "leave it out: the path that was decided on is the path that is sent");
-    }
-    if authority.contains('@') {
-        let message = "an upstream's address holds no user and password".to_owned();
-        return wrong(authority, message, "leave them out; the application believes the signed assertion");
     }
     let parsed = text.parse::<Uri>().ok();
     let parsed = parsed.as_ref().and_then(Uri::authority);
