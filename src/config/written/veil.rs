@@ -41,6 +41,9 @@ fn walk(node: &Node, about_key: bool, veil: &mut Veil, aliases: &mut Vec<(Place,
                 let starts = ABOUT_KEYS.contains(&name);
                 let password =
                     name == "url" && matches!(&value.value, Value::Text(text) if text.contains('@'));
+                if about_key && names_a_place(name, &value.value) {
+                    continue;
+                }
                 walk(value, about_key || starts || password, veil, aliases);
             }
         }
@@ -56,5 +59,22 @@ fn walk(node: &Node, about_key: bool, veil: &mut Veil, aliases: &mut Vec<(Place,
                 veil.blots.extend([node.place, node.written]);
             }
         }
+    }
+}
+
+/// Whether this is plainly the name of a file or variable: it helps to see it, and no key looks like that.
+fn names_a_place(name: &str, value: &Value) -> bool {
+    let Value::Text(text) = value else { return false };
+    match name {
+        "file" => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/');
+            let ends = [".key", ".pem", ".json", ".jwks", ".pub", ".txt"];
+            text.bytes().all(plain) && ends.iter().any(|end| text.ends_with(end))
+        }
+        "env" => {
+            text.contains('_')
+                && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        }
+        _ => false,
     }
 }
