@@ -19,7 +19,7 @@ use stage::Stage;
 /// Where the demo listens and keeps its files.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// A folder of its own.
+    /// A folder of its own: it is made, and must not be there yet.
     pub dir: &'a Path,
     /// The gateway's address.
     pub listen: SocketAddr,

@@ -136,6 +136,36 @@ fn what_is_changed_about_a_registered_tenant_is_told_to_have_no_effect() {
 }
 
 #[test]
+fn state_and_ledger_are_not_for_everybody_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::begun();
+    assert_eq!(Running::start(&place, &[]).stop(), 0);
+    let open = |name: &str| place.file(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(open("state.redb") & 0o077, 0, "{:o}", open("state.redb"));
+    assert_eq!(open("ledger") & 0o027, 0, "{:o}", open("ledger"));
+    assert_eq!(open("ledger/lock") & 0o137, 0, "{:o}", open("ledger/lock"));
+}
+
+#[test]
+fn a_demo_without_a_folder_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = postern(temporary.path(), &["demo"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    let here = || fs::read_dir(temporary.path()).unwrap().count();
+    assert_eq!(here(), 1);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(here(), 0);
+}
+
+#[test]
 fn a_second_gateway_on_the_same_state_does_not_start() {
     let place = Place::begun();
     let first = Running::start(&place, &[]);
