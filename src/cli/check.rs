@@ -65,6 +65,11 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         many => writeln!(out, ", with {many} warnings")?,
     }
     writeln!(out, "policy {}", policy.fingerprint)?;
+    let dangerous = [(settings.dangerous.clock, "clock"), (settings.dangerous.hmac, "hmac")];
+    let dangerous: Vec<&str> = dangerous.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    if !dangerous.is_empty() {
+        writeln!(out, "\nDANGEROUS: {}; for local play only", dangerous.join(", "))?;
+    }
     let public = policy.rules.iter().filter(|rule| rule.public).count();
     let closed = policy.rules.iter().filter(|rule| above(policy, &rule.permissions)).count();
     writeln!(out, "\nroutes      {:>4}  {public} public, {closed} closed to support", policy.rules.len())?;

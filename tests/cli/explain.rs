@@ -27,6 +27,16 @@ fn who_may_do_what_is_a_table() {
 }
 
 #[test]
+fn what_is_dangerous_stands_in_the_summary() {
+    let place = Place::new();
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\ndangerous: { clock: true }");
+    let came = place.run(CHECK);
+    assert!(came.err.contains("`dangerous.clock` is on"), "{}", came.err);
+    let out = came.with(0);
+    assert!(out.contains("fine, with a warning") && out.contains("DANGEROUS: clock"), "{out}");
+}
+
+#[test]
 fn all_faults_are_told_at_once_with_their_places() {
     let place = Place::new();
     place.configure("route: \"GET /health\"", "route: \"GET /t/{tenant}/orders\"");

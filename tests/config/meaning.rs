@@ -68,6 +68,15 @@ fn a_parameter_that_is_nearly_the_tenants_is_told() {
 }
 
 #[test]
+fn each_dangerous_setting_in_use_is_warned_of() {
+    let text = format!("{BASE}dangerous: {{ clock: true, hmac: false }}\n");
+    let line = text.lines().count();
+    assert_eq!(warned(&text), [("dangerous", line, 21)]);
+    let text = text.replace("hmac: false", "hmac: true");
+    assert_eq!(warned(&text), [("dangerous", line, 21), ("dangerous", line, 33)]);
+}
+
+#[test]
 fn spellings_and_alternatives_are_read() {
     let text = with("file: assertion.pem", "env: ASSERTION_KEY");
     assert_eq!(good(&text).0.assertion.key.expose(), b"from-the-environment");

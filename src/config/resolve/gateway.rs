@@ -100,6 +100,22 @@ pub(super) fn listeners(
             );
         }
     }
+    if let Some(dangerous) = dangerous {
+        let settings = [
+            (&dangerous.value.clock, "clock", "whoever reaches the operations listener can move the clock"),
+            (&dangerous.value.hmac, "hmac", "whoever can verify a token of a shared secret can make one"),
+        ];
+        for (field, name, what) in settings {
+            if let Some(at) = field.given().filter(|at| at.value) {
+                context.warn(
+                    Code::Dangerous,
+                    at.place,
+                    format!("`dangerous.{name}` is on: {what}"),
+                    "this is for local play; remove it before anybody's data is behind this gateway",
+                );
+            }
+        }
+    }
     (listen, operations, used)
 }
 
