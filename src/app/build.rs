@@ -92,6 +92,17 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
     faults
 }
 
+/// What does not keep a gateway from being built, and is hardly meant: an issuer's keys that cannot be used.
+pub fn doubts(settings: &Settings) -> Vec<String> {
+    verifier(settings).map_or_else(|_| Vec::new(), |verifier| broken_keys(&verifier))
+}
+
+/// Each key of a set that is broken: tokens signed with it are refused.
+pub(super) fn broken_keys(verifier: &Verifier) -> Vec<String> {
+    let told = |(issuer, key)| format!("issuer `{issuer}`: {key}; tokens signed with it are refused");
+    verifier.broken_keys().map(told).collect()
+}
+
 /// The key that signs assertions.
 fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
     let key = Zeroizing::new(String::from_utf8_lossy(settings.assertion.key.expose()).into_owned());

@@ -27,7 +27,7 @@ use crate::{
 
 use self::{clock::SystemClock, operations::Operations};
 
-pub use build::{BuildFault, check, routing, verifier};
+pub use build::{BuildFault, check, doubts, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 
@@ -86,6 +86,9 @@ impl Gateway {
         let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
         let built = build::build(&settings)?;
+        for doubt in build::broken_keys(&built.verifier) {
+            tracing::warn!("{doubt}");
+        }
         let opened = open::open(&settings, &clock)?;
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -47,10 +47,14 @@ impl Check {
         if !faults.is_empty() {
             return Ok(Answer::No);
         }
+        let doubts = crate::app::doubts(&settings);
+        for doubt in &doubts {
+            say(&format!("{}: warning: {doubt}\n", config.display()));
+        }
         if self.grid {
             grid::print(out, &settings)?;
         } else if !self.schema {
-            summary(out, &ConfigArg { config }, &settings, warnings.len())?;
+            summary(out, &ConfigArg { config }, &settings, warnings.len() + doubts.len())?;
         }
         Ok(Answer::Yes)
     }

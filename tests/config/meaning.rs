@@ -196,6 +196,8 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         base
     );
     assert_eq!(print(&with("file: assertion.pem", "env: ASSERTION_KEY")), base);
+    let inline = "{ inline: { keys: [ { y: b, crv: P-256, x: a, kty: EC } ] } }";
+    assert_eq!(print(&with("{ file: vendor.jwks.json }", inline)), base);
     let mut seen = std::collections::BTreeSet::from([base]);
     for (from, to) in [
         ("last: 8h", "last: 9h"),
@@ -212,6 +214,8 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("from: { path: tenant }", "from: [{ path: tenant }, { claim: true }]"),
         ("kind: staff", "kind: member"),
         ("audience: postern", "audience: other"),
+        ("file: vendor.jwks.json", "file: app.jwks.json"),
+        ("file: vendor.jwks.json", "file: public.pem"),
         ("\"{subject}\"", "\"{session}\""),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8001"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
