@@ -257,6 +257,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             max_head: size(settings.limits.request_head),
             max_target: size(settings.limits.target),
             max_fields: size(settings.limits.headers),
+            max_value: largest_value(size(settings.limits.token)),
             ..Limits::default()
         },
         header_timeout: millis(settings.limits.header_timeout_ms),
@@ -264,6 +265,11 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })
+}
+
+/// The longest header value: it must hold the largest token, with `Bearer` before it.
+fn largest_value(token: usize) -> usize {
+    token.saturating_add("Bearer ".len()).max(Limits::default().max_value)
 }
 
 fn tenant_source(source: &TenantSource) -> Source {

@@ -136,6 +136,26 @@ fn what_is_changed_about_a_registered_tenant_is_told_to_have_no_effect() {
 }
 
 #[test]
+fn a_token_as_large_as_the_configuration_allows_is_read() {
+    let place = Place::begun();
+    place.configure("127.0.0.1:1880", &application());
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\nlimits: { token: 24 KiB }");
+    let gateway = Running::start(&place, &[]);
+    let registered = ["audit", "query", "ledger", "--tenant", "acme", "--kind", "change.outcome"];
+    while place.run(&registered).with(0).is_empty() {}
+    let padding = format!("padding={}", "x".repeat(15_000));
+    let args =
+        ["token", "mint", "--key", "app.pem", "--issuer", "https://id.app.example", "--audience", "app"];
+    let more =
+        ["--subject", "ada", "--claim", "tenant=acme", "--claim", "roles:=[\"admin\"]", "--claim", &padding];
+    let token = place.run(&[&args[..], &more].concat()).with(0).trim().to_owned();
+    assert!(token.len() > 16 << 10, "{}", token.len());
+    let answer = get(&gateway.address, "/t/acme/orders", Some(&token));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn state_and_ledger_are_not_for_everybody_to_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::begun();

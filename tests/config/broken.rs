@@ -48,6 +48,9 @@ const CASES: &[Case] = &[
     ("key: { file: ledger.key }", "key: { file: ledger.key }, quota: ⟦32 MiB", "out_of_range"),
     ("limits: { headers: 100 }", "limits: { headers: ⟦1000000 }", "out_of_range"),
     ("algorithms: [ES256]", "algorithms: [ES256]\n    leeway: ⟦2m", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { request_head: 32 KiB, token: ⟦32 KiB }", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { request_head: 9 KiB, target: ⟦9 KiB }", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { request_head: ⟦8 KiB, token: 4 KiB }", "out_of_range"),
     // The gateway.
     ("gateway: main", "gateway: ⟦\"main gate\"", "bad_value"),
     ("listen: 127.0.0.1:8080", "listen: ⟦localhost:8080", "bad_value"),

@@ -229,11 +229,25 @@ pub(super) fn assertion(
 pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
     let none = crate::config::written::Limits::default();
     let written = file.limits.value().unwrap_or(&none);
+    let request_head = context.size(&written.request_head, 32 << 10, 1 << 10, 1 << 20);
+    let target = context.size(&written.target, 8 << 10, 256, 64 << 10);
+    let token = context.size(&written.token, 8 << 10, 512, 64 << 10);
+    for (field, size, what) in [(&written.target, target, "target"), (&written.token, token, "token")] {
+        let place = field.given().or_else(|| written.request_head.given()).map(|at| at.place);
+        if let Some(place) = place.filter(|_| size >= request_head) {
+            context.put(
+                Code::OutOfRange,
+                place,
+                format!("a `{what}` of {size} bytes does not fit into a head of {request_head} bytes"),
+                format!("use less for `limits.{what}`, or more for `limits.request_head`"),
+            );
+        }
+    }
     LimitSettings {
-        request_head: context.size(&written.request_head, 32 << 10, 1 << 10, 1 << 20),
-        target: context.size(&written.target, 8 << 10, 256, 64 << 10),
+        request_head,
+        target,
         headers: context.count(&written.headers, 100, 10, 1_000),
-        token: context.size(&written.token, 8 << 10, 512, 64 << 10),
+        token,
         header_timeout_ms: context.duration(&written.header_timeout, 10 * SECOND, 100, 5 * MINUTE),
         body_idle_ms: context.duration(&written.body_idle, MINUTE, 100, HOUR),
         keep_alive_ms: context.duration(&written.keep_alive, MINUTE, 100, HOUR),
