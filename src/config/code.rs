@@ -101,6 +101,8 @@ pub enum Code {
     NoRoutes,
     /// Staff have no way to name a tenant or an environment.
     NoWayIn,
+    /// Members pass where no path is read, though paths name tenants.
+    CrossesTenants,
     /// Something that is declared and not used.
     Unused,
 }
@@ -162,6 +164,7 @@ impl Code {
             Code::MissingParameter => "missing_parameter",
             Code::NoRoutes => "no_routes",
             Code::NoWayIn => "no_way_in",
+            Code::CrossesTenants => "crosses_tenants",
             Code::Unused => "unused",
         }
     }

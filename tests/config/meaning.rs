@@ -77,6 +77,15 @@ fn each_dangerous_setting_in_use_is_warned_of() {
 }
 
 #[test]
+fn members_that_pass_beside_the_map_are_warned_of_where_paths_name_tenants() {
+    let allow = with("unmapped: refuse", "unmapped: allow");
+    let line = allow.lines().position(|line| line.contains("unmapped")).unwrap() + 1;
+    assert_eq!(warned(&allow), [("crosses_tenants", line, 22)]);
+    let by_host = allow.replace("from: { path: tenant }", "from: { host: \"{tenant}.app.example\" }");
+    assert_eq!(warned(&by_host), []);
+}
+
+#[test]
 fn spellings_and_alternatives_are_read() {
     let text = with("file: assertion.pem", "env: ASSERTION_KEY");
     assert_eq!(good(&text).0.assertion.key.expose(), b"from-the-environment");

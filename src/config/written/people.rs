@@ -266,6 +266,7 @@ pub struct Members {
 pub enum Unmapped {
     /// Refused.
     Refuse,
-    /// Forwarded.
+    /// Forwarded, with whatever credentials they bring. What such a path says about a tenant is not compared with the
+    /// token: that is the application's then.
     Allow,
 }
