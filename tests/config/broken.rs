@@ -85,6 +85,9 @@ const CASES: &[Case] = &[
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:⟦99999\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"⟦127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦\"a/b\"", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦app.example.", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦\"app.example:080\"", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://⟦app.example.:8000\"", "bad_url"),
     // Issuers.
     ("name: vendor", "name: ⟦Vendor", "bad_value"),
     ("name: app\n", "name: ⟦vendor\n", "duplicate_name"),

@@ -127,7 +127,8 @@ fn hmac_is_for_loopback_and_for_those_who_say_so() {
         .replace("file: vendor.jwks.json", "file: secret.jwks.json")
         .replace("limits:", "dangerous: { hmac: true }\nlimits:");
     let (settings, warnings) = good(&text);
-    assert!(settings.dangerous.hmac && !settings.dangerous.clock && warnings.is_empty());
+    assert!(settings.dangerous.hmac && !settings.dangerous.clock);
+    assert_eq!(warnings.iter().map(|w| w.code).collect::<Vec<_>>(), [Code::Dangerous]);
     let faults = load(&text.replace("listen: 127.0.0.1:8080", "listen: 10.0.0.1:8080")).unwrap_err();
     assert_eq!(faults.faults().iter().map(|f| f.code).collect::<Vec<_>>(), [Code::Dangerous]);
 }

@@ -9,10 +9,13 @@ use super::{
     gateway::TOP,
     settings::{HostHeader, Piece, Slot, UpstreamSettings},
 };
-use crate::config::{
-    fault::Code,
-    suggest,
-    written::{Assert, At, Field, File, Place, Upstream},
+use crate::{
+    config::{
+        fault::Code,
+        suggest,
+        written::{Assert, At, Field, File, Place, Upstream},
+    },
+    proxy::wire::Authority,
 };
 
 /// The upstreams by their names, and whether some were left out because they are broken.
@@ -151,9 +154,7 @@ fn upstream(
 }
 
 fn fixed_host(context: Context<'_>, at: &At<String>, fixed: &str) -> Option<HostHeader> {
-    let plain =
-        fixed.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
-    if plain && fixed.parse::<http::uri::Authority>().is_ok() {
+    if Authority::new(fixed.as_bytes()).is_some() {
         return Some(HostHeader::Fixed(fixed.to_owned()));
     }
     context.put(
@@ -195,17 +196,18 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String
         let message = format!("`{}` does not belong into an upstream's address", short(behind));
         return wrong(behind, message, "leave it out: the path that was decided on is the path that is sent");
     }
-    let parsed = text.parse::<Uri>().ok();
-    let parsed = parsed.as_ref().and_then(Uri::authority);
-    let (Some(parsed), true) = (parsed, authority.is_ascii()) else {
-        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
-    };
     let port = match authority.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => return wrong(port, format!("`{}` is no port", short(port)), "use 1 to 65535"),
         },
         _ => 80,
+    };
+    let parsed = text.parse::<Uri>().ok();
+    let parsed = parsed.as_ref().and_then(Uri::authority);
+    // It is sent as `Host` too, so it must be spelt as the codec takes it: no dot at the end, no zeros before a port.
+    let (Some(parsed), true) = (parsed, Authority::new(authority.as_bytes()).is_some()) else {
+        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
     };
     let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.is_empty() {
