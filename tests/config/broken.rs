@@ -77,6 +77,8 @@ const CASES: &[Case] = &[
     ("\"{subject}\"", "\"{⟦subjct}\"", "unknown_word"),
     ("\"{subject}\"", "\"a ⟦{subject\"", "bad_value"),
     ("\"{subject}\"", "\"⟦größe\"", "bad_value"),
+    ("\"{subject}\"", "⟦\"{subject} \"", "bad_value"),
+    ("\"{subject}\"", "⟦\" {subject}\"", "bad_value"),
     // Upstreams.
     ("\"http://127.0.0.1:8000\"", "\"⟦https://127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦/app\"", "bad_url"),

@@ -86,6 +86,21 @@ fn members_that_pass_beside_the_map_are_warned_of_where_paths_name_tenants() {
 }
 
 #[test]
+fn a_header_that_cannot_be_sent_for_some_callers_is_warned_of() {
+    for template in
+        ["{subject} {session}", "{session} {subject}", "{subject} {session}{role}", "Bearer {role}"]
+    {
+        let found = warned(&with("\"{subject}\"", &format!("\"{template}\"")));
+        assert_eq!(found.iter().map(|w| w.0).collect::<Vec<_>>(), ["bad_value"], "{template}");
+    }
+    for template in ["{session}", "{subject};{session}", "{session}; {subject}{role}x", "{subject} {tenant}"]
+    {
+        let found = warned(&with("\"{subject}\"", &format!("\"{template}\"")));
+        assert!(found.is_empty(), "{template}: {found:?}");
+    }
+}
+
+#[test]
 fn spellings_and_alternatives_are_read() {
     let text = with("file: assertion.pem", "env: ASSERTION_KEY");
     assert_eq!(good(&text).0.assertion.key.expose(), b"from-the-environment");

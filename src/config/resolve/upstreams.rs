@@ -240,10 +240,53 @@ fn headers(
             continue;
         }
         if let Some(pieces) = template(context, value) {
+            edges(context, value, &pieces);
             out.push((header, pieces));
         }
     }
     out
+}
+
+/// A header's value cannot begin or end with a space: such a request is refused (400). Some slots are empty for some
+/// callers, and then what stands beside them is the edge.
+fn edges(context: Context<'_>, at: &At<String>, pieces: &[Piece]) {
+    let edge = |pieces: &mut dyn Iterator<Item = &Piece>, is_space: fn(&str) -> bool| {
+        let mut empty = None;
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) if is_space(text) => return Some(empty),
+                // No member has a session, and some members have no role.
+                Piece::Slot(slot @ (Slot::Session | Slot::Role)) => empty = Some(*slot),
+                Piece::Literal(_) | Piece::Slot(_) => return None,
+            }
+        }
+        None
+    };
+    let found = [
+        edge(&mut pieces.iter(), |text| text.starts_with(' ')),
+        edge(&mut pieces.iter().rev(), |text| text.ends_with(' ')),
+    ];
+    for slot in found.into_iter().flatten() {
+        let hint =
+            "put the space away, use another character such as `;`, or give the slot a header of its own";
+        match slot {
+            None => context.put(
+                Code::BadValue,
+                at.place,
+                "the value begins or ends with a space, which no header can",
+                hint,
+            ),
+            Some(slot) => {
+                let name = Slot::ALL.iter().find(|(_, known)| *known == slot).map_or("", |(name, _)| name);
+                context.warn(
+                    Code::BadValue,
+                    at.place,
+                    format!("callers without a {name} are refused: where `{{{name}}}` is empty, a space stands at the edge"),
+                    hint,
+                );
+            }
+        }
+    }
 }
 
 fn template(context: Context<'_>, at: &At<String>) -> Option<Vec<Piece>> {
