@@ -79,6 +79,7 @@ pub(super) fn listeners(
     }
     let dangerous = file.dangerous.given();
     let used = dangerous.map(|at| dangerous_settings(&at.value)).unwrap_or_default();
+    let before = context.faults.count();
     for (address, at) in [(listen, listen_at), (operations, file.operations.given())] {
         let (Some(address), Some(at)) = (address, at) else { continue };
         if address.ip().is_loopback() {
@@ -100,7 +101,8 @@ pub(super) fn listeners(
             );
         }
     }
-    if let Some(dangerous) = dangerous {
+    // Where it may not be at all, that is told already.
+    if let Some(dangerous) = dangerous.filter(|_| context.faults.count() == before) {
         let settings = [
             (&dangerous.value.clock, "clock", "whoever reaches the operations listener can move the clock"),
             (&dangerous.value.hmac, "hmac", "whoever can verify a token of a shared secret can make one"),
