@@ -6,7 +6,11 @@ use clap::Args;
 
 use crate::demo::{self, Options, StageFault};
 
-use super::{Answer, Trouble, out::Out, run::Signals};
+use super::{
+    Answer, Trouble,
+    out::Out,
+    run::{Hangup, Signals},
+};
 
 /// Starts a sample application with the gateway in front of it and prints a numbered tour of commands to paste. Runs
 /// until Ctrl-C. With `--walk` it takes the tour itself: exit status 0 when every step was what it must be.
@@ -33,7 +37,8 @@ impl Demo {
         let usual = || std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
         let dir = self.directory.unwrap_or_else(usual);
         let options = Options { dir: &dir, listen: self.listen, operations: self.operations };
-        let signals = Signals::catch().map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        let signals =
+            Signals::catch(Hangup::Ends).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
         // Dropped after the demo has stopped, however this ends; what was there before is somebody else's.
         let passing = own.then(|| Passing(dir.clone()));
         let demo = match demo::Demo::start(options) {

@@ -156,6 +156,21 @@ fn a_token_as_large_as_the_configuration_allows_is_read() {
 }
 
 #[test]
+fn a_hangup_is_logged_and_ends_nothing() {
+    let place = Place::begun();
+    let gateway = Running::start(&place, &[]);
+    for times in 1..=2 {
+        gateway.signal(Signal::HUP);
+        let logged = || fs::read_to_string(place.file("run.err")).unwrap().matches("SIGHUP").count();
+        // Each try is a request, so no pause is needed.
+        while logged() < times {
+            assert!(get(&gateway.operations, "/livez", None).ends_with("alive\n"));
+        }
+    }
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
 fn state_and_ledger_are_not_for_everybody_to_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::begun();
