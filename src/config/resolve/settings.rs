@@ -203,7 +203,7 @@ pub struct IssuerSettings {
 pub enum KeyText {
     /// A JSON Web Key Set.
     Jwks(String),
-    /// One or more public keys in PEM.
+    /// Exactly one public key in PEM.
     Pem(String),
 }
 

@@ -152,7 +152,8 @@ pub struct Route {
     pub host: Field<String>,
     /// What it takes: all of these permissions. Either this or `public`.
     pub permission: Field<OneOrMany<String>>,
-    /// Open to everybody; identity is removed.
+    /// Open to everybody: no token is asked for, no assertion and no identity header is sent. Members' `Authorization` and
+    /// `Cookie` pass as they are; those of staff, and of callers whose token is refused, do not.
     pub public: Field<bool>,
     /// The resource that the path names, for the scope of grants.
     pub resource: Field<Resource>,
