@@ -232,13 +232,6 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
     let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
-    let stripped: Vec<&str> = settings
-        .identity_headers
-        .iter()
-        .chain([&settings.assertion.header])
-        .chain(settings.upstreams.iter().flat_map(|upstream| upstream.headers.iter().map(|(name, _)| name)))
-        .map(http::HeaderName::as_str)
-        .collect();
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Ok(Routing {
@@ -252,7 +245,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         upstreams: settings.upstreams.iter().map(upstream).collect(),
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),
-        stripped: NameSet::new(stripped),
+        stripped: NameSet::new(settings.identity_headers.iter().map(http::HeaderName::as_str)),
         limits: Limits {
             max_head: size(settings.limits.request_head),
             max_target: size(settings.limits.target),

@@ -104,10 +104,6 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     for (name, role) in &policy.roles {
         writeln!(out, "  {:<16} {}", name.as_str(), names(policy, &role.permissions, false))?;
     }
-    let last = match policy.session_lasts {
-        Span::Millis(ms) => spell(ms),
-        Span::CalendarDays(days) => format!("{days} calendar days"),
-    };
     let lower = match policy.on_lower {
         OnLower::Immediate => "reaches running sessions at once",
         OnLower::Future => "governs later sessions",
@@ -119,7 +115,12 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "  {:<16} {may}", level.name.as_str())?;
     }
     writeln!(out, "ceiling: {}, support:*", names(policy, &policy.ceiling, false))?;
-    writeln!(out, "sessions last {last}, one exchange {} at most", spell(policy.max_exchange_ms))?;
+    writeln!(
+        out,
+        "sessions last {}, one exchange {} at most",
+        policy.session_lasts,
+        Span::Millis(policy.max_exchange_ms)
+    )?;
 
     let environments: Vec<&str> = policy.environments.iter().map(|name| name.as_str()).collect();
     writeln!(out, "\nenvironments: {}", environments.join(", "))?;
@@ -129,11 +130,6 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "  {:<16} {}{parent}", tenant.id.as_str(), tenant.zone.name())?;
     }
     Ok(())
-}
-
-fn spell(ms: i64) -> String {
-    let ms = u64::try_from(ms).unwrap_or(0);
-    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
 
 /// Whether a route can never be reached by staff.

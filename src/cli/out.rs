@@ -5,6 +5,11 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
+/// Without what a terminal would obey: records, and requests to be explained, hold what others sent.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// Standard output.
 pub(super) struct Out {
     inner: BufWriter<io::Stdout>,

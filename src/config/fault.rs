@@ -124,6 +124,15 @@ fn write_plain(f: &mut fmt::Formatter<'_>, fault: &ConfigFault, width: usize) ->
     write!(f, "\n  hint: {}", fault.hint)
 }
 
+/// As much of a text as fits in a message.
+pub(super) fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().count() > 60 {
+        out.push('…');
+    }
+    out
+}
+
 /// The text that faults point into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
