@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A tenant's time zone. An unknown name is UTC (P17-23).
+/// A tenant's time zone. An unknown name is UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Zone(chrono_tz::Tz);
 
@@ -111,7 +111,7 @@ impl Zone {
     }
 
     /// The same local wall time `days` calendar days later. A local time that is missing or doubled takes the earlier
-    /// instant (P17-23), yet never one at or before `start`.
+    /// instant, yet never one at or before `start`.
     pub fn after_days(self, start: Timestamp, days: u32) -> Timestamp {
         let local = self.0.from_utc_datetime(&start.utc().naive_utc()).naive_local();
         let Some(target) = local.checked_add_days(Days::new(u64::from(days))) else { return Timestamp::MAX };
