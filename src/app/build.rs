@@ -1,4 +1,6 @@
 //! From what the configuration means to what the parts take.
+//!
+//! Never here: whether a configuration is right in itself (that is [`crate::config`]), anything opened or started.
 
 use std::{sync::Arc, time::Duration};
 

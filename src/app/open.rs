@@ -2,6 +2,8 @@
 //!
 //! A store that is missing beside a ledger is rebuilt from it, never made empty; where neither is there, the operator
 //! says that this is a beginning (`postern state init`).
+//!
+//! Never here: how either of them keeps its files.
 
 use std::{path::Path, sync::Arc};
 

@@ -1,4 +1,6 @@
 //! `postern audit`: keys of a ledger, its proof, and what stands in it.
+//!
+//! Never here: the proof itself ([`crate::audit`]).
 
 use std::{
     collections::HashMap,

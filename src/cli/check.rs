@@ -1,4 +1,6 @@
 //! `postern check`: all that is wrong with a configuration, or what it comes to.
+//!
+//! Never here: what is a fault ([`crate::config`], [`crate::app`]).
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

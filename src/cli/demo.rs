@@ -1,4 +1,6 @@
 //! `postern demo`: a real application behind the gateway, four people, and a tour; or the tour walked.
+//!
+//! Never here: what the tour consists of ([`crate::demo`]).
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 

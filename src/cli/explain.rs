@@ -1,4 +1,6 @@
 //! `postern explain`: one request, read and decided as the gateway would, with everything that led there.
+//!
+//! Never here: a decision of its own; the gateway's collecting and deciding are called.
 
 mod page;
 

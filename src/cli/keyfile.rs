@@ -1,4 +1,6 @@
 //! Files with keys: written once, durable, never over another.
+//!
+//! Never here: what a key is.
 
 use std::path::Path;
 

@@ -2,6 +2,8 @@
 //!
 //! A reader that closes its end (`postern audit query … | head`) is no fault: what it would not read is dropped, and
 //! the exit status still says how things are. Any other failure of standard output is one.
+//!
+//! Never here: what is said.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 

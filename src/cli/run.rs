@@ -1,4 +1,6 @@
 //! `postern run`: the gateway, from its configuration to its last outcome.
+//!
+//! Never here: in which order parts start and stop ([`crate::app`]).
 
 use std::{fmt, io::Write as _};
 

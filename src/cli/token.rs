@@ -1,4 +1,6 @@
 //! `postern token`: keys and tokens for people who try things out, and the gateway's own verifier on the command line.
+//!
+//! Never here: a second way to verify or sign ([`crate::identity`]).
 
 use std::{
     io::{self, Read as _, Write as _},

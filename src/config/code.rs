@@ -1,4 +1,6 @@
 //! The closed list of what can be wrong with a configuration, by stable names.
+//!
+//! Never here: when something is one of them, and how it is told.
 
 use std::fmt;
 

@@ -2,6 +2,8 @@
 //!
 //! [`sample`] is the application; it belongs to nobody here and imports no other room. Everything else sets the stage,
 //! prints the tour, or walks it and sees that each step is what it must be.
+//!
+//! Never here: a rule of the gateway; it is used as anybody would use it.
 
 mod client;
 pub mod sample;

@@ -1,5 +1,7 @@
 //! The stage of the demo: a folder with keys and a configuration, the sample application, the gateway in front of it,
 //! and four people with tokens.
+//!
+//! Never here: what is played on it.
 
 use std::{
     fs,

@@ -1,4 +1,6 @@
 //! What every part of the resolution needs: the collector of faults, paths, secrets, and small checks of texts.
+//!
+//! Never here: what only one part needs.
 
 use std::path::{Path, PathBuf};
 

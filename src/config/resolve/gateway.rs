@@ -1,4 +1,6 @@
 //! The gateway itself: its addresses, prefix, store, ledger, assertion, bounds.
+//!
+//! Never here: opening or listening.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

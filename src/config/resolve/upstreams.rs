@@ -1,4 +1,6 @@
 //! The applications, and the headers that carry identity to them.
+//!
+//! Never here: connecting to them, or filling a template.
 
 use std::collections::BTreeMap;
 

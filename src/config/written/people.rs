@@ -1,4 +1,6 @@
 //! The mirror of what concerns people: issuers, tenants, roles, consent.
+//!
+//! Never here: defaults and references; [`crate::config::resolve`] has them.
 
 use std::{borrow::Cow, fmt};
 

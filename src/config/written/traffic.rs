@@ -1,4 +1,6 @@
 //! The mirror of what concerns traffic, disk and keys.
+//!
+//! Never here: defaults and references; [`crate::config::resolve`] has them.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

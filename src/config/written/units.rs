@@ -1,6 +1,8 @@
 //! Sizes and durations as people write them: `64 MiB`, `5s`, `1h 30m`, `5 calendar days`.
 //!
 //! A number without a unit is refused: nobody should have to guess whether `60` is seconds.
+//!
+//! Never here: bounds; they belong to the keys.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr};
 
