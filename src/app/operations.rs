@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     audit::journal::Health,
     engine::{Clock, Engine},
-    model::Timestamp,
+    model::{Span, Timestamp},
     proxy::Shared,
 };
 
@@ -172,8 +172,11 @@ impl Operations {
         };
         let advance = serde_json::from_slice::<Wish>(&body.to_bytes())
             .ok()
-            .and_then(|wish| humantime::parse_duration(&wish.advance).ok())
-            .and_then(|advance| i64::try_from(advance.as_millis()).ok())
+            .and_then(|wish| match Span::parse(&wish.advance) {
+                Some(Span::Millis(ms)) => Some(ms),
+                // Whose calendar? A clock has no tenant.
+                Some(Span::CalendarDays(_)) | None => None,
+            })
             .filter(|ms| (1..=FURTHEST_MS).contains(ms));
         let Some(ms) = advance else {
             return text(StatusCode::BAD_REQUEST, "send {\"advance\":\"5d\"}: forward, ten years at most\n");

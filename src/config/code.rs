@@ -1,4 +1,6 @@
 //! The closed list of what can be wrong with a configuration, by stable names.
+//!
+//! Never here: when something is one of them, and how it is told.
 
 use std::fmt;
 
@@ -103,6 +105,8 @@ pub enum Code {
     NoRoutes,
     /// Staff have no way to name a tenant or an environment.
     NoWayIn,
+    /// Members pass where no path is read, though paths name tenants.
+    CrossesTenants,
     /// Something that is declared and not used.
     Unused,
 }
@@ -165,6 +169,7 @@ impl Code {
             Code::MissingParameter => "missing_parameter",
             Code::NoRoutes => "no_routes",
             Code::NoWayIn => "no_way_in",
+            Code::CrossesTenants => "crosses_tenants",
             Code::Unused => "unused",
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Problem {
     pub(super) field: Option<Box<str>>,
     /// Of a token that was refused: its fault's code.
     pub(super) fault: Option<&'static str>,
-    /// The consent level that would do (P17-32).
+    /// The consent level that would do.
     pub(super) level: Option<Box<str>>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,

@@ -1,6 +1,6 @@
 //! The verbs: how consent, grants and sessions come to be, change and end.
 //!
-//! Lives here: one file a command, each a pure function from command, facts, actor and time to documents and events.
+//! Lives here: one file a subject, each command a pure function from command, facts, actor and time to documents and events.
 //! Who may give the command is part of the rule and decided here.
 //!
 //! Never here: committing or recording (that is [`crate::engine`]), a clock, input or output. Ids of new documents are

@@ -17,7 +17,7 @@ pub struct Told {
     pub detail: String,
     /// More, as far as the caller may know.
     pub more: Option<&'static str>,
-    /// The consent level that would do (P17-32).
+    /// The consent level that would do.
     pub level: Option<String>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,

@@ -1,6 +1,8 @@
 //! What a configuration means: plain values, all defaults applied, all references followed.
 //!
 //! The other rooms never see these types; [`crate::app`] makes their options from them.
+//!
+//! Never here: a default, or a check.
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -206,7 +208,7 @@ pub struct IssuerSettings {
 pub enum KeyText {
     /// A JSON Web Key Set.
     Jwks(String),
-    /// One or more public keys in PEM.
+    /// Exactly one public key in PEM.
     Pem(String),
 }
 

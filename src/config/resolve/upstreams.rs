@@ -1,4 +1,6 @@
 //! The applications, and the headers that carry identity to them.
+//!
+//! Never here: connecting to them, or filling a template.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -10,12 +12,15 @@ use super::{
     settings::{HostHeader, Piece, Slot, UpstreamSettings},
     tls,
 };
-use crate::config::{
-    fault::Code,
-    suggest,
-    written::{Assert, At, Field, File, Place, Upstream},
+use crate::{
+    config::{
+        fault::Code,
+        suggest,
+        written::{Assert, At, Field, File, Place, Upstream},
+    },
+    net::Destination,
+    proxy::wire::Authority,
 };
-use crate::net::Destination;
 
 /// The upstreams by their names, and whether some were left out because they are broken.
 pub(super) struct Upstreams {
@@ -157,9 +162,7 @@ fn upstream(
 }
 
 fn fixed_host(context: Context<'_>, at: &At<String>, fixed: &str) -> Option<HostHeader> {
-    let plain =
-        fixed.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
-    if plain && fixed.parse::<http::uri::Authority>().is_ok() {
+    if Authority::new(fixed.as_bytes()).is_some() {
         return Some(HostHeader::Fixed(fixed.to_owned()));
     }
     context.put(
@@ -186,6 +189,12 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<Address> {
         context.put(Code::BadUrl, context.part(at.place, part), message, hint);
         None
     };
+    // Before anything of it is quoted.
+    if text.contains('@') {
+        let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+        let message = "an upstream's address holds no user and password".to_owned();
+        return wrong(behind, message, "leave them out; the application believes the signed assertion");
+    }
     let form = "write scheme, host and port alone: `http://127.0.0.1:8000`, `https://app.example` or `unix:/run/app.sock`";
     if let Some(path) = text.strip_prefix("unix:") {
         if !path.starts_with('/') || path.contains('\0') || path.len() > 100 {
@@ -210,15 +219,6 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<Address> {
         let message = format!("`{}` does not belong into an upstream's address", short(behind));
         return wrong(behind, message, "leave it out: the path that was decided on is the path that is sent");
     }
-    if authority.contains('@') {
-        let message = "an upstream's address holds no user and password".to_owned();
-        return wrong(authority, message, "leave them out; the application believes the signed assertion");
-    }
-    let parsed = text.parse::<Uri>().ok();
-    let parsed = parsed.as_ref().and_then(Uri::authority);
-    let (Some(parsed), true) = (parsed, authority.is_ascii()) else {
-        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
-    };
     let port = match authority.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
@@ -226,6 +226,12 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<Address> {
         },
         _ if secure => 443,
         _ => 80,
+    };
+    let parsed = text.parse::<Uri>().ok();
+    let parsed = parsed.as_ref().and_then(Uri::authority);
+    // It is sent as `Host` too, so it must be spelt as the codec takes it: no dot at the end, no zeros before a port.
+    let (Some(parsed), true) = (parsed, Authority::new(authority.as_bytes()).is_some()) else {
+        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
     };
     let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.is_empty() {
@@ -263,10 +269,53 @@ fn headers(
             continue;
         }
         if let Some(pieces) = template(context, value) {
+            edges(context, value, &pieces);
             out.push((header, pieces));
         }
     }
     out
+}
+
+/// A header's value cannot begin or end with a space: such a request is refused (400). Some slots are empty for some
+/// callers, and then what stands beside them is the edge.
+fn edges(context: Context<'_>, at: &At<String>, pieces: &[Piece]) {
+    let edge = |pieces: &mut dyn Iterator<Item = &Piece>, is_space: fn(&str) -> bool| {
+        let mut empty = None;
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) if is_space(text) => return Some(empty),
+                // No member has a session, and some members have no role.
+                Piece::Slot(slot @ (Slot::Session | Slot::Role)) => empty = Some(*slot),
+                Piece::Literal(_) | Piece::Slot(_) => return None,
+            }
+        }
+        None
+    };
+    let found = [
+        edge(&mut pieces.iter(), |text| text.starts_with(' ')),
+        edge(&mut pieces.iter().rev(), |text| text.ends_with(' ')),
+    ];
+    for slot in found.into_iter().flatten() {
+        let hint =
+            "put the space away, use another character such as `;`, or give the slot a header of its own";
+        match slot {
+            None => context.put(
+                Code::BadValue,
+                at.place,
+                "the value begins or ends with a space, which no header can",
+                hint,
+            ),
+            Some(slot) => {
+                let name = Slot::ALL.iter().find(|(_, known)| *known == slot).map_or("", |(name, _)| name);
+                context.warn(
+                    Code::BadValue,
+                    at.place,
+                    format!("callers without a {name} are refused: where `{{{name}}}` is empty, a space stands at the edge"),
+                    hint,
+                );
+            }
+        }
+    }
 }
 
 fn template(context: Context<'_>, at: &At<String>) -> Option<Vec<Piece>> {

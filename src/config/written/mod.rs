@@ -9,6 +9,7 @@ mod node;
 mod people;
 mod traffic;
 mod units;
+mod veil;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -94,5 +95,6 @@ pub struct File {
 /// Reads a text into the mirror. Faults are noted; `None` when nothing can be said about the whole.
 pub(super) fn read(text: &str, faults: &Faults, byte: impl Fn(usize, usize) -> usize) -> Option<File> {
     let node = node::parse(text, faults, byte)?;
+    faults.veil(veil::veil(&node));
     File::deserialize(decode::Decoder { node: &node, text, faults, of_key: false }).ok()
 }

@@ -1,4 +1,6 @@
 //! The mirror of what concerns traffic, disk and keys.
+//!
+//! Never here: defaults and references; [`crate::config::resolve`] has them.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -193,7 +195,8 @@ pub struct Route {
     pub host: Field<String>,
     /// What it takes: all of these permissions. Either this or `public`.
     pub permission: Field<OneOrMany<String>>,
-    /// Open to everybody; identity is removed.
+    /// Open to everybody: no token is asked for, no assertion and no identity header is sent. Members' `Authorization` and
+    /// `Cookie` pass as they are; those of staff, and of callers whose token is refused, do not.
     pub public: Field<bool>,
     /// The resource that the path names, for the scope of grants.
     pub resource: Field<Resource>,
