@@ -47,6 +47,7 @@ pub(super) fn route<'a>(
             }
         }
         Match::MethodNotMapped => Mapped { route: Route::Method, rule: None, binding: None },
+        Match::Twin => Mapped { route: Route::Twin, rule: None, binding: None },
         Match::None => Mapped { route: Route::Unmapped, rule: None, binding: None },
     }
 }

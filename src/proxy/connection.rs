@@ -277,6 +277,7 @@ impl Connection {
             path: match (mapped.rule, mapped.route) {
                 (Some(rule), _) => Path::Rule(rule),
                 (None, Route::Method) => Path::Method,
+                (None, Route::Twin) => Path::Twin,
                 (None, Route::Mapped(_) | Route::Unmapped) => Path::Unmapped,
             },
             tenant: Name::of(ask.tenant),

@@ -220,6 +220,7 @@ pub(crate) fn a_request(dice: &mut Dice, naive: &Naive) -> (Request, Option<Subj
         (0..1 + dice.below(2)).map(|_| dice.pick(&PERMISSIONS).to_owned()).collect();
     let request = Request {
         route: match dice.below(24) {
+            0 if dice.below(2) == 0 => Map::Twin,
             0 => Map::Method,
             1 => Map::Unmapped,
             2 => Map::Rule(permissions, true, None),

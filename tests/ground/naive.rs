@@ -240,7 +240,8 @@ impl Naive {
             Name::Missing
                 if member
                     && plain.members_unmapped
-                    && matches!(request.route, Map::Method | Map::Unmapped) => {}
+                    && subject.tenant.is_some()
+                    && matches!(request.route, Map::Unmapped) => {}
             Name::Missing => drop(codes.insert("tenant_missing")),
             Name::Unclear => drop(codes.insert("tenant_unclear")),
             Name::As(name) => {
@@ -254,7 +255,9 @@ impl Naive {
             _ => drop(codes.insert("environment_unknown")),
         }
         match &request.route {
-            Map::Method if !(member && plain.members_unmapped) => drop(codes.insert("method_unmapped")),
+            // Where the map knows the path, or one that some back-end takes for the same, it is not silent.
+            Map::Method => drop(codes.insert("method_unmapped")),
+            Map::Twin => drop(codes.insert("route_twin")),
             Map::Unmapped if !(member && plain.members_unmapped) => drop(codes.insert("route_unmapped")),
             Map::Rule(permissions, _, _) if member => {
                 let all: Words =
@@ -268,7 +271,7 @@ impl Naive {
                     codes.insert("ceiling");
                 }
             }
-            Map::Method | Map::Unmapped => {}
+            Map::Unmapped => {}
         }
         if member {
             return Some(codes);

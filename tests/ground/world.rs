@@ -197,6 +197,7 @@ pub(crate) enum Map {
     /// These permissions; whether it is public; the type of its resource.
     Rule(Vec<String>, bool, Option<String>),
     Method,
+    Twin,
     Unmapped,
 }
 
@@ -331,6 +332,7 @@ impl World {
                 Route::Mapped(&rule)
             }
             Map::Method => Route::Method,
+            Map::Twin => Route::Twin,
             Map::Unmapped => Route::Unmapped,
         };
         let ask = Ask {

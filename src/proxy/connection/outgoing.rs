@@ -5,7 +5,7 @@
 
 use crate::{
     engine::{Admission, knock::Who},
-    model::SubjectKind,
+    model::{Subject, SubjectKind},
     policy::{Ask, Named},
     proxy::{
         assertion::{About, fill},
@@ -55,7 +55,7 @@ impl<'a> Own<'a> {
         let about = About {
             subject: subject.subject(),
             staff: self.admission.staff(),
-            tenant: named(self.ask.tenant),
+            tenant: self.tenant(subject.subject()),
             environment: named(self.ask.environment),
             method: self.method.as_str(),
             path: self.path,
@@ -71,6 +71,14 @@ impl<'a> Own<'a> {
             own.push((template.name.as_str(), fill(template, &about)));
         }
         Ok(own)
+    }
+
+    /// Where the map is silent and members pass, theirs is the token's; they are never told to the application without.
+    fn tenant(&self, subject: &'a Subject) -> &'a str {
+        match (self.ask.tenant, &subject.tenant) {
+            (Named::Missing, Some(own)) => own.as_str(),
+            (named_one, _) => named(named_one),
+        }
     }
 }
 
