@@ -209,7 +209,8 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
 fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
     let rule = match ask.route {
         Route::Mapped(rule) => Some(rule),
-        Route::Unmapped if policy.members_unmapped => None,
+        // Somebody acts as them: the map's silence opens nothing to whoever that is (law 3).
+        Route::Unmapped if policy.members_unmapped && !subject.acting => None,
         // Here the map is not silent: what it demands of this path must not be had by another spelling of path or
         // method (law 10).
         Route::Twin => return deny(Reason::RouteTwin),
@@ -231,6 +232,10 @@ fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
         Named::As(_) | Named::Missing | Named::Unclear => return deny(Reason::EnvironmentUnknown),
     }
     match rule {
+        // Nobody acts as a member above the ceiling, nor where support access itself is administered (law 5).
+        Some(rule) if subject.acting && rule.permissions.iter().any(|p| policy.above_ceiling(*p)) => {
+            deny(Reason::Ceiling)
+        }
         Some(rule) if rule.permissions.iter().all(|p| policy.member_can(subject, *p)) => {
             allow(Reason::MemberRole)
         }

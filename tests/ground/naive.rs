@@ -258,12 +258,15 @@ impl Naive {
             // Where the map knows the path, or one that some back-end takes for the same, it is not silent.
             Map::Method => drop(codes.insert("method_unmapped")),
             Map::Twin => drop(codes.insert("route_twin")),
-            Map::Unmapped if !(member && plain.members_unmapped) => drop(codes.insert("route_unmapped")),
+            Map::Unmapped if !(member && plain.members_unmapped && !subject.acting) => drop(codes.insert("route_unmapped")),
             Map::Rule(permissions, _, _) if member => {
                 let all: Words =
                     subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
                 if permissions.iter().any(|p| !all.contains(p)) {
                     codes.insert("permission_missing");
+                }
+                if subject.acting && permissions.iter().any(|p| forbidden(plain, p)) {
+                    codes.insert("ceiling");
                 }
             }
             Map::Rule(permissions, _, _) => {
