@@ -194,6 +194,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NothingToInherit
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
+        | Refusal::BeyondGrantor { .. }
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, RoleName, Scope, SessionId,
-        Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PermissionName, RoleName, Scope,
+        SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy},
 };
@@ -287,6 +287,14 @@ pub enum Refusal {
     /// The configuration has no such role.
     #[error("there is no role `{0}`")]
     RoleUnknown(RoleName),
+    /// Nobody hands on what they may not do themselves (step 7 of a decision: what the grantor can do).
+    #[error("you may not hand on role `{role}`: it holds `{lacking}`, which none of your roles does")]
+    BeyondGrantor {
+        /// The role.
+        role: RoleName,
+        /// The first permission of it that the grantor lacks.
+        lacking: PermissionName,
+    },
     /// The time is over already.
     #[error("`{0}` is not in the future")]
     NotInFuture(Timestamp),
@@ -348,6 +356,7 @@ impl Refusal {
             Refusal::Changed => "changed",
             Refusal::EnvironmentUnknown(_) => "environment_unknown",
             Refusal::RoleUnknown(_) => "role_unknown",
+            Refusal::BeyondGrantor { .. } => "beyond_grantor",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
             Refusal::ScopeEmpty => "scope_empty",

@@ -64,6 +64,7 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         2 => member(tenant, "clara", &["editor", "reader"]),
         3 => Subject { acting: true, ..admin(tenant) },
         4 => return Who::Configuration,
+        5 => member(tenant, "wanda", &["warden"]),
         _ => admin(tenant),
     })
 }

@@ -258,7 +258,9 @@ impl Naive {
             // Where the map knows the path, or one that some back-end takes for the same, it is not silent.
             Map::Method => drop(codes.insert("method_unmapped")),
             Map::Twin => drop(codes.insert("route_twin")),
-            Map::Unmapped if !(member && plain.members_unmapped && !subject.acting) => drop(codes.insert("route_unmapped")),
+            Map::Unmapped if !(member && plain.members_unmapped && !subject.acting) => {
+                codes.insert("route_unmapped");
+            }
             Map::Rule(permissions, _, _) if member => {
                 let all: Words =
                     subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
@@ -398,6 +400,15 @@ impl Naive {
         }
     }
 
+    /// Nobody hands on what they may not do themselves.
+    fn bounded(plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
+        let own: Words =
+            by.iter().flat_map(|by| &by.roles).flat_map(|r| role_can(plain, r.as_str())).collect();
+        if role_can(plain, role).iter().any(|right| !forbidden(plain, right) && !own.contains(right)) {
+            codes.insert("beyond_grantor");
+        }
+    }
+
     /// A command: everything that speaks against it, or the state after it. `stale`: the version that the caller saw
     /// is not the current one.
     pub(crate) fn apply(
@@ -477,6 +488,7 @@ impl Naive {
                 if !plain.roles.contains_key(role.as_str()) {
                     codes.insert("role_unknown");
                 }
+                Self::bounded(plain, subject, role.as_str(), &mut codes);
                 let scope = match scope {
                     Scope::Everything => None,
                     Scope::Resources(list) => Some(
@@ -517,7 +529,11 @@ impl Naive {
                 if stale {
                     codes.insert("changed");
                 }
+                let before = known.until;
                 known.until = Self::until(until, now);
+                if known.until > before {
+                    Self::bounded(plain, subject, &known.role, &mut codes);
+                }
                 Self::dates(plain, known.until, now, &mut codes);
             }
             Command::WithdrawGrant { tenant, grant } => {

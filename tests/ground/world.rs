@@ -91,6 +91,7 @@ impl Plain {
                 role("reader", &["*:read"], &["users:*"]),
                 role("editor", &["*:read", "mappings:*", "jobs:run"], &["users:*"]),
                 role("administrator", &["*:*"], &[]),
+                role("warden", &["support:*", "orders:read"], &[]),
                 role("clerk", &["orders:*", "users:manage"], &["orders:read"]),
             ]
             .into(),
