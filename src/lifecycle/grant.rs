@@ -50,6 +50,7 @@ pub(super) fn make(
     terms: Terms<'_>,
 ) -> Result<Change, Stop> {
     let grantor = at.administrator(id, SUPPORT_MANAGE)?;
+    at.reaches(terms.environment)?;
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
@@ -93,6 +94,7 @@ pub(super) fn move_expiry(
     let key = Key::Grant(id.clone(), grant_id.clone());
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     let grant = standing_grant(at, id, grant_id)?;
+    at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {

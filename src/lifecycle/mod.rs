@@ -284,6 +284,14 @@ pub enum Refusal {
     /// There is no such environment in this tenant.
     #[error("the tenant has no environment `{0}`")]
     EnvironmentUnknown(EnvironmentId),
+    /// Rights never cross from one environment to another, and the caller's token is for one.
+    #[error("your token is for environment `{own}` only; use one that is for `{wanted}`")]
+    EnvironmentForeign {
+        /// What the token is for.
+        own: EnvironmentId,
+        /// What was asked for.
+        wanted: EnvironmentId,
+    },
     /// The configuration has no such role.
     #[error("there is no role `{0}`")]
     RoleUnknown(RoleName),
@@ -355,6 +363,7 @@ impl Refusal {
             Refusal::NothingToInherit => "nothing_to_inherit",
             Refusal::Changed => "changed",
             Refusal::EnvironmentUnknown(_) => "environment_unknown",
+            Refusal::EnvironmentForeign { .. } => "environment_foreign",
             Refusal::RoleUnknown(_) => "role_unknown",
             Refusal::BeyondGrantor { .. } => "beyond_grantor",
             Refusal::NotInFuture(_) => "not_in_future",
@@ -473,6 +482,16 @@ impl Moment<'_> {
                 Ok(subject)
             }
             Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotAllowed { needed }),
+        }
+    }
+
+    /// Refuses what reaches into an environment that the caller's token is not for. Ends and withdrawals are free.
+    fn reaches(&self, wanted: &EnvironmentId) -> Result<(), Refusal> {
+        match self.actor {
+            Actor::Subject(Subject { environment: Some(own), .. }) if own != wanted => {
+                Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() })
+            }
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock => Ok(()),
         }
     }
 

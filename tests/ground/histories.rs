@@ -65,6 +65,7 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         3 => Subject { acting: true, ..admin(tenant) },
         4 => return Who::Configuration,
         5 => member(tenant, "wanda", &["warden"]),
+        6 => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
         _ => admin(tenant),
     })
 }
@@ -73,6 +74,7 @@ fn an_agent(dice: &mut Dice) -> Who {
     Who::Person(match dice.below(16) {
         0 => Subject { acting: true, ..staff("anna") },
         1 => admin("acme"),
+        2 => Subject { environment: Some(eid("sandbox")), ..staff("anna") },
         n => staff(STAFF[n % 3]),
     })
 }

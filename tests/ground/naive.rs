@@ -400,6 +400,13 @@ impl Naive {
         }
     }
 
+    /// A token that is for one environment gives nothing in another.
+    fn reaches(subject: Option<&Subject>, wanted: &str, codes: &mut Codes) {
+        if subject.and_then(|by| by.environment.as_ref()).is_some_and(|own| own.as_str() != wanted) {
+            codes.insert("environment_foreign");
+        }
+    }
+
     /// Nobody hands on what they may not do themselves.
     fn bounded(plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
         let own: Words =
@@ -488,6 +495,7 @@ impl Naive {
                 if !plain.roles.contains_key(role.as_str()) {
                     codes.insert("role_unknown");
                 }
+                Self::reaches(subject, environment.as_str(), &mut codes);
                 Self::bounded(plain, subject, role.as_str(), &mut codes);
                 let scope = match scope {
                     Scope::Everything => None,
@@ -529,6 +537,7 @@ impl Naive {
                 if stale {
                     codes.insert("changed");
                 }
+                Self::reaches(subject, &known.environment, &mut codes);
                 let before = known.until;
                 known.until = Self::until(until, now);
                 if known.until > before {
@@ -552,6 +561,7 @@ impl Naive {
                     Some(staff) if staff.acting => drop(codes.insert("acting")),
                     Some(_) => {}
                 }
+                Self::reaches(subject, environment.as_str(), &mut codes);
                 if reason.trim().is_empty() {
                     codes.insert("reason_unfit");
                 }

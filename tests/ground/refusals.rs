@@ -82,6 +82,8 @@ enum Who {
     Admin,
     Clerk,
     Warden,
+    SandboxAdmin,
+    SandboxAnna,
     Acting,
     ParentsAdmin,
     Anna,
@@ -97,6 +99,8 @@ impl Who {
             Who::Admin => admin(tenant),
             Who::Clerk => member(tenant, "clara", &["editor", "reader"]),
             Who::Warden => member(tenant, "wanda", &["warden"]),
+            Who::SandboxAdmin => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
+            Who::SandboxAnna => Subject { environment: Some(eid("sandbox")), ..staff("anna") },
             Who::Acting => Subject { acting: true, ..admin(tenant) },
             Who::ParentsAdmin => admin("acme"),
             Who::Anna => staff("anna"),
@@ -108,7 +112,10 @@ impl Who {
 }
 
 fn table() -> Vec<Line> {
-    use Who::{Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin, Warden};
+    use Who::{
+        Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin, SandboxAdmin,
+        SandboxAnna, Warden,
+    };
     let anna = || Grantee::Subject(staff("anna").id);
     let soon = Until::For(Span::Millis(1_000));
     let level_of = |name: &str| Choice::Level(level(name));
@@ -225,6 +232,24 @@ fn table() -> Vec<Line> {
             elsewhere(start("acme", "s2", WantedBasis::Consent)),
         ),
         Line("role_unknown", "there is no such role", Admin, grant("g2", anna(), "emperor", soon)),
+        Line(
+            "environment_foreign",
+            "a token for one environment grants nothing in another",
+            SandboxAdmin,
+            grant("g2", anna(), "reader", soon),
+        ),
+        Line(
+            "environment_foreign",
+            "nor moves what was granted there",
+            SandboxAdmin,
+            moved("g1", soon, None),
+        ),
+        Line(
+            "environment_foreign",
+            "nor enters there",
+            SandboxAnna,
+            start("acme", "s2", WantedBasis::Consent),
+        ),
         Line("beyond_grantor", "nobody hands on what they lack", Warden, grant("g2", anna(), "editor", soon)),
         Line("beyond_grantor", "nor prolongs it", Warden, moved("g1", Until::At(at(90_001)), None)),
         Line(
@@ -364,7 +389,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 25, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 26, "a code without a line: {seen:?}");
 }
 
 #[test]
