@@ -26,6 +26,24 @@ pub(super) struct Mapped<'a> {
     pub(super) binding: Option<&'a Binding>,
 }
 
+impl<'a> Mapped<'a> {
+    /// What the path names at these places; two that differ are unclear.
+    pub(super) fn named(
+        &self,
+        places: fn(&Binding) -> &[usize],
+        path: &CanonicalPath<'a>,
+        params: &Params,
+    ) -> Named<'a> {
+        let places = self.binding.map(places).unwrap_or_default();
+        agreed(places.iter().map(|place| params.get(path, *place).map_or(Named::Missing, Named::As)))
+    }
+
+    /// The resource that the path names.
+    pub(super) fn resource(&self, path: &CanonicalPath<'a>, params: &Params) -> Option<&'a str> {
+        self.binding.and_then(|binding| binding.resource).and_then(|place| params.get(path, place))
+    }
+}
+
 /// Asks the map.
 pub(super) fn route<'a>(
     routing: &'a Routing,
@@ -58,16 +76,16 @@ pub(super) fn tenant<'a>(
     routing: &'a Routing,
     request: &RequestView<'a>,
     host: &'a str,
-    parameter: Option<&'a str>,
+    in_path: Named<'a>,
     subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    let named = agreed(&routing.tenant, |source| match source {
-        Source::Path => parameter.map_or(Named::Missing, Named::As),
+    let named = agreed(routing.tenant.iter().map(|source| match source {
+        Source::Path => in_path,
         Source::Header(name) => header(request, name),
         Source::Host(labels) => label(labels, host, &Label::Tenant),
         Source::Claim => Named::Missing,
         Source::Fixed(tenant) => Named::As(tenant),
-    });
+    }));
     match (named, subject.and_then(|subject| subject.tenant.as_ref())) {
         (Named::Missing, Some(claimed)) if routing.tenant.contains(&Source::Claim) => {
             Named::As(claimed.as_str())
@@ -81,28 +99,30 @@ pub(super) fn environment<'a>(
     routing: &'a Routing,
     request: &RequestView<'a>,
     host: &'a str,
-    parameter: Option<&'a str>,
+    in_path: Named<'a>,
     subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    let named = agreed(&routing.environment, |source| match source {
-        Source::Path => parameter.map_or(Named::Missing, Named::As),
-        Source::Header(name) => header(request, name),
-        Source::Host(labels) => label(labels, host, &Label::Environment),
-        Source::Claim => subject
-            .and_then(|subject| subject.environment.as_ref())
-            .map_or(Named::Missing, |environment| Named::As(environment.as_str())),
-        Source::Fixed(environment) => Named::As(environment),
-    });
+    let named = agreed(routing.environment.iter().map(|source| {
+        match source {
+            Source::Path => in_path,
+            Source::Header(name) => header(request, name),
+            Source::Host(labels) => label(labels, host, &Label::Environment),
+            Source::Claim => subject
+                .and_then(|subject| subject.environment.as_ref())
+                .map_or(Named::Missing, |environment| Named::As(environment.as_str())),
+            Source::Fixed(environment) => Named::As(environment),
+        }
+    }));
     match named {
         Named::Missing => Named::As(&routing.default_environment),
         named => named,
     }
 }
 
-fn agreed<'a>(sources: &'a [Source], ask: impl Fn(&'a Source) -> Named<'a>) -> Named<'a> {
+fn agreed<'a>(all: impl Iterator<Item = Named<'a>>) -> Named<'a> {
     let mut found = Named::Missing;
-    for source in sources {
-        found = match (found, ask(source)) {
+    for one in all {
+        found = match (found, one) {
             (Named::Unclear, _) | (_, Named::Unclear) => return Named::Unclear,
             (Named::Missing, named) => named,
             (found, Named::Missing) => found,

@@ -204,24 +204,22 @@ impl Connection {
         let host = collect::host(&request);
         let mut params = Params::new();
         let mapped = collect::route(&routing, host, &method, &target.path, &mut params);
-        let parameter = |place: fn(&super::routing::Binding) -> Option<usize>| {
-            mapped.binding.and_then(place).and_then(|number| params.get(&target.path, number))
-        };
+        let in_path = |places| mapped.named(places, &target.path, &params);
         let subject = match &who {
             Who::Known(subject) => Some(subject.subject()),
             Who::Nobody | Who::Refused(_) => None,
         };
         let ask = Ask {
             route: mapped.route,
-            tenant: collect::tenant(&routing, &request, host, parameter(|binding| binding.tenant), subject),
+            tenant: collect::tenant(&routing, &request, host, in_path(|binding| &binding.tenant), subject),
             environment: collect::environment(
                 &routing,
                 &request,
                 host,
-                parameter(|binding| binding.environment),
+                in_path(|binding| &binding.environment),
                 subject,
             ),
-            resource: parameter(|binding| binding.resource),
+            resource: mapped.resource(&target.path, &params),
             session: collect::session(&request),
             clock_behind: false,
         };

@@ -41,10 +41,10 @@ pub enum Label {
 pub struct Binding {
     /// The rule of the policy.
     pub rule: usize,
-    /// The number of the path's parameter that names the tenant.
-    pub tenant: Option<usize>,
+    /// The numbers of the path's parameters that name the tenant; all must name the same one.
+    pub tenant: Vec<usize>,
     /// … the environment.
-    pub environment: Option<usize>,
+    pub environment: Vec<usize>,
     /// … the resource.
     pub resource: Option<usize>,
     /// The upstream, by its place in [`Routing::upstreams`].
