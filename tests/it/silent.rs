@@ -42,9 +42,10 @@ fn where_the_map_is_silent_the_application_hears_the_tenant_of_the_token() {
 #[test]
 fn two_tenants_in_one_path_are_no_tenant() {
     let world = World::of(
-        Plan::default()
-            .edit("from: { path: tenant }", "from: [{ path: tenant }, { path: org }]")
-            .edit("routes:\n", "routes:\n  - { route: \"GET /o/{org}/t/{tenant}\", permission: orders:read }\n"),
+        Plan::default().edit("from: { path: tenant }", "from: [{ path: tenant }, { path: org }]").edit(
+            "routes:\n",
+            "routes:\n  - { route: \"GET /o/{org}/t/{tenant}\", permission: orders:read }\n",
+        ),
     );
     let rita = world.people.member("rita", "acme", &["read_only"]);
     for target in ["/o/globex/t/acme", "/o/acme/t/globex"] {
