@@ -79,6 +79,8 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let upto =
         if answer.keep_alive && !closes && tally.uploaded.get() { Upto::Reusable } else { Upto::Close };
     write_answer(out, &buffer, &head, answer, told, &upto);
+    // Of what stands in `out`: how much comes before the body, and how much is body.
+    let (mut lead, mut held) = (out.len(), 0);
     let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told) };
     let mut at = len;
     loop {
@@ -93,21 +95,25 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             out.extend_from_slice(frame.before());
             if data.len() > PIECE / 2 && frame.after().is_empty() {
                 // Large and in no need of a frame: not copied.
-                send(gate, to, out, data, patience, answer.write_timeout, tally).await?;
+                let piece = Piece { first: out, second: data, lead, body: held + data.len() };
+                send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
                 out.clear();
+                (lead, held) = (0, 0);
             } else {
                 out.extend_from_slice(data);
                 out.extend_from_slice(frame.after());
+                held += data.len();
             }
-            tally.sent.set(tally.sent.get() + data.len() as u64);
             at += step.consumed;
         }
         if body.reader.is_done() {
             break;
         }
         if !out.is_empty() {
-            send(gate, to, out, &[], patience, answer.write_timeout, tally).await?;
+            let piece = Piece { first: out, second: &[], lead, body: held };
+            send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
             out.clear();
+            (lead, held) = (0, 0);
         }
         // Where a whole piece was there to be read, more is likely to be: fewer and larger steps.
         let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };
@@ -124,7 +130,8 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         }
     }
     out.extend_from_slice(body.writer.finish().map_err(|_| Trouble::Upstream("body_length"))?);
-    send(gate, to, out, &[], patience, answer.write_timeout, tally).await?;
+    let piece = Piece { first: out, second: &[], lead, body: held };
+    send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
     let in_step = buffer.len() == at && framing != Framing::UntilClose;
     let reusable = in_step && head.keep_alive(answer.head_request);
     core.give_back(buffer);
@@ -158,20 +165,38 @@ fn write_answer(
     write_response(out, &head.view(bytes), &edit);
 }
 
+/// Bytes on their way to the client.
+struct Piece<'a> {
+    first: &'a [u8],
+    second: &'a [u8],
+    /// Bytes in front that are no body.
+    lead: usize,
+    /// How many of the others are.
+    body: usize,
+}
+
+/// Sends it. Body is counted as the kernel takes it, frames behind the first one as if they were body until all of it is
+/// gone: never less than what left.
 async fn send<W: AsyncWrite + Unpin>(
     gate: Gate<'_>,
     to: &mut W,
-    first: &[u8],
-    second: &[u8],
+    piece: &Piece<'_>,
     patience: &mut Patience,
     most: Duration,
     tally: &Tally,
 ) -> Result<(), Trouble> {
-    if first.is_empty() && second.is_empty() {
+    if piece.first.is_empty() && piece.second.is_empty() {
         return Ok(());
     }
+    let before = tally.sent.get();
+    let mut gone = 0usize;
     tally.started.set(true);
-    match patience.wait(most, gate.write_both(to, first, second)).await {
+    let handed = |count| {
+        gone += count;
+        let body = gone.saturating_sub(piece.lead).min(piece.body);
+        tally.sent.set(before + body as u64);
+    };
+    match patience.wait(most, gate.write_both(to, piece.first, piece.second, handed)).await {
         Ok(written) => written.map_err(Trouble::of_client),
         Err(TooSlow) => Err(Trouble::Client("client_reads_too_slowly")),
     }
