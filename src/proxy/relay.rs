@@ -21,7 +21,7 @@ use self::{
 use super::{
     core::Core,
     gate::{Broken, Gate},
-    patience::Patience,
+    patience::{Patience, TooSlow},
     routing::{Routing, Upstream},
     upstream::{connect, reset_on_drop},
     wire::{
@@ -204,6 +204,7 @@ async fn converse(
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
     let Client { stream, inbox, patience } = client;
+    let write_timeout = routing.body_timeout;
     let mut out = core.buffer();
     let edit = RequestEdit {
         host: plan.host,
@@ -220,17 +221,28 @@ async fn converse(
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
     let (mut from_client, mut to_client) = stream.split();
     let (mut from_upstream, mut to_upstream) = upstream.split();
-    gate.write(&mut to_upstream, &out).await.map_err(Trouble::of_upstream)?;
+    match patience.wait(plan.settings.response_timeout, gate.write(&mut to_upstream, &out)).await {
+        Ok(written) => written.map_err(Trouble::of_upstream)?,
+        Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+    }
     if head.expect_continue() && !tally.uploaded.get() {
-        gate.write(&mut to_client, CONTINUE).await.map_err(Trouble::of_client)?;
+        match patience.wait(write_timeout, gate.write(&mut to_client, CONTINUE)).await {
+            Ok(written) => written.map_err(Trouble::of_client)?,
+            Err(TooSlow) => return Err(Trouble::Client("client_reads_too_slowly")),
+        }
     }
     let bodyless = tally.uploaded.get();
     let up = async {
         if !bodyless {
             let most = routing.body_timeout;
-            upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await?;
+            match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
+                // An application may answer before it has read everything; its answer says what it thinks.
+                Err(Trouble::Upstream(_)) => tally.given_up.set(true),
+                uploaded => uploaded?,
+            }
         }
-        watch(gate, &mut from_client, inbox).await
+        // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
+        Ok(watch(gate, &mut from_client, inbox).await)
     };
     let answer = Answer {
         head_request: request.method_name() == b"HEAD",
@@ -238,27 +250,17 @@ async fn converse(
         keep_alive: head.keep_alive(),
         staff: plan.staff,
         timeout: plan.settings.response_timeout,
-        write_timeout: routing.body_timeout,
+        write_timeout,
     };
     let result = {
         let down =
             download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, &mut out);
         let mut up = std::pin::pin!(up);
         let mut down = std::pin::pin!(down);
-        let mut uploading = true;
-        loop {
-            tokio::select! {
-                biased;
-                answered = &mut down => break answered,
-                trouble = &mut up, if uploading => match trouble {
-                    // An application may answer before it has read everything; its answer says what it thinks.
-                    Err(Trouble::Upstream(_)) | Ok(()) => {
-                        uploading = false;
-                        tally.given_up.set(true);
-                    }
-                    Err(trouble) => break Err(trouble),
-                },
-            }
+        tokio::select! {
+            biased;
+            answered = &mut down => answered,
+            ended = &mut up => match ended { Ok(trouble) | Err(trouble) => Err(trouble) },
         }
     };
     core.give_back(out);

@@ -105,7 +105,8 @@ pub struct Upstream {
     pub headers: Vec<HeaderTemplate>,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// How long to wait for the head of an answer, and between two pieces of its body while the client waits.
+    /// How long to wait for the head of an answer. Between two pieces of its body there is no bound, since streams may
+    /// be silent: there the client is watched for its end.
     pub response_timeout: Duration,
     /// Idle connections kept on each core.
     pub idle: usize,
