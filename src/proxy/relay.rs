@@ -133,7 +133,8 @@ pub(super) async fn forward(
         Err(Trouble::Client(code)) if answerable => {
             Next::Answer { status: if code == "body_too_slow" { 408 } else { 400 }, code, again: false }
         }
-        Err(Trouble::ClientGone) => Next::Close,
+        // Of an answer that is under way an orderly end could be taken for its end.
+        Err(Trouble::ClientGone) if answerable => Next::Close,
         Err(_) => Next::Reset,
     };
     let report = Report {

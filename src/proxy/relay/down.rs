@@ -159,7 +159,12 @@ fn write_answer(
     } else {
         (KnownSet::of(&[]), &[][..])
     };
-    let framing = if answer.head_request || head.status() == 304 { head.declared() } else { told };
+    let framing = match (head.declared(), answer.version) {
+        // Announced of a body that does not follow, in words that HTTP/1.0 does not have.
+        (Framing::Chunked, Version::Http10) => Framing::None,
+        (declared, _) if answer.head_request || head.status() == 304 => declared,
+        _ => told,
+    };
     out.clear();
     let edit = ResponseEdit { drop, drop_names: NameSet::empty(), framing, connection, add };
     write_response(out, &head.view(bytes), &edit);
