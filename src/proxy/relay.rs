@@ -3,6 +3,7 @@
 //! Every byte passes the gate. Heads are written by us, bodies are framed anew, so what arrives parses to exactly one
 //! message everywhere.
 
+mod binds;
 mod body;
 mod down;
 mod up;
@@ -265,5 +266,6 @@ async fn converse(
         }
     };
     core.give_back(out);
-    result.map(|(upto, reusable)| (upto, reusable && tally.uploaded.get()))
+    let bound = binds::request(request);
+    result.map(|(upto, reusable)| (upto, reusable && !bound && tally.uploaded.get()))
 }

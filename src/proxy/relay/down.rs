@@ -14,7 +14,7 @@ use crate::proxy::{
     },
 };
 
-use super::{PIECE, Tally, Trouble, Upto, body::Body};
+use super::{PIECE, Tally, Trouble, Upto, binds, body::Body};
 
 /// How much is read at once of a body that comes faster than that.
 const LARGE_PIECE: usize = 64 << 10;
@@ -79,6 +79,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let upto =
         if answer.keep_alive && !closes && tally.uploaded.get() { Upto::Reusable } else { Upto::Close };
     write_answer(out, &buffer, &head, answer, told, &upto);
+    let bound = binds::response(&head.view(&buffer));
     // Of what stands in `out`: how much comes before the body, and how much is body.
     let (mut lead, mut held) = (out.len(), 0);
     let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told) };
@@ -133,7 +134,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let piece = Piece { first: out, second: &[], lead, body: held };
     send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
     let in_step = buffer.len() == at && framing != Framing::UntilClose;
-    let reusable = in_step && head.keep_alive(answer.head_request);
+    let reusable = in_step && head.keep_alive(answer.head_request) && !bound;
     core.give_back(buffer);
     core.give_back_head(head);
     Ok((upto, reusable))
