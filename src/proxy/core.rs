@@ -25,12 +25,31 @@ use super::{
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
-    wire::{Limits, ResponseHead},
+    wire::{Limits, NameSet, ResponseHead},
 };
 
 /// Buffers kept by a core, and the largest one kept.
 const BUFFERS: usize = 256;
 const BUFFER: usize = 64 << 10;
+
+/// Lines by which an application tells caches on the way more than `Cache-Control` does, and which some of them follow
+/// before it (RFC 9213 and the vendors' own).
+const CACHING: [&str; 14] = [
+    "Expires",
+    "Pragma",
+    "X-Accel-Expires",
+    "X-Cache-Control",
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Netlify-CDN-Cache-Control",
+    "Vercel-CDN-Cache-Control",
+    "X-LiteSpeed-Cache-Control",
+    "Edge-Control",
+    "Surrogate-Control",
+    "Surrogate-Key",
+    "Cache-Tag",
+    "Edge-Cache-Tag",
+];
 
 /// What all cores look at.
 pub struct Shared {
@@ -59,6 +78,7 @@ pub struct Core {
     pool: RefCell<Pool>,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
+    caching: NameSet,
 }
 
 impl Core {
@@ -70,6 +90,7 @@ impl Core {
             pool: RefCell::default(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
+            caching: NameSet::new(CACHING),
         })
     }
 
@@ -112,6 +133,11 @@ impl Core {
             head.clear();
             heads.push(head);
         }
+    }
+
+    /// Names by which an answer to staff could be kept in spite of `no-store` (rule 13).
+    pub(super) fn caching(&self) -> &NameSet {
+        &self.caching
     }
 
     pub(super) fn response_limits(&self) -> Limits {

@@ -78,7 +78,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let closes = told == Framing::UntilClose;
     let upto =
         if answer.keep_alive && !closes && tally.uploaded.get() { Upto::Reusable } else { Upto::Close };
-    write_answer(out, &buffer, &head, answer, told, &upto);
+    write_answer(core, out, &buffer, &head, answer, told, &upto);
     let bound = binds::response(&head.view(&buffer));
     // Of what stands in `out`: how much comes before the body, and how much is body.
     let (mut lead, mut held) = (out.len(), 0);
@@ -141,6 +141,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 }
 
 fn write_answer(
+    core: &Core,
     out: &mut Vec<u8>,
     bytes: &[u8],
     head: &ResponseHead,
@@ -155,10 +156,10 @@ fn write_answer(
     };
     let no_store = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
     let no_store: Vec<_> = no_store.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect();
-    let (drop, add) = if answer.staff {
-        (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), no_store.as_slice())
+    let (drop, drop_names, add) = if answer.staff {
+        (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), core.caching(), no_store.as_slice())
     } else {
-        (KnownSet::of(&[]), &[][..])
+        (KnownSet::of(&[]), NameSet::empty(), &[][..])
     };
     let framing = match (head.declared(), answer.version) {
         // Announced of a body that does not follow, in words that HTTP/1.0 does not have.
@@ -167,7 +168,7 @@ fn write_answer(
         _ => told,
     };
     out.clear();
-    let edit = ResponseEdit { drop, drop_names: NameSet::empty(), framing, connection, add };
+    let edit = ResponseEdit { drop, drop_names, framing, connection, add };
     write_response(out, &head.view(bytes), &edit);
 }
 
