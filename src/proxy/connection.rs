@@ -101,13 +101,16 @@ pub(super) async fn serve(core: &Core, stream: TcpStream, peer: SocketAddr) {
 }
 
 /// Tells a connection that there is no room for it.
-pub(super) fn turn_away(core: &Core, stream: TcpStream) {
+pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
         Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
     let mut out = Vec::new();
     answer(&mut out, &told, false, true);
-    // What the kernel does not take at once is not worth waiting for.
-    let _ = stream.try_write(&out);
+    // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
+    // written to. What the kernel does not take at once is not worth waiting for.
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.send(&out);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
     Counters::add(&core.counters().faulted);
 }
 

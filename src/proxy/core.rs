@@ -169,7 +169,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let counters = core.counters();
                 if counters.connections.fetch_add(1, Relaxed) >= core.shared.most_connections {
                     counters.connections.fetch_sub(1, Relaxed);
-                    connection::turn_away(&core, stream);
+                    connection::turn_away(&core, &stream);
                     continue;
                 }
                 let core = Rc::clone(&core);
