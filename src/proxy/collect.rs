@@ -2,7 +2,8 @@
 //! doubled or contradictory is a fact that the decision is told.
 
 use crate::{
-    model::Subject,
+    engine::knock::Who,
+    model::{Subject, SubjectKind},
     policy::{
         Named, Route,
         path::CanonicalPath,
@@ -149,16 +150,27 @@ fn label<'a>(labels: &[Label], host: &'a str, wanted: &Label) -> Named<'a> {
     if parts.next().is_some() { Named::Missing } else { found }
 }
 
+/// Whose secrets stay here, and to whom no cookie and nothing cacheable comes back: staff, and whoever brings a token that
+/// was refused, since it may have been theirs (rule 13).
+pub(super) fn treated_as_staff(who: &Who) -> bool {
+    match who {
+        Who::Known(subject) => subject.kind == SubjectKind::Staff,
+        Who::Refused(_) => true,
+        Who::Nobody => false,
+    }
+}
+
 /// The session that the request names.
 pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
     one(request.fields().filter(|field| field.known == Known::PosternSession))
 }
 
-/// The bearer token.
+/// The bearer token. Whatever follows the scheme is one, and nothing at all a bad one: who says `Bearer` is not nobody.
 pub(super) fn bearer<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
     let value = request.find(Known::Authorization)?;
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
+    let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+    let (scheme, token) = value.split_at_checked(end)?;
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii_start())
 }
 
 fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {

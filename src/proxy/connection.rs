@@ -17,7 +17,6 @@ use crate::{
         Admission, Answer, Glance, Report,
         knock::{Knock, Name, Particulars, Path, Who},
     },
-    model::SubjectKind,
     policy::{Ask, Caller, Denial, Route, routes::Params},
 };
 
@@ -324,23 +323,23 @@ impl Connection {
                 return self.give_up(request, &unsent, admission).await;
             }
         };
-        let drop = outgoing::dropped(routing, who);
-        let staff = admission.staff().is_some();
-        if staff && !self.little_unsent {
+        let as_staff = collect::treated_as_staff(who);
+        let drop = routing.dropped(as_staff);
+        let in_session = admission.staff().is_some();
+        if in_session && !self.little_unsent {
             self.little_unsent = true;
             keep_little_unsent(&self.stream);
         }
         let counters = core.counters();
-        Counters::add(if staff {
+        Counters::add(if in_session {
             &counters.staff
         } else if public {
             &counters.public
         } else {
             &counters.members
         });
-        // Of staff no cookie comes back, also where the map is open to everybody (rule 13).
-        let staff = matches!(who, Who::Known(subject) if subject.kind == SubjectKind::Staff);
-        let plan = Plan { upstream: number, settings: upstream, target: sent, host, drop, add: &add, staff };
+        let plan =
+            Plan { upstream: number, settings: upstream, target: sent, host, drop, add: &add, as_staff };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;

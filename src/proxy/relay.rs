@@ -42,7 +42,8 @@ pub(super) struct Plan<'a> {
     pub(super) host: Authority<'a>,
     pub(super) drop: KnownSet,
     pub(super) add: &'a [(Name<'a>, Value<'a>)],
-    pub(super) staff: bool,
+    /// No cookie comes back, and nothing that may be kept.
+    pub(super) as_staff: bool,
 }
 
 /// The client's side of an exchange.
@@ -250,7 +251,7 @@ async fn converse(
         head_request: request.method_name() == b"HEAD",
         version: head.version(),
         keep_alive: head.keep_alive(),
-        staff: plan.staff,
+        as_staff: plan.as_staff,
         timeout: plan.settings.response_timeout,
         write_timeout,
     };

@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    model::SubjectKind,
-    policy::{Policy, path::PathRules, routes::RouteTable},
-};
+use crate::policy::{Policy, path::PathRules, routes::RouteTable};
 
 use super::wire::{KnownSet, Limits, NameSet};
 
@@ -152,12 +149,12 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Known headers that never reach an application, by who asks (rule 13).
-    pub fn dropped(&self, kind: Option<SubjectKind>) -> KnownSet {
+    /// Known headers that never reach an application, by whether whoever asks is treated as staff (rule 13).
+    pub fn dropped(&self, as_staff: bool) -> KnownSet {
         use super::wire::Known;
-        match kind {
-            Some(SubjectKind::Staff) => KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect]),
-            Some(SubjectKind::Member) | None => KnownSet::of(&[Known::Expect]),
+        match as_staff {
+            true => KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect]),
+            false => KnownSet::of(&[Known::Expect]),
         }
     }
 }

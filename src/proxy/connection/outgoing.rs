@@ -1,5 +1,4 @@
-//! What the gateway itself says to the application about one request: who asks, signed, and which of the client's lines
-//! stay here (law 9, rule 13).
+//! What the gateway itself says to the application about one request: who asks, signed (law 9).
 //!
 //! Never here: writing the head (see [`wire`](crate::proxy::wire)).
 
@@ -11,8 +10,8 @@ use crate::{
         assertion::{About, fill},
         core::Core,
         respond::Told,
-        routing::{Assert, Routing, Upstream},
-        wire::{Authority, KnownSet, Name as HeaderName, RequestView, Value},
+        routing::{Assert, Upstream},
+        wire::{Authority, Name as HeaderName, RequestView, Value},
     },
 };
 
@@ -103,15 +102,6 @@ pub(super) fn host<'a>(request: &RequestView<'a>, upstream: &'a Upstream) -> Res
     };
     host.or_else(|| Authority::new(upstream.address.as_bytes()))
         .ok_or_else(|| Unsent::new(502, "upstream_missing", "the application has no host"))
-}
-
-/// What stays here of the client's lines: what staff bring along in any case (rule 13).
-pub(super) fn dropped(routing: &Routing, who: &Who) -> KnownSet {
-    match who {
-        Who::Known(subject) => routing.dropped(Some(subject.kind)),
-        Who::Refused(_) => routing.dropped(Some(SubjectKind::Staff)),
-        Who::Nobody => routing.dropped(None),
-    }
 }
 
 fn named(named: Named<'_>) -> &str {

@@ -25,7 +25,7 @@ pub(super) struct Answer {
     pub(super) head_request: bool,
     pub(super) version: Version,
     pub(super) keep_alive: bool,
-    pub(super) staff: bool,
+    pub(super) as_staff: bool,
     pub(super) timeout: Duration,
     pub(super) write_timeout: Duration,
 }
@@ -156,7 +156,7 @@ fn write_answer(
     };
     let no_store = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
     let no_store: Vec<_> = no_store.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect();
-    let (drop, drop_names, add) = if answer.staff {
+    let (drop, drop_names, add) = if answer.as_staff {
         (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), core.caching(), no_store.as_slice())
     } else {
         (KnownSet::of(&[]), NameSet::empty(), &[][..])
