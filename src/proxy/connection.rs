@@ -307,7 +307,7 @@ impl Connection {
     ) -> (Next, Option<(Admission, Report)>) {
         let number = mapped.binding.map(|binding| binding.upstream).or(routing.unmapped_upstream);
         let upstream = number.and_then(|number| routing.upstreams.get(number));
-        let (Some(number), Some(upstream), Some(sent)) = (number, upstream, Target::new(target.whole)) else {
+        let (Some(upstream), Some(sent)) = (upstream, Target::new(target.whole)) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
             return self.give_up(request, &unsent, admission).await;
         };
@@ -338,8 +338,7 @@ impl Connection {
         } else {
             &counters.members
         });
-        let plan =
-            Plan { upstream: number, settings: upstream, target: sent, host, drop, add: &add, as_staff };
+        let plan = Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;

@@ -36,7 +36,6 @@ const PIECE: usize = 16 << 10;
 
 /// What goes out, besides what the client sent.
 pub(super) struct Plan<'a> {
-    pub(super) upstream: usize,
     pub(super) settings: &'a Upstream,
     pub(super) target: Target<'a>,
     pub(super) host: Authority<'a>,
@@ -166,7 +165,7 @@ async fn exchange(
 ) -> Result<Upto, Trouble> {
     gate.look().map_err(Trouble::of_client)?;
     // Taken in a statement of its own: the pool is not held while a connection is opened.
-    let pooled = core.pool().take(plan.upstream, plan.settings);
+    let pooled = core.pool().take(plan.settings);
     let mut upstream = match pooled {
         Some(stream) => stream,
         None => {
@@ -183,7 +182,7 @@ async fn exchange(
     let result = converse(core, routing, gate, request, plan, client, &mut upstream, tally).await;
     match result {
         Ok((upto, true)) => {
-            core.pool().put(plan.upstream, plan.settings, upstream);
+            core.pool().put(plan.settings, upstream);
             Ok(upto)
         }
         Ok((upto, false)) => Ok(upto),
