@@ -148,7 +148,13 @@ impl Core {
     pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
         let Some(token) = token else { return Who::Nobody };
         let verifier = self.shared.verifier.load();
-        match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
+        let mut tokens = self.tokens.borrow_mut();
+        let before = tokens.counts().misses;
+        let resolved = tokens.resolve(&verifier, token, self.shared.engine.now());
+        if tokens.counts().misses != before {
+            Counters::add(&self.shared.counters.verified);
+        }
+        match resolved {
             Ok(subject) => Who::Known(subject),
             Err(fault) => Who::Refused(fault.code()),
         }
