@@ -17,7 +17,6 @@ use crate::{
         Admission, Answer, Glance, Report,
         knock::{Knock, Name, Particulars, Path, Who},
     },
-    model::SubjectKind,
     policy::{Ask, Caller, Denial, Route, routes::Params},
 };
 
@@ -100,7 +99,7 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
 }
 
 /// Tells a connection that there is no room for it.
-pub(super) fn turn_away(core: &Core, stream: TcpStream) {
+pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
         Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
     Counters::add(&core.counters().faulted);
@@ -110,8 +109,11 @@ pub(super) fn turn_away(core: &Core, stream: TcpStream) {
     }
     let mut out = Vec::new();
     answer(&mut out, &told, false, true);
-    // What the kernel does not take at once is not worth waiting for.
-    let _ = stream.try_write(&out);
+    // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
+    // written to. What the kernel does not take at once is not worth waiting for.
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.send(&out);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
 }
 
 impl Connection {
@@ -207,24 +209,22 @@ impl Connection {
         let host = collect::host(&request);
         let mut params = Params::new();
         let mapped = collect::route(&routing, host, &method, &target.path, &mut params);
-        let parameter = |place: fn(&super::routing::Binding) -> Option<usize>| {
-            mapped.binding.and_then(place).and_then(|number| params.get(&target.path, number))
-        };
+        let in_path = |places| mapped.named(places, &target.path, &params);
         let subject = match &who {
             Who::Known(subject) => Some(subject.subject()),
             Who::Nobody | Who::Refused(_) => None,
         };
         let ask = Ask {
             route: mapped.route,
-            tenant: collect::tenant(&routing, &request, host, parameter(|binding| binding.tenant), subject),
+            tenant: collect::tenant(&routing, &request, host, in_path(|binding| &binding.tenant), subject),
             environment: collect::environment(
                 &routing,
                 &request,
                 host,
-                parameter(|binding| binding.environment),
+                in_path(|binding| &binding.environment),
                 subject,
             ),
-            resource: parameter(|binding| binding.resource),
+            resource: mapped.resource(&target.path, &params),
             session: collect::session(&request),
             clock_behind: false,
         };
@@ -280,6 +280,7 @@ impl Connection {
             path: match (mapped.rule, mapped.route) {
                 (Some(rule), _) => Path::Rule(rule),
                 (None, Route::Method) => Path::Method,
+                (None, Route::Twin) => Path::Twin,
                 (None, Route::Mapped(_) | Route::Unmapped) => Path::Unmapped,
             },
             tenant: Name::of(ask.tenant),
@@ -309,7 +310,7 @@ impl Connection {
     ) -> (Next, Option<(Admission, Report)>) {
         let number = mapped.binding.map(|binding| binding.upstream).or(routing.unmapped_upstream);
         let upstream = number.and_then(|number| routing.upstreams.get(number));
-        let (Some(number), Some(upstream), Some(sent)) = (number, upstream, Target::new(target.whole)) else {
+        let (Some(upstream), Some(sent)) = (upstream, Target::new(target.whole)) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
             return self.give_up(request, &unsent, admission).await;
         };
@@ -325,23 +326,22 @@ impl Connection {
                 return self.give_up(request, &unsent, admission).await;
             }
         };
-        let drop = outgoing::dropped(routing, who);
-        let staff = admission.staff().is_some();
-        if staff && !self.little_unsent {
+        let as_staff = collect::treated_as_staff(who);
+        let drop = routing.dropped(as_staff);
+        let in_session = admission.staff().is_some();
+        if in_session && !self.little_unsent {
             self.little_unsent = true;
             self.stream.keep_little_unsent();
         }
         let counters = core.counters();
-        Counters::add(if staff {
+        Counters::add(if in_session {
             &counters.staff
         } else if public {
             &counters.public
         } else {
             &counters.members
         });
-        // Of staff no cookie comes back, also where the map is open to everybody (rule 13).
-        let staff = matches!(who, Who::Known(subject) if subject.kind == SubjectKind::Staff);
-        let plan = Plan { upstream: number, settings: upstream, target: sent, host, drop, add: &add, staff };
+        let plan = Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;

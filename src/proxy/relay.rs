@@ -3,6 +3,7 @@
 //! Every byte passes the gate. Heads are written by us, bodies are framed anew, so what arrives parses to exactly one
 //! message everywhere.
 
+mod binds;
 mod body;
 mod down;
 mod up;
@@ -19,7 +20,7 @@ use self::{
 use super::{
     core::Core,
     gate::{Broken, Gate},
-    patience::Patience,
+    patience::{Patience, TooSlow},
     routing::{Routing, Upstream},
     socket::Socket,
     upstream::connect,
@@ -34,13 +35,13 @@ const PIECE: usize = 16 << 10;
 
 /// What goes out, besides what the client sent.
 pub(super) struct Plan<'a> {
-    pub(super) upstream: usize,
     pub(super) settings: &'a Upstream,
     pub(super) target: Target<'a>,
     pub(super) host: Authority<'a>,
     pub(super) drop: KnownSet,
     pub(super) add: &'a [(Name<'a>, Value<'a>)],
-    pub(super) staff: bool,
+    /// No cookie comes back, and nothing that may be kept.
+    pub(super) as_staff: bool,
 }
 
 /// The client's side of an exchange.
@@ -132,7 +133,8 @@ pub(super) async fn forward(
         Err(Trouble::Client(code)) if answerable => {
             Next::Answer { status: if code == "body_too_slow" { 408 } else { 400 }, code, again: false }
         }
-        Err(Trouble::ClientGone) => Next::Close,
+        // Of an answer that is under way an orderly end could be taken for its end.
+        Err(Trouble::ClientGone) if answerable => Next::Close,
         Err(_) => Next::Reset,
     };
     let report = Report {
@@ -162,7 +164,7 @@ async fn exchange(
 ) -> Result<Upto, Trouble> {
     gate.look().map_err(Trouble::of_client)?;
     // Taken in a statement of its own: the pool is not held while a connection is opened.
-    let pooled = core.pool().take(plan.upstream, plan.settings);
+    let pooled = core.pool().take(plan.settings);
     let mut upstream = match pooled {
         Some(stream) => stream,
         None => {
@@ -179,7 +181,7 @@ async fn exchange(
     let result = converse(core, routing, gate, request, plan, client, &mut upstream, tally).await;
     match result {
         Ok((upto, true)) => {
-            core.pool().put(plan.upstream, plan.settings, upstream);
+            core.pool().put(plan.settings, upstream);
             Ok(upto)
         }
         Ok((upto, false)) => Ok(upto),
@@ -203,6 +205,7 @@ async fn converse(
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
     let Client { stream, inbox, patience } = client;
+    let write_timeout = routing.body_timeout;
     let mut out = core.buffer();
     let edit = RequestEdit {
         host: plan.host,
@@ -220,47 +223,49 @@ async fn converse(
     let (client, upstream) = (stream.split(), upstream.split());
     let (mut from_client, mut to_client) = (client.half(), client.half());
     let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
-    gate.write(&mut to_upstream, &out).await.map_err(Trouble::of_upstream)?;
+    match patience.wait(plan.settings.response_timeout, gate.write(&mut to_upstream, &out)).await {
+        Ok(written) => written.map_err(Trouble::of_upstream)?,
+        Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+    }
     if head.expect_continue() && !tally.uploaded.get() {
-        gate.write(&mut to_client, CONTINUE).await.map_err(Trouble::of_client)?;
+        match patience.wait(write_timeout, gate.write(&mut to_client, CONTINUE)).await {
+            Ok(written) => written.map_err(Trouble::of_client)?,
+            Err(TooSlow) => return Err(Trouble::Client("client_reads_too_slowly")),
+        }
     }
     let bodyless = tally.uploaded.get();
     let up = async {
         if !bodyless {
             let most = routing.body_timeout;
-            upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await?;
+            match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
+                // An application may answer before it has read everything; its answer says what it thinks.
+                Err(Trouble::Upstream(_)) => tally.given_up.set(true),
+                uploaded => uploaded?,
+            }
         }
-        watch(gate, &mut from_client, inbox).await
+        // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
+        Ok(watch(gate, &mut from_client, inbox).await)
     };
     let answer = Answer {
         head_request: request.method_name() == b"HEAD",
         version: head.version(),
         keep_alive: head.keep_alive(),
-        staff: plan.staff,
+        as_staff: plan.as_staff,
         timeout: plan.settings.response_timeout,
-        write_timeout: routing.body_timeout,
+        write_timeout,
     };
     let result = {
         let down =
             download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, &mut out);
         let mut up = std::pin::pin!(up);
         let mut down = std::pin::pin!(down);
-        let mut uploading = true;
-        loop {
-            tokio::select! {
-                biased;
-                answered = &mut down => break answered,
-                trouble = &mut up, if uploading => match trouble {
-                    // An application may answer before it has read everything; its answer says what it thinks.
-                    Err(Trouble::Upstream(_)) | Ok(()) => {
-                        uploading = false;
-                        tally.given_up.set(true);
-                    }
-                    Err(trouble) => break Err(trouble),
-                },
-            }
+        tokio::select! {
+            biased;
+            answered = &mut down => answered,
+            ended = &mut up => match ended { Ok(trouble) | Err(trouble) => Err(trouble) },
         }
     };
     core.give_back(out);
-    result.map(|(upto, reusable)| (upto, reusable && tally.uploaded.get()))
+    let bound = binds::request(request);
+    result.map(|(upto, reusable)| (upto, reusable && !bound && tally.uploaded.get()))
 }

@@ -1,18 +1,17 @@
-//! What the gateway itself says to the application about one request: who asks, signed, and which of the client's lines
-//! stay here (law 9, rule 13).
+//! What the gateway itself says to the application about one request: who asks, signed (law 9).
 //!
 //! Never here: writing the head (see [`wire`](crate::proxy::wire)).
 
 use crate::{
     engine::{Admission, knock::Who},
-    model::SubjectKind,
+    model::{Subject, SubjectKind},
     policy::{Ask, Named},
     proxy::{
         assertion::{About, fill},
         core::Core,
         respond::Told,
-        routing::{Assert, Routing, Upstream},
-        wire::{Authority, KnownSet, Name as HeaderName, RequestView, Value},
+        routing::{Assert, Upstream},
+        wire::{Authority, Name as HeaderName, RequestView, Value},
     },
 };
 
@@ -55,7 +54,7 @@ impl<'a> Own<'a> {
         let about = About {
             subject: subject.subject(),
             staff: self.admission.staff(),
-            tenant: named(self.ask.tenant),
+            tenant: self.tenant(subject.subject()),
             environment: named(self.ask.environment),
             method: self.method.as_str(),
             path: self.path,
@@ -71,6 +70,14 @@ impl<'a> Own<'a> {
             own.push((template.name.as_str(), fill(template, &about)));
         }
         Ok(own)
+    }
+
+    /// Where the map is silent and members pass, theirs is the token's; they are never told to the application without.
+    fn tenant(&self, subject: &'a Subject) -> &'a str {
+        match (self.ask.tenant, &subject.tenant) {
+            (Named::Missing, Some(own)) => own.as_str(),
+            (named_one, _) => named(named_one),
+        }
     }
 }
 
@@ -95,15 +102,6 @@ pub(super) fn host<'a>(request: &RequestView<'a>, upstream: &'a Upstream) -> Res
     };
     host.or_else(|| Authority::new(upstream.authority.as_bytes()))
         .ok_or_else(|| Unsent::new(502, "upstream_missing", "the application has no host"))
-}
-
-/// What stays here of the client's lines: what staff bring along in any case (rule 13).
-pub(super) fn dropped(routing: &Routing, who: &Who) -> KnownSet {
-    match who {
-        Who::Known(subject) => routing.dropped(Some(subject.kind)),
-        Who::Refused(_) => routing.dropped(Some(SubjectKind::Staff)),
-        Who::Nobody => routing.dropped(None),
-    }
 }
 
 fn named(named: Named<'_>) -> &str {

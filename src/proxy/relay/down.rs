@@ -14,7 +14,7 @@ use crate::proxy::{
     },
 };
 
-use super::{PIECE, Tally, Trouble, Upto, body::Body};
+use super::{PIECE, Tally, Trouble, Upto, binds, body::Body};
 
 /// How much is read at once of a body that comes faster than that.
 const LARGE_PIECE: usize = 64 << 10;
@@ -25,7 +25,7 @@ pub(super) struct Answer {
     pub(super) head_request: bool,
     pub(super) version: Version,
     pub(super) keep_alive: bool,
-    pub(super) staff: bool,
+    pub(super) as_staff: bool,
     pub(super) timeout: Duration,
     pub(super) write_timeout: Duration,
 }
@@ -78,7 +78,10 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let closes = told == Framing::UntilClose;
     let upto =
         if answer.keep_alive && !closes && tally.uploaded.get() { Upto::Reusable } else { Upto::Close };
-    write_answer(out, &buffer, &head, answer, told, &upto);
+    write_answer(core, out, &buffer, &head, answer, told, &upto);
+    let bound = binds::response(&head.view(&buffer));
+    // Of what stands in `out`: how much comes before the body, and how much is body.
+    let (mut lead, mut held) = (out.len(), 0);
     let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told) };
     let mut at = len;
     loop {
@@ -93,21 +96,25 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             out.extend_from_slice(frame.before());
             if data.len() > PIECE / 2 && frame.after().is_empty() {
                 // Large and in no need of a frame: not copied.
-                send(gate, to, out, data, patience, answer.write_timeout, tally).await?;
+                let piece = Piece { first: out, second: data, lead, body: held + data.len() };
+                send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
                 out.clear();
+                (lead, held) = (0, 0);
             } else {
                 out.extend_from_slice(data);
                 out.extend_from_slice(frame.after());
+                held += data.len();
             }
-            tally.sent.set(tally.sent.get() + data.len() as u64);
             at += step.consumed;
         }
         if body.reader.is_done() {
             break;
         }
         if !out.is_empty() {
-            send(gate, to, out, &[], patience, answer.write_timeout, tally).await?;
+            let piece = Piece { first: out, second: &[], lead, body: held };
+            send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
             out.clear();
+            (lead, held) = (0, 0);
         }
         // Where a whole piece was there to be read, more is likely to be: fewer and larger steps.
         let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };
@@ -124,15 +131,17 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         }
     }
     out.extend_from_slice(body.writer.finish().map_err(|_| Trouble::Upstream("body_length"))?);
-    send(gate, to, out, &[], patience, answer.write_timeout, tally).await?;
+    let piece = Piece { first: out, second: &[], lead, body: held };
+    send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
     let in_step = buffer.len() == at && framing != Framing::UntilClose;
-    let reusable = in_step && head.keep_alive(answer.head_request);
+    let reusable = in_step && head.keep_alive(answer.head_request) && !bound;
     core.give_back(buffer);
     core.give_back_head(head);
     Ok((upto, reusable))
 }
 
 fn write_answer(
+    core: &Core,
     out: &mut Vec<u8>,
     bytes: &[u8],
     head: &ResponseHead,
@@ -147,31 +156,54 @@ fn write_answer(
     };
     let no_store = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
     let no_store: Vec<_> = no_store.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect();
-    let (drop, add) = if answer.staff {
-        (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), no_store.as_slice())
+    let (drop, drop_names, add) = if answer.as_staff {
+        (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), core.caching(), no_store.as_slice())
     } else {
-        (KnownSet::of(&[]), &[][..])
+        (KnownSet::of(&[]), NameSet::empty(), &[][..])
     };
-    let framing = if answer.head_request || head.status() == 304 { head.declared() } else { told };
+    let framing = match (head.declared(), answer.version) {
+        // Announced of a body that does not follow, in words that HTTP/1.0 does not have.
+        (Framing::Chunked, Version::Http10) => Framing::None,
+        (declared, _) if answer.head_request || head.status() == 304 => declared,
+        _ => told,
+    };
     out.clear();
-    let edit = ResponseEdit { drop, drop_names: NameSet::empty(), framing, connection, add };
+    let edit = ResponseEdit { drop, drop_names, framing, connection, add };
     write_response(out, &head.view(bytes), &edit);
 }
 
+/// Bytes on their way to the client.
+struct Piece<'a> {
+    first: &'a [u8],
+    second: &'a [u8],
+    /// Bytes in front that are no body.
+    lead: usize,
+    /// How many of the others are.
+    body: usize,
+}
+
+/// Sends it. Body is counted as the kernel takes it, frames behind the first one as if they were body until all of it is
+/// gone: never less than what left.
 async fn send<W: AsyncWrite + Unpin>(
     gate: Gate<'_>,
     to: &mut W,
-    first: &[u8],
-    second: &[u8],
+    piece: &Piece<'_>,
     patience: &mut Patience,
     most: Duration,
     tally: &Tally,
 ) -> Result<(), Trouble> {
-    if first.is_empty() && second.is_empty() {
+    if piece.first.is_empty() && piece.second.is_empty() {
         return Ok(());
     }
+    let before = tally.sent.get();
+    let mut gone = 0usize;
     tally.started.set(true);
-    match patience.wait(most, gate.write_both(to, first, second)).await {
+    let handed = |count| {
+        gone += count;
+        let body = gone.saturating_sub(piece.lead).min(piece.body);
+        tally.sent.set(before + body as u64);
+    };
+    match patience.wait(most, gate.write_both(to, piece.first, piece.second, handed)).await {
         Ok(written) => written.map_err(Trouble::of_client),
         Err(TooSlow) => Err(Trouble::Client("client_reads_too_slowly")),
     }

@@ -53,23 +53,19 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
-/// Watches a client that waits for its answer; pipelined bytes are kept, up to a bound.
-pub(super) async fn watch(
-    gate: Gate<'_>,
-    from: &mut Half<'_, '_>,
-    inbox: &mut Vec<u8>,
-) -> Result<(), Trouble> {
+/// Watches a client that waits for its answer, and says how that ended; what it sends on is kept, up to a bound.
+pub(super) async fn watch(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
     while inbox.len() < AHEAD {
         inbox.reserve(1024);
         match gate.read(from, inbox).await {
-            Ok(0) => return Err(Trouble::ClientGone),
+            Ok(0) => return Trouble::ClientGone,
             Ok(_) => {}
-            Err(broken) => return Err(Trouble::of_client(broken)),
+            Err(broken) => return Trouble::of_client(broken),
         }
     }
     // Nothing more is read from it, so its end is looked for now and then.
     while !from.hung_up() {
         tokio::time::sleep(LOOK).await;
     }
-    Err(Trouble::ClientGone)
+    Trouble::ClientGone
 }
