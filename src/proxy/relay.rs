@@ -15,7 +15,7 @@ use crate::engine::{Admission, End, Report};
 use self::{
     body::Body,
     down::{Answer, download},
-    up::{upload, watch},
+    up::{drain, upload, watch},
 };
 use super::{
     core::Core,
@@ -239,7 +239,10 @@ async fn converse(
             let most = routing.body_timeout;
             match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
                 // An application may answer before it has read everything; its answer says what it thinks.
-                Err(Trouble::Upstream(_)) => tally.given_up.set(true),
+                Err(Trouble::Upstream(_)) => {
+                    tally.given_up.set(true);
+                    return Ok(drain(gate, &mut from_client, inbox).await);
+                }
                 uploaded => uploaded?,
             }
         }

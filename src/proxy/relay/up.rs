@@ -53,6 +53,19 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
+/// Takes what nobody wants any more and throws it away: only behind it does the client's end come.
+pub(super) async fn drain(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> Trouble {
+    loop {
+        inbox.clear();
+        inbox.reserve(PIECE);
+        match gate.read(from, inbox).await {
+            Ok(0) => return Trouble::ClientGone,
+            Ok(_) => {}
+            Err(broken) => return Trouble::of_client(broken),
+        }
+    }
+}
+
 /// Watches a client that waits for its answer, and says how that ended; what it sends on is kept, up to a bound.
 pub(super) async fn watch(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
     while inbox.len() < AHEAD {
