@@ -54,7 +54,7 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 }
 
 /// Takes what nobody wants any more and throws it away: only behind it does the client's end come.
-pub(super) async fn drain(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> Trouble {
+pub(super) async fn drain(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
     loop {
         inbox.clear();
         inbox.reserve(PIECE);
