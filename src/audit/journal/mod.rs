@@ -219,6 +219,24 @@ enum Message {
     Close,
 }
 
+/// A ledger's directory, held for this process: nobody else appends, and nobody else builds anything from it, while this
+/// lives. Nothing was read or written yet.
+#[derive(Debug)]
+pub struct Claim {
+    dir: PathBuf,
+    lock: Arc<std::fs::File>,
+}
+
+impl Claim {
+    /// Makes the directory if need be and locks it.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] and [`OpenError::Io`].
+    pub fn of(dir: &std::path::Path) -> Result<Claim, OpenError> {
+        Ok(Claim { dir: dir.to_owned(), lock: Arc::new(recover::lock(dir)?) })
+    }
+}
+
 /// A ledger that is open for appending.
 pub struct Journal {
     queue: SyncSender<Message>,
@@ -244,7 +262,26 @@ impl Journal {
         disk: Arc<dyn Disk>,
     ) -> Result<(Journal, Recovered), OpenError> {
         recover::check_options(&options, &key)?;
-        let lock = Arc::new(recover::lock(&options.dir)?);
+        let claim = Claim::of(&options.dir)?;
+        Journal::open_claimed(claim, options, key, clock, disk)
+    }
+
+    /// The same for a directory that was claimed before.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_claimed(
+        claim: Claim,
+        options: Options,
+        key: SigningKey,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Journal, Recovered), OpenError> {
+        recover::check_options(&options, &key)?;
+        if claim.dir != options.dir {
+            return Err(OpenError::Options("the ledger that was claimed is another one".into()));
+        }
+        let lock = claim.lock;
         let recovery = recover::recover(&options, key.verifying_key())?;
         let recovered = recovery.recovered.clone();
         let shared = Arc::new(status::Shared::default());
