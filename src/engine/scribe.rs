@@ -114,7 +114,7 @@ impl Scribe {
     }
 
     /// Writes the counts down when it is time, or at once.
-    pub(super) fn flush_counts(&self, now: Timestamp, at_once: bool) {
+    pub(super) fn flush_counts(&self, now: Timestamp, at_once: bool, clock_moved: bool) {
         let taken = {
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
             match tally.since {
@@ -130,7 +130,7 @@ impl Scribe {
                 .into_iter()
                 .map(|((reason, network), times)| records::Count { reason, network, times })
                 .collect();
-            if let Ok(body) = Body::of(&records::Refusals { since, counts }) {
+            if let Ok(body) = Body::of(&records::Refusals { since, counts, clock_moved }) {
                 self.push(Draft::new(records::REFUSALS, now.ms(), body));
             }
         }

@@ -50,7 +50,7 @@ impl Engine {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             self.sweep_due().await;
-            self.scribe.flush_counts(self.now(), false);
+            self.scribe.flush_counts(self.now(), false, self.moved());
         }
     }
 

@@ -327,7 +327,7 @@ impl Connection {
             };
             if upstream.assert == Assert::All || subject.kind == SubjectKind::Staff {
                 let asserter = &core.shared().asserter;
-                match asserter.assert(&about, upstream, core.engine().now()) {
+                match asserter.assert(&about, upstream, core.engine().wall()) {
                     Ok(assertion) => own.push((&asserter.header, assertion)),
                     Err(fault) => {
                         let told = Told::plain(503, "assertion_unsigned", fault.to_string());

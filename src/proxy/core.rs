@@ -122,7 +122,7 @@ impl Core {
     pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
         let Some(token) = token else { return Who::Nobody };
         let verifier = self.shared.verifier.load();
-        match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
+        match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.wall()) {
             Ok(subject) => Who::Known(subject),
             Err(fault) => Who::Refused(fault.code()),
         }
