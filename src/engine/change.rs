@@ -27,7 +27,7 @@ use crate::{
 
 use super::{
     Engine,
-    admit::{personal, rests},
+    admit::{MOST_ROUNDS, personal, rests},
     fuse::Look,
     hooks::Step,
     ids::new_id,
@@ -37,8 +37,6 @@ use super::{
 
 /// How often a change is decided anew because another one came first.
 const MOST_ATTEMPTS: usize = 16;
-/// How often a rule may ask for more documents.
-const MOST_ROUNDS: usize = 256;
 /// How long an answer waits for exchanges to part from their sockets.
 const PARTING: Duration = Duration::from_secs(2);
 /// How long the answer to a narrowing, which is in force already, waits for it to become durable.
@@ -281,7 +279,7 @@ impl Engine {
             Ok(Attempt::Over(changed)) => {
                 self.drop_pending(&pending);
                 drop(hands);
-                Ok(changed.and_parted(parted))
+                Ok(changed.and_parted(&pending.change, parted))
             }
             // Nothing was promised yet, and it is not as the caller saw it: nothing of it stays.
             Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable && pending.give_up() => {
@@ -663,8 +661,11 @@ impl<'a> About<'a> {
 
 impl Changed {
     /// The same, waiting for cuts besides where not all have parted.
-    fn and_parted(self, parted: bool) -> Changed {
+    fn and_parted(self, id: &ChangeId, parted: bool) -> Changed {
         match self {
+            Changed::Unchanged if !parted => {
+                Changed::InForce { change: id.clone(), events: Vec::new(), waiting: vec!["cuts"] }
+            }
             Changed::Done { change, events, .. } if !parted => {
                 Changed::InForce { change, events, waiting: vec!["cuts"] }
             }

@@ -266,3 +266,20 @@ async fn with_the_clock_behind_the_record_staff_are_refused_and_what_a_tenant_ta
     world.consent("acme", "read_only").await;
     assert_eq!(world.inside("acme").await, Vec::<String>::new());
 }
+
+/// A session that was ended is not carried from segment to segment.
+#[tokio::test]
+async fn the_ledger_counts_no_session_on_that_was_ended() {
+    use postern::audit::{Body, Draft, read};
+    let world = World::new().await;
+    let (admin, anna, ben) = (world.admin("acme"), world.agent("anna"), world.agent("ben"));
+    let (ended, kept) = (world.started("acme", &anna).await, world.started("acme", &ben).await);
+    world.delete(&format!("/v1/tenants/acme/sessions/{ended}"), &admin).await.is(200);
+    let big = Body::of(&json!({"filler": ["x".repeat(4000), "y".repeat(4000), "z".repeat(4000)]})).unwrap();
+    let first = world.journal.status().segment;
+    while world.journal.status().segment == first {
+        world.journal.append(Draft::new("test.filler", 1, big.clone())).await.unwrap();
+    }
+    let (_, header) = read::header(&world.ledger(), first + 1).unwrap();
+    assert!(header.sessions.contains_key(&kept) && !header.sessions.contains_key(&ended), "{header:?}");
+}

@@ -340,6 +340,7 @@ fn no_exchange_outlives_its_longest_time_by_being_decided_again() {
         (outcome["cut_by"]["due"].as_str(), outcome["millis"].as_i64()),
         (Some("exchange"), Some(minutes(60)))
     );
+    assert_eq!(outcome["cut_by"]["reason"], "exchange_too_long", "the session itself is not over");
     world.finish();
 }
 

@@ -192,6 +192,11 @@ fn a_clock_put_right_while_the_gateway_runs_lets_staff_in_again() {
     world.try_up().unwrap();
     let early = world.people.staff("sam");
     until("staff are refused for it", || world.get("/t/acme/orders", &early).code() == "clock_behind");
+    // Nearly right is not right: what lies between would be lived through twice.
+    for behind in [120_000, 60_000, 1] {
+        clock.set(NOON - behind);
+        assert_eq!(world.get("/t/acme/orders", &early).code(), "clock_behind", "{behind} ms behind");
+    }
     clock.set(NOON);
     assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
     world.finish();
@@ -334,5 +339,65 @@ fn a_clock_set_back_prolongs_nothing() {
     clock.set(NOON + 60_000);
     let named = world.ask("GET", "/t/acme/orders", &agent, &format!("Postern-Session: {session}\r\n"));
     assert!(["session_expired", "session_ended"].contains(&named.code().as_str()), "{}", named.text());
+    world.finish();
+}
+
+/// Deadlines go on from the ledger's last record; tokens bear others' time and go by the clock alone.
+#[test]
+fn a_clock_a_little_behind_the_ledger_makes_no_token_old() {
+    let clock = ManualClock::at(NOON);
+    let mut world = World::of(Plan::default().clock(&clock));
+    let agent = world.people.staff("sam");
+    world.start_session("acme", &agent);
+    rest(&mut world);
+    clock.set(NOON - 110_000);
+    world.up();
+    let mut claims = world.people.staff_claims("sam");
+    claims["exp"] = (world.people.now_ms() / 1000 + 30).into();
+    let short = world.people.keys.vendor.sign("at+jwt", &claims).unwrap();
+    let reply = world.get("/t/acme/orders", &short);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    world.finish();
+}
+
+/// Law 1 to the end: where not even an outcome can be written, nothing of staff runs on.
+#[test]
+fn a_ledger_that_takes_no_outcome_cuts_what_runs() {
+    let mut world = World::start();
+    let agent = world.people.staff("sam");
+    let member = world.people.member("rita", "acme", &["read_only"]);
+    world.start_session("acme", &agent);
+    let mut stream = world.client();
+    stream.send(request("GET", "/t/acme/download?do=events", &agent, ""));
+    stream.head();
+    let live = world.gateway().engine().registry().all().remove(0);
+    world.gateway().engine().journal().close();
+    assert_eq!(stream.read_out().0, crate::client::Ending::Reset);
+    assert_eq!(live.fuse.burnt().unwrap().reason.code(), "record_unavailable");
+    assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members are served");
+    drop(live);
+    world.gateway.take().unwrap().stop();
+    world.up();
+    let outcome = world.last_outcome();
+    assert_eq!(outcome["end"], "unknown");
+    world.finish();
+}
+
+/// A start under a used-up quota settles the past, serves what it can and lets a tenant take back what it gave.
+#[test]
+fn after_a_start_under_a_used_up_quota_a_tenant_can_still_take_back() {
+    let (mut world, agent, session) = lived_in();
+    rest(&mut world);
+    let mut settings =
+        crate::world::settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    settings.ledger.quota = Some(1);
+    world.gateway = Some(postern::app::Gateway::start(settings, postern::app::Extra::default()).unwrap());
+    world.until_ready();
+    assert_eq!(world.get("/t/globex/orders", &agent).code(), "ledger_quota");
+    world.done(World::end("globex", &session), &world.people.admin("globex"));
+    let named = world.ask("GET", "/t/globex/orders", &agent, &format!("Postern-Session: {session}\r\n"));
+    assert_eq!(named.code(), "session_ended");
+    rest(&mut world);
+    world.up();
     world.finish();
 }
