@@ -669,6 +669,9 @@ fn the_histories_reach_every_command_and_most_codes() {
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not
     // made by any command.
+    // Two of them are only ever the reason of a cut.
+    let cuts = ["exchange_too_long", "record_unavailable"];
+    let never: Vec<_> = never.into_iter().filter(|code| !cuts.contains(code)).collect();
     assert_eq!(never, ["acting", "grant_missing", "state_unavailable", "token_invalid"]);
     assert!(refused.len() >= 17, "{refused:?}");
 }
