@@ -214,6 +214,14 @@ impl Gateway {
         }
         if let Some(background) = self.background.take() {
             background.block_on(async {
+                let _ = tokio::time::timeout(REST, self.engine.mend_once()).await;
+                let left = self.engine.pending();
+                if left > 0 {
+                    tracing::error!(
+                        left,
+                        "changes that take something away are not stored; those whose intent is in the ledger are carried on by the next start"
+                    );
+                }
                 // What did not end in time is cut with its runtime; its outcomes are settled at the next start.
                 let _ = tokio::time::timeout(REST, self.engine.rest()).await;
                 let _ = tokio::time::timeout(REST, self.store.close()).await;
@@ -224,9 +232,15 @@ impl Gateway {
     }
 }
 
-/// Makes the configured tenants known, then settles the past; tries until it is done. Staff are served after both: no
-/// agent is told that a tenant admits nobody because it is not known yet.
+/// Settles the past, makes the configured tenants known, and opens to staff; tries each until it is done. The past comes
+/// first: what was being taken away is in force before anything else is written. Staff come last: no agent is told that a
+/// tenant admits nobody because it is not known yet.
 async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command>) {
+    let mut open = VecDeque::from(open);
+    while let Err(fault) = engine.settle_intents(&mut open).await {
+        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
     for command in tenants {
         loop {
             match engine.change(command.clone(), Giver::Configuration).await {
@@ -242,9 +256,8 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
             }
         }
     }
-    let mut open = VecDeque::from(open);
     while let Err(fault) = engine.settle(&mut open).await {
-        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
+        tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }

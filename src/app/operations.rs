@@ -181,6 +181,8 @@ impl Operations {
         let Some(ms) = advance else {
             return text(StatusCode::BAD_REQUEST, "send {\"advance\":\"5d\"}: forward, ten years at most\n");
         };
+        // Said first: no record under a moved clock is without it.
+        self.engine.clock_is_moving();
         clock.advance(ms);
         self.engine.clock_was_moved(ms);
         self.engine.sweep_due().await;

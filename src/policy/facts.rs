@@ -75,9 +75,9 @@ impl Facts {
         })
     }
 
-    /// The keys that were looked at.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.known.iter().map(|(key, _)| key)
+    /// The version at which a document was seen; `None` when it was not.
+    pub fn version(&self, key: &Key) -> Option<Version> {
+        self.versions().find(|(known, _)| *known == key).map(|(_, version)| version)
     }
 
     /// What is known of a key; `None` when nobody looked yet.

@@ -153,7 +153,7 @@ impl Core {
         let verifier = self.shared.verifier.load();
         let mut tokens = self.tokens.borrow_mut();
         let before = tokens.counts().misses;
-        let resolved = tokens.resolve(&verifier, token, self.shared.engine.now());
+        let resolved = tokens.resolve(&verifier, token, self.shared.engine.wall());
         if tokens.counts().misses != before {
             Counters::add(&self.shared.counters.verified);
         }

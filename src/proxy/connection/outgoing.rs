@@ -61,7 +61,7 @@ impl<'a> Own<'a> {
         };
         if self.upstream.assert == Assert::All || subject.kind == SubjectKind::Staff {
             let asserter = &self.core.shared().asserter;
-            match asserter.assert(&about, self.upstream, self.core.engine().now()) {
+            match asserter.assert(&about, self.upstream, self.core.engine().wall()) {
                 Ok(assertion) => own.push((asserter.header.as_str(), assertion)),
                 Err(fault) => return Err(Unsent::new(503, "assertion_unsigned", fault.to_string())),
             }
