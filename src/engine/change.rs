@@ -6,6 +6,9 @@
 //! What narrows comes the other way round: it is in force in this gateway's memory first, and then everything is tried to
 //! make it durable. Where that fails or takes long the answer says so, and the mender goes on (see [`super::mend`]).
 
+mod terms;
+mod written;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -14,20 +17,20 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    audit::{
-        body::Body,
-        journal::{AppendError, Class, Draft},
-    },
-    identity::VerifiedSubject,
-    lifecycle::{Actor, Change, Command, Event, Outcome, Refusal, apply},
-    model::{ChangeId, Key, Stored, SubjectKind, Timestamp, Version, join::narrowest},
+    lifecycle::{Change, Command, Event, Outcome, Refusal, apply},
+    model::{ChangeId, Key, Stored, SubjectKind, Version, join::narrowest},
     policy::{Fact, Facts, Policy, Snapshot},
-    state::{Commit, CommitFault, StoreFault, Unreadable},
+    state::{Commit, CommitFault},
 };
 
+pub(super) use terms::{Attempt, Try};
+pub use terms::{ChangeFault, Changed, Giver};
+pub(super) use written::{About, session_of};
+
+use self::terms::Unwritable;
 use super::{
     Engine,
-    admit::{MOST_ROUNDS, personal, rests},
+    admit::MOST_ROUNDS,
     fuse::Look,
     hooks::Step,
     ids::new_id,
@@ -41,133 +44,6 @@ const MOST_ATTEMPTS: usize = 16;
 const PARTING: Duration = Duration::from_secs(2);
 /// How long the answer to a narrowing, which is in force already, waits for it to become durable.
 const DURABLE: Duration = Duration::from_secs(1);
-
-/// Who gives a command.
-#[derive(Debug, Clone)]
-pub enum Giver {
-    /// A verified caller, and from which address.
-    Subject(Arc<VerifiedSubject>, String),
-    /// The configuration, at start.
-    Configuration,
-    /// The passing of time.
-    Clock,
-}
-
-impl Giver {
-    pub(super) fn actor(&self) -> Actor<'_> {
-        match self {
-            Giver::Subject(subject, _) => Actor::Subject(subject.subject()),
-            Giver::Configuration => Actor::Configuration,
-            Giver::Clock => Actor::Clock,
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match self {
-            Giver::Subject(..) => "subject",
-            Giver::Configuration => "configuration",
-            Giver::Clock => "clock",
-        }
-    }
-}
-
-/// What a change came to.
-#[derive(Debug, Clone)]
-pub enum Changed {
-    /// Committed, in force, recorded.
-    Done {
-        /// Its id.
-        change: ChangeId,
-        /// What happened.
-        events: Vec<Event>,
-        /// The documents as they are now.
-        documents: Vec<(Key, Stored)>,
-    },
-    /// Everything was as wanted already.
-    Unchanged,
-    /// In force on this gateway from now on, and not yet durable everywhere it has to be.
-    InForce {
-        /// Its id.
-        change: ChangeId,
-        /// What happened.
-        events: Vec<Event>,
-        /// What it still waits for: `ledger`, `store`, `cuts`.
-        waiting: Vec<&'static str>,
-    },
-}
-
-/// Why a change did not happen.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeFault {
-    /// The rules say no.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It could not be recorded, so it did not happen.
-    #[error("the record cannot be written, so nothing was changed: {0}")]
-    Ledger(#[from] AppendError),
-    /// It could not be stored.
-    #[error("the state cannot be written, so nothing was changed: {0}")]
-    Store(String),
-    /// Others kept changing the same things.
-    #[error("others keep changing the same things; try again")]
-    Contended,
-    /// An earlier change that takes something away is in force and not stored yet; on top of it nothing is given.
-    #[error("an earlier change that took something away is not stored yet; try again when it is")]
-    Waiting,
-    /// What an earlier life left open is not settled yet.
-    #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
-    Settling,
-    /// The clock is behind the ledger (rule 7).
-    #[error("the gateway's clock is behind its own record; set it right")]
-    ClockBehind,
-    /// The task that made the change died.
-    #[error(
-        "the gateway could not bring the change to its end; look at what is in force before trying again"
-    )]
-    Lost,
-}
-
-impl ChangeFault {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            ChangeFault::Refused(refusal) => refusal.code(),
-            ChangeFault::Ledger(fault) => fault.code(),
-            ChangeFault::Store(_) => "state_unavailable",
-            ChangeFault::Contended => "contended",
-            ChangeFault::Waiting => "change_waiting",
-            ChangeFault::Settling => "settling",
-            ChangeFault::ClockBehind => "clock_behind",
-            ChangeFault::Lost => "lost",
-        }
-    }
-}
-
-/// Why documents cannot be written on top of what is there.
-#[derive(Debug, thiserror::Error)]
-enum Unwritable {
-    #[error(transparent)]
-    Store(#[from] StoreFault),
-    #[error(transparent)]
-    Document(#[from] Unreadable),
-}
-
-/// What one attempt came to.
-pub(super) enum Attempt {
-    Over(Changed),
-    Overtaken,
-}
-
-/// What an attempt is made with.
-pub(super) struct Try<'a> {
-    pub(super) command: &'a Command,
-    pub(super) giver: &'a Giver,
-    pub(super) now: Timestamp,
-    /// The change's id; a repeat carries the same one.
-    pub(super) change: ChangeId,
-    /// Of a narrowing that is in force in memory: what is kept of it. Facts then come from the store itself.
-    pub(super) pending: Option<&'a Pending>,
-}
 
 /// A narrowing is in force: what is kept of it, and whether all that it cut has parted.
 type InForce = (Arc<Pending>, bool);
@@ -397,29 +273,6 @@ impl Engine {
         }))
     }
 
-    /// Makes the intent of a narrowing durable, once. Where the ledger does not take it, it is left for when it does,
-    /// and the change goes on.
-    async fn record_narrowing(
-        &self,
-        this: &Try<'_>,
-        pending: &Pending,
-        change: &Change,
-        facts: &Facts,
-        policy: &Policy,
-    ) -> Result<(), AppendError> {
-        if pending.recorded.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let draft = self.change_intent(this, facts, change, policy)?;
-        if let Err(fault) = self.journal.append(draft.clone()).await {
-            tracing::warn!(%fault, change = %this.change, "the intent of a narrowing is written later");
-            pending.late.store(true, Ordering::Release);
-            self.scribe.push(draft);
-        }
-        pending.recorded.store(true, Ordering::Release);
-        Ok(())
-    }
-
     /// Somebody made the change already. Their answer may still be waiting for cuts, and so must this one (law 6); what is
     /// not durable yet is not said to be.
     async fn as_wanted(&self, this: &Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
@@ -488,41 +341,6 @@ impl Engine {
         Ok(Some(writes))
     }
 
-    fn change_intent(
-        &self,
-        this: &Try<'_>,
-        facts: &Facts,
-        change: &Change,
-        policy: &Policy,
-    ) -> Result<Draft, AppendError> {
-        let (subject, values) = match this.giver {
-            Giver::Subject(subject, client) => (Some(subject), personal(subject, client)),
-            Giver::Configuration | Giver::Clock => (None, Vec::new()),
-        };
-        let event = records::ChangeIntent {
-            change: this.change.as_str(),
-            command: this.command.code(),
-            tenant: this.command.tenant(),
-            subject: subject.map(|subject| &subject.id),
-            token: subject.map(|subject| subject.fingerprint().to_string()),
-            actor: this.giver.word(),
-            rests_on: rests(facts),
-            writes: change.documents.iter().map(|(key, _)| key.to_string()).collect(),
-            events: &change.events,
-            documents: if change.narrows { &change.documents } else { &[] },
-            policy: &policy.fingerprint,
-            clock_moved: self.moved(),
-        };
-        let body = Body::of(&event).map_err(|fault| AppendError::BadDraft(fault.to_string()))?;
-        Ok(Draft {
-            session: session_of(this.command),
-            opens: Some(this.change.to_string()),
-            personal: values,
-            class: if change.narrows { Class::Reserved } else { Class::Ordinary },
-            ..Draft::new(records::CHANGE_INTENT, self.now().ms(), body)
-        })
-    }
-
     /// Commits; an answer that leaves it open is followed by asking.
     pub(super) async fn commit(&self, commit: Commit) -> Result<u64, CommitFault> {
         let change = commit.change.clone();
@@ -556,139 +374,5 @@ impl Engine {
             }
         };
         tokio::time::timeout(PARTING, partings).await.is_ok()
-    }
-
-    /// Writes the outcome of a committed change; `false`: it is written later.
-    async fn record_outcome(
-        &self,
-        this: &Try<'_>,
-        position: u64,
-        events: &[Event],
-        documents: &[(Key, Stored)],
-    ) -> bool {
-        let about = About::of(this);
-        let Some(draft) = self.outcome(&about, records::Fate::Stored, Some(position), events, documents)
-        else {
-            return false;
-        };
-        // Behind an intent that still waits to be written, never before it.
-        if this.pending.is_some_and(|pending| pending.late.load(Ordering::Acquire)) {
-            self.scribe.push(draft);
-            return false;
-        }
-        match self.journal.append(draft.clone()).await {
-            Ok(_) => true,
-            Err(fault) => {
-                tracing::warn!(%fault, change = %this.change, "the outcome of a change is written later");
-                self.scribe.push(draft);
-                false
-            }
-        }
-    }
-
-    fn conclude_change(
-        &self,
-        this: &Try<'_>,
-        outcome: records::Fate,
-        position: Option<u64>,
-        events: &[Event],
-        documents: &[(Key, Stored)],
-    ) {
-        if let Some(draft) = self.outcome(&About::of(this), outcome, position, events, documents) {
-            self.scribe.push(draft);
-        }
-    }
-
-    /// The outcome of a change as a record. One that cannot be made is told in the log, and its intent stays open.
-    pub(super) fn outcome(
-        &self,
-        about: &About<'_>,
-        outcome: records::Fate,
-        position: Option<u64>,
-        events: &[Event],
-        documents: &[(Key, Stored)],
-    ) -> Option<Draft> {
-        let event = records::ChangeOutcome {
-            change: about.change.as_str(),
-            outcome,
-            position,
-            events,
-            documents,
-            settled: about.settled,
-            clock_moved: self.moved(),
-        };
-        match Body::of(&event) {
-            Ok(body) => Some(Draft {
-                session: about.session.clone(),
-                ends_session: events.iter().any(|event| matches!(event, Event::SessionEnded { .. })),
-                closes: Some(about.change.to_string()),
-                class: Class::Reserved,
-                ..Draft::new(records::CHANGE_OUTCOME, self.now().ms(), body)
-            }),
-            Err(fault) => {
-                tracing::error!(%fault, change = %about.change, "an outcome could not be written as a record");
-                None
-            }
-        }
-    }
-
-    fn record_refusal(&self, command: &Command, giver: &Giver, refusal: &Refusal) {
-        let Giver::Subject(subject, _) = giver else { return };
-        let event = records::ChangeRefused {
-            command: command.code(),
-            tenant: command.tenant().as_str(),
-            subject: Some(&subject.id),
-            reason: refusal.code(),
-            clock_moved: self.moved(),
-        };
-        self.scribe.refused_change(self.now(), subject.kind, &event);
-    }
-}
-
-/// What an outcome is about.
-pub(super) struct About<'a> {
-    pub(super) change: &'a ChangeId,
-    pub(super) session: Option<String>,
-    /// Found by a start.
-    pub(super) settled: bool,
-}
-
-impl<'a> About<'a> {
-    fn of(this: &'a Try<'_>) -> About<'a> {
-        About { change: &this.change, session: session_of(this.command), settled: false }
-    }
-}
-
-impl Changed {
-    /// The same, waiting for cuts besides where not all have parted.
-    fn and_parted(self, id: &ChangeId, parted: bool) -> Changed {
-        match self {
-            Changed::Unchanged if !parted => {
-                Changed::InForce { change: id.clone(), events: Vec::new(), waiting: vec!["cuts"] }
-            }
-            Changed::Done { change, events, .. } if !parted => {
-                Changed::InForce { change, events, waiting: vec!["cuts"] }
-            }
-            Changed::InForce { change, events, mut waiting } if !parted && !waiting.contains(&"cuts") => {
-                waiting.push("cuts");
-                Changed::InForce { change, events, waiting }
-            }
-            same @ (Changed::Done { .. } | Changed::Unchanged | Changed::InForce { .. }) => same,
-        }
-    }
-}
-
-pub(super) fn session_of(command: &Command) -> Option<String> {
-    match command {
-        Command::StartSession { session, .. } | Command::EndSession { session, .. } => {
-            Some(session.to_string())
-        }
-        Command::Expire { key: Key::Session(_, session) } => Some(session.to_string()),
-        Command::Expire { .. }
-        | Command::RegisterTenant { .. }
-        | Command::SetConsent { .. }
-        | Command::MakeGrant { .. }
-        | Command::MoveGrant { .. }
-        | Command::WithdrawGrant { .. } => None,
     }
 }

@@ -1,0 +1,138 @@
+//! Why a command is refused, each with a stable code. Never here: the rules that refuse.
+
+use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, TenantId, Timestamp};
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The actor has no such power there; also what is said about anything in a tenant that is not theirs (law 11).
+    #[error("not allowed: this takes `{needed}` in the tenant, in a token of the person's own")]
+    NotAllowed {
+        /// The permission that it takes.
+        needed: &'static str,
+    },
+    /// A token with an `act` claim: nobody administers support access while acting as somebody else (law 5).
+    #[error("not while acting as somebody else; use a token of your own")]
+    Acting,
+    /// There is no such thing, or it is none of the caller's business.
+    #[error("there is no such {0} here")]
+    NotFound(&'static str),
+    /// It was registered with other values.
+    #[error("tenant `{0}` is registered already, with another parent; a parent is fixed at registration")]
+    ParentFixed(TenantId),
+    /// A parent must be known before its child (rule 6).
+    #[error("parent `{0}` is not registered; register it before its child")]
+    ParentUnknown(TenantId),
+    /// A tenant cannot be its own parent.
+    #[error("tenant `{0}` cannot be its own parent")]
+    ParentItself(TenantId),
+    /// The ladder has no such level.
+    #[error("there is no consent level `{0}`; see the ladder in the answer to GET")]
+    LevelUnknown(LevelName),
+    /// Only a tenant with a parent can inherit.
+    #[error("this tenant has no parent to inherit from; choose a level")]
+    NothingToInherit,
+    /// Somebody changed it in between.
+    #[error("it was changed in between; read it again and send its current ETag")]
+    Changed,
+    /// There is no such environment in this tenant.
+    #[error("the tenant has no environment `{0}`")]
+    EnvironmentUnknown(EnvironmentId),
+    /// Rights never cross from one environment to another, and the caller's token is for one.
+    #[error("your token is for environment `{own}` only; use one that is for `{wanted}`")]
+    EnvironmentForeign {
+        /// What the token is for.
+        own: EnvironmentId,
+        /// What was asked for.
+        wanted: EnvironmentId,
+    },
+    /// The configuration has no such role.
+    #[error("there is no role `{0}`")]
+    RoleUnknown(RoleName),
+    /// Nobody hands on what they may not do themselves (step 7 of a decision: what the grantor can do).
+    #[error("you may not hand on role `{role}`: it holds `{lacking}`, which none of your roles does")]
+    BeyondGrantor {
+        /// The role.
+        role: RoleName,
+        /// The first permission of it that the grantor lacks.
+        lacking: PermissionName,
+    },
+    /// The time is over already.
+    #[error("`{0}` is not in the future")]
+    NotInFuture(Timestamp),
+    /// Further ahead than the configuration allows.
+    #[error("that is too far ahead: {at} is later than {most}, the latest that the configuration allows")]
+    TooFar {
+        /// What was asked for.
+        at: Timestamp,
+        /// What is allowed.
+        most: Timestamp,
+    },
+    /// A scope of named resources that names none.
+    #[error("the scope names no resource; name at least one, or `everything`")]
+    ScopeEmpty,
+    /// It has ended and stays so.
+    #[error("this {0} has ended; an end is never undone, make a new one")]
+    Ended(&'static str),
+    /// Consent admits nobody at this moment.
+    #[error("the tenant's consent admits no support; ask the tenant to raise it or to make a grant")]
+    ConsentCloses,
+    /// The grant gives nothing to this person at this moment.
+    #[error("this grant gives you nothing: {0}")]
+    GrantGivesNothing(&'static str),
+    /// Only staff start sessions.
+    #[error("only the vendor's staff start support sessions")]
+    NotStaff,
+    /// A reason is part of the record.
+    #[error("say why: `reason` must have 1 to {0} characters")]
+    ReasonUnfit(usize),
+    /// A ticket reference is short and on one line.
+    #[error("`ticket` must have 1 to {0} visible characters")]
+    TicketUnfit(usize),
+    /// Longer than one session may last.
+    #[error("a session cannot last longer than until {0}")]
+    LastsTooLong(Timestamp),
+    /// The agent has more sessions than one index holds.
+    #[error("you have {0} sessions here; end one first")]
+    TooManySessions(usize),
+    /// It is not over yet.
+    #[error("it is not due before {0}")]
+    NotDue(Timestamp),
+    /// What the rule needs cannot be had.
+    #[error("the state that this needs cannot be read right now; try again")]
+    Unavailable,
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NotAllowed { .. } => "not_allowed",
+            Refusal::Acting => "acting",
+            Refusal::NotFound(_) => "not_found",
+            Refusal::ParentFixed(_) => "parent_fixed",
+            Refusal::ParentUnknown(_) => "parent_unknown",
+            Refusal::ParentItself(_) => "parent_itself",
+            Refusal::LevelUnknown(_) => "level_unknown",
+            Refusal::NothingToInherit => "nothing_to_inherit",
+            Refusal::Changed => "changed",
+            Refusal::EnvironmentUnknown(_) => "environment_unknown",
+            Refusal::EnvironmentForeign { .. } => "environment_foreign",
+            Refusal::RoleUnknown(_) => "role_unknown",
+            Refusal::BeyondGrantor { .. } => "beyond_grantor",
+            Refusal::NotInFuture(_) => "not_in_future",
+            Refusal::TooFar { .. } => "too_far",
+            Refusal::ScopeEmpty => "scope_empty",
+            Refusal::Ended(_) => "ended",
+            Refusal::ConsentCloses => "consent_closes",
+            Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::NotStaff => "not_staff",
+            Refusal::ReasonUnfit(_) => "reason_unfit",
+            Refusal::TicketUnfit(_) => "ticket_unfit",
+            Refusal::LastsTooLong(_) => "lasts_too_long",
+            Refusal::TooManySessions(_) => "too_many_sessions",
+            Refusal::NotDue(_) => "not_due",
+            Refusal::Unavailable => "state_unavailable",
+        }
+    }
+}
