@@ -64,8 +64,12 @@ fn token() -> Vec<Vec<u8>> {
     let times = r#""iat":1799999940,"exp":1800003600"#;
     for claims in [
         format!(r#"{{"iss":"https://staff.example/","aud":"postern","sub":"agent-7",{times}}}"#),
-        format!(r#"{{"iss":"https://staff.example/","aud":["a","postern"],"sub":"a",{times},"nbf":1799999940.5,"email":"a@b.example","email_verified":true,"act":{{"sub":"x"}}}}"#),
-        format!(r#"{{"iss":"https://members.example/","aud":"postern","sub":"u|1",{times},"tenant":"acme","roles":["admin","viewer"],"environment":"production"}}"#),
+        format!(
+            r#"{{"iss":"https://staff.example/","aud":["a","postern"],"sub":"a",{times},"nbf":1799999940.5,"email":"a@b.example","email_verified":true,"act":{{"sub":"x"}}}}"#
+        ),
+        format!(
+            r#"{{"iss":"https://members.example/","aud":"postern","sub":"u|1",{times},"tenant":"acme","roles":["admin","viewer"],"environment":"production"}}"#
+        ),
     ] {
         seeds.push(format!("\u{1}{HEADER}\n{claims}").into_bytes());
     }
@@ -87,14 +91,17 @@ fn token() -> Vec<Vec<u8>> {
 }
 
 fn configuration() -> Vec<Vec<u8>> {
-    let mut seeds = vec![text("tests/config/base.yaml").into_bytes(), text("tests/cli/postern.yaml").into_bytes()];
+    let mut seeds =
+        vec![text("tests/config/base.yaml").into_bytes(), text("tests/cli/postern.yaml").into_bytes()];
     let broken = text("tests/config/broken.rs") + &text("tests/config/meaning.rs");
     // Every text in the tests that looks like a piece of configuration, in the place of its first line.
     let base = text("tests/config/base.yaml");
     for piece in broken.split('"').filter(|piece| piece.contains(": ") && piece.len() < 400) {
         let key = piece.split(':').next().unwrap_or_default();
         let line = base.lines().find(|line| line.starts_with(&format!("{key}:")));
-        seeds.push(line.map_or_else(|| format!("{base}{piece}\n"), |line| base.replace(line, piece)).into_bytes());
+        seeds.push(
+            line.map_or_else(|| format!("{base}{piece}\n"), |line| base.replace(line, piece)).into_bytes(),
+        );
     }
     seeds
 }
@@ -108,7 +115,9 @@ fn document() -> Vec<Vec<u8>> {
     for three in documents.windows(3) {
         seeds.push(three.join("\n").into_bytes());
     }
-    for key in [r#"{"tenant":"acme"}"#, r#"{"grant":["acme","gra_1"]}"#, r#"{"presence":["acme","vendor/sam"]}"#] {
+    for key in
+        [r#"{"tenant":"acme"}"#, r#"{"grant":["acme","gra_1"]}"#, r#"{"presence":["acme","vendor/sam"]}"#]
+    {
         seeds.push(key.as_bytes().to_vec());
     }
     seeds

@@ -9,7 +9,8 @@ use postern::config::{self, Look};
 
 /// In every file that may hold a secret, and nowhere else.
 const SECRET: &str = "c2VjcmV0LXRoYXQtbm9ib2R5LWd1ZXNzZXM";
-const PUBLIC: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"OKP","crv":"Ed25519","x":"a"}]}"#;
+const PUBLIC: &str =
+    r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"OKP","crv":"Ed25519","x":"a"}]}"#;
 
 static FILES: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n");

@@ -44,7 +44,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a seed");
     World {
         verifier: Verifier::new(issuers, Limits::default()).expect("a verifier"),
-        public: DecodingKey::from_ed_components("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").expect("a key"),
+        public: DecodingKey::from_ed_components("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+            .expect("a key"),
         pair,
     }
 });

@@ -342,7 +342,9 @@ mod tests {
         assert_eq!(Checkpoint::parse(&checkpoint.to_text()).unwrap(), checkpoint);
         assert!(Checkpoint::parse(&checkpoint.to_text().replace("\n7\n", "\n07\n")).is_err());
         assert!(Checkpoint::parse("a\n1\n").is_err());
-        for other in [checkpoint.to_text().replace('\n', "\r\n"), checkpoint.to_text().replacen("/l", "/l\r", 1)] {
+        for other in
+            [checkpoint.to_text().replace('\n', "\r\n"), checkpoint.to_text().replacen("/l", "/l\r", 1)]
+        {
             assert!(Checkpoint::parse(&other).is_err(), "{other:?}");
         }
         assert!(Checkpoint::parse(checkpoint.to_text().trim_end()).is_err());

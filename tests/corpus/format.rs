@@ -31,7 +31,12 @@ pub fn cases(text: &str, fill: &[(&str, &str)]) -> Vec<Case> {
             let (id, expected) =
                 head.split_once(" | ").unwrap_or_else(|| panic!("line {}: no verdict", number + 1));
             let expected = expected.split(" ; ").map(|verdict| verdict.trim().to_owned()).collect();
-            cases.push(Case { id: id.trim().to_owned(), expected, pieces: vec![Vec::new()], ..Case::default() });
+            cases.push(Case {
+                id: id.trim().to_owned(),
+                expected,
+                pieces: vec![Vec::new()],
+                ..Case::default()
+            });
             continue;
         }
         if line.is_empty() || line.starts_with('#') {
@@ -87,7 +92,8 @@ pub fn unescaped(line: &str) -> Vec<u8> {
             b'*' => {
                 let open = rest.iter().position(|b| *b == b'(').expect("an opening bracket");
                 let close = rest.iter().position(|b| *b == b')').expect("a closing bracket");
-                let times: usize = std::str::from_utf8(&rest[..open]).expect("digits").parse().expect("a number");
+                let times: usize =
+                    std::str::from_utf8(&rest[..open]).expect("digits").parse().expect("a number");
                 let piece = unescaped(std::str::from_utf8(&rest[open + 1..close]).expect("UTF-8"));
                 for _ in 0..times {
                     out.extend_from_slice(&piece);
