@@ -1,6 +1,6 @@
 //! Raw HTTP/1.1 requests: whole, byte by byte, and cut at every byte.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::{collections::BTreeSet, io::Write as _, sync::atomic::Ordering::SeqCst};
 
 use crate::{
     format::{Case, cases},
@@ -47,6 +47,9 @@ fn every_request_is_read_one_way_or_refused() {
     let ids: BTreeSet<&str> = cases.iter().map(|case| case.id.as_str()).collect();
     assert_eq!(ids.len(), cases.len(), "each id once");
     run(&mut judge, &cases, |case| case.pieces.clone());
+    let connections = judge.world.upstream.notes.connections.load(SeqCst);
+    println!("{connections} connections to the application");
+    assert!(connections < 100, "the innocent came by connections that the cases had used: {connections}");
     judge.finish();
 }
 
