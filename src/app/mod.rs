@@ -8,6 +8,7 @@ pub mod clock;
 mod listen;
 mod open;
 mod operations;
+mod registered;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,7 +27,7 @@ use crate::{
 
 use self::{clock::SystemClock, operations::Operations};
 
-pub use build::{BuildFault, check, routing, verifier};
+pub use build::{BuildFault, check, doubts, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 
@@ -85,6 +86,9 @@ impl Gateway {
         let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
         let built = build::build(&settings)?;
+        for doubt in build::broken_keys(&built.verifier) {
+            tracing::warn!("{doubt}");
+        }
         let opened = open::open(&settings, &clock)?;
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -124,17 +128,19 @@ impl Gateway {
             engine: Arc::clone(&engine),
             routing: arc_swap::ArcSwap::from_pointee(built.routing),
             verifier: arc_swap::ArcSwap::from_pointee(built.verifier),
+            tls: arc_swap::ArcSwapOption::new(settings.tls.clone()),
             asserter: built.asserter,
             inside: Arc::new(inside),
             counters: Counters::default(),
             most_connections: built.most_connections,
             stop: stop.clone(),
         });
-        background.spawn(settle(
-            Arc::clone(&engine),
-            opened.recovered.open_intents,
-            registrations(&settings),
-        ));
+        let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
+        let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
+        background.spawn(async move {
+            settling.await;
+            comparing.await;
+        });
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
@@ -171,7 +177,7 @@ impl Gateway {
             address,
             operations: operations_address,
             stop,
-            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(10_000)),
+            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(0)),
             cores,
             background: Some(background),
         })

@@ -2,6 +2,8 @@
 //!
 //! A store that is missing beside a ledger is rebuilt from it, never made empty; where neither is there, the operator
 //! says that this is a beginning (`postern state init`).
+//!
+//! Never here: how either of them keeps its files.
 
 use std::{path::Path, sync::Arc};
 
@@ -46,6 +48,11 @@ pub enum OpenFault {
     /// The ledger's key.
     #[error("the ledger's key: {0}")]
     Key(#[from] NoteError),
+    /// A beginning was asked for, beside a ledger.
+    #[error(
+        "there is a ledger at `{0}`; a store beside it is rebuilt from it when the gateway starts, not made empty"
+    )]
+    LedgerThere(String),
     /// The ledger is there and does not verify, so no state is rebuilt from it.
     #[error("the state is missing and the ledger it would be rebuilt from does not verify: {0}")]
     Unverified(String),
@@ -137,13 +144,14 @@ fn rebuild(settings: &Settings, key: &SigningKey) -> Result<(), OpenFault> {
 }
 
 /// Begins: an empty store where there is neither state nor ledger.
-pub fn init_state(state: &Path, ledger: &Path) -> Result<(), OpenFault> {
-    if has_ledger(ledger)? {
-        return Err(OpenFault::Unverified(format!(
-            "there is a ledger at `{}`; a store beside it is rebuilt from it when the gateway starts, not made empty",
-            ledger.display()
-        )));
+pub fn init_state(store: &Path, ledger: &Path) -> Result<(), OpenFault> {
+    // The store first: who has both is told of the store, which is what would be overwritten.
+    if store.symlink_metadata().is_ok() {
+        return Err(state::OpenFault::Exists(store.to_owned()).into());
     }
-    Embedded::init(state)?;
+    if has_ledger(ledger)? {
+        return Err(OpenFault::LedgerThere(ledger.display().to_string()));
+    }
+    Embedded::init(store)?;
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) struct Problem {
     pub(super) field: Option<Box<str>>,
     /// Of a token that was refused: its fault's code.
     pub(super) fault: Option<&'static str>,
-    /// The consent level that would do (P17-32).
+    /// The consent level that would do.
     pub(super) level: Option<Box<str>>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,
@@ -183,6 +183,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         Refusal::NotAllowed { .. }
         | Refusal::Acting
         | Refusal::NotStaff
+        | Refusal::EnvironmentForeign { .. }
         | Refusal::ConsentCloses
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
@@ -194,6 +195,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NothingToInherit
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
+        | Refusal::BeyondGrantor { .. }
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty

@@ -28,7 +28,7 @@ pub enum Fact {
     Absent,
     /// The store has it.
     Found(Arc<Snapshot>),
-    /// The store cannot say, or says what cannot be read. Never taken for [`Fact::Absent`] (GW-17).
+    /// The store cannot say, or says what cannot be read. Never taken for [`Fact::Absent`].
     Unavailable,
 }
 
@@ -147,7 +147,7 @@ impl Facts {
         }
     }
 
-    /// What is known of a key; a document of another kind than its key names cannot be read (GW-17).
+    /// What is known of a key; a document of another kind than its key names cannot be read.
     fn look(
         &self,
         wanted: impl Fn(&Key) -> bool,

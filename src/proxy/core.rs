@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,15 +22,35 @@ use super::{
     assertion::Asserter,
     connection,
     counters::Counters,
+    greet::greet,
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
-    wire::{Limits, ResponseHead},
+    wire::{Limits, NameSet, ResponseHead},
 };
 
 /// Buffers kept by a core, and the largest one kept.
 const BUFFERS: usize = 256;
 const BUFFER: usize = 64 << 10;
+
+/// Lines by which an application tells caches on the way more than `Cache-Control` does, and which some of them follow
+/// before it (RFC 9213 and the vendors' own).
+const CACHING: [&str; 14] = [
+    "Expires",
+    "Pragma",
+    "X-Accel-Expires",
+    "X-Cache-Control",
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Netlify-CDN-Cache-Control",
+    "Vercel-CDN-Cache-Control",
+    "X-LiteSpeed-Cache-Control",
+    "Edge-Control",
+    "Surrogate-Control",
+    "Surrogate-Key",
+    "Cache-Tag",
+    "Edge-Cache-Tag",
+];
 
 /// What all cores look at.
 pub struct Shared {
@@ -40,6 +60,8 @@ pub struct Shared {
     pub routing: ArcSwap<Routing>,
     /// The issuers in force.
     pub verifier: ArcSwap<Verifier>,
+    /// TLS towards clients, if it is spoken.
+    pub tls: ArcSwapOption<rustls::ServerConfig>,
     /// Signs assertions.
     pub asserter: Asserter,
     /// Answers below the reserved prefix.
@@ -59,6 +81,7 @@ pub struct Core {
     pool: RefCell<Pool>,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
+    caching: NameSet,
 }
 
 impl Core {
@@ -70,6 +93,7 @@ impl Core {
             pool: RefCell::default(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
+            caching: NameSet::new(CACHING),
         })
     }
 
@@ -114,6 +138,11 @@ impl Core {
         }
     }
 
+    /// Names by which an answer to staff could be kept in spite of `no-store` (rule 13).
+    pub(super) fn caching(&self) -> &NameSet {
+        &self.caching
+    }
+
     pub(super) fn response_limits(&self) -> Limits {
         Limits { max_head: 64 << 10, max_value: 32 << 10, ..Limits::default() }
     }
@@ -122,7 +151,13 @@ impl Core {
     pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
         let Some(token) = token else { return Who::Nobody };
         let verifier = self.shared.verifier.load();
-        match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
+        let mut tokens = self.tokens.borrow_mut();
+        let before = tokens.counts().misses;
+        let resolved = tokens.resolve(&verifier, token, self.shared.engine.now());
+        if tokens.counts().misses != before {
+            Counters::add(&self.shared.counters.verified);
+        }
+        match resolved {
             Ok(subject) => Who::Known(subject),
             Err(fault) => Who::Refused(fault.code()),
         }
@@ -143,13 +178,15 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let counters = core.counters();
                 if counters.connections.fetch_add(1, Relaxed) >= core.shared.most_connections {
                     counters.connections.fetch_sub(1, Relaxed);
-                    connection::turn_away(&core, stream);
+                    connection::turn_away(&core, &stream);
                     continue;
                 }
                 let core = Rc::clone(&core);
                 open.spawn_local(async move {
-                    connection::serve(&core, stream, peer).await;
-                    core.counters().connections.fetch_sub(1, Relaxed);
+                    let _open = Open(&core);
+                    if let Some(socket) = greet(&core, stream).await {
+                        connection::serve(&core, socket, peer).await;
+                    }
                 });
             }
             Err(fault) => {
@@ -162,6 +199,15 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
     drop(listener);
     open.close();
     open.wait().await;
+}
+
+/// A connection that counts as open until this is dropped, however it ends.
+struct Open<'a>(&'a Core);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.counters().connections.fetch_sub(1, Relaxed);
+    }
 }
 
 /// The address of a peer, as text for records.

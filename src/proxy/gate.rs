@@ -73,15 +73,17 @@ impl<'a> Gate<'a> {
 
     /// Writes all of it.
     pub(super) async fn write<W: AsyncWrite + Unpin>(self, to: &mut W, bytes: &[u8]) -> Result<(), Broken> {
-        self.write_both(to, bytes, &[]).await
+        self.write_both(to, bytes, &[], |_| {}).await
     }
 
-    /// Writes all of both, one behind the other, with one call where the socket takes it.
+    /// Writes all of both, one behind the other, with one call where the socket takes it. Each time it took some,
+    /// `handed` hears how many bytes: what left has left, however it ends.
     pub(super) async fn write_both<W: AsyncWrite + Unpin>(
         self,
         to: &mut W,
         first: &[u8],
         second: &[u8],
+        mut handed: impl FnMut(usize),
     ) -> Result<(), Broken> {
         let (mut first, mut second) = (first, second);
         while !(first.is_empty() && second.is_empty()) {
@@ -95,11 +97,39 @@ impl<'a> Gate<'a> {
             if count == 0 {
                 return Err(Broken::Gone);
             }
+            handed(count);
             let of_first = count.min(first.len());
             first = first.get(of_first..).unwrap_or_default();
             second = second.get(count - of_first..).unwrap_or_default();
         }
-        Ok(())
+        self.flush(to).await
+    }
+
+    /// Sees to it that what was written is with the kernel: TLS may hold some of it back, and what it holds when the fuse
+    /// burns is never sent.
+    async fn flush<W: AsyncWrite + Unpin>(self, to: &mut W) -> Result<(), Broken> {
+        let Some(live) = self.live else {
+            return poll_fn(|cx| Pin::new(&mut *to).poll_flush(cx)).await.map_err(|_| Broken::Gone);
+        };
+        loop {
+            let mut woken = pin!(live.fuse.woken());
+            let flushed = poll_fn(|cx| {
+                if woken.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                match live.fuse.look(self.engine.now()) {
+                    Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
+                    Look::Stale => Poll::Pending,
+                    Look::Alive => Pin::new(&mut *to)
+                        .poll_flush(cx)
+                        .map(|flushed| Some(flushed.map_err(|_| Broken::Gone))),
+                }
+            })
+            .await;
+            if let Some(flushed) = flushed {
+                return flushed;
+            }
+        }
     }
 
     /// One hand-over of a staff exchange; `None` where there was reason to look again first.

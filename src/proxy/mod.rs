@@ -13,6 +13,7 @@ mod connection;
 pub mod core;
 pub mod counters;
 mod gate;
+mod greet;
 mod inside;
 mod intake;
 mod patience;
@@ -20,6 +21,7 @@ pub mod preview;
 mod relay;
 pub mod respond;
 pub mod routing;
+mod socket;
 mod upstream;
 pub mod wire;
 

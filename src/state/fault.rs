@@ -4,7 +4,7 @@
 
 use crate::model::Key;
 
-/// A document that is there and cannot be read. It is never taken for absent or for a default (GW-17).
+/// A document that is there and cannot be read. It is never taken for absent or for a default.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Written by a newer build.

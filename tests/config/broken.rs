@@ -48,6 +48,9 @@ const CASES: &[Case] = &[
     ("key: { file: ledger.key }", "key: { file: ledger.key }, quota: ⟦32 MiB", "out_of_range"),
     ("limits: { headers: 100 }", "limits: { headers: ⟦1000000 }", "out_of_range"),
     ("algorithms: [ES256]", "algorithms: [ES256]\n    leeway: ⟦2m", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { request_head: 32 KiB, token: ⟦32 KiB }", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { request_head: 9 KiB, target: ⟦9 KiB }", "out_of_range"),
+    ("limits: { headers: 100 }", "limits: { request_head: ⟦8 KiB, token: 4 KiB }", "out_of_range"),
     // The gateway.
     ("gateway: main", "gateway: ⟦\"main gate\"", "bad_value"),
     ("listen: 127.0.0.1:8080", "listen: ⟦localhost:8080", "bad_value"),
@@ -74,14 +77,38 @@ const CASES: &[Case] = &[
     ("\"{subject}\"", "\"{⟦subjct}\"", "unknown_word"),
     ("\"{subject}\"", "\"a ⟦{subject\"", "bad_value"),
     ("\"{subject}\"", "\"⟦größe\"", "bad_value"),
+    ("\"{subject}\"", "⟦\"{subject} \"", "bad_value"),
+    ("\"{subject}\"", "⟦\" {subject}\"", "bad_value"),
     // Upstreams.
-    ("\"http://127.0.0.1:8000\"", "\"⟦https://127.0.0.1:8000\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"⟦ftp://127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦/app\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"⟦unix:run/app.sock\"", "bad_url"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", ca: ⟦vendor.jwks.json", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"unix:/run/app.sock\", server_name: ⟦app.example", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"https://app.example\", ca: ⟦vendor.jwks.json", "bad_certificate"),
+    ("\"http://127.0.0.1:8000\"", "\"https://app.example\", ca: ⟦nowhere.pem", "secret_unreadable"),
+    (
+        "\"http://127.0.0.1:8000\"",
+        "\"https://app.example\", ca: public.pem, server_name: ⟦\"a b\"",
+        "bad_value",
+    ),
+    // TLS towards clients.
+    ("gateway: main", "gateway: main\ntls: ⟦{ }", "missing_key"),
+    ("gateway: main", "gateway: main\ntls: { certificates: ⟦[] }", "missing_key"),
+    ("gateway: main", "gateway: main\ntls: { certificates: [⟦{ chain: public.pem }] }", "missing_key"),
+    (
+        "gateway: main",
+        "gateway: main\ntls: { certificates: [⟦{ chain: public.pem, key: { file: assertion.pem } }] }",
+        "bad_certificate",
+    ),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000⟦?x=1\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://⟦user:pass@127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:⟦99999\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"⟦127.0.0.1:8000\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦\"a/b\"", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦app.example.", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", host: ⟦\"app.example:080\"", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://⟦app.example.:8000\"", "bad_url"),
     // Issuers.
     ("name: vendor", "name: ⟦Vendor", "bad_value"),
     ("name: app\n", "name: ⟦vendor\n", "duplicate_name"),
@@ -131,6 +158,11 @@ const CASES: &[Case] = &[
     ("{ id: acme-eu,", "{ id: ⟦acme,", "duplicate_name"),
     ("{ id: acme-eu,", "{ id: ⟦-acme,", "bad_value"),
     ("from: { header: X-Environment }", "from: [{ claim: env }, ⟦{ claim: b }]", "one_of"),
+    // A parameter that no route has would never name anything, and the other sources alone would decide.
+    ("from: { path: tenant }", "from: [{ path: ⟦tennant }, { claim: true }]", "missing_parameter"),
+    ("from: { path: tenant }", "from: { path: ⟦tennant }", "missing_parameter"),
+    ("from: { path: tenant }", "from: [{ path: tenant }, { path: ⟦org }]", "missing_parameter"),
+    ("from: { header: X-Environment }", "from: { path: ⟦enviroment }", "missing_parameter"),
     // Permissions, roles, ceiling.
     (
         "[orders:read, orders:write, users:manage]",

@@ -19,6 +19,8 @@ mod full;
 mod held;
 mod killed;
 mod path;
+mod peers;
+mod silent;
 mod trouble;
 mod upstream;
 mod world;

@@ -12,14 +12,14 @@ use super::{
     gateway::TOP,
     rights::Names,
     settings::{PathSettings, RouteEntry, TenantSource},
-    tenants::parameter,
+    tenants::{is_parameter, parameter},
     upstreams::Upstreams,
 };
 use crate::{
     config::{
         fault::Code,
         suggest,
-        written::{At, Field, File, Place, Route},
+        written::{At, Field, File, List, Place, Route},
     },
     model::ResourceType,
     policy::{
@@ -58,11 +58,12 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
             hint,
         );
     }
+    let nowhere = sources_nowhere(context, file, &list.value);
     let mut asked: BTreeSet<PermissionId> = BTreeSet::new();
     let before = context.faults.count();
     let (mut entries, mut rules, mut specs) = (Vec::new(), Vec::new(), Vec::new());
     for at in &list.value.items {
-        let Some(line) = route(context, at, around, used) else { continue };
+        let Some(line) = route(context, at, around, &nowhere, used) else { continue };
         asked.extend(&line.rule.permissions);
         let id = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let (host, methods) = (line.entry.host.clone(), line.entry.methods.clone());
@@ -96,7 +97,54 @@ struct Line {
     place: Place,
 }
 
-fn route(context: Context<'_>, at: &At<Route>, around: &Around<'_>, used: &mut [bool]) -> Option<Line> {
+/// Tells each parameter by which tenants or environments are to be named and which no route has: it would name
+/// nothing, and the other sources alone would decide (law 11). These parameters.
+fn sources_nowhere<'f>(context: Context<'_>, file: &'f File, routes: &List<Route>) -> BTreeSet<&'f str> {
+    let texts = || routes.items.iter().filter_map(|at| at.value.route.value());
+    let mut nowhere = BTreeSet::new();
+    if routes.broken || routes.items.is_empty() || texts().count() < routes.items.len() {
+        return nowhere;
+    }
+    let Some(tenants) = file.tenants.value() else { return nowhere };
+    let of_tenants = tenants.from.value().into_iter().flat_map(|list| &list.0.items);
+    let environments = tenants.environments.value().and_then(|written| written.from.value());
+    let of_environments = environments.into_iter().flat_map(|list| &list.0.items);
+    let paths = of_tenants
+        .filter_map(|at| at.value.path.given().map(|path| ("tenant", path)))
+        .chain(of_environments.filter_map(|at| at.value.path.given().map(|path| ("environment", path))));
+    for (what, path) in paths {
+        let name = path.value.as_str();
+        // Names that are none are told where the source is read.
+        if !is_parameter(name) || texts().any(|text| names_parameter(text, name)) {
+            continue;
+        }
+        let all: BTreeSet<&str> = texts()
+            .flat_map(|text| text.split('{').skip(1))
+            .filter_map(|text| text.split_once('}').map(|(name, _)| name.trim_start_matches('*')))
+            .collect();
+        context.put(
+            Code::MissingParameter,
+            path.place,
+            format!("no route has `{{{name}}}`, by which a request would name its {what}"),
+            suggest::hint(name, all.iter().copied(), "parameters of the routes"),
+        );
+        nowhere.insert(name);
+    }
+    nowhere
+}
+
+/// Whether a route's text has a parameter of this name.
+fn names_parameter(text: &str, name: &str) -> bool {
+    [format!("{{{name}}}"), format!("{{*{name}}}")].iter().any(|parameter| text.contains(parameter.as_str()))
+}
+
+fn route(
+    context: Context<'_>,
+    at: &At<Route>,
+    around: &Around<'_>,
+    nowhere: &BTreeSet<&str>,
+    used: &mut [bool],
+) -> Option<Line> {
     let written = &at.value;
     let hint = "write methods and path: `route: GET /t/{tenant}/api/orders/{order}`";
     let text = context.need(&written.route, at.place, "route", hint);
@@ -136,9 +184,24 @@ fn route(context: Context<'_>, at: &At<Route>, around: &Around<'_>, used: &mut [
         );
     }
     let (permissions, public) = asked?;
+    for source in around.tenant_from {
+        if let TenantSource::Path(name) = source
+            && !parameters.contains(&name.as_str())
+            && !nowhere.contains(name.as_str())
+            && let Some(near) = parameters.iter().find(|one| suggest::nearest(one, [name.as_str()]).is_some())
+        {
+            context.warn(
+                Code::MissingParameter,
+                context.part(template_place, near),
+                format!("`{{{near}}}` is nearly `{{{name}}}`, and does not name the request's tenant"),
+                format!("write `{{{name}}}`, or another name if it means something else"),
+            );
+        }
+    }
     if let [TenantSource::Path(name)] = around.tenant_from
         && !public
         && !parameters.contains(&name.as_str())
+        && !nowhere.contains(name.as_str())
     {
         context.put(
             Code::MissingParameter,

@@ -1,4 +1,6 @@
 //! Where a request names its tenant and environment, and the tenants that exist from the start.
+//!
+//! Never here: registering them, or reading a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -206,12 +208,16 @@ fn environment_source(
         })
 }
 
+/// Whether a text can be the name of a path's parameter.
+pub(super) fn is_parameter(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
 /// The name of a path's parameter.
 pub(super) fn parameter(context: Context<'_>, at: &At<String>) -> Option<String> {
     let name = at.value.as_str();
-    let sound = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if sound {
+    if is_parameter(name) {
         return Some(name.to_owned());
     }
     context.put(

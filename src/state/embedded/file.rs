@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -337,7 +338,13 @@ fn build(path: &Path, fill: impl FnOnce(&Database) -> Result<Mark, OpenFault>) -
     name.push(format!(".{}.new", fresh_id(path)?.simple()));
     let draft = path.with_file_name(name);
     let place = || -> Result<Mark, OpenFault> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft).map_err(&io)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(&io)?;
         let backend = FileBackend::new(file).map_err(|e| OpenFault::base(path, e.into()))?;
         let database = builder().create_with_backend(backend).map_err(|e| OpenFault::base(path, e.into()))?;
         let mark = fill(&database)?;
