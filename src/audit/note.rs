@@ -270,7 +270,12 @@ impl Checkpoint {
     /// # Errors
     /// [`NoteError::Malformed`].
     pub fn parse(text: &str) -> Result<Checkpoint, NoteError> {
-        let mut lines = text.lines();
+        // Not `lines`, which would take CR LF for a line's end too: a second spelling.
+        let whole = text.strip_suffix('\n').ok_or(NoteError::Malformed("the last line has no end"))?;
+        if whole.bytes().any(|b| b < 0x20 && b != b'\n') {
+            return Err(NoteError::Malformed("control characters"));
+        }
+        let mut lines = whole.split('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(NoteError::Malformed("a checkpoint has three lines"));
         };
@@ -343,5 +348,11 @@ mod tests {
         assert_eq!(Checkpoint::parse(&checkpoint.to_text()).unwrap(), checkpoint);
         assert!(Checkpoint::parse(&checkpoint.to_text().replace("\n7\n", "\n07\n")).is_err());
         assert!(Checkpoint::parse("a\n1\n").is_err());
+        for other in
+            [checkpoint.to_text().replace('\n', "\r\n"), checkpoint.to_text().replacen("/l", "/l\r", 1)]
+        {
+            assert!(Checkpoint::parse(&other).is_err(), "{other:?}");
+        }
+        assert!(Checkpoint::parse(checkpoint.to_text().trim_end()).is_err());
     }
 }

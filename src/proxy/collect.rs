@@ -166,11 +166,13 @@ pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
 }
 
 /// The bearer token. Whatever follows the scheme is one, and nothing at all a bad one: who says `Bearer` is not nobody.
+/// Only spaces stand between the two (RFC 9110, 11.4): behind a tab is a bad token, since an application may see none.
 pub(super) fn bearer<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
     let value = request.find(Known::Authorization)?;
     let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
     let (scheme, token) = value.split_at_checked(end)?;
-    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii_start())
+    let spaces = token.iter().take_while(|byte| **byte == b' ').count();
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.get(spaces..).unwrap_or_default())
 }
 
 fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {

@@ -18,7 +18,6 @@ mod client;
 mod doors;
 mod races;
 mod repairs;
-mod requests;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;

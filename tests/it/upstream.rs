@@ -214,6 +214,10 @@ impl Line {
                 .filter(|()| !is_head)
                 .or_else(|| is_head.then_some(())),
             "head" => self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"),
+            // Says which request it answers.
+            "echo" => self.write(
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len()).as_bytes(),
+            ),
             "taken" => {
                 let body = taken.to_string();
                 self.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())

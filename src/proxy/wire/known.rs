@@ -38,12 +38,15 @@ pub enum Known {
     XForwarded,
     /// Headers by which a proxy says from where a client came: `X-Real-IP`, `True-Client-IP` and their like.
     ClientAddress,
-    /// Headers by which a proxy names another host: `X-Host`, `X-HTTP-Host-Override`.
+    /// Headers by which a proxy names another host: `X-Host`, `X-HTTP-Host-Override` and their like.
     HostOverride,
     /// `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`.
     MethodOverride,
-    /// `X-Original-*`, `X-Rewrite-*`, `X-Envoy-Original-*`.
+    /// `X-Original-*`, `X-Rewrite-*`, `X-Override-URL`, `X-Envoy-Original-*`.
     OriginalUrl,
+    /// Headers by which a server in front steers the application's own parts: `X-Middleware-*` (CVE-2025-29927),
+    /// `X-Accel-*` and `X-Sendfile-Type` (CVE-2025-61780).
+    Steering,
     PosternSession,
     /// `Postern-*` otherwise.
     Postern,
@@ -118,6 +121,7 @@ impl KnownSet {
         Known::HostOverride,
         Known::MethodOverride,
         Known::OriginalUrl,
+        Known::Steering,
         Known::PosternSession,
         Known::Postern,
     ]);

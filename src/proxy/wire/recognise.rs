@@ -87,6 +87,8 @@ fn family(name: &[u8]) -> Known {
     const X_ORIGINAL: u64 = head(b"x-original");
     const X_REWRITE: u64 = head(b"x-rewrite");
     const X_ENVOY: u64 = head(b"x-envoy-original");
+    const X_ACCEL: u64 = head(b"x-accel-");
+    const X_MIDDLEWARE: u64 = head(b"x-middleware-");
     const ACCESS_CONTROL: u64 = head(b"access-control-");
     let (prefix, known): (&[u8], Known) = match head(name) {
         POSTERN => (b"postern-", Known::Postern),
@@ -94,6 +96,8 @@ fn family(name: &[u8]) -> Known {
         X_ORIGINAL => (b"x-original-", Known::OriginalUrl),
         X_REWRITE => (b"x-rewrite-", Known::OriginalUrl),
         X_ENVOY => (b"x-envoy-original-", Known::OriginalUrl),
+        X_ACCEL => (b"x-accel-", Known::Steering),
+        X_MIDDLEWARE => (b"x-middleware-", Known::Steering),
         ACCESS_CONTROL => (b"access-control-", Known::AccessControl),
         _ => (b"proxy-", Known::Proxy),
     };
@@ -158,6 +162,7 @@ const fn rows(len: usize) -> &'static [Row] {
                     row("x-forwarded", Known::XForwarded),
                     row("x-client-ip", Known::ClientAddress),
                     row("x-remote-ip", Known::ClientAddress),
+                    row("x-real-host", Known::HostOverride),
                     row("repr-digest", Known::Digest),
                     row("content-md5", Known::Digest),
                 ]
@@ -175,6 +180,7 @@ const fn rows(len: usize) -> &'static [Row] {
                     row("content-range", Known::ContentRange),
                     row("x-http-method", Known::MethodOverride),
                     row("x-remote-addr", Known::ClientAddress),
+                    row("x-forward-for", Known::ClientAddress),
                     row("forwarded-for", Known::ClientAddress),
                 ]
             }
@@ -187,6 +193,9 @@ const fn rows(len: usize) -> &'static [Row] {
                     row("http2-settings", Known::Http2Settings),
                     row("content-digest", Known::Digest),
                     row("true-client-ip", Known::ClientAddress),
+                    row("x-proxyuser-ip", Known::ClientAddress),
+                    row("x-forward-host", Known::HostOverride),
+                    row("x-override-url", Known::OriginalUrl),
                 ]
             }
         }
@@ -195,6 +204,8 @@ const fn rows(len: usize) -> &'static [Row] {
                 &[
                     row("accept-encoding", Known::AcceptEncoding),
                     row("postern-session", Known::PosternSession),
+                    row("x-forwarder-for", Known::ClientAddress),
+                    row("x-sendfile-type", Known::Steering),
                 ]
             }
         }
@@ -207,6 +218,7 @@ const fn rows(len: usize) -> &'static [Row] {
                     row("www-authenticate", Known::WwwAuthenticate),
                     row("cf-connecting-ip", Known::ClientAddress),
                     row("fastly-client-ip", Known::ClientAddress),
+                    row("x-originating-ip", Known::ClientAddress),
                 ]
             }
         }
@@ -264,6 +276,7 @@ const fn rows(len: usize) -> &'static [Row] {
                 ]
             }
         }
+        25 => const { &[row("x-custom-ip-authorization", Known::ClientAddress)] },
         29 => const { &[row("access-control-request-method", Known::AccessControlRequestMethod)] },
         30 => const { &[row("access-control-request-headers", Known::AccessControlRequestHeaders)] },
         _ => &[],

@@ -1,0 +1,103 @@
+//! Stored documents: what is read is written back the same; two copies join in any order to the same, and what then
+//! holds is never wider than either.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use postern::model::{
+    Document, Key, Ladder, Level, LevelName, RoleName, Stored,
+    document::{FORMAT, REMEMBERED},
+    join::{join, narrowest},
+};
+
+static LADDER: LazyLock<Ladder> = LazyLock::new(|| {
+    let level = |name: &str, role: Option<&str>| Level {
+        name: LevelName::new(name).expect("a name"),
+        role: role.map(|role| RoleName::new(role).expect("a name")),
+    };
+    Ladder::new(vec![level("block", None), level("read_only", Some("reader")), level("full", Some("admin"))])
+});
+
+fn read(bytes: &[u8]) -> Option<Stored> {
+    let stored: Stored = serde_json::from_slice(bytes).ok()?;
+    assert_eq!(stored.format, FORMAT, "no other format is read");
+    let text = serde_json::to_vec(&stored).expect("what is read can be written");
+    assert_eq!(serde_json::from_slice::<Stored>(&text).expect("and read again"), stored);
+    Some(stored)
+}
+
+/// As the gateway itself writes them: sorted, each change once, the last change a newest state, and the changes of all
+/// newest states among those remembered.
+fn is_ours(stored: &Stored) -> bool {
+    let heads: Vec<_> = stored.heads.iter().map(|head| &head.change).collect();
+    !heads.is_empty()
+        && heads.windows(2).all(|two| two[0] > two[1])
+        && stored.changes.windows(2).all(|two| two[0] > two[1])
+        && stored.changes.len() < REMEMBERED / 2
+        && stored.changes.first() == heads.first().copied()
+        && heads.iter().all(|change| stored.changes.contains(change))
+        && stored.heads.iter().all(|head| head.document.kind() == stored.heads[0].document.kind())
+        && stored.heads.iter().all(|head| match &head.document {
+            Document::Session(session) => session.rights.is_sorted(),
+            _ => true,
+        })
+}
+
+/// One change makes one state, wherever it is remembered.
+fn agree(a: &Stored, b: &Stored) -> bool {
+    a.heads.iter().all(|x| b.heads.iter().all(|y| x.change != y.change || x.document == y.document))
+}
+
+fn never_wider(holds: &Document, than: &Document) {
+    match (holds, than) {
+        (Document::Session(holds), Document::Session(than)) => {
+            assert!(holds.deadline <= than.deadline);
+            assert!(holds.ended.is_some() || than.ended.is_none());
+            assert!(holds.rights.iter().all(|right| than.rights.contains(right)));
+        }
+        (Document::Grant(holds), Document::Grant(than)) => {
+            assert!(holds.until <= than.until);
+            assert!(holds.ended.is_some() || than.ended.is_none());
+        }
+        (Document::Tenant(holds), Document::Tenant(than)) => {
+            assert!(holds.environments.is_subset(&than.environments));
+            assert!(holds.consent.closed_at >= than.consent.closed_at);
+            let rank = |cap: &Option<LevelName>| cap.as_ref().map(|cap| LADDER.rank(cap));
+            if let (Some(holds), Some(than)) = (rank(&holds.consent.cap), rank(&than.consent.cap)) {
+                assert!(holds <= than);
+            }
+        }
+        (Document::Presence(holds), Document::Presence(than)) => {
+            assert!(than.sessions.keys().all(|session| holds.sessions.contains_key(session)));
+        }
+        _ => panic!("the kind changed"),
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(key) = serde_json::from_slice::<Key>(input) {
+        let text = serde_json::to_vec(&key).expect("a key can be written");
+        assert_eq!(serde_json::from_slice::<Key>(&text).expect("and read"), key);
+    }
+    let mut copies = input.split(|byte| *byte == b'\n').filter_map(read);
+    let Some(a) = copies.next() else { return };
+    let _ = narrowest(&a, &LADDER);
+    let b = copies.next().unwrap_or_else(|| a.clone());
+    let joined = join(&a, &b);
+    assert!(joined.changes.len() <= REMEMBERED);
+    let holds = narrowest(&joined, &LADDER);
+    // That the order of several joins plays no part holds of histories that can be; `tests/ground` makes such.
+    if !(is_ours(&a) && is_ours(&b) && agree(&a, &b)) {
+        return;
+    }
+    assert_eq!(join(&a, &a), a, "joined to itself");
+    assert_eq!(join(&b, &a), joined, "in the other order");
+    assert_eq!(join(&joined, &b), joined, "joined again");
+    if a.heads[0].document.kind() == b.heads[0].document.kind() {
+        let holds = holds.expect("of one kind something holds");
+        for head in &joined.heads {
+            never_wider(&holds, &head.document);
+        }
+    }
+});
