@@ -28,6 +28,11 @@ impl Window {
     pub(super) fn holds(self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }
+
+    /// The same, ended by then where it is not over before.
+    pub(super) fn until_at_most(self, end: Option<Timestamp>) -> Self {
+        Self { until: end.map_or(self.until, |end| self.until.min(end)), ..self }
+    }
 }
 
 /// The times of a token in milliseconds since 1970.

@@ -75,6 +75,11 @@ pub enum TokenFault {
         "an assertion that this gateway made for an application is no token; send the caller's own token"
     )]
     OwnAssertion,
+    /// The issuer's keys were never fetched, or are too old: nothing can be said about the token.
+    #[error(
+        "the issuer's keys cannot be had right now, so its tokens cannot be judged; try again in a moment"
+    )]
+    KeysUnavailable,
     /// No key with that `kid`, or none that fits.
     #[error(
         "no key is known for the token; check that it comes from the configured issuer and that keys are fresh"
@@ -177,6 +182,7 @@ impl TokenFault {
         Self::TypMissing,
         Self::TypNotAllowed,
         Self::OwnAssertion,
+        Self::KeysUnavailable,
         Self::KeyUnknown,
         Self::KeyMismatch,
         Self::KeyAmbiguous,
@@ -223,6 +229,7 @@ impl TokenFault {
             Self::TypMissing => "token_typ_missing",
             Self::TypNotAllowed => "token_typ_not_allowed",
             Self::OwnAssertion => "token_own_assertion",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::KeyUnknown => "token_key_unknown",
             Self::KeyMismatch => "token_key_mismatch",
             Self::KeyAmbiguous => "token_key_ambiguous",

@@ -100,6 +100,9 @@ pub enum KeySource {
     Jwks(String),
     /// Public keys in PEM.
     Pem(Vec<PemKey>),
+    /// A key set that somebody fetches from this address and hands over by [`super::Verifier::with_keys`]. Until then,
+    /// and once it is too old, the issuer's tokens cannot be judged.
+    Fetched(String),
 }
 
 /// Never prints the keys: under `dangerous_hmac` they are secrets.
@@ -108,6 +111,7 @@ impl fmt::Debug for KeySource {
         match self {
             Self::Jwks(text) => write!(f, "Jwks({} bytes)", text.len()),
             Self::Pem(keys) => write!(f, "Pem({} keys)", keys.len()),
+            Self::Fetched(address) => write!(f, "Fetched({address})"),
         }
     }
 }
