@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
+use super::{fetch::FetchSetupFault, keys::KeyKeepers};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
@@ -36,6 +37,14 @@ pub enum BuildFault {
         /// What is wrong.
         what: String,
     },
+    /// An address of keys.
+    #[error("issuer `{issuer}`: keys: {fault}")]
+    Keys {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong.
+        fault: FetchSetupFault,
+    },
     /// The key of assertions.
     #[error("assertion.key: {0}")]
     Assertion(#[from] SignerFault),
@@ -61,6 +70,7 @@ pub enum BuildFault {
 pub(super) struct Built {
     pub(super) routing: Routing,
     pub(super) verifier: Verifier,
+    pub(super) keepers: KeyKeepers,
     pub(super) asserter: Asserter,
     pub(super) workers: usize,
     pub(super) most_connections: i64,
@@ -79,6 +89,7 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
     if faults.is_empty() {
         faults.extend(verifier(settings).err());
     }
+    faults.extend(keepers(settings).err());
     faults.extend(signer(settings).err());
     match ledger_key(settings) {
         Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
@@ -121,13 +132,21 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
     let workers = settings
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let keepers = keepers(settings)?;
     Ok(Built {
         routing: routing(settings)?,
-        verifier: verifier(settings)?,
+        verifier: keepers.ring_for(verifier(settings)?),
+        keepers,
         asserter,
         workers,
         most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
     })
+}
+
+/// Who keeps the keys of a configuration's issuers fresh.
+fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
+    KeyKeepers::new(settings)
+        .map_err(|(issuer, fault)| BuildFault::Keys { issuer: issuer.to_string(), fault })
 }
 
 /// The verifier of a configuration's issuers.
@@ -157,6 +176,7 @@ fn issuer_options(
     let path = |text: &str| ClaimPath::parse(text).map_err(|e| fault(format!("claim `{text}`: {e}")));
     let keys = match &issuer.keys {
         KeyText::Jwks(text) => KeySource::Jwks(text.clone()),
+        KeyText::Fetched(address) => KeySource::Fetched(address.url.clone()),
         KeyText::Pem(text) => KeySource::Pem(vec![PemKey { kid: None, pem: text.clone() }]),
     };
     let audience = issuer.audiences.first().cloned().unwrap_or_default();

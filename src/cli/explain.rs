@@ -335,6 +335,7 @@ impl Stage<'_> {
     fn by_token(&self, read: &Preview<'_>) -> Option<Decision> {
         let caller = match self.who {
             Who::Nobody => Caller::Nobody,
+            Who::Refused(TokenFault::KeysUnavailable) => Caller::Unverifiable,
             Who::Refused(fault) => Caller::Refused(fault.code()),
             Who::Known(subject) => Caller::Known(subject.subject()),
         };

@@ -176,6 +176,7 @@ fn verified(who: &Who) -> Result<&Arc<VerifiedSubject>, Problem> {
     match who {
         Who::Nobody => Err(Problem::unverified(None)),
         Who::Refused(fault) => Err(Problem::unverified(Some(fault))),
+        Who::Unverifiable => Err(Problem::unverifiable()),
         Who::Known(subject) => Ok(subject),
     }
 }

@@ -87,6 +87,12 @@ impl Problem {
         }
     }
 
+    /// Somebody whose token cannot be judged right now.
+    pub(super) fn unverifiable() -> Problem {
+        let detail = "the keys of the token's issuer cannot be had right now; try again in a moment";
+        Problem::new(503, "keys_unavailable", detail)
+    }
+
     /// A change that did not happen. The engine recorded its refusal.
     pub(super) fn change(fault: &ChangeFault, ladder: &Ladder) -> Problem {
         let mut problem = Problem::new(change_status(fault), fault.code(), fault.to_string());

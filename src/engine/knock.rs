@@ -107,6 +107,8 @@ pub enum Who {
     Nobody,
     /// Somebody with a token that was refused, with the fault's code.
     Refused(&'static str),
+    /// Somebody with a token that cannot be judged right now: its issuer's keys cannot be had.
+    Unverifiable,
     /// A verified subject.
     Known(Arc<VerifiedSubject>),
 }

@@ -54,7 +54,7 @@ impl Engine {
             }
             Who::Known(_) => {}
             Who::Refused(fault) => self.scribe.count(now, fault, &network(&about.client)),
-            Who::Nobody => self.scribe.count(now, code, &network(&about.client)),
+            Who::Nobody | Who::Unverifiable => self.scribe.count(now, code, &network(&about.client)),
         }
     }
 }

@@ -60,6 +60,8 @@ pub enum Caller<'a> {
     Nobody,
     /// Somebody with a token that was refused, with the fault's code.
     Refused(&'static str),
+    /// Somebody with a token that cannot be judged right now: its issuer's keys cannot be had.
+    Unverifiable,
     /// A verified subject.
     Known(&'a Subject),
 }
@@ -191,6 +193,7 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
         (_, Route::Mapped(rule)) if rule.public => Ok(allow(Reason::PublicRoute)),
         (Caller::Nobody, _) => Ok(deny(Reason::TokenMissing)),
         (Caller::Refused(fault), _) => Ok(deny_as((Reason::TokenInvalid, Detail::Token(fault)))),
+        (Caller::Unverifiable, _) => Ok(deny(Reason::KeysUnavailable)),
         (Caller::Known(subject), _) => match subject.kind {
             SubjectKind::Member => Ok(member(ask, subject, policy)),
             SubjectKind::Staff => staff(ask, subject, facts, now, policy),

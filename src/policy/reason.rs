@@ -41,6 +41,8 @@ reasons! {
     TokenMissing = "token_missing",
     /// A token came and was refused; the fault has a code of its own.
     TokenInvalid = "token_invalid",
+    /// A token came and cannot be judged: its issuer's keys cannot be had right now.
+    KeysUnavailable = "keys_unavailable",
     /// The map has no such route (law 3).
     RouteUnmapped = "route_unmapped",
     /// The map has the path, not with this method.

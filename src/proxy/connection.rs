@@ -188,7 +188,7 @@ impl Connection {
                 return (self.refuse(&request, &unreadable(fault)).await, None);
             }
         };
-        let who = core.who(collect::bearer(&request));
+        let who = core.who_in_time(collect::bearer(&request)).await;
         if target.path.as_str().starts_with(&routing.prefix) {
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
         }
@@ -206,7 +206,7 @@ impl Connection {
         };
         let subject = match &who {
             Who::Known(subject) => Some(subject.subject()),
-            Who::Nobody | Who::Refused(_) => None,
+            Who::Nobody | Who::Refused(_) | Who::Unverifiable => None,
         };
         let ask = Ask {
             route: mapped.route,
@@ -225,6 +225,7 @@ impl Connection {
         let caller = match &who {
             Who::Nobody => Caller::Nobody,
             Who::Refused(code) => Caller::Refused(code),
+            Who::Unverifiable => Caller::Unverifiable,
             Who::Known(subject) => Caller::Known(subject.subject()),
         };
         let admission = match shared.engine.glance(&ask, caller, &routing.policy) {
@@ -312,7 +313,7 @@ impl Connection {
         let (told_about, drop) = match who {
             Who::Known(subject) if !public => (Some(subject), routing.dropped(Some(subject.kind))),
             Who::Known(subject) => (None, routing.dropped(Some(subject.kind))),
-            Who::Refused(_) => (None, routing.dropped(Some(SubjectKind::Staff))),
+            Who::Refused(_) | Who::Unverifiable => (None, routing.dropped(Some(SubjectKind::Staff))),
             Who::Nobody => (None, routing.dropped(None)),
         };
         let mut own: Vec<(&str, String)> = Vec::new();

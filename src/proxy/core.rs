@@ -4,6 +4,7 @@
 use std::{
     cell::{RefCell, RefMut},
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -15,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     engine::{Engine, knock::Who},
-    identity::{TokenCache, Verifier, cache::CacheLimits},
+    identity::{TokenCache, TokenFault, Verifier, cache::CacheLimits},
 };
 
 use super::{
@@ -32,14 +33,19 @@ use super::{
 const BUFFERS: usize = 256;
 const BUFFER: usize = 64 << 10;
 
+/// Keys that are on their way; over when they came, or when it takes too long.
+pub type FreshKeys = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What all cores look at.
 pub struct Shared {
     /// The engine.
     pub engine: Arc<Engine>,
     /// The map in force.
     pub routing: ArcSwap<Routing>,
-    /// The issuers in force.
-    pub verifier: ArcSwap<Verifier>,
+    /// The issuers in force, with their keys as of now.
+    pub verifier: Arc<ArcSwap<Verifier>>,
+    /// Where a token names a key that nobody knows: the coming of fresh keys, if they are on their way.
+    pub fresh_keys: Box<dyn Fn() -> Option<FreshKeys> + Send + Sync>,
     /// Signs assertions.
     pub asserter: Asserter,
     /// Answers below the reserved prefix.
@@ -124,8 +130,25 @@ impl Core {
         let verifier = self.shared.verifier.load();
         match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
             Ok(subject) => Who::Known(subject),
+            Err(TokenFault::KeysUnavailable) => Who::Unverifiable,
             Err(fault) => Who::Refused(fault.code()),
         }
+    }
+
+    /// The same, with a second look where the first found a token whose key nobody knows, or no keys at all, and fresh
+    /// keys are on their way: whoever comes first after an issuer changed its keys is not turned away for it.
+    pub(super) async fn who_in_time(&self, token: Option<&[u8]>) -> Who {
+        let who = self.who(token);
+        let keys_might_help = match &who {
+            Who::Refused(code) => *code == TokenFault::KeyUnknown.code(),
+            Who::Unverifiable => true,
+            Who::Nobody | Who::Known(_) => false,
+        };
+        if keys_might_help && let Some(fresh) = (self.shared.fresh_keys)() {
+            fresh.await;
+            return self.who(token);
+        }
+        who
     }
 }
 

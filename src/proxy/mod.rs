@@ -23,5 +23,5 @@ pub mod routing;
 mod upstream;
 pub mod wire;
 
-pub use self::core::{Core, Shared, serve};
+pub use self::core::{Core, FreshKeys, Shared, serve};
 pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler};

@@ -101,6 +101,9 @@ fn words(reason: Reason) -> (u16, &'static str) {
         | Reason::SessionByGrant => (500, "the gateway took a yes for a no"),
         Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
         Reason::TokenInvalid => (401, "the token was refused; get a new one"),
+        Reason::KeysUnavailable => {
+            (503, "the keys of the token's issuer cannot be had right now; try again in a moment")
+        }
         Reason::RouteUnmapped => (403, "this route is not in the gateway's map"),
         Reason::MethodUnmapped => (403, "this route is not in the gateway's map with this method"),
         Reason::TenantMissing => (400, "the request names no tenant"),

@@ -20,7 +20,7 @@ use std::path::Path;
 
 pub use settings::{
     AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece, RouteEntry,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece, RouteEntry,
     Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 

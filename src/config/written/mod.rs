@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
-    Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys, KnownTenant, LevelStep,
+    Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys, KnownTenant, LevelStep,
     Members, OnLower, Role, Sessions, SubjectKind, Support, TenantSource, Tenants, Unmapped,
 };
 pub use traffic::{

@@ -44,15 +44,40 @@ pub enum SubjectKind {
     Member,
 }
 
-/// Where public keys come from: exactly one of the two.
+/// Where public keys come from: exactly one of `file`, `inline` and `url`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["inline"] }, { "required": ["url"] }]))]
 pub struct Keys {
     /// A file: a JSON Web Key Set, or one public key in PEM.
     pub file: Field<String>,
     /// A JSON Web Key Set, written here.
     pub inline: Field<JsonText>,
+    /// Where the issuer publishes its JSON Web Key Set: `https://id.example/keys`. Fetched at the start and then again
+    /// and again; no redirect is followed, and no address that a token names is ever asked.
+    pub url: Field<String>,
+    /// Of `url`: who vouches for its certificate. Default: the authorities that the system trusts.
+    pub ca: Field<Authorities>,
+    /// Of `url`: the longest time between two fetches; a shorter `max-age` of the answer shortens it, not below `30s`.
+    /// Default `15m`.
+    pub refresh: Field<Duration>,
+    /// Of `url`: how long the last good keys stay in use while nothing better comes. After that the issuer's tokens are
+    /// refused with 503 `keys_unavailable`. Default `1d`.
+    pub keep: Field<Duration>,
+    /// Of `url`: when tokens come that the keys at hand do not fit, they are fetched again, at most this often.
+    /// Default `10s`.
+    pub refetch: Field<Duration>,
+    /// Of `url`: how long one fetch may take in all. Default `5s`.
+    pub timeout: Field<Duration>,
+}
+
+/// Who vouches for the certificate of a server.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["file"]))]
+pub struct Authorities {
+    /// A file with one or more certificates of authorities in PEM; the system's own are not trusted then.
+    pub file: Field<String>,
 }
 
 /// Any JSON, as text.
