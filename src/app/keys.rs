@@ -320,14 +320,7 @@ impl Keeper {
     }
 
     /// Says that keys were not fetched: at the first failure, and at each doubling after it.
-    fn lament(
-        &self,
-        code: &'static str,
-        why: &str,
-        failures: u32,
-        verifier: &ArcSwap<Verifier>,
-        now: &Now,
-    ) {
+    fn lament(&self, code: &'static str, why: &str, failures: u32, verifier: &ArcSwap<Verifier>, now: &Now) {
         if !failures.is_power_of_two() {
             return;
         }

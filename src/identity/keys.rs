@@ -144,15 +144,14 @@ impl KeySet {
     /// has a name that no earlier key has.
     pub(super) fn extends(&self, earlier: &Self) -> bool {
         let kept = earlier.keys.iter().all(|old| self.keys.iter().any(|key| key.same_as(old)));
-        let taken = |kid: &Option<String>| {
-            kid.is_none() || earlier.keys.iter().any(|old| old.kid == *kid)
-        };
+        let taken = |kid: &Option<String>| kid.is_none() || earlier.keys.iter().any(|old| old.kid == *kid);
         let plain = self
             .keys
             .iter()
             .filter(|key| !earlier.keys.iter().any(|old| old.same_as(key)))
             .all(|new| !taken(&new.kid));
-        let undoubted = self.doubtful.iter().all(|kid| !taken(&Some(kid.clone())) || earlier.doubtful.contains(kid));
+        let undoubted =
+            self.doubtful.iter().all(|kid| !taken(&Some(kid.clone())) || earlier.doubtful.contains(kid));
         kept && plain && undoubted
     }
 

@@ -15,8 +15,10 @@
 mod child;
 mod client;
 mod cuts;
+mod fetched;
 mod full;
 mod held;
+mod issuer;
 mod killed;
 mod path;
 mod trouble;

