@@ -82,7 +82,7 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
     let mut faults = Vec::new();
     // One by one, so that all of them are told; together only for what is wrong between them.
     for issuer in &settings.issuers {
-        let alone = issuer_options(issuer, environment, settings.dangerous.hmac)
+        let alone = issuer_options(issuer, environment, settings)
             .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
         faults.extend(alone.err());
     }
@@ -158,7 +158,7 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
     let issuers: Result<Vec<_>, _> = settings
         .issuers
         .iter()
-        .map(|issuer| issuer_options(issuer, environment, settings.dangerous.hmac))
+        .map(|issuer| issuer_options(issuer, environment, settings))
         .collect();
     let limits = TokenLimits {
         max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
@@ -170,7 +170,7 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
 fn issuer_options(
     issuer: &IssuerSettings,
     environment: Option<&str>,
-    dangerous_hmac: bool,
+    settings: &Settings,
 ) -> Result<IssuerOptions, BuildFault> {
     let fault = |what: String| BuildFault::Issuer { issuer: issuer.name.to_string(), what };
     let path = |text: &str| ClaimPath::parse(text).map_err(|e| fault(format!("claim `{text}`: {e}")));
@@ -210,7 +210,8 @@ fn issuer_options(
             SupportRule::Claim { path: path(at)?, values: values.clone() }
         }
     };
-    options.dangerous_hmac = dangerous_hmac;
+    options.claims.ticket = settings.ticket_claim.as_deref().map(path).transpose()?;
+    options.dangerous_hmac = settings.dangerous.hmac;
     Ok(options)
 }
 

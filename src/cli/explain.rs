@@ -286,6 +286,7 @@ impl Stage<'_> {
             tenant: None,
             environment: None,
             roles: Vec::new(),
+            login: None,
             acting: false,
             expires: Timestamp::MAX,
         })

@@ -116,6 +116,13 @@ impl Api {
         if call.is_staff() && self.engine.clock_behind(now) {
             return Err(Problem::change(&ChangeFault::ClockBehind, &call.policy.ladder));
         }
+        // Leaving takes no conditions: what narrows is never in anybody's way.
+        if call.is_staff()
+            && verb != Verb::Delete
+            && let Some(unmet) = call.unmet()
+        {
+            return Err(Problem::unmet(unmet));
+        }
         self.serve(&call, &place, verb).await
     }
 

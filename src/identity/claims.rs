@@ -9,7 +9,7 @@ use super::{
     json::{ClaimPath, Json, Object},
     options::{ClaimMap, IssuerOptions, SupportRule},
 };
-use crate::model::{EnvironmentId, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
+use crate::model::{EnvironmentId, Login, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
 /// The last second that has a [`Timestamp`].
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -127,6 +127,7 @@ pub(super) fn subject(
         tenant: if staff { None } else { Some(tenant(claims, map)?) },
         environment: environment(claims, map)?,
         roles: if staff { Vec::new() } else { roles(claims, map)? },
+        login: staff.then(|| login(claims, map)).flatten(),
         acting: claims.has("act"),
         expires,
     })
@@ -179,6 +180,26 @@ fn email(claims: &Object, map: &ClaimMap) -> Option<Arc<str>> {
     let formed = !local.is_empty() && !domain.is_empty() && !domain.contains('@') && address.len() <= 254;
     let visible = address.bytes().all(|byte| byte.is_ascii_graphic());
     (formed && visible).then(|| Arc::from(address.to_ascii_lowercase()))
+}
+
+/// How somebody signed in. A claim of another type than it has to be says nothing, and so is no more than absent.
+fn login(claims: &Object, map: &ClaimMap) -> Option<Arc<Login>> {
+    const MOST_METHODS: usize = 32;
+    const LONGEST: usize = 256;
+    let word = |value: &Json| value.text().filter(|text| text.len() <= LONGEST).map(Arc::from);
+    let login = Login {
+        acr: claims.get("acr").and_then(word),
+        amr: match claims.get("amr") {
+            Some(Json::List(list)) if list.len() <= MOST_METHODS => {
+                list.iter().map(word).collect::<Option<_>>().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        },
+        // To the earlier side: nobody signed in later than they did.
+        at: claims.get("auth_time").and_then(|at| date(at, f64::floor).ok()).map(Timestamp::from_ms),
+        ticket: find(claims, map.ticket.as_ref()).and_then(word),
+    };
+    (login != Login::default()).then(|| Arc::new(login))
 }
 
 fn support(claims: &Object, rule: &SupportRule) -> bool {

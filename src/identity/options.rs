@@ -138,6 +138,8 @@ pub struct ClaimMap {
     pub email: Option<ClaimPath>,
     /// Whether the issuer verified that address: counts only where it is `true`.
     pub email_verified: Option<ClaimPath>,
+    /// The ticket that a staff token names. Unused for members.
+    pub ticket: Option<ClaimPath>,
     /// Which staff count as support as a whole.
     pub support: SupportRule,
 }
@@ -151,6 +153,7 @@ impl Default for ClaimMap {
             roles: path("roles"),
             email: path("email"),
             email_verified: path("email_verified"),
+            ticket: None,
             support: SupportRule::Nobody,
         }
     }

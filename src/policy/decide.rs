@@ -4,22 +4,26 @@
 //! the permit rests on changes. The order of the rules below is the order in which reasons are picked; nothing is
 //! looked up for a request that is refused without it.
 
+use std::sync::Arc;
+
 use crate::model::{
     Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Subject, SubjectKind, SubjectRef,
     Tenant, TenantId, Timestamp,
 };
 
 use super::{
-    Facts, Lack, Need, Policy, Reason, Rule,
+    Around, Facts, Lack, Need, Policy, Reason, Rule,
+    conditions::{TicketFrom, TicketRule},
     standing::{Fallen, Standing, standing},
 };
 
 /// A name that a request carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Named<'a> {
     /// This one.
     As(&'a str),
     /// None at all.
+    #[default]
     Missing,
     /// One that is malformed, or several that differ.
     Unclear,
@@ -49,6 +53,8 @@ pub struct Ask<'a> {
     pub resource: Option<&'a str>,
     /// The session that it names.
     pub session: Named<'a>,
+    /// What staff conditions look at.
+    pub around: Around<'a>,
     /// The gateway's clock is behind its own record (rule 7).
     pub clock_behind: bool,
 }
@@ -110,6 +116,8 @@ pub enum Detail {
     LevelWouldDo(LevelName),
     /// No level would do; a grant would.
     GrantWouldDo,
+    /// Signing in anew would do, like this: parameters of an RFC 9470 challenge, each after `, `.
+    StepUp(Arc<str>),
 }
 
 /// A refusal: a value, no error.
@@ -251,6 +259,9 @@ fn staff(
     if ask.clock_behind {
         return Ok(deny(Reason::ClockBehind));
     }
+    if let Some(unmet) = policy.conditions.unmet(subject, &ask.around, now) {
+        return Ok(deny_as(unmet));
+    }
     let rule = match ask.route {
         Route::Mapped(rule) => rule,
         Route::Method => return Ok(deny(Reason::MethodUnmapped)),
@@ -279,6 +290,11 @@ fn staff(
     let Some((tenant_name, tenant)) = facts.tenant_by_name(tenant_id)? else {
         return Ok(deny(Reason::SessionMissing));
     };
+    if let Some(rule @ TicketRule { from: TicketFrom::Session, .. }) = &policy.conditions.ticket
+        && let Some(reason) = rule.unfit(session.ticket.as_deref().map_or(Named::Missing, Named::As))
+    {
+        return Ok(deny(reason));
+    }
     let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
         Ok(standing) => standing,
         Err(fallen) => return Ok(deny_as(fallen)),

@@ -59,6 +59,18 @@ reasons! {
     PermissionMissing = "permission_missing",
     /// Somebody acts as this staff subject: acting never chains (law 5).
     Acting = "acting",
+    /// Staff do not come from this network.
+    NetworkRefused = "network_refused",
+    /// The sign-in is of a class that is not enough (RFC 9470).
+    AcrInsufficient = "acr_insufficient",
+    /// The sign-in lacks a method that is asked for (RFC 9470).
+    AmrInsufficient = "amr_insufficient",
+    /// The sign-in is too long ago, or nobody knows how long (RFC 9470).
+    AuthTooOld = "auth_too_old",
+    /// No ticket is named where one must be.
+    TicketMissing = "ticket_missing",
+    /// The ticket has not the shape of one, or several are named.
+    TicketMalformed = "ticket_malformed",
     /// The configuration closes this to staff at every level (law 5).
     Ceiling = "ceiling",
     /// The session header is malformed or comes twice.

@@ -1,10 +1,13 @@
 //! What a request says about itself: tenant, environment, session, token. Collecting never refuses; what is missing,
 //! doubled or contradictory is a fact that the decision is told.
 
+use std::net::SocketAddr;
+
 use crate::{
+    engine::knock::address_of,
     model::Subject,
     policy::{
-        Named, Route,
+        Around, Named, Policy, Route,
         path::CanonicalPath,
         routes::{Match, Params},
     },
@@ -131,6 +134,16 @@ fn label<'a>(labels: &[Label], host: &'a str, wanted: &Label) -> Named<'a> {
 /// The session that the request names.
 pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
     one(request.fields().filter(|field| field.known == Known::PosternSession))
+}
+
+/// What staff conditions look at.
+pub(super) fn around<'a>(request: &RequestView<'a>, policy: &Policy, peer: SocketAddr) -> Around<'a> {
+    Around { client: Some(address_of(peer.ip())), ticket: ticket(request, policy), asked: None }
+}
+
+/// The ticket, where the configuration has a header for it.
+fn ticket<'a>(request: &RequestView<'a>, policy: &Policy) -> Named<'a> {
+    policy.conditions.ticket_header().map_or(Named::Missing, |name| header(request, name))
 }
 
 /// The bearer token.

@@ -220,6 +220,7 @@ impl Connection {
             ),
             resource: parameter(|binding| binding.resource),
             session: collect::session(&request),
+            around: collect::around(&request, &routing.policy, self.peer),
             clock_behind: false,
         };
         let caller = match &who {
@@ -281,6 +282,9 @@ impl Connection {
             environment: Name::of(ask.environment),
             resource: ask.resource.map(Arc::from),
             session: Name::of(ask.session),
+            client: ask.around.client,
+            ticket: Name::of(ask.around.ticket),
+            asked: None,
         };
         match core.engine().admit(knock, Arc::clone(subject), about).await {
             Answer::Admitted(admission) => Ok(admission),
@@ -633,7 +637,7 @@ fn upstream_words(code: &str) -> &'static str {
 
 fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: bool) {
     let mut extra = Vec::new();
-    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge)];
+    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge.as_deref())];
     for (name, value) in lines {
         if let (Some(name), Some(value)) = (HeaderName::new(name), value.and_then(Value::ascii)) {
             extra.push((name, value));

@@ -5,7 +5,7 @@
 
 use crate::{
     model::Subject,
-    policy::{Ask, path::CanonicalPath, routes::Params},
+    policy::{Around, Ask, path::CanonicalPath, routes::Params},
 };
 
 use super::{
@@ -101,6 +101,7 @@ pub fn preview<'a>(
             environment: collect::environment(routing, request, host, parameter(|b| b.environment), subject),
             resource: parameter(|b| b.resource),
             session: collect::session(request),
+            around: Around::default(),
             clock_behind: false,
         },
         method,

@@ -133,6 +133,32 @@ const CASES: &[Case] = &[
     ("audience: [app]", "audience: [app]\n    claims: { email: ⟦email }", "bad_value"),
     ("audience: [app]", "audience: [app]\n    claims: { roles: ⟦a..b }", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
+    // Conditions on staff.
+    ("tenants:\n  from: { path", "staff: { require: { acr: ⟦[] } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { acr: ⟦\"a b\" } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { amr: [⟦\"a\\\"\"] } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { max_auth_age: ⟦0s } }\ntenants:\n  from: { path", "out_of_range"),
+    ("tenants:\n  from: { path", "staff: { require: { networks: [⟦10.0.0.1/8] } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { networks: ⟦10.0.0.0/33 } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { networks: ⟦10.0.0/8 } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { networks: ⟦10.0.0.0/+8 } }\ntenants:\n  from: { path", "bad_value"),
+    ("tenants:\n  from: { path", "staff: { require: { ticket: ⟦{} } }\ntenants:\n  from: { path", "missing_key"),
+    ("tenants:\n  from: { path", "staff: { require: { ticket: { pattern: ⟦\"A.*\" } } }\ntenants:\n  from: { path", "bad_value"),
+    (
+        "tenants:\n  from: { path",
+        "staff: { require: { ticket: ⟦{ pattern: A, header: X-A, claim: a } } }\ntenants:\n  from: { path",
+        "one_of",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "staff: { require: { ticket: { pattern: A, header: ⟦Authorization } } }\ntenants:\n  from: { path",
+        "bad_header",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "staff: { require: { ticket: { pattern: A, claim: ⟦a..b } } }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
     // Tenants.
     ("from: { path: tenant }", "from: ⟦{ path: tenant, claim: true }", "one_of"),
     ("from: { path: tenant }", "from: ⟦[]", "bad_value"),

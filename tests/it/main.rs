@@ -14,6 +14,7 @@
 
 mod child;
 mod client;
+mod conditions;
 mod cuts;
 mod fetched;
 mod full;

@@ -14,7 +14,9 @@ use super::settings::{
 };
 use crate::{
     model::{Span, SubjectKind},
-    policy::{OnLower, PermissionSet, Policy, path::Delimiters, routes::Twins},
+    policy::{
+        Conditions, OnLower, PermissionSet, Policy, conditions::TicketFrom, path::Delimiters, routes::Twins,
+    },
 };
 
 /// What is digested beside the policy.
@@ -69,7 +71,7 @@ fn policy_value(policy: &Policy) -> Value {
         .iter()
         .map(|(name, role)| (name.to_string(), json!(names(policy, &role.permissions))))
         .collect();
-    json!({
+    let mut value = json!({
         "catalogue": policy.catalogue.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(),
         "roles": roles,
         "ceiling": names(policy, &policy.ceiling),
@@ -83,6 +85,32 @@ fn policy_value(policy: &Policy) -> Value {
         "max_exchange_ms": policy.max_exchange_ms,
         "members_unmapped": policy.members_unmapped,
         "environments": policy.environments.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+    });
+    // Only where something is demanded, so that policies from before there were conditions keep their names.
+    if !policy.conditions.is_empty() {
+        value["conditions"] = conditions_value(&policy.conditions);
+    }
+    value
+}
+
+fn conditions_value(conditions: &Conditions) -> Value {
+    let ticket = conditions.ticket.as_ref().map(|rule| {
+        let from = match &rule.from {
+            TicketFrom::Session => json!("session"),
+            TicketFrom::Header(name) => json!({ "header": name }),
+            TicketFrom::Claim => json!("claim"),
+        };
+        json!({ "from": from, "shape": rule.shape.as_str() })
+    });
+    json!({
+        "acr": conditions.acr,
+        "amr": conditions.amr,
+        "max_auth_age_ms": conditions.max_auth_age_ms,
+        "networks": conditions.networks.iter().map(|network| {
+            let (base, bits) = network.parts();
+            format!("{base:032x}/{bits}")
+        }).collect::<Vec<_>>(),
+        "ticket": ticket,
     })
 }
 

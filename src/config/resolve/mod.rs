@@ -13,6 +13,7 @@ mod keys;
 mod rights;
 mod routes;
 mod settings;
+mod staff;
 mod tenants;
 mod upstreams;
 
@@ -77,6 +78,7 @@ pub(super) fn resolve(
         unused(context, file, &upstreams, &used);
     }
     let limits = gateway::limits(context, file);
+    let (conditions, ticket_claim) = staff::conditions(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let mut policy = Policy {
         fingerprint: String::new(),
@@ -88,6 +90,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        conditions,
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
         environments: tenants.environments.clone(),
@@ -120,6 +123,7 @@ pub(super) fn resolve(
         upstreams: upstreams.list,
         issuers,
         tenants,
+        ticket_claim,
         unmapped_upstream,
         policy,
         paths,

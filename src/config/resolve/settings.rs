@@ -45,6 +45,8 @@ pub struct Settings {
     pub issuers: Vec<IssuerSettings>,
     /// Where tenants and environments are named, and which there are.
     pub tenants: TenantSettings,
+    /// The claim that names a ticket, where `staff.require.ticket` says one.
+    pub ticket_claim: Option<String>,
     /// Where members' requests go for which the map is silent, if they may pass.
     pub unmapped_upstream: Option<usize>,
     /// What may be.

@@ -137,6 +137,44 @@ pub struct Support {
     pub any: Field<OneOrMany<String>>,
 }
 
+/// What is asked of the vendor's people beside a session.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Staff {
+    /// What each request of theirs must meet, calls to the support API included; leaving a session takes none of it.
+    pub require: Field<Require>,
+}
+
+/// Conditions on staff. What a token does not say counts as not met.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Require {
+    /// The class of their sign-in (`acr`) must be one of these; named to them in this order when it is not.
+    pub acr: Field<OneOrMany<String>>,
+    /// All of these methods must have been used to sign in (`amr`), e.g. `mfa`.
+    pub amr: Field<OneOrMany<String>>,
+    /// How long ago they may have signed in (`auth_time`). It bounds what begins, not what runs.
+    pub max_auth_age: Field<Duration>,
+    /// The networks that they may come from, e.g. `10.1.0.0/16` or `2001:db8::/32`: of the peer that connects.
+    pub networks: Field<OneOrMany<String>>,
+    /// The ticket that they must name.
+    pub ticket: Field<Ticket>,
+}
+
+/// A ticket that staff must name: when they start a session, or where `header` or `claim` says, with each request.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["pattern"]))]
+pub struct Ticket {
+    /// What a ticket looks like, as a whole: letters, digits and `-_.:/#` stand for themselves, `[A-Z0-9]` for one of
+    /// these, `{2,5}` behind either for how often. Example: `[A-Z]{2,5}-[0-9]{1,8}`.
+    pub pattern: Field<String>,
+    /// A header of each request that names it.
+    pub header: Field<String>,
+    /// A claim of the token that names it.
+    pub claim: Field<String>,
+}
+
 /// How a request names its tenant and environment, and which tenants there are from the start.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
