@@ -155,11 +155,8 @@ fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
 /// The first fault; [`check`] tells all.
 pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
     let environment = environment_claim(settings);
-    let issuers: Result<Vec<_>, _> = settings
-        .issuers
-        .iter()
-        .map(|issuer| issuer_options(issuer, environment, settings))
-        .collect();
+    let issuers: Result<Vec<_>, _> =
+        settings.issuers.iter().map(|issuer| issuer_options(issuer, environment, settings)).collect();
     let limits = TokenLimits {
         max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
         ..TokenLimits::default()
@@ -190,6 +187,7 @@ fn issuer_options(
     if let Some(types) = &issuer.types {
         options.types = TypeRule { accepted: types.clone(), absent: false };
     }
+    options.cookie.clone_from(&issuer.cookie);
     options.leeway_ms = issuer.leeway_ms;
     options.max_lifetime_ms = Some(issuer.max_lifetime_ms);
     for (slot, written) in [

@@ -97,7 +97,8 @@ impl Problem {
     pub(super) fn unmet((reason, detail): (Reason, Detail)) -> Problem {
         match detail {
             Detail::StepUp(wanted) => {
-                let words = "sign in again: this sign-in is not strong enough, or too long ago, for support work";
+                let words =
+                    "sign in again: this sign-in is not strong enough, or too long ago, for support work";
                 Problem { step_up: Some(wanted), ..Problem::new(401, reason.code(), words) }
             }
             _ => {

@@ -124,9 +124,17 @@ pub(super) fn subject(
         id: SubjectRef { issuer: options.name.clone(), sub: Arc::from(sub.as_str()) },
         email: if staff { email(claims, map) } else { None },
         support: staff && support(claims, &map.support),
-        tenant: if staff { None } else { Some(tenant(claims, map)?) },
+        tenant: match options.kind {
+            SubjectKind::Staff => None,
+            SubjectKind::Member => Some(tenant(claims, map)?),
+            // A service that names a tenant is confined to it.
+            SubjectKind::Service => match tenant(claims, map) {
+                Err(TokenFault::TenantMissing) => None,
+                named => Some(named?),
+            },
+        },
         environment: environment(claims, map)?,
-        roles: if staff { Vec::new() } else { roles(claims, map)? },
+        roles: if options.kind == SubjectKind::Member { roles(claims, map)? } else { Vec::new() },
         login: staff.then(|| login(claims, map)).flatten(),
         acting: claims.has("act"),
         expires,

@@ -155,6 +155,12 @@ pub enum TokenFault {
     /// The claim that names the environment is there and is no canonical identifier.
     #[error("the environment claim must be one identifier in canonical form")]
     EnvironmentForm,
+    /// Several tokens in one request, or one twice in different words.
+    #[error("the request carries several tokens that differ; send one, in the header or in the cookie")]
+    Several,
+    /// A token in a cookie, of an issuer that has none.
+    #[error("this token may not come in a cookie; send it in `Authorization`")]
+    InCookie,
     /// Roles that are neither a text nor a list of texts.
     #[error("the token's roles are neither a text nor a list of texts")]
     RolesForm,
@@ -205,6 +211,8 @@ impl TokenFault {
         Self::TenantForm,
         Self::EnvironmentForm,
         Self::RolesForm,
+        Self::Several,
+        Self::InCookie,
     ];
 
     /// The stable code of this fault, for answers, records and tests.
@@ -252,6 +260,8 @@ impl TokenFault {
             Self::TenantForm => "token_tenant_form",
             Self::EnvironmentForm => "token_environment_form",
             Self::RolesForm => "token_roles_form",
+            Self::Several => "token_several",
+            Self::InCookie => "token_in_cookie",
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct IssuerOptions {
     pub leeway_ms: i64,
     /// The longest time between `iat` and `exp`, in milliseconds. Where it is set, tokens need an `iat`.
     pub max_lifetime_ms: Option<i64>,
+    /// A cookie that may carry its tokens, beside the header. Members only: a browser sends it unasked.
+    pub cookie: Option<String>,
     /// Where its claims stand.
     pub claims: ClaimMap,
     /// Takes HMAC algorithms and `oct` keys: whoever can verify can then also sign.
@@ -68,6 +70,7 @@ impl IssuerOptions {
             keys,
             leeway_ms: 5_000,
             max_lifetime_ms: Some(24 * 3_600_000),
+            cookie: None,
             claims: ClaimMap::default(),
             dangerous_hmac: false,
         }

@@ -62,6 +62,9 @@ pub enum VerifierFault {
     /// Members without a tenant.
     #[error("issuer `{0}`: members need a claim that names their tenant")]
     NoTenant(IssuerName),
+    /// A cookie for others than members.
+    #[error("issuer `{0}`: only members' tokens may come in a cookie")]
+    Cookie(IssuerName),
     /// The keys.
     #[error("issuer `{issuer}`: {fault}")]
     Keys {
@@ -86,6 +89,7 @@ pub(super) fn new_epoch() -> u64 {
 pub struct Verifier {
     pub(super) issuers: Vec<Issuer>,
     by_iss: Arc<HashMap<String, usize>>,
+    cookies: Arc<[String]>,
     limits: Limits,
     pub(super) epoch: u64,
 }
@@ -137,7 +141,28 @@ impl Verifier {
             }
             known.push(issuer);
         }
-        Ok(Self { issuers: known, by_iss: Arc::new(by_iss), limits, epoch: new_epoch() })
+        let mut cookies: Vec<String> =
+            known.iter().filter_map(|issuer| issuer.options.cookie.clone()).collect();
+        cookies.sort_unstable();
+        cookies.dedup();
+        Ok(Self {
+            issuers: known,
+            by_iss: Arc::new(by_iss),
+            cookies: cookies.into(),
+            limits,
+            epoch: new_epoch(),
+        })
+    }
+
+    /// The names of all cookies that may carry a token.
+    pub fn cookies(&self) -> &[String] {
+        &self.cookies
+    }
+
+    /// Whether a token of this subject's issuer may come in that cookie.
+    pub fn takes_cookie(&self, subject: &VerifiedSubject, cookie: &str) -> bool {
+        let issuer = self.issuers.get(subject.issuer);
+        issuer.is_some_and(|issuer| issuer.options.cookie.as_deref() == Some(cookie))
     }
 
     /// What tells this verifier from every other one of this process.
@@ -224,6 +249,9 @@ impl Issuer {
         }
         if options.types.accepted.is_empty() && !options.types.absent {
             return Err(VerifierFault::NoType(name()));
+        }
+        if options.cookie.is_some() && options.kind != SubjectKind::Member {
+            return Err(VerifierFault::Cookie(name()));
         }
         if options.kind == SubjectKind::Member && options.claims.tenant.is_none() {
             return Err(VerifierFault::NoTenant(name()));

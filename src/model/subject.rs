@@ -16,6 +16,8 @@ pub enum SubjectKind {
     Staff,
     /// A tenant's people.
     Member,
+    /// Programs: the application itself, or what provisions it.
+    Service,
 }
 
 /// A subject's name: issuer and `sub`, compared byte by byte.

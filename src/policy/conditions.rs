@@ -89,7 +89,8 @@ impl Conditions {
         if !self.acr.is_empty() && !acr.is_some_and(|acr| self.acr.iter().any(|wanted| wanted == acr)) {
             return Some((Reason::AcrInsufficient, self.step_up()));
         }
-        let used = |method: &String| login.is_some_and(|login| login.amr.iter().any(|used| **used == **method));
+        let used =
+            |method: &String| login.is_some_and(|login| login.amr.iter().any(|used| **used == **method));
         if !self.amr.iter().all(used) {
             return Some((Reason::AmrInsufficient, self.step_up()));
         }

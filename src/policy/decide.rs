@@ -205,6 +205,7 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
         (Caller::Known(subject), _) => match subject.kind {
             SubjectKind::Member => Ok(member(ask, subject, policy)),
             SubjectKind::Staff => staff(ask, subject, facts, now, policy),
+            SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
     };
     match decided {

@@ -59,6 +59,8 @@ reasons! {
     PermissionMissing = "permission_missing",
     /// Somebody acts as this staff subject: acting never chains (law 5).
     Acting = "acting",
+    /// A program's token opens no route: services speak to the support API alone.
+    ServiceNotHere = "service_not_here",
     /// Staff do not come from this network.
     NetworkRefused = "network_refused",
     /// The sign-in is of a class that is not enough (RFC 9470).

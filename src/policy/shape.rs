@@ -28,13 +28,17 @@ struct Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeFault {
     /// A character that stands for something else in other languages, or cannot stand in a reference.
-    #[error("only letters, digits and `-_.:/#` stand for themselves; use `[...]` for a choice and `{{...}}` for a count")]
+    #[error(
+        "only letters, digits and `-_.:/#` stand for themselves; use `[...]` for a choice and `{{...}}` for a count"
+    )]
     Character,
     /// A class that is not of the form.
     #[error("a choice is `[A-Z0-9_]`: letters, digits, `-_.:/#` and ranges of letters or digits, not empty")]
     Class,
     /// A count that is not of the form.
-    #[error("a count is `{{3}}` or `{{1,8}}`, behind a character or a choice, its first number not above its second")]
+    #[error(
+        "a count is `{{3}}` or `{{1,8}}`, behind a character or a choice, its first number not above its second"
+    )]
     Count,
     /// It matches nothing, or texts that are too long.
     #[error("the shape must match texts of 1 to {LONGEST} characters")]
@@ -115,7 +119,8 @@ fn class(chars: &mut std::str::Chars<'_>) -> Result<u128, ShapeFault> {
         match chars.next().ok_or(ShapeFault::Class)? {
             ']' if class != 0 => return Ok(class),
             '-' if last.is_some() && chars.clone().next().is_some_and(|next| next != ']') => {
-                let (from, to) = (last.take().ok_or(ShapeFault::Class)?, chars.next().ok_or(ShapeFault::Class)?);
+                let (from, to) =
+                    (last.take().ok_or(ShapeFault::Class)?, chars.next().ok_or(ShapeFault::Class)?);
                 let kinds: [fn(&char) -> bool; 3] =
                     [char::is_ascii_digit, char::is_ascii_lowercase, char::is_ascii_uppercase];
                 if from > to || !kinds.iter().any(|kind| kind(&from) && kind(&to)) {
@@ -162,7 +167,19 @@ mod tests {
             (
                 "[A-Z]{2,5}-[0-9]{1,8}",
                 &["AB-1", "SUPER-12345678", "HELP-77"],
-                &["", "A-1", "SUPPORT-1", "ab-1", "AB-", "AB-123456789", "AB-1 ", " AB-1", "xAB-1", "AB-1\n", "AB-１"],
+                &[
+                    "",
+                    "A-1",
+                    "SUPPORT-1",
+                    "ab-1",
+                    "AB-",
+                    "AB-123456789",
+                    "AB-1 ",
+                    " AB-1",
+                    "xAB-1",
+                    "AB-1\n",
+                    "AB-１",
+                ],
             ),
             ("INC[0-9]{7}", &["INC0012345"], &["INC123", "inc0012345", "INC00123456"]),
             ("a{0,1}b", &["b", "ab"], &["aab", "a"]),

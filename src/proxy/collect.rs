@@ -153,6 +153,50 @@ pub(super) fn bearer<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
 }
 
+/// The token that a request brings, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// None at all.
+    Missing,
+    /// In `Authorization`.
+    Bearer(&'a [u8]),
+    /// In the cookie of that name.
+    Cookie(&'a str, &'a [u8]),
+    /// Several that differ: which one counts must not depend on an order.
+    Several,
+}
+
+/// The token of a request. Of its cookies only those are looked at that may carry one.
+pub(super) fn token<'a>(request: &RequestView<'a>, cookies: &'a [String]) -> Token<'a> {
+    let bearer = bearer(request);
+    let mut found: Option<(&'a str, &'a [u8])> = None;
+    if !cookies.is_empty() {
+        let lines = request.fields().filter(|field| field.known == Known::Cookie && !field.lookalike);
+        for pair in lines.flat_map(|field| field.value.split(|byte| *byte == b';')) {
+            let Some((name, value)) = pair.iter().position(|byte| *byte == b'=').and_then(|at| {
+                let (name, value) = pair.split_at_checked(at)?;
+                Some((name.trim_ascii(), value.get(1..)?.trim_ascii()))
+            }) else {
+                continue;
+            };
+            let Some(name) = cookies.iter().find(|cookie| cookie.as_bytes() == name) else { continue };
+            match found {
+                // An application empties a cookie before the browser forgets it.
+                _ if value.is_empty() => {}
+                None => found = Some((name, value)),
+                Some((_, known)) if known == value => {}
+                Some(_) => return Token::Several,
+            }
+        }
+    }
+    match (bearer, found) {
+        (None, None) => Token::Missing,
+        (Some(bearer), Some((_, cookie))) if bearer != cookie => Token::Several,
+        (Some(bearer), _) => Token::Bearer(bearer),
+        (None, Some((name, token))) => Token::Cookie(name, token),
+    }
+}
+
 fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {
     one(request.fields().filter(|field| canonical_eq(field.name, name.as_bytes())))
 }

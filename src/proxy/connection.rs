@@ -188,8 +188,9 @@ impl Connection {
                 return (self.refuse(&request, &unreadable(fault)).await, None);
             }
         };
-        let who = core.who_in_time(collect::bearer(&request)).await;
-        if target.path.as_str().starts_with(&routing.prefix) {
+        let inside = target.path.as_str().starts_with(&routing.prefix);
+        let who = core.who_in_time(&request, inside).await;
+        if inside {
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
         }
         let Ok(method) = http::Method::from_bytes(request.method_name()) else {

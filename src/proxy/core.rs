@@ -21,12 +21,13 @@ use crate::{
 
 use super::{
     assertion::Asserter,
+    collect::{self, Token},
     connection,
     counters::Counters,
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
-    wire::{Limits, ResponseHead},
+    wire::{Limits, RequestView, ResponseHead},
 };
 
 /// Buffers kept by a core, and the largest one kept.
@@ -124,11 +125,20 @@ impl Core {
         Limits { max_head: 64 << 10, max_value: 32 << 10, ..Limits::default() }
     }
 
-    /// Who calls, by their bearer token.
-    pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
-        let Some(token) = token else { return Who::Nobody };
+    /// Who calls, by their token. Below the reserved prefix (`inside`) none counts but the one in `Authorization`: what
+    /// a browser sends unasked changes nothing there.
+    pub(super) fn who(&self, request: &RequestView<'_>, inside: bool) -> Who {
         let verifier = self.shared.verifier.load();
+        let (token, cookie) = match collect::token(request, if inside { &[] } else { verifier.cookies() }) {
+            Token::Missing => return Who::Nobody,
+            Token::Several => return Who::Refused(TokenFault::Several.code()),
+            Token::Bearer(token) => (token, None),
+            Token::Cookie(name, token) => (token, Some(name)),
+        };
         match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
+            Ok(subject) if cookie.is_some_and(|name| !verifier.takes_cookie(&subject, name)) => {
+                Who::Refused(TokenFault::InCookie.code())
+            }
             Ok(subject) => Who::Known(subject),
             Err(TokenFault::KeysUnavailable) => Who::Unverifiable,
             Err(fault) => Who::Refused(fault.code()),
@@ -137,8 +147,8 @@ impl Core {
 
     /// The same, with a second look where the first found a token whose key nobody knows, or no keys at all, and fresh
     /// keys are on their way: whoever comes first after an issuer changed its keys is not turned away for it.
-    pub(super) async fn who_in_time(&self, token: Option<&[u8]>) -> Who {
-        let who = self.who(token);
+    pub(super) async fn who_in_time(&self, request: &RequestView<'_>, inside: bool) -> Who {
+        let who = self.who(request, inside);
         let keys_might_help = match &who {
             Who::Refused(code) => *code == TokenFault::KeyUnknown.code(),
             Who::Unverifiable => true,
@@ -146,7 +156,7 @@ impl Core {
         };
         if keys_might_help && let Some(fresh) = (self.shared.fresh_keys)() {
             fresh.await;
-            return self.who(token);
+            return self.who(request, inside);
         }
         who
     }

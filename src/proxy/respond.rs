@@ -123,6 +123,7 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::Acting => {
             (403, "support work takes a token of your own, not one by which somebody acts as you")
         }
+        Reason::ServiceNotHere => (403, "a service's token opens no route of the application"),
         Reason::NetworkRefused => (403, "support does not work from this network"),
         Reason::AcrInsufficient => (401, "sign in again, in a stronger way"),
         Reason::AmrInsufficient => (401, "sign in again, with the methods that support work takes"),

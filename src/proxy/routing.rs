@@ -155,7 +155,9 @@ impl Routing {
     pub fn dropped(&self, kind: Option<SubjectKind>) -> KnownSet {
         use super::wire::Known;
         match kind {
-            Some(SubjectKind::Staff) => KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect]),
+            Some(SubjectKind::Staff | SubjectKind::Service) => {
+                KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect])
+            }
             Some(SubjectKind::Member) | None => KnownSet::of(&[Known::Expect]),
         }
     }

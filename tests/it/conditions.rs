@@ -90,7 +90,8 @@ fn staff_come_from_their_networks_only_and_leave_from_anywhere() {
     let session = world.start_session("acme", &token);
     let refused = world.get(ORDERS, &token);
     assert_eq!((refused.status, refused.code().as_str()), (403, "network_refused"));
-    let forwarded = world.ask("GET", ORDERS, &token, "X-Forwarded-For: 10.1.2.3\r\nForwarded: for=10.1.2.3\r\n");
+    let forwarded =
+        world.ask("GET", ORDERS, &token, "X-Forwarded-For: 10.1.2.3\r\nForwarded: for=10.1.2.3\r\n");
     assert_eq!(forwarded.code(), "network_refused", "what a client says about its address is nothing");
     let body = "{\"environment\":\"production\",\"basis\":\"consent\",\"reason\":\"a test\"}";
     let post = |token: &str| {
@@ -132,7 +133,7 @@ fn a_ticket_stands_in_a_header_where_one_is_asked_for() {
         assert_eq!((refused.status, refused.code().as_str()), (403, code), "{lines}");
     }
     assert_eq!(world.ask("GET", ORDERS, &token, "X-Ticket: HELP-77\r\n").status, 200);
-    let inside = world.ask("GET", "/_postern/v1/sessions", &token, "X-Ticket: HELP-77\r\n");
+    let inside = world.ask("GET", "/_postern/v1/sessions?tenant=acme", &token, "X-Ticket: HELP-77\r\n");
     assert_eq!(inside.status, 200);
     assert_eq!(world.get("/_postern/v1/sessions", &token).code(), "ticket_missing");
     let intent = world.of_kind("access.intent").pop().unwrap();
@@ -142,8 +143,7 @@ fn a_ticket_stands_in_a_header_where_one_is_asked_for() {
 
 #[test]
 fn a_ticket_stands_in_the_token_where_its_claim_is_named() {
-    let world =
-        demanding("{ ticket: { pattern: \"INC[0-9]{7}\", claim: context.ticket } }", Plan::default());
+    let world = demanding("{ ticket: { pattern: \"INC[0-9]{7}\", claim: context.ticket } }", Plan::default());
     let good = agent(&world, json!({ "context": { "ticket": "INC0012345" } }));
     world.start_session("acme", &good);
     assert_eq!(world.get(ORDERS, &good).status, 200);

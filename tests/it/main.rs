@@ -15,6 +15,7 @@
 mod child;
 mod client;
 mod conditions;
+mod cookies;
 mod cuts;
 mod fetched;
 mod full;

@@ -180,17 +180,21 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         SupportSettings::Everybody => json!("everybody"),
         SupportSettings::Claim { path, values } => json!({ "claim": path, "any": values }),
     };
-    json!({
+    let mut value = json!({
         "name": issuer.name.as_str(),
         "issuer": issuer.issuer,
-        "kind": match issuer.kind { SubjectKind::Staff => "staff", SubjectKind::Member => "member" },
+        "kind": match issuer.kind { SubjectKind::Staff => "staff", SubjectKind::Member => "member", SubjectKind::Service => "service" },
         "audiences": issuer.audiences,
         "algorithms": issuer.algorithms,
         "types": issuer.types,
         "leeway_ms": issuer.leeway_ms,
         "max_lifetime_ms": issuer.max_lifetime_ms,
         "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
-    })
+    });
+    if let Some(cookie) = &issuer.cookie {
+        value["cookie"] = json!(cookie);
+    }
+    value
 }
 
 fn upstream_value(upstream: &UpstreamSettings) -> Value {

@@ -15,9 +15,9 @@ use serde::Deserialize;
 
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
-    Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys, KnownTenant,
-    LevelStep, Members, OnLower, Require, Role, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants,
-    Ticket, Unmapped,
+    Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
+    KnownTenant, LevelStep, Members, OnLower, Require, Role, Sessions, Staff, SubjectKind, Support,
+    TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
     Assert, Assertion, Dangerous, Delimiters, KeyFrom, Ledger, Limits, Pass, Paths, Resource, Route, State,

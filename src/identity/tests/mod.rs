@@ -150,6 +150,7 @@ fn issuer(kind: SubjectKind) -> IssuerOptions {
     let (name, iss) = match kind {
         SubjectKind::Staff => ("staff", STAFF),
         SubjectKind::Member => ("members", MEMBERS),
+        SubjectKind::Service => ("services", "https://services.example/"),
     };
     let name = IssuerName::new(name).unwrap();
     let mut options = IssuerOptions::new(name, iss, kind, AUDIENCE, jwks(&all_keys()));
