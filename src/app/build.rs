@@ -187,6 +187,7 @@ fn issuer_options(
     if let Some(types) = &issuer.types {
         options.types = TypeRule { accepted: types.clone(), absent: false };
     }
+    options.types.absent = issuer.untyped;
     options.cookie.clone_from(&issuer.cookie);
     options.leeway_ms = issuer.leeway_ms;
     options.max_lifetime_ms = Some(issuer.max_lifetime_ms);

@@ -88,9 +88,15 @@ fn policy_value(policy: &Policy) -> Value {
     });
     // Only where something is demanded, so that policies from before there were conditions keep their names.
     if !policy.conditions.is_empty() {
-        value["conditions"] = conditions_value(&policy.conditions);
+        put(&mut value, "conditions", conditions_value(&policy.conditions));
     }
     value
+}
+
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 fn conditions_value(conditions: &Conditions) -> Value {
@@ -192,7 +198,10 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
     });
     if let Some(cookie) = &issuer.cookie {
-        value["cookie"] = json!(cookie);
+        put(&mut value, "cookie", json!(cookie));
+    }
+    if issuer.untyped {
+        put(&mut value, "untyped", json!(true));
     }
     value
 }

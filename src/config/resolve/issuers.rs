@@ -127,6 +127,7 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
         kind,
         audiences: audiences?,
         algorithms: algorithms?,
+        untyped: written.untyped.value().copied().unwrap_or(false),
         cookie: cookie?,
         types,
         keys: keys?.text,

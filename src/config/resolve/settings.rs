@@ -188,6 +188,8 @@ pub struct IssuerSettings {
     pub audiences: Vec<String>,
     /// Registered names of the algorithms, each known and with a key that fits.
     pub algorithms: Vec<String>,
+    /// Tokens without `typ` are taken too.
+    pub untyped: bool,
     /// A cookie that may carry its tokens.
     pub cookie: Option<String>,
     /// Accepted `typ`.

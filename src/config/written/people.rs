@@ -30,6 +30,8 @@ pub struct Issuer {
     pub max_lifetime: Field<Duration>,
     /// The `typ` that a token may have. Default `at+jwt` and `JWT`.
     pub types: Field<OneOrMany<String>>,
+    /// Takes tokens without `typ` too. Default `false`: a signed text of another use could else pass for a token.
+    pub untyped: Field<bool>,
     /// A cookie that may carry its tokens, beside `Authorization`. For members only; the support API takes none.
     pub cookie: Field<String>,
     /// Where its claims stand.
