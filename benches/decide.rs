@@ -46,6 +46,7 @@ fn ask<'a>(rule: &'a Rule, tenant: &'a str, session: Named<'a>) -> Ask<'a> {
         environment: Named::As("production"),
         resource: Some("o1"),
         session,
+        around: postern::policy::Around::default(),
         clock_behind: false,
     }
 }

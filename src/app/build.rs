@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
+use super::{fetch::FetchSetupFault, keys::KeyKeepers};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
@@ -38,6 +39,14 @@ pub enum BuildFault {
         /// What is wrong.
         what: String,
     },
+    /// An address of keys.
+    #[error("issuer `{issuer}`: keys: {fault}")]
+    Keys {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong.
+        fault: FetchSetupFault,
+    },
     /// The key of assertions.
     #[error("assertion.key: {0}")]
     Assertion(#[from] SignerFault),
@@ -63,6 +72,7 @@ pub enum BuildFault {
 pub(super) struct Built {
     pub(super) routing: Routing,
     pub(super) verifier: Verifier,
+    pub(super) keepers: KeyKeepers,
     pub(super) asserter: Asserter,
     pub(super) workers: usize,
     pub(super) most_connections: i64,
@@ -74,13 +84,14 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
     let mut faults = Vec::new();
     // One by one, so that all of them are told; together only for what is wrong between them.
     for issuer in &settings.issuers {
-        let alone = issuer_options(issuer, environment, settings.dangerous.hmac)
+        let alone = issuer_options(issuer, environment, settings)
             .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
         faults.extend(alone.err());
     }
     if faults.is_empty() {
         faults.extend(verifier(settings).err());
     }
+    faults.extend(keepers(settings).err());
     faults.extend(signer(settings).err());
     match ledger_key(settings) {
         Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
@@ -134,13 +145,21 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
     let workers = settings
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let keepers = keepers(settings)?;
     Ok(Built {
         routing: routing(settings)?,
-        verifier: verifier(settings)?,
+        verifier: keepers.ring_for(verifier(settings)?),
+        keepers,
         asserter,
         workers,
         most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
     })
+}
+
+/// Who keeps the keys of a configuration's issuers fresh.
+fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
+    KeyKeepers::new(settings)
+        .map_err(|(issuer, fault)| BuildFault::Keys { issuer: issuer.to_string(), fault })
 }
 
 /// The verifier of a configuration's issuers.
@@ -149,11 +168,8 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
 /// The first fault; [`check`] tells all.
 pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
     let environment = environment_claim(settings);
-    let issuers: Result<Vec<_>, _> = settings
-        .issuers
-        .iter()
-        .map(|issuer| issuer_options(issuer, environment, settings.dangerous.hmac))
-        .collect();
+    let issuers: Result<Vec<_>, _> =
+        settings.issuers.iter().map(|issuer| issuer_options(issuer, environment, settings)).collect();
     let limits = TokenLimits {
         max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
         ..TokenLimits::default()
@@ -164,12 +180,13 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
 fn issuer_options(
     issuer: &IssuerSettings,
     environment: Option<&str>,
-    dangerous_hmac: bool,
+    settings: &Settings,
 ) -> Result<IssuerOptions, BuildFault> {
     let fault = |what: String| BuildFault::Issuer { issuer: issuer.name.to_string(), what };
     let path = |text: &str| ClaimPath::parse(text).map_err(|e| fault(format!("claim `{text}`: {e}")));
     let keys = match &issuer.keys {
         KeyText::Jwks(text) => KeySource::Jwks(text.clone()),
+        KeyText::Fetched(address) => KeySource::Fetched(address.url.clone()),
         KeyText::Pem(text) => KeySource::Pem(vec![PemKey { kid: None, pem: text.clone() }]),
     };
     let audience = issuer.audiences.first().cloned().unwrap_or_default();
@@ -183,6 +200,8 @@ fn issuer_options(
     if let Some(types) = &issuer.types {
         options.types = TypeRule { accepted: types.clone(), absent: false };
     }
+    options.types.absent = issuer.untyped;
+    options.cookie.clone_from(&issuer.cookie);
     options.leeway_ms = issuer.leeway_ms;
     options.max_lifetime_ms = Some(issuer.max_lifetime_ms);
     for (slot, written) in [
@@ -203,7 +222,8 @@ fn issuer_options(
             SupportRule::Claim { path: path(at)?, values: values.clone() }
         }
     };
-    options.dangerous_hmac = dangerous_hmac;
+    options.claims.ticket = settings.ticket_claim.as_deref().map(path).transpose()?;
+    options.dangerous_hmac = settings.dangerous.hmac;
     Ok(options)
 }
 

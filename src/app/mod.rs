@@ -5,6 +5,8 @@
 
 mod build;
 pub mod clock;
+mod fetch;
+mod keys;
 mod listen;
 mod open;
 mod operations;
@@ -28,6 +30,8 @@ use crate::{
 use self::{clock::SystemClock, operations::Operations};
 
 pub use build::{BuildFault, check, doubts, routing, verifier};
+pub use fetch::FetchSetupFault;
+pub use keys::KeyKeepers;
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 
@@ -35,6 +39,8 @@ pub use open::{OpenFault, init_state};
 const CELLS: usize = 256 * 1024;
 /// How long a stop waits for what is queued to be written, for the store, and for background work.
 const REST: Duration = Duration::from_secs(2);
+/// How long a start waits for the first keys. Without them it goes on: their issuers' tokens get 503 until they come.
+const FIRST_KEYS: Duration = Duration::from_secs(3);
 /// How long settling rests between tries.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -124,11 +130,17 @@ impl Gateway {
             let api = Arc::clone(&api);
             Box::pin(async move { api.answer(call.request, call.who, call.client).await })
         };
+        let verifier = Arc::new(arc_swap::ArcSwap::from_pointee(built.verifier));
+        let keepers = Arc::new(built.keepers);
         let shared = Arc::new(Shared {
             engine: Arc::clone(&engine),
             routing: arc_swap::ArcSwap::from_pointee(built.routing),
-            verifier: arc_swap::ArcSwap::from_pointee(built.verifier),
             tls: arc_swap::ArcSwapOption::new(settings.tls.clone()),
+            verifier: Arc::clone(&verifier),
+            fresh_keys: {
+                let keepers = Arc::clone(&keepers);
+                Box::new(move || keepers.coming())
+            },
             asserter: built.asserter,
             inside: Arc::new(inside),
             counters: Counters::default(),
@@ -144,7 +156,14 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
+        let now: keys::Now = {
+            let engine = Arc::clone(&engine);
+            Arc::new(move || engine.now())
+        };
+        keepers.start(&verifier, &now, background.handle(), &stop);
+        background.block_on(keepers.first(FIRST_KEYS));
         let operations = Arc::new(Operations {
+            keys: keepers,
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),

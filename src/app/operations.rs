@@ -19,7 +19,7 @@ use crate::{
     proxy::Shared,
 };
 
-use super::clock::SystemClock;
+use super::{clock::SystemClock, keys::KeyKeepers};
 
 /// The furthest that the clock moves at once: ten years, in milliseconds.
 const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
@@ -28,6 +28,7 @@ const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
 pub(super) struct Operations {
     pub(super) engine: Arc<Engine>,
     pub(super) shared: Arc<Shared>,
+    pub(super) keys: Arc<KeyKeepers>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
@@ -148,6 +149,7 @@ impl Operations {
         for (name, help, value) in gauges {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
+        self.keys.metrics(self.engine.now(), &mut out);
         out
     }
 

@@ -86,9 +86,10 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         let kind = match issuer.kind {
             SubjectKind::Staff => "staff",
             SubjectKind::Member => "members",
+            SubjectKind::Service => "services",
         };
         let support = match (issuer.kind, &issuer.claims.support) {
-            (SubjectKind::Member, _) => "",
+            (SubjectKind::Member | SubjectKind::Service, _) => "",
             (SubjectKind::Staff, SupportSettings::Nobody) => ", none of them support as a whole",
             (SubjectKind::Staff, SupportSettings::Everybody) => ", all of them support as a whole",
             (SubjectKind::Staff, SupportSettings::Claim { .. }) => ", support as a whole by a claim",

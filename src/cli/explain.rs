@@ -286,6 +286,7 @@ impl Stage<'_> {
             tenant: None,
             environment: None,
             roles: Vec::new(),
+            login: None,
             acting: false,
             expires: Timestamp::MAX,
         })
@@ -335,6 +336,7 @@ impl Stage<'_> {
     fn by_token(&self, read: &Preview<'_>) -> Option<Decision> {
         let caller = match self.who {
             Who::Nobody => Caller::Nobody,
+            Who::Refused(TokenFault::KeysUnavailable) => Caller::Unverifiable,
             Who::Refused(fault) => Caller::Refused(fault.code()),
             Who::Known(subject) => Caller::Known(subject.subject()),
         };

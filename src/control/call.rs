@@ -11,14 +11,14 @@ use http::{HeaderMap, HeaderName, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    engine::Giver,
+    engine::{Giver, knock::address_of},
     identity::{
         VerifiedSubject,
         json::{JsonFault, Object},
     },
     lifecycle::Refusal,
     model::{SubjectKind, TenantId, Timestamp, Version},
-    policy::{Policy, SUPPORT_MANAGE, SUPPORT_READ, decide::administers},
+    policy::{Around, Named, Policy, SUPPORT_MANAGE, SUPPORT_READ, decide::administers, standing::Fallen},
 };
 
 use super::problem::Problem;
@@ -49,6 +49,20 @@ impl Call<'_> {
 
     pub(super) fn is_staff(&self) -> bool {
         self.subject.kind == SubjectKind::Staff
+    }
+
+    /// What the configuration demands of staff and this call does not meet, if anything.
+    pub(super) fn unmet(&self) -> Option<Fallen> {
+        let conditions = &self.policy.conditions;
+        let mut named = conditions.ticket_header().map(|name| self.headers.get_all(name).iter());
+        let mut next = || named.as_mut().and_then(Iterator::next);
+        let ticket = match (next(), next()) {
+            (None, _) => Named::Missing,
+            (Some(ticket), None) => ticket.to_str().map_or(Named::Unclear, Named::As),
+            (Some(_), Some(_)) => Named::Unclear,
+        };
+        let around = Around { client: Some(address_of(self.client)), ticket, asked: None };
+        conditions.unmet(self.subject, &around, self.now)
     }
 
     /// Whether the caller may see how support access stands in that tenant. Nothing is looked up.

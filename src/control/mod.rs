@@ -117,6 +117,13 @@ impl Api {
         if call.is_staff() && self.engine.clock_behind(now) {
             return Err(Problem::change(&ChangeFault::ClockBehind, &call.policy.ladder));
         }
+        // Leaving takes no conditions: what narrows is never in anybody's way.
+        if call.is_staff()
+            && verb != Verb::Delete
+            && let Some(unmet) = call.unmet()
+        {
+            return Err(Problem::unmet(unmet));
+        }
         self.serve(&call, &place, verb).await
     }
 
@@ -177,6 +184,7 @@ fn verified(who: &Who) -> Result<&Arc<VerifiedSubject>, Problem> {
     match who {
         Who::Nobody => Err(Problem::unverified(None)),
         Who::Refused(fault) => Err(Problem::unverified(Some(fault))),
+        Who::Unverifiable => Err(Problem::unverifiable()),
         Who::Known(subject) => Ok(subject),
     }
 }

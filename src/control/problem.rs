@@ -2,6 +2,8 @@
 //!
 //! The matches have no wildcard: a new refusal does not compile until somebody chooses its status.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
@@ -11,6 +13,7 @@ use crate::{
     engine::{ChangeFault, Unavailable},
     lifecycle::Refusal,
     model::Ladder,
+    policy::{Detail, Reason},
     state::StoreFault,
 };
 
@@ -31,6 +34,8 @@ pub(super) struct Problem {
     pub(super) level: Option<Box<str>>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,
+    /// Of a sign-in that is not enough: what would be, as parameters of a challenge.
+    pub(super) step_up: Option<Arc<str>>,
     /// The record knows it already.
     pub(super) recorded: bool,
 }
@@ -60,6 +65,7 @@ impl Problem {
             fault: None,
             level: None,
             allow: None,
+            step_up: None,
             recorded: false,
         }
     }
@@ -85,6 +91,27 @@ impl Problem {
                 Problem { fault, ..problem }
             }
         }
+    }
+
+    /// A staff condition that is not met.
+    pub(super) fn unmet((reason, detail): (Reason, Detail)) -> Problem {
+        match detail {
+            Detail::StepUp(wanted) => {
+                let words =
+                    "sign in again: this sign-in is not strong enough, or too long ago, for support work";
+                Problem { step_up: Some(wanted), ..Problem::new(401, reason.code(), words) }
+            }
+            _ => {
+                let words = "support does not work from here or without a ticket; `code` says which it is";
+                Problem::new(403, reason.code(), words)
+            }
+        }
+    }
+
+    /// Somebody whose token cannot be judged right now.
+    pub(super) fn unverifiable() -> Problem {
+        let detail = "the keys of the token's issuer cannot be had right now; try again in a moment";
+        Problem::new(503, "keys_unavailable", detail)
     }
 
     /// A change that did not happen. The engine recorded its refusal.
@@ -119,6 +146,15 @@ impl Problem {
         let headers = response.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(wanted) = &self.step_up {
+            let challenge =
+                format!("Bearer realm=\"postern\", error=\"insufficient_user_authentication\"{wanted}");
+            // What the configuration may name there is visible ASCII.
+            if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            return response;
         }
         match (self.status, self.fault) {
             (401, None) => {
@@ -203,6 +239,8 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::ScopeEmpty
         | Refusal::ReasonUnfit(_)
         | Refusal::TicketUnfit(_)
+        | Refusal::TicketMissing(_)
+        | Refusal::TicketMalformed(_)
         | Refusal::LastsTooLong(_) => 422,
         Refusal::Unavailable => 503,
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
+    lifecycle::Refusal,
     model::{EnvironmentId, PermissionName, RoleName, SubjectKind, SubjectRef, TenantId, Timestamp},
-    policy::SUPPORT_TYPE,
+    policy::{SUPPORT_READ, SUPPORT_TYPE},
 };
 
 use super::{Api, call::Call, problem::Problem, reply::Reply, session_view::SessionView};
@@ -97,6 +98,7 @@ impl Api {
                     rights,
                 }))
             }
+            SubjectKind::Service => Err(Refusal::NotAllowed { needed: SUPPORT_READ }.into()),
             SubjectKind::Staff => {
                 let mut sessions = self.own_active(call, tenant).await?;
                 sessions.retain(|session| session.environment == environment);

@@ -100,7 +100,11 @@ pub(super) fn look(
             let end = session.ended.as_ref();
             let at = match detail {
                 Detail::At(at) => Some(at),
-                Detail::None | Detail::Token(_) | Detail::LevelWouldDo(_) | Detail::GrantWouldDo => None,
+                Detail::None
+                | Detail::Token(_)
+                | Detail::LevelWouldDo(_)
+                | Detail::GrantWouldDo
+                | Detail::StepUp(_) => None,
             };
             let over = Over {
                 code: reason.code(),
@@ -140,6 +144,7 @@ fn agent_of(id: &SubjectRef) -> Subject {
         tenant: None,
         environment: None,
         roles: Vec::new(),
+        login: None,
         acting: false,
         expires: Timestamp::MAX,
     }

@@ -138,7 +138,7 @@ impl Api {
         match call.subject.kind {
             SubjectKind::Staff if call.subject.acting => return Err(Refusal::Acting.into()),
             SubjectKind::Staff => {}
-            SubjectKind::Member => call.must_manage(tenant)?,
+            SubjectKind::Member | SubjectKind::Service => call.must_manage(tenant)?,
         }
         call.query(&[])?;
         call.without_conditions()?;

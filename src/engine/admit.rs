@@ -227,6 +227,7 @@ impl Engine {
         let draft = self.intent(&live, staff, &permit, &knock, &subject, &facts, about)?;
         // Decided again from here on; in the session that this decision found.
         let mut knock = knock;
+        knock.asked = Some(asked);
         knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
         let longest = Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
         let _ = live.case.set(Case { knock, longest, subject });
@@ -341,6 +342,7 @@ impl Engine {
             upstream: &about.upstream,
             policy: &knock.policy.fingerprint,
             rests_on: rests(facts),
+            ticket: knock.policy.conditions.ticket_of(subject.subject(), &knock.ask(false).around),
             clock_moved: self.moved(),
         };
         let body = Body::of(&event).map_err(|_| Stop::Faulted(Fault::Undecided))?;

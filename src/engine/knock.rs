@@ -2,11 +2,15 @@
 //!
 //! Collecting never refuses: a missing tenant, a doubled header, a bad token are facts that the decision is told.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use crate::{
     identity::VerifiedSubject,
-    policy::{Ask, Named, Policy, Route},
+    model::{Address, Timestamp},
+    policy::{Around, Ask, Named, Policy, Route},
 };
 
 /// A name that a request carries, owned.
@@ -40,6 +44,15 @@ impl Name {
     }
 }
 
+/// The address of a peer, as conditions look at it.
+pub fn address_of(peer: IpAddr) -> Address {
+    let number = |ip: Ipv6Addr| Address(u128::from_be_bytes(ip.octets()));
+    match peer {
+        IpAddr::V4(ip) => number(ip.to_ipv6_mapped()),
+        IpAddr::V6(ip) => number(ip),
+    }
+}
+
 /// What the map said, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
@@ -68,6 +81,12 @@ pub struct Knock {
     pub resource: Option<Arc<str>>,
     /// The session that it names.
     pub session: Name,
+    /// From where it comes.
+    pub client: Option<Address>,
+    /// The ticket that its header names.
+    pub ticket: Name,
+    /// When it came, once it was admitted.
+    pub asked: Option<Timestamp>,
 }
 
 impl Knock {
@@ -85,6 +104,7 @@ impl Knock {
             environment: self.environment.named(),
             resource: self.resource.as_deref(),
             session: self.session.named(),
+            around: Around { client: self.client, ticket: self.ticket.named(), asked: self.asked },
             clock_behind,
         }
     }
@@ -110,6 +130,8 @@ pub enum Who {
     Nobody,
     /// Somebody with a token that was refused, with the fault's code.
     Refused(&'static str),
+    /// Somebody with a token that cannot be judged right now: its issuer's keys cannot be had.
+    Unverifiable,
     /// A verified subject.
     Known(Arc<VerifiedSubject>),
 }

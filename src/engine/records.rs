@@ -53,6 +53,9 @@ pub(super) struct AccessIntent<'a> {
     pub(super) upstream: &'a str,
     pub(super) policy: &'a str,
     pub(super) rests_on: Vec<Rest>,
+    /// The ticket that the request or its token named, where the configuration asks each request for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ticket: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

@@ -55,7 +55,7 @@ impl Engine {
             }
             Who::Known(_) => {}
             Who::Refused(fault) => self.scribe.count(now, fault, &network(&about.client)),
-            Who::Nobody => self.scribe.count(now, code, &network(&about.client)),
+            Who::Nobody | Who::Unverifiable => self.scribe.count(now, code, &network(&about.client)),
         }
     }
 }
@@ -66,6 +66,7 @@ fn detail(detail: &Detail) -> Option<String> {
         Detail::Token(code) => Some((*code).to_owned()),
         Detail::At(at) => Some(at.to_string()),
         Detail::LevelWouldDo(level) => Some(format!("level {level} would do")),
+        Detail::StepUp(wanted) => Some(wanted.trim_start_matches(", ").to_owned()),
         Detail::GrantWouldDo => Some("a grant would do".to_owned()),
     }
 }

@@ -80,6 +80,7 @@ impl Scribe {
         let network = match kind {
             SubjectKind::Staff => "staff",
             SubjectKind::Member => "members",
+            SubjectKind::Service => "services",
         };
         if self.one_by_one(now, refused.reason, network)
             && let Ok(body) = Body::of(refused)

@@ -2,7 +2,7 @@
 //!
 //! One table, open addressing, one entry in one place: a hit touches the entry, the token beside it and the subject's
 //! count, nothing else. The whole token is compared, never only a hash; the token's times and the verifier's epoch are
-//! looked at on each hit. The bounds (entries and bytes) are kept by a clock hand that gives an entry used since it
+//! looked at on each hit; keys that are too old verify nothing, also nothing that is kept. The bounds (entries and bytes) are kept by a clock hand that gives an entry used since it
 //! last came by a second chance, and does a bounded amount of work for each new entry.
 //!
 //! Only verified tokens enter, so a flood of bad ones evicts nothing. Of refused tokens a few are remembered aside, and
@@ -138,6 +138,9 @@ impl TokenCache {
                 self.counts.hits += 1;
                 return Ok(Arc::clone(&entry.subject));
             }
+            if let Some(subject) = self.renew(at, verifier, now) {
+                return Ok(subject);
+            }
             self.remove(at);
         }
         self.verify(verifier, hash, token, now)
@@ -161,6 +164,24 @@ impl TokenCache {
     /// How often the cache helped.
     pub fn counts(&self) -> CacheCounts {
         self.counts
+    }
+
+    /// Takes over an entry that an earlier verifier made, where its issuer's keys still vouch for it: keys that were
+    /// fetched again, or came to those that were there, cost nobody a signature check.
+    #[cold]
+    #[inline(never)]
+    fn renew(&mut self, at: usize, verifier: &Verifier, now: Timestamp) -> Option<Arc<VerifiedSubject>> {
+        let Some(Some(entry)) = self.slots.get_mut(at) else { return None };
+        if entry.epoch == verifier.epoch()
+            || !entry.window.holds(now)
+            || !verifier.still_vouches(&entry.subject)
+        {
+            return None;
+        }
+        entry.epoch = verifier.epoch();
+        entry.used = true;
+        self.counts.hits += 1;
+        Some(Arc::clone(&entry.subject))
     }
 
     #[cold]
@@ -193,7 +214,7 @@ impl TokenCache {
             hash,
             token: token.into(),
             subject: Arc::clone(&subject),
-            window: subject.window,
+            window: subject.window.until_at_most(subject.keys_until),
             epoch: verifier.epoch(),
             used: false,
         };

@@ -9,7 +9,7 @@ use super::{
     json::{ClaimPath, Json, Object},
     options::{ClaimMap, IssuerOptions, SupportRule},
 };
-use crate::model::{EnvironmentId, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
+use crate::model::{EnvironmentId, Login, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
 /// The last second that has a [`Timestamp`].
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -27,6 +27,11 @@ impl Window {
     /// Whether the token holds at that instant.
     pub(super) fn holds(self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
+    }
+
+    /// The same, ended by then where it is not over before.
+    pub(super) fn until_at_most(self, end: Option<Timestamp>) -> Self {
+        Self { until: end.map_or(self.until, |end| self.until.min(end)), ..self }
     }
 }
 
@@ -119,9 +124,18 @@ pub(super) fn subject(
         id: SubjectRef { issuer: options.name.clone(), sub: Arc::from(sub.as_str()) },
         email: if staff { email(claims, map) } else { None },
         support: staff && support(claims, &map.support),
-        tenant: if staff { None } else { Some(tenant(claims, map)?) },
+        tenant: match options.kind {
+            SubjectKind::Staff => None,
+            SubjectKind::Member => Some(tenant(claims, map)?),
+            // A service that names a tenant is confined to it.
+            SubjectKind::Service => match tenant(claims, map) {
+                Err(TokenFault::TenantMissing) => None,
+                named => Some(named?),
+            },
+        },
         environment: environment(claims, map)?,
-        roles: if staff { Vec::new() } else { roles(claims, map)? },
+        roles: if options.kind == SubjectKind::Member { roles(claims, map)? } else { Vec::new() },
+        login: staff.then(|| login(claims, map)).flatten(),
         acting: claims.has("act"),
         expires,
     })
@@ -174,6 +188,26 @@ fn email(claims: &Object, map: &ClaimMap) -> Option<Arc<str>> {
     let formed = !local.is_empty() && !domain.is_empty() && !domain.contains('@') && address.len() <= 254;
     let visible = address.bytes().all(|byte| byte.is_ascii_graphic());
     (formed && visible).then(|| Arc::from(address.to_ascii_lowercase()))
+}
+
+/// How somebody signed in. A claim of another type than it has to be says nothing, and so is no more than absent.
+fn login(claims: &Object, map: &ClaimMap) -> Option<Arc<Login>> {
+    const MOST_METHODS: usize = 32;
+    const LONGEST: usize = 256;
+    let word = |value: &Json| value.text().filter(|text| text.len() <= LONGEST).map(Arc::from);
+    let login = Login {
+        acr: claims.get("acr").and_then(word),
+        amr: match claims.get("amr") {
+            Some(Json::List(list)) if list.len() <= MOST_METHODS => {
+                list.iter().map(word).collect::<Option<_>>().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        },
+        // To the earlier side: nobody signed in later than they did.
+        at: claims.get("auth_time").and_then(|at| date(at, f64::floor).ok()).map(Timestamp::from_ms),
+        ticket: find(claims, map.ticket.as_ref()).and_then(word),
+    };
+    (login != Login::default()).then(|| Arc::new(login))
 }
 
 fn support(claims: &Object, rule: &SupportRule) -> bool {

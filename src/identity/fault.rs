@@ -75,6 +75,11 @@ pub enum TokenFault {
         "an assertion that this gateway made for an application is no token; send the caller's own token"
     )]
     OwnAssertion,
+    /// The issuer's keys were never fetched, or are too old: nothing can be said about the token.
+    #[error(
+        "the issuer's keys cannot be had right now, so its tokens cannot be judged; try again in a moment"
+    )]
+    KeysUnavailable,
     /// No key with that `kid`, or none that fits.
     #[error(
         "no key is known for the token; check that it comes from the configured issuer and that keys are fresh"
@@ -150,6 +155,12 @@ pub enum TokenFault {
     /// The claim that names the environment is there and is no canonical identifier.
     #[error("the environment claim must be one identifier in canonical form")]
     EnvironmentForm,
+    /// Several tokens in one request, or one twice in different words.
+    #[error("the request carries several tokens that differ; send one, in the header or in the cookie")]
+    Several,
+    /// A token in a cookie, of an issuer that has none.
+    #[error("this token may not come in a cookie; send it in `Authorization`")]
+    InCookie,
     /// Roles that are neither a text nor a list of texts.
     #[error("the token's roles are neither a text nor a list of texts")]
     RolesForm,
@@ -177,6 +188,7 @@ impl TokenFault {
         Self::TypMissing,
         Self::TypNotAllowed,
         Self::OwnAssertion,
+        Self::KeysUnavailable,
         Self::KeyUnknown,
         Self::KeyMismatch,
         Self::KeyAmbiguous,
@@ -199,6 +211,8 @@ impl TokenFault {
         Self::TenantForm,
         Self::EnvironmentForm,
         Self::RolesForm,
+        Self::Several,
+        Self::InCookie,
     ];
 
     /// The stable code of this fault, for answers, records and tests.
@@ -223,6 +237,7 @@ impl TokenFault {
             Self::TypMissing => "token_typ_missing",
             Self::TypNotAllowed => "token_typ_not_allowed",
             Self::OwnAssertion => "token_own_assertion",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::KeyUnknown => "token_key_unknown",
             Self::KeyMismatch => "token_key_mismatch",
             Self::KeyAmbiguous => "token_key_ambiguous",
@@ -245,6 +260,8 @@ impl TokenFault {
             Self::TenantForm => "token_tenant_form",
             Self::EnvironmentForm => "token_environment_form",
             Self::RolesForm => "token_roles_form",
+            Self::Several => "token_several",
+            Self::InCookie => "token_in_cookie",
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use aws_lc_rs::{
-    hmac,
+    digest, hmac,
     signature::{self as sig, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -112,6 +112,8 @@ pub(super) struct KeyRules<'a> {
 pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     uses: Vec<(Algorithm, Material)>,
+    /// Tells this key from every other: a digest of its name, its algorithms and its public half.
+    print: [u8; 32],
 }
 
 /// Key and algorithm, inseparable.
@@ -142,6 +144,30 @@ impl VerifyingKey {
     /// The key as that algorithm uses it, where it may.
     pub(super) fn material(&self, algorithm: Algorithm) -> Option<&Material> {
         self.uses.iter().find(|(own, _)| *own == algorithm).map(|(_, material)| material)
+    }
+
+    /// A key with its digest. `halves` are the public numbers that it consists of.
+    fn of(kid: Option<String>, uses: Uses, halves: &[&[u8]]) -> Result<Self, KeyFault> {
+        if uses.is_empty() {
+            return Err(KeyFault::Algorithm);
+        }
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let mut part = |bytes: &[u8]| {
+            hash.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(kid.as_deref().unwrap_or_default().as_bytes());
+        part(&[u8::from(kid.is_some())]);
+        halves.iter().for_each(|half| part(half));
+        uses.iter().for_each(|(algorithm, _)| part(algorithm.name().as_bytes()));
+        let mut print = [0; 32];
+        print.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        Ok(Self { kid, uses, print })
+    }
+
+    /// Whether both are the same key under the same name, for the same algorithms.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.print == other.print
     }
 
     /// Whether it is symmetric.
@@ -180,15 +206,17 @@ impl VerifyingKey {
         {
             return Err(KeyFault::Private);
         }
-        let uses = match kty {
-            "RSA" => rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?, &allowed)?,
-            "EC" => elliptic(jwk, &allowed)?,
-            "OKP" => edwards(jwk, &allowed)?,
-            "oct" if rules.hmac => symmetric(&bytes(jwk, "k")?, &allowed)?,
+        let (uses, members): (Uses, &[&str]) = match kty {
+            "RSA" => (rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?, &allowed)?, &["n", "e"]),
+            "EC" => (elliptic(jwk, &allowed)?, &["crv", "x", "y"]),
+            "OKP" => (edwards(jwk, &allowed)?, &["crv", "x"]),
+            "oct" if rules.hmac => (symmetric(&bytes(jwk, "k")?, &allowed)?, &["k"]),
             "oct" => return Err(KeyFault::Symmetric),
             _ => return Err(KeyFault::Type),
         };
-        if uses.is_empty() { Err(KeyFault::Algorithm) } else { Ok(Self { kid, uses }) }
+        let halves: Vec<&[u8]> =
+            members.iter().filter_map(|name| jwk.get(name)?.text()).map(str::as_bytes).collect();
+        Self::of(kid, uses, &halves)
     }
 
     /// Reads a PEM block `PUBLIC KEY`.
@@ -219,7 +247,7 @@ impl VerifyingKey {
                     .ok_or(KeyFault::Pem)?
             }
         };
-        if uses.is_empty() { Err(KeyFault::Algorithm) } else { Ok(Self { kid, uses }) }
+        Self::of(kid, uses, &[&der])
     }
 }
 

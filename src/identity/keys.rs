@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The largest key set, in bytes.
-const MAX_JWKS_BYTES: usize = 1 << 20;
+pub const MAX_JWKS_BYTES: usize = 1 << 20;
 /// The most keys of one issuer.
 const MAX_KEYS: usize = 256;
 /// How deep a key set may nest: set, list, key, a list within it, and some to spare for members that are not read.
@@ -96,6 +96,7 @@ impl KeySet {
         let set = match source {
             KeySource::Jwks(text) => Self::from_jwks(text, rules)?,
             KeySource::Pem(keys) => Self::from_pem(keys, rules)?,
+            KeySource::Fetched(_) => return Ok(Self::none()),
         };
         for (index, key) in set.keys.iter().enumerate() {
             let Some(kid) = &key.kid else { continue };
@@ -110,6 +111,53 @@ impl KeySet {
             return Err(KeySetFault::Mixed);
         }
         if set.keys.is_empty() { Err(KeySetFault::NoneUsable(set.ignored)) } else { Ok(set) }
+    }
+
+    /// Reads a key set that was fetched. Nobody here can mend it, so it is taken as far as it can be read in one way:
+    /// where two keys have one name, tokens that name it are refused and all others are judged as usual.
+    pub(super) fn fetched(text: &str, rules: &KeyRules<'_>) -> Result<Self, KeySetFault> {
+        let mut set = Self::from_jwks(text, rules)?;
+        if set.is_mixed() {
+            return Err(KeySetFault::Mixed);
+        }
+        let mut once: Vec<VerifyingKey> = Vec::with_capacity(set.keys.len());
+        for key in set.keys {
+            if !once.iter().any(|other| other.same_as(&key)) {
+                once.push(key);
+            }
+        }
+        set.keys = once;
+        if set.keys.is_empty() { Err(KeySetFault::NoneUsable(set.ignored)) } else { Ok(set) }
+    }
+
+    /// No key at all: nothing was fetched yet.
+    pub(super) fn none() -> Self {
+        Self { keys: Vec::new(), doubtful: Vec::new(), ignored: Vec::new() }
+    }
+
+    /// How many keys can be used.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether all that `earlier` verified means the same here: each of its keys is still there, and whatever is new
+    /// has a name that no earlier key has.
+    pub(super) fn extends(&self, earlier: &Self) -> bool {
+        let kept = earlier.keys.iter().all(|old| self.keys.iter().any(|key| key.same_as(old)));
+        let taken = |kid: &Option<String>| kid.is_none() || earlier.keys.iter().any(|old| old.kid == *kid);
+        let plain = self
+            .keys
+            .iter()
+            .filter(|key| !earlier.keys.iter().any(|old| old.same_as(key)))
+            .all(|new| !taken(&new.kid));
+        let undoubted =
+            self.doubtful.iter().all(|kid| !taken(&Some(kid.clone())) || earlier.doubtful.contains(kid));
+        kept && plain && undoubted
+    }
+
+    /// Whether both hold the same keys.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.extends(other) && other.extends(self)
     }
 
     fn from_jwks(text: &str, rules: &KeyRules<'_>) -> Result<Self, KeySetFault> {

@@ -9,6 +9,7 @@
 //! | `jws`, `json` | takes a token apart; refuses what can be read in two ways |
 //! | `jwk`, `keys`, `pem` | keys, bound to their algorithms, and which of them a token means |
 //! | `claims` | times, audience, and the claims that are mapped |
+//! | [`fetched`] | how a verifier takes over keys that somebody fetched |
 //! | [`verifier`] | all of these in order: a token in, a [`VerifiedSubject`] or a [`TokenFault`] out |
 //! | [`cache`] | what one core verified lately |
 //! | [`mint`] | signing: tokens for people who try things, assertions for applications |
@@ -27,6 +28,7 @@ pub mod batch;
 pub mod cache;
 mod claims;
 mod fault;
+pub mod fetched;
 pub(crate) mod json;
 mod jwk;
 mod jws;
@@ -41,14 +43,15 @@ pub mod verifier;
 pub use algorithm::Algorithm;
 pub use cache::TokenCache;
 pub use fault::TokenFault;
+pub use fetched::{FetchedKeys, KeyChange};
 pub use json::{ClaimPath, ClaimPathFault};
 pub use jwk::KeyFault;
-pub use keys::{IgnoredKey, KeySetFault};
+pub use keys::{IgnoredKey, KeySetFault, MAX_JWKS_BYTES};
 pub use mint::Signer;
 pub use options::{
     ASSERTION_TYPE, ClaimMap, IssuerOptions, KeySource, Limits, PemKey, SupportRule, TypeRule,
 };
-pub use verifier::{Verifier, VerifierFault};
+pub use verifier::{Bell, Verifier, VerifierFault};
 
 /// A subject that a configured issuer vouches for. Only [`Verifier::verify`] makes one, so whoever holds one need not
 /// ask where it comes from; it still has to be asked whether it holds *now*.
@@ -65,6 +68,9 @@ pub struct VerifiedSubject {
     issuer: usize,
     fingerprint: TokenFingerprint,
     window: claims::Window,
+    /// The state of its issuer's keys that verified it, and until when that state may be used.
+    keys_epoch: u64,
+    keys_until: Option<Timestamp>,
 }
 
 impl VerifiedSubject {

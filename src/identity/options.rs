@@ -49,6 +49,8 @@ pub struct IssuerOptions {
     pub leeway_ms: i64,
     /// The longest time between `iat` and `exp`, in milliseconds. Where it is set, tokens need an `iat`.
     pub max_lifetime_ms: Option<i64>,
+    /// A cookie that may carry its tokens, beside the header. Members only: a browser sends it unasked.
+    pub cookie: Option<String>,
     /// Where its claims stand.
     pub claims: ClaimMap,
     /// Takes HMAC algorithms and `oct` keys: whoever can verify can then also sign.
@@ -68,6 +70,7 @@ impl IssuerOptions {
             keys,
             leeway_ms: 5_000,
             max_lifetime_ms: Some(24 * 3_600_000),
+            cookie: None,
             claims: ClaimMap::default(),
             dangerous_hmac: false,
         }
@@ -100,6 +103,9 @@ pub enum KeySource {
     Jwks(String),
     /// Public keys in PEM.
     Pem(Vec<PemKey>),
+    /// A key set that somebody fetches from this address and hands over by [`super::Verifier::with_keys`]. Until then,
+    /// and once it is too old, the issuer's tokens cannot be judged.
+    Fetched(String),
 }
 
 /// Never prints the keys: under `dangerous_hmac` they are secrets.
@@ -108,6 +114,7 @@ impl fmt::Debug for KeySource {
         match self {
             Self::Jwks(text) => write!(f, "Jwks({} bytes)", text.len()),
             Self::Pem(keys) => write!(f, "Pem({} keys)", keys.len()),
+            Self::Fetched(address) => write!(f, "Fetched({address})"),
         }
     }
 }
@@ -134,6 +141,8 @@ pub struct ClaimMap {
     pub email: Option<ClaimPath>,
     /// Whether the issuer verified that address: counts only where it is `true`.
     pub email_verified: Option<ClaimPath>,
+    /// The ticket that a staff token names. Unused for members.
+    pub ticket: Option<ClaimPath>,
     /// Which staff count as support as a whole.
     pub support: SupportRule,
 }
@@ -147,6 +156,7 @@ impl Default for ClaimMap {
             roles: path("roles"),
             email: path("email"),
             email_verified: path("email_verified"),
+            ticket: None,
             support: SupportRule::Nobody,
         }
     }

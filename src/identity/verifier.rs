@@ -4,10 +4,11 @@
 //! signature, then everything else that the claims say. An expired token is refused before its signature is looked
 //! at, so that a flood of stale tokens costs no cryptography; nothing else is said of a token that nobody signed.
 //!
-//! Never here: a clock, a cache, fetching of keys. New keys make a new verifier, with a new epoch.
+//! Never here: a clock, a cache, fetching of keys. New keys make a new verifier (see [`super::fetched`]).
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,7 +22,7 @@ use super::{
     jwk::KeyRules,
     jws::{Compact, Header, is_type},
     keys::{IgnoredKey, KeySet, KeySetFault},
-    options::{ASSERTION_TYPE, IssuerOptions, Limits, MAX_LEEWAY_MS},
+    options::{ASSERTION_TYPE, IssuerOptions, KeySource, Limits, MAX_LEEWAY_MS},
 };
 use crate::model::{IssuerName, SubjectKind, Timestamp};
 
@@ -61,6 +62,9 @@ pub enum VerifierFault {
     /// Members without a tenant.
     #[error("issuer `{0}`: members need a claim that names their tenant")]
     NoTenant(IssuerName),
+    /// A cookie for others than members.
+    #[error("issuer `{0}`: only members' tokens may come in a cookie")]
+    Cookie(IssuerName),
     /// The keys.
     #[error("issuer `{issuer}`: {fault}")]
     Keys {
@@ -71,45 +75,94 @@ pub enum VerifierFault {
     },
 }
 
-/// Each verifier of a process has its own epoch, so what another one verified is recognised.
+/// Each verifier of a process has its own epoch, so what another one verified is recognised. The same numbers tell one
+/// state of an issuer's keys from another.
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
 
-/// Verifies tokens of the configured issuers. Immutable; a change of keys or settings makes another one.
-#[derive(Debug)]
-pub struct Verifier {
-    issuers: Vec<Issuer>,
-    by_iss: HashMap<String, usize>,
-    limits: Limits,
-    epoch: u64,
+/// The next epoch.
+pub(super) fn new_epoch() -> u64 {
+    EPOCHS.fetch_add(1, Ordering::Relaxed)
 }
 
-#[derive(Debug)]
-struct Issuer {
-    options: IssuerOptions,
-    keys: KeySet,
+/// Verifies tokens of the configured issuers. Immutable; a change of keys or settings makes another one.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    pub(super) issuers: Vec<Issuer>,
+    by_iss: Arc<HashMap<String, usize>>,
+    cookies: Arc<[String]>,
+    limits: Limits,
+    pub(super) epoch: u64,
+}
+
+/// One issuer with its keys as of now.
+#[derive(Debug, Clone)]
+pub(super) struct Issuer {
+    pub(super) options: Arc<IssuerOptions>,
+    pub(super) keys: Arc<KeySet>,
+    /// Of fetched keys: from when on they are too old to judge by. Before the first were fetched, always.
+    pub(super) keys_until: Option<Timestamp>,
+    /// Which tokens verified earlier are still known: those verified in this epoch.
+    pub(super) keys_epoch: u64,
+    /// Called where other keys might judge a token otherwise.
+    pub(super) bell: Option<Bell>,
+}
+
+/// How whoever fetches keys is told that a token came which the keys at hand do not fit. Called on the way of a
+/// request: it must neither wait nor work.
+#[derive(Clone)]
+pub struct Bell(Arc<dyn Fn() + Send + Sync>);
+
+impl Bell {
+    /// A bell that does this.
+    pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ring))
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
+    }
 }
 
 impl Verifier {
     /// Checks the settings and reads the keys. Without any issuer, every token is refused.
     pub fn new(issuers: Vec<IssuerOptions>, limits: Limits) -> Result<Self, VerifierFault> {
-        let mut verifier = Self {
-            issuers: Vec::with_capacity(issuers.len()),
-            by_iss: HashMap::new(),
-            limits,
-            epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),
-        };
+        let mut by_iss = HashMap::new();
+        let mut known: Vec<Issuer> = Vec::with_capacity(issuers.len());
         for options in issuers {
-            if verifier.issuers.iter().any(|other| other.options.name == options.name) {
+            if known.iter().any(|other| other.options.name == options.name) {
                 return Err(VerifierFault::SameName(options.name));
             }
             let issuer = Issuer::new(options)?;
             let iss = issuer.options.issuer.clone();
-            if verifier.by_iss.insert(iss.clone(), verifier.issuers.len()).is_some() {
+            if by_iss.insert(iss.clone(), known.len()).is_some() {
                 return Err(VerifierFault::SameIssuer(iss));
             }
-            verifier.issuers.push(issuer);
+            known.push(issuer);
         }
-        Ok(verifier)
+        let mut cookies: Vec<String> =
+            known.iter().filter_map(|issuer| issuer.options.cookie.clone()).collect();
+        cookies.sort_unstable();
+        cookies.dedup();
+        Ok(Self {
+            issuers: known,
+            by_iss: Arc::new(by_iss),
+            cookies: cookies.into(),
+            limits,
+            epoch: new_epoch(),
+        })
+    }
+
+    /// The names of all cookies that may carry a token.
+    pub fn cookies(&self) -> &[String] {
+        &self.cookies
+    }
+
+    /// Whether a token of this subject's issuer may come in that cookie.
+    pub fn takes_cookie(&self, subject: &VerifiedSubject, cookie: &str) -> bool {
+        let issuer = self.issuers.get(subject.issuer);
+        issuer.is_some_and(|issuer| issuer.options.cookie.as_deref() == Some(cookie))
     }
 
     /// What tells this verifier from every other one of this process.
@@ -149,20 +202,29 @@ impl Verifier {
         let options = &issuer.options;
 
         issuer.check_header(&compact.header)?;
-        let key = issuer.keys.choose(compact.header.algorithm, compact.header.kid.as_deref())?;
         let times = Times::read(&claims)?;
         if times.expired(options.leeway_ms, now) {
             return Err(TokenFault::Expired);
         }
-        if !key.verifies(compact.signed, &compact.signature) {
-            return Err(TokenFault::Signature);
-        }
+        issuer.check_signature(&compact, now).inspect_err(|_| issuer.ring())?;
 
         let window = times.window(options, now)?;
         claims::check_audience(&claims, &options.audiences)?;
         let subject = claims::subject(&claims, options, window.until)?;
         let fingerprint = TokenFingerprint::of(token);
-        Ok(Arc::new(VerifiedSubject { subject, issuer: index, fingerprint, window }))
+        Ok(Arc::new(VerifiedSubject {
+            subject,
+            issuer: index,
+            fingerprint,
+            window,
+            keys_epoch: issuer.keys_epoch,
+            keys_until: issuer.keys_until,
+        }))
+    }
+
+    /// Whether the keys that verified this subject's token would verify it now.
+    pub(super) fn still_vouches(&self, subject: &VerifiedSubject) -> bool {
+        self.issuers.get(subject.issuer).is_some_and(|issuer| issuer.keys_epoch == subject.keys_epoch)
     }
 }
 
@@ -193,14 +255,38 @@ impl Issuer {
         if options.types.accepted.is_empty() && !options.types.absent {
             return Err(VerifierFault::NoType(name()));
         }
+        if options.cookie.is_some() && options.kind != SubjectKind::Member {
+            return Err(VerifierFault::Cookie(name()));
+        }
         if options.kind == SubjectKind::Member && options.claims.tenant.is_none() {
             return Err(VerifierFault::NoTenant(name()));
         }
-        let rules =
-            KeyRules { algorithms: &options.algorithms, hmac: options.dangerous_hmac, private: false };
-        let keys = KeySet::load(&options.keys, &rules)
+        let keys = KeySet::load(&options.keys, &rules(&options))
             .map_err(|fault| VerifierFault::Keys { issuer: name(), fault })?;
-        Ok(Self { options, keys })
+        let keys_until =
+            matches!(options.keys, KeySource::Fetched(_)).then_some(Timestamp::from_ms(i64::MIN));
+        Ok(Self {
+            options: Arc::new(options),
+            keys: Arc::new(keys),
+            keys_until,
+            keys_epoch: new_epoch(),
+            bell: None,
+        })
+    }
+
+    /// Whether a key of this issuer signed it.
+    fn check_signature(&self, compact: &Compact<'_>, now: Timestamp) -> Result<(), TokenFault> {
+        if self.keys_until.is_some_and(|until| now >= until) {
+            return Err(TokenFault::KeysUnavailable);
+        }
+        let key = self.keys.choose(compact.header.algorithm, compact.header.kid.as_deref())?;
+        if key.verifies(compact.signed, &compact.signature) { Ok(()) } else { Err(TokenFault::Signature) }
+    }
+
+    fn ring(&self) {
+        if let Some(Bell(ring)) = &self.bell {
+            ring();
+        }
     }
 
     /// What the header may say for this issuer.
@@ -216,4 +302,9 @@ impl Issuer {
             Some(_) => Err(TokenFault::TypNotAllowed),
         }
     }
+}
+
+/// Which keys that issuer may have.
+pub(super) fn rules(options: &IssuerOptions) -> KeyRules<'_> {
+    KeyRules { algorithms: &options.algorithms, hmac: options.dangerous_hmac, private: false }
 }

@@ -89,6 +89,12 @@ pub enum Refusal {
     /// A ticket reference is short and on one line.
     #[error("`ticket` must have 1 to {0} visible characters")]
     TicketUnfit(usize),
+    /// No ticket, where the configuration asks for one.
+    #[error("name the ticket that this is about in `ticket`; it looks like `{0}`")]
+    TicketMissing(String),
+    /// A ticket of another shape than the configuration asks for.
+    #[error("`ticket` does not look like a ticket: `{0}` is the shape of one")]
+    TicketMalformed(String),
     /// Longer than one session may last.
     #[error("a session cannot last longer than until {0}")]
     LastsTooLong(Timestamp),
@@ -129,6 +135,8 @@ impl Refusal {
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",
+            Refusal::TicketMissing(_) => "ticket_missing",
+            Refusal::TicketMalformed(_) => "ticket_malformed",
             Refusal::LastsTooLong(_) => "lasts_too_long",
             Refusal::TooManySessions(_) => "too_many_sessions",
             Refusal::NotDue(_) => "not_due",

@@ -8,7 +8,8 @@ use crate::{
         SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
-        Lack, SUPPORT_MANAGE,
+        Lack, Named, Reason, SUPPORT_MANAGE,
+        conditions::{TicketFrom, TicketRule},
         decide::administers,
         level::in_force,
         standing::{grant_fallen, is_for},
@@ -43,6 +44,7 @@ pub(super) fn start(
     let agent = agent(at)?;
     at.reaches(wish.environment)?;
     written(wish)?;
+    ticket(at, wish)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
@@ -95,6 +97,18 @@ pub(super) fn start(
     change.documents.push((Key::Session(id.clone(), session.clone()), Document::Session(document)));
     change.documents.push((Key::Presence(id.clone(), agent.id.clone()), Document::Presence(presence)));
     Ok(change)
+}
+
+/// The ticket that the configuration asks for when a session starts.
+fn ticket(at: &Moment<'_>, wish: &Wish<'_>) -> Result<(), Refusal> {
+    let Some(rule @ TicketRule { from: TicketFrom::Session, .. }) = &at.policy.conditions.ticket else {
+        return Ok(());
+    };
+    match rule.unfit(wish.ticket.map_or(Named::Missing, Named::As)) {
+        None => Ok(()),
+        Some(Reason::TicketMissing) => Err(Refusal::TicketMissing(rule.shape.as_str().to_owned())),
+        Some(_) => Err(Refusal::TicketMalformed(rule.shape.as_str().to_owned())),
+    }
 }
 
 fn new_session(

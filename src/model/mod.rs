@@ -10,6 +10,7 @@ pub mod consent;
 pub mod document;
 pub mod id;
 pub mod join;
+pub mod network;
 pub mod subject;
 pub mod time;
 
@@ -22,5 +23,6 @@ pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,
     ResourceType, RoleName, SessionId, TenantId,
 };
-pub use subject::{Subject, SubjectKind, SubjectRef};
+pub use network::{Address, Network, NetworkFault};
+pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

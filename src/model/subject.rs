@@ -16,6 +16,8 @@ pub enum SubjectKind {
     Staff,
     /// A tenant's people.
     Member,
+    /// Programs: the application itself, or what provisions it.
+    Service,
 }
 
 /// A subject's name: issuer and `sub`, compared byte by byte.
@@ -51,8 +53,23 @@ pub struct Subject {
     pub environment: Option<EnvironmentId>,
     /// Of members: the roles that the token names; unknown names give nothing.
     pub roles: Vec<RoleName>,
+    /// Of staff only: how they signed in, as far as the token says it.
+    pub login: Option<Arc<Login>>,
     /// Whether the token carries an `act` claim: somebody acts as this subject.
     pub acting: bool,
     /// From when on the token admits nothing new (rule 10).
     pub expires: Timestamp,
+}
+
+/// How somebody signed in, as the issuer says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The class of the sign-in (`acr`).
+    pub acr: Option<Arc<str>>,
+    /// The methods that were used (`amr`).
+    pub amr: Vec<Arc<str>>,
+    /// When it was (`auth_time`).
+    pub at: Option<Timestamp>,
+    /// The ticket that the token names, where the configuration says in which claim.
+    pub ticket: Option<Arc<str>>,
 }

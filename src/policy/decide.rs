@@ -4,22 +4,26 @@
 //! the permit rests on changes. The order of the rules below is the order in which reasons are picked; nothing is
 //! looked up for a request that is refused without it.
 
+use std::sync::Arc;
+
 use crate::model::{
     Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Subject, SubjectKind, SubjectRef,
     Tenant, TenantId, Timestamp,
 };
 
 use super::{
-    Facts, Lack, Need, Policy, Reason, Rule,
+    Around, Facts, Lack, Need, Policy, Reason, Rule,
+    conditions::{TicketFrom, TicketRule},
     standing::{Fallen, Standing, standing},
 };
 
 /// A name that a request carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Named<'a> {
     /// This one.
     As(&'a str),
     /// None at all.
+    #[default]
     Missing,
     /// One that is malformed, or several that differ.
     Unclear,
@@ -51,6 +55,8 @@ pub struct Ask<'a> {
     pub resource: Option<&'a str>,
     /// The session that it names.
     pub session: Named<'a>,
+    /// What staff conditions look at.
+    pub around: Around<'a>,
     /// The gateway's clock is behind its own record (rule 7).
     pub clock_behind: bool,
 }
@@ -62,6 +68,8 @@ pub enum Caller<'a> {
     Nobody,
     /// Somebody with a token that was refused, with the fault's code.
     Refused(&'static str),
+    /// Somebody with a token that cannot be judged right now: its issuer's keys cannot be had.
+    Unverifiable,
     /// A verified subject.
     Known(&'a Subject),
 }
@@ -110,6 +118,8 @@ pub enum Detail {
     LevelWouldDo(LevelName),
     /// No level would do; a grant would.
     GrantWouldDo,
+    /// Signing in anew would do, like this: parameters of an RFC 9470 challenge, each after `, `.
+    StepUp(Arc<str>),
 }
 
 /// A refusal: a value, no error.
@@ -193,9 +203,11 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
         (_, Route::Mapped(rule)) if rule.public => Ok(allow(Reason::PublicRoute)),
         (Caller::Nobody, _) => Ok(deny(Reason::TokenMissing)),
         (Caller::Refused(fault), _) => Ok(deny_as((Reason::TokenInvalid, Detail::Token(fault)))),
+        (Caller::Unverifiable, _) => Ok(deny(Reason::KeysUnavailable)),
         (Caller::Known(subject), _) => match subject.kind {
             SubjectKind::Member => Ok(member(ask, subject, policy)),
             SubjectKind::Staff => staff(ask, subject, facts, now, policy),
+            SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
     };
     match decided {
@@ -258,6 +270,9 @@ fn staff(
     if ask.clock_behind {
         return Ok(deny(Reason::ClockBehind));
     }
+    if let Some(unmet) = policy.conditions.unmet(subject, &ask.around, now) {
+        return Ok(deny_as(unmet));
+    }
     let rule = match ask.route {
         Route::Mapped(rule) => rule,
         Route::Twin => return Ok(deny(Reason::RouteTwin)),
@@ -287,6 +302,11 @@ fn staff(
     let Some((tenant_name, tenant)) = facts.tenant_by_name(tenant_id)? else {
         return Ok(deny(Reason::SessionMissing));
     };
+    if let Some(rule @ TicketRule { from: TicketFrom::Session, .. }) = &policy.conditions.ticket
+        && let Some(reason) = rule.unfit(session.ticket.as_deref().map_or(Named::Missing, Named::As))
+    {
+        return Ok(deny(reason));
+    }
     let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
         Ok(standing) => standing,
         Err(fallen) => return Ok(deny_as(fallen)),

@@ -6,6 +6,7 @@
 //! Never here: who wrote what in which file ([`crate::config`]), how documents are fetched ([`crate::state`]), how a
 //! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.
 
+pub mod conditions;
 pub mod decide;
 pub mod facts;
 pub mod level;
@@ -13,6 +14,7 @@ pub mod path;
 pub mod permission;
 pub mod reason;
 pub mod routes;
+pub mod shape;
 pub mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +23,7 @@ use crate::model::{
     EnvironmentId, Ladder, LevelName, PermissionName, Rank, ResourceType, RoleName, Span, Subject,
 };
 
+pub use conditions::{Around, Conditions};
 pub use decide::{
     Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
 };
@@ -82,6 +85,8 @@ pub struct Policy {
     pub session_lasts: Span,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
+    /// What staff access demands beside a session.
+    pub conditions: Conditions,
     /// How long one staff exchange runs at most, in milliseconds (rule 10).
     pub max_exchange_ms: i64,
     /// Whether members pass where the map is silent.

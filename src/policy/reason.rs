@@ -41,6 +41,8 @@ reasons! {
     TokenMissing = "token_missing",
     /// A token came and was refused; the fault has a code of its own.
     TokenInvalid = "token_invalid",
+    /// A token came and cannot be judged: its issuer's keys cannot be had right now.
+    KeysUnavailable = "keys_unavailable",
     /// The map has no such route (law 3).
     RouteUnmapped = "route_unmapped",
     /// The map has this path in another case, or with another last slash: whose it is the back-end's reading decides.
@@ -59,6 +61,20 @@ reasons! {
     PermissionMissing = "permission_missing",
     /// Somebody acts as this staff subject: acting never chains (law 5).
     Acting = "acting",
+    /// A program's token opens no route: services speak to the support API alone.
+    ServiceNotHere = "service_not_here",
+    /// Staff do not come from this network.
+    NetworkRefused = "network_refused",
+    /// The sign-in is of a class that is not enough (RFC 9470).
+    AcrInsufficient = "acr_insufficient",
+    /// The sign-in lacks a method that is asked for (RFC 9470).
+    AmrInsufficient = "amr_insufficient",
+    /// The sign-in is too long ago, or nobody knows how long (RFC 9470).
+    AuthTooOld = "auth_too_old",
+    /// No ticket is named where one must be.
+    TicketMissing = "ticket_missing",
+    /// The ticket has not the shape of one, or several are named.
+    TicketMalformed = "ticket_malformed",
     /// The configuration closes this to staff at every level (law 5).
     Ceiling = "ceiling",
     /// The session header is malformed or comes twice.

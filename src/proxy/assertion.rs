@@ -112,6 +112,7 @@ pub fn fill(template: &HeaderTemplate, about: &About<'_>) -> String {
             Piece::Kind => value.push_str(match about.subject.kind {
                 SubjectKind::Staff => "staff",
                 SubjectKind::Member => "member",
+                SubjectKind::Service => "service",
             }),
             Piece::Session => {
                 if let Some(staff) = about.staff {

@@ -1,11 +1,13 @@
 //! What a request says about itself: tenant, environment, session, token. Collecting never refuses; what is missing,
 //! doubled or contradictory is a fact that the decision is told.
 
+use std::net::SocketAddr;
+
 use crate::{
-    engine::knock::Who,
+    engine::knock::{Who, address_of},
     model::{Subject, SubjectKind},
     policy::{
-        Named, Route,
+        Around, Named, Policy, Route,
         path::CanonicalPath,
         routes::{Match, Params},
     },
@@ -154,8 +156,8 @@ fn label<'a>(labels: &[Label], host: &'a str, wanted: &Label) -> Named<'a> {
 /// was refused, since it may have been theirs (rule 13).
 pub(super) fn treated_as_staff(who: &Who) -> bool {
     match who {
-        Who::Known(subject) => subject.kind == SubjectKind::Staff,
-        Who::Refused(_) => true,
+        Who::Known(subject) => matches!(subject.kind, SubjectKind::Staff | SubjectKind::Service),
+        Who::Refused(_) | Who::Unverifiable => true,
         Who::Nobody => false,
     }
 }
@@ -163,6 +165,16 @@ pub(super) fn treated_as_staff(who: &Who) -> bool {
 /// The session that the request names.
 pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
     one(request.fields().filter(|field| field.known == Known::PosternSession))
+}
+
+/// What staff conditions look at.
+pub(super) fn around<'a>(request: &RequestView<'a>, policy: &Policy, peer: SocketAddr) -> Around<'a> {
+    Around { client: Some(address_of(peer.ip())), ticket: ticket(request, policy), asked: None }
+}
+
+/// The ticket, where the configuration has a header for it.
+fn ticket<'a>(request: &RequestView<'a>, policy: &Policy) -> Named<'a> {
+    policy.conditions.ticket_header().map_or(Named::Missing, |name| header(request, name))
 }
 
 /// The bearer token. Whatever follows the scheme is one, and nothing at all a bad one: who says `Bearer` is not nobody.
@@ -173,6 +185,50 @@ pub(super) fn bearer<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
     let (scheme, token) = value.split_at_checked(end)?;
     let spaces = token.iter().take_while(|byte| **byte == b' ').count();
     scheme.eq_ignore_ascii_case(b"bearer").then(|| token.get(spaces..).unwrap_or_default())
+}
+
+/// The token that a request brings, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// None at all.
+    Missing,
+    /// In `Authorization`.
+    Bearer(&'a [u8]),
+    /// In the cookie of that name.
+    Cookie(&'a str, &'a [u8]),
+    /// Several that differ: which one counts must not depend on an order.
+    Several,
+}
+
+/// The token of a request. Of its cookies only those are looked at that may carry one.
+pub(super) fn token<'a>(request: &RequestView<'a>, cookies: &'a [String]) -> Token<'a> {
+    let bearer = bearer(request);
+    let mut found: Option<(&'a str, &'a [u8])> = None;
+    if !cookies.is_empty() {
+        let lines = request.fields().filter(|field| field.known == Known::Cookie && !field.lookalike);
+        for pair in lines.flat_map(|field| field.value.split(|byte| *byte == b';')) {
+            let Some((name, value)) = pair.iter().position(|byte| *byte == b'=').and_then(|at| {
+                let (name, value) = pair.split_at_checked(at)?;
+                Some((name.trim_ascii(), value.get(1..)?.trim_ascii()))
+            }) else {
+                continue;
+            };
+            let Some(name) = cookies.iter().find(|cookie| cookie.as_bytes() == name) else { continue };
+            match found {
+                // An application empties a cookie before the browser forgets it.
+                _ if value.is_empty() => {}
+                None => found = Some((name, value)),
+                Some((_, known)) if known == value => {}
+                Some(_) => return Token::Several,
+            }
+        }
+    }
+    match (bearer, found) {
+        (None, None) => Token::Missing,
+        (Some(bearer), Some((_, cookie))) if bearer != cookie => Token::Several,
+        (Some(bearer), _) => Token::Bearer(bearer),
+        (None, Some((name, token))) => Token::Cookie(name, token),
+    }
 }
 
 fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {

@@ -196,8 +196,9 @@ impl Connection {
                 return (self.refuse(&request, &unreadable(fault)).await, None);
             }
         };
-        let who = core.who(collect::bearer(&request));
-        if target.path.as_str().starts_with(&routing.prefix) {
+        let inside = target.path.as_str().starts_with(&routing.prefix);
+        let who = core.who_in_time(&request, inside).await;
+        if inside {
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
         }
         let Ok(method) = http::Method::from_bytes(request.method_name()) else {
@@ -212,7 +213,7 @@ impl Connection {
         let in_path = |places| mapped.named(places, &target.path, &params);
         let subject = match &who {
             Who::Known(subject) => Some(subject.subject()),
-            Who::Nobody | Who::Refused(_) => None,
+            Who::Nobody | Who::Refused(_) | Who::Unverifiable => None,
         };
         let ask = Ask {
             route: mapped.route,
@@ -226,11 +227,13 @@ impl Connection {
             ),
             resource: mapped.resource(&target.path, &params),
             session: collect::session(&request),
+            around: collect::around(&request, &routing.policy, self.peer),
             clock_behind: false,
         };
         let caller = match &who {
             Who::Nobody => Caller::Nobody,
             Who::Refused(code) => Caller::Refused(code),
+            Who::Unverifiable => Caller::Unverifiable,
             Who::Known(subject) => Caller::Known(subject.subject()),
         };
         let admission = match shared.engine.glance(&ask, caller, &routing.policy) {
@@ -287,6 +290,9 @@ impl Connection {
             environment: Name::of(ask.environment),
             resource: ask.resource.map(Arc::from),
             session: Name::of(ask.session),
+            client: ask.around.client,
+            ticket: Name::of(ask.around.ticket),
+            asked: None,
         };
         match core.engine().admit(knock, Arc::clone(subject), about).await {
             Answer::Admitted(admission) => Ok(admission),

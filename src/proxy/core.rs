@@ -4,6 +4,7 @@
 use std::{
     cell::{RefCell, RefMut},
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -15,18 +16,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     engine::{Engine, knock::Who},
-    identity::{TokenCache, Verifier, cache::CacheLimits},
+    identity::{TokenCache, TokenFault, Verifier, cache::CacheLimits},
 };
 
 use super::{
     assertion::Asserter,
+    collect::{self, Token},
     connection,
     counters::Counters,
     greet::greet,
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
-    wire::{Limits, NameSet, ResponseHead},
+    wire::{Limits, NameSet, RequestView, ResponseHead},
 };
 
 /// Buffers kept by a core, and the largest one kept.
@@ -51,6 +53,8 @@ const CACHING: [&str; 14] = [
     "Cache-Tag",
     "Edge-Cache-Tag",
 ];
+/// Keys that are on their way; over when they came, or when it takes too long.
+pub type FreshKeys = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What all cores look at.
 pub struct Shared {
@@ -58,8 +62,10 @@ pub struct Shared {
     pub engine: Arc<Engine>,
     /// The map in force.
     pub routing: ArcSwap<Routing>,
-    /// The issuers in force.
-    pub verifier: ArcSwap<Verifier>,
+    /// The issuers in force, with their keys as of now.
+    pub verifier: Arc<ArcSwap<Verifier>>,
+    /// Where a token names a key that nobody knows: the coming of fresh keys, if they are on their way.
+    pub fresh_keys: Box<dyn Fn() -> Option<FreshKeys> + Send + Sync>,
     /// TLS towards clients, if it is spoken.
     pub tls: ArcSwapOption<rustls::ServerConfig>,
     /// Signs assertions.
@@ -147,10 +153,16 @@ impl Core {
         Limits { max_head: 64 << 10, max_value: 32 << 10, ..Limits::default() }
     }
 
-    /// Who calls, by their bearer token.
-    pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
-        let Some(token) = token else { return Who::Nobody };
+    /// Who calls, by their token. Below the reserved prefix (`inside`) none counts but the one in `Authorization`: what
+    /// a browser sends unasked changes nothing there.
+    pub(super) fn who(&self, request: &RequestView<'_>, inside: bool) -> Who {
         let verifier = self.shared.verifier.load();
+        let (token, cookie) = match collect::token(request, if inside { &[] } else { verifier.cookies() }) {
+            Token::Missing => return Who::Nobody,
+            Token::Several => return Who::Refused(TokenFault::Several.code()),
+            Token::Bearer(token) => (token, None),
+            Token::Cookie(name, token) => (token, Some(name)),
+        };
         let mut tokens = self.tokens.borrow_mut();
         let before = tokens.counts().misses;
         let resolved = tokens.resolve(&verifier, token, self.shared.engine.wall());
@@ -158,9 +170,29 @@ impl Core {
             Counters::add(&self.shared.counters.verified);
         }
         match resolved {
+            Ok(subject) if cookie.is_some_and(|name| !verifier.takes_cookie(&subject, name)) => {
+                Who::Refused(TokenFault::InCookie.code())
+            }
             Ok(subject) => Who::Known(subject),
+            Err(TokenFault::KeysUnavailable) => Who::Unverifiable,
             Err(fault) => Who::Refused(fault.code()),
         }
+    }
+
+    /// The same, with a second look where the first found a token whose key nobody knows, or no keys at all, and fresh
+    /// keys are on their way: whoever comes first after an issuer changed its keys is not turned away for it.
+    pub(super) async fn who_in_time(&self, request: &RequestView<'_>, inside: bool) -> Who {
+        let who = self.who(request, inside);
+        let keys_might_help = match &who {
+            Who::Refused(code) => *code == TokenFault::KeyUnknown.code(),
+            Who::Unverifiable => true,
+            Who::Nobody | Who::Known(_) => false,
+        };
+        if keys_might_help && let Some(fresh) = (self.shared.fresh_keys)() {
+            fresh.await;
+            return self.who(request, inside);
+        }
+        who
     }
 }
 

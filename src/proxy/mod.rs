@@ -25,5 +25,5 @@ mod socket;
 mod upstream;
 pub mod wire;
 
-pub use self::core::{Core, Shared, serve};
+pub use self::core::{Core, FreshKeys, Shared, serve};
 pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler};

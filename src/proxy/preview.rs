@@ -5,7 +5,7 @@
 
 use crate::{
     model::Subject,
-    policy::{Ask, path::CanonicalPath, routes::Params},
+    policy::{Around, Ask, path::CanonicalPath, routes::Params},
 };
 
 use super::{
@@ -99,6 +99,7 @@ pub fn preview<'a>(
             environment: collect::environment(routing, request, host, in_path(|b| &b.environment), subject),
             resource: mapped.resource(&target.path, &params),
             session: collect::session(request),
+            around: Around::default(),
             clock_behind: false,
         },
         method,

@@ -2,6 +2,8 @@
 //!
 //! The matches have no wildcard: a new reason does not compile until somebody chooses its answer.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::policy::{Denial, Detail, Reason};
@@ -20,7 +22,7 @@ pub struct Told {
     /// The consent level that would do.
     pub level: Option<String>,
     /// The challenge of a 401.
-    pub challenge: Option<&'static str>,
+    pub challenge: Option<Cow<'static, str>>,
 }
 
 #[derive(Serialize)]
@@ -79,16 +81,23 @@ impl Told {
                     format!("{detail}; consent level `{level}` would do, or a grant: ask the tenant");
                 told.level = Some(level.to_string());
             }
+            Detail::StepUp(_) => {}
             Detail::GrantWouldDo => told.detail = format!("{detail}; a grant would do: ask the tenant"),
         }
         if status == 401 {
-            told.challenge = Some(match denial.reason {
-                Reason::TokenInvalid => "Bearer realm=\"postern\", error=\"invalid_token\"",
-                _ => "Bearer realm=\"postern\"",
+            told.challenge = Some(match (&denial.detail, denial.reason) {
+                (Detail::StepUp(wanted), _) => Cow::Owned(step_up(wanted)),
+                (_, Reason::TokenInvalid) => "Bearer realm=\"postern\", error=\"invalid_token\"".into(),
+                (_, _) => "Bearer realm=\"postern\"".into(),
             });
         }
         told
     }
+}
+
+/// RFC 9470: which sign-in would do.
+fn step_up(wanted: &str) -> String {
+    format!("Bearer realm=\"postern\", error=\"insufficient_user_authentication\"{wanted}")
 }
 
 /// Status and words of each reason. A reason that opens is never told.
@@ -101,6 +110,9 @@ fn words(reason: Reason) -> (u16, &'static str) {
         | Reason::SessionByGrant => (500, "the gateway took a yes for a no"),
         Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
         Reason::TokenInvalid => (401, "the token was refused; get a new one"),
+        Reason::KeysUnavailable => {
+            (503, "the keys of the token's issuer cannot be had right now; try again in a moment")
+        }
         Reason::RouteUnmapped => (403, "this route is not in the gateway's map"),
         Reason::RouteTwin => (
             403,
@@ -115,6 +127,13 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::Acting => {
             (403, "support work takes a token of your own, not one by which somebody acts as you")
         }
+        Reason::ServiceNotHere => (403, "a service's token opens no route of the application"),
+        Reason::NetworkRefused => (403, "support does not work from this network"),
+        Reason::AcrInsufficient => (401, "sign in again, in a stronger way"),
+        Reason::AmrInsufficient => (401, "sign in again, with the methods that support work takes"),
+        Reason::AuthTooOld => (401, "sign in again: the last time is too long ago for support work"),
+        Reason::TicketMissing => (403, "support work takes a ticket, and none is named"),
+        Reason::TicketMalformed => (403, "the ticket that is named does not look like one"),
         Reason::Ceiling => (403, "this is closed to support, whatever a tenant consents to"),
         Reason::SessionUnclear => (400, "`Postern-Session` must come once, as one session id"),
         Reason::SessionMissing => (403, "you have no active support session here; start one"),

@@ -128,6 +128,22 @@ fn spellings_and_alternatives_are_read() {
     let text =
         with("{ file: vendor.jwks.json }", "{ inline: { keys: [ { kty: EC, crv: P-256, x: a, y: b } ] } }");
     assert!(matches!(&good(&text).0.issuers[0].keys, KeyText::Jwks(text) if text.contains("P-256")));
+    let url = "https://id.example:8443/.well-known/jwks.json?v=1";
+    let text = with("{ file: vendor.jwks.json }", &format!("{{ url: \"{url}\", refresh: 5m }}"));
+    let KeyText::Fetched(address) = good(&text).0.issuers.remove(0).keys else { panic!("not fetched") };
+    assert_eq!((address.tls, address.host.as_str(), address.port), (true, "id.example", 8443));
+    assert_eq!(
+        (address.authority.as_str(), address.target.as_str()),
+        ("id.example:8443", "/.well-known/jwks.json?v=1")
+    );
+    assert_eq!((address.refresh_ms, address.keep_ms, address.refetch_ms), (300_000, 86_400_000, 10_000));
+    let text =
+        with("{ file: vendor.jwks.json }", "{ url: \"http://[::1]\" }") + "dangerous: { http_keys: true }\n";
+    let KeyText::Fetched(address) = good(&text).0.issuers.remove(0).keys else { panic!("not fetched") };
+    assert_eq!(
+        (address.tls, address.host.as_str(), address.port, address.target.as_str()),
+        (false, "::1", 80, "/")
+    );
     let text = with("\"http://127.0.0.1:8000\"", "\"http://[::1]:8000/\"");
     let (settings, _) = good(&text);
     assert_eq!(

@@ -232,6 +232,7 @@ impl Naive {
         let subject = match caller {
             Caller::Nobody => return Some(Codes::from(["token_missing"])),
             Caller::Refused(_) => return Some(Codes::from(["token_invalid"])),
+            Caller::Unverifiable => return Some(Codes::from(["keys_unavailable"])),
             Caller::Known(subject) => subject,
         };
         let member = subject.kind == SubjectKind::Member;

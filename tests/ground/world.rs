@@ -138,6 +138,7 @@ impl Plain {
             on_lower: if self.immediate { OnLower::Immediate } else { OnLower::Future },
             session_lasts: Span::Millis(self.lasts_ms),
             grant_most: self.grant_most_ms.map(Span::Millis),
+            conditions: postern::policy::Conditions::default(),
             max_exchange_ms: EXCHANGE_MS,
             members_unmapped: self.members_unmapped,
             environments: ENVIRONMENTS.iter().map(|name| eid(name)).collect(),
@@ -159,6 +160,7 @@ pub(crate) fn staff(sub: &str) -> Subject {
         tenant: None,
         environment: None,
         roles: Vec::new(),
+        login: None,
         acting: false,
         expires: Timestamp::MAX,
     }
@@ -173,6 +175,7 @@ pub(crate) fn member(tenant: &str, sub: &str, roles: &[&str]) -> Subject {
         tenant: Some(tid(tenant)),
         environment: None,
         roles: roles.iter().map(|name| role(name)).collect(),
+        login: None,
         acting: false,
         expires: Timestamp::MAX,
     }
@@ -342,6 +345,7 @@ impl World {
             environment: request.environment.as_named(),
             resource: request.resource.as_deref(),
             session: request.session.as_named(),
+            around: postern::policy::Around::default(),
             clock_behind: request.clock_behind,
         };
         let mut facts = Facts::new();

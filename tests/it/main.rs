@@ -14,9 +14,13 @@
 
 mod child;
 mod client;
+mod conditions;
+mod cookies;
 mod cuts;
+mod fetched;
 mod full;
 mod held;
+mod issuer;
 mod killed;
 mod path;
 mod peers;

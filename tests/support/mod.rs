@@ -213,6 +213,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         on_lower: wish.on_lower,
         session_lasts: wish.session_lasts,
         grant_most: wish.grant_most,
+        conditions: postern::policy::Conditions::default(),
         max_exchange_ms: HOUR,
         members_unmapped: false,
         environments: ["production", "sandbox"].map(|name| EnvironmentId::new(name).unwrap()).into(),

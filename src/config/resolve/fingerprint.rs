@@ -17,7 +17,9 @@ use super::settings::{
 };
 use crate::{
     model::{Span, SubjectKind},
-    policy::{OnLower, PermissionSet, Policy, path::Delimiters, routes::Twins},
+    policy::{
+        Conditions, OnLower, PermissionSet, Policy, conditions::TicketFrom, path::Delimiters, routes::Twins,
+    },
 };
 
 /// What is digested beside the policy.
@@ -67,6 +69,8 @@ fn keys_value(keys: &KeyText) -> String {
             Err(_) => sha256(text),
         },
         KeyText::Pem(text) => sha256(&text.split_whitespace().collect::<String>()),
+        // Which keys it is at a time, their issuer says; what is decided here is whose word counts.
+        KeyText::Fetched(address) => sha256(&address.url),
     }
 }
 
@@ -87,7 +91,7 @@ fn policy_value(policy: &Policy) -> Value {
         .iter()
         .map(|(name, role)| (name.to_string(), json!(names(policy, &role.permissions))))
         .collect();
-    json!({
+    let mut value = json!({
         "catalogue": policy.catalogue.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(),
         "roles": roles,
         "ceiling": names(policy, &policy.ceiling),
@@ -101,6 +105,38 @@ fn policy_value(policy: &Policy) -> Value {
         "max_exchange_ms": policy.max_exchange_ms,
         "members_unmapped": policy.members_unmapped,
         "environments": policy.environments.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+    });
+    // Only where something is demanded, so that policies from before there were conditions keep their names.
+    if !policy.conditions.is_empty() {
+        put(&mut value, "conditions", conditions_value(&policy.conditions));
+    }
+    value
+}
+
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+}
+
+fn conditions_value(conditions: &Conditions) -> Value {
+    let ticket = conditions.ticket.as_ref().map(|rule| {
+        let from = match &rule.from {
+            TicketFrom::Session => json!("session"),
+            TicketFrom::Header(name) => json!({ "header": name }),
+            TicketFrom::Claim => json!("claim"),
+        };
+        json!({ "from": from, "shape": rule.shape.as_str() })
+    });
+    json!({
+        "acr": conditions.acr,
+        "amr": conditions.amr,
+        "max_auth_age_ms": conditions.max_auth_age_ms,
+        "networks": conditions.networks.iter().map(|network| {
+            let (base, bits) = network.parts();
+            format!("{base:032x}/{bits}")
+        }).collect::<Vec<_>>(),
+        "ticket": ticket,
     })
 }
 
@@ -170,10 +206,10 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         SupportSettings::Everybody => json!("everybody"),
         SupportSettings::Claim { path, values } => json!({ "claim": path, "any": values }),
     };
-    json!({
+    let mut value = json!({
         "name": issuer.name.as_str(),
         "issuer": issuer.issuer,
-        "kind": match issuer.kind { SubjectKind::Staff => "staff", SubjectKind::Member => "member" },
+        "kind": match issuer.kind { SubjectKind::Staff => "staff", SubjectKind::Member => "member", SubjectKind::Service => "service" },
         "audiences": issuer.audiences,
         "algorithms": issuer.algorithms,
         "types": issuer.types,
@@ -181,7 +217,14 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         "leeway_ms": issuer.leeway_ms,
         "max_lifetime_ms": issuer.max_lifetime_ms,
         "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
-    })
+    });
+    if let Some(cookie) = &issuer.cookie {
+        put(&mut value, "cookie", json!(cookie));
+    }
+    if issuer.untyped {
+        put(&mut value, "untyped", json!(true));
+    }
+    value
 }
 
 fn upstream_value(upstream: &UpstreamSettings) -> Value {

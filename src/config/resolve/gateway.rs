@@ -125,7 +125,11 @@ pub(super) fn listeners(
 
 fn dangerous_settings(written: &Dangerous) -> DangerousSettings {
     let on = |field: &Field<bool>| field.value().copied().unwrap_or(false);
-    DangerousSettings { clock: on(&written.clock), hmac: on(&written.hmac) }
+    DangerousSettings {
+        clock: on(&written.clock),
+        hmac: on(&written.hmac),
+        http_keys: on(&written.http_keys),
+    }
 }
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {

@@ -93,7 +93,12 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
     let name = name.and_then(|name| context.id(name, IssuerName::new, "name of an issuer"));
     let issuer = context.need(&written.issuer, at.place, "issuer", "write the `iss` of its tokens");
     let issuer = issuer.and_then(|issuer| context.visible(issuer, "an `iss`", 512));
-    let kind = context.need(&written.kind, at.place, "kind", "say whom it speaks for: `staff` or `member`");
+    let kind = context.need(
+        &written.kind,
+        at.place,
+        "kind",
+        "say whom it speaks for: `staff`, `member` or `service`",
+    );
     let hint = "name the `aud` that its tokens for this gateway have; others' tokens must not count here";
     let audiences = context.need(&written.audience, at.place, "audience", hint);
     let audiences = audiences.and_then(|list| texts(context, list, "an audience"));
@@ -104,6 +109,7 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
         Field::Absent | Field::Broken => None,
     };
     let claims = kind.and_then(|kind| claims(context, &written.claims, kind.value));
+    let cookie = cookie(context, &written.cookie, kind.map(|kind| kind.value));
     let keys = keys::keys(context, &written.keys, at.place, dangerous);
     let algorithms = algorithms(
         context,
@@ -115,6 +121,7 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
     let kind = match kind?.value {
         written::SubjectKind::Staff => SubjectKind::Staff,
         written::SubjectKind::Member => SubjectKind::Member,
+        written::SubjectKind::Service => SubjectKind::Service,
     };
     Some(IssuerSettings {
         name: name?,
@@ -122,12 +129,42 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
         kind,
         audiences: audiences?,
         algorithms: algorithms?,
+        untyped: written.untyped.value().copied().unwrap_or(false),
+        cookie: cookie?,
         types,
         keys: keys?.text,
         leeway_ms,
         max_lifetime_ms,
         claims: claims?,
     })
+}
+
+/// A cookie for tokens: of members alone, since a browser sends it unasked.
+fn cookie(
+    context: Context<'_>,
+    field: &Field<String>,
+    kind: Option<written::SubjectKind>,
+) -> Option<Option<String>> {
+    let Some(at) = field.given() else { return field.is_absent().then_some(None) };
+    if kind.is_some_and(|kind| kind != written::SubjectKind::Member) {
+        context.put(
+            Code::BadValue,
+            at.place,
+            "only members' tokens may come in a cookie",
+            "remove it: a page of somebody else could make a browser send it, and support work must not begin so",
+        );
+        return None;
+    }
+    if at.value.len() > 128 || http::HeaderName::from_bytes(at.value.as_bytes()).is_err() {
+        context.put(
+            Code::BadValue,
+            at.place,
+            format!("`{}` is no name of a cookie", short(&at.value)),
+            "use letters, digits, `-` and `_`, as in `__Host-token`; case matters",
+        );
+        return None;
+    }
+    Some(Some(at.value.clone()))
 }
 
 fn texts(context: Context<'_>, list: &At<OneOrMany<String>>, what: &str) -> Option<Vec<String>> {
@@ -217,6 +254,12 @@ fn claims(context: Context<'_>, field: &Field<Claims>, kind: written::SubjectKin
             of_other(place(&written.roles), "roles", "members");
         }
         written::SubjectKind::Member => {
+            of_other(place(&written.email), "email", "staff");
+            of_other(place(&written.email_verified), "email_verified", "staff");
+            of_other(written.support.given().map(|at| at.place), "support", "staff");
+        }
+        written::SubjectKind::Service => {
+            of_other(place(&written.roles), "roles", "members");
             of_other(place(&written.email), "email", "staff");
             of_other(place(&written.email_verified), "email_verified", "staff");
             of_other(written.support.given().map(|at| at.place), "support", "staff");

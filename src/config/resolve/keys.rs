@@ -5,12 +5,12 @@
 use serde_json::Value;
 
 use super::{
-    context::Context,
-    settings::{DangerousSettings, KeyText},
+    context::{Context, short},
+    settings::{DangerousSettings, KeyAddress, KeyText},
 };
 use crate::config::{
     fault::Code,
-    written::{Field, Keys, Place},
+    written::{At, Duration, Field, Keys, Place},
 };
 
 /// What kind of key an algorithm takes.
@@ -49,11 +49,15 @@ pub(super) fn keys(
     owner: Place,
     dangerous: DangerousSettings,
 ) -> Option<ReadKeys> {
-    let hint =
-        "name its public keys: `keys: { file: vendor.jwks.json }`, or `keys: { inline: { keys: [ … ] } }`";
+    let hint = "name its public keys: `keys: { url: \"https://id.example/keys\" }`, `keys: { file: vendor.jwks.json }`, \
+                or `keys: { inline: { keys: [ … ] } }`";
     let at = context.need(field, owner, "keys", hint)?;
-    match (&at.value.file, &at.value.inline) {
-        (Field::Given(file), Field::Absent) => {
+    let written = &at.value;
+    if !matches!(written.url, Field::Given(_)) {
+        only_of_url(context, written);
+    }
+    match (&written.file, &written.inline, &written.url) {
+        (Field::Given(file), Field::Absent, Field::Absent) => {
             let (_, bytes) = context.read(file, "the key set")?;
             match std::str::from_utf8(&bytes) {
                 Ok(text) if text.contains("-----BEGIN ") => pem(context, file.place, text),
@@ -64,13 +68,171 @@ pub(super) fn keys(
                 }
             }
         }
-        (Field::Absent, Field::Given(inline)) => jwks(context, inline.place, &inline.value.0, dangerous),
-        (file, inline) if file.is_broken() || inline.is_broken() => None,
+        (Field::Absent, Field::Given(inline), Field::Absent) => {
+            jwks(context, inline.place, &inline.value.0, dangerous)
+        }
+        (Field::Absent, Field::Absent, Field::Given(url)) => {
+            let address = fetched(context, written, url, dangerous)?;
+            Some(ReadKeys { text: KeyText::Fetched(address), families: None })
+        }
+        (file, inline, url) if file.is_broken() || inline.is_broken() || url.is_broken() => None,
         _ => {
-            context.put(Code::OneOf, at.place, "`keys` needs exactly one of `file` and `inline`", hint);
+            let message = "`keys` needs exactly one of `file`, `inline` and `url`";
+            context.put(Code::OneOf, at.place, message, hint);
             None
         }
     }
+}
+
+/// What says something about fetching where nothing is fetched.
+fn only_of_url(context: Context<'_>, written: &Keys) {
+    let durations = [
+        ("refresh", &written.refresh),
+        ("keep", &written.keep),
+        ("refetch", &written.refetch),
+        ("timeout", &written.timeout),
+    ];
+    let durations = durations.into_iter().filter_map(|(key, field)| Some((key, field.given()?.place)));
+    for (key, place) in written.ca.given().map(|at| ("ca", at.place)).into_iter().chain(durations) {
+        context.put(
+            Code::BadValue,
+            place,
+            format!("`{key}` says how keys are fetched, and these are not"),
+            "remove it, or name where the keys are fetched from with `url`",
+        );
+    }
+}
+
+/// The shortest `refresh`, which a `max-age` does not go below either, in milliseconds.
+const LEAST_REFRESH_MS: i64 = 30_000;
+/// The shortest `keep`, in milliseconds.
+const LEAST_KEEP_MS: i64 = 60_000;
+
+fn fetched(
+    context: Context<'_>,
+    written: &Keys,
+    url: &At<String>,
+    dangerous: DangerousSettings,
+) -> Option<KeyAddress> {
+    let authorities = match &written.ca {
+        Field::Absent => Some(None),
+        Field::Broken => None,
+        Field::Given(at) => {
+            let file = context.need(
+                &at.value.file,
+                at.place,
+                "file",
+                "name the file with the authority's certificate: `ca: { file: ca.pem }`",
+            );
+            file.and_then(|file| certificates(context, file)).map(Some)
+        }
+    };
+    let bounded =
+        |field: &Field<Duration>, default, least, most| context.duration(field, default, least, most);
+    let refresh_ms = bounded(&written.refresh, 900_000, LEAST_REFRESH_MS, 86_400_000);
+    let keep_ms = bounded(&written.keep, 86_400_000, LEAST_KEEP_MS, 30 * 86_400_000);
+    let refetch_ms = bounded(&written.refetch, 10_000, 1_000, 3_600_000);
+    let timeout_ms = bounded(&written.timeout, 5_000, 100, 60_000);
+    if keep_ms < refresh_ms && (LEAST_KEEP_MS..).contains(&keep_ms) {
+        let place = written.keep.given().map(|at| at.place).or(written.refresh.given().map(|at| at.place));
+        context.put(
+            Code::OutOfRange,
+            place.unwrap_or(url.place),
+            "the keys would be too old before they are fetched again: `keep` is shorter than `refresh`",
+            "let `keep` be several times as long as `refresh`, so that an outage is bridged",
+        );
+    }
+    let (tls, host, port, authority, target) = address(context, url, dangerous)?;
+    if let (false, Some(at)) = (tls, written.ca.given()) {
+        let hint = "remove it, or fetch the keys by `https`";
+        context.put(Code::BadValue, at.place, "without TLS nobody's certificate is asked for", hint);
+    }
+    Some(KeyAddress {
+        url: url.value.clone(),
+        tls,
+        host,
+        port,
+        authority,
+        target,
+        authorities: authorities?,
+        refresh_ms,
+        keep_ms,
+        refetch_ms,
+        timeout_ms,
+    })
+}
+
+fn certificates(context: Context<'_>, file: &At<String>) -> Option<String> {
+    let (_, bytes) = context.read(file, "the authority's certificate")?;
+    match String::from_utf8(bytes.to_vec()) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Some(text),
+        Ok(_) | Err(_) => {
+            context.put(
+                Code::BadKeys,
+                file.place,
+                "the file holds no certificate in PEM",
+                "write the authority's certificate as `-----BEGIN CERTIFICATE-----`",
+            );
+            None
+        }
+    }
+}
+
+/// Scheme, host, port, authority and target of an address: strictly one absolute address, nothing that two readers
+/// could read differently.
+fn address(
+    context: Context<'_>,
+    at: &At<String>,
+    dangerous: DangerousSettings,
+) -> Option<(bool, String, u16, String, String)> {
+    let text = at.value.as_str();
+    let wrong = |part: &str, message: String, hint: &str| {
+        context.put(Code::BadUrl, context.part(at.place, part), message, hint);
+        None
+    };
+    let form = "write the whole address: `https://id.example/.well-known/jwks.json`";
+    let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) if dangerous.http_keys => (false, rest),
+        (None, Some(_)) => {
+            context.put(
+                Code::Dangerous,
+                context.part(at.place, "http"),
+                "keys fetched without TLS are the keys of whoever sits in between",
+                "use `https://`, or for local play `dangerous: { http_keys: true }`",
+            );
+            return None;
+        }
+        (None, None) => return wrong(text, format!("`{}` is no address of a key set", short(text)), form),
+    };
+    if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#') {
+        let hint = "use visible ASCII without `\\` and `#`; encode everything else";
+        return wrong("", format!("`{}` is no address that is read in one way", short(text)), hint);
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    if authority.contains('@') {
+        let hint = "publish the keys where they can be read without a password; they are public";
+        return wrong(authority, "an address of keys holds no user or password".to_owned(), hint);
+    }
+    let parsed = authority.parse::<http::uri::Authority>().ok().filter(|parsed| !parsed.host().is_empty());
+    let Some(parsed) = parsed else {
+        return wrong(authority, format!("`{}` is no host", short(authority)), form);
+    };
+    let port = match authority.strip_prefix(parsed.host()) {
+        Some("") => Some(if tls { 443 } else { 80 }),
+        Some(behind) => behind.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0),
+        None => None,
+    };
+    let Some(port) = port else {
+        return wrong(authority, "this is no host with a port".to_owned(), "use a port from 1 to 65535");
+    };
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    if target.parse::<http::uri::PathAndQuery>().is_err() {
+        return wrong(&target, format!("`{}` is no path", short(&target)), form);
+    }
+    let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    Some((tls, host, port, authority.to_owned(), target))
 }
 
 fn pem(context: Context<'_>, place: Place, text: &str) -> Option<ReadKeys> {

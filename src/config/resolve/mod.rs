@@ -13,6 +13,7 @@ mod keys;
 mod rights;
 mod routes;
 mod settings;
+mod staff;
 mod tenants;
 mod tls;
 mod upstreams;
@@ -21,8 +22,9 @@ use std::path::Path;
 
 pub use settings::{
     AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece, RouteEntry,
-    Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece,
+    RouteEntry, Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource,
+    UpstreamSettings,
 };
 
 use super::{
@@ -81,6 +83,7 @@ pub(super) fn resolve(
         unused(context, file, &upstreams, &used);
     }
     let limits = gateway::limits(context, file);
+    let (conditions, ticket_claim) = staff::conditions(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let mut policy = Policy {
         fingerprint: String::new(),
@@ -92,6 +95,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        conditions,
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
         environments: tenants.environments.clone(),
@@ -125,6 +129,7 @@ pub(super) fn resolve(
         upstreams: upstreams.list,
         issuers,
         tenants,
+        ticket_claim,
         unmapped_upstream,
         policy,
         paths,

@@ -50,6 +50,8 @@ pub struct Settings {
     pub issuers: Vec<IssuerSettings>,
     /// Where tenants and environments are named, and which there are.
     pub tenants: TenantSettings,
+    /// The claim that names a ticket, where `staff.require.ticket` says one.
+    pub ticket_claim: Option<String>,
     /// Where members' requests go for which the map is silent, if they may pass.
     pub unmapped_upstream: Option<usize>,
     /// What may be.
@@ -191,6 +193,10 @@ pub struct IssuerSettings {
     pub audiences: Vec<String>,
     /// Registered names of the algorithms, each known and with a key that fits.
     pub algorithms: Vec<String>,
+    /// Tokens without `typ` are taken too.
+    pub untyped: bool,
+    /// A cookie that may carry its tokens.
+    pub cookie: Option<String>,
     /// Accepted `typ`.
     pub types: Option<Vec<String>>,
     /// Its keys.
@@ -210,6 +216,35 @@ pub enum KeyText {
     Jwks(String),
     /// Exactly one public key in PEM.
     Pem(String),
+    /// A JSON Web Key Set that is fetched.
+    Fetched(KeyAddress),
+}
+
+/// From where and how a key set is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAddress {
+    /// The address as written.
+    pub url: String,
+    /// Whether it is `https`.
+    pub tls: bool,
+    /// Host to connect to, and that the certificate must name: a name or an address, IPv6 without brackets.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// `host[:port]` for the `Host` header.
+    pub authority: String,
+    /// Path and query.
+    pub target: String,
+    /// Certificates of the authorities that vouch for the server, in PEM; `None` are the system's.
+    pub authorities: Option<String>,
+    /// The longest time between two fetches, in milliseconds.
+    pub refresh_ms: i64,
+    /// How long the last good keys stay in use, in milliseconds.
+    pub keep_ms: i64,
+    /// The shortest time between two fetches that tokens ask for, in milliseconds.
+    pub refetch_ms: i64,
+    /// How long one fetch may take, in milliseconds.
+    pub timeout_ms: i64,
 }
 
 impl std::fmt::Debug for KeyText {
@@ -217,6 +252,7 @@ impl std::fmt::Debug for KeyText {
         match self {
             KeyText::Jwks(text) => write!(f, "Jwks({} bytes)", text.len()),
             KeyText::Pem(text) => write!(f, "Pem({} bytes)", text.len()),
+            KeyText::Fetched(address) => write!(f, "Fetched({})", address.url),
         }
     }
 }
@@ -380,4 +416,6 @@ pub struct DangerousSettings {
     pub clock: bool,
     /// HMAC is taken.
     pub hmac: bool,
+    /// Key sets may be fetched without TLS.
+    pub http_keys: bool,
 }

@@ -16,8 +16,9 @@ use serde::Deserialize;
 
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
-    Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys, KnownTenant, LevelStep,
-    Members, OnLower, Role, Sessions, SubjectKind, Support, TenantSource, Tenants, Unmapped,
+    Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
+    KnownTenant, LevelStep, Members, OnLower, Require, Role, Sessions, Staff, SubjectKind, Support,
+    TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
     Assert, Assertion, Dangerous, Delimiters, KeyFrom, Ledger, Limits, Pass, Paths, Resource, Route, State,
@@ -64,6 +65,8 @@ pub struct File {
     pub upstreams: Field<Table<Upstream>>,
     /// Whose tokens count.
     pub issuers: Field<List<Issuer>>,
+    /// What is asked of the vendor's people beside a session.
+    pub staff: Field<Staff>,
     /// How a request names its tenant and environment, and which tenants there are from the start.
     pub tenants: Field<Tenants>,
     /// The closed list of permissions, `resource_type:action`. A permission that is named anywhere and not listed here

@@ -32,6 +32,10 @@ pub struct Issuer {
     pub max_lifetime: Field<Duration>,
     /// The `typ` that a token may have. Default `at+jwt` and `JWT`.
     pub types: Field<OneOrMany<String>>,
+    /// Takes tokens without `typ` too. Default `false`: a signed text of another use could else pass for a token.
+    pub untyped: Field<bool>,
+    /// A cookie that may carry its tokens, beside `Authorization`. For members only; the support API takes none.
+    pub cookie: Field<String>,
     /// Where its claims stand.
     pub claims: Field<Claims>,
 }
@@ -44,17 +48,44 @@ pub enum SubjectKind {
     Staff,
     /// The tenants' people.
     Member,
+    /// Programs: the application itself, or what provisions it. They pass no route.
+    Service,
 }
 
-/// Where public keys come from: exactly one of the two.
+/// Where public keys come from: exactly one of `file`, `inline` and `url`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("oneOf" = [{ "required": ["file"] }, { "required": ["inline"] }, { "required": ["url"] }]))]
 pub struct Keys {
     /// A file: a JSON Web Key Set, or one public key in PEM.
     pub file: Field<String>,
     /// A JSON Web Key Set, written here.
     pub inline: Field<JsonText>,
+    /// Where the issuer publishes its JSON Web Key Set: `https://id.example/keys`. Fetched at the start and then again
+    /// and again; no redirect is followed, and no address that a token names is ever asked.
+    pub url: Field<String>,
+    /// Of `url`: who vouches for its certificate. Default: the authorities that the system trusts.
+    pub ca: Field<Authorities>,
+    /// Of `url`: the longest time between two fetches; a shorter `max-age` of the answer shortens it, not below `30s`.
+    /// Default `15m`.
+    pub refresh: Field<Duration>,
+    /// Of `url`: how long the last good keys stay in use while nothing better comes. After that the issuer's tokens are
+    /// refused with 503 `keys_unavailable`. Default `1d`.
+    pub keep: Field<Duration>,
+    /// Of `url`: when tokens come that the keys at hand do not fit, they are fetched again, at most this often.
+    /// Default `10s`.
+    pub refetch: Field<Duration>,
+    /// Of `url`: how long one fetch may take in all. Default `5s`.
+    pub timeout: Field<Duration>,
+}
+
+/// Who vouches for the certificate of a server.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["file"]))]
+pub struct Authorities {
+    /// A file with one or more certificates of authorities in PEM; the system's own are not trusted then.
+    pub file: Field<String>,
 }
 
 /// Any JSON, as text.
@@ -112,6 +143,44 @@ pub struct Support {
     pub claim: Field<String>,
     /// … one of these.
     pub any: Field<OneOrMany<String>>,
+}
+
+/// What is asked of the vendor's people beside a session.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Staff {
+    /// What each request of theirs must meet, calls to the support API included; leaving a session takes none of it.
+    pub require: Field<Require>,
+}
+
+/// Conditions on staff. What a token does not say counts as not met.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Require {
+    /// The class of their sign-in (`acr`) must be one of these; named to them in this order when it is not.
+    pub acr: Field<OneOrMany<String>>,
+    /// All of these methods must have been used to sign in (`amr`), e.g. `mfa`.
+    pub amr: Field<OneOrMany<String>>,
+    /// How long ago they may have signed in (`auth_time`). It bounds what begins, not what runs.
+    pub max_auth_age: Field<Duration>,
+    /// The networks that they may come from, e.g. `10.1.0.0/16` or `2001:db8::/32`: of the peer that connects.
+    pub networks: Field<OneOrMany<String>>,
+    /// The ticket that they must name.
+    pub ticket: Field<Ticket>,
+}
+
+/// A ticket that staff must name: when they start a session, or where `header` or `claim` says, with each request.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["pattern"]))]
+pub struct Ticket {
+    /// What a ticket looks like, as a whole: letters, digits and `-_.:/#` stand for themselves, `[A-Z0-9]` for one of
+    /// these, `{2,5}` behind either for how often. Example: `[A-Z]{2,5}-[0-9]{1,8}`.
+    pub pattern: Field<String>,
+    /// A header of each request that names it.
+    pub header: Field<String>,
+    /// A claim of the token that names it.
+    pub claim: Field<String>,
 }
 
 /// How a request names its tenant and environment, and which tenants there are from the start.

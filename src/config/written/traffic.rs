@@ -250,4 +250,6 @@ pub struct Dangerous {
     pub clock: Field<bool>,
     /// Tokens signed with HMAC are taken: whoever can verify them can make them.
     pub hmac: Field<bool>,
+    /// Key sets may be fetched over plain `http://`: whoever sits in between can exchange them.
+    pub http_keys: Field<bool>,
 }

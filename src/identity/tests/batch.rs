@@ -52,6 +52,37 @@ fn rfc8037_a4() -> (Value, String) {
     (key, token.to_owned())
 }
 
+/// RFC 7520 sections 4.1 to 4.3: RS256, PS384 and ES512 over one payload, each with its key and its name.
+fn rfc7520() -> [(Value, String); 3] {
+    const KID: &str = "bilbo.baggins@hobbiton.example";
+    const PAYLOAD: &str = "SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0aGUgcm9hZCw\
+        gYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3ZXB0IG9mZiB0by4";
+    let rsa = json!({
+        "kty": "RSA", "kid": KID, "use": "sig", "e": "AQAB",
+        "n": "n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHVTeT-O-XV2jRojdNhxJWTDvNd7nqQ0VEiZQHz_AJmSCpMaJMRBSFKrKb2wqV\
+            wGU_NsYOYL-QtiWN2lbzcEe6XC0dApr5ydQLrHqkHHig3RBordaZ6Aj-oBHqFEHYpPe7Tpe-OfVfHd1E6cS6M1FZcD1NNLYD5lFHpPI9bTwJlsde\
+            3uhGqC0ZCuEHg8lhzwOHrtIQbS0FVbb9k3-tVTU4fg_3L_vniUFAKwuCLqKnS2BYwdq_mzSnbLY7h_qixoR7jig3__kRhuaxwUkRz5iaiQkqgc5g\
+            HdrNP5zw",
+    });
+    let ec = json!({
+        "kty": "EC", "kid": KID, "use": "sig", "crv": "P-521",
+        "x": "AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt",
+        "y": "AdymlHvOiLxXkEhayXQnNCvDX4h9htZaCJN34kfmC6pV5OhQHiraVySsUdaQkAgDPrwQrJmbnX9cwlGfP-HqHZR1",
+    });
+    let rs256 = "MRjdkly7_-oTPTS3AXP41iQIGKa80A0ZmTuV5MEaHoxnW2e5CZ5NlKtainoFmKZopdHM1O2U4mwzJdQx996ivp83xuglII7PNDi84wnB-BDkoB\
+        wA78185hX-Es4JIwmDLJK3lfWRa-XtL0RnltuYv746iYTh_qHRD68BNt1uSNCrUCTJDt5aAE6x8wW1Kt9eRo4QPocSadnHXFxnt8Is9UzpERV0ePPQdL\
+        uW3IS_de3xyIrDaLGdjluPxUAhb6L2aXic1U12podGU0KLUQSE_oI-ZnmKJ3F4uOZDnd6QZWJushZ41Axf_fcIe8u9ipH84ogoree7vjbU5y18kDquDg";
+    let ps384 = "cu22eBqkYDKgIlTpzDXGvaFfz6WGoz7fUDcfT0kkOy42miAh2qyBzk1xEsnk2IpN6-tPid6VrklHkqsGqDqHCdP6O8TTB5dDDItllVo6_1OLPp\
+        cbUrhiUSMxbbXUvdvWXzg-UD8biiReQFlfz28zGWVsdiNAUf8ZnyPEgVFn442ZdNqiVJRmBqrYRXe8P_ijQ7p8Vdz0TTrxUeT3lm8d9shnr2lfJT8ImU\
+        jvAA2Xez2Mlp8cBE5awDzT0qI0n6uiP1aCN_2_jLAeQTlqRHtfa64QQSUmFAAjVKPbByi7xho0uTOcbH510a6GYmJUAfmWjwZ6oD4ifKo8DYM-X72Eaw";
+    let es512 = "AE_R_YZCChjn4791jSQCrdPZCNYqHXCTZH0-JZGYNlaAjP2kqaluUIIUnC9qvbu9Plon7KRTzoNEuT4Va2cmL1eJAQy3mtPBu_u_sDDyYjnAMD\
+        xXPn7XrT0lw-kvAD890jl8e2puQens_IEKBpHABlsbEPX6sFY8OcGDqoRuBomu9xQ2";
+    [("RS256", &rsa, rs256), ("PS384", &rsa, ps384), ("ES512", &ec, es512)].map(|(alg, key, signature)| {
+        let head = b64(format!("{{\"alg\":\"{alg}\",\"kid\":\"{KID}\"}}"));
+        (key.clone(), format!("{head}.{PAYLOAD}.{signature}"))
+    })
+}
+
 fn run(input: impl AsRef<[u8]>, allow_hmac: bool) -> (Vec<Value>, BatchSummary) {
     let mut output = Vec::new();
     let options = BatchOptions { allow_hmac, max_line_bytes: 64 * 1024, ..BatchOptions::default() };
@@ -73,7 +104,8 @@ fn reason(keys: &[Value], token: &str, allow_hmac: bool) -> String {
 fn the_published_examples_verify() {
     assert_eq!(reason(&[rfc7515_a1().0], &rfc7515_a1().1, true), "verified");
     assert_eq!(reason(&[rfc7515_a1().0], &rfc7515_a1().1, false), "token_alg_not_allowed");
-    for (key, token) in [rfc7515_a2(), rfc7515_a3(), rfc7515_a4(), rfc8037_a4()] {
+    let others = [rfc7515_a2(), rfc7515_a3(), rfc7515_a4(), rfc8037_a4()];
+    for (key, token) in others.into_iter().chain(rfc7520()) {
         assert_eq!(reason(std::slice::from_ref(&key), &token, false), "verified", "{key}");
         assert_eq!(reason(std::slice::from_ref(&key), &token, true), "verified");
         let mut altered = token.clone().into_bytes();

@@ -4,6 +4,7 @@
 mod bad_tokens;
 mod batch;
 mod cache;
+mod fetched;
 mod good_tokens;
 mod keys;
 mod mint;
@@ -38,6 +39,7 @@ fn issuer(kind: SubjectKind) -> IssuerOptions {
     let (name, iss) = match kind {
         SubjectKind::Staff => ("staff", STAFF),
         SubjectKind::Member => ("members", MEMBERS),
+        SubjectKind::Service => ("services", "https://services.example/"),
     };
     let name = IssuerName::new(name).unwrap();
     let mut options = IssuerOptions::new(name, iss, kind, AUDIENCE, jwks(&all_keys()));

@@ -109,7 +109,7 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
 
 pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: bool) {
     let mut extra = Vec::new();
-    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge)];
+    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge.as_deref())];
     for (name, value) in lines {
         if let (Some(name), Some(value)) = (HeaderName::new(name), value.and_then(Value::ascii)) {
             extra.push((name, value));
