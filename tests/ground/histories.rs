@@ -668,7 +668,23 @@ fn the_histories_reach_every_command_and_most_codes() {
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not
-    // made by any command.
-    assert_eq!(never, ["acting", "grant_missing", "state_unavailable", "token_invalid"]);
+    // made by any command. The plain policy demands nothing of staff beside a session, and has no services.
+    assert_eq!(
+        never,
+        [
+            "acr_insufficient",
+            "acting",
+            "amr_insufficient",
+            "auth_too_old",
+            "grant_missing",
+            "keys_unavailable",
+            "network_refused",
+            "service_not_here",
+            "state_unavailable",
+            "ticket_malformed",
+            "ticket_missing",
+            "token_invalid"
+        ]
+    );
     assert!(refused.len() >= 17, "{refused:?}");
 }
