@@ -86,7 +86,6 @@ fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option
 }
 
 /// The resource that a path names: its type, and the parameter with its place. `None` where that is broken.
-#[expect(clippy::type_complexity, reason = "a type, a name and where the name stands")]
 pub(super) fn resource(
     context: Context<'_>,
     field: &Field<written::Resource>,
