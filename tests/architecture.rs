@@ -92,14 +92,10 @@ const STD_NOT_ON_THE_GROUND: &[&str] = &["fs", "net", "env", "io", "process", "t
 const LONGEST: usize = 500;
 
 /// Files that are longer, and why they are one thing.
-const LONG: &[(&str, &str)] = &[
-    (
-        "src/engine/change.rs",
-        "the way of a change from intent to outcome, whose steps are only right in their order",
-    ),
-    ("src/proxy/connection.rs", "one connection from its first byte to its last, as one state machine"),
-    ("src/proxy/relay.rs", "both directions of one exchange, which end together"),
-];
+const LONG: &[(&str, &str)] = &[(
+    "src/engine/change.rs",
+    "the way of a change from intent to outcome, whose steps are only right in their order",
+)];
 
 /// Texts that only look like a machine's paths.
 const NO_MACHINE: &[(&str, &str)] = &[("src/policy/routes/tests.rs", "the path of a request")];

@@ -125,7 +125,7 @@ fn naive(
                 Some(Segment::Literal(literal))
                     if rules.case_twins == Twins::Refuse && twin(literal, segment) =>
                 {
-                    return (Match::None, vec![]);
+                    return (Match::Twin, vec![]);
                 }
                 Some(Segment::Literal(_)) => {}
                 Some(Segment::Parameter(_)) => next.push(spec),
@@ -156,7 +156,7 @@ fn naive(
             same.iter().filter(|spec| tailed(spec) || spec.template.has_trailing_slash() == slash).collect();
         if fits.is_empty() {
             if rules.slash_twins == Twins::Refuse {
-                return (Match::None, vec![]);
+                return (Match::Twin, vec![]);
             }
             continue;
         }
@@ -265,7 +265,7 @@ proptest! {
                 .collect();
             match explanation.outcome {
                 Match::Route(id) => prop_assert_eq!(owners, vec![id]),
-                Match::MethodNotMapped | Match::None => prop_assert!(owners.is_empty()),
+                Match::MethodNotMapped | Match::Twin | Match::None => prop_assert!(owners.is_empty()),
             }
         }
     }

@@ -204,19 +204,20 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     for (id, entry) in (0u32..).zip(&settings.routes) {
         let template = entry.template.clone();
         let place = |name: &str| template.names().position(|known| known == name);
-        let tenant = settings.tenants.from.iter().find_map(|source| match source {
+        let tenant = settings.tenants.from.iter().filter_map(|source| match source {
             TenantSource::Path(name) => place(name),
             TenantSource::Header(_)
             | TenantSource::Host(_)
             | TenantSource::Claim
             | TenantSource::Fixed(_) => None,
         });
-        let environment = settings.tenants.environment_from.iter().find_map(|source| match source {
+        let environment = settings.tenants.environment_from.iter().filter_map(|source| match source {
             EnvironmentSource::Path(name) => place(name),
             EnvironmentSource::Header(_) | EnvironmentSource::Host(_) | EnvironmentSource::Claim(_) => None,
         });
         let upstream = settings.policy.rules.get(entry.rule).map_or(0, |rule| rule.upstream);
         let resource = entry.resource_parameter.as_deref().and_then(place);
+        let (tenant, environment) = (tenant.collect(), environment.collect());
         bindings.push(Binding { rule: entry.rule, tenant, environment, resource, upstream });
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }

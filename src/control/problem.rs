@@ -183,6 +183,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         Refusal::NotAllowed { .. }
         | Refusal::Acting
         | Refusal::NotStaff
+        | Refusal::EnvironmentForeign { .. }
         | Refusal::ConsentCloses
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
@@ -194,6 +195,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NothingToInherit
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
+        | Refusal::BeyondGrantor { .. }
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty

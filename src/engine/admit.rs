@@ -317,7 +317,7 @@ impl Engine {
     ) -> Result<Draft, Stop> {
         let rule = match knock.path {
             super::knock::Path::Rule(number) => knock.policy.rules.get(number),
-            super::knock::Path::Method | super::knock::Path::Unmapped => None,
+            super::knock::Path::Method | super::knock::Path::Twin | super::knock::Path::Unmapped => None,
         };
         let permissions = rule.map(|rule| &rule.permissions).into_iter().flatten();
         let event = records::AccessIntent {

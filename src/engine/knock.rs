@@ -47,6 +47,8 @@ pub enum Path {
     Rule(usize),
     /// The path is mapped, the method is not.
     Method,
+    /// It is not mapped, and too like a path that is.
+    Twin,
     /// It is not mapped.
     Unmapped,
 }
@@ -74,6 +76,7 @@ impl Knock {
         let route = match self.path {
             Path::Rule(number) => self.policy.rules.get(number).map_or(Route::Unmapped, Route::Mapped),
             Path::Method => Route::Method,
+            Path::Twin => Route::Twin,
             Path::Unmapped => Route::Unmapped,
         };
         Ask {

@@ -4,10 +4,10 @@ use chrono::NaiveDate;
 
 use crate::{
     model::{
-        Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span,
+        Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span, Subject,
         TenantId, Timestamp, Version, Zone,
     },
-    policy::SUPPORT_MANAGE,
+    policy::{Role, SUPPORT_MANAGE},
 };
 
 use super::{Change, Event, Moment, Refusal, Stop};
@@ -49,14 +49,16 @@ pub(super) fn make(
     grant: &GrantId,
     terms: Terms<'_>,
 ) -> Result<Change, Stop> {
-    let grantor = at.administrator(id, SUPPORT_MANAGE)?.id.clone();
+    let grantor = at.administrator(id, SUPPORT_MANAGE)?;
+    at.reaches(terms.environment)?;
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
-    if at.policy.role(terms.role).is_none() {
+    let Some(role) = at.policy.role(terms.role) else {
         return Err(Refusal::RoleUnknown(terms.role.clone()).into());
-    }
+    };
+    may_hand_on(at, grantor, terms.role, role)?;
     if matches!(terms.scope, Scope::Resources(resources) if resources.is_empty()) {
         return Err(Refusal::ScopeEmpty.into());
     }
@@ -71,7 +73,7 @@ pub(super) fn make(
         bound: None,
         role: terms.role.clone(),
         scope: terms.scope.clone(),
-        grantor,
+        grantor: grantor.id.clone(),
         given: at.now,
         until,
         ended: None,
@@ -88,14 +90,20 @@ pub(super) fn move_expiry(
     until: &Until,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
-    at.administrator(id, SUPPORT_MANAGE)?;
+    let by = at.administrator(id, SUPPORT_MANAGE)?;
     let key = Key::Grant(id.clone(), grant_id.clone());
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     let grant = standing_grant(at, id, grant_id)?;
+    at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {
         return Ok(Change::NOTHING);
+    }
+    if until > grant.until
+        && let Some(role) = at.policy.role(&grant.role)
+    {
+        may_hand_on(at, by, &grant.role, role)?;
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
     let document = Document::Grant(Grant { until, ..grant.clone() });
@@ -112,6 +120,17 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
     };
     let end = End { at: at.now, cause: EndCause::Withdrawn, by: Some(by) };
     Ok(ended(id, grant_id, grant, end))
+}
+
+/// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway.
+fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Refusal> {
+    let lacking = at.policy.staff_rights(role).into_iter().find(|right| {
+        at.policy.catalogue.id(right.as_str()).is_none_or(|right| !at.policy.member_can(by, right))
+    });
+    match lacking {
+        Some(lacking) => Err(Refusal::BeyondGrantor { role: name.clone(), lacking }),
+        None => Ok(()),
+    }
 }
 
 /// The grant with its end, and the event that says so.

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, RoleName, Scope, SessionId,
-        Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PermissionName, RoleName, Scope,
+        SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy},
 };
@@ -284,9 +284,25 @@ pub enum Refusal {
     /// There is no such environment in this tenant.
     #[error("the tenant has no environment `{0}`")]
     EnvironmentUnknown(EnvironmentId),
+    /// Rights never cross from one environment to another, and the caller's token is for one.
+    #[error("your token is for environment `{own}` only; use one that is for `{wanted}`")]
+    EnvironmentForeign {
+        /// What the token is for.
+        own: EnvironmentId,
+        /// What was asked for.
+        wanted: EnvironmentId,
+    },
     /// The configuration has no such role.
     #[error("there is no role `{0}`")]
     RoleUnknown(RoleName),
+    /// Nobody hands on what they may not do themselves (step 7 of a decision: what the grantor can do).
+    #[error("you may not hand on role `{role}`: it holds `{lacking}`, which none of your roles does")]
+    BeyondGrantor {
+        /// The role.
+        role: RoleName,
+        /// The first permission of it that the grantor lacks.
+        lacking: PermissionName,
+    },
     /// The time is over already.
     #[error("`{0}` is not in the future")]
     NotInFuture(Timestamp),
@@ -347,7 +363,9 @@ impl Refusal {
             Refusal::NothingToInherit => "nothing_to_inherit",
             Refusal::Changed => "changed",
             Refusal::EnvironmentUnknown(_) => "environment_unknown",
+            Refusal::EnvironmentForeign { .. } => "environment_foreign",
             Refusal::RoleUnknown(_) => "role_unknown",
+            Refusal::BeyondGrantor { .. } => "beyond_grantor",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
             Refusal::ScopeEmpty => "scope_empty",
@@ -464,6 +482,16 @@ impl Moment<'_> {
                 Ok(subject)
             }
             Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotAllowed { needed }),
+        }
+    }
+
+    /// Refuses what reaches into an environment that the caller's token is not for. Ends and withdrawals are free.
+    fn reaches(&self, wanted: &EnvironmentId) -> Result<(), Refusal> {
+        match self.actor {
+            Actor::Subject(Subject { environment: Some(own), .. }) if own != wanted => {
+                Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() })
+            }
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock => Ok(()),
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) fn start(
     wish: &Wish<'_>,
 ) -> Result<Change, Stop> {
     let agent = agent(at)?;
+    at.reaches(wish.environment)?;
     written(wish)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(closes(wish).into()) };

@@ -32,6 +32,8 @@ pub enum Route<'a> {
     Mapped(&'a Rule),
     /// Some rule owns the path, none with this method.
     Method,
+    /// No rule owns it, but some back-ends would take it for a path that is owned.
+    Twin,
     /// No rule owns it.
     Unmapped,
 }
@@ -207,7 +209,11 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
 fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
     let rule = match ask.route {
         Route::Mapped(rule) => Some(rule),
-        Route::Method | Route::Unmapped if policy.members_unmapped => None,
+        // Somebody acts as them: the map's silence opens nothing to whoever that is (law 3).
+        Route::Unmapped if policy.members_unmapped && !subject.acting => None,
+        // Here the map is not silent: what it demands of this path must not be had by another spelling of path or
+        // method (law 10).
+        Route::Twin => return deny(Reason::RouteTwin),
         Route::Method => return deny(Reason::MethodUnmapped),
         Route::Unmapped => return deny(Reason::RouteUnmapped),
     };
@@ -217,7 +223,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
         }
         Named::As(_) => {}
         // Where the map is silent nothing says where a path names its tenant: the token's speaks for itself.
-        Named::Missing if rule.is_none() => {}
+        Named::Missing if rule.is_none() && subject.tenant.is_some() => {}
         Named::Missing => return deny(Reason::TenantMissing),
         Named::Unclear => return deny(Reason::TenantUnclear),
     }
@@ -226,6 +232,10 @@ fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
         Named::As(_) | Named::Missing | Named::Unclear => return deny(Reason::EnvironmentUnknown),
     }
     match rule {
+        // Nobody acts as a member above the ceiling, nor where support access itself is administered (law 5).
+        Some(rule) if subject.acting && rule.permissions.iter().any(|p| policy.above_ceiling(*p)) => {
+            deny(Reason::Ceiling)
+        }
         Some(rule) if rule.permissions.iter().all(|p| policy.member_can(subject, *p)) => {
             allow(Reason::MemberRole)
         }
@@ -250,6 +260,7 @@ fn staff(
     }
     let rule = match ask.route {
         Route::Mapped(rule) => rule,
+        Route::Twin => return Ok(deny(Reason::RouteTwin)),
         Route::Method => return Ok(deny(Reason::MethodUnmapped)),
         Route::Unmapped => return Ok(deny(Reason::RouteUnmapped)),
     };

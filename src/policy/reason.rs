@@ -43,6 +43,8 @@ reasons! {
     TokenInvalid = "token_invalid",
     /// The map has no such route (law 3).
     RouteUnmapped = "route_unmapped",
+    /// The map has this path in another case, or with another last slash: whose it is the back-end's reading decides.
+    RouteTwin = "route_twin",
     /// The map has the path, not with this method.
     MethodUnmapped = "method_unmapped",
     /// The request names no tenant.

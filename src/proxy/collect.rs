@@ -2,7 +2,8 @@
 //! doubled or contradictory is a fact that the decision is told.
 
 use crate::{
-    model::Subject,
+    engine::knock::Who,
+    model::{Subject, SubjectKind},
     policy::{
         Named, Route,
         path::CanonicalPath,
@@ -26,6 +27,24 @@ pub(super) struct Mapped<'a> {
     pub(super) binding: Option<&'a Binding>,
 }
 
+impl<'a> Mapped<'a> {
+    /// What the path names at these places; two that differ are unclear.
+    pub(super) fn named(
+        &self,
+        places: fn(&Binding) -> &[usize],
+        path: &CanonicalPath<'a>,
+        params: &Params,
+    ) -> Named<'a> {
+        let places = self.binding.map(places).unwrap_or_default();
+        agreed(places.iter().map(|place| params.get(path, *place).map_or(Named::Missing, Named::As)))
+    }
+
+    /// The resource that the path names.
+    pub(super) fn resource(&self, path: &CanonicalPath<'a>, params: &Params) -> Option<&'a str> {
+        self.binding.and_then(|binding| binding.resource).and_then(|place| params.get(path, place))
+    }
+}
+
 /// Asks the map.
 pub(super) fn route<'a>(
     routing: &'a Routing,
@@ -47,6 +66,7 @@ pub(super) fn route<'a>(
             }
         }
         Match::MethodNotMapped => Mapped { route: Route::Method, rule: None, binding: None },
+        Match::Twin => Mapped { route: Route::Twin, rule: None, binding: None },
         Match::None => Mapped { route: Route::Unmapped, rule: None, binding: None },
     }
 }
@@ -57,16 +77,16 @@ pub(super) fn tenant<'a>(
     routing: &'a Routing,
     request: &RequestView<'a>,
     host: &'a str,
-    parameter: Option<&'a str>,
+    in_path: Named<'a>,
     subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    let named = agreed(&routing.tenant, |source| match source {
-        Source::Path => parameter.map_or(Named::Missing, Named::As),
+    let named = agreed(routing.tenant.iter().map(|source| match source {
+        Source::Path => in_path,
         Source::Header(name) => header(request, name),
         Source::Host(labels) => label(labels, host, &Label::Tenant),
         Source::Claim => Named::Missing,
         Source::Fixed(tenant) => Named::As(tenant),
-    });
+    }));
     match (named, subject.and_then(|subject| subject.tenant.as_ref())) {
         (Named::Missing, Some(claimed)) if routing.tenant.contains(&Source::Claim) => {
             Named::As(claimed.as_str())
@@ -80,28 +100,30 @@ pub(super) fn environment<'a>(
     routing: &'a Routing,
     request: &RequestView<'a>,
     host: &'a str,
-    parameter: Option<&'a str>,
+    in_path: Named<'a>,
     subject: Option<&'a Subject>,
 ) -> Named<'a> {
-    let named = agreed(&routing.environment, |source| match source {
-        Source::Path => parameter.map_or(Named::Missing, Named::As),
-        Source::Header(name) => header(request, name),
-        Source::Host(labels) => label(labels, host, &Label::Environment),
-        Source::Claim => subject
-            .and_then(|subject| subject.environment.as_ref())
-            .map_or(Named::Missing, |environment| Named::As(environment.as_str())),
-        Source::Fixed(environment) => Named::As(environment),
-    });
+    let named = agreed(routing.environment.iter().map(|source| {
+        match source {
+            Source::Path => in_path,
+            Source::Header(name) => header(request, name),
+            Source::Host(labels) => label(labels, host, &Label::Environment),
+            Source::Claim => subject
+                .and_then(|subject| subject.environment.as_ref())
+                .map_or(Named::Missing, |environment| Named::As(environment.as_str())),
+            Source::Fixed(environment) => Named::As(environment),
+        }
+    }));
     match named {
         Named::Missing => Named::As(&routing.default_environment),
         named => named,
     }
 }
 
-fn agreed<'a>(sources: &'a [Source], ask: impl Fn(&'a Source) -> Named<'a>) -> Named<'a> {
+fn agreed<'a>(all: impl Iterator<Item = Named<'a>>) -> Named<'a> {
     let mut found = Named::Missing;
-    for source in sources {
-        found = match (found, ask(source)) {
+    for one in all {
+        found = match (found, one) {
             (Named::Unclear, _) | (_, Named::Unclear) => return Named::Unclear,
             (Named::Missing, named) => named,
             (found, Named::Missing) => found,
@@ -128,16 +150,27 @@ fn label<'a>(labels: &[Label], host: &'a str, wanted: &Label) -> Named<'a> {
     if parts.next().is_some() { Named::Missing } else { found }
 }
 
+/// Whose secrets stay here, and to whom no cookie and nothing cacheable comes back: staff, and whoever brings a token that
+/// was refused, since it may have been theirs (rule 13).
+pub(super) fn treated_as_staff(who: &Who) -> bool {
+    match who {
+        Who::Known(subject) => subject.kind == SubjectKind::Staff,
+        Who::Refused(_) => true,
+        Who::Nobody => false,
+    }
+}
+
 /// The session that the request names.
 pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
     one(request.fields().filter(|field| field.known == Known::PosternSession))
 }
 
-/// The bearer token.
+/// The bearer token. Whatever follows the scheme is one, and nothing at all a bad one: who says `Bearer` is not nobody.
 pub(super) fn bearer<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
     let value = request.find(Known::Authorization)?;
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii_start())
+    let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+    let (scheme, token) = value.split_at_checked(end)?;
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii_start())
 }
 
 fn header<'a>(request: &RequestView<'a>, name: &str) -> Named<'a> {

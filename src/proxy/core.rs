@@ -25,12 +25,31 @@ use super::{
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
-    wire::{Limits, ResponseHead},
+    wire::{Limits, NameSet, ResponseHead},
 };
 
 /// Buffers kept by a core, and the largest one kept.
 const BUFFERS: usize = 256;
 const BUFFER: usize = 64 << 10;
+
+/// Lines by which an application tells caches on the way more than `Cache-Control` does, and which some of them follow
+/// before it (RFC 9213 and the vendors' own).
+const CACHING: [&str; 14] = [
+    "Expires",
+    "Pragma",
+    "X-Accel-Expires",
+    "X-Cache-Control",
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Netlify-CDN-Cache-Control",
+    "Vercel-CDN-Cache-Control",
+    "X-LiteSpeed-Cache-Control",
+    "Edge-Control",
+    "Surrogate-Control",
+    "Surrogate-Key",
+    "Cache-Tag",
+    "Edge-Cache-Tag",
+];
 
 /// What all cores look at.
 pub struct Shared {
@@ -59,6 +78,7 @@ pub struct Core {
     pool: RefCell<Pool>,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
+    caching: NameSet,
 }
 
 impl Core {
@@ -70,6 +90,7 @@ impl Core {
             pool: RefCell::default(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
+            caching: NameSet::new(CACHING),
         })
     }
 
@@ -114,6 +135,11 @@ impl Core {
         }
     }
 
+    /// Names by which an answer to staff could be kept in spite of `no-store` (rule 13).
+    pub(super) fn caching(&self) -> &NameSet {
+        &self.caching
+    }
+
     pub(super) fn response_limits(&self) -> Limits {
         Limits { max_head: 64 << 10, max_value: 32 << 10, ..Limits::default() }
     }
@@ -122,7 +148,13 @@ impl Core {
     pub(super) fn who(&self, token: Option<&[u8]>) -> Who {
         let Some(token) = token else { return Who::Nobody };
         let verifier = self.shared.verifier.load();
-        match self.tokens.borrow_mut().resolve(&verifier, token, self.shared.engine.now()) {
+        let mut tokens = self.tokens.borrow_mut();
+        let before = tokens.counts().misses;
+        let resolved = tokens.resolve(&verifier, token, self.shared.engine.now());
+        if tokens.counts().misses != before {
+            Counters::add(&self.shared.counters.verified);
+        }
+        match resolved {
             Ok(subject) => Who::Known(subject),
             Err(fault) => Who::Refused(fault.code()),
         }
@@ -143,7 +175,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let counters = core.counters();
                 if counters.connections.fetch_add(1, Relaxed) >= core.shared.most_connections {
                     counters.connections.fetch_sub(1, Relaxed);
-                    connection::turn_away(&core, stream);
+                    connection::turn_away(&core, &stream);
                     continue;
                 }
                 let core = Rc::clone(&core);

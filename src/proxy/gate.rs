@@ -73,15 +73,17 @@ impl<'a> Gate<'a> {
 
     /// Writes all of it.
     pub(super) async fn write<W: AsyncWrite + Unpin>(self, to: &mut W, bytes: &[u8]) -> Result<(), Broken> {
-        self.write_both(to, bytes, &[]).await
+        self.write_both(to, bytes, &[], |_| {}).await
     }
 
-    /// Writes all of both, one behind the other, with one call where the socket takes it.
+    /// Writes all of both, one behind the other, with one call where the socket takes it. Each time it took some,
+    /// `handed` hears how many bytes: what left has left, however it ends.
     pub(super) async fn write_both<W: AsyncWrite + Unpin>(
         self,
         to: &mut W,
         first: &[u8],
         second: &[u8],
+        mut handed: impl FnMut(usize),
     ) -> Result<(), Broken> {
         let (mut first, mut second) = (first, second);
         while !(first.is_empty() && second.is_empty()) {
@@ -95,6 +97,7 @@ impl<'a> Gate<'a> {
             if count == 0 {
                 return Err(Broken::Gone);
             }
+            handed(count);
             let of_first = count.min(first.len());
             first = first.get(of_first..).unwrap_or_default();
             second = second.get(count - of_first..).unwrap_or_default();

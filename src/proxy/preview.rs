@@ -11,7 +11,7 @@ use crate::{
 use super::{
     collect,
     intake::{self, Unreadable},
-    routing::{Binding, Routing},
+    routing::Routing,
     wire::{HeadFault, Parsed, RequestHead, RequestView},
 };
 
@@ -87,9 +87,7 @@ pub fn preview<'a>(
     let host = collect::host(request);
     let mut params = Params::new();
     let mapped = collect::route(routing, host, &method, &target.path, &mut params);
-    let parameter = |place: fn(&Binding) -> Option<usize>| {
-        mapped.binding.and_then(place).and_then(|number| params.get(&target.path, number))
-    };
+    let in_path = |places| mapped.named(places, &target.path, &params);
     Ok(Preview {
         host,
         inside: target.path.as_str().starts_with(&routing.prefix),
@@ -97,9 +95,9 @@ pub fn preview<'a>(
         upstream: mapped.binding.map(|binding| binding.upstream).or(routing.unmapped_upstream),
         ask: Ask {
             route: mapped.route,
-            tenant: collect::tenant(routing, request, host, parameter(|b| b.tenant), subject),
-            environment: collect::environment(routing, request, host, parameter(|b| b.environment), subject),
-            resource: parameter(|b| b.resource),
+            tenant: collect::tenant(routing, request, host, in_path(|b| &b.tenant), subject),
+            environment: collect::environment(routing, request, host, in_path(|b| &b.environment), subject),
+            resource: mapped.resource(&target.path, &params),
             session: collect::session(request),
             clock_behind: false,
         },

@@ -102,6 +102,10 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
         Reason::TokenInvalid => (401, "the token was refused; get a new one"),
         Reason::RouteUnmapped => (403, "this route is not in the gateway's map"),
+        Reason::RouteTwin => (
+            403,
+            "this path differs from a mapped one in case or its last slash only; spell it as the map does",
+        ),
         Reason::MethodUnmapped => (403, "this route is not in the gateway's map with this method"),
         Reason::TenantMissing => (400, "the request names no tenant"),
         Reason::TenantUnclear => (400, "the request names its tenant in no one way"),

@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    model::SubjectKind,
-    policy::{Policy, path::PathRules, routes::RouteTable},
-};
+use crate::policy::{Policy, path::PathRules, routes::RouteTable};
 
 use super::wire::{KnownSet, Limits, NameSet};
 
@@ -41,10 +38,10 @@ pub enum Label {
 pub struct Binding {
     /// The rule of the policy.
     pub rule: usize,
-    /// The number of the path's parameter that names the tenant.
-    pub tenant: Option<usize>,
+    /// The numbers of the path's parameters that name the tenant; all must name the same one.
+    pub tenant: Vec<usize>,
     /// … the environment.
-    pub environment: Option<usize>,
+    pub environment: Vec<usize>,
     /// … the resource.
     pub resource: Option<usize>,
     /// The upstream, by its place in [`Routing::upstreams`].
@@ -105,7 +102,8 @@ pub struct Upstream {
     pub headers: Vec<HeaderTemplate>,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// How long to wait for the head of an answer, and between two pieces of its body while the client waits.
+    /// How long to wait for the head of an answer. Between two pieces of its body there is no bound, since streams may
+    /// be silent: there the client is watched for its end.
     pub response_timeout: Duration,
     /// Idle connections kept on each core.
     pub idle: usize,
@@ -151,12 +149,12 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Known headers that never reach an application, by who asks (rule 13).
-    pub fn dropped(&self, kind: Option<SubjectKind>) -> KnownSet {
+    /// Known headers that never reach an application, by whether whoever asks is treated as staff (rule 13).
+    pub fn dropped(&self, as_staff: bool) -> KnownSet {
         use super::wire::Known;
-        match kind {
-            Some(SubjectKind::Staff) => KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect]),
-            Some(SubjectKind::Member) | None => KnownSet::of(&[Known::Expect]),
+        match as_staff {
+            true => KnownSet::of(&[Known::Authorization, Known::Cookie, Known::Expect]),
+            false => KnownSet::of(&[Known::Expect]),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Never here: a retry after bytes were sent.
 
-use std::{io, mem::MaybeUninit, time::Duration};
+use std::{collections::HashMap, io, mem::MaybeUninit, time::Duration};
 
 use tokio::{net::TcpStream, time::Instant};
 
@@ -17,13 +17,14 @@ struct Idle {
 /// See the module's header.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: Vec<Vec<Idle>>,
+    /// By address: a map that is put in force later may number its applications anew.
+    idle: HashMap<Box<str>, Vec<Idle>>,
 }
 
 impl Pool {
     /// An idle connection that is still good.
-    pub(super) fn take(&mut self, upstream: usize, settings: &Upstream) -> Option<TcpStream> {
-        let list = self.idle.get_mut(upstream)?;
+    pub(super) fn take(&mut self, settings: &Upstream) -> Option<TcpStream> {
+        let list = self.idle.get_mut(settings.address.as_str())?;
         while let Some(idle) = list.pop() {
             if idle.since.elapsed() > settings.idle_timeout {
                 // Those below are older still.
@@ -42,14 +43,13 @@ impl Pool {
     }
 
     /// Keeps a connection for the next exchange.
-    pub(super) fn put(&mut self, upstream: usize, settings: &Upstream, stream: TcpStream) {
-        while self.idle.len() <= upstream {
-            self.idle.push(Vec::new());
-        }
-        if let Some(list) = self.idle.get_mut(upstream)
-            && list.len() < settings.idle
-        {
-            list.push(Idle { stream, since: Instant::now() });
+    pub(super) fn put(&mut self, settings: &Upstream, stream: TcpStream) {
+        let idle = Idle { stream, since: Instant::now() };
+        match self.idle.get_mut(settings.address.as_str()) {
+            Some(list) if list.len() < settings.idle => list.push(idle),
+            Some(_) => {}
+            None if settings.idle > 0 => drop(self.idle.insert(settings.address.as_str().into(), vec![idle])),
+            None => {}
         }
     }
 }
@@ -125,12 +125,14 @@ mod tests {
                 drop(peer);
             }
             until_something_came(&stream);
-            pool.put(0, &settings, stream);
-            assert!(pool.take(0, &settings).is_none(), "speaks: {speaks}");
+            pool.put(&settings, stream);
+            assert!(pool.take(&settings).is_none(), "speaks: {speaks}");
         }
         let stream = connect(&settings).await.unwrap();
         let _peer = listener.accept().unwrap();
-        pool.put(0, &settings, stream);
-        assert!(pool.take(0, &settings).is_some());
+        pool.put(&settings, stream);
+        let elsewhere = Upstream { address: "127.0.0.1:9".to_owned(), ..settings.clone() };
+        assert!(pool.take(&elsewhere).is_none(), "a connection goes to the address it was made to");
+        assert!(pool.take(&settings).is_some());
     }
 }

@@ -16,7 +16,7 @@ use postern::{
 use crate::world::*;
 
 /// The classes of routes: heading, permission, type of the resource.
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 9] = [
     ("public", "orders:read"),
     ("reads", "orders:read"),
     ("steers", "mappings:write"),
@@ -24,6 +24,7 @@ const ROUTES: [(&str, &str); 8] = [
     ("ceiling", "users:manage"),
     ("support", "support:manage"),
     ("other method", ""),
+    ("twin", ""),
     ("unmapped", ""),
 ];
 
@@ -34,6 +35,7 @@ fn request(column: usize, environment: &str, session: Name) -> Request {
     Request {
         route: match heading {
             "other method" => Map::Method,
+            "twin" => Map::Twin,
             "unmapped" => Map::Unmapped,
             _ => Map::Rule(vec![permission.into()], heading == "public", Some("orders".into())),
         },

@@ -64,6 +64,8 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         2 => member(tenant, "clara", &["editor", "reader"]),
         3 => Subject { acting: true, ..admin(tenant) },
         4 => return Who::Configuration,
+        5 => member(tenant, "wanda", &["warden"]),
+        6 => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
         _ => admin(tenant),
     })
 }
@@ -72,6 +74,7 @@ fn an_agent(dice: &mut Dice) -> Who {
     Who::Person(match dice.below(16) {
         0 => Subject { acting: true, ..staff("anna") },
         1 => admin("acme"),
+        2 => Subject { environment: Some(eid("sandbox")), ..staff("anna") },
         n => staff(STAFF[n % 3]),
     })
 }
@@ -220,6 +223,7 @@ pub(crate) fn a_request(dice: &mut Dice, naive: &Naive) -> (Request, Option<Subj
         (0..1 + dice.below(2)).map(|_| dice.pick(&PERMISSIONS).to_owned()).collect();
     let request = Request {
         route: match dice.below(24) {
+            0 if dice.below(2) == 0 => Map::Twin,
             0 => Map::Method,
             1 => Map::Unmapped,
             2 => Map::Rule(permissions, true, None),

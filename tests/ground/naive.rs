@@ -240,7 +240,8 @@ impl Naive {
             Name::Missing
                 if member
                     && plain.members_unmapped
-                    && matches!(request.route, Map::Method | Map::Unmapped) => {}
+                    && subject.tenant.is_some()
+                    && matches!(request.route, Map::Unmapped) => {}
             Name::Missing => drop(codes.insert("tenant_missing")),
             Name::Unclear => drop(codes.insert("tenant_unclear")),
             Name::As(name) => {
@@ -254,13 +255,20 @@ impl Naive {
             _ => drop(codes.insert("environment_unknown")),
         }
         match &request.route {
-            Map::Method if !(member && plain.members_unmapped) => drop(codes.insert("method_unmapped")),
-            Map::Unmapped if !(member && plain.members_unmapped) => drop(codes.insert("route_unmapped")),
+            // Where the map knows the path, or one that some back-end takes for the same, it is not silent.
+            Map::Method => drop(codes.insert("method_unmapped")),
+            Map::Twin => drop(codes.insert("route_twin")),
+            Map::Unmapped if !(member && plain.members_unmapped && !subject.acting) => {
+                codes.insert("route_unmapped");
+            }
             Map::Rule(permissions, _, _) if member => {
                 let all: Words =
                     subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
                 if permissions.iter().any(|p| !all.contains(p)) {
                     codes.insert("permission_missing");
+                }
+                if subject.acting && permissions.iter().any(|p| forbidden(plain, p)) {
+                    codes.insert("ceiling");
                 }
             }
             Map::Rule(permissions, _, _) => {
@@ -268,7 +276,7 @@ impl Naive {
                     codes.insert("ceiling");
                 }
             }
-            Map::Method | Map::Unmapped => {}
+            Map::Unmapped => {}
         }
         if member {
             return Some(codes);
@@ -392,6 +400,22 @@ impl Naive {
         }
     }
 
+    /// A token that is for one environment gives nothing in another.
+    fn reaches(subject: Option<&Subject>, wanted: &str, codes: &mut Codes) {
+        if subject.and_then(|by| by.environment.as_ref()).is_some_and(|own| own.as_str() != wanted) {
+            codes.insert("environment_foreign");
+        }
+    }
+
+    /// Nobody hands on what they may not do themselves.
+    fn bounded(plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
+        let own: Words =
+            by.iter().flat_map(|by| &by.roles).flat_map(|r| role_can(plain, r.as_str())).collect();
+        if role_can(plain, role).iter().any(|right| !forbidden(plain, right) && !own.contains(right)) {
+            codes.insert("beyond_grantor");
+        }
+    }
+
     /// A command: everything that speaks against it, or the state after it. `stale`: the version that the caller saw
     /// is not the current one.
     pub(crate) fn apply(
@@ -471,6 +495,8 @@ impl Naive {
                 if !plain.roles.contains_key(role.as_str()) {
                     codes.insert("role_unknown");
                 }
+                Self::reaches(subject, environment.as_str(), &mut codes);
+                Self::bounded(plain, subject, role.as_str(), &mut codes);
                 let scope = match scope {
                     Scope::Everything => None,
                     Scope::Resources(list) => Some(
@@ -511,7 +537,12 @@ impl Naive {
                 if stale {
                     codes.insert("changed");
                 }
+                Self::reaches(subject, &known.environment, &mut codes);
+                let before = known.until;
                 known.until = Self::until(until, now);
+                if known.until > before {
+                    Self::bounded(plain, subject, &known.role, &mut codes);
+                }
                 Self::dates(plain, known.until, now, &mut codes);
             }
             Command::WithdrawGrant { tenant, grant } => {
@@ -530,6 +561,7 @@ impl Naive {
                     Some(staff) if staff.acting => drop(codes.insert("acting")),
                     Some(_) => {}
                 }
+                Self::reaches(subject, environment.as_str(), &mut codes);
                 if reason.trim().is_empty() {
                     codes.insert("reason_unfit");
                 }

@@ -81,6 +81,9 @@ struct Line(&'static str, &'static str, Who, Command);
 enum Who {
     Admin,
     Clerk,
+    Warden,
+    SandboxAdmin,
+    SandboxAnna,
     Acting,
     ParentsAdmin,
     Anna,
@@ -95,6 +98,9 @@ impl Who {
         Some(match self {
             Who::Admin => admin(tenant),
             Who::Clerk => member(tenant, "clara", &["editor", "reader"]),
+            Who::Warden => member(tenant, "wanda", &["warden"]),
+            Who::SandboxAdmin => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
+            Who::SandboxAnna => Subject { environment: Some(eid("sandbox")), ..staff("anna") },
             Who::Acting => Subject { acting: true, ..admin(tenant) },
             Who::ParentsAdmin => admin("acme"),
             Who::Anna => staff("anna"),
@@ -106,7 +112,10 @@ impl Who {
 }
 
 fn table() -> Vec<Line> {
-    use Who::{Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin};
+    use Who::{
+        Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin, SandboxAdmin,
+        SandboxAnna, Warden,
+    };
     let anna = || Grantee::Subject(staff("anna").id);
     let soon = Until::For(Span::Millis(1_000));
     let level_of = |name: &str| Choice::Level(level(name));
@@ -223,6 +232,26 @@ fn table() -> Vec<Line> {
             elsewhere(start("acme", "s2", WantedBasis::Consent)),
         ),
         Line("role_unknown", "there is no such role", Admin, grant("g2", anna(), "emperor", soon)),
+        Line(
+            "environment_foreign",
+            "a token for one environment grants nothing in another",
+            SandboxAdmin,
+            grant("g2", anna(), "reader", soon),
+        ),
+        Line(
+            "environment_foreign",
+            "nor moves what was granted there",
+            SandboxAdmin,
+            moved("g1", soon, None),
+        ),
+        Line(
+            "environment_foreign",
+            "nor enters there",
+            SandboxAnna,
+            start("acme", "s2", WantedBasis::Consent),
+        ),
+        Line("beyond_grantor", "nobody hands on what they lack", Warden, grant("g2", anna(), "editor", soon)),
+        Line("beyond_grantor", "nor prolongs it", Warden, moved("g1", Until::At(at(90_001)), None)),
         Line(
             "not_in_future",
             "a grant ends later than now (P17-21)",
@@ -360,7 +389,23 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 24, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 26, "a code without a line: {seen:?}");
+}
+
+#[test]
+fn who_may_do_less_than_a_grant_still_shortens_and_withdraws_it() {
+    let policy = Plain::new(true).compile();
+    let mut world = world(&policy);
+    let warden = member("acme", "wanda", &["warden"]);
+    let shorter = Command::MoveGrant {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        until: Until::At(at(80_000)),
+        expected: None,
+    };
+    assert!(world.run(&shorter, Actor::Subject(&warden), NOW, &policy).unwrap().narrows);
+    let withdraw = Command::WithdrawGrant { tenant: tid("acme"), grant: gid("g1") };
+    assert!(world.run(&withdraw, Actor::Subject(&warden), NOW, &policy).unwrap().narrows);
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Plain {
                 role("reader", &["*:read"], &["users:*"]),
                 role("editor", &["*:read", "mappings:*", "jobs:run"], &["users:*"]),
                 role("administrator", &["*:*"], &[]),
+                role("warden", &["support:*", "orders:read"], &[]),
                 role("clerk", &["orders:*", "users:manage"], &["orders:read"]),
             ]
             .into(),
@@ -197,6 +198,7 @@ pub(crate) enum Map {
     /// These permissions; whether it is public; the type of its resource.
     Rule(Vec<String>, bool, Option<String>),
     Method,
+    Twin,
     Unmapped,
 }
 
@@ -334,6 +336,7 @@ impl World {
                 Route::Mapped(&rule)
             }
             Map::Method => Route::Method,
+            Map::Twin => Route::Twin,
             Map::Unmapped => Route::Unmapped,
         };
         let ask = Ask {

@@ -335,6 +335,12 @@ impl Line {
             "cookie" => self.write(
                 b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=1\r\nset-cookie: other=2\r\nCache-Control: public, max-age=60\r\nContent-Length: 5\r\n\r\nhello",
             ),
+            "cached" => self.write(
+                b"HTTP/1.1 200 OK\r\nX-Accel-Expires: 60\r\nCDN-Cache-Control: max-age=60\r\nSurrogate-Control: max-age=60\r\nSurrogate_Key: a\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello",
+            ),
+            "negotiate" => self.write(
+                b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=a, Negotiate\r\nContent-Length: 5\r\n\r\nhello",
+            ),
             // Answers as if the connection lived on, and hangs up.
             "one-shot" => {
                 self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;

@@ -36,6 +36,7 @@ pub(super) fn candidates(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -
     if read.rule.is_none() {
         let what = match read.ask.route {
             Route::Method => "the path is mapped, this method is not",
+            Route::Twin => "the path differs from a mapped one in case or its last slash only",
             Route::Mapped(_) | Route::Unmapped => "no route owns this path",
         };
         line(out, left, what)?;

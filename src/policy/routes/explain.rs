@@ -130,6 +130,7 @@ impl fmt::Display for Explanation<'_> {
         match self.outcome {
             Match::Route(id) => writeln!(f, "route {id} owns the request")?,
             Match::MethodNotMapped => writeln!(f, "the path is mapped, the method is not")?,
+            Match::Twin => writeln!(f, "the path differs from a mapped one in case or its last slash only")?,
             Match::None => writeln!(f, "no route owns the path")?,
         }
         for Candidate { spec, standing } in &self.candidates {

@@ -3,7 +3,8 @@
 //! Lives here: templates, the proof that each request has one owner, the look-up, and its explanation. The most specific
 //! template wins, decided from the left: at the first segment in which two differ, literal beats parameter beats tail; a
 //! host's own routes come before those for every host. The path decides first, then the method: a path whose owner does
-//! not name the method is [`Match::MethodNotMapped`], never handed to a less specific route.
+//! not name the method is [`Match::MethodNotMapped`], never handed to a less specific route; a path that some back-ends
+//! would take for a mapped one is [`Match::Twin`], which is nobody's.
 //!
 //! Never here: what a route demands. A look-up collects; [`Match::None`] is a fact for `decide` (law 3).
 
@@ -26,7 +27,7 @@ pub use template::{MAX_LITERAL, MAX_PARAMETERS, Segment, Template, TemplateFault
 
 use crate::policy::path::{CanonicalPath, case_twin};
 use edges::{Edge, Edges, Found};
-use states::State;
+use states::{State, TWIN};
 use trie::{Terminal, Trie};
 
 /// One route as the configuration declares it.
@@ -130,6 +131,8 @@ pub enum Match {
     Route(u32),
     /// Some route owns the path, but none of its shape names the method.
     MethodNotMapped,
+    /// No route owns the path, but a back-end that ignores case or the last slash would take it for one that is owned.
+    Twin,
     /// No route owns the path.
     None,
 }
@@ -261,7 +264,11 @@ impl RouteTable {
         params: &mut Params,
     ) -> Match {
         params.count = 0;
-        let Some(terminal) = self.walk(host, path) else { return Match::None };
+        let terminal = match self.walk(host, path) {
+            Ok(Some(terminal)) => terminal,
+            Ok(None) => return Match::None,
+            Err(IsTwin) => return Match::Twin,
+        };
         let Some(owner) = terminal.route(method).and_then(|route| self.owners.get(route)) else {
             return Match::MethodNotMapped;
         };
@@ -292,19 +299,27 @@ impl RouteTable {
     }
 
     #[inline]
-    fn walk(&self, host: &str, path: &CanonicalPath<'_>) -> Option<&Terminal> {
+    fn walk(&self, host: &str, path: &CanonicalPath<'_>) -> Result<Option<&Terminal>, IsTwin> {
         let text = path.as_str().as_bytes();
         let mut number = self.start_for(host);
-        let mut state = self.states.get(number as usize)?;
+        let Some(mut state) = self.states.get(number as usize) else { return Ok(None) };
         for range in path.ranges() {
             if state.sink {
                 break;
             }
-            number = if state.branches { self.branch(number, state, text.get(range)?)? } else { state.other };
-            state = self.states.get(number as usize)?;
+            number = if state.branches {
+                self.branch(number, state, text.get(range).unwrap_or_default())?
+            } else {
+                state.other
+            };
+            let Some(next) = self.states.get(number as usize) else { return Ok(None) };
+            state = next;
         }
         let [bare, slashed] = state.ends;
-        self.terminals.get(if path.has_trailing_slash() { slashed } else { bare } as usize)
+        match if path.has_trailing_slash() { slashed } else { bare } {
+            TWIN => Err(IsTwin),
+            end => Ok(self.terminals.get(end as usize)),
+        }
     }
 
     #[inline]
@@ -322,14 +337,14 @@ impl RouteTable {
         }
     }
 
-    /// One step where literals branch off; nothing if the segment is the twin of one.
+    /// One step where literals branch off, unless the segment is the twin of one.
     #[inline]
-    fn branch(&self, number: u32, state: &State, segment: &[u8]) -> Option<u32> {
+    fn branch(&self, number: u32, state: &State, segment: &[u8]) -> Result<u32, IsTwin> {
         match self.edges.find(number, segment) {
-            Found::Exact(next) => Some(next),
-            Found::Twin => None,
-            Found::Absent if segment.contains(&b'%') && self.is_twin(number, segment) => None,
-            Found::Absent => Some(state.other),
+            Found::Exact(next) => Ok(next),
+            Found::Twin => Err(IsTwin),
+            Found::Absent if segment.contains(&b'%') && self.is_twin(number, segment) => Err(IsTwin),
+            Found::Absent => Ok(state.other),
         }
     }
 
@@ -342,6 +357,9 @@ impl RouteTable {
                 .is_some_and(|twin| self.edges.find(number, twin) != Found::Absent)
     }
 }
+
+/// Some back-ends would take the path for another one that is mapped.
+struct IsTwin;
 
 /// The longest host name (RFC 1035).
 const MAX_HOST: usize = 253;

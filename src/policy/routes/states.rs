@@ -18,6 +18,8 @@ use super::{
 pub(super) const MAX_ROOM: usize = 1 << 20;
 /// The state in which nothing can match any more.
 pub(super) const DEAD: u32 = u32::MAX;
+/// In place of a terminal: the path is the twin of one that has one.
+pub(super) const TWIN: u32 = u32::MAX - 1;
 
 /// One state of the compiled table.
 #[derive(Debug, Clone, Copy)]
@@ -185,7 +187,7 @@ impl<'t> Compiler<'t> {
                         return terminal;
                     }
                     if twin.is_some() && self.slash_twins == Twins::Refuse {
-                        return NONE;
+                        return TWIN;
                     }
                 }
             }

@@ -125,6 +125,9 @@ pub enum HeadFault {
     /// More than sixteen unknown options.
     #[error("Connection names too many headers")]
     ConnectionTooMany,
+    /// `GET` and `HEAD` with a body: a back-end that ignores it would read it as the next request.
+    #[error("GET and HEAD have no body here; send none")]
+    BodyUnexpected,
     /// Anything but `100-continue`.
     #[error("the expectation is not taken here; send `100-continue` or none")]
     ExpectUnsupported,
@@ -186,6 +189,7 @@ impl HeadFault {
             Self::ConnectionInvalid => "connection_invalid",
             Self::ConnectionNamesProtected => "connection_names_protected",
             Self::ConnectionTooMany => "connection_too_many",
+            Self::BodyUnexpected => "body_unexpected",
             Self::ExpectUnsupported => "expect_unsupported",
             Self::StatusLine => "status_line_malformed",
             Self::StatusRange => "status_out_of_range",
@@ -236,7 +240,8 @@ impl HeadFault {
             | Self::HeaderDuplicate
             | Self::ConnectionInvalid
             | Self::ConnectionNamesProtected
-            | Self::ConnectionTooMany => 400,
+            | Self::ConnectionTooMany
+            | Self::BodyUnexpected => 400,
         }
     }
 }

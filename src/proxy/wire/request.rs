@@ -249,6 +249,11 @@ impl RequestHead {
             (Some(length), false) => Framing::Length(length),
             (None, false) => Framing::None,
         };
+        // What these bodies mean nobody has said (RFC 9110, 9.3.1), so some back-ends leave them on the connection: there
+        // they would be a request of their own, past decision and record (law 1).
+        if matches!(self.method, Method::Get | Method::Head) && self.framing.has_body() {
+            return Err(HeadFault::BodyUnexpected);
+        }
         self.keep_alive = !options.close && (modern || options.keep_alive);
         // Without a body there is nothing to wait for; HTTP/1.0 knows no 100 (RFC 9110, 10.1.1).
         self.expect_continue = expect && modern && self.framing.has_body();

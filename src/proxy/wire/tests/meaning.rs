@@ -134,6 +134,26 @@ fn framing_that_two_readers_could_read_differently_is_refused() {
     )]);
 }
 
+fn posted(line: &str) -> Vec<u8> {
+    [b"POST / HTTP/1.1\r\nHost: h\r\n", line.as_bytes(), b"\r\n\r\n"].concat()
+}
+
+#[test]
+fn get_and_head_bring_no_body() {
+    for method in ["GET", "HEAD"] {
+        for (lines, code) in [
+            ("Content-Length: 5", Some("body_unexpected")),
+            ("Transfer-Encoding: chunked", Some("body_unexpected")),
+            ("Content-Length: 0", None),
+            ("A: b", None),
+        ] {
+            let raw = format!("{method} / HTTP/1.1\r\nHost: h\r\n{lines}\r\n\r\n");
+            let fault = parse(raw.as_bytes()).err();
+            assert_eq!(fault.map(crate::proxy::wire::HeadFault::code), code, "{method} {lines}");
+        }
+    }
+}
+
 #[test]
 fn framing_is_read() {
     for (line, framing) in [
@@ -144,7 +164,7 @@ fn framing_is_read() {
         ("Transfer-Encoding: chunked", Framing::Chunked),
         ("transfer-encoding:  Chunked", Framing::Chunked),
     ] {
-        assert_eq!(parse(&with(line)).unwrap().0.framing(), framing, "{line}");
+        assert_eq!(parse(&posted(line)).unwrap().0.framing(), framing, "{line}");
     }
 }
 
@@ -255,7 +275,7 @@ fn expectations_other_than_100_continue_are_refused() {
         ("Expect: 100-continue", false),
         ("Expect: 100-continue\r\nContent-Length: 0", false),
     ] {
-        assert_eq!(parse(&with(line)).unwrap().0.expect_continue(), expected, "{line}");
+        assert_eq!(parse(&posted(line)).unwrap().0.expect_continue(), expected, "{line}");
     }
     let old = b"POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
     assert!(!parse(old).unwrap().0.expect_continue());
@@ -271,7 +291,7 @@ fn an_upgrade_needs_both_headers_and_no_body() {
         ("Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 5", false),
         ("Connection: upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked", false),
     ] {
-        assert_eq!(parse(&with(line)).unwrap().0.upgrade(), upgrade, "{line}");
+        assert_eq!(parse(&posted(line)).unwrap().0.upgrade(), upgrade, "{line}");
     }
     let old = b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert!(!parse(old).unwrap().0.upgrade());

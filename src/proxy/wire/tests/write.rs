@@ -28,8 +28,8 @@ fn forwarded(raw: &[u8], edit: &RequestEdit<'_>) -> String {
 
 /// The lines that a request with these lines has when it is forwarded, Host aside.
 fn kept(lines: &str, edit: &RequestEdit<'_>) -> String {
-    let out = forwarded(format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes(), edit);
-    out.strip_prefix("GET /t HTTP/1.1\r\nHost: up\r\n").unwrap().strip_suffix("\r\n").unwrap().to_owned()
+    let out = forwarded(format!("POST / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes(), edit);
+    out.strip_prefix("POST /t HTTP/1.1\r\nHost: up\r\n").unwrap().strip_suffix("\r\n").unwrap().to_owned()
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! The seam to the support API: its small body is taken whole, the call is handed inside, its answer is written.
+//!
+//! Never here: what the API answers ([`crate::control`]).
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    engine::knock::Who,
+    proxy::{
+        core::Core,
+        counters::Counters,
+        inside::InsideCall,
+        relay::Next,
+        respond::Told,
+        routing::Routing,
+        wire::{
+            BodyReader, CONTINUE, ClientConnection, Framing, Known, Name as HeaderName, RequestView,
+            SimpleResponse, Value, write_simple_response,
+        },
+    },
+};
+
+use super::{ANSWER, Connection, PIECE};
+
+impl Connection {
+    /// Answers a request below the reserved prefix.
+    pub(super) async fn inside(
+        &mut self,
+        core: &Core,
+        routing: &Routing,
+        request: &RequestView<'_>,
+        whole: &str,
+        who: Who,
+    ) -> Next {
+        Counters::add(&core.counters().inside);
+        // Of somebody whom nobody vouches for no body is taken: the answer is the same whatever stands in it.
+        let known = matches!(who, Who::Known(_));
+        let body = match known {
+            true => self.whole_body(routing, request).await,
+            false => Ok(Vec::new()),
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(Some(told)) => return self.refuse(request, &told).await,
+            Err(None) => return Next::Close,
+        };
+        let below = whole.get(routing.prefix.len().saturating_sub(1)..).unwrap_or("/");
+        let mut builder = http::Request::builder().method(request.method_name()).uri(below);
+        for field in request.fields() {
+            let passes =
+                !field.lookalike && !field.named_by_connection && field.known != Known::Authorization;
+            if passes {
+                builder = builder.header(field.name, field.value);
+            }
+        }
+        let Ok(call) = builder.body(bytes::Bytes::from(body)) else {
+            let told = Told::plain(400, "request_malformed", "the request cannot be read");
+            return self.refuse(request, &told).await;
+        };
+        let call = InsideCall { request: call, who, client: self.peer.ip().to_canonical() };
+        let answered = (core.shared().inside)(call).await;
+        let again = request.head().keep_alive() && (known || !request.head().framing().has_body());
+        let mut out = core.buffer();
+        let mut content_type = None;
+        let mut extra = Vec::new();
+        for (name, value) in answered.headers() {
+            match (HeaderName::new(name.as_str()), Value::opaque(value.as_bytes())) {
+                (Some(_), Some(value)) if *name == http::header::CONTENT_TYPE => content_type = Some(value),
+                (Some(_), Some(_)) if *name == http::header::CONTENT_LENGTH => {}
+                (Some(name), Some(value)) => extra.push((name, value)),
+                (_, _) => {}
+            }
+        }
+        if let (Some(name), Some(value)) = (HeaderName::new("Cache-Control"), Value::ascii("no-store")) {
+            extra.push((name, value));
+        }
+        write_simple_response(
+            &mut out,
+            &SimpleResponse {
+                status: answered.status().as_u16(),
+                content_type,
+                extra: &extra,
+                body: answered.body(),
+                head_request: request.method_name() == b"HEAD",
+                connection: if again { ClientConnection::Open } else { ClientConnection::Close },
+            },
+        );
+        let written = self.patience.wait(ANSWER, self.stream.write_all(&out)).await;
+        core.give_back(out);
+        if matches!(written, Ok(Ok(()))) && again { Next::Again } else { Next::Close }
+    }
+
+    /// Takes a small body whole.
+    async fn whole_body(
+        &mut self,
+        routing: &Routing,
+        request: &RequestView<'_>,
+    ) -> Result<Vec<u8>, Option<Told>> {
+        let too_large = || {
+            let detail = format!("the support API takes bodies up to {} bytes", routing.api_body);
+            Some(Told::plain(413, "body_too_large", detail))
+        };
+        let mut reader = BodyReader::new(request.head().framing());
+        if let Framing::Length(length) = request.head().framing()
+            && usize::try_from(length).map_or(true, |length| length > routing.api_body)
+        {
+            return Err(too_large());
+        }
+        if request.head().expect_continue() && !reader.is_done() {
+            match self.patience.wait(ANSWER, self.stream.write_all(CONTINUE)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(None),
+            }
+        }
+        let mut body = Vec::new();
+        while !reader.is_done() {
+            if self.inbox.is_empty() {
+                self.inbox.reserve(PIECE);
+                let read = self.stream.read_buf(&mut self.inbox);
+                match self.patience.wait(routing.body_timeout, read).await {
+                    Ok(Ok(0) | Err(_)) => return Err(None),
+                    Ok(Ok(_)) => {}
+                    Err(_) => {
+                        return Err(Some(Told::plain(
+                            408,
+                            "body_too_slow",
+                            "the request's body took too long",
+                        )));
+                    }
+                }
+            }
+            let step = reader
+                .advance(&self.inbox)
+                .map_err(|fault| Some(Told::plain(400, fault.code(), fault.to_string())))?;
+            body.extend_from_slice(self.inbox.get(step.data.clone()).unwrap_or_default());
+            self.inbox.drain(..step.consumed);
+            if body.len() > routing.api_body {
+                return Err(too_large());
+            }
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,120 @@
+//! What a connection says by itself: refusals and faults, written where no application answers.
+//!
+//! Never here: which status and words a reason has (see [`respond`](crate::proxy::respond)).
+
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    engine::{
+        Admission, Report,
+        knock::{Particulars, Who},
+    },
+    policy::{Ask, Denial, Named},
+    proxy::{
+        core::Core,
+        counters::Counters,
+        intake::Unreadable,
+        relay::Next,
+        respond::Told,
+        routing::Routing,
+        wire::{
+            ClientConnection, Name as HeaderName, RequestView, SimpleResponse, Value, write_simple_response,
+        },
+    },
+};
+
+use super::{ANSWER, Connection, outgoing::Unsent};
+
+impl Connection {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what was refused, to whom, and what the record says of it"
+    )]
+    pub(super) async fn deny(
+        &mut self,
+        core: &Core,
+        request: &RequestView<'_>,
+        routing: &Routing,
+        who: &Who,
+        denial: &Denial,
+        ask: &Ask<'_>,
+        about: &Particulars,
+    ) -> Next {
+        Counters::add(&core.counters().denied);
+        let tenant = match ask.tenant {
+            Named::As(tenant) => Some(tenant),
+            Named::Missing | Named::Unclear => None,
+        };
+        core.engine().refused(who, denial, tenant, about, &routing.policy);
+        self.refuse(request, &Told::denial(denial)).await
+    }
+
+    /// Answers a request that goes no further. Its body, if one is announced, is not taken.
+    pub(super) async fn refuse(&mut self, request: &RequestView<'_>, told: &Told) -> Next {
+        let again = request.head().keep_alive() && !request.head().framing().has_body();
+        if self.tell_for(request, told, again).await && again { Next::Again } else { Next::Close }
+    }
+
+    pub(super) async fn tell_for(&mut self, request: &RequestView<'_>, told: &Told, again: bool) -> bool {
+        let mut out = Vec::new();
+        answer(&mut out, told, request.method_name() == b"HEAD", !again);
+        matches!(self.patience.wait(ANSWER, self.stream.write_all(&out)).await, Ok(Ok(())))
+    }
+
+    pub(super) async fn tell(&mut self, told: &Told, again: bool) -> bool {
+        let mut out = Vec::new();
+        answer(&mut out, told, false, !again);
+        matches!(self.patience.wait(ANSWER, self.stream.write_all(&out)).await, Ok(Ok(())))
+    }
+
+    /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.
+    pub(super) async fn give_up(
+        &mut self,
+        request: &RequestView<'_>,
+        unsent: &Unsent,
+        admission: Admission,
+    ) -> (Next, Option<(Admission, Report)>) {
+        admission.finish(&nothing_forwarded(unsent.code));
+        (self.refuse(request, &unsent.told()).await, None)
+    }
+}
+
+fn nothing_forwarded(code: &'static str) -> Report {
+    Report { end: crate::engine::End::NotForwarded, status: None, sent: 0, received: 0, fault: Some(code) }
+}
+
+pub(super) fn unreadable(fault: Unreadable) -> Told {
+    Told::plain(fault.status(), fault.code(), fault.message())
+}
+
+pub(super) fn upstream_words(code: &str) -> &'static str {
+    match code {
+        "upstream_unreachable" | "upstream_connect_timeout" => "the application cannot be reached",
+        "upstream_timeout" => "the application did not answer in time",
+        "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
+        "body_too_slow" => "the request's body took too long",
+        _ => "the message could not be passed on as it came",
+    }
+}
+
+pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: bool) {
+    let mut extra = Vec::new();
+    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge)];
+    for (name, value) in lines {
+        if let (Some(name), Some(value)) = (HeaderName::new(name), value.and_then(Value::ascii)) {
+            extra.push((name, value));
+        }
+    }
+    let body = told.json();
+    write_simple_response(
+        out,
+        &SimpleResponse {
+            status: told.status,
+            content_type: Value::ascii("application/problem+json"),
+            extra: &extra,
+            body: &body,
+            head_request,
+            connection: if close { ClientConnection::Close } else { ClientConnection::Open },
+        },
+    );
+}

@@ -1,0 +1,51 @@
+//! One body, read in the framing it came in and written in the one it goes on in.
+
+use crate::proxy::wire::{BodyFault, BodyReader, BodyWriter};
+
+use super::Tally;
+
+/// The two halves of framing one body anew.
+pub(super) struct Body {
+    pub(super) reader: BodyReader,
+    pub(super) writer: BodyWriter,
+}
+
+impl Body {
+    /// Where no byte of it has come: whether it is whole already.
+    pub(super) fn begin(&mut self, out: &mut Vec<u8>) -> Result<bool, &'static str> {
+        if self.reader.is_done() {
+            out.extend_from_slice(self.writer.finish().map_err(|_| "body_length")?);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Moves what has come from `inbox` into `out`, framed anew; whether it is whole.
+    pub(super) fn take(
+        &mut self,
+        inbox: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        tally: &Tally,
+    ) -> Result<bool, &'static str> {
+        let mut at = 0;
+        while !self.reader.is_done() {
+            let rest = inbox.get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let step = self.reader.advance(rest).map_err(BodyFault::code)?;
+            let data = rest.get(step.data.clone()).unwrap_or_default();
+            let frame = self.writer.frame(data.len()).map_err(|_| "body_length")?;
+            out.extend_from_slice(frame.before());
+            out.extend_from_slice(data);
+            out.extend_from_slice(frame.after());
+            tally.received.set(tally.received.get() + data.len() as u64);
+            at += step.consumed;
+        }
+        inbox.drain(..at);
+        if self.reader.is_done() {
+            out.extend_from_slice(self.writer.finish().map_err(|_| "body_length")?);
+        }
+        Ok(self.reader.is_done())
+    }
+}

@@ -1,0 +1,210 @@
+//! From the application back to the client.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::proxy::{
+    core::Core,
+    gate::Gate,
+    patience::{Patience, TooSlow},
+    wire::{
+        BodyReader, BodyWriter, ClientConnection, Framing, Known, KnownSet, Name, NameSet, Parsed,
+        ResponseEdit, ResponseHead, Value, Version, client_framing, write_response,
+    },
+};
+
+use super::{PIECE, Tally, Trouble, Upto, binds, body::Body};
+
+/// How much is read at once of a body that comes faster than that.
+const LARGE_PIECE: usize = 64 << 10;
+/// Interim answers that an application may send before its answer.
+const MOST_INTERIM: usize = 8;
+
+pub(super) struct Answer {
+    pub(super) head_request: bool,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+    pub(super) as_staff: bool,
+    pub(super) timeout: Duration,
+    pub(super) write_timeout: Duration,
+}
+
+#[expect(clippy::too_many_arguments, reason = "one direction, from socket to socket")]
+pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    core: &Core,
+    gate: Gate<'_>,
+    from: &mut R,
+    to: &mut W,
+    answer: &Answer,
+    patience: &mut Patience,
+    tally: &Tally,
+    out: &mut Vec<u8>,
+) -> Result<(Upto, bool), Trouble> {
+    let mut buffer = core.buffer();
+    let mut head = core.response_head();
+    let limits = core.response_limits();
+    let mut interim = 0;
+    let len = loop {
+        match head.parse(&buffer, &limits) {
+            Ok(Parsed::Complete { len }) if head.is_informational() => {
+                interim += 1;
+                if head.status() == 101 || interim > MOST_INTERIM {
+                    return Err(Trouble::Upstream("upstream_switched_unasked"));
+                }
+                buffer.drain(..len);
+                head.clear();
+            }
+            Ok(Parsed::Complete { len }) => break len,
+            Ok(Parsed::Partial) => {
+                buffer.reserve(PIECE);
+                let waiting = tally.uploaded.get() || tally.given_up.get();
+                match patience.wait(answer.timeout, gate.read(from, &mut buffer)).await {
+                    Ok(Ok(0)) if buffer.is_empty() => return Err(Trouble::Upstream("upstream_closed")),
+                    Ok(Ok(0)) => return Err(Trouble::Upstream("upstream_head_cut_off")),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
+                    Err(TooSlow) if waiting => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+                    // The time for an answer counts from the end of the request, which has time limits of its own.
+                    Err(TooSlow) => {}
+                }
+            }
+            Err(fault) => return Err(Trouble::Upstream(fault.code())),
+        }
+    };
+    tally.status.set(Some(head.status()));
+    let framing = head.framing(answer.head_request);
+    let told = client_framing(framing, answer.version);
+    let closes = told == Framing::UntilClose;
+    let upto =
+        if answer.keep_alive && !closes && tally.uploaded.get() { Upto::Reusable } else { Upto::Close };
+    write_answer(core, out, &buffer, &head, answer, told, &upto);
+    let bound = binds::response(&head.view(&buffer));
+    // Of what stands in `out`: how much comes before the body, and how much is body.
+    let (mut lead, mut held) = (out.len(), 0);
+    let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told) };
+    let mut at = len;
+    loop {
+        while !body.reader.is_done() {
+            let rest = buffer.get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let step = body.reader.advance(rest).map_err(|fault| Trouble::Upstream(fault.code()))?;
+            let data = rest.get(step.data.clone()).unwrap_or_default();
+            let frame = body.writer.frame(data.len()).map_err(|_| Trouble::Upstream("body_length"))?;
+            out.extend_from_slice(frame.before());
+            if data.len() > PIECE / 2 && frame.after().is_empty() {
+                // Large and in no need of a frame: not copied.
+                let piece = Piece { first: out, second: data, lead, body: held + data.len() };
+                send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
+                out.clear();
+                (lead, held) = (0, 0);
+            } else {
+                out.extend_from_slice(data);
+                out.extend_from_slice(frame.after());
+                held += data.len();
+            }
+            at += step.consumed;
+        }
+        if body.reader.is_done() {
+            break;
+        }
+        if !out.is_empty() {
+            let piece = Piece { first: out, second: &[], lead, body: held };
+            send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
+            out.clear();
+            (lead, held) = (0, 0);
+        }
+        // Where a whole piece was there to be read, more is likely to be: fewer and larger steps.
+        let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };
+        buffer.clear();
+        at = 0;
+        buffer.reserve(piece);
+        match gate.read(from, &mut buffer).await {
+            Ok(0) => {
+                body.reader.end().map_err(|fault| Trouble::Upstream(fault.code()))?;
+                break;
+            }
+            Ok(_) => {}
+            Err(broken) => return Err(Trouble::of_upstream(broken)),
+        }
+    }
+    out.extend_from_slice(body.writer.finish().map_err(|_| Trouble::Upstream("body_length"))?);
+    let piece = Piece { first: out, second: &[], lead, body: held };
+    send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
+    let in_step = buffer.len() == at && framing != Framing::UntilClose;
+    let reusable = in_step && head.keep_alive(answer.head_request) && !bound;
+    core.give_back(buffer);
+    core.give_back_head(head);
+    Ok((upto, reusable))
+}
+
+fn write_answer(
+    core: &Core,
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    head: &ResponseHead,
+    answer: &Answer,
+    told: Framing,
+    upto: &Upto,
+) {
+    let connection = match (upto, answer.version) {
+        (Upto::Close, _) => ClientConnection::Close,
+        (Upto::Reusable, Version::Http10) => ClientConnection::KeepAlive,
+        (Upto::Reusable, Version::Http11) => ClientConnection::Open,
+    };
+    let no_store = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
+    let no_store: Vec<_> = no_store.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect();
+    let (drop, drop_names, add) = if answer.as_staff {
+        (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), core.caching(), no_store.as_slice())
+    } else {
+        (KnownSet::of(&[]), NameSet::empty(), &[][..])
+    };
+    let framing = match (head.declared(), answer.version) {
+        // Announced of a body that does not follow, in words that HTTP/1.0 does not have.
+        (Framing::Chunked, Version::Http10) => Framing::None,
+        (declared, _) if answer.head_request || head.status() == 304 => declared,
+        _ => told,
+    };
+    out.clear();
+    let edit = ResponseEdit { drop, drop_names, framing, connection, add };
+    write_response(out, &head.view(bytes), &edit);
+}
+
+/// Bytes on their way to the client.
+struct Piece<'a> {
+    first: &'a [u8],
+    second: &'a [u8],
+    /// Bytes in front that are no body.
+    lead: usize,
+    /// How many of the others are.
+    body: usize,
+}
+
+/// Sends it. Body is counted as the kernel takes it, frames behind the first one as if they were body until all of it is
+/// gone: never less than what left.
+async fn send<W: AsyncWrite + Unpin>(
+    gate: Gate<'_>,
+    to: &mut W,
+    piece: &Piece<'_>,
+    patience: &mut Patience,
+    most: Duration,
+    tally: &Tally,
+) -> Result<(), Trouble> {
+    if piece.first.is_empty() && piece.second.is_empty() {
+        return Ok(());
+    }
+    let before = tally.sent.get();
+    let mut gone = 0usize;
+    tally.started.set(true);
+    let handed = |count| {
+        gone += count;
+        let body = gone.saturating_sub(piece.lead).min(piece.body);
+        tally.sent.set(before + body as u64);
+    };
+    match patience.wait(most, gate.write_both(to, piece.first, piece.second, handed)).await {
+        Ok(written) => written.map_err(Trouble::of_client),
+        Err(TooSlow) => Err(Trouble::Client("client_reads_too_slowly")),
+    }
+}

@@ -1,0 +1,75 @@
+//! From the client to the application, and the watch over a client that waits.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest},
+    net::tcp::ReadHalf,
+};
+
+use crate::proxy::{
+    core::Core,
+    gate::Gate,
+    patience::{Patience, TooSlow},
+};
+
+use super::{PIECE, Tally, Trouble, body::Body};
+
+/// Pipelined bytes that are taken while an answer is awaited.
+const AHEAD: usize = 16 << 10;
+/// How often a client from which nothing more is read is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[expect(clippy::too_many_arguments, reason = "one direction, from socket to socket")]
+pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    core: &Core,
+    gate: Gate<'_>,
+    from: &mut R,
+    inbox: &mut Vec<u8>,
+    to: &mut W,
+    mut body: Body,
+    most: Duration,
+    tally: &Tally,
+) -> Result<(), Trouble> {
+    let mut patience = Patience::new();
+    let mut out = core.buffer();
+    loop {
+        inbox.reserve(PIECE);
+        match patience.wait(most, gate.read(from, inbox)).await {
+            Ok(Ok(0)) => return Err(Trouble::ClientGone),
+            Ok(Ok(_)) => {}
+            Ok(Err(broken)) => return Err(Trouble::of_client(broken)),
+            Err(TooSlow) => return Err(Trouble::Client("body_too_slow")),
+        }
+        out.clear();
+        let whole = body.take(inbox, &mut out, tally).map_err(Trouble::Client)?;
+        match patience.wait(most, gate.write(to, &out)).await {
+            Ok(written) => written.map_err(Trouble::of_upstream)?,
+            Err(TooSlow) => return Err(Trouble::Upstream("upstream_reads_too_slowly")),
+        }
+        if whole {
+            tally.uploaded.set(true);
+            core.give_back(out);
+            return Ok(());
+        }
+    }
+}
+
+/// Watches a client that waits for its answer, and says how that ended; what it sends on is kept, up to a bound.
+pub(super) async fn watch(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> Trouble {
+    while inbox.len() < AHEAD {
+        inbox.reserve(1024);
+        match gate.read(from, inbox).await {
+            Ok(0) => return Trouble::ClientGone,
+            Ok(_) => {}
+            Err(broken) => return Trouble::of_client(broken),
+        }
+    }
+    // Nothing more is read from it, so its end is looked for now and then.
+    loop {
+        match from.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK).await,
+            Ok(_) | Err(_) => return Trouble::ClientGone,
+        }
+    }
+}
