@@ -16,6 +16,7 @@ mod gate;
 mod inside;
 mod intake;
 mod patience;
+pub mod preflight;
 pub mod preview;
 mod relay;
 pub mod respond;

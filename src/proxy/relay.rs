@@ -23,7 +23,7 @@ use super::{
     core::Core,
     gate::{Broken, Gate},
     patience::{Patience, TooSlow},
-    routing::{Routing, Upstream},
+    routing::{Bounds, Routing, Upstream},
     upstream::{connect, reset_on_drop},
     wire::{
         Authority, BodyReader, BodyWriter, CONTINUE, KnownSet, Name, RequestEdit, RequestView, Target,
@@ -43,6 +43,8 @@ pub(super) struct Plan<'a> {
     pub(super) add: &'a [(Name<'a>, Value<'a>)],
     /// No cookie comes back, and nothing that may be kept.
     pub(super) as_staff: bool,
+    /// Bounds of this route alone.
+    pub(super) bounds: Bounds,
 }
 
 /// The client's side of an exchange.
@@ -115,7 +117,14 @@ pub(super) async fn forward(
 ) -> (Next, Report) {
     let gate = Gate::new(core.engine(), admission.live().map(std::convert::AsRef::as_ref));
     let tally = Tally::default();
-    let ended = exchange(core, routing, gate, request, plan, client, &tally).await;
+    let running = exchange(core, routing, gate, request, plan, client, &tally);
+    let ended = match plan.bounds.total {
+        None => running.await,
+        Some(most) => match tokio::time::timeout(most, running).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Trouble::UpstreamSlow("exchange_too_long")),
+        },
+    };
     let head = request.head();
     let (end, fault) = match &ended {
         Ok(_) => (End::Complete, None),
@@ -132,7 +141,12 @@ pub(super) async fn forward(
         Err(Trouble::Upstream(code)) if answerable => Next::Answer { status: 502, code, again },
         Err(Trouble::UpstreamSlow(code)) if answerable => Next::Answer { status: 504, code, again },
         Err(Trouble::Client(code)) if answerable => {
-            Next::Answer { status: if code == "body_too_slow" { 408 } else { 400 }, code, again: false }
+            let status = match code {
+                "body_too_slow" => 408,
+                "body_too_large" => 413,
+                _ => 400,
+            };
+            Next::Answer { status, code, again: false }
         }
         // Of an answer that is under way an orderly end could be taken for its end.
         Err(Trouble::ClientGone) if answerable => Next::Close,
@@ -217,13 +231,18 @@ async fn converse(
         add: plan.add,
     };
     write_request(&mut out, request, plan.target, &edit);
-    let mut body = Body { reader: BodyReader::new(head.framing()), writer: BodyWriter::new(head.framing()) };
+    let mut body = Body {
+        reader: BodyReader::new(head.framing()),
+        writer: BodyWriter::new(head.framing()),
+        most: plan.bounds.request_body.unwrap_or(u64::MAX),
+    };
+    let response_timeout = plan.bounds.response_timeout.unwrap_or(plan.settings.response_timeout);
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
     let (mut from_client, mut to_client) = stream.split();
     let (mut from_upstream, mut to_upstream) = upstream.split();
-    match patience.wait(plan.settings.response_timeout, gate.write(&mut to_upstream, &out)).await {
+    match patience.wait(response_timeout, gate.write(&mut to_upstream, &out)).await {
         Ok(written) => written.map_err(Trouble::of_upstream)?,
         Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
     }
@@ -236,7 +255,7 @@ async fn converse(
     let bodyless = tally.uploaded.get();
     let up = async {
         if !bodyless {
-            let most = routing.body_timeout;
+            let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
             match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
                 // An application may answer before it has read everything; its answer says what it thinks.
                 Err(Trouble::Upstream(_)) => tally.given_up.set(true),
@@ -251,7 +270,7 @@ async fn converse(
         version: head.version(),
         keep_alive: head.keep_alive(),
         as_staff: plan.as_staff,
-        timeout: plan.settings.response_timeout,
+        timeout: response_timeout,
         write_timeout,
     };
     let result = {

@@ -38,7 +38,8 @@ fn a_document_becomes_a_map_that_passes_the_check() {
 #[test]
 fn base_host_and_upstream_come_from_the_command_line() {
     let place = place_with("small.json", SMALL);
-    let args = ["routes", "import", "--base", "/api/", "--host", "app.example", "--upstream", "app", "small.json"];
+    let args =
+        ["routes", "import", "--base", "/api/", "--host", "app.example", "--upstream", "app", "small.json"];
     let map = place.run(&args).with(1);
     golden("routes/small.txt", &map);
     merged(&place, &map);
@@ -121,9 +122,16 @@ fn hostile_documents_end_quickly_and_steer_no_terminal() {
         "/c\u0007":{"get":{"security":[]}}}}"##;
     fs::write(place.file("names"), names).unwrap();
     let map = place.run(&["routes", "import", "names"]).with(1);
-    assert!(map.chars().all(|c| c == '\n' || !c.is_control() && !('\u{2000}'..'\u{2070}').contains(&c)), "{map:?}");
+    assert!(
+        map.chars().all(|c| c == '\n' || !c.is_control() && !('\u{2000}'..'\u{2070}').contains(&c)),
+        "{map:?}"
+    );
     assert_eq!(map.matches("\n  - {").count(), 1, "{map}");
-    assert!(!map.contains("\n  - { route: \"GET /{*all}\"") && !map.lines().any(|line| line.trim_start().starts_with("permissions: [a")), "{map}");
+    assert!(
+        !map.contains("\n  - { route: \"GET /{*all}\"")
+            && !map.lines().any(|line| line.trim_start().starts_with("permissions: [a")),
+        "{map}"
+    );
     merged(&place, &map);
     place.run(&["check", "--config", "postern.yaml"]).with(0);
 }
@@ -132,8 +140,22 @@ fn hostile_documents_end_quickly_and_steer_no_terminal() {
 fn paths_that_the_gateway_refuses_are_told_and_left_out() {
     let place = Place::new();
     let bad = [
-        "/a//b", "/a/../b", "/a/.", "/a.", "/a;v=1", "/a%2Fb", "/a%41", "/a b", "/a\\\\b", "a/b", "/a?b=c", "/a#b", "/{x}.json", "/{x}{y}",
-        "/caf\u{e9}", "/%00",
+        "/a//b",
+        "/a/../b",
+        "/a/.",
+        "/a.",
+        "/a;v=1",
+        "/a%2Fb",
+        "/a%41",
+        "/a b",
+        "/a\\\\b",
+        "a/b",
+        "/a?b=c",
+        "/a#b",
+        "/{x}.json",
+        "/{x}{y}",
+        "/caf\u{e9}",
+        "/%00",
     ];
     let paths: Vec<String> = bad.iter().map(|path| format!("\"{path}\": {{\"get\": {{}}}}")).collect();
     let text = format!("{{\"openapi\": \"3.0.0\", \"paths\": {{{}}}}}", paths.join(","));

@@ -170,7 +170,7 @@ fn write_text(
             State::Unmapped => "no route",
             State::Refused(why) => why,
         };
-        Some(format!("{}: {why}", title(operation)))
+        Some(format!("{}: {}", title(operation), plain(why)))
     });
     section("without a route", unowned.collect())?;
     let open = pairs().filter(|(_, state)| is_public(settings, state)).map(|(operation, state)| {

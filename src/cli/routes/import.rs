@@ -57,7 +57,7 @@ pub(super) fn write(out: &mut Out, document: &Document, around: &Around<'_>) -> 
         writeln!(out, "# look at {}: {}", note.at, note.what)?;
     }
     for (operation, why) in &lost {
-        writeln!(out, "# not mapped: {operation}: {why}")?;
+        writeln!(out, "# not mapped: {operation}: {}", plain(why))?;
     }
     writeln!(out, "\npermissions:{}", if permissions.is_empty() { " []" } else { "" })?;
     for name in &permissions {

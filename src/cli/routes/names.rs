@@ -11,7 +11,7 @@ use crate::{
     policy::{
         Effect,
         path::PathRules,
-        routes::{Template, TemplateFault},
+        routes::{Segment, Template, TemplateFault},
     },
 };
 
@@ -126,19 +126,12 @@ fn suggestion(operation: &Operation, template: &Template, effect: Effect) -> Opt
     by_tag.or_else(|| noun(template).and_then(|noun| own(&noun))).or_else(|| own("application"))
 }
 
-/// The literal before the last parameter, else the last literal: `orders` of `/orders/{order}/archive`.
+/// The last literal: `orders` of `/t/{tenant}/orders/{order}`.
 fn noun(template: &Template) -> Option<String> {
-    use crate::policy::routes::Segment;
-    let segments = template.segments();
-    let mut before = None;
-    let mut last = None;
-    for segment in segments {
-        match segment {
-            Segment::Literal(literal) => last = Some(literal.to_string()),
-            Segment::Parameter(_) | Segment::Tail(_) => before = last.clone().or(before),
-        }
-    }
-    before.or(last)
+    template.segments().iter().rev().find_map(|segment| match segment {
+        Segment::Literal(literal) => Some(literal.to_string()),
+        Segment::Parameter(_) | Segment::Tail(_) => None,
+    })
 }
 
 /// Whether a name of the document can name a route in records.
