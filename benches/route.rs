@@ -193,7 +193,11 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
     let rules = (0..count)
         .map(|n| Rule {
             name: String::new(),
-            permissions: vec![if n % (count / 2) % 2 == 0 { id("x:manage") } else { id("x:write") }],
+            permissions: vec![if (n % (count / 2)).is_multiple_of(2) {
+                id("x:manage")
+            } else {
+                id("x:write")
+            }],
             public: false,
             resource: None,
             upstream: 0,
