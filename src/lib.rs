@@ -6,7 +6,7 @@
 //! | layer | rooms | what they are |
 //! | --- | --- | --- |
 //! | 0 | [`model`], [`policy`], [`lifecycle`] | what is and what may be: pure, no input or output |
-//! | 1 | [`identity`], [`state`], [`audit`] | who knocks, what is known, what happened |
+//! | 1 | [`identity`], [`state`], [`audit`], [`net`] | who knocks, what is known, what happened, how to get there |
 //! | 2 | [`engine`] | the two protocols that bind a record to a deed |
 //! | 3 | [`proxy`], [`control`] | the doors |
 //! | 4 | [`config`] | what was written and what it means |
@@ -22,6 +22,7 @@ pub mod engine;
 pub mod identity;
 pub mod lifecycle;
 pub mod model;
+pub mod net;
 pub mod policy;
 pub mod proxy;
 pub mod state;

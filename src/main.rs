@@ -1,4 +1,6 @@
 //! The `postern` program: a thin shell around the library.
+//!
+//! Never here: anything else.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

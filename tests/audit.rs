@@ -511,6 +511,50 @@ fn erasing_personal_values_anywhere_leaves_a_ledger_that_verifies() {
     }
 }
 
+/// Of a name that is there twice readers take one value each: such a record says two things.
+#[test]
+fn both_verifiers_refuse_personal_values_that_are_named_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    three_segments(dir.path());
+    let original = Original::read(&ledger::ledger(dir.path()));
+    let key = public(dir.path());
+    let (s, l, _) = original
+        .lines()
+        .into_iter()
+        .find(|(s, l, _)| String::from_utf8_lossy(&original.segments[*s].1[*l]).contains("\"open\":[{"))
+        .unwrap();
+    let text = String::from_utf8(original.segments[s].1[l].clone()).unwrap();
+    let (leaf, open) = text.split_once(",\"open\":[{").unwrap();
+    let twice = format!("{leaf},\"open\":[{{\"email\":\"mallory@evil.example\",{open}");
+    let files = original.with(s, |lines| lines[l] = twice.into_bytes());
+    let to = dir.path().join("twice");
+    let expect = Expect { what: &[], place: None, record: None };
+    original.write(&to, &Case { name: String::new(), files, expect });
+    let report = verify(&to, &key).unwrap();
+    assert!(report.findings.iter().any(|f| f.what == What::Open), "{report}");
+    let theirs = python(&key, &[to]).remove(0);
+    assert_eq!(theirs["findings"][0][0], "open", "{theirs}");
+}
+
+#[test]
+fn both_verifiers_name_a_segment_without_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    three_segments(dir.path());
+    let at = ledger::ledger(dir.path());
+    fs::write(at.join("00000004.jsonl"), "").unwrap();
+    let key = public(dir.path());
+    let report = verify(&at, &key).unwrap();
+    let found = told(&report);
+    assert_eq!(found.len(), 1, "{report}");
+    assert_eq!((found[0].0.as_str(), found[0].1.as_str()), ("header", "00000004.jsonl"));
+    let theirs: Vec<(String, String, u64, u64, u64)> =
+        serde_json::from_value(python(&key, std::slice::from_ref(&at)).remove(0)["findings"].clone())
+            .unwrap();
+    assert_eq!(theirs, found);
+    let opened = open_with(options(dir.path()), dir.path(), std::sync::Arc::new(RealDisk));
+    assert!(opened.is_err(), "and it is not gone on from");
+}
+
 #[test]
 fn every_changed_line_is_named() {
     let dir = tempfile::tempdir().unwrap();

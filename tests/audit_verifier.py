@@ -178,7 +178,7 @@ class Line:
         if not whole or not match or not is_date(match):
             return
         try:
-            self.json = json.loads(data.decode("utf-8"), parse_constant=refuse)
+            self.json = json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=Members)
         except ValueError:
             return
         at = data.find(b',"open":')
@@ -195,6 +195,14 @@ class Line:
         self.closes = match[14].decode() if match[14] else None
         self.hash = sha256(b"\x00" + leaf)
         self.record = True
+
+
+class Members(dict):
+    """An object; `twice` says whether a member is named twice."""
+
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        self.twice = len(self) != len(pairs)
 
 
 def refuse(name):
@@ -243,6 +251,7 @@ class Verifier:
         self.dir, self.key = directory, key
         self.names = sorted(n for n in os.listdir(directory) if re.fullmatch(r"\d{8,}\.jsonl", n))
         self.findings, self.kinds = [], {}
+        self.empty = []
         self.outside = 0
         self.checked = 0
         self.sessions, self.intents, self.lenient = {}, {}, False
@@ -321,6 +330,8 @@ class Verifier:
                     elif following is not None:
                         following += 1
                     yield line
+            if count == 0:
+                self.empty.append(name)
             before = (name, count)
 
     def run(self):
@@ -330,6 +341,8 @@ class Verifier:
         for line in self.lines():
             self.take(line)
         self.end()
+        for name in self.empty:
+            self.find("header", name, 0, self.expected, self.expected)
         for file, number in self.bad:
             self.find("checkpoint", file, number, 0, 0)
         root = self.tree.root().hex() if self.tree and self.tree.size == self.expected else None
@@ -566,9 +579,13 @@ class Verifier:
 def open_fits(people, digests):
     if not isinstance(people, list) or not isinstance(digests, list):
         return False
+    if any(getattr(entry, "twice", True) for entry in digests):
+        return False
     for index, person in enumerate(people):
         if person is None:
             continue
+        if getattr(person, "twice", True):
+            return False
         try:
             salt = bytes.fromhex(person["salt"])
             for name, value in person.items():

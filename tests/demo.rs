@@ -19,3 +19,21 @@ fn the_walk_through_the_demo_is_green() {
     demo.stop();
     assert!(good, "{text}");
 }
+
+#[test]
+fn the_demo_writes_into_a_folder_of_its_own_that_only_its_owner_reads() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let options = Options { dir: &dir.path().join("demo"), listen: any, operations: any };
+    Demo::start(options).unwrap().stop();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(options.dir), 0o700);
+    let key = options.dir.join("assertion.pem");
+    assert_eq!(mode(&key), 0o600);
+    assert_eq!(mode(&options.dir.join("sam.token")), 0o600);
+    let before = std::fs::read(&key).unwrap();
+    let fault = Demo::start(options).err().unwrap().to_string();
+    assert!(fault.contains("is there already"), "{fault}");
+    assert_eq!(std::fs::read(&key).unwrap(), before);
+}

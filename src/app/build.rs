@@ -1,4 +1,6 @@
 //! From what the configuration means to what the parts take.
+//!
+//! Never here: whether a configuration is right in itself (that is [`crate::config`]), anything opened or started.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -94,6 +96,17 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
     }
     faults.extend(routing(settings).err());
     faults
+}
+
+/// What does not keep a gateway from being built, and is hardly meant: an issuer's keys that cannot be used.
+pub fn doubts(settings: &Settings) -> Vec<String> {
+    verifier(settings).map_or_else(|_| Vec::new(), |verifier| broken_keys(&verifier))
+}
+
+/// Each key of a set that is broken: tokens signed with it are refused.
+pub(super) fn broken_keys(verifier: &Verifier) -> Vec<String> {
+    let told = |(issuer, key)| format!("issuer `{issuer}`: {key}; tokens signed with it are refused");
+    verifier.broken_keys().map(told).collect()
 }
 
 /// The key that signs assertions.
@@ -235,13 +248,6 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
     let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
-    let stripped: Vec<&str> = settings
-        .identity_headers
-        .iter()
-        .chain([&settings.assertion.header])
-        .chain(settings.upstreams.iter().flat_map(|upstream| upstream.headers.iter().map(|(name, _)| name)))
-        .map(http::HeaderName::as_str)
-        .collect();
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Ok(Routing {
@@ -266,11 +272,12 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         },
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),
-        stripped: NameSet::new(stripped),
+        stripped: NameSet::new(settings.identity_headers.iter().map(http::HeaderName::as_str)),
         limits: Limits {
             max_head: size(settings.limits.request_head),
             max_target: size(settings.limits.target),
             max_fields: size(settings.limits.headers),
+            max_value: largest_value(size(settings.limits.token)),
             ..Limits::default()
         },
         header_timeout: millis(settings.limits.header_timeout_ms),
@@ -307,6 +314,11 @@ fn cors(settings: &resolve::CorsSettings) -> Cors {
     }
 }
 
+/// The longest header value: it must hold the largest token, with `Bearer` before it.
+fn largest_value(token: usize) -> usize {
+    token.saturating_add("Bearer ".len()).max(Limits::default().max_value)
+}
+
 fn tenant_source(source: &TenantSource) -> Source {
     match source {
         TenantSource::Path(_) => Source::Path,
@@ -338,11 +350,14 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     Upstream {
         name: settings.name.clone(),
-        address: if settings.host.contains(':') && !settings.host.starts_with('[') {
-            format!("[{}]:{}", settings.host, settings.port)
-        } else {
-            format!("{}:{}", settings.host, settings.port)
-        },
+        key: format!(
+            "{} {:?}",
+            settings.place,
+            settings.tls.as_ref().map(|tls| (&tls.name, Arc::as_ptr(&tls.config)))
+        ),
+        place: settings.place.clone(),
+        tls: settings.tls.clone(),
+        authority: settings.authority.clone(),
         host: match &settings.host_header {
             HostHeader::Upstream => Some(settings.authority.clone()),
             HostHeader::Client => None,

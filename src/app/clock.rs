@@ -3,6 +3,8 @@
 //! It is the wall clock, held on `CLOCK_BOOTTIME` from the latest reading on: a wall clock that is set back never
 //! prolongs anything (law 7), and the time that a machine slept counts. A wall clock that jumps forward takes this one
 //! along; until a restart it does not come back.
+//!
+//! Never here: what a time means to anybody.
 
 #![expect(clippy::disallowed_methods, reason = "here the clock is read, and nowhere else")]
 

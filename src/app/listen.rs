@@ -1,4 +1,6 @@
 //! Addresses to listen on: one socket a core, all on one address, and none that somebody else has.
+//!
+//! Never here: what is served there.
 
 use std::net::{SocketAddr, TcpListener};
 

@@ -8,6 +8,7 @@ pub mod clock;
 mod listen;
 mod open;
 mod operations;
+mod registered;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,7 +27,7 @@ use crate::{
 
 use self::{clock::SystemClock, operations::Operations};
 
-pub use build::{BuildFault, check, routing, verifier};
+pub use build::{BuildFault, check, doubts, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 
@@ -85,6 +86,9 @@ impl Gateway {
         let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
         let built = build::build(&settings)?;
+        for doubt in build::broken_keys(&built.verifier) {
+            tracing::warn!("{doubt}");
+        }
         let opened = open::open(&settings, &clock)?;
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -124,17 +128,19 @@ impl Gateway {
             engine: Arc::clone(&engine),
             routing: arc_swap::ArcSwap::from_pointee(built.routing),
             verifier: arc_swap::ArcSwap::from_pointee(built.verifier),
+            tls: arc_swap::ArcSwapOption::new(settings.tls.clone()),
             asserter: built.asserter,
             inside: Arc::new(inside),
             counters: Counters::default(),
             most_connections: built.most_connections,
             stop: stop.clone(),
         });
-        background.spawn(settle(
-            Arc::clone(&engine),
-            opened.recovered.open_intents,
-            registrations(&settings),
-        ));
+        let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
+        let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
+        background.spawn(async move {
+            settling.await;
+            comparing.await;
+        });
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
@@ -171,7 +177,7 @@ impl Gateway {
             address,
             operations: operations_address,
             stop,
-            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(10_000)),
+            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(0)),
             cores,
             background: Some(background),
         })
@@ -208,6 +214,14 @@ impl Gateway {
         }
         if let Some(background) = self.background.take() {
             background.block_on(async {
+                let _ = tokio::time::timeout(REST, self.engine.mend_once()).await;
+                let left = self.engine.pending();
+                if left > 0 {
+                    tracing::error!(
+                        left,
+                        "changes that take something away are not stored; those whose intent is in the ledger are carried on by the next start"
+                    );
+                }
                 // What did not end in time is cut with its runtime; its outcomes are settled at the next start.
                 let _ = tokio::time::timeout(REST, self.engine.rest()).await;
                 let _ = tokio::time::timeout(REST, self.store.close()).await;
@@ -218,9 +232,15 @@ impl Gateway {
     }
 }
 
-/// Makes the configured tenants known, then settles the past; tries until it is done. Staff are served after both: no
-/// agent is told that a tenant admits nobody because it is not known yet.
+/// Settles the past, makes the configured tenants known, and opens to staff; tries each until it is done. The past comes
+/// first: what was being taken away is in force before anything else is written. Staff come last: no agent is told that a
+/// tenant admits nobody because it is not known yet.
 async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command>) {
+    let mut open = VecDeque::from(open);
+    while let Err(fault) = engine.settle_intents(&mut open).await {
+        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
     for command in tenants {
         loop {
             match engine.change(command.clone(), Giver::Configuration).await {
@@ -236,9 +256,8 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
             }
         }
     }
-    let mut open = VecDeque::from(open);
     while let Err(fault) = engine.settle(&mut open).await {
-        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
+        tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }

@@ -1,25 +1,32 @@
 //! How state and ledger are opened, and what is done when one of them is missing.
 //!
-//! A store that is missing beside a ledger is rebuilt from it, never made empty; where neither is there, the operator
-//! says that this is a beginning (`postern state init`).
+//! A store that is missing beside a ledger is rebuilt from it, never made empty; one that is older than its ledger has what
+//! it lacks joined in; where neither is there, the operator says that this is a beginning (`postern state init`).
+//!
+//! Never here: how either of them keeps its files.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::build;
 use crate::{
     audit::{
-        journal::{self, Journal, Recovered, disk::RealDisk},
+        journal::{self, Claim, Journal, Recovered, disk::RealDisk},
         note::{NoteError, SigningKey},
-        read::{ReadError, Records, segments},
+        read::{ReadError, Records, segment_name, segments},
         verify::verify,
     },
     config::Settings,
     engine::{Clock, documents_in},
-    state::{self, Embedded, embedded::Hints},
+    model::{Key, Stored},
+    state::{self, Embedded, Store, StoreFault, embedded::Hints},
 };
 
 /// The largest record, in bytes: the outcome of a change holds its documents whole, and they must not be cut.
 const MAX_RECORD: usize = 1 << 20;
+/// How many of the ledger's latest changes the store is asked for, at least, before it is trusted.
+const LOOKED_AT: usize = 64;
+/// How many documents are looked up at once.
+const CHUNK: usize = 256;
 
 /// Why state or ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +41,25 @@ pub enum OpenFault {
         /// Where the ledger should be.
         ledger: String,
     },
+    /// The store has seen changes, and the ledger that recorded them is gone.
+    #[error(
+        "the state at `{state}` has seen changes, but there is no ledger at `{ledger}`; mount the ledger that belongs to it, or, if that is lost, move the state away too and begin again with `postern state init`"
+    )]
+    LedgerMissing {
+        /// Where the state is.
+        state: String,
+        /// Where the ledger should be.
+        ledger: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] state::OpenFault),
+    /// The store, once open, does not answer.
+    #[error(transparent)]
+    Answer(#[from] StoreFault),
+    /// The system gives no runtime to ask the store with.
+    #[error("the system gives no threads: {0}")]
+    Threads(std::io::Error),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] journal::OpenError),
@@ -46,12 +69,19 @@ pub enum OpenFault {
     /// The ledger's key.
     #[error("the ledger's key: {0}")]
     Key(#[from] NoteError),
+    /// A beginning was asked for, beside a ledger.
+    #[error(
+        "there is a ledger at `{0}`; a store beside it is rebuilt from it when the gateway starts, not made empty"
+    )]
+    LedgerThere(String),
     /// The ledger is there and does not verify, so no state is rebuilt from it.
-    #[error("the state is missing and the ledger it would be rebuilt from does not verify: {0}")]
+    #[error(
+        "the state is missing or older than the ledger, and the ledger does not verify, so nothing is rebuilt from it: {0}"
+    )]
     Unverified(String),
     /// A record of the ledger holds documents that cannot be read.
     #[error(
-        "the state is missing and `{file}`, line {line}, holds documents that this build cannot read: {fault}; start the version that wrote them"
+        "`{file}`, line {line}, holds documents that this build cannot read: {fault}; start the version that wrote them"
     )]
     Unreadable {
         /// The segment.
@@ -61,6 +91,25 @@ pub enum OpenFault {
         /// What is wrong.
         fault: serde_json::Error,
     },
+}
+
+impl OpenFault {
+    /// A stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            OpenFault::NothingThere { .. } => "nothing_there",
+            OpenFault::LedgerMissing { .. } => "ledger_missing",
+            OpenFault::Store(fault) => fault.code(),
+            OpenFault::Answer(fault) => fault.code(),
+            OpenFault::Threads(_) => "no_threads",
+            OpenFault::Ledger(_) => "ledger_unopened",
+            OpenFault::LedgerThere(_) => "ledger_there",
+            OpenFault::Read(_) => "ledger_unreadable",
+            OpenFault::Key(_) => "ledger_key",
+            OpenFault::Unverified(_) => "ledger_unverified",
+            OpenFault::Unreadable { .. } => "ledger_documents",
+        }
+    }
 }
 
 /// State and ledger, open.
@@ -77,30 +126,63 @@ fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
     Ok(!segments(dir)?.is_empty())
 }
 
-/// Opens both.
+/// Opens both. The ledger is claimed before anything is looked at or built: where another gateway runs on it, its state
+/// is not touched either.
 pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened, OpenFault> {
     let key = build::ledger_key(settings)?;
-    if !settings.state.path.exists() {
-        if !has_ledger(&settings.ledger.path)? {
-            return Err(OpenFault::NothingThere {
-                state: settings.state.path.display().to_string(),
-                ledger: settings.ledger.path.display().to_string(),
+    let (path, dir) = (&settings.state.path, &settings.ledger.path);
+    if !path.exists() && !has_ledger(dir)? {
+        return Err(OpenFault::NothingThere {
+            state: path.display().to_string(),
+            ledger: dir.display().to_string(),
+        });
+    }
+    let claim = Claim::of(dir)?;
+    if !path.exists() {
+        let documents = documents(dir, &key)?;
+        tracing::warn!(
+            documents = documents.len(),
+            state = %path.display(),
+            "the state was missing; it is rebuilt from the ledger"
+        );
+        let hints = hints(&documents);
+        Embedded::rebuild(path, documents.into_iter(), hints)?;
+    }
+    let mut store = Embedded::open(path)?;
+    // What is asked of the store here is answered by its own threads.
+    let asking = tokio::runtime::Builder::new_current_thread().build().map_err(OpenFault::Threads)?;
+    if !has_ledger(dir)? {
+        if asking.block_on(store.mark())?.position > 0 {
+            // So that its file is let go of before anybody is told.
+            asking.block_on(store.close());
+            return Err(OpenFault::LedgerMissing {
+                state: path.display().to_string(),
+                ledger: dir.display().to_string(),
             });
         }
-        rebuild(settings, &key)?;
+    } else if asking.block_on(went_back(&store, &latest(dir)?))? {
+        asking.block_on(store.close());
+        drop(store);
+        let documents = documents(dir, &key)?;
+        tracing::error!(
+            state = %path.display(),
+            "the state is older than the ledger; what the ledger knows is joined in, and the narrower holds"
+        );
+        let hints = hints(&documents);
+        Embedded::heal(path, documents.into_iter(), hints)?;
+        store = Embedded::open(path)?;
     }
-    let store = Embedded::open(&settings.state.path)?;
     let options = journal::Options {
         segment_bytes: settings.ledger.segment,
         reserve_bytes: settings.ledger.reserve,
         quota_bytes: settings.ledger.quota,
         // The ledger wants four records to fit; what the configuration allows is far above any document (256 KiB).
         max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
-        ..journal::Options::new(settings.ledger.path.clone(), settings.ledger.origin.clone())
+        ..journal::Options::new(dir.clone(), settings.ledger.origin.clone())
     };
     let clock = Arc::clone(clock);
     let (journal, recovered) =
-        Journal::open(options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
+        Journal::open_claimed(claim, options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
     Ok(Opened { store: Arc::new(store), journal, recovered })
 }
 
@@ -108,9 +190,8 @@ fn largest_record(room: u64) -> usize {
     usize::try_from(room / 4).map_or(MAX_RECORD, |quarter| quarter.min(MAX_RECORD))
 }
 
-/// Builds a store anew from the documents in the ledger's outcome records.
-fn rebuild(settings: &Settings, key: &SigningKey) -> Result<(), OpenFault> {
-    let dir = &settings.ledger.path;
+/// All documents in the ledger's outcome records, in its order. A ledger that does not verify gives none.
+fn documents(dir: &Path, key: &SigningKey) -> Result<Vec<(Key, Stored)>, OpenFault> {
     let report = verify(dir, key.verifying_key())?;
     if !report.is_clean() {
         return Err(OpenFault::Unverified(report.to_string()));
@@ -123,27 +204,79 @@ fn rebuild(settings: &Settings, key: &SigningKey) -> Result<(), OpenFault> {
         let unreadable = |fault| OpenFault::Unreadable { file, line: number, fault };
         documents.extend(found.map_err(unreadable)?);
     }
-    let hints = Hints {
+    Ok(documents)
+}
+
+fn hints(documents: &[(Key, Stored)]) -> Hints {
+    Hints {
         epoch: documents.iter().map(|(_, stored)| stored.version.epoch).max().unwrap_or(0),
         position: documents.len() as u64,
-    };
-    tracing::warn!(
-        documents = documents.len(),
-        state = %settings.state.path.display(),
-        "the state was missing; it is rebuilt from the ledger"
-    );
-    Embedded::rebuild(&settings.state.path, documents.into_iter(), hints)?;
-    Ok(())
+    }
+}
+
+/// The documents of the latest changes that the ledger has as stored, each as it was last. Outcomes may stand in another
+/// order than their changes were made in, so several are looked at; the ledger's end is read, not all of it.
+fn latest(dir: &Path) -> Result<BTreeMap<Key, Stored>, OpenFault> {
+    let mut latest = BTreeMap::new();
+    let mut changes = 0;
+    for number in segments(dir)?.into_iter().rev() {
+        let name = segment_name(number);
+        let mut records = Records::from_segment(dir, number)?;
+        while let Some((found, file, line)) = records
+            .next(|line, file, number| (documents_in(line.lead.kind, line.leaf), file.to_owned(), number))?
+        {
+            if file != name {
+                break;
+            }
+            let found: Vec<(Key, Stored)> =
+                found.map_err(|fault| OpenFault::Unreadable { file, line, fault })?;
+            changes += usize::from(!found.is_empty());
+            for (key, stored) in found {
+                if latest.get(&key).is_none_or(|known: &Stored| known.version < stored.version) {
+                    latest.insert(key, stored);
+                }
+            }
+        }
+        if changes >= LOOKED_AT {
+            break;
+        }
+    }
+    Ok(latest)
+}
+
+/// Whether the store lacks any of these (law 8). Documents are never removed, and their versions only rise; a store of
+/// another history has another change under the same version.
+async fn went_back(store: &Embedded, latest: &BTreeMap<Key, Stored>) -> Result<bool, StoreFault> {
+    let keys: Vec<Key> = latest.keys().cloned().collect();
+    for keys in keys.chunks(CHUNK) {
+        let found = store.load(keys).await?;
+        for (known, found) in keys.iter().filter_map(|key| latest.get(key)).zip(found) {
+            let lacks = match found {
+                None => true,
+                // Whoever needs it is told that it cannot be read.
+                Some(Err(_)) => false,
+                Some(Ok(found)) if found.version == known.version => {
+                    !known.heads.iter().all(|head| found.remembers(&head.change))
+                }
+                Some(Ok(found)) => found.version < known.version,
+            };
+            if lacks {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Begins: an empty store where there is neither state nor ledger.
-pub fn init_state(state: &Path, ledger: &Path) -> Result<(), OpenFault> {
-    if has_ledger(ledger)? {
-        return Err(OpenFault::Unverified(format!(
-            "there is a ledger at `{}`; a store beside it is rebuilt from it when the gateway starts, not made empty",
-            ledger.display()
-        )));
+pub fn init_state(store: &Path, ledger: &Path) -> Result<(), OpenFault> {
+    // The store first: who has both is told of the store, which is what would be overwritten.
+    if store.symlink_metadata().is_ok() {
+        return Err(state::OpenFault::Exists(store.to_owned()).into());
     }
-    Embedded::init(state)?;
+    if has_ledger(ledger)? {
+        return Err(OpenFault::LedgerThere(ledger.display().to_string()));
+    }
+    Embedded::init(store)?;
     Ok(())
 }

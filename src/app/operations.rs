@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     audit::journal::Health,
     engine::{Clock, Engine},
-    model::Timestamp,
+    model::{Span, Timestamp},
     proxy::Shared,
 };
 
@@ -122,6 +122,9 @@ impl Operations {
                     .max(0)
                     .unsigned_abs()
             }),
+            ("postern_tls_handshakes_failed", "TLS handshakes that came to nothing, since the start.", {
+                self.shared.counters.tls_failed.load(std::sync::atomic::Ordering::Relaxed)
+            }),
             ("postern_staff_exchanges", "Staff exchanges under way.", self.engine.registry().len() as u64),
             (
                 "postern_changes_pending",
@@ -169,12 +172,17 @@ impl Operations {
         };
         let advance = serde_json::from_slice::<Wish>(&body.to_bytes())
             .ok()
-            .and_then(|wish| humantime::parse_duration(&wish.advance).ok())
-            .and_then(|advance| i64::try_from(advance.as_millis()).ok())
+            .and_then(|wish| match Span::parse(&wish.advance) {
+                Some(Span::Millis(ms)) => Some(ms),
+                // Whose calendar? A clock has no tenant.
+                Some(Span::CalendarDays(_)) | None => None,
+            })
             .filter(|ms| (1..=FURTHEST_MS).contains(ms));
         let Some(ms) = advance else {
             return text(StatusCode::BAD_REQUEST, "send {\"advance\":\"5d\"}: forward, ten years at most\n");
         };
+        // Said first: no record under a moved clock is without it.
+        self.engine.clock_is_moving();
         clock.advance(ms);
         self.engine.clock_was_moved(ms);
         self.engine.sweep_due().await;

@@ -215,14 +215,8 @@ impl SigningKey {
     /// # Errors
     /// [`NoteError::File`].
     pub fn save(&self, path: &Path) -> Result<(), NoteError> {
-        let failed = |e| NoteError::File(path.display().to_string(), e);
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        let text = self.to_text()?;
-        file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)
+        let text = Zeroizing::new(format!("{}\n", *self.to_text()?));
+        create(path, text.as_bytes(), 0o600).map_err(|e| NoteError::File(path.display().to_string(), e))
     }
 
     /// The key by which its notes are verified.
@@ -240,6 +234,18 @@ impl SigningKey {
         bytes.extend_from_slice(signature.as_ref());
         Ok(format!("{text}\n— {} {}\n", self.public.name, STANDARD.encode(bytes)))
     }
+}
+
+/// Writes a file that must not be there yet, with this mode, and makes it durable.
+///
+/// # Errors
+/// Those of the system; `AlreadyExists` where something has this name.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(parent)?.sync_all()
 }
 
 /// What a checkpoint states: the tree of this log, when it had `size` leaves, had this root.

@@ -203,6 +203,15 @@ impl Records {
         Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
     }
 
+    /// Begins with the segment of this number.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn from_segment(dir: &Path, number: u64) -> Result<Records, ReadError> {
+        let left: Vec<u64> = segments(dir)?.into_iter().filter(|found| *found >= number).collect();
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
+    }
+
     /// Hands the next record to `take`, with the name of its segment and its line number; `None` at the end. A line
     /// that is being written while this reads is not seen.
     ///

@@ -1,4 +1,6 @@
 //! `postern audit`: keys of a ledger, its proof, and what stands in it.
+//!
+//! Never here: the proof itself ([`crate::audit`]).
 
 use std::{
     collections::HashMap,
@@ -23,7 +25,7 @@ use crate::{
 use super::{
     Answer, Trouble,
     keyfile::{self, Readers},
-    out::{Out, say},
+    out::{Out, plain, say},
 };
 
 #[derive(Debug, Subcommand)]
@@ -320,9 +322,4 @@ fn row(out: &mut Out, line: &Line<'_>, about: &About, tail: &str) -> io::Result<
         plain(tail),
     );
     writeln!(out, "{}", row.trim_end())
-}
-
-/// Without what a terminal would obey: records hold what others sent.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

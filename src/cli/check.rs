@@ -1,4 +1,6 @@
 //! `postern check`: all that is wrong with a configuration, or what it comes to.
+//!
+//! Never here: what is a fault ([`crate::config`], [`crate::app`]).
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -47,10 +49,14 @@ impl Check {
         if !faults.is_empty() {
             return Ok(Answer::No);
         }
+        let doubts = crate::app::doubts(&settings);
+        for doubt in &doubts {
+            say(&format!("{}: warning: {doubt}\n", config.display()));
+        }
         if self.grid {
             grid::print(out, &settings)?;
         } else if !self.schema {
-            summary(out, &ConfigArg { config }, &settings, warnings.len())?;
+            summary(out, &ConfigArg { config }, &settings, warnings.len() + doubts.len())?;
         }
         Ok(Answer::Yes)
     }
@@ -65,6 +71,11 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         many => writeln!(out, ", with {many} warnings")?,
     }
     writeln!(out, "policy {}", policy.fingerprint)?;
+    let dangerous = [(settings.dangerous.clock, "clock"), (settings.dangerous.hmac, "hmac")];
+    let dangerous: Vec<&str> = dangerous.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    if !dangerous.is_empty() {
+        writeln!(out, "\nDANGEROUS: {}; for local play only", dangerous.join(", "))?;
+    }
     let public = policy.rules.iter().filter(|rule| rule.public).count();
     let closed = policy.rules.iter().filter(|rule| above(policy, &rule.permissions)).count();
     writeln!(out, "\nroutes      {:>4}  {public} public, {closed} closed to support", policy.rules.len())?;
@@ -95,10 +106,6 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     for (name, role) in &policy.roles {
         writeln!(out, "  {:<16} {}", name.as_str(), names(policy, &role.permissions, false))?;
     }
-    let last = match policy.session_lasts {
-        Span::Millis(ms) => spell(ms),
-        Span::CalendarDays(days) => format!("{days} calendar days"),
-    };
     let lower = match policy.on_lower {
         OnLower::Immediate => "reaches running sessions at once",
         OnLower::Future => "governs later sessions",
@@ -110,7 +117,12 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "  {:<16} {may}", level.name.as_str())?;
     }
     writeln!(out, "ceiling: {}, support:*", names(policy, &policy.ceiling, false))?;
-    writeln!(out, "sessions last {last}, one exchange {} at most", spell(policy.max_exchange_ms))?;
+    writeln!(
+        out,
+        "sessions last {}, one exchange {} at most",
+        policy.session_lasts,
+        Span::Millis(policy.max_exchange_ms)
+    )?;
 
     let environments: Vec<&str> = policy.environments.iter().map(|name| name.as_str()).collect();
     writeln!(out, "\nenvironments: {}", environments.join(", "))?;
@@ -120,11 +132,6 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "  {:<16} {}{parent}", tenant.id.as_str(), tenant.zone.name())?;
     }
     Ok(())
-}
-
-fn spell(ms: i64) -> String {
-    let ms = u64::try_from(ms).unwrap_or(0);
-    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
 
 /// Whether a route can never be reached by staff.

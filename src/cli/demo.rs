@@ -1,12 +1,18 @@
 //! `postern demo`: a real application behind the gateway, four people, and a tour; or the tour walked.
+//!
+//! Never here: what the tour consists of ([`crate::demo`]).
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use crate::demo::{self, Options};
+use crate::demo::{self, Options, StageFault};
 
-use super::{Answer, Trouble, out::Out, run::Signals};
+use super::{
+    Answer, Trouble,
+    out::Out,
+    run::{Hangup, Signals},
+};
 
 /// Starts a sample application with the gateway in front of it and prints a numbered tour of commands to paste. Runs
 /// until Ctrl-C. With `--walk` it takes the tour itself: exit status 0 when every step was what it must be.
@@ -15,7 +21,8 @@ pub(super) struct Demo {
     /// Walk the tour and say of each step whether it was what it must be
     #[arg(long)]
     walk: bool,
-    /// Where keys, configuration, state and ledger are put; a new folder below the temporary one by default
+    /// Where keys, configuration, state and ledger are put; a folder that is not there yet. By default one below the
+    /// temporary one, which is removed at the end
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// The gateway's address; port 0 lets the system choose
@@ -28,13 +35,21 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
-        let dir = match self.directory {
-            Some(dir) => dir,
-            None => std::env::temp_dir().join(format!("postern-demo-{}", std::process::id())),
-        };
+        let own = self.directory.is_none();
+        let usual = || std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
+        let dir = self.directory.unwrap_or_else(usual);
         let options = Options { dir: &dir, listen: self.listen, operations: self.operations };
-        let signals = Signals::catch().map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
-        let demo = demo::Demo::start(options).map_err(Trouble::of)?;
+        let signals =
+            Signals::catch(Hangup::Ends).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        // Dropped after the demo has stopped, however this ends; what was there before is somebody else's.
+        let passing = own.then(|| Passing(dir.clone()));
+        let demo = match demo::Demo::start(options) {
+            Err(fault @ StageFault::There(_)) => {
+                std::mem::forget(passing);
+                return Err(Trouble::of(fault));
+            }
+            started => started.map_err(Trouble::of)?,
+        };
         let answer = if self.walk {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let good = runtime.block_on(demo.walk(out))?;
@@ -52,5 +67,16 @@ impl Demo {
         };
         demo.stop();
         Ok(answer)
+    }
+}
+
+/// A folder that nobody asked to keep: it holds private keys.
+struct Passing(PathBuf);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if let Err(fault) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %fault, "the demo's folder stays behind");
+        }
     }
 }

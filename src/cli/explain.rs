@@ -1,4 +1,6 @@
 //! `postern explain`: one request, read and decided as the gateway would, with everything that led there.
+//!
+//! Never here: a decision of its own; the gateway's collecting and deciding are called.
 
 mod page;
 
@@ -27,7 +29,7 @@ use page::{candidates, line, named, of_rule, who_passes};
 
 use super::{
     Answer, ConfigArg, Trouble,
-    out::Out,
+    out::{Out, plain},
     rehearse::{self, Rehearsed},
     token,
 };
@@ -256,9 +258,7 @@ fn verdict(out: &mut Out, whom: &str, decision: Option<Decision>) -> io::Result<
 }
 
 fn refuse(out: &mut Out, explain: &Explain, refused: &Refused) -> Result<Answer, Trouble> {
-    let printable: String =
-        explain.path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    line(out, "request", &format!("{} {printable}", explain.method))?;
+    line(out, "request", &format!("{} {}", explain.method, plain(&explain.path)))?;
     line(out, "refused", &format!("{} {}: {}", refused.status, refused.code, refused.message))?;
     writeln!(out, "\nrefused before anything is looked up, whoever asks")?;
     Ok(Answer::No)

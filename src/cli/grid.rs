@@ -1,4 +1,6 @@
 //! Who may do what, as tables to be read and compared: a change of rights is a change of ticks.
+//!
+//! Never here: a decision of its own.
 
 use std::io::{self, Write};
 

@@ -1,13 +1,11 @@
 //! Files with keys: written once, durable, never over another.
+//!
+//! Never here: what a key is.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::path::Path;
 
 use super::Trouble;
+use crate::audit::note::create;
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +22,7 @@ pub(super) fn write_new(path: &Path, text: &str, readers: Readers) -> Result<(),
         Readers::Owner => 0o600,
         Readers::All => 0o644,
     };
-    let written = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|fault: std::io::Error| match fault.kind() {
+    create(path, text.as_bytes(), mode).map_err(|fault| match fault.kind() {
         std::io::ErrorKind::AlreadyExists => there(path),
         _ => Trouble::at(path, fault),
     })

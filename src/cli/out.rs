@@ -2,8 +2,15 @@
 //!
 //! A reader that closes its end (`postern audit query … | head`) is no fault: what it would not read is dropped, and
 //! the exit status still says how things are. Any other failure of standard output is one.
+//!
+//! Never here: what is said.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+/// Without what a terminal would obey: records, and requests to be explained, hold what others sent.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
 
 /// Standard output.
 pub(super) struct Out {

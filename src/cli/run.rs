@@ -1,4 +1,6 @@
 //! `postern run`: the gateway, from its configuration to its last outcome.
+//!
+//! Never here: in which order parts start and stop ([`crate::app`]).
 
 use std::{fmt, io::Write as _};
 
@@ -12,7 +14,7 @@ use super::{Answer, ConfigArg, Trouble, out::Out};
 
 /// Runs the gateway. Prints `listening on http://ADDRESS` and `operations on http://ADDRESS` when clients may come
 /// (a port 0 in the configuration becomes the one that the system chose). SIGTERM or SIGINT lets running requests end
-/// for as long as `limits.drain` says; a second one does not wait for them.
+/// for as long as `limits.drain` says; a second one does not wait for them. SIGHUP changes nothing yet, and is logged.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -101,7 +103,8 @@ impl Run {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
         let settings = self.config.load()?;
         self.log.begin();
-        let signals = Signals::catch().map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        let signals =
+            Signals::catch(Hangup::IsLogged).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
         let gateway = Gateway::start(settings, Extra::default()).map_err(Trouble::of)?;
         writeln!(out, "listening on http://{}", gateway.address())?;
         writeln!(out, "operations on http://{}", gateway.operations())?;
@@ -120,26 +123,52 @@ pub(super) struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    /// Caught only where it does not end the gateway.
+    hangup: Option<Signal>,
+}
+
+/// What a SIGHUP does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// Ends the process, as where a terminal is closed.
+    Ends,
+    /// Is logged, and nothing else: it must not end a gateway without its running requests.
+    IsLogged,
 }
 
 impl Signals {
     /// From here on they no longer end the process by themselves.
-    pub(super) fn catch() -> std::io::Result<Signals> {
+    pub(super) fn catch(on_hangup: Hangup) -> std::io::Result<Signals> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (terminate, interrupt) = {
+        let (terminate, interrupt, hangup) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            let hangup = match on_hangup {
+                Hangup::IsLogged => Some(signal(SignalKind::hangup())?),
+                Hangup::Ends => None,
+            };
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangup)
         };
-        Ok(Signals { runtime, terminate, interrupt })
+        Ok(Signals { runtime, terminate, interrupt, hangup })
     }
 
-    /// Waits for one.
+    /// Waits for one that ends.
     pub(super) fn wait(mut self) -> Signals {
-        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+        let (terminate, interrupt, hangup) = (&mut self.terminate, &mut self.interrupt, &mut self.hangup);
         self.runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                let hung_up = async {
+                    match hangup {
+                        Some(hangup) => hangup.recv().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hung_up => {
+                        tracing::warn!("SIGHUP: the configuration is not read again yet; restart to change it");
+                    }
+                }
             }
         });
         self

@@ -1,4 +1,6 @@
 //! `postern state`: the beginning of a store.
+//!
+//! Never here: how a store is made ([`crate::app`]).
 
 use std::io::Write as _;
 

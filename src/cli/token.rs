@@ -1,4 +1,6 @@
 //! `postern token`: keys and tokens for people who try things out, and the gateway's own verifier on the command line.
+//!
+//! Never here: a second way to verify or sign ([`crate::identity`]).
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -16,7 +18,7 @@ use crate::{
         Algorithm, Signer, TokenFault, VerifiedSubject, Verifier,
         batch::{BatchOptions, verify_lines},
     },
-    model::{SubjectKind, Timestamp},
+    model::{Span, SubjectKind, Timestamp},
 };
 
 use super::{
@@ -146,12 +148,11 @@ pub(super) struct Mint {
 
 /// Milliseconds.
 fn lifetime(text: &str) -> Result<i64, String> {
-    let span =
-        humantime::parse_duration(text).map_err(|fault| format!("{fault}; write `15m` or `1h 30m`"))?;
-    i64::try_from(span.as_millis())
-        .ok()
-        .filter(|ms| *ms >= 1_000)
-        .ok_or_else(|| "write at least `1s`".to_owned())
+    match Span::parse(text) {
+        Some(Span::Millis(ms)) if ms >= 1_000 => Ok(ms),
+        Some(Span::Millis(_)) => Err("write at least `1s`".to_owned()),
+        Some(Span::CalendarDays(_)) | None => Err("no duration; write `15m` or `1h 30m`".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

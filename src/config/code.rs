@@ -1,4 +1,6 @@
 //! The closed list of what can be wrong with a configuration, by stable names.
+//!
+//! Never here: when something is one of them, and how it is told.
 
 use std::fmt;
 
@@ -85,6 +87,8 @@ pub enum Code {
     BadHeader,
     /// An upstream's address that cannot be used.
     BadUrl,
+    /// A certificate, its key or an authority that TLS cannot use.
+    BadCertificate,
     /// A route's methods or template cannot be read.
     BadRoute,
     /// A route below the reserved prefix.
@@ -109,6 +113,8 @@ pub enum Code {
     NoRoutes,
     /// Staff have no way to name a tenant or an environment.
     NoWayIn,
+    /// Members pass where no path is read, though paths name tenants.
+    CrossesTenants,
     /// Something that is declared and not used.
     Unused,
 }
@@ -162,6 +168,7 @@ impl Code {
             Code::SecretUnreadable => "secret_unreadable",
             Code::BadHeader => "bad_header",
             Code::BadUrl => "bad_url",
+            Code::BadCertificate => "bad_certificate",
             Code::BadRoute => "bad_route",
             Code::ReservedPath => "reserved_path",
             Code::RouteConflict => "route_conflict",
@@ -174,6 +181,7 @@ impl Code {
             Code::MissingParameter => "missing_parameter",
             Code::NoRoutes => "no_routes",
             Code::NoWayIn => "no_way_in",
+            Code::CrossesTenants => "crosses_tenants",
             Code::Unused => "unused",
         }
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 pub use super::code::Code;
-use super::written::Place;
+use super::{veil::Veil, written::Place};
 
 /// How many faults one report holds; what is more is only counted.
 pub const MOST_FAULTS: usize = 200;
@@ -124,6 +124,15 @@ fn write_plain(f: &mut fmt::Formatter<'_>, fault: &ConfigFault, width: usize) ->
     write!(f, "\n  hint: {}", fault.hint)
 }
 
+/// As much of a text as fits in a message.
+pub(super) fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().count() > 60 {
+        out.push('…');
+    }
+    out
+}
+
 /// The text that faults point into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Script {
@@ -191,11 +200,19 @@ struct Noted {
 
 /// Collects faults while a configuration is read. Shared by reference, hence the cell.
 #[derive(Debug)]
-pub(super) struct Faults(RefCell<Vec<Noted>>);
+pub(super) struct Faults {
+    noted: RefCell<Vec<Noted>>,
+    veil: RefCell<Veil>,
+}
 
 impl Faults {
     pub(super) fn new() -> Self {
-        Self(RefCell::new(Vec::new()))
+        Self { noted: RefCell::new(Vec::new()), veil: RefCell::new(Veil::default()) }
+    }
+
+    /// Says what of the text is never shown.
+    pub(super) fn veil(&self, veil: Veil) {
+        self.veil.replace(veil);
     }
 
     pub(super) fn put(&self, code: Code, place: Place, message: impl Into<String>, hint: impl Into<String>) {
@@ -207,21 +224,23 @@ impl Faults {
     }
 
     fn note(&self, code: Code, severity: Severity, place: Place, message: String, hint: String) {
-        self.0.borrow_mut().push(Noted { code, severity, place, message, hint });
+        self.noted.borrow_mut().push(Noted { code, severity, place, message, hint });
     }
 
     /// Whether nothing but warnings was noted.
     pub(super) fn are_warnings(&self) -> bool {
-        self.0.borrow().iter().all(|noted| noted.severity == Severity::Warning)
+        self.noted.borrow().iter().all(|noted| noted.severity == Severity::Warning)
     }
 
     /// How many were noted so far.
     pub(super) fn count(&self) -> usize {
-        self.0.borrow().len()
+        self.noted.borrow().len()
     }
 
-    fn told(self, script: &Script) -> (Vec<ConfigFault>, usize) {
-        let mut noted = self.0.into_inner();
+    fn told(self, script: &Script) -> (Vec<ConfigFault>, usize, Script) {
+        let veil = self.veil.into_inner();
+        let shown = Script::new(&script.file, &veil.over(&script.text));
+        let mut noted = self.noted.into_inner();
         noted.sort_by_key(|fault| fault.place.start());
         let more = noted.len().saturating_sub(MOST_FAULTS);
         noted.truncate(MOST_FAULTS);
@@ -231,7 +250,7 @@ impl Faults {
             ConfigFault {
                 code: noted.code,
                 severity: noted.severity,
-                message: noted.message,
+                message: veil.message(noted.place, noted.message),
                 hint: noted.hint,
                 file: script.file.clone(),
                 line,
@@ -239,17 +258,17 @@ impl Faults {
                 excerpt: if line == 0 || noted.code.hides_text() {
                     String::new()
                 } else {
-                    script.excerpt(line)
+                    shown.excerpt(line)
                 },
                 place: noted.place,
             }
         });
-        (told.collect(), more)
+        (told.collect(), more, shown)
     }
 
     pub(super) fn into_faults(self, script: &Script) -> ConfigFaults {
-        let (faults, more) = self.told(script);
-        ConfigFaults { faults, more, script: script.clone() }
+        let (faults, more, script) = self.told(script);
+        ConfigFaults { faults, more, script }
     }
 
     pub(super) fn into_warnings(self, script: &Script) -> Vec<Warning> {

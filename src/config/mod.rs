@@ -13,6 +13,7 @@ pub mod resolve;
 mod schema;
 mod source;
 mod suggest;
+mod veil;
 pub mod written;
 
 use std::path::Path;

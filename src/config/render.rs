@@ -1,4 +1,6 @@
 //! How faults look on a terminal: one look for all of them, syntax or meaning, drawn by miette.
+//!
+//! Never here: which faults there are, and what of the text is hidden ([`super::veil`]).
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! The published JSON Schema, generated from the types that read the file.
+//!
+//! Never here: a word of documentation; that stands at the types.
 
 use schemars::generate::SchemaSettings;
 

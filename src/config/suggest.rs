@@ -1,4 +1,6 @@
 //! "Did you mean …?": the nearest of the names that would have done.
+//!
+//! Never here: which names there are.
 
 /// The known name nearest to what was written, if any is near enough to be a slip of the finger.
 pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

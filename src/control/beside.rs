@@ -1,5 +1,5 @@
-//! Who is inside: the active support sessions of a tenant and its standing grants (P17-26), for a listing, and for the
-//! answer to a change of consent, which names what stays in force beside it (P17-19).
+//! Who is inside: the active support sessions of a tenant and its standing grants, for a listing, and for the
+//! answer to a change of consent, which names what stays in force beside it.
 //!
 //! Sessions are found through their agents' indexes: there is one for each agent, however many sessions they had. An
 //! entry that cannot be read is shown as such, never passed over.

@@ -183,7 +183,7 @@ impl<'a> Form<'a> {
         Ok(Scope::Resources(resources))
     }
 
-    /// Until when a grant holds: exactly one of `until`, `date` and `for`. Every grant ends (P17-21).
+    /// Until when a grant holds: exactly one of `until`, `date` and `for`. Every grant ends.
     pub(super) fn until(&self) -> Result<Until, Problem> {
         let given: Vec<&str> =
             ["until", "date", "for"].into_iter().filter(|name| self.object.has(name)).collect();

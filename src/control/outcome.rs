@@ -41,7 +41,9 @@ impl Outcome {
             },
             Changed::Unchanged => Outcome::nothing(),
             Changed::InForce { change, events, waiting } => {
-                Outcome { changed: true, change: Some(change), durable: Some(false), waiting, events }
+                // What only waits for sockets is in the store and the ledger.
+                let durable = waiting.iter().all(|what| *what == "cuts");
+                Outcome { changed: true, change: Some(change), durable: Some(durable), waiting, events }
             }
         }
     }

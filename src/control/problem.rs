@@ -27,7 +27,7 @@ pub(super) struct Problem {
     pub(super) field: Option<Box<str>>,
     /// Of a token that was refused: its fault's code.
     pub(super) fault: Option<&'static str>,
-    /// The consent level that would do (P17-32).
+    /// The consent level that would do.
     pub(super) level: Option<Box<str>>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,
@@ -169,9 +169,11 @@ fn change_status(fault: &ChangeFault) -> u16 {
             | AppendError::Stopped => 503,
             AppendError::TooLarge { .. } | AppendError::BadDraft(_) => 500,
         },
-        ChangeFault::Store(_) | ChangeFault::Contended | ChangeFault::Settling | ChangeFault::ClockBehind => {
-            503
-        }
+        ChangeFault::Store(_)
+        | ChangeFault::Contended
+        | ChangeFault::Waiting
+        | ChangeFault::Settling
+        | ChangeFault::ClockBehind => 503,
         ChangeFault::Lost => 500,
     }
 }
@@ -223,6 +225,7 @@ mod tests {
             (ChangeFault::Ledger(AppendError::TooLarge { bytes: 2, max: 1 }), 500),
             (ChangeFault::Store("x".to_owned()), 503),
             (ChangeFault::Contended, 503),
+            (ChangeFault::Waiting, 503),
             (ChangeFault::Settling, 503),
             (ChangeFault::ClockBehind, 503),
             (ChangeFault::Lost, 500),

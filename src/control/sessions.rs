@@ -25,7 +25,7 @@ use super::{
 struct Inside {
     #[serde(flatten)]
     sessions: Page<SessionRow>,
-    /// Those who could enter at any time (P17-26). Where there are more, they are listed below `grants`.
+    /// Those who could enter at any time. Where there are more, they are listed below `grants`.
     standing_grants: Page<GrantRow>,
 }
 

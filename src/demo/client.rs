@@ -1,4 +1,6 @@
 //! A small HTTP client for the walk through the demo: one connection a call, and streams that can be watched.
+//!
+//! Never here: what an answer must be.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -2,6 +2,8 @@
 //!
 //! [`sample`] is the application; it belongs to nobody here and imports no other room. Everything else sets the stage,
 //! prints the tour, or walks it and sees that each step is what it must be.
+//!
+//! Never here: a rule of the gateway; it is used as anybody would use it.
 
 mod client;
 pub mod sample;
@@ -19,7 +21,7 @@ use stage::Stage;
 /// Where the demo listens and keeps its files.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// A folder of its own.
+    /// A folder of its own: it is made, and must not be there yet.
     pub dir: &'a Path,
     /// The gateway's address.
     pub listen: SocketAddr,

@@ -1,9 +1,12 @@
 //! The stage of the demo: a folder with keys and a configuration, the sample application, the gateway in front of it,
 //! and four people with tokens.
+//!
+//! Never here: what is played on it.
 
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{self, Extra, Gateway, clock::SystemClock},
-    audit::note::SigningKey,
+    audit::note::{SigningKey, create},
     config,
     engine::Clock as _,
     identity::{Algorithm, Signer},
@@ -37,6 +40,9 @@ pub enum StageFault {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The folder is there already.
+    #[error("`{}` is there already, and the demo writes its keys into a folder of its own; name another one", .0.display())]
+    There(PathBuf),
     /// A key.
     #[error("a key for the demo: {0}")]
     Key(String),
@@ -123,7 +129,7 @@ struct MemberClaims<'a> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), StageFault> {
-    fs::write(path, text).map_err(|source| StageFault::File { path: path.to_owned(), source })
+    create(path, text.as_bytes(), 0o600).map_err(|source| StageFault::File { path: path.to_owned(), source })
 }
 
 fn key(what: impl std::fmt::Display) -> StageFault {
@@ -131,9 +137,13 @@ fn key(what: impl std::fmt::Display) -> StageFault {
 }
 
 impl Stage {
-    /// Sets it: into `dir`, which is made. `listen` and `operations` may have port 0.
+    /// Sets it: into `dir`, which is made, and must not be there yet. `listen` and `operations` may have port 0.
     pub(super) fn set(dir: &Path, listen: SocketAddr, operations: SocketAddr) -> Result<Stage, StageFault> {
-        fs::create_dir_all(dir).map_err(|source| StageFault::File { path: dir.to_owned(), source })?;
+        // In a folder that anybody may write to, a name that is there already may be somebody else's.
+        fs::DirBuilder::new().mode(0o700).create(dir).map_err(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => StageFault::There(dir.to_owned()),
+            _ => StageFault::File { path: dir.to_owned(), source },
+        })?;
         let clock = Arc::new(SystemClock::default());
         let vendor = Signer::generate(Algorithm::Es256).map_err(key)?;
         let people = Signer::generate(Algorithm::Es256).map_err(key)?;

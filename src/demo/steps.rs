@@ -1,5 +1,7 @@
 //! The tour, step by step: what to type, and what must come of it. The printed tour and the walk read the same list, so
 //! what people are told is what is checked.
+//!
+//! Never here: how a step is printed or performed.
 
 use super::stage::Person::{self, Alice, Bob, Ines, Sam};
 

@@ -1,4 +1,6 @@
 //! The tour as text: numbered commands to copy and paste.
+//!
+//! Never here: a step.
 
 use std::io::{self, Write};
 

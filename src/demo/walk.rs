@@ -1,4 +1,6 @@
 //! The walk: the tour performed, each step compared with what it must be.
+//!
+//! Never here: a step.
 
 use std::{
     collections::BTreeMap,

@@ -2,14 +2,16 @@
 //!
 //! decide → intent durable → commit → in force here, what it ends is cut → outcome durable → answer. A change runs to
 //! its end also when nobody waits for the answer any more.
+//!
+//! What narrows comes the other way round: it is in force in this gateway's memory first, and then everything is tried to
+//! make it durable. Where that fails or takes long the answer says so, and the mender goes on (see [`super::mend`]).
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+
+use tokio::sync::oneshot;
 
 use crate::{
     audit::{
@@ -18,27 +20,27 @@ use crate::{
     },
     identity::VerifiedSubject,
     lifecycle::{Actor, Change, Command, Event, Outcome, Refusal, apply},
-    model::{ChangeId, Document, Key, Stored, SubjectKind, Timestamp, Version, join::narrowest},
+    model::{ChangeId, Key, Stored, SubjectKind, Timestamp, Version, join::narrowest},
     policy::{Fact, Facts, Policy, Snapshot},
     state::{Commit, CommitFault, StoreFault, Unreadable},
 };
 
 use super::{
     Engine,
-    admit::{personal, rests},
+    admit::{MOST_ROUNDS, personal, rests},
     fuse::Look,
     hooks::Step,
     ids::new_id,
-    mend::Pending,
+    mend::{Origin, Pending},
     records,
 };
 
 /// How often a change is decided anew because another one came first.
 const MOST_ATTEMPTS: usize = 16;
-/// How often a rule may ask for more documents.
-const MOST_ROUNDS: usize = 256;
 /// How long an answer waits for exchanges to part from their sockets.
 const PARTING: Duration = Duration::from_secs(2);
+/// How long the answer to a narrowing, which is in force already, waits for it to become durable.
+const DURABLE: Duration = Duration::from_secs(1);
 
 /// Who gives a command.
 #[derive(Debug, Clone)]
@@ -109,6 +111,9 @@ pub enum ChangeFault {
     /// Others kept changing the same things.
     #[error("others keep changing the same things; try again")]
     Contended,
+    /// An earlier change that takes something away is in force and not stored yet; on top of it nothing is given.
+    #[error("an earlier change that took something away is not stored yet; try again when it is")]
+    Waiting,
     /// What an earlier life left open is not settled yet.
     #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
     Settling,
@@ -130,6 +135,7 @@ impl ChangeFault {
             ChangeFault::Ledger(fault) => fault.code(),
             ChangeFault::Store(_) => "state_unavailable",
             ChangeFault::Contended => "contended",
+            ChangeFault::Waiting => "change_waiting",
             ChangeFault::Settling => "settling",
             ChangeFault::ClockBehind => "clock_behind",
             ChangeFault::Lost => "lost",
@@ -159,45 +165,41 @@ pub(super) struct Try<'a> {
     pub(super) now: Timestamp,
     /// The change's id; a repeat carries the same one.
     pub(super) change: ChangeId,
-    /// An attempt to make durable what is in force in memory only: facts come from the store itself, and what fails
-    /// again fails. Holds whether its intent is durable and without outcome.
-    pub(super) mending: Option<&'a AtomicBool>,
+    /// Of a narrowing that is in force in memory: what is kept of it. Facts then come from the store itself.
+    pub(super) pending: Option<&'a Pending>,
 }
 
-impl Try<'_> {
-    fn mends(&self) -> bool {
-        self.mending.is_some()
-    }
-
-    fn is_recorded(&self) -> bool {
-        self.mending.is_some_and(|recorded| recorded.load(Ordering::Acquire))
-    }
-
-    fn set_recorded(&self, is: bool) {
-        if let Some(recorded) = self.mending {
-            recorded.store(is, Ordering::Release);
-        }
-    }
-}
+/// A narrowing is in force: what is kept of it, and whether all that it cut has parted.
+type InForce = (Arc<Pending>, bool);
 
 impl Engine {
     /// Makes a change: see the module's header.
     pub async fn change(self: &Arc<Self>, command: Command, giver: Giver) -> Result<Changed, ChangeFault> {
         let engine = Arc::clone(self);
-        let task = self.background.spawn(async move { engine.run(&command, &giver).await });
-        task.await.unwrap_or(Err(ChangeFault::Lost))
+        let (tell, in_force) = oneshot::channel();
+        let mut task = self.background.spawn(async move { engine.run(&command, &giver, tell).await });
+        let early = tokio::select! {
+            biased;
+            done = &mut task => return done.unwrap_or(Err(ChangeFault::Lost)),
+            early = in_force => early,
+        };
+        let Ok((pending, parted)) = early else { return task.await.unwrap_or(Err(ChangeFault::Lost)) };
+        match tokio::time::timeout(DURABLE, &mut task).await {
+            Ok(done) => done.unwrap_or(Err(ChangeFault::Lost)),
+            // It goes on by itself; from here on it is not given up any more.
+            Err(_) if pending.answer() => Ok(pending.in_force(parted)),
+            Err(_) => task.await.unwrap_or(Err(ChangeFault::Lost)),
+        }
     }
 
-    pub(super) async fn run(
+    async fn run(
         self: &Arc<Self>,
         command: &Command,
         giver: &Giver,
+        tell: oneshot::Sender<InForce>,
     ) -> Result<Changed, ChangeFault> {
-        let by_person = matches!(giver, Giver::Subject(..));
         let by_staff = matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff);
-        if by_person && !self.settled.load(std::sync::atomic::Ordering::Acquire) {
-            return Err(ChangeFault::Settling);
-        }
+        let mut tell = Some(tell);
         for _ in 0..MOST_ATTEMPTS {
             let now = self.moment();
             // Rule 7 shuts out staff; a tenant may always take back what it gave.
@@ -207,7 +209,7 @@ impl Engine {
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
                 return Err(ChangeFault::Lost);
             };
-            match self.attempt(Try { command, giver, now, change, mending: None }).await {
+            match self.attempt(Try { command, giver, now, change, pending: None }, &mut tell).await {
                 Ok(Attempt::Over(changed)) => return Ok(changed),
                 Ok(Attempt::Overtaken) => {}
                 Err(fault) => {
@@ -221,29 +223,117 @@ impl Engine {
         Err(ChangeFault::Contended)
     }
 
-    pub(super) async fn attempt(self: &Arc<Self>, this: Try<'_>) -> Result<Attempt, ChangeFault> {
+    async fn attempt(
+        self: &Arc<Self>,
+        this: Try<'_>,
+        tell: &mut Option<oneshot::Sender<InForce>>,
+    ) -> Result<Attempt, ChangeFault> {
         let policy = self.policy();
         let (change, facts) = self.apply(&this, &policy).await?;
         if change.documents.is_empty() {
-            return Ok(Attempt::Over(self.as_wanted(this, change.events, &facts).await));
+            return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
+        }
+        let by_person = matches!(this.giver, Giver::Subject(..));
+        if by_person && !change.narrows && !self.settled() {
+            return Err(ChangeFault::Settling);
         }
         self.hooks.at(Step::ChangeDecided).await;
-        let writes = match self.stored_after(&this.change, &change, &facts).await {
+        if change.narrows {
+            return self.narrow(this, change, facts, &policy, tell.take()).await.map(Attempt::Over);
+        }
+        let keys: Vec<&Key> = change.documents.iter().map(|(key, _)| key).collect();
+        if self.waiting_on(&keys).await.is_some() {
+            return Err(ChangeFault::Waiting);
+        }
+        self.make_durable(&this, change, &facts, &policy).await
+    }
+
+    /// In force in memory first, then as durable as can be.
+    async fn narrow(
+        self: &Arc<Self>,
+        this: Try<'_>,
+        change: Change,
+        facts: Facts,
+        policy: &Policy,
+        tell: Option<oneshot::Sender<InForce>>,
+    ) -> Result<Changed, ChangeFault> {
+        let origin = Origin::Made { command: this.command.clone(), giver: this.giver.clone() };
+        let pending = Arc::new(Pending::new(origin, this.change.clone(), this.now, &change));
+        self.cells.narrowed(&this.change, change.documents.clone());
+        self.keep_pending(&pending);
+        let hands = self.take_in_hand(&pending);
+        let parted = self.put_in_force(&pending.keys).await;
+        if let Some(tell) = tell {
+            // Whoever asked may be gone.
+            let _ = tell.send((Arc::clone(&pending), parted));
+        }
+        let this = Try { pending: Some(&pending), ..this };
+        let mut result = self.make_durable(&this, change, &facts, policy).await;
+        for _ in 1..MOST_ATTEMPTS {
+            if !matches!(result, Ok(Attempt::Overtaken)) {
+                break;
+            }
+            result = self.again(&this).await;
+        }
+        match result {
+            Ok(Attempt::Over(changed)) => {
+                self.drop_pending(&pending);
+                drop(hands);
+                Ok(changed.and_parted(&pending.change, parted))
+            }
+            // Nothing was promised yet, and it is not as the caller saw it: nothing of it stays.
+            Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable && pending.give_up() => {
+                self.conclude_needless(&pending);
+                self.drop_pending(&pending);
+                drop(hands);
+                Err(ChangeFault::Refused(refusal))
+            }
+            other => {
+                if let Err(fault) = other {
+                    tracing::warn!(%fault, change = %pending.change, "a narrowing is in force in memory; it becomes durable later");
+                }
+                let _ = pending.answer();
+                let changed = pending.in_force(parted);
+                drop(hands);
+                self.mend.notify_one();
+                Ok(changed)
+            }
+        }
+    }
+
+    /// Decides a narrowing anew, on what the store itself says, and makes that durable.
+    pub(super) async fn again(self: &Arc<Self>, this: &Try<'_>) -> Result<Attempt, ChangeFault> {
+        let policy = self.policy();
+        let (change, facts) = self.apply(this, &policy).await?;
+        // What would give something by now is not what was asked for: others have taken more away.
+        if change.documents.is_empty() || !change.narrows {
+            if let Some(pending) = this.pending {
+                self.conclude_needless(pending);
+            }
+            return Ok(Attempt::Over(Changed::Unchanged));
+        }
+        self.make_durable(this, change, &facts, &policy).await
+    }
+
+    async fn make_durable(
+        self: &Arc<Self>,
+        this: &Try<'_>,
+        change: Change,
+        facts: &Facts,
+        policy: &Policy,
+    ) -> Result<Attempt, ChangeFault> {
+        // What narrows is recorded first, with its documents: where the store cannot take it, the next start finds it.
+        if let Some(pending) = this.pending {
+            self.record_narrowing(this, pending, &change, facts, policy).await?;
+        }
+        let writes = match self.stored_after(&this.change, &change, facts).await {
             Ok(Some(writes)) => writes,
             Ok(None) => return Ok(Attempt::Overtaken),
-            Err(_) if change.narrows && !this.mends() => {
-                return self.in_memory(&this, change, &["ledger", "store"], false).await;
-            }
             Err(fault) => return Err(ChangeFault::Store(fault.to_string())),
         };
-        if !this.is_recorded() {
-            match self.record_intent(&this, &facts, &writes, change.narrows, &policy).await {
-                Ok(()) => this.set_recorded(true),
-                Err(_) if change.narrows && !this.mends() => {
-                    return self.in_memory(&this, change, &["ledger", "store"], false).await;
-                }
-                Err(fault) => return Err(ChangeFault::Ledger(fault)),
-            }
+        if this.pending.is_none() {
+            let draft = self.change_intent(this, facts, &change, policy)?;
+            self.journal.append(draft).await?;
         }
         self.hooks.at(Step::ChangeRecorded).await;
         let commit = Commit {
@@ -255,8 +345,10 @@ impl Engine {
         let position = match self.commit(commit).await {
             Ok(position) => position,
             Err(CommitFault::Conflict(changed)) => {
-                self.conclude_change(&this, records::Fate::Overtaken, None, &[], &[]);
-                this.set_recorded(false);
+                // The intent of a narrowing stays open until it is stored or needless.
+                if this.pending.is_none() {
+                    self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]);
+                }
                 // What was only read may be the stale one, and would be as stale at the next attempt.
                 self.cells.forget(&changed);
                 for (key, _) in &writes {
@@ -264,12 +356,8 @@ impl Engine {
                 }
                 return Ok(Attempt::Overtaken);
             }
-            Err(fault) if change.narrows && !this.mends() => {
-                tracing::warn!(%fault, "a narrowing could not be committed; it is in force in memory");
-                return self.in_memory(&this, change, &["store"], true).await;
-            }
             // Its intent stays open until a try succeeds.
-            Err(fault) if this.mends() => return Err(ChangeFault::Store(fault.to_string())),
+            Err(fault) if this.pending.is_some() => return Err(ChangeFault::Store(fault.to_string())),
             // It may have been applied: the intent stays open, the next start asks the store, and until then nobody goes
             // by what was known before.
             Err(CommitFault::Ambiguous(why)) => {
@@ -279,15 +367,20 @@ impl Engine {
                 return Err(ChangeFault::Store(why.to_string()));
             }
             Err(fault) => {
-                self.conclude_change(&this, records::Fate::Failed, None, &[], &[]);
+                self.conclude_change(this, records::Fate::Failed, None, &[], &[]);
                 return Err(ChangeFault::Store(fault.to_string()));
             }
         };
+        if let Some(pending) = this.pending {
+            pending.committed.store(true, Ordering::Release);
+            // Durable where it counts; nobody else has to wait for it.
+            self.unlist(pending);
+        }
         self.hooks.at(Step::ChangeCommitted).await;
         self.cells.committed(&writes);
         let parted = self.put_in_force(writes.iter().map(|(key, _)| key)).await;
         self.hooks.at(Step::ChangeInForce).await;
-        let recorded = self.record_outcome(&this, position, &change.events, &writes).await;
+        let recorded = self.record_outcome(this, position, &change.events, &writes).await;
         self.hooks.at(Step::ChangeConcluded).await;
         let mut waiting = Vec::new();
         if !recorded {
@@ -296,27 +389,49 @@ impl Engine {
         if !parted {
             waiting.push("cuts");
         }
+        let (change, events) = (this.change.clone(), change.events);
         Ok(Attempt::Over(if waiting.is_empty() {
-            Changed::Done { change: this.change, events: change.events, documents: writes }
+            Changed::Done { change, events, documents: writes }
         } else {
-            Changed::InForce { change: this.change, events: change.events, waiting }
+            Changed::InForce { change, events, waiting }
         }))
+    }
+
+    /// Makes the intent of a narrowing durable, once. Where the ledger does not take it, it is left for when it does,
+    /// and the change goes on.
+    async fn record_narrowing(
+        &self,
+        this: &Try<'_>,
+        pending: &Pending,
+        change: &Change,
+        facts: &Facts,
+        policy: &Policy,
+    ) -> Result<(), AppendError> {
+        if pending.recorded.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let draft = self.change_intent(this, facts, change, policy)?;
+        if let Err(fault) = self.journal.append(draft.clone()).await {
+            tracing::warn!(%fault, change = %this.change, "the intent of a narrowing is written later");
+            pending.late.store(true, Ordering::Release);
+            self.scribe.push(draft);
+        }
+        pending.recorded.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Somebody made the change already. Their answer may still be waiting for cuts, and so must this one (law 6); what is
     /// not durable yet is not said to be.
-    async fn as_wanted(&self, this: Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
-        if this.mends() {
-            return Changed::Unchanged;
-        }
-        let mut waiting = self.waiting_on(facts).unwrap_or_default();
-        if !self.put_in_force(facts.versions().map(|(key, _)| key)).await {
+    async fn as_wanted(&self, this: &Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
+        let keys: Vec<&Key> = facts.versions().map(|(key, _)| key).collect();
+        let mut waiting = self.waiting_on(&keys).await.unwrap_or_default();
+        if !self.put_in_force(keys).await {
             waiting.push("cuts");
         }
         if waiting.is_empty() {
             Changed::Unchanged
         } else {
-            Changed::InForce { change: this.change, events, waiting }
+            Changed::InForce { change: this.change.clone(), events, waiting }
         }
     }
 
@@ -327,7 +442,7 @@ impl Engine {
             match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
                 Outcome::Changed(change) => return Ok((change, facts)),
                 Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
-                Outcome::Need(need) if this.mends() => {
+                Outcome::Need(need) if this.pending.is_some() => {
                     for key in need.0 {
                         let fact = self.committed_fact(&key, policy).await;
                         facts.put(key, fact);
@@ -340,7 +455,7 @@ impl Engine {
     }
 
     /// What the store itself says, past the cells and what lies over them.
-    async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
+    pub(super) async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
         match self.store.load(std::slice::from_ref(key)).await.map(|mut found| found.pop()) {
             Ok(Some(None)) => Fact::Absent,
             Ok(Some(Some(Ok(stored)))) => match narrowest(&stored, &policy.ladder) {
@@ -364,8 +479,7 @@ impl Engine {
         for ((key, document), before) in change.documents.iter().zip(before) {
             let before = before.transpose()?;
             let version = before.as_ref().map_or(Version::NONE, |stored| stored.version);
-            let read = facts.versions().find(|(known, _)| *known == key).map(|(_, version)| version);
-            if read.is_some_and(|read| read != version) {
+            if facts.version(key).is_some_and(|read| read != version) {
                 self.cells.forget(std::slice::from_ref(key));
                 return Ok(None);
             }
@@ -374,14 +488,13 @@ impl Engine {
         Ok(Some(writes))
     }
 
-    async fn record_intent(
+    fn change_intent(
         &self,
         this: &Try<'_>,
         facts: &Facts,
-        writes: &[(Key, Stored)],
-        narrows: bool,
+        change: &Change,
         policy: &Policy,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Draft, AppendError> {
         let (subject, values) = match this.giver {
             Giver::Subject(subject, client) => (Some(subject), personal(subject, client)),
             Giver::Configuration | Giver::Clock => (None, Vec::new()),
@@ -394,23 +507,24 @@ impl Engine {
             token: subject.map(|subject| subject.fingerprint().to_string()),
             actor: this.giver.word(),
             rests_on: rests(facts),
-            writes: writes.iter().map(|(key, _)| key.to_string()).collect(),
+            writes: change.documents.iter().map(|(key, _)| key.to_string()).collect(),
+            events: &change.events,
+            documents: if change.narrows { &change.documents } else { &[] },
             policy: &policy.fingerprint,
             clock_moved: self.moved(),
         };
         let body = Body::of(&event).map_err(|fault| AppendError::BadDraft(fault.to_string()))?;
-        let draft = Draft {
+        Ok(Draft {
             session: session_of(this.command),
             opens: Some(this.change.to_string()),
             personal: values,
-            class: if narrows { Class::Reserved } else { Class::Ordinary },
+            class: if change.narrows { Class::Reserved } else { Class::Ordinary },
             ..Draft::new(records::CHANGE_INTENT, self.now().ms(), body)
-        };
-        self.journal.append(draft).await.map(|_| ())
+        })
     }
 
     /// Commits; an answer that leaves it open is followed by asking.
-    async fn commit(&self, commit: Commit) -> Result<u64, CommitFault> {
+    pub(super) async fn commit(&self, commit: Commit) -> Result<u64, CommitFault> {
         let change = commit.change.clone();
         match self.store.commit(commit).await {
             Ok(committed) => Ok(committed.position),
@@ -444,60 +558,7 @@ impl Engine {
         tokio::time::timeout(PARTING, partings).await.is_ok()
     }
 
-    /// In force in this gateway's memory; the mender makes it durable when it can.
-    async fn in_memory(
-        self: &Arc<Self>,
-        this: &Try<'_>,
-        change: Change,
-        waits_for: &[&'static str],
-        recorded: bool,
-    ) -> Result<Attempt, ChangeFault> {
-        let documents: Vec<(Key, Document)> = change.documents;
-        let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
-        self.cells.narrowed(&this.change, documents);
-        self.keep_pending(Pending {
-            command: this.command.clone(),
-            giver: this.giver.clone(),
-            at: this.now,
-            change: this.change.clone(),
-            keys: keys.clone(),
-            waiting: waits_for.to_vec(),
-            recorded: AtomicBool::new(recorded),
-        });
-        let parted = self.put_in_force(&keys).await;
-        let mut waiting = waits_for.to_vec();
-        if !parted {
-            waiting.push("cuts");
-        }
-        Ok(Attempt::Over(Changed::InForce { change: this.change.clone(), events: change.events, waiting }))
-    }
-
-    fn outcome(
-        &self,
-        this: &Try<'_>,
-        outcome: records::Fate,
-        position: Option<u64>,
-        events: &[Event],
-        documents: &[(Key, Stored)],
-    ) -> Option<Draft> {
-        let event = records::ChangeOutcome {
-            change: this.change.as_str(),
-            outcome,
-            position,
-            events,
-            documents,
-            settled: false,
-            clock_moved: self.moved(),
-        };
-        let body = Body::of(&event).ok()?;
-        Some(Draft {
-            session: session_of(this.command),
-            closes: Some(this.change.to_string()),
-            class: Class::Reserved,
-            ..Draft::new(records::CHANGE_OUTCOME, self.now().ms(), body)
-        })
-    }
-
+    /// Writes the outcome of a committed change; `false`: it is written later.
     async fn record_outcome(
         &self,
         this: &Try<'_>,
@@ -505,9 +566,16 @@ impl Engine {
         events: &[Event],
         documents: &[(Key, Stored)],
     ) -> bool {
-        let Some(draft) = self.outcome(this, records::Fate::Stored, Some(position), events, documents) else {
+        let about = About::of(this);
+        let Some(draft) = self.outcome(&about, records::Fate::Stored, Some(position), events, documents)
+        else {
             return false;
         };
+        // Behind an intent that still waits to be written, never before it.
+        if this.pending.is_some_and(|pending| pending.late.load(Ordering::Acquire)) {
+            self.scribe.push(draft);
+            return false;
+        }
         match self.journal.append(draft.clone()).await {
             Ok(_) => true,
             Err(fault) => {
@@ -518,7 +586,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn conclude_change(
+    fn conclude_change(
         &self,
         this: &Try<'_>,
         outcome: records::Fate,
@@ -526,8 +594,41 @@ impl Engine {
         events: &[Event],
         documents: &[(Key, Stored)],
     ) {
-        if let Some(draft) = self.outcome(this, outcome, position, events, documents) {
+        if let Some(draft) = self.outcome(&About::of(this), outcome, position, events, documents) {
             self.scribe.push(draft);
+        }
+    }
+
+    /// The outcome of a change as a record. One that cannot be made is told in the log, and its intent stays open.
+    pub(super) fn outcome(
+        &self,
+        about: &About<'_>,
+        outcome: records::Fate,
+        position: Option<u64>,
+        events: &[Event],
+        documents: &[(Key, Stored)],
+    ) -> Option<Draft> {
+        let event = records::ChangeOutcome {
+            change: about.change.as_str(),
+            outcome,
+            position,
+            events,
+            documents,
+            settled: about.settled,
+            clock_moved: self.moved(),
+        };
+        match Body::of(&event) {
+            Ok(body) => Some(Draft {
+                session: about.session.clone(),
+                ends_session: events.iter().any(|event| matches!(event, Event::SessionEnded { .. })),
+                closes: Some(about.change.to_string()),
+                class: Class::Reserved,
+                ..Draft::new(records::CHANGE_OUTCOME, self.now().ms(), body)
+            }),
+            Err(fault) => {
+                tracing::error!(%fault, change = %about.change, "an outcome could not be written as a record");
+                None
+            }
         }
     }
 
@@ -538,12 +639,46 @@ impl Engine {
             tenant: command.tenant().as_str(),
             subject: Some(&subject.id),
             reason: refusal.code(),
+            clock_moved: self.moved(),
         };
         self.scribe.refused_change(self.now(), subject.kind, &event);
     }
 }
 
-fn session_of(command: &Command) -> Option<String> {
+/// What an outcome is about.
+pub(super) struct About<'a> {
+    pub(super) change: &'a ChangeId,
+    pub(super) session: Option<String>,
+    /// Found by a start.
+    pub(super) settled: bool,
+}
+
+impl<'a> About<'a> {
+    fn of(this: &'a Try<'_>) -> About<'a> {
+        About { change: &this.change, session: session_of(this.command), settled: false }
+    }
+}
+
+impl Changed {
+    /// The same, waiting for cuts besides where not all have parted.
+    fn and_parted(self, id: &ChangeId, parted: bool) -> Changed {
+        match self {
+            Changed::Unchanged if !parted => {
+                Changed::InForce { change: id.clone(), events: Vec::new(), waiting: vec!["cuts"] }
+            }
+            Changed::Done { change, events, .. } if !parted => {
+                Changed::InForce { change, events, waiting: vec!["cuts"] }
+            }
+            Changed::InForce { change, events, mut waiting } if !parted && !waiting.contains(&"cuts") => {
+                waiting.push("cuts");
+                Changed::InForce { change, events, waiting }
+            }
+            same @ (Changed::Done { .. } | Changed::Unchanged | Changed::InForce { .. }) => same,
+        }
+    }
+}
+
+pub(super) fn session_of(command: &Command) -> Option<String> {
     match command {
         Command::StartSession { session, .. } | Command::EndSession { session, .. } => {
             Some(session.to_string())

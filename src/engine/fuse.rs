@@ -193,7 +193,8 @@ impl Fuse {
 
 fn reason_of(due: Due) -> Reason {
     match due {
-        Due::Session | Due::Exchange => Reason::SessionExpired,
+        Due::Session => Reason::SessionExpired,
+        Due::Exchange => Reason::ExchangeTooLong,
         Due::Grant => Reason::GrantExpired,
     }
 }

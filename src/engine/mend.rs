@@ -1,48 +1,172 @@
 //! Changes that are in force in this gateway's memory and not yet durable: tried again until they are.
+//!
+//! Each has one hand on it at a time: whoever made it, or the mender. A change that a start found in the ledger without its
+//! command is made durable from its documents, by the same `join` that shows them over what is stored.
 
 use std::{
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use crate::{
-    lifecycle::{Command, Refusal},
-    model::{ChangeId, Key, Timestamp},
-    policy::Facts,
+    lifecycle::{Change, Command, Event, Refusal},
+    model::{ChangeId, Document, Head, Key, Stored, Timestamp, Version, join::narrowest},
+    state::Commit,
 };
 
 use super::{
     ChangeFault, Engine, Giver,
-    change::{Attempt, Changed, Try},
+    change::{About, Attempt, Changed, Try, session_of},
     records,
 };
 
 /// How long the mender rests between tries, at first and at the most.
 const REST: Duration = Duration::from_millis(200);
 const LONGEST_REST: Duration = Duration::from_secs(5);
+/// How long others wait for a change that somebody is making durable at this moment.
+const IN_HAND: Duration = Duration::from_secs(1);
+
+/// Where a waiting change comes from.
+pub(super) enum Origin {
+    /// Somebody gave this command.
+    Made { command: Command, giver: Giver },
+    /// A start found its intent, which belongs to this session.
+    Found { session: Option<String> },
+}
 
 /// A change that waits.
 pub(super) struct Pending {
-    pub(super) command: Command,
-    pub(super) giver: Giver,
+    pub(super) origin: Origin,
     /// When it took effect.
     pub(super) at: Timestamp,
     pub(super) change: ChangeId,
     /// What it touches.
     pub(super) keys: Vec<Key>,
-    /// What it waits for, as it was answered.
-    pub(super) waiting: Vec<&'static str>,
-    /// Its intent is durable and has no outcome: a further try writes none, so that tries take nothing from the reserve.
+    documents: Vec<(Key, Document)>,
+    events: Vec<Event>,
+    /// Its intent is on its way into the ledger and has no outcome: a further try writes none, so that tries take nothing
+    /// from the reserve.
     pub(super) recorded: AtomicBool,
+    /// Its intent was left for when the ledger takes it.
+    pub(super) late: AtomicBool,
+    /// The store has it.
+    pub(super) committed: AtomicBool,
+    /// Whether it was promised to whoever asked, or given up: whichever came first.
+    promise: AtomicU8,
+    /// Somebody has it in hand.
+    busy: watch::Sender<bool>,
+}
+
+const OPEN: u8 = 0;
+const ANSWERED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Pending {
+    pub(super) fn new(origin: Origin, change: ChangeId, at: Timestamp, made: &Change) -> Pending {
+        Pending {
+            origin,
+            at,
+            change,
+            keys: made.documents.iter().map(|(key, _)| key.clone()).collect(),
+            documents: made.documents.clone(),
+            events: made.events.clone(),
+            recorded: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
+            promise: AtomicU8::new(OPEN),
+            busy: watch::Sender::new(false),
+        }
+    }
+
+    /// It is told as in force; `false`: it was given up before.
+    pub(super) fn answer(&self) -> bool {
+        let promise = self.promise.compare_exchange(OPEN, ANSWERED, Ordering::AcqRel, Ordering::Acquire);
+        promise != Err(GIVEN_UP)
+    }
+
+    /// It is not carried on; `false`: it was promised before.
+    pub(super) fn give_up(&self) -> bool {
+        self.promise.compare_exchange(OPEN, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// What it still waits for.
+    pub(super) fn waiting(&self) -> Vec<&'static str> {
+        let (recorded, late) = (self.recorded.load(Ordering::Acquire), self.late.load(Ordering::Acquire));
+        let committed = self.committed.load(Ordering::Acquire);
+        let mut waiting = Vec::new();
+        if !recorded || late || committed {
+            waiting.push("ledger");
+        }
+        if !committed {
+            waiting.push("store");
+        }
+        waiting
+    }
+
+    /// As it is told.
+    pub(super) fn in_force(&self, parted: bool) -> Changed {
+        let mut waiting = self.waiting();
+        if !parted {
+            waiting.push("cuts");
+        }
+        Changed::InForce { change: self.change.clone(), events: self.events.clone(), waiting }
+    }
+
+    fn about(&self) -> About<'_> {
+        let (session, settled) = match &self.origin {
+            Origin::Made { command, .. } => (session_of(command), false),
+            Origin::Found { session } => (session.clone(), true),
+        };
+        About { change: &self.change, session, settled }
+    }
+
+    fn is_busy(&self) -> bool {
+        *self.busy.borrow()
+    }
+
+    fn touches(&self, keys: &[&Key]) -> bool {
+        keys.iter().any(|key| self.keys.contains(key))
+    }
+}
+
+/// Whoever holds this makes the change durable; nobody else does meanwhile.
+pub(super) struct Hands(Arc<Pending>);
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        self.0.busy.send_replace(false);
+    }
 }
 
 impl Engine {
-    pub(super) fn keep_pending(&self, pending: Pending) {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(pending));
-        self.mend.notify_one();
+    fn waiting_list(&self) -> Vec<Arc<Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn keep_pending(&self, pending: &Arc<Pending>) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(pending));
+    }
+
+    pub(super) fn take_in_hand(&self, pending: &Arc<Pending>) -> Hands {
+        pending.busy.send_replace(true);
+        Hands(Arc::clone(pending))
+    }
+
+    /// Nobody has to wait for it any more.
+    pub(super) fn unlist(&self, pending: &Pending) {
+        let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.change != pending.change);
+    }
+
+    /// Nothing of it is left to do: what of it still lies over documents goes too.
+    pub(super) fn drop_pending(&self, pending: &Pending) {
+        self.cells.released(&pending.change);
+        self.unlist(pending);
     }
 
     /// How many changes wait to become durable.
@@ -50,31 +174,35 @@ impl Engine {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// What a change that touches any of these documents still waits for.
-    pub(super) fn waiting_on(&self, facts: &Facts) -> Option<Vec<&'static str>> {
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let touched = |pending: &&Arc<Pending>| facts.versions().any(|(key, _)| pending.keys.contains(key));
-        pending.iter().find(touched).map(|pending| pending.waiting.clone())
+    /// What a change that touches any of these documents still waits for. One that somebody has in hand is waited for.
+    pub(super) async fn waiting_on(&self, keys: &[&Key]) -> Option<Vec<&'static str>> {
+        let first = self.waiting_list().into_iter().find(|pending| pending.touches(keys))?;
+        let mut busy = first.busy.subscribe();
+        let done = async {
+            loop {
+                let listed = self.waiting_list().into_iter().filter(|pending| pending.touches(keys));
+                let Some(in_hand) = listed.into_iter().find(|pending| pending.is_busy()) else { return };
+                busy = in_hand.busy.subscribe();
+                // The sender lives as long as `in_hand`.
+                let _idle = busy.wait_for(|busy| !*busy).await;
+            }
+        };
+        let _in_time = tokio::time::timeout(IN_HAND, done).await;
+        let listed = self.waiting_list();
+        listed.iter().find(|pending| pending.touches(keys)).map(|pending| pending.waiting())
     }
 
     /// Runs for as long as the gateway does.
     pub async fn keep_mending(self: Arc<Self>) {
         let mut rest = REST;
         loop {
-            if self.pending() == 0 {
+            let before = self.left().len();
+            if before == 0 {
                 self.mend.notified().await;
                 rest = REST;
             }
-            let waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let before = waiting.len();
-            for pending in waiting {
-                if self.mend_one(&pending).await {
-                    self.cells.released(&pending.change);
-                    let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.retain(|one| one.change != pending.change);
-                }
-            }
-            let left = self.pending();
+            self.mend_once().await;
+            let left = self.left().len();
             if left > 0 {
                 rest = if left < before { REST } else { (rest * 2).min(LONGEST_REST) };
                 tokio::time::sleep(rest).await;
@@ -82,49 +210,124 @@ impl Engine {
         }
     }
 
+    /// Those that nobody has in hand.
+    fn left(&self) -> Vec<Arc<Pending>> {
+        self.waiting_list().into_iter().filter(|pending| !pending.is_busy()).collect()
+    }
+
+    /// Tries everything that waits, once; answers how many are left.
+    pub async fn mend_once(self: &Arc<Self>) -> usize {
+        for pending in self.left() {
+            let hands = self.take_in_hand(&pending);
+            if self.mend_one(&pending).await {
+                self.drop_pending(&pending);
+            }
+            drop(hands);
+        }
+        self.pending()
+    }
+
     /// Whether nothing is left to do.
     async fn mend_one(self: &Arc<Self>, pending: &Pending) -> bool {
-        let recorded = pending.recorded.load(Ordering::Acquire);
+        // It may have been committed by the try whose answer got lost.
+        match self.store.asked(&pending.change).await {
+            Ok(Some(position)) => {
+                let Ok(documents) = self.documents_of(position).await else { return false };
+                self.conclude_pending(pending, records::Fate::Stored, Some(position), &documents);
+                return true;
+            }
+            Ok(None) => {}
+            Err(_) => return false,
+        }
+        match &pending.origin {
+            Origin::Made { command, giver } => self.mend_made(pending, command, giver).await,
+            Origin::Found { .. } => self.mend_found(pending).await,
+        }
+    }
+
+    async fn mend_made(self: &Arc<Self>, pending: &Pending, command: &Command, giver: &Giver) -> bool {
+        // It was promised; that its document has moved on since is no reason to let go of it.
+        let command = unconditional(command);
         let this = Try {
-            command: &pending.command,
-            giver: &pending.giver,
+            command: &command,
+            giver,
             now: pending.at,
             change: pending.change.clone(),
-            mending: Some(&pending.recorded),
+            pending: Some(pending),
         };
-        if recorded {
-            // It may have been committed by the try whose answer got lost.
-            match self.store.asked(&pending.change).await {
-                Ok(Some(position)) => {
-                    let Ok(documents) = self.documents_of(position).await else { return false };
-                    self.conclude_change(&this, records::Fate::Stored, Some(position), &[], &documents);
-                    return true;
+        match self.again(&this).await {
+            Ok(Attempt::Over(changed)) => {
+                if matches!(changed, Changed::Unchanged) {
+                    tracing::info!(change = %pending.change, "a waiting change has become needless");
                 }
-                Ok(None) => {}
-                Err(_) => return false,
+                true
             }
-        }
-        let needless = match self.attempt(this).await {
-            Ok(Attempt::Over(Changed::Done { .. } | Changed::InForce { .. })) => return true,
-            Ok(Attempt::Over(Changed::Unchanged)) => true,
             Ok(Attempt::Overtaken) => false,
             // The thing is gone or ended by another hand: nothing is left to take away.
-            Err(ChangeFault::Refused(refusal)) => !matches!(refusal, Refusal::Unavailable),
-            Err(_) => false,
-        };
-        if needless {
-            tracing::info!(change = %pending.change, "a waiting change has become needless");
-            if pending.recorded.load(Ordering::Acquire) {
-                let this = Try {
-                    command: &pending.command,
-                    giver: &pending.giver,
-                    now: pending.at,
-                    change: pending.change.clone(),
-                    mending: Some(&pending.recorded),
-                };
-                self.conclude_change(&this, records::Fate::Overtaken, None, &[], &[]);
+            Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable => {
+                tracing::info!(change = %pending.change, %refusal, "a waiting change has become needless");
+                self.conclude_needless(pending);
+                true
             }
+            Err(_) => false,
         }
-        needless
     }
+
+    /// Stores what a start found in the ledger: in each field the narrower of what is there and what was recorded.
+    async fn mend_found(&self, pending: &Pending) -> bool {
+        let Ok(found) = self.store.load(&pending.keys).await else { return false };
+        let ladder = self.policy().ladder.clone();
+        let (mut read, mut write) = (Vec::new(), Vec::new());
+        for ((key, document), found) in pending.documents.iter().zip(found) {
+            let before = match found.transpose() {
+                Ok(before) => before,
+                Err(fault) => {
+                    tracing::warn!(%fault, change = %pending.change, "a change that was recorded cannot be stored yet");
+                    return false;
+                }
+            };
+            let head = Head { change: pending.change.clone(), document: document.clone() };
+            // As the cells show it: what was recorded counts as later.
+            let heads = std::iter::once(head).chain(before.iter().flat_map(|b| b.heads.clone())).collect();
+            let version = before.as_ref().map_or(Version::NONE, |before| before.version);
+            let all =
+                Stored { version, heads, ..Stored::after(None, pending.change.clone(), document.clone()) };
+            let Some(narrow) = narrowest(&all, &ladder) else { return false };
+            read.push((key.clone(), version));
+            write.push((key.clone(), Stored::after(before.as_ref(), pending.change.clone(), narrow)));
+        }
+        let commit = Commit { change: pending.change.clone(), at: pending.at, read, write: write.clone() };
+        let Ok(position) = self.commit(commit).await else { return false };
+        self.cells.committed(&write);
+        self.conclude_pending(pending, records::Fate::Stored, Some(position), &write);
+        true
+    }
+
+    /// Closes the intent of a change that nothing is left of.
+    pub(super) fn conclude_needless(&self, pending: &Pending) {
+        if pending.recorded.load(Ordering::Acquire) {
+            let draft = self.outcome(&pending.about(), records::Fate::Overtaken, None, &[], &[]);
+            draft.into_iter().for_each(|draft| self.scribe.push(draft));
+        }
+    }
+
+    fn conclude_pending(
+        &self,
+        pending: &Pending,
+        outcome: records::Fate,
+        position: Option<u64>,
+        documents: &[(Key, Stored)],
+    ) {
+        let draft = self.outcome(&pending.about(), outcome, position, &pending.events, documents);
+        draft.into_iter().for_each(|draft| self.scribe.push(draft));
+    }
+}
+
+/// The command without what its giver had seen.
+fn unconditional(command: &Command) -> Command {
+    let mut command = command.clone();
+    if let Command::SetConsent { expected, .. } | Command::MoveGrant { expected, .. } = &mut command {
+        *expected = None;
+    }
+    command
 }

@@ -28,7 +28,7 @@ mod sweep;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -95,7 +95,7 @@ pub struct Engine {
     /// By how much the ledger's last record was ahead of the clock at the start, within the tolerance.
     ahead_ms: i64,
     /// The latest instant that the ledger bears from before this start; the clock must not be far behind it.
-    last_record: AtomicI64,
+    last_record: i64,
     /// Somebody moved the clock (`dangerous.clock`): every record says so.
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
@@ -123,7 +123,7 @@ impl Engine {
             pending: Mutex::new(Vec::new()),
             mend: tokio::sync::Notify::new(),
             ahead_ms,
-            last_record: AtomicI64::new(last_record),
+            last_record,
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         })
@@ -133,6 +133,11 @@ impl Engine {
     /// brings no time back.
     pub fn now(&self) -> Timestamp {
         self.clock.now().plus_ms(self.ahead_ms)
+    }
+
+    /// This instant by the clock alone: for tokens and assertions, which others' clocks bear too.
+    pub fn wall(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The rules in force.
@@ -165,15 +170,21 @@ impl Engine {
         self.settled.load(Ordering::Acquire) && !self.clock_behind(self.now())
     }
 
-    /// Whether the clock is behind the ledger's last record (rule 7).
+    /// Whether the clock is behind the ledger's last record (rule 7). `now` is [`Engine::now`], which goes on from there
+    /// where the clock was within the tolerance at the start; one that was not has to come all the way.
     pub fn clock_behind(&self, now: Timestamp) -> bool {
-        now.ms() + CLOCK_TOLERANCE_MS < self.last_record.load(Ordering::Relaxed)
+        now.ms() < self.last_record
     }
 
     /// When a change takes effect: never before what the ledger bears, also under a clock that is far behind. What a
     /// tenant takes back under such a clock would else be older than what it takes back.
     fn moment(&self) -> Timestamp {
-        self.now().max(Timestamp::from_ms(self.last_record.load(Ordering::Relaxed)))
+        self.now().max(Timestamp::from_ms(self.last_record))
+    }
+
+    /// Somebody is about to move the clock: every record from here on says so.
+    pub fn clock_is_moving(&self) {
+        self.clock_moved.store(true, Ordering::Release);
     }
 
     /// Somebody moved the clock forward: says so in the ledger and in every later record, and looks at all deadlines.
@@ -194,7 +205,7 @@ impl Engine {
 
     /// Writes down what waits, counts of refusals included. For the end of a gateway, when nothing new comes in.
     pub async fn rest(&self) {
-        self.scribe.flush_counts(self.now(), true);
+        self.scribe.flush_counts(self.now(), true, self.moved());
         self.journal.rest().await;
     }
 

@@ -1,13 +1,16 @@
 //! What the engine writes into the ledger, event by event. The format around it is the ledger's
 //! (`docs/ledger-format.md`); the members here are documented in `docs/records.md`.
 //!
-//! Personal values (address, e-mail) never stand here: they go into the erasable part of a record.
+//! Personal values of whoever acts (address, e-mail) never stand here: they go into the erasable part of a record. The
+//! address that a grant was given to does: it is part of the document, which a lost store is rebuilt from.
 
 use serde::Serialize;
 
 use crate::{
     lifecycle::Event,
-    model::{Basis, EnvironmentId, ExchangeId, Key, RoleName, Stored, SubjectRef, TenantId, Timestamp},
+    model::{
+        Basis, Document, EnvironmentId, ExchangeId, Key, RoleName, Stored, SubjectRef, TenantId, Timestamp,
+    },
 };
 
 use super::fuse::Cut;
@@ -122,12 +125,16 @@ pub(super) struct Refused<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     pub(super) policy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
 }
 
 #[derive(Serialize)]
 pub(super) struct Refusals {
     pub(super) since: Timestamp,
     pub(super) counts: Vec<Count>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
 }
 
 /// How often something was refused.
@@ -150,6 +157,11 @@ pub(super) struct ChangeIntent<'a> {
     pub(super) actor: &'static str,
     pub(super) rests_on: Vec<Rest>,
     pub(super) writes: Vec<String>,
+    /// What happens by it, so that whoever settles it knows.
+    pub(super) events: &'a [Event],
+    /// Of a narrowing: the documents as they are to be, so that it is carried on where the store could not take it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) documents: &'a [(Key, Document)],
     pub(super) policy: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
@@ -190,6 +202,8 @@ pub(super) struct ChangeRefused<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<&'a SubjectRef>,
     pub(super) reason: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
 }
 
 #[derive(Serialize)]
@@ -197,6 +211,8 @@ pub(super) struct GatewayStarted<'a> {
     pub(super) gateway: &'a str,
     pub(super) version: &'static str,
     pub(super) policy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
 }
 
 #[derive(Serialize)]

@@ -49,6 +49,7 @@ impl Engine {
                     method: &about.method,
                     path: &about.path,
                     policy: &policy.fingerprint,
+                    clock_moved: self.moved(),
                 };
                 self.scribe.refusal(now, &refused, personal(subject, &about.client));
             }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Serialize;
@@ -27,7 +27,8 @@ const COUNTS_EVERY_MS: i64 = 60_000;
 
 pub(super) struct Scribe {
     journal: Arc<Journal>,
-    tally: Mutex<Tally>,
+    /// The journal's writer counts here what it loses.
+    tally: Arc<Mutex<Tally>>,
 }
 
 #[derive(Default)]
@@ -39,7 +40,7 @@ struct Tally {
 
 impl Scribe {
     pub(super) fn new(journal: Arc<Journal>) -> Scribe {
-        Scribe { journal, tally: Mutex::default() }
+        Scribe { journal, tally: Arc::default() }
     }
 
     /// Leaves a record.
@@ -63,7 +64,8 @@ impl Scribe {
         if self.one_by_one(now, refused.reason, "staff")
             && let Ok(body) = Body::of(refused)
         {
-            self.push(Draft { personal, ..Draft::new(records::ACCESS_REFUSED, now.ms(), body) });
+            let draft = Draft { personal, ..Draft::new(records::ACCESS_REFUSED, now.ms(), body) };
+            self.push_or_count(draft, now, refused.reason, "staff");
         }
     }
 
@@ -82,13 +84,28 @@ impl Scribe {
         if self.one_by_one(now, refused.reason, network)
             && let Ok(body) = Body::of(refused)
         {
-            self.push(Draft::new(records::CHANGE_REFUSED, now.ms(), body));
+            self.push_or_count(
+                Draft::new(records::CHANGE_REFUSED, now.ms(), body),
+                now,
+                refused.reason,
+                network,
+            );
+        }
+    }
+
+    /// Leaves the record of a refusal; where the ledger does not take it, it is counted.
+    fn push_or_count(&self, draft: Draft, now: Timestamp, reason: &str, network: &str) {
+        let kind = draft.kind;
+        let (tally, reason, network) = (Arc::clone(&self.tally), reason.to_owned(), network.to_owned());
+        let lost = move || lock(&tally).count(now, &reason, &network, 1);
+        if let Err(fault) = self.journal.leave_or(draft, lost) {
+            tracing::error!(kind, %fault, "a record could not be written");
         }
     }
 
     /// Whether a refusal is recorded by itself; otherwise it is counted here.
     fn one_by_one(&self, now: Timestamp, reason: &str, network: &str) -> bool {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = lock(&self.tally);
         while tally.recent.front().is_some_and(|at| now.ms_since(*at) >= 1000) {
             tally.recent.pop_front();
         }
@@ -103,20 +120,13 @@ impl Scribe {
 
     /// Counts a refusal that is not recorded by itself.
     pub(super) fn count(&self, now: Timestamp, reason: &str, network: &str) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.since.get_or_insert(now);
-        let known = (reason.to_owned(), network.to_owned());
-        if tally.counts.len() >= MOST_COUNTS && !tally.counts.contains_key(&known) {
-            *tally.counts.entry((reason.to_owned(), "elsewhere".to_owned())).or_default() += 1;
-        } else {
-            *tally.counts.entry(known).or_default() += 1;
-        }
+        lock(&self.tally).count(now, reason, network, 1);
     }
 
-    /// Writes the counts down when it is time, or at once.
-    pub(super) fn flush_counts(&self, now: Timestamp, at_once: bool) {
+    /// Writes the counts down when it is time, or at once. Counts that the ledger does not take are counted on.
+    pub(super) fn flush_counts(&self, now: Timestamp, at_once: bool, clock_moved: bool) {
         let taken = {
-            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tally = lock(&self.tally);
             match tally.since {
                 Some(since) if at_once || now.ms_since(since) >= COUNTS_EVERY_MS => {
                     tally.since = None;
@@ -125,14 +135,41 @@ impl Scribe {
                 Some(_) | None => None,
             }
         };
-        if let Some((since, counts)) = taken {
-            let counts = counts
-                .into_iter()
-                .map(|((reason, network), times)| records::Count { reason, network, times })
-                .collect();
-            if let Ok(body) = Body::of(&records::Refusals { since, counts }) {
-                self.push(Draft::new(records::REFUSALS, now.ms(), body));
+        let Some((since, taken)) = taken else { return };
+        let counts = taken
+            .iter()
+            .map(|((reason, network), times)| records::Count {
+                reason: reason.clone(),
+                network: network.clone(),
+                times: *times,
+            })
+            .collect();
+        let Ok(body) = Body::of(&records::Refusals { since, counts, clock_moved }) else { return };
+        let tally = Arc::clone(&self.tally);
+        let lost = move || {
+            let mut tally = lock(&tally);
+            for ((reason, network), times) in taken {
+                tally.count(since, &reason, &network, times);
             }
+        };
+        if let Err(fault) = self.journal.leave_or(Draft::new(records::REFUSALS, now.ms(), body), lost) {
+            tracing::error!(%fault, "counts of refusals could not be written");
+        }
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tally {
+    fn count(&mut self, since: Timestamp, reason: &str, network: &str, times: u64) {
+        self.since = Some(self.since.map_or(since, |earlier| earlier.min(since)));
+        let known = (reason.to_owned(), network.to_owned());
+        if self.counts.len() >= MOST_COUNTS && !self.counts.contains_key(&known) {
+            *self.counts.entry((reason.to_owned(), "elsewhere".to_owned())).or_default() += times;
+        } else {
+            *self.counts.entry(known).or_default() += times;
         }
     }
 }

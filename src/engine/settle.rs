@@ -1,6 +1,10 @@
-//! What an earlier life left open: every intent without an outcome gets one, before staff are served.
+//! What an earlier life left open: every intent without an outcome gets one, before staff are served. A
+//! narrowing whose intent holds what it was to write is not forgotten but carried on.
 
-use std::{collections::VecDeque, sync::atomic::Ordering};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
 
 use serde::Deserialize;
 
@@ -9,11 +13,16 @@ use crate::{
         body::Body,
         journal::{AppendError, Class, Draft, OpenIntent},
     },
-    model::{ChangeId, Key, Stored},
+    lifecycle::{Change, Event},
+    model::{ChangeId, Document, Key, Stored},
     state::StoreFault,
 };
 
-use super::{Engine, records};
+use super::{
+    Engine,
+    mend::{Origin, Pending},
+    records,
+};
 
 /// How many changes are looked through for the documents of one, at a time.
 const PAGE: usize = 256;
@@ -24,31 +33,59 @@ pub enum SettleError {
     /// The store does not say whether a change was committed.
     #[error("the store cannot say what became of a change: {0}")]
     Store(#[from] StoreFault),
+    /// The intent of a change is one that this build cannot read, so it cannot be carried on.
+    #[error("the intent of change `{change}` cannot be read ({fault}); start the version that wrote it")]
+    Unreadable {
+        /// Which change.
+        change: String,
+        /// What is wrong.
+        fault: serde_json::Error,
+    },
     /// The outcome cannot be written.
     #[error("what became of an intent cannot be written: {0}")]
     Ledger(#[from] AppendError),
 }
 
 impl Engine {
-    /// Writes the missing outcomes, taking out of `open` what is settled; then the gateway serves staff. Repeat it with
-    /// what is left when it fails.
-    pub async fn settle(&self, open: &mut VecDeque<OpenIntent>) -> Result<(), SettleError> {
+    /// Settles what was left open, and then serves staff. Repeat it with what is left when it fails.
+    pub async fn settle(self: &Arc<Self>, open: &mut VecDeque<OpenIntent>) -> Result<(), SettleError> {
+        self.settle_intents(open).await?;
+        self.begin().await
+    }
+
+    /// Writes the missing outcomes, taking out of `open` what is settled. A narrowing that the store does not know, and
+    /// whose documents were recorded, is in force from here on and goes to the mender. Repeat it with what is left when it
+    /// fails.
+    pub async fn settle_intents(
+        self: &Arc<Self>,
+        open: &mut VecDeque<OpenIntent>,
+    ) -> Result<(), SettleError> {
         while let Some(intent) = open.front() {
             let draft = if intent.kind == records::CHANGE_INTENT {
                 self.settled_change(intent).await?
             } else {
-                self.settled_access(intent)
+                Some(self.settled_access(intent))
             };
-            self.journal.append(draft).await?;
+            if let Some(draft) = draft {
+                self.journal.append(draft).await?;
+            }
             open.pop_front();
         }
+        Ok(())
+    }
+
+    /// Says in the ledger that this gateway has begun; then it serves staff.
+    async fn begin(&self) -> Result<(), SettleError> {
         let event = records::GatewayStarted {
             gateway: &self.gateway,
             version: env!("CARGO_PKG_VERSION"),
             policy: &self.policy().fingerprint,
+            clock_moved: self.moved(),
         };
         let body = Body::of(&event).map_err(|fault| AppendError::BadDraft(fault.to_string()))?;
-        self.journal.append(Draft::new(records::GATEWAY_STARTED, self.now().ms(), body)).await?;
+        let draft =
+            Draft { class: Class::Reserved, ..Draft::new(records::GATEWAY_STARTED, self.now().ms(), body) };
+        self.journal.append(draft).await?;
         self.settled.store(true, Ordering::Release);
         Ok(())
     }
@@ -68,30 +105,52 @@ impl Engine {
         self.settled_draft(records::ACCESS_OUTCOME, intent, Body::of(&event).unwrap_or_default())
     }
 
-    async fn settled_change(&self, intent: &OpenIntent) -> Result<Draft, SettleError> {
-        let position = match ChangeId::new(&intent.id) {
-            Ok(change) => self.store.asked(&change).await?,
+    /// The outcome of a change; `None`: it goes to the mender.
+    async fn settled_change(self: &Arc<Self>, intent: &OpenIntent) -> Result<Option<Draft>, SettleError> {
+        let unreadable = |fault| SettleError::Unreadable { change: intent.id.clone(), fault };
+        let told: Told = serde_json::from_str(&intent.line).map_err(unreadable)?;
+        let change = ChangeId::new(&intent.id);
+        let position = match &change {
+            Ok(change) => self.store.asked(change).await?,
             Err(_) => None,
         };
+        if let (None, Ok(change), false) = (position, change, told.documents.is_empty()) {
+            let made = Change { documents: told.documents, events: told.events, narrows: true };
+            let origin = Origin::Found { session: told.session };
+            let pending = Arc::new(Pending::new(origin, change, self.moment(), &made));
+            pending.recorded.store(true, Ordering::Release);
+            self.cells.narrowed(&pending.change, made.documents);
+            self.keep_pending(&pending);
+            self.mend.notify_one();
+            return Ok(None);
+        }
         let documents = match position {
             Some(position) => self.documents_of(position).await?,
             None => Vec::new(),
         };
+        let events = if position.is_some() { told.events } else { Vec::new() };
         let event = records::ChangeOutcome {
             change: &intent.id,
             outcome: if position.is_some() { records::Fate::Stored } else { records::Fate::Failed },
             position,
-            events: &[],
+            events: &events,
             documents: &documents,
             settled: true,
             clock_moved: false,
         };
         let body = Body::of(&event).map_err(|fault| AppendError::BadDraft(fault.to_string()))?;
-        Ok(self.settled_draft(records::CHANGE_OUTCOME, intent, body))
+        let ends_session = events.iter().any(|event| matches!(event, Event::SessionEnded { .. }));
+        let draft = self.settled_draft(records::CHANGE_OUTCOME, intent, body);
+        Ok(Some(Draft { ends_session, ..draft }))
     }
 
     pub(super) async fn documents_of(&self, position: u64) -> Result<Vec<(Key, Stored)>, StoreFault> {
-        let entries = self.store.changes_after(position.saturating_sub(1), PAGE).await?;
+        let entries = match self.store.changes_after(position.saturating_sub(1), PAGE).await {
+            Ok(entries) => entries,
+            // The feed of a store that was rebuilt begins anew; the documents came from the ledger then.
+            Err(StoreFault::FeedForgotten { .. }) => return Ok(Vec::new()),
+            Err(fault) => return Err(fault),
+        };
         let entry = entries.into_iter().find(|entry| entry.position == position);
         let documents = entry.map(|entry| entry.documents).unwrap_or_default();
         // A document that cannot be read any more is missing from the outcome; the store says so when it is asked.
@@ -106,6 +165,16 @@ impl Engine {
             ..Draft::new(kind, self.now().ms(), body)
         }
     }
+}
+
+/// What the intent of a change says of it.
+#[derive(Deserialize)]
+struct Told {
+    session: Option<String>,
+    #[serde(default)]
+    events: Vec<Event>,
+    #[serde(default)]
+    documents: Vec<(Key, Document)>,
 }
 
 fn session_in(line: &str) -> Option<String> {

@@ -6,9 +6,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     lifecycle::Command,
     model::{Key, Timestamp},
+    policy::Reason,
 };
 
-use super::{ChangeFault, Engine, Giver, fuse::Look};
+use super::{
+    ChangeFault, Engine, Giver,
+    fuse::{Cut, Look},
+};
 
 /// The clock is looked at this often even when no deadline is near: a machine may have slept, or a clock been moved.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -34,9 +38,21 @@ impl Engine {
         })
     }
 
+    /// Where the ledger takes not even outcomes, what runs would end without a record: it ends now (law 1).
+    fn cut_unrecorded(&self) {
+        if self.journal.takes_outcomes() {
+            return;
+        }
+        let cut = Cut { reason: Reason::RecordUnavailable, due: None, at: self.now() };
+        for live in self.registry.all() {
+            live.fuse.burn(cut);
+        }
+    }
+
     /// Runs for as long as the gateway does: burns fuses on time.
     pub async fn keep_fuses(self: Arc<Self>) {
         loop {
+            self.cut_unrecorded();
             let wait = self.sweep_fuses();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -50,7 +66,7 @@ impl Engine {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             self.sweep_due().await;
-            self.scribe.flush_counts(self.now(), false);
+            self.scribe.flush_counts(self.now(), false, self.moved());
         }
     }
 

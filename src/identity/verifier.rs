@@ -134,6 +134,11 @@ impl Verifier {
             .flat_map(|issuer| issuer.keys.ignored.iter().map(|key| (&issuer.options.name, key)))
     }
 
+    /// Those of them that were meant to verify tokens and are broken; the others are well, for something else.
+    pub fn broken_keys(&self) -> impl Iterator<Item = (&IssuerName, &IgnoredKey)> {
+        self.ignored_keys().filter(|(_, key)| !key.fault.is_other_purpose())
+    }
+
     /// Verifies one token as of `now`. Only this makes a [`VerifiedSubject`].
     pub fn verify(&self, token: &[u8], now: Timestamp) -> Result<Arc<VerifiedSubject>, TokenFault> {
         let compact = Compact::read(token, &self.limits)?;

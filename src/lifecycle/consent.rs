@@ -1,4 +1,6 @@
 //! How a tenant chooses how far support may go.
+//!
+//! Never here: what a level allows ([`crate::policy`]).
 
 use crate::{
     model::{Consent, Document, Key, LevelName, Rank, Tenant, TenantId, Version},
@@ -10,7 +12,7 @@ use crate::{
 
 use super::{Change, Choice, Event, Moment, Refusal, Stop};
 
-/// Sets the choice: by an administrator of the tenant itself, not of its parent, and by no staff (P17-11).
+/// Sets the choice: by an administrator of the tenant itself, not of its parent, and by no staff.
 pub(super) fn set(
     at: &Moment<'_>,
     id: &TenantId,

@@ -1,6 +1,8 @@
 //! How a passed deadline is written down: once, with the instant at which it took effect.
 //!
 //! What ended it was the deadline itself, which every decision looks at; this only makes the end visible.
+//!
+//! Never here: when a deadline is.
 
 use crate::model::{End, EndCause, Key};
 

@@ -1,4 +1,6 @@
 //! How a tenant's person grants access beyond consent, moves its expiry, and withdraws it.
+//!
+//! Never here: whether a grant is good right now ([`crate::policy`]).
 
 use chrono::NaiveDate;
 
@@ -17,7 +19,7 @@ use super::{Change, Event, Moment, Refusal, Stop};
 pub enum Until {
     /// An instant.
     At(Timestamp),
-    /// A bare date: the access ends when that date begins in the tenant's zone (P17-22).
+    /// A bare date: the access ends when that date begins in the tenant's zone.
     Date(NaiveDate),
     /// So long from now.
     For(Span),
@@ -42,7 +44,7 @@ pub(super) struct Terms<'a> {
     pub(super) until: &'a Until,
 }
 
-/// Makes a grant: by an administrator of the tenant. It stands beside consent and may go beyond it (P17-12, P17-20).
+/// Makes a grant: by an administrator of the tenant. It stands beside consent and may go beyond it.
 pub(super) fn make(
     at: &Moment<'_>,
     id: &TenantId,
@@ -82,7 +84,7 @@ pub(super) fn make(
     Ok(Change { documents: vec![(key, Document::Grant(document))], events: vec![event], narrows: false })
 }
 
-/// Moves the expiry, nearer or further; it holds for the session that runs by it (P17-21).
+/// Moves the expiry, nearer or further; it holds for the session that runs by it.
 pub(super) fn move_expiry(
     at: &Moment<'_>,
     id: &TenantId,

@@ -1,6 +1,6 @@
 //! The verbs: how consent, grants and sessions come to be, change and end.
 //!
-//! Lives here: one file a command, each a pure function from command, facts, actor and time to documents and events.
+//! Lives here: one file a subject, each command a pure function from command, facts, actor and time to documents and events.
 //! Who may give the command is part of the rule and decided here.
 //!
 //! Never here: committing or recording (that is [`crate::engine`]), a clock, input or output. Ids of new documents are
@@ -12,7 +12,7 @@ mod grant;
 mod session;
 mod tenant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
@@ -183,7 +183,7 @@ impl Command {
 }
 
 /// What happened, for the record and for whoever listens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A tenant became known.
@@ -498,7 +498,6 @@ impl Moment<'_> {
     /// Refuses when the document is no longer as the caller saw it.
     fn as_seen(&self, key: &Key, expected: Option<Version>) -> Result<(), Refusal> {
         let Some(expected) = expected else { return Ok(()) };
-        let seen = self.facts.versions().find(|(known, _)| *known == key).map(|(_, version)| version);
-        if seen == Some(expected) { Ok(()) } else { Err(Refusal::Changed) }
+        if self.facts.version(key) == Some(expected) { Ok(()) } else { Err(Refusal::Changed) }
     }
 }

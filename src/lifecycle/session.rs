@@ -1,4 +1,6 @@
 //! How an agent enters a tenant, and how they leave or are removed.
+//!
+//! Never here: whether a session is good right now ([`crate::policy`]).
 
 use crate::{
     model::{
@@ -31,7 +33,7 @@ pub(super) struct Wish<'a> {
     pub(super) lasts: Option<Span>,
 }
 
-/// Starts a session. By consent it ends the agent's older one by consent in that tenant and environment (P17-18).
+/// Starts a session. By consent it ends the agent's older one by consent in that tenant and environment.
 pub(super) fn start(
     at: &Moment<'_>,
     id: &TenantId,

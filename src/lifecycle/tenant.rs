@@ -1,4 +1,6 @@
 //! How a tenant becomes known.
+//!
+//! Never here: a change of one that is known.
 
 use crate::model::{Consent, Document, EnvironmentId, Key, Tenant, TenantId, Zone};
 

@@ -231,7 +231,7 @@ pub struct Session {
     pub ticket: Option<String>,
     /// When it began.
     pub started: Timestamp,
-    /// An instant, fixed at the start (P17-23).
+    /// An instant, fixed at the start.
     pub deadline: Timestamp,
     /// Whether and why it ended before.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A tenant's time zone. An unknown name is UTC (P17-23).
+/// A tenant's time zone. An unknown name is UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Zone(chrono_tz::Tz);
 
@@ -111,7 +111,7 @@ impl Zone {
     }
 
     /// The same local wall time `days` calendar days later. A local time that is missing or doubled takes the earlier
-    /// instant (P17-23), yet never one at or before `start`.
+    /// instant, yet never one at or before `start`.
     pub fn after_days(self, start: Timestamp, days: u32) -> Timestamp {
         let local = self.0.from_utc_datetime(&start.utc().naive_utc()).naive_local();
         let Some(target) = local.checked_add_days(Days::new(u64::from(days))) else { return Timestamp::MAX };
@@ -176,6 +176,28 @@ pub enum Span {
 /// The longest span that is read: some 285 years, so that sums stay within bounds.
 const LONGEST_MS: i64 = 9_000_000_000_000;
 
+/// As [`Span::parse`] reads it: `1d 12h`, `90ms`, `5 calendar days`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = match self {
+            Span::CalendarDays(1) => return f.write_str("1 calendar day"),
+            Span::CalendarDays(days) => return write!(f, "{days} calendar days"),
+            Span::Millis(ms) if *ms <= 0 => return write!(f, "{ms}ms"),
+            Span::Millis(ms) => *ms,
+        };
+        let mut between = "";
+        for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")] {
+            let count = rest / unit;
+            rest %= unit;
+            if count > 0 {
+                write!(f, "{between}{count}{name}")?;
+                between = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Span {
     /// Reads a span as people write it: `8h`, `5d` (of 24 hours each), `1h 30m`, or `5 calendar days`; `None` for
     /// anything else. A number without a unit is refused: nobody should have to guess whether `60` is seconds.
@@ -226,6 +248,14 @@ fn number(text: &str) -> Option<(i64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_written_as_they_are_read() {
+        for text in ["8h", "1h 30m", "1d 12h", "90ms", "2m 5s", "5 calendar days", "1 calendar day"] {
+            assert_eq!(Span::parse(text).map(|span| span.to_string()).as_deref(), Some(text));
+        }
+        assert_eq!(Span::Millis(0).to_string(), "0ms");
+    }
 
     #[test]
     fn spans_are_read_in_one_way_only() {

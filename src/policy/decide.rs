@@ -106,7 +106,7 @@ pub enum Detail {
     Token(&'static str),
     /// When that which is over was over.
     At(Timestamp),
-    /// This consent level would do; so would a grant (P17-32).
+    /// This consent level would do; so would a grant.
     LevelWouldDo(LevelName),
     /// No level would do; a grant would.
     GrantWouldDo,

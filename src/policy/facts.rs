@@ -28,7 +28,7 @@ pub enum Fact {
     Absent,
     /// The store has it.
     Found(Arc<Snapshot>),
-    /// The store cannot say, or says what cannot be read. Never taken for [`Fact::Absent`] (GW-17).
+    /// The store cannot say, or says what cannot be read. Never taken for [`Fact::Absent`].
     Unavailable,
 }
 
@@ -75,9 +75,9 @@ impl Facts {
         })
     }
 
-    /// The keys that were looked at.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.known.iter().map(|(key, _)| key)
+    /// The version at which a document was seen; `None` when it was not.
+    pub fn version(&self, key: &Key) -> Option<Version> {
+        self.versions().find(|(known, _)| *known == key).map(|(_, version)| version)
     }
 
     /// What is known of a key; `None` when nobody looked yet.
@@ -147,7 +147,7 @@ impl Facts {
         }
     }
 
-    /// What is known of a key; a document of another kind than its key names cannot be read (GW-17).
+    /// What is known of a key; a document of another kind than its key names cannot be read.
     fn look(
         &self,
         wanted: impl Fn(&Key) -> bool,

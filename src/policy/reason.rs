@@ -73,6 +73,8 @@ reasons! {
     SessionEnded = "session_ended",
     /// The session's deadline has passed.
     SessionExpired = "session_expired",
+    /// One exchange runs so long at the most (rule 10); the session goes on.
+    ExchangeTooLong = "exchange_too_long",
     /// The session is for another environment.
     SessionElsewhere = "session_elsewhere",
     /// The tenant's consent no longer admits anybody, or did not for a while since the session began.
@@ -91,6 +93,8 @@ reasons! {
     RoleUnknown = "role_unknown",
     /// What the decision needs cannot be had right now.
     StateUnavailable = "state_unavailable",
+    /// The ledger takes not even outcomes, so nothing of staff runs (law 1).
+    RecordUnavailable = "record_unavailable",
     /// The gateway's clock is behind its own record (rule 7).
     ClockBehind = "clock_behind",
 }

@@ -34,7 +34,7 @@ use super::{
     relay::{Client, Next, Plan, forward},
     respond::Told,
     routing::Routing,
-    upstream::{keep_little_unsent, reset_on_drop},
+    socket::Socket,
     wire::{Framing, Parsed, RequestHead, RequestView, Target},
 };
 
@@ -46,7 +46,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const LINGER: usize = 64 << 10;
 
 struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     peer: SocketAddr,
     /// Bytes that have come and belong to no request yet.
     inbox: Vec<u8>,
@@ -57,8 +57,7 @@ struct Connection {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(core: &Core, stream: TcpStream, peer: SocketAddr) {
-    let _ = stream.set_nodelay(true);
+pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     let mut connection = Connection {
         stream,
         peer,
@@ -81,7 +80,7 @@ pub(super) async fn serve(core: &Core, stream: TcpStream, peer: SocketAddr) {
                 }
             }
             Next::Reset => {
-                reset_on_drop(&connection.stream);
+                connection.stream.reset_on_drop();
                 // Let go of first, then said to be over: nothing passes once the end was answered.
                 drop(connection);
                 if let Some((admission, report)) = finish {
@@ -104,6 +103,11 @@ pub(super) async fn serve(core: &Core, stream: TcpStream, peer: SocketAddr) {
 pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
         Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
+    Counters::add(&core.counters().faulted);
+    if core.shared().tls.load().is_some() {
+        // A handshake is what there is no room for.
+        return;
+    }
     let mut out = Vec::new();
     answer(&mut out, &told, false, true);
     // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
@@ -111,7 +115,6 @@ pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let _ = socket.send(&out);
     let _ = socket.shutdown(std::net::Shutdown::Write);
-    Counters::add(&core.counters().faulted);
 }
 
 impl Connection {
@@ -371,7 +374,7 @@ impl Connection {
         let in_session = admission.staff().is_some();
         if in_session && !self.little_unsent {
             self.little_unsent = true;
-            keep_little_unsent(&self.stream);
+            self.stream.keep_little_unsent();
         }
         let counters = core.counters();
         Counters::add(if in_session {

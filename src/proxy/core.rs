@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,6 +22,7 @@ use super::{
     assertion::Asserter,
     connection,
     counters::Counters,
+    greet::greet,
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
@@ -59,6 +60,8 @@ pub struct Shared {
     pub routing: ArcSwap<Routing>,
     /// The issuers in force.
     pub verifier: ArcSwap<Verifier>,
+    /// TLS towards clients, if it is spoken.
+    pub tls: ArcSwapOption<rustls::ServerConfig>,
     /// Signs assertions.
     pub asserter: Asserter,
     /// Answers below the reserved prefix.
@@ -150,7 +153,7 @@ impl Core {
         let verifier = self.shared.verifier.load();
         let mut tokens = self.tokens.borrow_mut();
         let before = tokens.counts().misses;
-        let resolved = tokens.resolve(&verifier, token, self.shared.engine.now());
+        let resolved = tokens.resolve(&verifier, token, self.shared.engine.wall());
         if tokens.counts().misses != before {
             Counters::add(&self.shared.counters.verified);
         }
@@ -180,8 +183,10 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 }
                 let core = Rc::clone(&core);
                 open.spawn_local(async move {
-                    connection::serve(&core, stream, peer).await;
-                    core.counters().connections.fetch_sub(1, Relaxed);
+                    let _open = Open(&core);
+                    if let Some(socket) = greet(&core, stream).await {
+                        connection::serve(&core, socket, peer).await;
+                    }
                 });
             }
             Err(fault) => {
@@ -194,6 +199,15 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
     drop(listener);
     open.close();
     open.wait().await;
+}
+
+/// A connection that counts as open until this is dropped, however it ends.
+struct Open<'a>(&'a Core);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.counters().connections.fetch_sub(1, Relaxed);
+    }
 }
 
 /// The address of a peer, as text for records.

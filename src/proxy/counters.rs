@@ -25,6 +25,8 @@ pub struct Counters {
     pub inside: AtomicU64,
     /// Open client connections.
     pub connections: AtomicI64,
+    /// TLS handshakes that came to nothing.
+    pub tls_failed: AtomicU64,
     /// Tokens that were verified, not found in a core's cache.
     pub verified: AtomicU64,
 }

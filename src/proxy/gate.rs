@@ -102,7 +102,34 @@ impl<'a> Gate<'a> {
             first = first.get(of_first..).unwrap_or_default();
             second = second.get(count - of_first..).unwrap_or_default();
         }
-        Ok(())
+        self.flush(to).await
+    }
+
+    /// Sees to it that what was written is with the kernel: TLS may hold some of it back, and what it holds when the fuse
+    /// burns is never sent.
+    async fn flush<W: AsyncWrite + Unpin>(self, to: &mut W) -> Result<(), Broken> {
+        let Some(live) = self.live else {
+            return poll_fn(|cx| Pin::new(&mut *to).poll_flush(cx)).await.map_err(|_| Broken::Gone);
+        };
+        loop {
+            let mut woken = pin!(live.fuse.woken());
+            let flushed = poll_fn(|cx| {
+                if woken.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                match live.fuse.look(self.engine.now()) {
+                    Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
+                    Look::Stale => Poll::Pending,
+                    Look::Alive => Pin::new(&mut *to)
+                        .poll_flush(cx)
+                        .map(|flushed| Some(flushed.map_err(|_| Broken::Gone))),
+                }
+            })
+            .await;
+            if let Some(flushed) = flushed {
+                return flushed;
+            }
+        }
     }
 
     /// One hand-over of a staff exchange; `None` where there was reason to look again first.

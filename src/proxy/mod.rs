@@ -13,6 +13,7 @@ mod connection;
 pub mod core;
 pub mod counters;
 mod gate;
+mod greet;
 mod inside;
 mod intake;
 mod patience;
@@ -21,6 +22,7 @@ pub mod preview;
 mod relay;
 pub mod respond;
 pub mod routing;
+mod socket;
 mod upstream;
 pub mod wire;
 

@@ -10,21 +10,20 @@ mod up;
 
 use std::cell::Cell;
 
-use tokio::net::TcpStream;
-
 use crate::engine::{Admission, End, Report};
 
 use self::{
     body::Body,
     down::{Answer, download},
-    up::{upload, watch},
+    up::{drain, upload, watch},
 };
 use super::{
     core::Core,
     gate::{Broken, Gate},
     patience::{Patience, TooSlow},
     routing::{Bounds, Routing, Upstream},
-    upstream::{connect, reset_on_drop},
+    socket::Socket,
+    upstream::connect,
     wire::{
         Authority, BodyReader, BodyWriter, CONTINUE, KnownSet, Name, RequestEdit, RequestView, Target,
         UpstreamConnection, Value, write_request,
@@ -49,7 +48,7 @@ pub(super) struct Plan<'a> {
 
 /// The client's side of an exchange.
 pub(super) struct Client<'a> {
-    pub(super) stream: &'a mut TcpStream,
+    pub(super) stream: &'a mut Socket,
     /// Bytes that came behind the head: body, then what is pipelined.
     pub(super) inbox: &'a mut Vec<u8>,
     pub(super) patience: &'a mut Patience,
@@ -122,7 +121,7 @@ pub(super) async fn forward(
         None => running.await,
         Some(most) => match tokio::time::timeout(most, running).await {
             Ok(ended) => ended,
-            Err(_) => Err(Trouble::UpstreamSlow("exchange_too_long")),
+            Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
         },
     };
     let head = request.head();
@@ -201,7 +200,7 @@ async fn exchange(
         }
         Ok((upto, false)) => Ok(upto),
         Err(trouble) => {
-            reset_on_drop(&upstream);
+            upstream.reset_on_drop();
             Err(trouble)
         }
     }
@@ -215,7 +214,7 @@ async fn converse(
     request: &RequestView<'_>,
     plan: &Plan<'_>,
     client: Client<'_>,
-    upstream: &mut TcpStream,
+    upstream: &mut Socket,
     tally: &Tally,
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
@@ -240,8 +239,9 @@ async fn converse(
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
-    let (mut from_client, mut to_client) = stream.split();
-    let (mut from_upstream, mut to_upstream) = upstream.split();
+    let (client, upstream) = (stream.split(), upstream.split());
+    let (mut from_client, mut to_client) = (client.half(), client.half());
+    let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
     match patience.wait(response_timeout, gate.write(&mut to_upstream, &out)).await {
         Ok(written) => written.map_err(Trouble::of_upstream)?,
         Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
@@ -258,7 +258,10 @@ async fn converse(
             let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
             match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
                 // An application may answer before it has read everything; its answer says what it thinks.
-                Err(Trouble::Upstream(_)) => tally.given_up.set(true),
+                Err(Trouble::Upstream(_)) => {
+                    tally.given_up.set(true);
+                    return Ok(drain(gate, &mut from_client, inbox).await);
+                }
                 uploaded => uploaded?,
             }
         }

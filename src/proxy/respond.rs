@@ -17,7 +17,7 @@ pub struct Told {
     pub detail: String,
     /// More, as far as the caller may know.
     pub more: Option<&'static str>,
-    /// The consent level that would do (P17-32).
+    /// The consent level that would do.
     pub level: Option<String>,
     /// The challenge of a 401.
     pub challenge: Option<&'static str>,
@@ -124,6 +124,7 @@ fn words(reason: Reason) -> (u16, &'static str) {
         }
         Reason::SessionEnded => (403, "this support session was ended"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),
+        Reason::ExchangeTooLong => (403, "this exchange has run as long as one may; begin another one"),
         Reason::SessionElsewhere => (403, "this support session is for another environment"),
         Reason::ConsentWithdrawn => (403, "the tenant's consent no longer admits support"),
         Reason::ConsentLowered => (403, "the tenant's consent no longer reaches this far"),
@@ -133,6 +134,7 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::GrantScope => (403, "the grant behind this session does not cover this"),
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),
+        Reason::RecordUnavailable => (503, "the gateway cannot record what happens; try again"),
         Reason::ClockBehind => {
             (503, "the gateway's clock is behind its own record; its operator must set it right")
         }

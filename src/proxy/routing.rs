@@ -3,10 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::policy::{
-    Policy, Rule,
-    path::PathRules,
-    routes::{Rewrite, RouteTable},
+use crate::{
+    net::{Destination, tls::ToUpstream},
+    policy::{
+        Policy, Rule,
+        path::PathRules,
+        routes::{Rewrite, RouteTable},
+    },
 };
 
 use super::{
@@ -110,12 +113,18 @@ pub enum Piece {
 }
 
 /// An application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Upstream {
     /// Its name in the configuration.
     pub name: String,
-    /// Host and port to connect to.
-    pub address: String,
+    /// What its connections are kept under: two that differ in it share none.
+    pub key: String,
+    /// Where it is.
+    pub place: Destination,
+    /// TLS to it, and the name that its certificate must bear.
+    pub tls: Option<ToUpstream>,
+    /// The Host to send where neither `host` nor the client names one.
+    pub authority: String,
     /// The Host to send, where it is not the client's.
     pub host: Option<String>,
     /// The `aud` of assertions.

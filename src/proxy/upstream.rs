@@ -3,14 +3,22 @@
 //!
 //! Never here: a retry after bytes were sent.
 
-use std::{collections::HashMap, io, mem::MaybeUninit, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::Instant,
+};
+use tokio_rustls::TlsConnector;
 
-use super::routing::Upstream;
+use crate::net::Destination;
+
+use super::{routing::Upstream, socket::Socket};
+
+const UNREACHABLE: &str = "upstream_unreachable";
 
 struct Idle {
-    stream: TcpStream,
+    socket: Socket,
     since: Instant,
 }
 
@@ -23,67 +31,61 @@ pub(super) struct Pool {
 
 impl Pool {
     /// An idle connection that is still good.
-    pub(super) fn take(&mut self, settings: &Upstream) -> Option<TcpStream> {
-        let list = self.idle.get_mut(settings.address.as_str())?;
-        while let Some(idle) = list.pop() {
+    pub(super) fn take(&mut self, settings: &Upstream) -> Option<Socket> {
+        let list = self.idle.get_mut(settings.key.as_str())?;
+        while let Some(mut idle) = list.pop() {
             if idle.since.elapsed() > settings.idle_timeout {
                 // Those below are older still.
                 list.clear();
                 return None;
             }
-            // The kernel is asked, not the runtime: of what came since it last looked, the runtime knows nothing.
-            let mut byte = [MaybeUninit::uninit(); 1];
-            match socket2::SockRef::from(&idle.stream).peek(&mut byte) {
-                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Some(idle.stream),
-                // The end, or bytes that nobody asked for.
-                Ok(_) | Err(_) => {}
+            if idle.socket.is_quiet() {
+                return Some(idle.socket);
             }
         }
         None
     }
 
     /// Keeps a connection for the next exchange.
-    pub(super) fn put(&mut self, settings: &Upstream, stream: TcpStream) {
-        let idle = Idle { stream, since: Instant::now() };
-        match self.idle.get_mut(settings.address.as_str()) {
+    pub(super) fn put(&mut self, settings: &Upstream, socket: Socket) {
+        let idle = Idle { socket, since: Instant::now() };
+        match self.idle.get_mut(settings.key.as_str()) {
             Some(list) if list.len() < settings.idle => list.push(idle),
             Some(_) => {}
-            None if settings.idle > 0 => drop(self.idle.insert(settings.address.as_str().into(), vec![idle])),
+            None if settings.idle > 0 => drop(self.idle.insert(settings.key.as_str().into(), vec![idle])),
             None => {}
         }
     }
 }
 
-/// Opens a connection.
-pub(super) async fn connect(settings: &Upstream) -> Result<TcpStream, &'static str> {
-    match tokio::time::timeout(settings.connect_timeout, TcpStream::connect(settings.address.as_str())).await
-    {
-        Ok(Ok(stream)) => {
-            let _ = stream.set_nodelay(true);
-            Ok(stream)
+/// Opens a connection; where the application speaks TLS, the time for it includes the handshake.
+pub(super) async fn connect(settings: &Upstream) -> Result<Socket, &'static str> {
+    let open = async {
+        match &settings.place {
+            Destination::Unix(path) => {
+                Ok(Socket::Unix(UnixStream::connect(path).await.map_err(|_| UNREACHABLE)?))
+            }
+            Destination::Tcp(address) => {
+                let stream = TcpStream::connect(address.as_str()).await.map_err(|_| UNREACHABLE)?;
+                let _ = stream.set_nodelay(true);
+                let Some(tls) = &settings.tls else { return Ok(Socket::Tcp(stream)) };
+                let connector = TlsConnector::from(Arc::clone(&tls.config));
+                match connector.connect(tls.name.clone(), stream).await {
+                    Ok(stream) => Ok(Socket::Application(Box::new(stream))),
+                    Err(fault) => {
+                        tracing::warn!(upstream = settings.name, %fault, "TLS with an application failed");
+                        Err("upstream_tls_failed")
+                    }
+                }
+            }
         }
-        Ok(Err(_)) => Err("upstream_unreachable"),
-        Err(_) => Err("upstream_connect_timeout"),
-    }
-}
-
-/// What the kernel may hold unsent towards staff, in bytes: until a cut it goes on sending what it has (law 6).
-const UNSENT: u32 = 16 << 10;
-
-/// Has the kernel take little more than it can send.
-pub(super) fn keep_little_unsent(stream: &TcpStream) {
-    // Where the system has no such bound, the reset still drops what is held.
-    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
-}
-
-/// Makes the drop of a connection a reset: what was not sent is not sent any more.
-pub(super) fn reset_on_drop(stream: &TcpStream) {
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    };
+    tokio::time::timeout(settings.connect_timeout, open).await.unwrap_or(Err("upstream_connect_timeout"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, net::TcpListener};
+    use std::{io::Write, mem::MaybeUninit, net::TcpListener, time::Duration};
 
     use super::*;
     use crate::proxy::routing::Assert;
@@ -91,7 +93,10 @@ mod tests {
     fn settings(address: String) -> Upstream {
         Upstream {
             name: "app".to_owned(),
-            address,
+            key: address.clone(),
+            place: Destination::Tcp(address),
+            tls: None,
+            authority: "app".to_owned(),
             host: None,
             audience: "app".to_owned(),
             assert: Assert::Staff,
@@ -105,7 +110,8 @@ mod tests {
     }
 
     /// Blocks until the kernel has something for this socket; the runtime does not get to look.
-    fn until_something_came(stream: &TcpStream) {
+    fn until_something_came(socket: &Socket) {
+        let Socket::Tcp(stream) = socket else { panic!("plain") };
         let mut byte = [MaybeUninit::uninit(); 1];
         while socket2::SockRef::from(stream).peek(&mut byte).is_err() {
             std::thread::yield_now();
@@ -132,7 +138,7 @@ mod tests {
         let stream = connect(&settings).await.unwrap();
         let _peer = listener.accept().unwrap();
         pool.put(&settings, stream);
-        let elsewhere = Upstream { address: "127.0.0.1:9".to_owned(), ..settings.clone() };
+        let elsewhere = Upstream { key: "127.0.0.1:9".to_owned(), ..settings.clone() };
         assert!(pool.take(&elsewhere).is_none(), "a connection goes to the address it was made to");
         assert!(pool.take(&settings).is_some());
     }

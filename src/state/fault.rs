@@ -4,7 +4,7 @@
 
 use crate::model::Key;
 
-/// A document that is there and cannot be read. It is never taken for absent or for a default (GW-17).
+/// A document that is there and cannot be read. It is never taken for absent or for a default.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Written by a newer build.
@@ -21,7 +21,7 @@ pub enum Unreadable {
     },
     /// Not what its key and format promise.
     #[error(
-        "`{key}` cannot be read ({detail}); restore the store from a backup or run `postern state rebuild`"
+        "`{key}` cannot be read ({detail}); stop the gateway, move the store away and start `postern run`: it is rebuilt from the ledger"
     )]
     Damaged {
         /// Which document.
@@ -62,7 +62,7 @@ pub enum StoreFault {
     },
     /// It holds something that contradicts what it acknowledged, or that cannot be understood.
     #[error(
-        "the store is damaged ({detail}); stop the gateway, keep the file, and restore it or run `postern state rebuild`"
+        "the store is damaged ({detail}); stop the gateway, move the file away and start `postern run`: it is rebuilt from the ledger"
     )]
     Damaged {
         /// What was found.
@@ -86,7 +86,7 @@ pub enum StoreFault {
     },
     /// Somebody saw a newer change than the store has: it has lost something (law 8).
     #[error(
-        "change {asked} was seen, but the store ends at {newest}: it has lost changes; run `postern state rebuild`"
+        "change {asked} was seen, but the store ends at {newest}: it has lost changes; restart `postern run`, which joins in what the ledger has"
     )]
     WentBack {
         /// The place that was asked for.

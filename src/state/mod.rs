@@ -25,7 +25,7 @@ pub use fault::{CommitFault, Refusal, StoreFault, Unreadable};
 /// The answer of a store, still to come. Boxed: the store is never on a member's path but for a miss.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A document that is there: readable, or damaged or newer than this build (GW-17: never absent, never a default).
+/// A document that is there: readable, or damaged or newer than this build (never absent, never a default).
 pub type Found = Result<Stored, Unreadable>;
 
 /// A page of a listing or of the change feed never has more rows than this, whatever was asked for.

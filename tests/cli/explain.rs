@@ -27,6 +27,35 @@ fn who_may_do_what_is_a_table() {
 }
 
 #[test]
+fn what_is_dangerous_stands_in_the_summary() {
+    let place = Place::new();
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\ndangerous: { clock: true }");
+    let came = place.run(CHECK);
+    assert!(came.err.contains("`dangerous.clock` is on"), "{}", came.err);
+    let out = came.with(0);
+    assert!(out.contains("fine, with a warning") && out.contains("DANGEROUS: clock"), "{out}");
+}
+
+#[test]
+fn broken_keys_beside_a_good_one_are_told() {
+    let place = Place::begun();
+    let set = fs::read_to_string(place.file("app.jwks.json")).unwrap();
+    let broken =
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"EC","crv":"P-256","kid":"2"},"#;
+    // A key for something else is well.
+    let other = r#"{"kty":"EC","crv":"secp256k1","x":"a","y":"b"},"#;
+    fs::write(place.file("app.jwks.json"), set.replacen("{\"keys\":[", &[broken, other].concat(), 1))
+        .unwrap();
+    let came = place.run(CHECK);
+    let told = came.err.lines().filter(|line| line.contains("issuer `app`: key ")).count();
+    assert!(told == 2 && came.err.contains("tokens signed with it are refused"), "{}", came.err);
+    assert!(came.with(0).contains("fine, with 2 warnings"));
+    assert_eq!(Running::start(&place, &[]).stop(), 0);
+    let logged = fs::read_to_string(place.file("run.err")).unwrap();
+    assert_eq!(logged.matches("issuer `app`: key ").count(), 2, "{logged}");
+}
+
+#[test]
 fn all_faults_are_told_at_once_with_their_places() {
     let place = Place::new();
     place.configure("route: \"GET /health\"", "route: \"GET /t/{tenant}/orders\"");

@@ -105,6 +105,102 @@ fn a_gateway_serves_stops_and_leaves_a_ledger_that_verifies() {
 }
 
 #[test]
+fn what_is_changed_about_a_registered_tenant_is_told_to_have_no_effect() {
+    let place = Place::begun();
+    let first = Running::start(&place, &[]);
+    let registered = ["audit", "query", "ledger", "--tenant", "acme", "--kind", "change.outcome"];
+    while place.run(&registered).with(0).is_empty() {}
+    assert_eq!(first.stop(), 0);
+    assert!(!fs::read_to_string(place.file("run.err")).unwrap().contains("has no effect"));
+    place.configure("{ id: acme, zone: Europe/Berlin }", "{ id: other, environments: [sandbox] }");
+    place.configure("default: read_only", "default: block");
+    let second = Running::start(&place, &[]);
+    let told = |text: &str| fs::read_to_string(place.file("run.err")).unwrap().contains(text);
+    // Each try is a process, so no pause is needed.
+    while !told("no longer in `tenants.known`") {
+        place.run(&registered).with(0);
+    }
+    assert_eq!(second.stop(), 0);
+    place.configure(
+        "known: [{ id: other, environments: [sandbox] }]",
+        "known: [{ id: acme, environments: [sandbox] }]",
+    );
+    let third = Running::start(&place, &[]);
+    while !told("no longer in `tenants.known`") {
+        place.run(&registered).with(0);
+    }
+    assert!(told("`zone` is `UTC`, and was `Europe/Berlin` when the tenant was registered"));
+    assert!(told("`environments` are sandbox, and were production, sandbox when"));
+    assert!(told("`consent.default` is `block`, and was `read_only` when"));
+    assert_eq!(third.stop(), 0);
+}
+
+#[test]
+fn a_token_as_large_as_the_configuration_allows_is_read() {
+    let place = Place::begun();
+    place.configure("127.0.0.1:1880", &application());
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\nlimits: { token: 24 KiB }");
+    let gateway = Running::start(&place, &[]);
+    let registered = ["audit", "query", "ledger", "--tenant", "acme", "--kind", "change.outcome"];
+    while place.run(&registered).with(0).is_empty() {}
+    let padding = format!("padding={}", "x".repeat(15_000));
+    let args =
+        ["token", "mint", "--key", "app.pem", "--issuer", "https://id.app.example", "--audience", "app"];
+    let more =
+        ["--subject", "ada", "--claim", "tenant=acme", "--claim", "roles:=[\"admin\"]", "--claim", &padding];
+    let token = place.run(&[&args[..], &more].concat()).with(0).trim().to_owned();
+    assert!(token.len() > 16 << 10, "{}", token.len());
+    let answer = get(&gateway.address, "/t/acme/orders", Some(&token));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn a_hangup_is_logged_and_ends_nothing() {
+    let place = Place::begun();
+    let gateway = Running::start(&place, &[]);
+    for times in 1..=2 {
+        gateway.signal(Signal::HUP);
+        let logged = || fs::read_to_string(place.file("run.err")).unwrap().matches("SIGHUP").count();
+        // Each try is a request, so no pause is needed.
+        while logged() < times {
+            assert!(get(&gateway.operations, "/livez", None).ends_with("alive\n"));
+        }
+    }
+    assert_eq!(gateway.stop(), 0);
+}
+
+#[test]
+fn state_and_ledger_are_not_for_everybody_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::begun();
+    assert_eq!(Running::start(&place, &[]).stop(), 0);
+    let open = |name: &str| place.file(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(open("state.redb") & 0o077, 0, "{:o}", open("state.redb"));
+    assert_eq!(open("ledger") & 0o027, 0, "{:o}", open("ledger"));
+    assert_eq!(open("ledger/lock") & 0o137, 0, "{:o}", open("ledger/lock"));
+}
+
+#[test]
+fn a_demo_without_a_folder_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = postern(temporary.path(), &["demo"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    let here = || fs::read_dir(temporary.path()).unwrap().count();
+    assert_eq!(here(), 1);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(here(), 0);
+}
+
+#[test]
 fn a_second_gateway_on_the_same_state_does_not_start() {
     let place = Place::begun();
     let first = Running::start(&place, &[]);

@@ -99,6 +99,51 @@ fn a_private_key_in_the_file_is_named_and_not_shown() {
 }
 
 #[test]
+fn a_key_in_the_wrong_place_is_never_shown() {
+    const SECRET: &str = "TOPSECRETx0";
+    let key = "key: { file: ledger.key }";
+    let pem = "-----BEGIN PRIVATE KEY-----\n        TOPSECRETx0\n        -----END PRIVATE KEY-----\n";
+    let block = format!("key:\n      file: |\n        {pem}    ");
+    let ledger = |key: &str| {
+        let flow = "ledger: { path: ledger, origin: example.com/postern/main, key: { file: ledger.key } }";
+        BASE.replace(
+            flow,
+            &format!("ledger:\n    path: ledger\n    origin: example.com/postern/main\n    {key}"),
+        )
+    };
+    let texts = [
+        BASE.replace(key, "key: PRIVATE+KEY+example+00+TOPSECRETx0"),
+        BASE.replace(key, "key: TOPSECRETx0"),
+        BASE.replace(key, "key: { TOPSECRETx0 }"),
+        BASE.replace(key, "key: { TOPSECRETx0: 1, file: ledger.key }"),
+        BASE.replace(key, "key: { file: TOPSECRETx0 }"),
+        BASE.replace(key, "key: { env: TOPSECRETx0 }"),
+        BASE.replace(key, "key: { env: [TOPSECRETx0] }"),
+        BASE.replace(key, "kye: { file: PRIVATE+KEY+example+00+TOPSECRETx0 }"),
+        BASE.replace(key, "key: { file: &k TOPSECRETx0 }, segment: *k"),
+        ledger(&block),
+        // A neighbour's fault draws the line with the key too.
+        ledger(&block).replace("identity_headers: [X-User]", "identity_headers: [1]"),
+        BASE.replace(key, "key: { file: TOPSECRETx0 }").replace("state: { path: state.redb }", "state: {}"),
+        // No YAML: nothing is known of keys.
+        ledger(&block).replace("identity_headers: [X-User]", "identity_headers: [X-User"),
+        ledger("key: { file: PRIVATE+KEY+example+00+TOPSECRETx0").replace("assertion:", "\tassertion:"),
+        BASE.replace("\"http://127.0.0.1:8000\"", "\"http://svc:TOPSECRETx0@127.0.0.1:8000\""),
+        BASE.replace("\"http://127.0.0.1:8000\"", "\"https://svc:TOPSECRETx0@127.0.0.1:8000/x\""),
+        BASE.replace("\"http://127.0.0.1:8000\"", "\"svc:TOPSECRETx0@127.0.0.1:8000\""),
+        BASE.replace("\"http://127.0.0.1:8000\"", "\"http://svc:TOPSECRETx0@127.0.0.1:8000\", idle: x"),
+    ];
+    for text in texts {
+        assert!(text.contains(SECRET), "{text}");
+        let faults = refused(&text);
+        let drawn = config::render(&faults, config::Look { fancy: false, width: 200 });
+        for told in [faults.to_string(), format!("{:?}", faults.faults()), drawn] {
+            assert!(!told.contains("TOPSECRET"), "{told}");
+        }
+    }
+}
+
+#[test]
 fn aliases_are_read_and_blamed_where_they_are_used() {
     let text = BASE
         .replace("public: true", "public: &yes true")

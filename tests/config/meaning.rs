@@ -33,7 +33,7 @@ fn the_base_means_what_it_says() {
     let removed: Vec<&str> = settings.identity_headers.iter().map(|h| h.as_str()).collect();
     assert_eq!(removed, ["x-user", "x-remote-user", "postern-assertion"]);
     let app = &settings.upstreams[0];
-    assert_eq!((app.host.as_str(), app.port, app.audience.as_str()), ("127.0.0.1", 8000, "app"));
+    assert_eq!((app.place.to_string().as_str(), app.audience.as_str()), ("127.0.0.1:8000", "app"));
     assert_eq!(app.host_header, HostHeader::Upstream);
     assert_eq!(app.headers[0].1, [Piece::Slot(Slot::Subject)]);
     assert_eq!(settings.issuers[0].kind, SubjectKind::Staff);
@@ -68,6 +68,39 @@ fn a_parameter_that_is_nearly_the_tenants_is_told() {
 }
 
 #[test]
+fn each_dangerous_setting_in_use_is_warned_of() {
+    let text = format!("{BASE}dangerous: {{ clock: true, hmac: false }}\n");
+    let line = text.lines().count();
+    assert_eq!(warned(&text), [("dangerous", line, 21)]);
+    let text = text.replace("hmac: false", "hmac: true");
+    assert_eq!(warned(&text), [("dangerous", line, 21), ("dangerous", line, 33)]);
+}
+
+#[test]
+fn members_that_pass_beside_the_map_are_warned_of_where_paths_name_tenants() {
+    let allow = with("unmapped: refuse", "unmapped: allow");
+    let line = allow.lines().position(|line| line.contains("unmapped")).unwrap() + 1;
+    assert_eq!(warned(&allow), [("crosses_tenants", line, 22)]);
+    let by_host = allow.replace("from: { path: tenant }", "from: { host: \"{tenant}.app.example\" }");
+    assert_eq!(warned(&by_host), []);
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_for_some_callers_is_warned_of() {
+    for template in
+        ["{subject} {session}", "{session} {subject}", "{subject} {session}{role}", "Bearer {role}"]
+    {
+        let found = warned(&with("\"{subject}\"", &format!("\"{template}\"")));
+        assert_eq!(found.iter().map(|w| w.0).collect::<Vec<_>>(), ["bad_value"], "{template}");
+    }
+    for template in ["{session}", "{subject};{session}", "{session}; {subject}{role}x", "{subject} {tenant}"]
+    {
+        let found = warned(&with("\"{subject}\"", &format!("\"{template}\"")));
+        assert!(found.is_empty(), "{template}: {found:?}");
+    }
+}
+
+#[test]
 fn spellings_and_alternatives_are_read() {
     let text = with("file: assertion.pem", "env: ASSERTION_KEY");
     assert_eq!(good(&text).0.assertion.key.expose(), b"from-the-environment");
@@ -98,8 +131,8 @@ fn spellings_and_alternatives_are_read() {
     let text = with("\"http://127.0.0.1:8000\"", "\"http://[::1]:8000/\"");
     let (settings, _) = good(&text);
     assert_eq!(
-        (settings.upstreams[0].host.as_str(), settings.upstreams[0].authority.as_str()),
-        ("::1", "[::1]:8000")
+        (settings.upstreams[0].place.to_string().as_str(), settings.upstreams[0].authority.as_str()),
+        ("[::1]:8000", "[::1]:8000")
     );
 }
 
@@ -109,7 +142,8 @@ fn hmac_is_for_loopback_and_for_those_who_say_so() {
         .replace("file: vendor.jwks.json", "file: secret.jwks.json")
         .replace("limits:", "dangerous: { hmac: true }\nlimits:");
     let (settings, warnings) = good(&text);
-    assert!(settings.dangerous.hmac && !settings.dangerous.clock && warnings.is_empty());
+    assert!(settings.dangerous.hmac && !settings.dangerous.clock);
+    assert_eq!(warnings.iter().map(|w| w.code).collect::<Vec<_>>(), [Code::Dangerous]);
     let faults = load(&text.replace("listen: 127.0.0.1:8080", "listen: 10.0.0.1:8080")).unwrap_err();
     assert_eq!(faults.faults().iter().map(|f| f.code).collect::<Vec<_>>(), [Code::Dangerous]);
 }
@@ -144,7 +178,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_text() {
         .replace("allow: \"*:read\"", "allow: \"orders:reed\"")
         .replace("sessions: { last: 8h }", "sessions: { last: 8 }")
         .replace("permission: orders:write", "permission: orders:wrte")
-        .replace("\"http://127.0.0.1:8000\"", "\"https://127.0.0.1:8000\"")
+        .replace("\"http://127.0.0.1:8000\"", "\"htps://127.0.0.1:8000\"")
         .replace("headers: 100", "headers: [1], hedders: 1");
     let faults = load(&text).unwrap_err();
     let codes: Vec<&str> = faults.faults().iter().map(|f| f.code.as_str()).collect();
@@ -187,6 +221,8 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         base
     );
     assert_eq!(print(&with("file: assertion.pem", "env: ASSERTION_KEY")), base);
+    let inline = "{ inline: { keys: [ { y: b, crv: P-256, x: a, kty: EC } ] } }";
+    assert_eq!(print(&with("{ file: vendor.jwks.json }", inline)), base);
     let mut seen = std::collections::BTreeSet::from([base]);
     for (from, to) in [
         ("last: 8h", "last: 9h"),
@@ -203,6 +239,8 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("from: { path: tenant }", "from: [{ path: tenant }, { claim: true }]"),
         ("kind: staff", "kind: member"),
         ("audience: postern", "audience: other"),
+        ("file: vendor.jwks.json", "file: app.jwks.json"),
+        ("file: vendor.jwks.json", "file: public.pem"),
         ("\"{subject}\"", "\"{session}\""),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8001"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use postern::{
     model::{GrantId, IssuerName, Key, SessionId, SubjectRef},
     policy::OnLower,
+    state::Store,
 };
 use serde_json::json;
 
@@ -17,14 +18,17 @@ async fn before_the_past_is_settled_nothing_but_me_is_answered() {
     let (admin, anna) = (world.admin("acme"), world.agent("anna"));
     world.get("/v1/tenants/acme/consent", &admin).await.refused(503, "settling");
     world
-        .put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin)
+        .put("PUT", "/v1/tenants/acme/consent", json!({"level": "full"}), &admin)
         .await
         .refused(503, "settling");
+    // What takes something away waits for nothing.
+    world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin).await.is(200);
     let answer = world.start("acme", &anna).await.refused(503, "settling");
     assert_eq!(answer.headers["retry-after"], "1");
     world.get("/v1/me", &anna).await.is(200);
     world.engine.settle(&mut world.recovered.open_intents.clone().into()).await.unwrap();
-    world.started("acme", &anna).await;
+    world.start("acme", &anna).await.refused(403, "consent_closes");
+    world.started("globex", &anna).await;
 }
 
 #[tokio::test]
@@ -48,8 +52,11 @@ async fn while_the_store_takes_nothing_a_removal_acts_at_once_and_answers_202() 
     assert_eq!(lowered.body["consent"]["in_force"]["level"], "block");
     assert_eq!(lowered.headers.get("etag"), None, "no version bears it yet");
     world.start("acme", &anna).await.refused(403, "consent_closes");
-    // What widens waits for the store, and says that nothing was changed.
+    // What widens waits for the store, and says that nothing was changed; all the more on top of what waits.
     let refused = world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "full"}), &admin).await;
+    refused.refused(503, "change_waiting");
+    let globex = world.admin("globex");
+    let refused = world.put("PUT", "/v1/tenants/globex/consent", json!({"level": "full"}), &globex).await;
     refused.refused(503, "state_unavailable");
     world.store.no_commits.store(false, Ordering::SeqCst);
     let mending = tokio::spawn(Arc::clone(&world.engine).keep_mending());
@@ -73,10 +80,112 @@ async fn without_a_ledger_nothing_widens_and_what_narrows_acts() {
     widened.refused(503, "ledger_stopped");
     world.start("acme", &world.agent("ben")).await.refused(503, "ledger_stopped");
     let removed = world.delete(&format!("/v1/tenants/acme/sessions/{id}"), &admin).await.is(202);
-    assert_eq!(removed.body["outcome"]["waiting"], json!(["ledger", "store"]));
+    // The store works, so the end is there.
+    assert_eq!(removed.body["outcome"]["waiting"], json!(["ledger"]));
     assert_eq!(world.inside("acme").await, Vec::<String>::new());
     let body = world.get("/v1/tenants/acme/consent", &admin).await.is(200).body;
     assert_eq!(body["choice"], "read_only");
+    // And stays so, whatever becomes of this gateway.
+    let world = world.restarted().await;
+    assert_eq!(world.inside("acme").await, Vec::<String>::new(), "nothing withdrawn comes back");
+}
+
+/// The intent of what was answered 202 holds what was to be written.
+#[tokio::test]
+async fn what_was_taken_away_while_the_store_took_nothing_outlasts_a_restart() {
+    let world = World::new().await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    let id = world.started("acme", &anna).await;
+    let grant = world.granted("acme", json!("support"), "viewer").await;
+    world.store.no_commits.store(true, Ordering::SeqCst);
+    world.delete(&format!("/v1/tenants/acme/sessions/{id}"), &admin).await.is(202);
+    world.delete(&format!("/v1/tenants/acme/grants/{grant}"), &admin).await.is(202);
+    world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "block"}), &admin).await.is(202);
+    // Twice: the store still takes nothing when the gateway is back.
+    let world = world.restarted().await.restarted().await;
+    assert_eq!(world.engine.pending(), 3);
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
+    world.start("acme", &anna).await.refused(403, "consent_closes");
+    let gone = world.get(&format!("/v1/tenants/acme/grants/{grant}"), &admin).await.is(200);
+    assert_eq!(gone.body["over"]["cause"], "withdrawn", "{}", gone.body);
+    world.store.no_commits.store(false, Ordering::SeqCst);
+    assert_eq!(world.engine.mend_once().await, 0);
+    for what in ["session_ended", "grant_ended", "consent_changed"] {
+        let stored = world.record(|r| r["outcome"] == "stored" && r["events"][0]["event"] == what).await;
+        assert_eq!(stored["settled"], true);
+        assert!(!stored["documents"].as_array().unwrap().is_empty());
+    }
+    let world = world.restarted().await;
+    assert_eq!((world.engine.pending(), world.recovered.open_intents.len()), (0, 0));
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
+    assert_eq!(
+        world.get("/v1/tenants/acme/consent", &world.admin("acme")).await.is(200).body["choice"],
+        "block"
+    );
+}
+
+/// Memory first: an end does not wait for a disk that stalls, and neither does its answer.
+#[tokio::test]
+async fn a_removal_does_not_wait_for_a_store_that_stalls() {
+    let world = World::new().await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    let id = world.started("acme", &anna).await;
+    let path = format!("/v1/tenants/acme/sessions/{id}");
+    world.store.stall(true);
+    let removing = world.delete(&path, &admin);
+    tokio::pin!(removing);
+    // It hangs in the store; it is in force all the same.
+    let key = Key::Session(tenant("acme"), SessionId::new(&id).unwrap());
+    let ended = async {
+        loop {
+            if let postern::policy::Fact::Found(found) = world.engine.fact(&key).await
+                && let postern::model::Document::Session(session) = &found.document
+                && session.ended.is_some()
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = &mut removing => panic!("answered before it was looked at: {answer:?}"),
+        () = ended => {}
+    }
+    let removed = removing.await.is(202);
+    assert_eq!(removed.body["outcome"]["waiting"], json!(["store"]));
+    assert_eq!(world.engine.pending(), 1);
+    world.store.stall(false);
+    world.record(|r| r["outcome"] == "stored" && r["events"][0]["event"] == "session_ended").await;
+    let again = world.delete(&path, &admin).await.is(200);
+    assert_eq!(again.body["had_ended"], true);
+    assert_eq!(world.engine.pending(), 0);
+}
+
+/// Whoever saw another version is told so, and then nothing of theirs stays in force.
+#[tokio::test]
+async fn a_lowering_that_was_overtaken_and_is_not_as_it_was_seen_leaves_nothing_behind() {
+    let world = World::new().await;
+    let admin = world.admin("acme");
+    world.consent("acme", "full").await;
+    let etag = world.get("/v1/tenants/acme/consent", &admin).await.is(200).etag();
+    // Another hand raises the version in the store alone.
+    let key = Key::Tenant(tenant("acme"));
+    let before = world.store.load(std::slice::from_ref(&key)).await.unwrap().pop().unwrap().unwrap().unwrap();
+    let change = postern::model::ChangeId::new("chg_elsewhere").unwrap();
+    let after =
+        postern::model::Stored::after(Some(&before), change.clone(), before.heads[0].document.clone());
+    let read = vec![(key.clone(), before.version)];
+    let commit = postern::state::Commit { change, at: world.engine.now(), read, write: vec![(key, after)] };
+    world.store.commit(commit).await.unwrap();
+    let body = json!({"level": "block"}).to_string();
+    let headers = [("content-type", "application/json"), ("if-match", etag.as_str())];
+    let refused = world.call("PUT", "/v1/tenants/acme/consent", &headers, &body, &admin).await;
+    refused.refused(412, "changed");
+    assert_eq!(world.engine.pending(), 0);
+    let body = world.get("/v1/tenants/acme/consent", &admin).await.is(200).body;
+    assert_eq!(body["choice"], "full");
+    world.record(|r| r["kind"] == "change.outcome" && r["outcome"] == "overtaken").await;
 }
 
 #[tokio::test]
@@ -156,4 +265,21 @@ async fn with_the_clock_behind_the_record_staff_are_refused_and_what_a_tenant_ta
     world.clock.advance(HOUR + 1000);
     world.consent("acme", "read_only").await;
     assert_eq!(world.inside("acme").await, Vec::<String>::new());
+}
+
+/// A session that was ended is not carried from segment to segment.
+#[tokio::test]
+async fn the_ledger_counts_no_session_on_that_was_ended() {
+    use postern::audit::{Body, Draft, read};
+    let world = World::new().await;
+    let (admin, anna, ben) = (world.admin("acme"), world.agent("anna"), world.agent("ben"));
+    let (ended, kept) = (world.started("acme", &anna).await, world.started("acme", &ben).await);
+    world.delete(&format!("/v1/tenants/acme/sessions/{ended}"), &admin).await.is(200);
+    let big = Body::of(&json!({"filler": ["x".repeat(4000), "y".repeat(4000), "z".repeat(4000)]})).unwrap();
+    let first = world.journal.status().segment;
+    while world.journal.status().segment == first {
+        world.journal.append(Draft::new("test.filler", 1, big.clone())).await.unwrap();
+    }
+    let (_, header) = read::header(&world.ledger(), first + 1).unwrap();
+    assert!(header.sessions.contains_key(&kept) && !header.sessions.contains_key(&ended), "{header:?}");
 }

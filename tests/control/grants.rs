@@ -260,3 +260,27 @@ async fn lists_longer_than_one_look_into_the_store_are_whole() {
     world.clock.advance(6 * DAY);
     assert_eq!(all("sessions", &admin).await, (Vec::new(), 1));
 }
+
+#[tokio::test]
+async fn an_agents_search_is_bounded_and_its_end_says_nothing_of_others_grants() {
+    let world = World::new().await;
+    let anna = world.agent("anna");
+    let none = world.get(GRANTS, &anna).await.is(200).raw;
+    for _ in 0..42 {
+        let others = (0..50).map(|_| world.granted("acme", json!({"email": "ben@vendor.example"}), "viewer"));
+        let mut others: Vec<_> = others.map(Box::pin).collect();
+        // All at once, for they share their flushes.
+        std::future::poll_fn(|cx| {
+            others.retain_mut(|grant| grant.as_mut().poll(cx).is_pending());
+            if others.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+    world.clock.advance(1);
+    world.granted("acme", json!({"email": "anna@vendor.example"}), "viewer").await;
+    assert_eq!(
+        world.get(GRANTS, &anna).await.is(200).raw,
+        none,
+        "beyond 2,000 of others' nothing is looked for"
+    );
+}

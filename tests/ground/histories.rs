@@ -328,7 +328,7 @@ pub(crate) fn lawful(
         assert!(session.rights.iter().any(|right| right.as_str() == permission), "rule 4: {permission}");
     }
     // What a permit rests on is listed.
-    assert!(decided.facts.keys().any(|known| *known == key));
+    assert!(decided.facts.get(&key).is_some());
 }
 
 /// What a session may do now, as its agent is told; empty when it is not good.
@@ -673,6 +673,9 @@ fn the_histories_reach_every_command_and_most_codes() {
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token, routes of other environments and a store that does not answer have tests of their own; a
     // session whose grant is gone is not made by any command.
+    // Two of them are only ever the reason of a cut.
+    let cuts = ["exchange_too_long", "record_unavailable"];
+    let never: Vec<_> = never.into_iter().filter(|code| !cuts.contains(code)).collect();
     assert_eq!(never, ["acting", "grant_missing", "route_elsewhere", "state_unavailable", "token_invalid"]);
     assert!(refused.len() >= 17, "{refused:?}");
 }

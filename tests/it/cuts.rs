@@ -340,6 +340,7 @@ fn no_exchange_outlives_its_longest_time_by_being_decided_again() {
         (outcome["cut_by"]["due"].as_str(), outcome["millis"].as_i64()),
         (Some("exchange"), Some(minutes(60)))
     );
+    assert_eq!(outcome["cut_by"]["reason"], "exchange_too_long", "the session itself is not over");
     world.finish();
 }
 
@@ -423,7 +424,12 @@ fn cut_times_over_200_trials() {
             let changed = runtime.block_on(engine.change(command, giver));
             let answered = Instant::now();
             let passed = count.load(SeqCst);
-            assert!(matches!(changed, Ok(Changed::Done { .. })), "{changed:?}");
+            // On a busy machine the answer may come before everything is written; it never comes before the cut.
+            assert!(
+                matches!(&changed, Ok(Changed::Done { .. }))
+                    || matches!(&changed, Ok(Changed::InForce { waiting, .. }) if !waiting.contains(&"cuts")),
+                "{changed:?}"
+            );
             let cut = watcher.join().unwrap();
             assert_eq!(count.load(SeqCst), passed, "{run:?}: bytes passed after the answer");
             answers.push(answered - sent);

@@ -96,7 +96,7 @@ fn an_exchange_held_past_its_deadline_is_not_forwarded() {
     hold.until_reached();
     clock.advance(8 * 3_600_000);
     hold.release();
-    assert_eq!(client.reply().code(), "session_expired");
+    assert_eq!(client.reply().code(), "exchange_too_long");
     assert_eq!(world.upstream.received(), 0);
     assert_eq!(world.last_outcome()["end"], "not_forwarded");
     world.finish();

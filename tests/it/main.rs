@@ -19,6 +19,7 @@ mod full;
 mod held;
 mod killed;
 mod path;
+mod peers;
 mod routes;
 mod silent;
 mod trouble;

@@ -70,7 +70,7 @@ fn a_route_has_deadlines_of_its_own() {
     let slow = world.get("/t/acme/orders?do=stall", &admin);
     assert_eq!((slow.status, slow.code()), (504, "upstream_timeout".to_owned()));
     let late = world.get("/t/acme/feed?do=stall", &admin);
-    assert_eq!((late.status, late.code()), (504, "exchange_too_long".to_owned()));
+    assert_eq!((late.status, late.code()), (504, "route_timeout".to_owned()));
     // Of an answer that runs, the connection is cut instead.
     let mut client = world.client();
     client.send(request("GET", "/t/acme/feed?do=forever", &admin, ""));

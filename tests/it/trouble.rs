@@ -51,6 +51,71 @@ fn a_store_that_is_missing_beside_its_ledger_is_rebuilt() {
 }
 
 #[test]
+fn a_store_that_went_back_gives_nothing_back() {
+    let (mut world, agent, session) = lived_in();
+    rest(&mut world);
+    let (state, older) = (world.data.join("state.redb"), world.data.join("older.redb"));
+    std::fs::copy(&state, &older).unwrap();
+    world.up();
+    world.done(World::end("globex", &session), &world.people.admin("globex"));
+    world.done(World::consent("globex", "block"), &world.people.admin("globex"));
+    rest(&mut world);
+    // Twice: also what was joined in is known at the next start, and is not joined in again.
+    std::fs::copy(&older, &state).unwrap();
+    for _ in 0..2 {
+        world.up();
+        let named = world.ask("GET", "/t/globex/orders", &agent, &format!("Postern-Session: {session}\r\n"));
+        assert_eq!(named.code(), "session_ended", "nothing withdrawn comes back");
+        rest(&mut world);
+    }
+    // A store of another life, in which nothing of this one ever happened.
+    std::fs::remove_file(&state).unwrap();
+    postern::app::init_state(&state, &world.keys_dir.path().join("no-ledger")).unwrap();
+    world.up();
+    let named = world.ask("GET", "/t/globex/orders", &agent, &format!("Postern-Session: {session}\r\n"));
+    assert_eq!(named.code(), "session_ended");
+    world.done(World::consent("globex", "read_only"), &world.people.admin("globex"));
+    world.finish();
+}
+
+#[test]
+fn a_store_that_went_back_is_not_healed_from_a_ledger_that_was_tampered_with() {
+    let (mut world, _, session) = lived_in();
+    rest(&mut world);
+    let (state, older) = (world.data.join("state.redb"), world.data.join("older.redb"));
+    std::fs::copy(&state, &older).unwrap();
+    world.up();
+    world.done(World::end("globex", &session), &world.people.admin("globex"));
+    rest(&mut world);
+    std::fs::copy(&older, &state).unwrap();
+    let first = world.ledger_dir().join("00000001.jsonl");
+    let text = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&first, text.replacen("\"actor\":\"subject\"", "\"actor\":\"nobody1\"", 1)).unwrap();
+    let fault = world.try_up().unwrap_err();
+    let postern::app::StartFault::Open(open) = &fault else { panic!("{fault}") };
+    assert_eq!(open.code(), "ledger_unverified", "{fault}");
+}
+
+#[test]
+fn a_ledger_that_is_missing_beside_its_store_is_not_begun_anew() {
+    let (mut world, agent, _) = lived_in();
+    rest(&mut world);
+    let aside = world.data.join("unmounted");
+    std::fs::rename(world.ledger_dir(), &aside).unwrap();
+    for _ in 0..2 {
+        let fault = world.try_up().unwrap_err();
+        let postern::app::StartFault::Open(open) = &fault else { panic!("{fault}") };
+        assert_eq!(open.code(), "ledger_missing", "{fault}");
+        assert!(fault.to_string().contains("mount the ledger"), "{fault}");
+    }
+    std::fs::remove_dir_all(world.ledger_dir()).unwrap();
+    std::fs::rename(&aside, world.ledger_dir()).unwrap();
+    world.up();
+    still_known(&world, &agent);
+    world.finish();
+}
+
+#[test]
 fn a_stop_writes_the_outcomes_of_what_ended_and_lets_go_of_its_files() {
     let mut world = World::start();
     let agent = world.people.staff("sam");
@@ -127,6 +192,11 @@ fn a_clock_put_right_while_the_gateway_runs_lets_staff_in_again() {
     world.try_up().unwrap();
     let early = world.people.staff("sam");
     until("staff are refused for it", || world.get("/t/acme/orders", &early).code() == "clock_behind");
+    // Nearly right is not right: what lies between would be lived through twice.
+    for behind in [120_000, 60_000, 1] {
+        clock.set(NOON - behind);
+        assert_eq!(world.get("/t/acme/orders", &early).code(), "clock_behind", "{behind} ms behind");
+    }
     clock.set(NOON);
     assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
     world.finish();
@@ -156,10 +226,24 @@ fn a_store_or_ledger_in_use_is_refused_and_named() {
     let mut world = World::start();
     let first = world.gateway.take().unwrap();
     let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("ledger") && fault.contains("in use"), "{fault}");
+    // Also when its state file is gone: nothing is built beside a gateway that runs.
+    let (state, aside) = (world.data.join("state.redb"), world.data.join("aside.redb"));
+    std::fs::rename(&state, &aside).unwrap();
+    let fault = world.try_up().unwrap_err().to_string();
+    assert!(fault.contains("ledger") && fault.contains("in use"), "{fault}");
+    assert!(!state.exists(), "no second state came to be");
+    std::fs::rename(&aside, &state).unwrap();
+    // The same state with another ledger.
+    let mut settings = settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    settings.ledger.path = world.keys_dir.path().join("other-ledger");
+    let fault =
+        postern::app::Gateway::start(settings, postern::app::Extra::default()).err().unwrap().to_string();
     assert!(fault.contains("state.redb") && fault.contains("use"), "{fault}");
     // Another store on the same ledger.
     let store = world.keys_dir.path().join("other.redb");
-    let mut settings = settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    let mut settings =
+        crate::world::settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
     postern::app::init_state(&store, &world.keys_dir.path().join("no-ledger")).unwrap();
     settings.state.path = store;
     let fault =
@@ -255,5 +339,65 @@ fn a_clock_set_back_prolongs_nothing() {
     clock.set(NOON + 60_000);
     let named = world.ask("GET", "/t/acme/orders", &agent, &format!("Postern-Session: {session}\r\n"));
     assert!(["session_expired", "session_ended"].contains(&named.code().as_str()), "{}", named.text());
+    world.finish();
+}
+
+/// Deadlines go on from the ledger's last record; tokens bear others' time and go by the clock alone.
+#[test]
+fn a_clock_a_little_behind_the_ledger_makes_no_token_old() {
+    let clock = ManualClock::at(NOON);
+    let mut world = World::of(Plan::default().clock(&clock));
+    let agent = world.people.staff("sam");
+    world.start_session("acme", &agent);
+    rest(&mut world);
+    clock.set(NOON - 110_000);
+    world.up();
+    let mut claims = world.people.staff_claims("sam");
+    claims["exp"] = (world.people.now_ms() / 1000 + 30).into();
+    let short = world.people.keys.vendor.sign("at+jwt", &claims).unwrap();
+    let reply = world.get("/t/acme/orders", &short);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    world.finish();
+}
+
+/// Law 1 to the end: where not even an outcome can be written, nothing of staff runs on.
+#[test]
+fn a_ledger_that_takes_no_outcome_cuts_what_runs() {
+    let mut world = World::start();
+    let agent = world.people.staff("sam");
+    let member = world.people.member("rita", "acme", &["read_only"]);
+    world.start_session("acme", &agent);
+    let mut stream = world.client();
+    stream.send(request("GET", "/t/acme/download?do=events", &agent, ""));
+    stream.head();
+    let live = world.gateway().engine().registry().all().remove(0);
+    world.gateway().engine().journal().close();
+    assert_eq!(stream.read_out().0, crate::client::Ending::Reset);
+    assert_eq!(live.fuse.burnt().unwrap().reason.code(), "record_unavailable");
+    assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members are served");
+    drop(live);
+    world.gateway.take().unwrap().stop();
+    world.up();
+    let outcome = world.last_outcome();
+    assert_eq!(outcome["end"], "unknown");
+    world.finish();
+}
+
+/// A start under a used-up quota settles the past, serves what it can and lets a tenant take back what it gave.
+#[test]
+fn after_a_start_under_a_used_up_quota_a_tenant_can_still_take_back() {
+    let (mut world, agent, session) = lived_in();
+    rest(&mut world);
+    let mut settings =
+        crate::world::settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    settings.ledger.quota = Some(1);
+    world.gateway = Some(postern::app::Gateway::start(settings, postern::app::Extra::default()).unwrap());
+    world.until_ready();
+    assert_eq!(world.get("/t/globex/orders", &agent).code(), "ledger_quota");
+    world.done(World::end("globex", &session), &world.people.admin("globex"));
+    let named = world.ask("GET", "/t/globex/orders", &agent, &format!("Postern-Session: {session}\r\n"));
+    assert_eq!(named.code(), "session_ended");
+    rest(&mut world);
+    world.up();
     world.finish();
 }

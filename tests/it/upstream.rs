@@ -204,7 +204,7 @@ impl Line {
         let n: usize = value("n").and_then(|n| n.parse().ok()).unwrap_or(0);
         let has_body = chunked || length.is_some_and(|length| length > 0);
         let deed = value("do").unwrap_or("hello");
-        let takes_no_body = ["early", "stall", "sip", "drip-read"].contains(&deed);
+        let takes_no_body = ["early", "refuse-and-stay", "stall", "sip", "drip-read"].contains(&deed);
         let mut taken = 0;
         if has_body && !takes_no_body {
             taken = self.body_to_end(index, length, chunked)?;
@@ -335,6 +335,13 @@ impl Line {
             "cookie" => self.write(
                 b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=1\r\nset-cookie: other=2\r\nCache-Control: public, max-age=60\r\nContent-Length: 5\r\n\r\nhello",
             ),
+            // Says at once what it thinks, takes no more, and does not come to an end.
+            "refuse-and-stay" => {
+                self.write(b"HTTP/1.1 413 Content Too Large\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n")?;
+                self.wait();
+                None
+            }
+            "chunked-head" => self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
             "cached" => self.write(
                 b"HTTP/1.1 200 OK\r\nX-Accel-Expires: 60\r\nCDN-Cache-Control: max-age=60\r\nSurrogate-Control: max-age=60\r\nSurrogate_Key: a\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello",
             ),

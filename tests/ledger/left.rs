@@ -144,7 +144,7 @@ fn outcomes_share_the_flush_of_the_next_intent_and_stand_before_it() {
         is_reached.recv().unwrap();
         // The writer is in the first intent's flush. A hundred outcomes come, then a second intent.
         for n in 10..110 {
-            journal.leave(outcome(n)).unwrap();
+            journal.leave(Draft { closes: None, ..outcome(n) }).unwrap();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -162,6 +162,125 @@ fn outcomes_share_the_flush_of_the_next_intent_and_stand_before_it() {
     journal.close();
     let text = fs::read_to_string(ledger::ledger(dir.path()).join("00000001.jsonl")).unwrap();
     assert_eq!(text.matches("\"batch\":2,").count(), 101, "one flush for a hundred outcomes and the intent");
+}
+
+#[test]
+fn an_outcome_waits_for_an_intent_that_still_stands_in_the_queue() {
+    let dir = tempdir();
+    let (reached, reaches) = channel();
+    let (let_go, go) = channel();
+    let gate = Arc::new(Gate { reached, go: Mutex::new(go) });
+    // The header's flush, and the first intent's; those of checkpoints are let go of at the end.
+    let unsigned = Options { checkpoint_every: Duration::from_secs(3600), ..options(dir.path()) };
+    let opening = std::thread::scope(|scope| {
+        let opened = scope.spawn(|| open_with(unsigned, dir.path(), Arc::new(Held(gate))).unwrap());
+        reaches.recv().unwrap();
+        let_go.send(()).unwrap();
+        opened.join().unwrap()
+    });
+    let journal = Arc::new(opening.0);
+    let first = {
+        let journal = Arc::clone(&journal);
+        std::thread::spawn(move || journal.append_blocking(intent(1)))
+    };
+    // A checkpoint of the beginning may be flushed before it.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    reaches.recv().unwrap();
+    runtime.block_on(async {
+        // Asked for and dropped, as by a client that went away; its outcome is left at once.
+        let mut dropped = Box::pin(journal.append(intent(2)));
+        let pending = |context: &mut std::task::Context<'_>| {
+            std::task::Poll::Ready(dropped.as_mut().poll(context).is_pending())
+        };
+        assert!(std::future::poll_fn(pending).await);
+    });
+    journal.leave(outcome(2)).unwrap();
+    drop(let_go);
+    first.join().unwrap().unwrap();
+    rest(&journal);
+    journal.leave(outcome(1)).unwrap();
+    rest(&journal);
+    journal.close();
+    assert_eq!(journal.status().open_intents, 0, "no outcome stands before its intent");
+    drop(journal);
+    let report = verify(&ledger::ledger(dir.path()), &public(dir.path())).unwrap();
+    assert!(report.is_clean() && report.open_intents.is_empty(), "{report}");
+}
+
+/// What may be lost is told to whoever left it, and does not pile up.
+#[test]
+fn what_may_be_lost_is_bounded_and_told() {
+    let optional = |n: u64| Draft { class: Class::Ordinary, opens: None, ..intent(n) };
+    let lost = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let count = |lost: &Arc<std::sync::atomic::AtomicU64>| {
+        let lost = Arc::clone(lost);
+        move || {
+            let _ = lost.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    };
+    // A ledger that takes nothing ordinary.
+    let dir = tempdir();
+    let full = Options { quota_bytes: Some(1), ..options(dir.path()) };
+    let (journal, _) = open_with(full, dir.path(), Arc::new(RealDisk)).unwrap();
+    for n in 0..100 {
+        journal.leave_or(optional(n), count(&lost)).unwrap();
+    }
+    rest(&journal);
+    assert_eq!(lost.load(std::sync::atomic::Ordering::SeqCst), 100);
+    journal.close();
+    // A ledger whose disk hangs.
+    let dir = tempdir();
+    let (reached, reaches) = channel();
+    let (let_go, go) = channel();
+    let gate = Arc::new(Gate { reached, go: Mutex::new(go) });
+    let (journal, _) = std::thread::scope(|scope| {
+        let opened =
+            scope.spawn(|| open_with(options(dir.path()), dir.path(), Arc::new(Held(gate))).unwrap());
+        reaches.recv().unwrap();
+        let_go.send(()).unwrap();
+        opened.join().unwrap()
+    });
+    reaches.recv().unwrap();
+    let before = lost.load(std::sync::atomic::Ordering::SeqCst);
+    for n in 0..3000 {
+        journal.leave_or(optional(n), count(&lost)).unwrap();
+    }
+    journal.leave(outcome(1)).unwrap();
+    assert_eq!(lost.load(std::sync::atomic::Ordering::SeqCst) - before, 3000 - 1024);
+    drop(let_go);
+    rest(&journal);
+    journal.close();
+    assert_eq!(
+        lost.load(std::sync::atomic::Ordering::SeqCst) - before,
+        3000 - 1024,
+        "the others are written"
+    );
+    assert_eq!(closed(dir.path()), ["x-1"], "what matters is never refused");
+}
+
+#[test]
+fn a_session_that_is_silent_for_weeks_is_forgotten_across_restarts() {
+    let dir = tempdir();
+    let clock = ledger::ManualClock::new();
+    let start = || {
+        let key = ledger::key(dir.path());
+        Journal::open(options(dir.path()), key, clock.clock(), Arc::new(RealDisk)).unwrap().0
+    };
+    let journal = start();
+    journal.append_blocking(intent(1)).unwrap();
+    journal.append_blocking(outcome(1)).unwrap();
+    drop(journal);
+    let mut known = Vec::new();
+    for _ in 0..4 {
+        clock.advance(3 * 86_400_000);
+        drop(start());
+        let last = *postern::audit::read::segments(&ledger::ledger(dir.path())).unwrap().last().unwrap();
+        let (_, header) = postern::audit::read::header(&ledger::ledger(dir.path()), last).unwrap();
+        known.push(header.sessions.contains_key("s-1"));
+    }
+    assert_eq!(known, [true, true, false, false]);
+    let report = verify(&ledger::ledger(dir.path()), &public(dir.path())).unwrap();
+    assert!(report.is_clean(), "{report}");
 }
 
 #[test]

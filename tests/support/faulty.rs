@@ -24,6 +24,8 @@ pub(crate) struct Faulty {
     pub(crate) conflicts: AtomicBool,
     /// Nothing is read.
     pub(crate) no_reads: AtomicBool,
+    /// Commits hang until this lets them through.
+    stalls: tokio::sync::watch::Sender<bool>,
     /// These documents cannot be read.
     pub(crate) damaged: Mutex<BTreeSet<Key>>,
 }
@@ -39,8 +41,13 @@ impl Faulty {
             no_commits: AtomicBool::new(false),
             conflicts: AtomicBool::new(false),
             no_reads: AtomicBool::new(false),
+            stalls: tokio::sync::watch::Sender::new(false),
             damaged: Mutex::default(),
         }
+    }
+
+    pub(crate) fn stall(&self, is: bool) {
+        self.stalls.send_replace(is);
     }
 
     fn found(&self, key: &Key, found: Found) -> Found {
@@ -73,7 +80,11 @@ impl Store for Faulty {
                 Err(CommitFault::Conflict(commit.read.into_iter().map(|(key, _)| key).collect()))
             });
         }
-        self.real.commit(commit)
+        let mut stalls = self.stalls.subscribe();
+        Box::pin(async move {
+            drop(stalls.wait_for(|stalls| !stalls).await);
+            self.real.commit(commit).await
+        })
     }
 
     fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {

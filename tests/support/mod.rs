@@ -445,7 +445,7 @@ impl World {
         items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn ledger(&self) -> PathBuf {
+    pub(crate) fn ledger(&self) -> PathBuf {
         self.dir.path().join("ledger")
     }
 

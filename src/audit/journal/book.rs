@@ -72,6 +72,9 @@ pub struct Header {
     pub latest: Option<String>,
     /// The last sequence number of each session that may still have records.
     pub sessions: BTreeMap<String, u64>,
+    /// When each of them had its last record, as RFC 3339.
+    #[serde(default)]
+    pub seen: BTreeMap<String, String>,
     /// The intents that are open.
     pub intents: Vec<IntentRef>,
 }
@@ -132,6 +135,11 @@ impl Book {
     /// How many intents are open.
     pub fn open_intents(&self) -> usize {
         self.intents.len()
+    }
+
+    /// Whether this intent is open.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.intents.contains_key(id)
     }
 
     /// What the next record of this session is numbered.
@@ -214,6 +222,11 @@ impl Book {
             after,
             latest: self.latest_ms.map(time_text),
             sessions: self.sessions.iter().map(|(session, count)| (session.clone(), count.last)).collect(),
+            seen: self
+                .sessions
+                .iter()
+                .map(|(session, count)| (session.clone(), time_text(count.at_ms)))
+                .collect(),
             intents: self.intents(),
         }
     }
@@ -237,13 +250,18 @@ impl Book {
     /// The book as a header tells it, the header's own record not yet taken up; `None` when the header's frontier
     /// does not fit its sequence number.
     pub fn from_header(lead: &Lead<'_>, header: &Header) -> Option<Book> {
-        let count = |last: &u64| Count { last: *last, at_ms: lead.at_ms, ended: false };
+        // A header renews nothing: what was silent before it stays so.
+        let seen = |session: &str| {
+            let at = header.seen.get(session).and_then(|at| crate::audit::record::parse_time(at));
+            at.unwrap_or(lead.at_ms)
+        };
+        let count = |session: &str, last: u64| Count { last, at_ms: seen(session), ended: false };
         let intent = |i: &IntentRef| Intent { seq: i.seq, kind: i.kind.clone(), session: i.session.clone() };
         Some(Book {
             frontier: Frontier::from_parts(lead.seq, header.frontier.clone())?,
             prev: Some(lead.prev),
             latest_ms: header.latest.as_deref().and_then(crate::audit::record::parse_time),
-            sessions: header.sessions.iter().map(|(s, last)| (s.clone(), count(last))).collect(),
+            sessions: header.sessions.iter().map(|(s, last)| (s.clone(), count(s, *last))).collect(),
             intents: header.intents.iter().map(|i| (i.id.clone(), intent(i))).collect(),
             kept: None,
             undo: Vec::new(),

@@ -89,6 +89,25 @@ pub(super) struct Ready {
     pub(super) leaf_tail: usize,
     /// The most bytes that the line can take.
     pub(super) bound: usize,
+    /// Called when a record that nobody waits for and that may be lost is lost.
+    pub(super) lost: Option<Lost>,
+}
+
+/// What is done about a record that is lost.
+pub(super) type Lost = Box<dyn FnOnce() + Send>;
+
+impl Ready {
+    /// Whether it is tried again for as long as it takes. What may be lost is lost before what must not wait.
+    pub(super) fn matters(&self) -> bool {
+        self.closes.is_some() || self.class == Class::Reserved
+    }
+
+    /// It will not be written.
+    pub(super) fn lose(self) {
+        if let Some(lost) = self.lost {
+            lost();
+        }
+    }
 }
 
 /// Salt, digests and values of one person, as they are written.
@@ -153,6 +172,7 @@ pub(super) fn ready(draft: Draft, max_record: usize) -> Result<Ready, AppendErro
         tail,
         leaf_tail,
         bound,
+        lost: None,
     })
 }
 

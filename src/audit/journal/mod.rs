@@ -123,7 +123,7 @@ pub enum AppendError {
     #[error("the ledger's disk is full; make room, service resumes by itself")]
     Full,
     /// The quota is used up.
-    #[error("the ledger's quota is used up; move old segments away or raise it")]
+    #[error("the ledger's quota is used up; raise `ledger.quota`")]
     Quota,
     /// The record is too large even after cutting.
     #[error("the record needs {bytes} bytes, at most {max} are allowed")]
@@ -219,6 +219,24 @@ enum Message {
     Close,
 }
 
+/// A ledger's directory, held for this process: nobody else appends, and nobody else builds anything from it, while this
+/// lives. Nothing was read or written yet.
+#[derive(Debug)]
+pub struct Claim {
+    dir: PathBuf,
+    lock: Arc<std::fs::File>,
+}
+
+impl Claim {
+    /// Makes the directory if need be and locks it.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] and [`OpenError::Io`].
+    pub fn of(dir: &std::path::Path) -> Result<Claim, OpenError> {
+        Ok(Claim { dir: dir.to_owned(), lock: Arc::new(recover::lock(dir)?) })
+    }
+}
+
 /// A ledger that is open for appending.
 pub struct Journal {
     queue: SyncSender<Message>,
@@ -244,7 +262,26 @@ impl Journal {
         disk: Arc<dyn Disk>,
     ) -> Result<(Journal, Recovered), OpenError> {
         recover::check_options(&options, &key)?;
-        let lock = Arc::new(recover::lock(&options.dir)?);
+        let claim = Claim::of(&options.dir)?;
+        Journal::open_claimed(claim, options, key, clock, disk)
+    }
+
+    /// The same for a directory that was claimed before.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_claimed(
+        claim: Claim,
+        options: Options,
+        key: SigningKey,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Journal, Recovered), OpenError> {
+        recover::check_options(&options, &key)?;
+        if claim.dir != options.dir {
+            return Err(OpenError::Options("the ledger that was claimed is another one".into()));
+        }
+        let lock = claim.lock;
         let recovery = recover::recover(&options, key.verifying_key())?;
         let recovered = recovery.recovered.clone();
         let shared = Arc::new(status::Shared::default());
@@ -290,9 +327,29 @@ impl Journal {
     /// is written, any other not at all. A crash before that loses it; the next start finds the intent open.
     ///
     /// # Errors
-    /// [`AppendError::TooLarge`] and [`AppendError::BadDraft`]: it will never be a record.
+    /// [`AppendError::TooLarge`] and [`AppendError::BadDraft`]: it will never be a record. [`AppendError::Busy`]: too many
+    /// that may be lost wait already, and so this one was.
     pub fn leave(&self, draft: Draft) -> Result<(), AppendError> {
-        if self.shelf.put(draft::ready(draft, self.max_record)?) {
+        let ready = draft::ready(draft, self.max_record)?;
+        self.lay_down(ready).map_err(|_| AppendError::Busy)
+    }
+
+    /// Leaves a record that may be lost, and what is done then: now, where too many wait already, or on the writer's
+    /// thread when the ledger refuses it.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLarge`] and [`AppendError::BadDraft`]: it will never be a record.
+    pub fn leave_or(&self, draft: Draft, lost: impl FnOnce() + Send + 'static) -> Result<(), AppendError> {
+        let ready = draft::ready(draft, self.max_record)?;
+        if let Err(ready) = self.lay_down(draft::Ready { lost: Some(Box::new(lost)), ..ready }) {
+            ready.lose();
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::result_large_err, reason = "the record comes back to whoever left it")]
+    fn lay_down(&self, ready: draft::Ready) -> Result<(), draft::Ready> {
+        if self.shelf.put(ready)? {
             // A full queue wakes the writer too; a writer that is gone needs no waking.
             let _ = self.queue.try_send(Message::Wake);
         }
@@ -320,6 +377,12 @@ impl Journal {
     /// How the ledger is; takes no lock.
     pub fn status(&self) -> Status {
         self.shared.read()
+    }
+
+    /// Whether outcomes can be written: `false` once a record that may use the reserve was refused, until one is taken
+    /// again, and after the end. Takes no lock.
+    pub fn takes_outcomes(&self) -> bool {
+        self.shared.takes_outcomes()
     }
 
     /// Writes what waits, signs the last checkpoint and ends the writer. Later appends answer

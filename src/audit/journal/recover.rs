@@ -4,7 +4,8 @@
 //! Reads only; nothing is repaired or truncated. A torn tail is left where it is and named by the next segment's
 //! header. Never here: reading the whole ledger (that is `verify`).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -66,13 +67,19 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError + '_ {
 /// Makes the directory if need be, durably, and locks it for this process.
 pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     if !dir.is_dir() {
-        std::fs::create_dir_all(dir).map_err(io(dir))?;
+        DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(io(dir))?;
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
             File::open(parent).and_then(|p| p.sync_all()).map_err(io(parent))?;
         }
     }
     let path = dir.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(io(&path))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .open(&path)
+        .map_err(io(&path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked(dir.display().to_string())),

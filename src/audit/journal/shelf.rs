@@ -2,8 +2,8 @@
 //! the next record that somebody does wait for, or writes them by themselves a few milliseconds later. A flush begun
 //! for an outcome would make the next intent wait for it.
 //!
-//! What lies here is bounded by what was admitted: every intent leads to one outcome, intents stop when the ledger does,
-//! and refusals are bounded where they arise (rule 17). Never here: writing, and what follows from a failure.
+//! What lies here is bounded: every intent leads to one outcome, and intents stop when the ledger does; of what may be
+//! lost no more than [`MOST`] lie here, and whoever left it is told when it is lost. Never here: writing, and what follows from a failure.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,12 +18,17 @@ pub(super) const LINGER: Duration = Duration::from_millis(5);
 /// How long it is left alone, at most, after the ledger refused it again and again.
 pub(super) const LONGEST: Duration = Duration::from_millis(500);
 
+/// How many records that may be lost lie here at the most.
+pub(super) const MOST: usize = 1024;
+
 #[derive(Default)]
 pub(super) struct Shelf(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     records: VecDeque<Ready>,
+    /// How many of them may be lost.
+    optional: usize,
     /// The writer sleeps and would not look here by itself.
     asleep: bool,
     /// The writer is gone.
@@ -38,26 +43,41 @@ impl Shelf {
     }
 
     /// Lays a record down; says whether the writer has to be woken. Behind a closed ledger there is nobody to write it.
-    pub(super) fn put(&self, ready: Ready) -> bool {
+    ///
+    /// # Errors
+    /// The record, where too many lie here that may be lost.
+    #[expect(clippy::result_large_err, reason = "the record comes back to whoever left it")]
+    pub(super) fn put(&self, ready: Ready) -> Result<bool, Ready> {
         let mut inner = self.lock();
         if inner.closed {
-            return false;
+            return Ok(false);
+        }
+        if !ready.matters() {
+            if inner.optional >= MOST {
+                return Err(ready);
+            }
+            inner.optional += 1;
         }
         inner.records.push_back(ready);
-        std::mem::take(&mut inner.asleep)
+        Ok(std::mem::take(&mut inner.asleep))
     }
 
     /// The oldest record.
     pub(super) fn take(&self) -> Option<Ready> {
         let mut inner = self.lock();
         inner.asleep = false;
-        inner.records.pop_front()
+        let taken = inner.records.pop_front();
+        if taken.as_ref().is_some_and(|ready| !ready.matters()) {
+            inner.optional = inner.optional.saturating_sub(1);
+        }
+        taken
     }
 
     /// Lays records back that could not be written, in front and in their order.
     pub(super) fn put_back(&self, records: impl DoubleEndedIterator<Item = Ready>) {
         let mut inner = self.lock();
         for ready in records.rev() {
+            inner.optional += usize::from(!ready.matters());
             inner.records.push_front(ready);
         }
     }
@@ -99,6 +119,7 @@ impl Shelf {
         let mut inner = self.lock();
         inner.closed = true;
         inner.records.clear();
+        inner.optional = 0;
         inner.resting.clear();
     }
 }

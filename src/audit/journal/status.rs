@@ -46,6 +46,8 @@ pub struct Status {
 #[derive(Default)]
 pub(super) struct Shared {
     health: AtomicU8,
+    /// A record that may use the reserve was refused, and none was taken since.
+    no_outcomes: AtomicBool,
     warning: AtomicBool,
     error: ArcSwapOption<String>,
     pub(super) size: AtomicU64,
@@ -75,7 +77,19 @@ impl Shared {
             Health::Broken => 3,
             Health::Stopped => 4,
         };
+        if health == Health::Healthy {
+            self.set_no_outcomes(false);
+        }
         self.health.store(code, Ordering::Release);
+    }
+
+    pub(super) fn set_no_outcomes(&self, none: bool) {
+        self.no_outcomes.store(none, Ordering::Release);
+    }
+
+    /// Whether what may use the reserve is taken, as far as is known.
+    pub(super) fn takes_outcomes(&self) -> bool {
+        !self.no_outcomes.load(Ordering::Acquire) && self.health() != Health::Stopped
     }
 
     pub(super) fn set_warning(&self, warning: bool) {

@@ -198,11 +198,13 @@ impl Writer {
     /// Takes up what was left on the shelf, this record and all that wait behind it; answers whether to stop.
     fn batch(&mut self, first: Option<(Ready, Reply)>, queue: &Receiver<Message>) -> bool {
         self.forget_lack_of_room();
-        let mut refused = self.take_up_shelf();
+        let mut early = Vec::new();
+        let mut refused = self.take_up_shelf(Some(&mut early));
         if let Some((ready, reply)) = first {
             self.answer(ready, reply);
         }
         let mut stop = false;
+        let mut drained = false;
         while self.buffer.len() < MAX_BATCH {
             match queue.try_recv() {
                 Ok(Message::Append(ready, reply)) => self.answer(ready, reply),
@@ -211,7 +213,16 @@ impl Writer {
                     stop = true;
                     break;
                 }
-                Err(_) => break,
+                Err(_) => {
+                    drained = true;
+                    break;
+                }
+            }
+        }
+        if !early.is_empty() {
+            self.shelf.put_back(early.into_iter());
+            if drained {
+                refused |= self.take_up_shelf(None);
             }
         }
         refused |= !self.commit();
@@ -226,16 +237,24 @@ impl Writer {
         stop
     }
 
-    /// Takes up what was left, in order, as far as it goes into the batch; answers whether any of it was refused.
-    fn take_up_shelf(&mut self) -> bool {
+    /// Takes up what was left, in order, as far as it goes into the batch; answers whether any of it was refused. An
+    /// outcome whose intent is not open goes to `early`: the intent may still stand in the queue, asked for by a task that
+    /// was dropped and left the outcome in its stead.
+    fn take_up_shelf(&mut self, mut early: Option<&mut Vec<Ready>>) -> bool {
         while self.buffer.len() < MAX_BATCH
             && let Some(ready) = self.shelf.take()
         {
-            if self.add(&ready).is_ok() {
+            if let Some(early) = &mut early
+                && ready.closes.as_deref().is_some_and(|id| !self.book.is_open(id))
+            {
+                early.push(ready);
+            } else if self.add(&ready).is_ok() {
                 self.waiting.push(Waiting::Left(ready));
-            } else if matters(&ready) {
+            } else if ready.matters() {
                 self.shelf.put_back(std::iter::once(ready));
                 return true;
+            } else {
+                ready.lose();
             }
         }
         false
@@ -244,7 +263,7 @@ impl Writer {
     /// At the end: one try for everything that was left.
     fn clear_shelf(&mut self) {
         while !self.shelf.is_empty() {
-            if self.take_up_shelf() || !self.commit() {
+            if self.take_up_shelf(None) || !self.commit() {
                 break;
             }
         }
@@ -263,6 +282,14 @@ impl Writer {
 
     /// Gives a record its place and puts its line into the batch, or refuses it.
     fn add(&mut self, ready: &Ready) -> Result<Receipt, AppendError> {
+        let added = self.place(ready);
+        if added.is_err() && ready.class == Class::Reserved {
+            self.shared.set_no_outcomes(true);
+        }
+        added
+    }
+
+    fn place(&mut self, ready: &Ready) -> Result<Receipt, AppendError> {
         let crowded = ready.opens.is_some()
             && ready.class == Class::Ordinary
             && self.book.open_intents() >= MAX_OPEN_INTENTS;
@@ -315,6 +342,9 @@ impl Writer {
                 self.buffer.clear();
                 self.book.keep();
                 self.publish();
+                if !self.waiting.is_empty() {
+                    self.shared.set_no_outcomes(false);
+                }
                 for waiting in self.waiting.drain(..) {
                     if let Waiting::Asked(reply, receipt) = waiting {
                         let _ = reply.send(Ok(receipt));
@@ -349,13 +379,15 @@ impl Writer {
         for waiting in self.waiting.drain(..) {
             match waiting {
                 Waiting::Asked(reply, _) => drop(reply.send(Err(AppendError::Failed(error.to_string())))),
-                Waiting::Left(ready) if matters(&ready) => left.push(ready),
-                Waiting::Left(_) => {}
+                Waiting::Left(ready) if ready.matters() => left.push(ready),
+                Waiting::Left(ready) => ready.lose(),
             }
         }
         self.shelf.put_back(left.into_iter());
         // Failing again is no worse: the next append tries once more.
-        let _ = self.open_segment(Class::Ordinary);
+        if self.open_segment(Class::Ordinary).is_err() {
+            self.shared.set_no_outcomes(true);
+        }
     }
 
     /// Ends the current segment in order.
@@ -451,11 +483,6 @@ impl Writer {
             shared.position.store(segment.position, Ordering::Relaxed);
         }
     }
-}
-
-/// Whether a record that nobody waits for is tried again. What may be lost is lost before what must not wait.
-fn matters(ready: &Ready) -> bool {
-    ready.closes.is_some() || ready.class == Class::Reserved
 }
 
 fn header_line(lead: &Lead<'_>, header: &Header) -> io::Result<Vec<u8>> {

@@ -89,6 +89,11 @@ impl<'a> Verifier<'a> {
             self.line(item)?;
         }
         self.end()?;
+        for file in std::mem::take(&mut self.source.empty) {
+            let at = self.expected;
+            let detail = "the segment has no lines, not even a header".to_owned();
+            self.report.add(Finding { what: What::Header, file, line: 0, first: at, last: at, detail });
+        }
         self.report.outside_bytes += self.source.outside_bytes;
         self.report.segments = self.source.segments;
         self.report.size = self.expected;

@@ -48,6 +48,8 @@ pub(super) struct Source {
     before: Option<(String, u64)>,
     pub(super) outside_bytes: u64,
     pub(super) segments: u64,
+    /// Segments without a line. Since a segment has its header before it has its name, none is ever written so.
+    pub(super) empty: Vec<String>,
 }
 
 struct Current {
@@ -62,7 +64,15 @@ struct Current {
 impl Source {
     pub(super) fn new(dir: &Path) -> Result<Source, ReadError> {
         let left: VecDeque<u64> = read::segments(dir)?.into();
-        Ok(Source { dir: dir.to_owned(), left, current: None, before: None, outside_bytes: 0, segments: 0 })
+        Ok(Source {
+            dir: dir.to_owned(),
+            left,
+            current: None,
+            before: None,
+            outside_bytes: 0,
+            segments: 0,
+            empty: Vec::new(),
+        })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Item>, ReadError> {
@@ -92,6 +102,9 @@ impl Source {
                     let path = self.dir.join(&*current.file);
                     let len = fs::metadata(&path).map_err(failed(&path))?.len();
                     self.outside_bytes += len.saturating_sub(current.offset);
+                }
+                if current.lines.number() == 0 {
+                    self.empty.push(current.file.to_string());
                 }
                 self.before = Some((current.file.to_string(), current.lines.number()));
                 self.current = None;

@@ -72,10 +72,14 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
         line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
     }
     if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
-        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.address))?;
+        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.place))?;
     }
     if rule.public {
-        return line(out, "permissions", "none: the route is public, and who asks is not forwarded");
+        return line(
+            out,
+            "permissions",
+            "none: the route is public; no assertion is sent, and of staff no credentials",
+        );
     }
     let name = |id| policy.catalogue.name(id).map(|name| name.as_str()).unwrap_or_default();
     let all: Vec<&str> = rule.permissions.iter().map(|id| name(*id)).collect();

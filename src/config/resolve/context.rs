@@ -1,4 +1,6 @@
 //! What every part of the resolution needs: the collector of faults, paths, secrets, and small checks of texts.
+//!
+//! Never here: what only one part needs.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +13,10 @@ use crate::{
         suggest,
         written::{At, Duration, Field, KeyFrom, Place, Size},
     },
-    model::IdFault,
+    model::{IdFault, Span},
 };
+
+pub(super) use crate::config::fault::short;
 
 /// The largest file with a key.
 pub(super) const MOST_KEY_BYTES: usize = 1 << 20;
@@ -158,7 +162,8 @@ impl Context<'_> {
                 self.put(
                     Code::SecretUnreadable,
                     at.place,
-                    format!("{what} cannot be read from `{}`: {fault}", path.display()),
+                    // What is written here may be the key itself, put in the wrong place.
+                    format!("{what} cannot be read from the file that is named here: {fault}"),
                     "create the file, or correct its path; relative paths start at the configuration file",
                 );
                 None
@@ -194,7 +199,7 @@ impl Context<'_> {
                     self.put(
                         Code::SecretUnreadable,
                         name.place,
-                        format!("{what} cannot be read from the variable `{}`: {fault}", short(&name.value)),
+                        format!("{what} cannot be read from the variable that is named here: {fault}"),
                         "set the variable for the gateway's process",
                     );
                     return None;
@@ -237,8 +242,13 @@ impl Context<'_> {
         let Some(at) = field.given() else { return default };
         let ms = at.value.0;
         if ms < least || ms > most {
-            let message = format!("{} is out of bounds", told(ms));
-            self.put(Code::OutOfRange, at.place, message, format!("use {} to {}", told(least), told(most)));
+            let message = format!("{} is out of bounds", Span::Millis(ms));
+            self.put(
+                Code::OutOfRange,
+                at.place,
+                message,
+                format!("use {} to {}", Span::Millis(least), Span::Millis(most)),
+            );
         }
         ms
     }
@@ -267,22 +277,4 @@ impl Context<'_> {
 /// A header's name as a careless application compares it.
 pub(super) fn folded(header: &HeaderName) -> String {
     header.as_str().replace('_', "-")
-}
-
-/// As much of a text as fits in a message.
-pub(super) fn short(text: &str) -> String {
-    let mut out: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().count() > 60 {
-        out.push('…');
-    }
-    out
-}
-
-/// A duration in words.
-fn told(ms: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    match units.iter().find(|(unit, _)| ms != 0 && ms % unit == 0) {
-        Some((unit, name)) => format!("{}{name}", ms / unit),
-        None => format!("{ms}ms"),
-    }
 }

@@ -1,7 +1,10 @@
 //! The name of a policy in records: a digest of what it came to.
 //!
-//! Comments, order of keys, spelling of durations, paths and secrets leave it unchanged; whatever a decision, or the
-//! place a request goes to, depends on changes it.
+//! Comments, order of keys, spelling of durations, paths and the gateway's own secrets leave it unchanged; whatever a
+//! decision, or the place a request goes to, depends on changes it: also whose signatures count. Of issuers' keys only
+//! a digest goes in, for under `dangerous.hmac` they are secrets.
+//!
+//! Never here: what any of it means.
 
 use std::fmt::Write as _;
 
@@ -9,8 +12,8 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use super::settings::{
-    ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, PathSettings, Piece, Preflight,
-    RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings, Piece,
+    Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 use crate::{
     model::{Span, SubjectKind},
@@ -44,12 +47,27 @@ pub(super) fn fingerprint(policy: &Policy, rest: &Rest<'_>) -> String {
         "upstreams": rest.upstreams.iter().map(upstream_value).collect::<Vec<_>>(),
         "identity_headers": rest.identity_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
     });
+    sha256(&value.to_string())
+}
+
+fn sha256(text: &str) -> String {
     let mut hex = String::with_capacity(64);
-    for byte in digest::digest(&digest::SHA256, value.to_string().as_bytes()).as_ref() {
+    for byte in digest::digest(&digest::SHA256, text.as_bytes()).as_ref() {
         // Writing into a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+/// A digest of an issuer's keys, by what they are and not by how they are laid out.
+fn keys_value(keys: &KeyText) -> String {
+    match keys {
+        KeyText::Jwks(text) => match serde_json::from_str::<Value>(text) {
+            Ok(set) => sha256(&set.to_string()),
+            Err(_) => sha256(text),
+        },
+        KeyText::Pem(text) => sha256(&text.split_whitespace().collect::<String>()),
+    }
 }
 
 fn names(policy: &Policy, set: &PermissionSet) -> Vec<String> {
@@ -173,6 +191,7 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         "audiences": issuer.audiences,
         "algorithms": issuer.algorithms,
         "types": issuer.types,
+        "keys": keys_value(&issuer.keys),
         "leeway_ms": issuer.leeway_ms,
         "max_lifetime_ms": issuer.max_lifetime_ms,
         "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
@@ -193,6 +212,8 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
     json!({
         "name": upstream.name,
         "authority": upstream.authority,
+        "place": format!("{:?}", upstream.place),
+        "tls": upstream.tls.as_ref().map(|tls| tls.name.to_str()),
         "audience": upstream.audience,
         "assert_members": upstream.assert_members,
         "host": match &upstream.host_header {

@@ -1,4 +1,6 @@
 //! The gateway itself: its addresses, prefix, store, ledger, assertion, bounds.
+//!
+//! Never here: opening or listening.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -79,6 +81,7 @@ pub(super) fn listeners(
     }
     let dangerous = file.dangerous.given();
     let used = dangerous.map(|at| dangerous_settings(&at.value)).unwrap_or_default();
+    let before = context.faults.count();
     for (address, at) in [(listen, listen_at), (operations, file.operations.given())] {
         let (Some(address), Some(at)) = (address, at) else { continue };
         if address.ip().is_loopback() {
@@ -98,6 +101,23 @@ pub(super) fn listeners(
                 format!("{address} can be reached from elsewhere, without encryption"),
                 "listen on loopback behind something that speaks TLS, or see to it that only it gets here",
             );
+        }
+    }
+    // Where it may not be at all, that is told already.
+    if let Some(dangerous) = dangerous.filter(|_| context.faults.count() == before) {
+        let settings = [
+            (&dangerous.value.clock, "clock", "whoever reaches the operations listener can move the clock"),
+            (&dangerous.value.hmac, "hmac", "whoever can verify a token of a shared secret can make one"),
+        ];
+        for (field, name, what) in settings {
+            if let Some(at) = field.given().filter(|at| at.value) {
+                context.warn(
+                    Code::Dangerous,
+                    at.place,
+                    format!("`dangerous.{name}` is on: {what}"),
+                    "this is for local play; remove it before anybody's data is behind this gateway",
+                );
+            }
         }
     }
     (listen, operations, used)
@@ -213,11 +233,25 @@ pub(super) fn assertion(
 pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
     let none = crate::config::written::Limits::default();
     let written = file.limits.value().unwrap_or(&none);
+    let request_head = context.size(&written.request_head, 32 << 10, 1 << 10, 1 << 20);
+    let target = context.size(&written.target, 8 << 10, 256, 64 << 10);
+    let token = context.size(&written.token, 8 << 10, 512, 64 << 10);
+    for (field, size, what) in [(&written.target, target, "target"), (&written.token, token, "token")] {
+        let place = field.given().or_else(|| written.request_head.given()).map(|at| at.place);
+        if let Some(place) = place.filter(|_| size >= request_head) {
+            context.put(
+                Code::OutOfRange,
+                place,
+                format!("a `{what}` of {size} bytes does not fit into a head of {request_head} bytes"),
+                format!("use less for `limits.{what}`, or more for `limits.request_head`"),
+            );
+        }
+    }
     LimitSettings {
-        request_head: context.size(&written.request_head, 32 << 10, 1 << 10, 1 << 20),
-        target: context.size(&written.target, 8 << 10, 256, 64 << 10),
+        request_head,
+        target,
         headers: context.count(&written.headers, 100, 10, 1_000),
-        token: context.size(&written.token, 8 << 10, 512, 64 << 10),
+        token,
         header_timeout_ms: context.duration(&written.header_timeout, 10 * SECOND, 100, 5 * MINUTE),
         body_idle_ms: context.duration(&written.body_idle, MINUTE, 100, HOUR),
         keep_alive_ms: context.duration(&written.keep_alive, MINUTE, 100, HOUR),

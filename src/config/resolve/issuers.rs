@@ -1,4 +1,6 @@
 //! Whose tokens count: names, algorithms that fit the keys, claims that fit the kind.
+//!
+//! Never here: reading a token, or the keys' own mathematics.
 
 use std::collections::BTreeMap;
 

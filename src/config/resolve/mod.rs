@@ -15,6 +15,7 @@ mod rights;
 mod routes;
 mod settings;
 mod tenants;
+mod tls;
 mod upstreams;
 
 use std::path::Path;
@@ -47,6 +48,7 @@ pub(super) fn resolve(
     let context = Context { dir, source, script, faults };
     let gateway = gateway::name(context, file);
     let (listen, operations, dangerous) = gateway::listeners(context, file);
+    let tls = tls::tls(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
@@ -64,6 +66,9 @@ pub(super) fn resolve(
     let terms = rights::terms(context, file);
     let mut used = vec![false; upstreams.names.len()];
     let (members_unmapped, unmapped_upstream) = members(context, file, &upstreams, &mut used);
+    if members_unmapped && let Some(tenants) = &tenants {
+        crosses_tenants(context, file, &tenants.from);
+    }
     let paths = gateway::paths(file);
     let cors = cors::cors(context, file);
     let no_environments = std::collections::BTreeSet::new();
@@ -119,6 +124,7 @@ pub(super) fn resolve(
         file: path.to_owned(),
         gateway: gateway?,
         listen: listen?,
+        tls: tls?,
         operations: operations?,
         prefix,
         workers,
@@ -179,6 +185,21 @@ fn members(
             (false, None)
         }
         _ => (false, None),
+    }
+}
+
+/// Where the map is silent nobody reads the path, so its tenant is not compared with the token's.
+fn crosses_tenants(context: Context<'_>, file: &File, from: &[TenantSource]) {
+    if !from.iter().any(|source| matches!(source, TenantSource::Path(_))) {
+        return;
+    }
+    if let Some(at) = file.members.value().and_then(|members| members.unmapped.given()) {
+        context.warn(
+            Code::CrossesTenants,
+            at.place,
+            "paths name tenants, and where the map is silent no path is read: members reach other tenants' paths",
+            "map all paths that name a tenant, or see to it that the application compares them with the token",
+        );
     }
 }
 

@@ -1,4 +1,6 @@
 //! The catalogue, the roles, the ceiling, the consent ladder, and how long things last.
+//!
+//! Never here: who may do what in the end ([`crate::policy`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,17 @@
 //! What a configuration means: plain values, all defaults applied, all references followed.
 //!
 //! The other rooms never see these types; [`crate::app`] makes their options from them.
+//!
+//! Never here: a default, or a check.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
+    net::{Destination, tls::ToUpstream},
     policy::{
         Policy,
         path::PathRules,
@@ -25,6 +28,8 @@ pub struct Settings {
     pub gateway: String,
     /// The proxy listener.
     pub listen: SocketAddr,
+    /// TLS on the proxy listener, ready to be spoken: its certificates were proved to fit their keys.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The operations listener.
     pub operations: SocketAddr,
     /// The reserved prefix; begins and ends with `/`.
@@ -98,15 +103,15 @@ pub struct AssertionSettings {
 }
 
 /// An application.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// Its name.
     pub name: String,
-    /// Host to connect to: a name or an address, IPv6 without brackets.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// `host[:port]` as written.
+    /// Where it is.
+    pub place: Destination,
+    /// TLS to it, with the name that its certificate must bear.
+    pub tls: Option<ToUpstream>,
+    /// `host[:port]` as written; `localhost` for a socket of this machine.
     pub authority: String,
     /// The `aud` of its assertions.
     pub audience: String,
@@ -207,7 +212,7 @@ pub struct IssuerSettings {
 pub enum KeyText {
     /// A JSON Web Key Set.
     Jwks(String),
-    /// One or more public keys in PEM.
+    /// Exactly one public key in PEM.
     Pem(String),
 }
 

@@ -1,4 +1,6 @@
 //! Where a request names its tenant and environment, and the tenants that exist from the start.
+//!
+//! Never here: registering them, or reading a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 

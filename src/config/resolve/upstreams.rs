@@ -1,6 +1,8 @@
 //! The applications, and the headers that carry identity to them.
+//!
+//! Never here: connecting to them, or filling a template.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use http::{HeaderName, Uri};
 
@@ -9,6 +11,7 @@ use super::{
     gateway::TOP,
     routes::head::own_host,
     settings::{HostHeader, Piece, Slot, UpstreamSettings},
+    tls,
 };
 use crate::{
     config::{
@@ -16,7 +19,9 @@ use crate::{
         suggest,
         written::{Assert, At, Field, File, OneOrMany, Place, Serves, Upstream},
     },
+    net::Destination,
     policy::routes::{Cover, Prefix, Rewrite, Template},
+    proxy::wire::Authority,
 };
 
 /// The upstreams by their names, and whether some were left out because they are broken.
@@ -191,8 +196,8 @@ pub(super) fn upstreams(context: Context<'_>, file: &File, assertion: Option<&He
 fn blank(name: &str) -> UpstreamSettings {
     UpstreamSettings {
         name: name.to_owned(),
-        host: String::new(),
-        port: 0,
+        place: Destination::Tcp(String::new()),
+        tls: None,
         authority: String::new(),
         audience: String::new(),
         host_header: HostHeader::Upstream,
@@ -255,6 +260,10 @@ fn upstream(
         "give its address, e.g. `url: \"http://127.0.0.1:8000\"`",
     );
     let address = url.and_then(|url| address(context, url));
+    let tls = match (url, &address) {
+        (Some(url), Some(address)) => tls::upstream(context, written, url.place, address),
+        _ => None,
+    };
     let audience = match &written.audience {
         Field::Absent => name.clone(),
         Field::Broken => None,
@@ -276,12 +285,12 @@ fn upstream(
     let headers = headers(context, written, assertion);
     let rewrite =
         Rewrite { strip: prefix(context, &written.strip_prefix), add: prefix(context, &written.add_prefix) };
-    let (host, port, authority) = address?;
+    let address = address?;
     Some(UpstreamSettings {
         name: name?,
-        host,
-        port,
-        authority,
+        place: address.place,
+        tls: tls?,
+        authority: address.authority,
         audience: audience?,
         host_header: host_header?,
         assert_members,
@@ -295,9 +304,7 @@ fn upstream(
 }
 
 fn fixed_host(context: Context<'_>, at: &At<String>, fixed: &str) -> Option<HostHeader> {
-    let plain =
-        fixed.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
-    if plain && fixed.parse::<http::uri::Authority>().is_ok() {
+    if Authority::new(fixed.as_bytes()).is_some() {
         return Some(HostHeader::Fixed(fixed.to_owned()));
     }
     context.put(
@@ -309,22 +316,43 @@ fn fixed_host(context: Context<'_>, at: &At<String>, fixed: &str) -> Option<Host
     None
 }
 
-/// Host, port and authority of an upstream's address.
-fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String)> {
+/// What an upstream's address says.
+pub(super) struct Address {
+    pub(super) place: Destination,
+    /// The host without brackets; nothing for a socket of this machine.
+    pub(super) host: String,
+    pub(super) authority: String,
+    pub(super) secure: bool,
+}
+
+fn address(context: Context<'_>, at: &At<String>) -> Option<Address> {
     let text = at.value.as_str();
     let wrong = |part: &str, message: String, hint: &str| {
         context.put(Code::BadUrl, context.part(at.place, part), message, hint);
         None
     };
-    let form = "write scheme, host and port alone: `http://127.0.0.1:8000`";
-    if text.starts_with("https://") {
-        return wrong(
-            "https",
-            "upstreams are reached without TLS in this version".to_owned(),
-            "use `http://` on loopback or a private network; TLS to applications comes with a later version",
-        );
+    // Before anything of it is quoted.
+    if text.contains('@') {
+        let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+        let message = "an upstream's address holds no user and password".to_owned();
+        return wrong(behind, message, "leave them out; the application believes the signed assertion");
     }
-    let Some(rest) = text.strip_prefix("http://") else {
+    let form = "write scheme, host and port alone: `http://127.0.0.1:8000`, `https://app.example` or `unix:/run/app.sock`";
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') || path.contains('\0') || path.len() > 100 {
+            let hint = "write the absolute path of the socket, at most 100 bytes: `unix:/run/app.sock`";
+            return wrong(text, format!("`{}` is no socket of this machine", short(path)), hint);
+        }
+        let place = Destination::Unix(PathBuf::from(path));
+        return Some(Address {
+            place,
+            host: String::new(),
+            authority: "localhost".to_owned(),
+            secure: false,
+        });
+    }
+    let secure = text.starts_with("https://");
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
         return wrong(text, format!("`{}` is no address of an application", short(text)), form);
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -333,27 +361,30 @@ fn address(context: Context<'_>, at: &At<String>) -> Option<(String, u16, String
         let message = format!("`{}` does not belong into an upstream's address", short(behind));
         return wrong(behind, message, "leave it out: the path that was decided on is the path that is sent");
     }
-    if authority.contains('@') {
-        let message = "an upstream's address holds no user and password".to_owned();
-        return wrong(authority, message, "leave them out; the application believes the signed assertion");
-    }
-    let parsed = text.parse::<Uri>().ok();
-    let parsed = parsed.as_ref().and_then(Uri::authority);
-    let (Some(parsed), true) = (parsed, authority.is_ascii()) else {
-        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
-    };
     let port = match authority.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => return wrong(port, format!("`{}` is no port", short(port)), "use 1 to 65535"),
         },
+        _ if secure => 443,
         _ => 80,
+    };
+    let parsed = text.parse::<Uri>().ok();
+    let parsed = parsed.as_ref().and_then(Uri::authority);
+    // It is sent as `Host` too, so it must be spelt as the codec takes it: no dot at the end, no zeros before a port.
+    let (Some(parsed), true) = (parsed, Authority::new(authority.as_bytes()).is_some()) else {
+        return wrong(authority, format!("`{}` is no host and port", short(authority)), form);
     };
     let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.is_empty() {
         return wrong(authority, "the address names no host".to_owned(), form);
     }
-    Some((host, port, authority.to_owned()))
+    let place = Destination::Tcp(if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    });
+    Some(Address { place, host, authority: authority.to_owned(), secure })
 }
 
 fn headers(
@@ -380,10 +411,53 @@ fn headers(
             continue;
         }
         if let Some(pieces) = template(context, value) {
+            edges(context, value, &pieces);
             out.push((header, pieces));
         }
     }
     out
+}
+
+/// A header's value cannot begin or end with a space: such a request is refused (400). Some slots are empty for some
+/// callers, and then what stands beside them is the edge.
+fn edges(context: Context<'_>, at: &At<String>, pieces: &[Piece]) {
+    let edge = |pieces: &mut dyn Iterator<Item = &Piece>, is_space: fn(&str) -> bool| {
+        let mut empty = None;
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) if is_space(text) => return Some(empty),
+                // No member has a session, and some members have no role.
+                Piece::Slot(slot @ (Slot::Session | Slot::Role)) => empty = Some(*slot),
+                Piece::Literal(_) | Piece::Slot(_) => return None,
+            }
+        }
+        None
+    };
+    let found = [
+        edge(&mut pieces.iter(), |text| text.starts_with(' ')),
+        edge(&mut pieces.iter().rev(), |text| text.ends_with(' ')),
+    ];
+    for slot in found.into_iter().flatten() {
+        let hint =
+            "put the space away, use another character such as `;`, or give the slot a header of its own";
+        match slot {
+            None => context.put(
+                Code::BadValue,
+                at.place,
+                "the value begins or ends with a space, which no header can",
+                hint,
+            ),
+            Some(slot) => {
+                let name = Slot::ALL.iter().find(|(_, known)| *known == slot).map_or("", |(name, _)| name);
+                context.warn(
+                    Code::BadValue,
+                    at.place,
+                    format!("callers without a {name} are refused: where `{{{name}}}` is empty, a space stands at the edge"),
+                    hint,
+                );
+            }
+        }
+    }
 }
 
 fn template(context: Context<'_>, at: &At<String>) -> Option<Vec<Piece>> {

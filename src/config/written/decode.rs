@@ -4,6 +4,8 @@
 //! [`super::List`] and [`super::Table`] carry on behind it. So one run tells all of them. An error value of this
 //! deserializer therefore means "already told", save for what a type says about its own text: that is told one step
 //! further out, in [`Decoder::told`].
+//!
+//! Never here: what a value means beside others.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,4 +1,6 @@
 //! The building blocks of the mirror: values that know their place, and collections that survive a broken element.
+//!
+//! Never here: a key of the file.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 

@@ -9,6 +9,7 @@ mod node;
 mod people;
 mod traffic;
 mod units;
+mod veil;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,7 +21,7 @@ pub use people::{
 };
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, KeyFrom, Ledger, Limits, Pass, Paths, Preflight,
-    Resource, Route, RouteLimits, Serves, State, Twins, Upstream,
+    Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 
@@ -42,6 +43,8 @@ pub struct File {
     pub gateway: Field<String>,
     /// Where the application's routes and the support API are served: address and port.
     pub listen: Field<String>,
+    /// TLS on `listen`. Without it the gateway belongs behind something that speaks TLS.
+    pub tls: Field<Tls>,
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default `127.0.0.1:9090`; keep it away from the public.
     pub operations: Field<String>,
     /// The prefix of the support API; no route may lie below it. Default `/_postern/`.
@@ -94,5 +97,6 @@ pub struct File {
 /// Reads a text into the mirror. Faults are noted; `None` when nothing can be said about the whole.
 pub(super) fn read(text: &str, faults: &Faults, byte: impl Fn(usize, usize) -> usize) -> Option<File> {
     let node = node::parse(text, faults, byte)?;
+    faults.veil(veil::veil(&node));
     File::deserialize(decode::Decoder { node: &node, text, faults, of_key: false }).ok()
 }

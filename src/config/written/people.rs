@@ -1,4 +1,6 @@
 //! The mirror of what concerns people: issuers, tenants, roles, consent.
+//!
+//! Never here: defaults and references; [`crate::config::resolve`] has them.
 
 use std::{borrow::Cow, fmt};
 
@@ -169,7 +171,8 @@ pub struct EnvironmentSource {
     pub claim: Field<String>,
 }
 
-/// A tenant that exists from the start.
+/// A tenant that exists from the start. It is registered once: what is changed here later has no effect on it and is
+/// logged as an error at each start, and one that is taken out of the list stays.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["id"]))]
@@ -203,7 +206,8 @@ pub struct Consent {
     /// The levels, lowest first. The lowest has no role: nobody enters by consent. Each higher one allows at least
     /// what the one below does.
     pub levels: Field<List<LevelStep>>,
-    /// The level of a tenant that never chose. Default `read_only`.
+    /// The level that a tenant gets when it is registered, and keeps until it chooses another: what is changed here
+    /// later concerns tenants registered after it. Default `read_only`.
     pub default: Field<String>,
     /// When a lowered level reaches running sessions. Default `immediate`.
     pub on_lower: Field<OnLower>,
@@ -267,6 +271,7 @@ pub struct Members {
 pub enum Unmapped {
     /// Refused.
     Refuse,
-    /// Forwarded.
+    /// Forwarded, with whatever credentials they bring. What such a path says about a tenant is not compared with the
+    /// token: that is the application's then.
     Allow,
 }

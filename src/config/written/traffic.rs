@@ -1,9 +1,11 @@
 //! The mirror of what concerns traffic, disk and keys.
+//!
+//! Never here: defaults and references; [`crate::config::resolve`] has them.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Duration, Field, OneOrMany, Size, Table};
+use super::{Duration, Field, List, OneOrMany, Size, Table};
 
 /// The embedded store: one file, this gateway's alone.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -57,12 +59,49 @@ pub struct Assertion {
     pub issuer: Field<String>,
 }
 
+/// TLS towards clients.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["certificates"]))]
+pub struct Tls {
+    /// The gateway's certificates. A client is shown the one for the host that it names, or else the first.
+    pub certificates: Field<List<TlsCertificate>>,
+    /// The authorities of client certificates, as a PEM file. With it, a client without such a certificate gets no
+    /// further than the handshake. Who somebody is still follows from the token alone.
+    pub client_ca: Field<String>,
+    /// The oldest version that is spoken. Default `1.2`.
+    pub min_version: Field<TlsVersion>,
+}
+
+/// A certificate of the gateway.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["chain", "key"]))]
+pub struct TlsCertificate {
+    /// The certificate and those that lead to its authority, as a PEM file, its own first.
+    pub chain: Field<String>,
+    /// Its private key, in PEM.
+    pub key: Field<KeyFrom>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
 /// An application behind the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["url"]))]
 pub struct Upstream {
-    /// Its address: `http://host:port`, nothing behind it. The request's own path is appended.
+    /// Its address: `http://host:port`, `https://host:port` or `unix:/path/to.sock`, nothing behind it. The request's
+    /// own path is appended.
     pub url: Field<String>,
     /// Which routes are its own where they name no `upstream`: those for a host, those below a prefix. The longest
     /// prefix wins, and one for the route's own host before one for every host.
@@ -71,6 +110,10 @@ pub struct Upstream {
     pub strip_prefix: Field<String>,
     /// Put before each path on its way to the application, behind what `strip_prefix` takes off.
     pub add_prefix: Field<String>,
+    /// With `https`: the authorities that its certificate may come from, as a PEM file. Default: the system's.
+    pub ca: Field<String>,
+    /// With `https`: the name that its certificate must bear. Default: the host in `url`.
+    pub server_name: Field<String>,
     /// The `aud` of assertions made for it. Default: its name here.
     pub audience: Field<String>,
     /// The `Host` that it gets: `upstream` (default) for the one in `url`, `client` for the one that the client sent,
@@ -172,7 +215,8 @@ pub struct Route {
     pub name: Field<String>,
     /// What it takes: all of these permissions. Either this or `public`.
     pub permission: Field<OneOrMany<String>>,
-    /// Open to everybody; identity is removed.
+    /// Open to everybody: no token is asked for, no assertion and no identity header is sent. Members' `Authorization` and
+    /// `Cookie` pass as they are; those of staff, and of callers whose token is refused, do not.
     pub public: Field<bool>,
     /// The resource that the path names, for the scope of grants.
     pub resource: Field<Resource>,

@@ -1,6 +1,8 @@
 //! Sizes and durations as people write them: `64 MiB`, `5s`, `1h 30m`, `5 calendar days`.
 //!
 //! A number without a unit is refused: nobody should have to guess whether `60` is seconds.
+//!
+//! Never here: bounds; they belong to the keys.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr};
 
@@ -8,8 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::UNIT;
-
-use crate::model::Span;
+use crate::{config::fault::short, model::Span};
 
 /// A duration in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +64,7 @@ impl FromStr for Duration {
     type Err = UnitFault;
 
     fn from_str(text: &str) -> Result<Self, UnitFault> {
-        millis(text).map(Duration).ok_or_else(|| UnitFault::Duration(shown(text)))
+        millis(text).map(Duration).ok_or_else(|| UnitFault::Duration(short(text)))
     }
 }
 
@@ -71,7 +72,7 @@ impl FromStr for Term {
     type Err = UnitFault;
 
     fn from_str(text: &str) -> Result<Self, UnitFault> {
-        Span::parse(text).map(Term).ok_or_else(|| UnitFault::Term(shown(text)))
+        Span::parse(text).map(Term).ok_or_else(|| UnitFault::Term(short(text)))
     }
 }
 
@@ -103,13 +104,8 @@ impl FromStr for Size {
             };
             u64::try_from(count).ok()?.checked_mul(1u64 << shift)
         };
-        read().map(Size).ok_or_else(|| UnitFault::Size(shown(text)))
+        read().map(Size).ok_or_else(|| UnitFault::Size(short(text)))
     }
-}
-
-/// As much of a text as fits in a message.
-fn shown(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Reads a text or a number, so that a number without its unit is told as such.

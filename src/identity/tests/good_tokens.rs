@@ -149,7 +149,7 @@ fn support_follows_its_rule_and_only_for_staff() {
     assert!(!verifier.verify(member_token(|_| {}).as_bytes(), now()).unwrap().support);
 }
 
-/// PRA-11: a token with an `act` claim is acting, whoever made it.
+/// A token with an `act` claim is acting, whoever made it.
 #[test]
 fn an_act_claim_of_any_form_is_acting() {
     for act in [json!({"sub": "boss"}), json!({}), json!(null), json!(false), json!("x")] {

@@ -2,7 +2,7 @@
 //!
 //! Never here: what the API answers ([`crate::control`]).
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use crate::{
     engine::knock::Who,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{ANSWER, Connection, PIECE};
+use super::{Connection, PIECE};
 
 impl Connection {
     /// Answers a request below the reserved prefix.
@@ -85,9 +85,9 @@ impl Connection {
                 connection: if again { ClientConnection::Open } else { ClientConnection::Close },
             },
         );
-        let written = self.patience.wait(ANSWER, self.stream.write_all(&out)).await;
+        let written = self.say(&out).await;
         core.give_back(out);
-        if matches!(written, Ok(Ok(()))) && again { Next::Again } else { Next::Close }
+        if written && again { Next::Again } else { Next::Close }
     }
 
     /// Takes a small body whole.
@@ -106,11 +106,8 @@ impl Connection {
         {
             return Err(too_large());
         }
-        if request.head().expect_continue() && !reader.is_done() {
-            match self.patience.wait(ANSWER, self.stream.write_all(CONTINUE)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(None),
-            }
+        if request.head().expect_continue() && !reader.is_done() && !self.say(CONTINUE).await {
+            return Err(None);
         }
         let mut body = Vec::new();
         while !reader.is_done() {

@@ -61,7 +61,7 @@ impl<'a> Own<'a> {
         };
         if self.upstream.assert == Assert::All || subject.kind == SubjectKind::Staff {
             let asserter = &self.core.shared().asserter;
-            match asserter.assert(&about, self.upstream, self.core.engine().now()) {
+            match asserter.assert(&about, self.upstream, self.core.engine().wall()) {
                 Ok(assertion) => own.push((asserter.header.as_str(), assertion)),
                 Err(fault) => return Err(Unsent::new(503, "assertion_unsigned", fault.to_string())),
             }
@@ -100,7 +100,7 @@ pub(super) fn host<'a>(request: &RequestView<'a>, upstream: &'a Upstream) -> Res
         Some(host) => Authority::new(host.as_bytes()),
         None => request.host(),
     };
-    host.or_else(|| Authority::new(upstream.address.as_bytes()))
+    host.or_else(|| Authority::new(upstream.authority.as_bytes()))
         .ok_or_else(|| Unsent::new(502, "upstream_missing", "the application has no host"))
 }
 

@@ -59,13 +59,23 @@ impl Connection {
     pub(super) async fn tell_for(&mut self, request: &RequestView<'_>, told: &Told, again: bool) -> bool {
         let mut out = Vec::new();
         answer(&mut out, told, request.method_name() == b"HEAD", !again);
-        matches!(self.patience.wait(ANSWER, self.stream.write_all(&out)).await, Ok(Ok(())))
+        self.say(&out).await
     }
 
     pub(super) async fn tell(&mut self, told: &Told, again: bool) -> bool {
         let mut out = Vec::new();
         answer(&mut out, told, false, !again);
-        matches!(self.patience.wait(ANSWER, self.stream.write_all(&out)).await, Ok(Ok(())))
+        self.say(&out).await
+    }
+
+    /// Writes all of it, down to the socket, within the time for an answer.
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> bool {
+        let stream = &mut self.stream;
+        let written = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        matches!(self.patience.wait(ANSWER, written).await, Ok(Ok(())))
     }
 
     /// Answers a preflight from the configuration.
@@ -133,7 +143,7 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
         "body_too_slow" => "the request's body took too long",
         "body_too_large" => "this route takes no body of that size",
-        "exchange_too_long" => "this took longer than the route allows",
+        "route_timeout" => "this took longer than the route allows",
         _ => "the message could not be passed on as it came",
     }
 }

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest},
-    net::tcp::ReadHalf,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::proxy::{
     core::Core,
     gate::Gate,
     patience::{Patience, TooSlow},
+    socket::Half,
 };
 
 use super::{PIECE, Tally, Trouble, body::Body};
@@ -55,8 +53,21 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
+/// Takes what nobody wants any more and throws it away: only behind it does the client's end come.
+pub(super) async fn drain(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
+    loop {
+        inbox.clear();
+        inbox.reserve(PIECE);
+        match gate.read(from, inbox).await {
+            Ok(0) => return Trouble::ClientGone,
+            Ok(_) => {}
+            Err(broken) => return Trouble::of_client(broken),
+        }
+    }
+}
+
 /// Watches a client that waits for its answer, and says how that ended; what it sends on is kept, up to a bound.
-pub(super) async fn watch(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut Vec<u8>) -> Trouble {
+pub(super) async fn watch(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
     while inbox.len() < AHEAD {
         inbox.reserve(1024);
         match gate.read(from, inbox).await {
@@ -66,10 +77,8 @@ pub(super) async fn watch(gate: Gate<'_>, from: &mut ReadHalf<'_>, inbox: &mut V
         }
     }
     // Nothing more is read from it, so its end is looked for now and then.
-    loop {
-        match from.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK).await,
-            Ok(_) | Err(_) => return Trouble::ClientGone,
-        }
+    while !from.hung_up() {
+        tokio::time::sleep(LOOK).await;
     }
+    Trouble::ClientGone
 }

@@ -3,8 +3,10 @@
 //! Never here: reading and changing documents (see [`super::tables`], [`super::writer`]).
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -37,7 +39,7 @@ const CHUNK: usize = 1000;
 pub enum OpenFault {
     /// There is no file.
     #[error(
-        "`{0}` does not exist; make a new store with `postern state init`, or, if there was one, `postern state rebuild`"
+        "`{0}` does not exist; `postern state init` makes a new store; where there was one, `postern run` rebuilds it from the ledger"
     )]
     Missing(PathBuf),
     /// There is something already.
@@ -49,14 +51,14 @@ pub enum OpenFault {
     #[error("`{0}` is in use by another process; stop that one first, a store has one gateway")]
     Locked(PathBuf),
     /// It has no bytes.
-    #[error("`{0}` is empty; restore it from a backup or move it away and run `postern state rebuild`")]
+    #[error("`{0}` is empty; move it away and start `postern run`: it is rebuilt from the ledger")]
     Empty(PathBuf),
     /// It is some other file.
     #[error("`{0}` is no store of postern; check `state:` in the configuration")]
     Foreign(PathBuf),
     /// It is damaged or cut off.
     #[error(
-        "`{path}` is damaged ({detail}); restore it from a backup or move it away and run `postern state rebuild`"
+        "`{path}` is damaged ({detail}); move it away and start `postern run`: it is rebuilt from the ledger"
     )]
     Damaged {
         /// The file.
@@ -66,7 +68,7 @@ pub enum OpenFault {
     },
     /// A database without the mark of a store.
     #[error(
-        "`{0}` has no mark of a store; an empty store is never taken for a new one: run `postern state rebuild`"
+        "`{0}` has no mark of a store; an empty store is never taken for a new one: move it away and start `postern run`, it is rebuilt from the ledger"
     )]
     Unmarked(PathBuf),
     /// Written by another version.
@@ -274,6 +276,58 @@ fn gather(tables: &mut Tables<'_>, chunk: &[(Key, Stored)]) -> Result<Result<(),
     Ok(Ok(()))
 }
 
+/// Joins documents into a store that is there.
+pub(super) fn heal(
+    disk: &dyn Disk,
+    path: &Path,
+    documents: impl Iterator<Item = (Key, Stored)>,
+    hints: Hints,
+) -> Result<Mark, OpenFault> {
+    let (database, label, position) = open(disk, path)?;
+    // Among themselves first: a ledger tells one history step by step, and what its end remembers may not reach back to
+    // its beginning.
+    let mut newest: BTreeMap<Key, Stored> = BTreeMap::new();
+    for (key, stored) in documents {
+        let joined = newest.get(&key).map_or_else(|| stored.clone(), |before| join(before, &stored));
+        newest.insert(key, joined);
+    }
+    let documents: Vec<(Key, Stored)> = newest.into_iter().collect();
+    let seen = documents.iter().map(|(_, stored)| stored.version.epoch).fold(hints.epoch, u32::max);
+    let label = Label { epoch: label.epoch.max(seen).saturating_add(1), ..label };
+    let position = position.max(hints.position);
+    in_transaction(&database, path, |tables| take_in(tables, &documents, &label, position), None)??;
+    database.close().map_err(|e| OpenFault::base(path, e.into()))?;
+    Ok(label.mark(position))
+}
+
+fn take_in(
+    tables: &mut Tables<'_>,
+    documents: &[(Key, Stored)],
+    label: &Label,
+    position: u64,
+) -> Result<Result<(), OpenFault>, Trouble> {
+    tables.heal(label, position)?;
+    for (key, stored) in documents {
+        let before = match tables.document(key, &crate::state::codec::key(key))? {
+            Some(Ok(before)) => Some(before),
+            Some(Err(unreadable)) => return Ok(Err(unreadable.into())),
+            None => None,
+        };
+        let mut joined = before.as_ref().map_or_else(|| stored.clone(), |before| join(before, stored));
+        if before.is_some_and(|before| before.heads == joined.heads) {
+            continue;
+        }
+        joined.version.epoch = label.epoch;
+        for change in joined.changes.iter().chain(joined.heads.iter().map(|head| &head.change)) {
+            tables.remember(change)?;
+        }
+        if let Err(refusal) = tables.replace(key, &joined)? {
+            return Ok(Err(refusal.into()));
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// Gives the documents after `after` the new epoch and makes their changes known; the last key, or `None` at the end.
 fn raise(
     tables: &mut Tables<'_>,
@@ -337,7 +391,13 @@ fn build(path: &Path, fill: impl FnOnce(&Database) -> Result<Mark, OpenFault>) -
     name.push(format!(".{}.new", fresh_id(path)?.simple()));
     let draft = path.with_file_name(name);
     let place = || -> Result<Mark, OpenFault> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&draft).map_err(&io)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(&io)?;
         let backend = FileBackend::new(file).map_err(|e| OpenFault::base(path, e.into()))?;
         let database = builder().create_with_backend(backend).map_err(|e| OpenFault::base(path, e.into()))?;
         let mark = fill(&database)?;

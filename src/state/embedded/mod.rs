@@ -131,6 +131,17 @@ impl Embedded {
         file::rebuild(path, documents, hints)
     }
 
+    /// Joins documents from a ledger into a store that is there and closed, in one step: what is newer on either side
+    /// holds, of two histories the narrower one. What was joined in gets a new epoch, its changes count as committed, and
+    /// places in the feed go on above the newest that anybody saw. Blocks.
+    pub fn heal(
+        path: &Path,
+        documents: impl Iterator<Item = (Key, Stored)>,
+        hints: Hints,
+    ) -> Result<Mark, OpenFault> {
+        file::heal(&FileDisk(path.to_owned()), path, documents, hints)
+    }
+
     /// Opens a store. Reads all of it, to see that it is whole; blocks meanwhile.
     pub fn open(path: &Path) -> Result<Self, OpenFault> {
         Self::open_on(Arc::new(FileDisk(path.to_owned())), path, Retention::default())

@@ -152,6 +152,16 @@ impl<'t> Tables<'t> {
         Ok(tables)
     }
 
+    /// Another label and another newest place, after something was lost. The feed from before has a gap now, and nobody
+    /// follows over it.
+    pub(super) fn heal(&mut self, label: &Label, position: u64) -> Result<(), Trouble> {
+        let Ok(text) = serde_json::to_vec(label) else { return damaged("its mark cannot be written") };
+        self.meta.insert("mark", text.as_slice())?;
+        self.feed.retain(|_, _| false)?;
+        self.position = position;
+        self.keep_position()
+    }
+
     /// The newest place.
     pub(super) fn position(&self) -> u64 {
         self.position

@@ -11,7 +11,6 @@ use crate::audit::journal::AppendError;
 use crate::audit::journal::disk::DiskFile;
 use crate::audit::journal::draft::Class;
 use crate::audit::journal::status::Health;
-use crate::audit::read::{segment_name, segments};
 
 /// How long a lack of room is believed before it is tried again.
 const RETRY_MS: i64 = 200;
@@ -180,7 +179,6 @@ impl Writer {
             return;
         }
         self.no_room = false;
-        self.recount();
         let reserve = self.reserve.is_some() || self.refill().is_ok();
         let segment = self.segment.is_some() || self.open_segment(Class::Ordinary).is_ok();
         let need = self.options.max_record as u64;
@@ -191,21 +189,6 @@ impl Writer {
             self.set_health(Health::Healthy);
         }
         self.publish();
-    }
-
-    /// Old segments may have been moved away.
-    fn recount(&mut self) {
-        if self.shared.health() != Health::Quota {
-            return;
-        }
-        if let Ok(numbers) = segments(&self.options.dir) {
-            let current = self.segment.as_ref().map(|s| s.number);
-            let sizes = numbers
-                .iter()
-                .filter(|n| Some(**n) != current)
-                .filter_map(|n| std::fs::metadata(self.options.dir.join(segment_name(*n))).ok());
-            self.bytes = sizes.map(|m| m.len()).sum();
-        }
     }
 
     /// The warning is renewed when a checkpoint is signed: often enough, and off the way of records.

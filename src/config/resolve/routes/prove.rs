@@ -85,7 +85,7 @@ pub(in crate::config::resolve) fn whole(
     steps: &Steps,
 ) {
     let none = Rewrite::default();
-    let mut addresses: BTreeMap<(&str, u16, Option<&str>), usize> = BTreeMap::new();
+    let mut addresses: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
     let applications: Vec<Option<usize>> = upstreams
         .iter()
         .map(|upstream| {
@@ -95,7 +95,7 @@ pub(in crate::config::resolve) fn whole(
                 HostHeader::Upstream => Some(upstream.authority.as_str()),
                 HostHeader::Fixed(host) => Some(host.as_str()),
             };
-            Some(*addresses.entry((upstream.host.as_str(), upstream.port, host)).or_insert(fresh))
+            Some(*addresses.entry((upstream.place.to_string(), host)).or_insert(fresh))
         })
         .collect();
     let lines: Vec<Line<'_>> = entries

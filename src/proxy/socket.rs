@@ -1,0 +1,227 @@
+//! One side of an exchange as bytes: a TCP connection, a Unix socket, TLS over either. What every kind can do stands here:
+//! reading, writing, being split, being reset, saying whether the other side has gone. Never here: what the bytes mean.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::{client, server};
+
+/// What the kernel may hold unsent towards staff, in bytes: until a cut it goes on sending what it has (law 6).
+const UNSENT: u32 = 16 << 10;
+
+/// See the module's header.
+pub(super) enum Socket {
+    /// Bytes as they are.
+    Tcp(TcpStream),
+    /// The same, to an application on this machine.
+    Unix(UnixStream),
+    /// A client over TLS.
+    Client(Box<server::TlsStream<TcpStream>>),
+    /// An application over TLS.
+    Application(Box<client::TlsStream<TcpStream>>),
+}
+
+/// What a socket of any kind is to the kernel.
+enum Kernel<'a> {
+    Tcp(&'a TcpStream),
+    Unix(&'a UnixStream),
+}
+
+impl Socket {
+    fn kernel(&self) -> Kernel<'_> {
+        match self {
+            Socket::Tcp(stream) => Kernel::Tcp(stream),
+            Socket::Unix(stream) => Kernel::Unix(stream),
+            Socket::Client(stream) => Kernel::Tcp(stream.get_ref().0),
+            Socket::Application(stream) => Kernel::Tcp(stream.get_ref().0),
+        }
+    }
+
+    /// Waits until there may be something to read, holding no buffer.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        // What TLS has decrypted already, the kernel knows nothing of.
+        if let Socket::Client(stream) = self
+            && !stream.get_ref().1.wants_read()
+        {
+            return Ok(());
+        }
+        match self.kernel() {
+            Kernel::Tcp(stream) => stream.readable().await,
+            Kernel::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Whether nothing has come that nobody asked for, not even the end. The kernel is asked, not the runtime: of what came
+    /// since it last looked, the runtime knows nothing.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let peeked = match self.kernel() {
+            Kernel::Tcp(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+            Kernel::Unix(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+        };
+        match peeked {
+            Err(fault) => fault.kind() == io::ErrorKind::WouldBlock,
+            Ok(0) => false,
+            // TLS has messages of its own between answers, such as tickets; only plaintext was not asked for.
+            Ok(_) => self.only_tls_came(),
+        }
+    }
+
+    fn only_tls_came(&mut self) -> bool {
+        let Socket::Application(stream) = self else { return false };
+        let mut byte = [0; 1];
+        let mut byte = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        Pin::new(&mut **stream).poll_read(&mut cx, &mut byte).is_pending()
+    }
+
+    /// Whether the other side has said that it sends no more, or is gone.
+    pub(super) fn hung_up(&self) -> bool {
+        let asked = PollFlags::RDHUP;
+        let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let look = |mut fds: [PollFd<'_>; 1]| {
+            let found = poll(&mut fds, Some(&at_once));
+            let [fd] = &fds;
+            // What cannot be asked any more is gone.
+            found.is_err() || fd.revents().intersects(ended)
+        };
+        match self.kernel() {
+            Kernel::Tcp(stream) => look([PollFd::new(stream, asked)]),
+            Kernel::Unix(stream) => look([PollFd::new(stream, asked)]),
+        }
+    }
+
+    /// Has the kernel take little more than it can send.
+    pub(super) fn keep_little_unsent(&self) {
+        if let Kernel::Tcp(stream) = self.kernel() {
+            // Where the system has no such bound, the reset still drops what is held.
+            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+        }
+    }
+
+    /// Makes the drop of a connection a reset: what was not sent is not sent any more. (A Unix socket has nothing under
+    /// way that its peer could not read at once.)
+    pub(super) fn reset_on_drop(&self) {
+        if let Kernel::Tcp(stream) = self.kernel() {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Both directions at once, within one task.
+    pub(super) fn split(&mut self) -> Both<'_> {
+        Both(RefCell::new(self))
+    }
+}
+
+/// A socket of which both directions are used at once.
+pub(super) struct Both<'a>(RefCell<&'a mut Socket>);
+
+impl<'a> Both<'a> {
+    /// One direction; each is taken once.
+    pub(super) fn half(&self) -> Half<'_, 'a> {
+        Half(&self.0)
+    }
+}
+
+/// One direction of a socket. Borrowed for one poll at a time, never across a wait.
+pub(super) struct Half<'b, 'a>(&'b RefCell<&'a mut Socket>);
+
+impl Half<'_, '_> {
+    /// See [`Socket::hung_up`].
+    pub(super) fn hung_up(&self) -> bool {
+        self.0.borrow().hung_up()
+    }
+}
+
+impl AsyncRead for Half<'_, '_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut **self.0.borrow_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Half<'_, '_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut **self.0.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut **self.0.borrow_mut()).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut **self.0.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut **self.0.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Client(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+            Socket::Application(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Client(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Socket::Application(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Socket::Client(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            Socket::Application(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Client(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Socket::Application(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Client(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Socket::Application(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}
