@@ -36,6 +36,9 @@ fn rule(policy: &Policy) -> Rule {
         public: false,
         resource: Some("orders".parse().unwrap()),
         upstream: 0,
+        effect: None,
+        record: false,
+        environments: Default::default(),
     }
 }
 

@@ -9,9 +9,14 @@
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use http::Method;
-use postern::policy::{
-    path::CanonicalPath,
-    routes::{Match, Params, RouteSpec, RouteTable, Template},
+use postern::{
+    model::{Ladder, Level, Span},
+    policy::{
+        Catalogue, OnLower, PermissionSet, Policy, Role, Rule,
+        path::CanonicalPath,
+        proofs::{Line, prove},
+        routes::{Match, Params, Rewrite, RouteSpec, RouteTable, Segment, Template},
+    },
 };
 
 /// Shows allocations beside the times: a look-up has none.
@@ -79,6 +84,145 @@ fn lookup(bencher: Bencher<'_, '_>, count: u32) {
             black_box(&params);
         }
     });
+}
+
+/// A map over many hosts, each with its own tails, parameters and literals beside those for every host.
+fn hosted(count: u32) -> Vec<RouteSpec> {
+    let hosts = (count / 50).max(1);
+    let template = |host: u32, n: u32| match n % 5 {
+        0 => format!("/files/{{tenant}}/area{n}/{{*rest}}"),
+        1 => format!("/t/{{tenant}}/area{n}/{{item}}/{{*rest}}"),
+        2 => format!("/t/{{tenant}}/area{n}"),
+        3 => format!("/t/{{tenant}}/area{n}/{{item}}"),
+        _ => format!("/host{host}/area{n}"),
+    };
+    (0..count)
+        .map(|id| RouteSpec {
+            host: (id % 10 != 9).then(|| format!("app{}.example", id % hosts)),
+            methods: vec![Method::GET, Method::POST],
+            template: Template::parse(&template(id % hosts, id / hosts)).unwrap(),
+            id,
+        })
+        .collect()
+}
+
+#[divan::bench(args = SIZES)]
+fn lookup_hosts_and_tails(bencher: Bencher<'_, '_>, count: u32) {
+    let specs: Vec<RouteSpec> = hosted(count)
+        .into_iter()
+        .scan(std::collections::HashSet::new(), |seen, spec| {
+            Some(seen.insert((spec.host.clone(), spec.template.as_str().to_owned())).then_some(spec))
+        })
+        .flatten()
+        .collect();
+    let table = RouteTable::build(specs.clone()).unwrap();
+    let texts: Vec<(String, String)> = (0..1024_usize)
+        .map(|i| {
+            let spec = &specs[i.wrapping_mul(2_654_435_761) % specs.len()];
+            let mut path = String::new();
+            for segment in spec.template.segments() {
+                path.push('/');
+                match segment {
+                    Segment::Literal(literal) => path.push_str(literal),
+                    Segment::Parameter(_) => path.push_str(&format!("v-{i}")),
+                    Segment::Tail(_) => path.push_str("2026/11/report.pdf"),
+                }
+            }
+            (spec.host.clone().unwrap_or_else(|| "elsewhere.example".to_owned()), path)
+        })
+        .collect();
+    let requests: Vec<(&str, CanonicalPath<'_>)> = texts
+        .iter()
+        .map(|(host, path)| (host.as_str(), CanonicalPath::of(path.as_bytes()).unwrap()))
+        .collect();
+    bencher.counter(ItemsCount::new(requests.len())).bench_local(|| {
+        let mut params = Params::new();
+        for (host, path) in &requests {
+            let found = table.lookup(host, &Method::GET, black_box(path), &mut params);
+            assert!(matches!(found, Match::Route(_)));
+            black_box(&params);
+        }
+    });
+}
+
+/// What a map costs to prove: half of its routes are closed, and each of them has neighbours on another host.
+#[divan::bench(args = SIZES)]
+fn proofs(bencher: Bencher<'_, '_>, count: u32) {
+    let mut specs = specs(count / 2);
+    let other: Vec<RouteSpec> =
+        specs.iter().cloned().map(|spec| RouteSpec { host: Some("b.example".into()), ..spec }).collect();
+    specs.extend(other);
+    for (id, spec) in (0..).zip(&mut specs) {
+        spec.id = id;
+    }
+    let (policy, rules) = closed(specs.len());
+    let rewrite = Rewrite::default();
+    bencher.bench_local(|| {
+        let table = RouteTable::build(specs.clone()).unwrap();
+        let lines: Vec<Line<'_>> = specs
+            .iter()
+            .zip(&rules)
+            .map(|(spec, rule)| Line {
+                host: spec.host.as_deref(),
+                methods: &spec.methods,
+                template: &spec.template,
+                rule,
+                rewrite: &rewrite,
+                application: Some(0),
+            })
+            .collect();
+        let broken = prove(&policy, &lines, &table, &["read_only".parse().unwrap()].into());
+        assert!(broken.is_empty(), "{:?}", broken.first());
+    });
+}
+
+/// A policy of twenty roles under which every rule of half the map asks for what the ceiling closes, on both hosts alike.
+fn closed(count: usize) -> (Policy, Vec<Rule>) {
+    let catalogue = Catalogue::new(["x:manage", "x:read", "x:write"].map(|name| name.parse().unwrap()));
+    let id = |name: &str| catalogue.id(name).unwrap();
+    let mut ceiling = PermissionSet::default();
+    ceiling.insert(id("x:manage"));
+    let mut reads = PermissionSet::default();
+    reads.insert(id("x:read"));
+    let roles =
+        (0..20).map(|n| (format!("role{n}").parse().unwrap(), Role { permissions: reads.clone() })).collect();
+    let level = |name: &str, role: Option<&str>| Level {
+        name: name.parse().unwrap(),
+        role: role.map(|role| role.parse().unwrap()),
+    };
+    let rules = (0..count)
+        .map(|n| Rule {
+            name: String::new(),
+            permissions: vec![if (n % (count / 2)).is_multiple_of(2) {
+                id("x:manage")
+            } else {
+                id("x:write")
+            }],
+            public: false,
+            resource: None,
+            upstream: 0,
+            effect: None,
+            record: false,
+            environments: Default::default(),
+        })
+        .collect();
+    let policy = Policy {
+        fingerprint: String::new(),
+        ceiling,
+        roles,
+        ladder: Ladder::new(vec![level("block", None), level("read_only", Some("role1"))]),
+        default_level: "block".parse().unwrap(),
+        on_lower: OnLower::Immediate,
+        session_lasts: Span::Millis(1),
+        grant_most: None,
+        max_exchange_ms: 1,
+        conditions: Default::default(),
+        members_unmapped: false,
+        environments: Default::default(),
+        rules: Vec::new(),
+        catalogue,
+    };
+    (policy, rules)
 }
 
 #[divan::bench(args = SIZES)]

@@ -7,6 +7,8 @@ mod broken;
 mod hostile;
 #[path = "config/meaning.rs"]
 mod meaning;
+#[path = "config/routes.rs"]
+mod routes;
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,6 +1,9 @@
 //! The compiled route table against a plain reading of the rules, and against `wayfind`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "routes/proofs.rs"]
+mod proofs;
+
 use http::Method;
 use postern::policy::{
     path::CanonicalPath,

@@ -2,7 +2,7 @@
 //!
 //! Never here: whether a configuration is right in itself (that is [`crate::config`]), anything opened or started.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -10,17 +10,21 @@ use super::{fetch::FetchSetupFault, keys::KeyKeepers};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
-        EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot, SupportSettings,
-        TenantSource, UpstreamSettings,
+        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot,
+        SupportSettings, TenantSource, UpstreamSettings,
     },
     identity::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
         TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
     },
-    policy::routes::{RouteFault, RouteSpec, RouteTable},
+    policy::{
+        Effect, Rule,
+        routes::{RouteFault, RouteSpec, RouteTable},
+    },
     proxy::{
         assertion::Asserter,
-        routing::{Assert, Binding, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
+        preflight::{Cors, Preflight},
+        routing::{Assert, Binding, Bounds, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
         wire::{Limits, NameSet},
     },
 };
@@ -251,7 +255,16 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         let upstream = settings.policy.rules.get(entry.rule).map_or(0, |rule| rule.upstream);
         let resource = entry.resource_parameter.as_deref().and_then(place);
         let (tenant, environment) = (tenant.collect(), environment.collect());
-        bindings.push(Binding { rule: entry.rule, tenant, environment, resource, upstream });
+        let (preflight, bounds) = (preflight(entry.preflight), bounds(&entry.limits));
+        bindings.push(Binding {
+            rule: entry.rule,
+            tenant,
+            environment,
+            resource,
+            upstream,
+            preflight,
+            bounds,
+        });
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
     let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
@@ -266,6 +279,17 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         default_environment: settings.tenants.default_environment.to_string(),
         paths: settings.paths.rules,
         upstreams: settings.upstreams.iter().map(upstream).collect(),
+        cors: settings.cors.as_ref().map(cors).unwrap_or_default(),
+        preflight: Rule {
+            name: "preflight".to_owned(),
+            permissions: Vec::new(),
+            public: true,
+            resource: None,
+            upstream: 0,
+            effect: Some(Effect::Read),
+            record: false,
+            environments: BTreeSet::new(),
+        },
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),
         stripped: NameSet::new(settings.identity_headers.iter().map(http::HeaderName::as_str)),
@@ -281,6 +305,33 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })
+}
+
+fn preflight(written: resolve::Preflight) -> Preflight {
+    match written {
+        resolve::Preflight::Answer => Preflight::Answer,
+        resolve::Preflight::Forward => Preflight::Forward,
+        resolve::Preflight::Refuse => Preflight::Refuse,
+    }
+}
+
+fn bounds(limits: &resolve::RouteLimits) -> Bounds {
+    let millis = |ms: Option<i64>| ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+    Bounds {
+        request_body: limits.request_body,
+        body_idle: millis(limits.body_idle_ms),
+        response_timeout: millis(limits.response_timeout_ms),
+        total: millis(limits.total_ms),
+    }
+}
+
+fn cors(settings: &resolve::CorsSettings) -> Cors {
+    Cors {
+        origins: settings.origins.clone(),
+        headers: settings.headers.join(", "),
+        credentials: settings.credentials,
+        max_age: settings.max_age_s.to_string(),
+    }
 }
 
 /// The longest header value: it must hold the largest token, with `Bearer` before it.
@@ -346,6 +397,7 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
         response_timeout: millis(settings.response_timeout_ms),
         idle: usize::try_from(settings.idle).unwrap_or(usize::MAX),
         idle_timeout: millis(settings.idle_timeout_ms),
+        rewrite: settings.rewrite.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ mod grid;
 mod keyfile;
 mod out;
 mod rehearse;
+mod routes;
 mod run;
 mod state;
 mod token;
@@ -60,6 +61,9 @@ enum Command {
     /// Say what would be decided about a request, and why; needs no running gateway
     #[command(after_help = EXIT)]
     Explain(explain::Explain),
+    /// A route map from an OpenAPI document, and what of one a map does not own
+    #[command(subcommand, after_help = EXIT)]
+    Routes(routes::Routes),
     /// Signing keys and tokens, to try things out
     #[command(subcommand, after_help = EXIT)]
     Token(token::Token),
@@ -152,6 +156,7 @@ impl Command {
             Command::Run(command) => command.perform(out),
             Command::Check(command) => command.perform(out),
             Command::Explain(command) => command.perform(out),
+            Command::Routes(command) => command.perform(out),
             Command::Token(command) => command.perform(out),
             Command::Audit(command) => command.perform(out),
             Command::State(command) => command.perform(out),

@@ -99,6 +99,14 @@ pub enum Code {
     RouteTwins,
     /// A route to which others leave nothing.
     RouteNeverReached,
+    /// A prefix that cannot be used, or a route whose paths cannot be rewritten.
+    BadRewrite,
+    /// A route for which no upstream is responsible, or several for parts of it.
+    UpstreamUnclear,
+    /// A level that only reads reaches a route that writes.
+    ReadingLevelWrites,
+    /// What the ceiling closes to staff can be reached in another way.
+    CeilingReached,
     /// A parameter that the template does not have.
     MissingParameter,
     /// A map without routes.
@@ -166,6 +174,10 @@ impl Code {
             Code::RouteConflict => "route_conflict",
             Code::RouteTwins => "route_twins",
             Code::RouteNeverReached => "route_never_reached",
+            Code::BadRewrite => "bad_rewrite",
+            Code::UpstreamUnclear => "upstream_unclear",
+            Code::ReadingLevelWrites => "reading_level_writes",
+            Code::CeilingReached => "ceiling_reached",
             Code::MissingParameter => "missing_parameter",
             Code::NoRoutes => "no_routes",
             Code::NoWayIn => "no_way_in",

@@ -24,6 +24,7 @@ use super::{
     hooks::Step,
     ids::new_id,
     knock::{Knock, Particulars},
+    member,
     records::{self, Rest},
     registry::{Case, Live},
 };
@@ -181,7 +182,9 @@ impl Engine {
     /// A look without documents: all that members need, and all that is refused without looking anything up.
     pub fn glance(&self, ask: &Ask<'_>, caller: Caller<'_>, policy: &Policy) -> Glance {
         match decide(ask, caller, &Facts::new(), self.now(), policy) {
-            Verdict::Decided(Decision::Allow(permit)) if permit.staff().is_none() => {
+            Verdict::Decided(Decision::Allow(permit))
+                if permit.staff().is_none() && !member::records_it(ask, caller) =>
+            {
                 Glance::Admitted(Admission { inner: Inner::Open })
             }
             Verdict::Decided(Decision::Deny(denial)) => Glance::Denied(denial),
@@ -221,18 +224,28 @@ impl Engine {
         let mark = live.fuse.mark();
         let asked = self.now();
         let (permit, facts) = self.judge(&live, &knock, &subject).await?;
-        let Some(staff) = permit.staff() else { return Err(Stop::Faulted(Fault::Undecided)) };
-        live.fuse.settle(mark, staff.deadline);
-        self.registry.due(&live, staff.deadline.at);
-        let draft = self.intent(&live, staff, &permit, &knock, &subject, &facts, about)?;
-        // Decided again from here on; in the session that this decision found.
         let mut knock = knock;
         knock.asked = Some(asked);
-        knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
-        let longest = Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
+        let (draft, deadline, longest) = match permit.staff() {
+            Some(staff) => {
+                let draft = self.intent(&live, staff, &permit, &knock, &subject, &facts, about)?;
+                // Decided again from here on; in the session that this decision found.
+                knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
+                let longest =
+                    Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
+                (draft, staff.deadline, longest)
+            }
+            None => {
+                let draft = self.member_intent(&live, &permit, &knock, &subject, about);
+                let draft = draft.ok_or(Stop::Faulted(Fault::Undecided))?;
+                (draft, self.member_deadline(), self.member_deadline())
+            }
+        };
+        live.fuse.settle(mark, deadline);
+        self.registry.due(&live, deadline.at);
         let _ = live.case.set(Case { knock, longest, subject });
         let began = self.now();
-        entry.stage = Stage::Asked(staff.session.to_string());
+        entry.stage = Stage::Asked(permit.staff().map(|staff| staff.session.to_string()));
         let appended = self.journal.append(draft).await;
         entry.stage = Stage::Entered;
         let receipt = appended.map_err(|fault| Stop::Faulted(Fault::Ledger(fault)))?;
@@ -295,6 +308,10 @@ impl Engine {
                     let deadline = staff.deadline.min(case.longest);
                     live.fuse.settle(mark, deadline);
                     self.registry.due(live, deadline.at);
+                    return;
+                }
+                None if member::is_theirs(&permit) => {
+                    live.fuse.settle(mark, case.longest);
                     return;
                 }
                 None => Reason::SessionMissing,
@@ -398,7 +415,7 @@ enum Stage {
     Entered,
     /// The record was asked for in this session and nothing is known yet. A task that is dropped here leaves an
     /// intent that may well become durable: its outcome follows.
-    Asked(String),
+    Asked(Option<String>),
     Recorded,
 }
 
@@ -406,7 +423,7 @@ impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if let Stage::Asked(session) = &self.stage {
             let report = Report { end: End::NotForwarded, status: None, sent: 0, received: 0, fault: None };
-            self.engine.conclude(&self.live, Some(session), self.engine.now(), &report);
+            self.engine.conclude(&self.live, session.as_deref(), self.engine.now(), &report);
         }
         if !matches!(self.stage, Stage::Recorded) {
             self.engine.registry.leave(&self.live);

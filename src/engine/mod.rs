@@ -17,6 +17,7 @@ pub mod hooks;
 mod ids;
 pub mod knock;
 mod known;
+mod member;
 mod mend;
 mod records;
 mod refuse;

@@ -200,7 +200,11 @@ fn allow(reason: Reason) -> Decision {
 /// Decides. See the module's header.
 pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, policy: &Policy) -> Verdict {
     let decided = match (caller, ask.route) {
-        (_, Route::Mapped(rule)) if rule.public => Ok(allow(Reason::PublicRoute)),
+        (_, Route::Mapped(rule)) if rule.public => Ok(match ask.environment {
+            Named::As(environment) if !rule.is_in(environment) => deny(Reason::RouteElsewhere),
+            Named::Missing | Named::Unclear if !rule.environments.is_empty() => deny(Reason::RouteElsewhere),
+            _ => allow(Reason::PublicRoute),
+        }),
         (Caller::Nobody, _) => Ok(deny(Reason::TokenMissing)),
         (Caller::Refused(fault), _) => Ok(deny_as((Reason::TokenInvalid, Detail::Token(fault)))),
         (Caller::Unverifiable, _) => Ok(deny(Reason::KeysUnavailable)),
@@ -242,6 +246,11 @@ fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
     match ask.environment {
         Named::As(environment) if policy.environments.contains(environment) => {}
         Named::As(_) | Named::Missing | Named::Unclear => return deny(Reason::EnvironmentUnknown),
+    }
+    if let (Some(rule), Named::As(environment)) = (rule, ask.environment)
+        && !rule.is_in(environment)
+    {
+        return deny(Reason::RouteElsewhere);
     }
     match rule {
         // Nobody acts as a member above the ceiling, nor where support access itself is administered (law 5).
@@ -288,6 +297,9 @@ fn staff(
         Named::As(environment) if policy.environments.contains(environment) => environment,
         Named::As(_) | Named::Missing | Named::Unclear => return Ok(deny(Reason::EnvironmentUnknown)),
     };
+    if !rule.is_in(environment) {
+        return Ok(deny(Reason::RouteElsewhere));
+    }
     if ask.session == Named::Unclear {
         return Ok(deny(Reason::SessionUnclear));
     }

@@ -12,12 +12,15 @@ pub mod facts;
 pub mod level;
 pub mod path;
 pub mod permission;
+pub mod proofs;
 pub mod reason;
 pub mod routes;
 pub mod shape;
 pub mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
 
 use crate::model::{
     EnvironmentId, Ladder, LevelName, PermissionName, Rank, ResourceType, RoleName, Span, Subject,
@@ -49,6 +52,25 @@ pub struct Role {
     pub permissions: PermissionSet,
 }
 
+/// What a request does to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// It changes nothing.
+    Read,
+    /// It may change something.
+    Write,
+}
+
+impl Effect {
+    /// What a request with this method does where its route declares nothing (rule 12).
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => Effect::Read,
+            _ => Effect::Write,
+        }
+    }
+}
+
 /// What the map says about one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -62,6 +84,25 @@ pub struct Rule {
     pub resource: Option<ResourceType>,
     /// Which upstream, by its place in the configuration.
     pub upstream: usize,
+    /// What its requests do, where the map declares it.
+    pub effect: Option<Effect>,
+    /// Requests of members are recorded too.
+    pub record: bool,
+    /// The environments it exists in; empty is all.
+    pub environments: BTreeSet<EnvironmentId>,
+}
+
+impl Rule {
+    /// What a request with this method does. An upgrade writes unless declared otherwise: what passes in the tunnel is
+    /// not judged (rule 12).
+    pub fn effect(&self, method: &Method, upgrade: bool) -> Effect {
+        self.effect.unwrap_or(if upgrade { Effect::Write } else { Effect::of(method) })
+    }
+
+    /// Whether it exists in an environment.
+    pub fn is_in(&self, environment: &str) -> bool {
+        self.environments.is_empty() || self.environments.contains(environment)
+    }
 }
 
 /// What the configuration means to the rules.

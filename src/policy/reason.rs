@@ -57,6 +57,8 @@ reasons! {
     TenantForeign = "tenant_foreign",
     /// The environment is not one that exists.
     EnvironmentUnknown = "environment_unknown",
+    /// The route does not exist in this environment.
+    RouteElsewhere = "route_elsewhere",
     /// The caller's rights do not hold the permission of the route.
     PermissionMissing = "permission_missing",
     /// Somebody acts as this staff subject: acting never chains (law 5).

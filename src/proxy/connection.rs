@@ -30,11 +30,12 @@ use super::{
     counters::Counters,
     intake::{self, Unreadable},
     patience::Patience,
+    preflight::{self, Preflight},
     relay::{Client, Next, Plan, forward},
     respond::Told,
     routing::Routing,
     socket::Socket,
-    wire::{Parsed, RequestHead, RequestView, Target},
+    wire::{Framing, Parsed, RequestHead, RequestView, Target},
 };
 
 /// How much is read at once while a head is awaited.
@@ -209,7 +210,27 @@ impl Connection {
         };
         let host = collect::host(&request);
         let mut params = Params::new();
-        let mapped = collect::route(&routing, host, &method, &target.path, &mut params);
+        let mut mapped = collect::route(&routing, host, &method, &target.path, &mut params);
+        let question = match mapped.route {
+            Route::Mapped(_) => None,
+            Route::Method | Route::Twin | Route::Unmapped => preflight::question(&request, &method),
+        };
+        if let Some(question) = &question {
+            let asked = collect::route(&routing, host, &question.method, &target.path, &mut params);
+            match asked.binding.map(|binding| binding.preflight) {
+                Some(Preflight::Answer) => {
+                    return (self.preflight(core, &routing, &request, question).await, None);
+                }
+                Some(Preflight::Forward) => {
+                    mapped = Mapped {
+                        route: Route::Mapped(&routing.preflight),
+                        rule: None,
+                        binding: asked.binding,
+                    };
+                }
+                Some(Preflight::Refuse) | None => params = Params::new(),
+            }
+        }
         let in_path = |places| mapped.named(places, &target.path, &params);
         let subject = match &who {
             Who::Known(subject) => Some(subject.subject()),
@@ -316,12 +337,32 @@ impl Connection {
     ) -> (Next, Option<(Admission, Report)>) {
         let number = mapped.binding.map(|binding| binding.upstream).or(routing.unmapped_upstream);
         let upstream = number.and_then(|number| routing.upstreams.get(number));
-        let (Some(upstream), Some(sent)) = (upstream, Target::new(target.whole)) else {
+        let rewritten = match upstream.filter(|upstream| !upstream.rewrite.is_identity()) {
+            Some(upstream) => match upstream.rewrite.apply(&target.path, routing.paths) {
+                Ok(path) => Some(path),
+                Err(fault) => {
+                    let unsent = Unsent::new(400, "path_not_rewritten", fault.to_string());
+                    return self.give_up(request, &unsent, admission).await;
+                }
+            },
+            None => None,
+        };
+        let path = rewritten.as_deref().unwrap_or(target.path.as_str());
+        let whole = rewritten.as_ref().map(|path| format!("{path}{}", target.query()));
+        let bounds = mapped.binding.map(|binding| binding.bounds).unwrap_or_default();
+        if let Framing::Length(length) = request.head().framing()
+            && bounds.request_body.is_some_and(|most| length > most)
+        {
+            let unsent = Unsent::new(413, "body_too_large", "this route takes no body of that size");
+            return self.give_up(request, &unsent, admission).await;
+        }
+        let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
+        let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
             return self.give_up(request, &unsent, admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
-        let own = Own { core, upstream, method, path: target.path.as_str(), ask, who, admission: &admission };
+        let own = Own { core, upstream, method, path, ask, who, admission: &admission };
         let lines = match own.lines(public) {
             Ok(lines) => lines,
             Err(unsent) => return self.give_up(request, &unsent, admission).await,
@@ -332,7 +373,9 @@ impl Connection {
                 return self.give_up(request, &unsent, admission).await;
             }
         };
-        let as_staff = collect::treated_as_staff(who);
+        // A preflight names nobody, whatever its sender adds.
+        let preflight = matches!(ask.route, Route::Mapped(rule) if std::ptr::eq(rule, &routing.preflight));
+        let as_staff = preflight || collect::treated_as_staff(who);
         let drop = routing.dropped(as_staff);
         let in_session = admission.staff().is_some();
         if in_session && !self.little_unsent {
@@ -347,7 +390,7 @@ impl Connection {
         } else {
             &counters.members
         });
-        let plan = Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff };
+        let plan = Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;

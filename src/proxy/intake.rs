@@ -48,6 +48,13 @@ pub(super) struct Target<'a> {
     pub(super) whole: &'a str,
 }
 
+impl<'a> Target<'a> {
+    /// What follows the path: nothing, or `?` and the query.
+    pub(super) fn query(&self) -> &'a str {
+        self.whole.get(self.path.as_str().len()..).unwrap_or_default()
+    }
+}
+
 /// Reads the target.
 pub(super) fn target<'a>(request: &RequestView<'a>, rules: PathRules) -> Result<Target<'a>, Unreadable> {
     let raw = request.path_and_query();

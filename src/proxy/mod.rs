@@ -17,6 +17,7 @@ mod greet;
 mod inside;
 mod intake;
 mod patience;
+pub mod preflight;
 pub mod preview;
 mod relay;
 pub mod respond;

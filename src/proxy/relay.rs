@@ -21,7 +21,7 @@ use super::{
     core::Core,
     gate::{Broken, Gate},
     patience::{Patience, TooSlow},
-    routing::{Routing, Upstream},
+    routing::{Bounds, Routing, Upstream},
     socket::Socket,
     upstream::connect,
     wire::{
@@ -42,6 +42,8 @@ pub(super) struct Plan<'a> {
     pub(super) add: &'a [(Name<'a>, Value<'a>)],
     /// No cookie comes back, and nothing that may be kept.
     pub(super) as_staff: bool,
+    /// Bounds of this route alone.
+    pub(super) bounds: Bounds,
 }
 
 /// The client's side of an exchange.
@@ -114,7 +116,14 @@ pub(super) async fn forward(
 ) -> (Next, Report) {
     let gate = Gate::new(core.engine(), admission.live().map(std::convert::AsRef::as_ref));
     let tally = Tally::default();
-    let ended = exchange(core, routing, gate, request, plan, client, &tally).await;
+    let running = exchange(core, routing, gate, request, plan, client, &tally);
+    let ended = match plan.bounds.total {
+        None => running.await,
+        Some(most) => match tokio::time::timeout(most, running).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
+        },
+    };
     let head = request.head();
     let (end, fault) = match &ended {
         Ok(_) => (End::Complete, None),
@@ -131,7 +140,12 @@ pub(super) async fn forward(
         Err(Trouble::Upstream(code)) if answerable => Next::Answer { status: 502, code, again },
         Err(Trouble::UpstreamSlow(code)) if answerable => Next::Answer { status: 504, code, again },
         Err(Trouble::Client(code)) if answerable => {
-            Next::Answer { status: if code == "body_too_slow" { 408 } else { 400 }, code, again: false }
+            let status = match code {
+                "body_too_slow" => 408,
+                "body_too_large" => 413,
+                _ => 400,
+            };
+            Next::Answer { status, code, again: false }
         }
         // Of an answer that is under way an orderly end could be taken for its end.
         Err(Trouble::ClientGone) if answerable => Next::Close,
@@ -216,14 +230,19 @@ async fn converse(
         add: plan.add,
     };
     write_request(&mut out, request, plan.target, &edit);
-    let mut body = Body { reader: BodyReader::new(head.framing()), writer: BodyWriter::new(head.framing()) };
+    let mut body = Body {
+        reader: BodyReader::new(head.framing()),
+        writer: BodyWriter::new(head.framing()),
+        most: plan.bounds.request_body.unwrap_or(u64::MAX),
+    };
+    let response_timeout = plan.bounds.response_timeout.unwrap_or(plan.settings.response_timeout);
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
     let (client, upstream) = (stream.split(), upstream.split());
     let (mut from_client, mut to_client) = (client.half(), client.half());
     let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
-    match patience.wait(plan.settings.response_timeout, gate.write(&mut to_upstream, &out)).await {
+    match patience.wait(response_timeout, gate.write(&mut to_upstream, &out)).await {
         Ok(written) => written.map_err(Trouble::of_upstream)?,
         Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
     }
@@ -236,7 +255,7 @@ async fn converse(
     let bodyless = tally.uploaded.get();
     let up = async {
         if !bodyless {
-            let most = routing.body_timeout;
+            let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
             match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
                 // An application may answer before it has read everything; its answer says what it thinks.
                 Err(Trouble::Upstream(_)) => {
@@ -254,7 +273,7 @@ async fn converse(
         version: head.version(),
         keep_alive: head.keep_alive(),
         as_staff: plan.as_staff,
-        timeout: plan.settings.response_timeout,
+        timeout: response_timeout,
         write_timeout,
     };
     let result = {

@@ -5,10 +5,17 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     net::{Destination, tls::ToUpstream},
-    policy::{Policy, path::PathRules, routes::RouteTable},
+    policy::{
+        Policy, Rule,
+        path::PathRules,
+        routes::{Rewrite, RouteTable},
+    },
 };
 
-use super::wire::{KnownSet, Limits, NameSet};
+use super::{
+    preflight::{Cors, Preflight},
+    wire::{KnownSet, Limits, NameSet},
+};
 
 /// Where a request's tenant is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +56,23 @@ pub struct Binding {
     pub resource: Option<usize>,
     /// The upstream, by its place in [`Routing::upstreams`].
     pub upstream: usize,
+    /// What becomes of preflights.
+    pub preflight: Preflight,
+    /// Bounds of this route alone.
+    pub bounds: Bounds,
+}
+
+/// Bounds of one route; `None` leaves it to what holds for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Bytes of a request's body.
+    pub request_body: Option<u64>,
+    /// How long a body may stand still.
+    pub body_idle: Option<Duration>,
+    /// How long to wait for the head of an answer.
+    pub response_timeout: Option<Duration>,
+    /// How long the whole exchange may take.
+    pub total: Option<Duration>,
 }
 
 /// Who is asserted to the application.
@@ -118,6 +142,8 @@ pub struct Upstream {
     pub idle: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// What becomes of paths on their way to it.
+    pub rewrite: Rewrite,
 }
 
 /// See the module's header.
@@ -139,6 +165,10 @@ pub struct Routing {
     pub paths: PathRules,
     /// The applications.
     pub upstreams: Vec<Upstream>,
+    /// How preflights are answered.
+    pub cors: Cors,
+    /// What a preflight that the application answers is decided by: open to everybody, nobody named.
+    pub preflight: Rule,
     /// Where members go when the map is silent.
     pub unmapped_upstream: Option<usize>,
     /// The reserved prefix, with both slashes.

@@ -105,6 +105,7 @@ mod tests {
             response_timeout: Duration::from_secs(5),
             idle: 8,
             idle_timeout: Duration::from_secs(60),
+            rewrite: Default::default(),
         }
     }
 

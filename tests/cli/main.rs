@@ -5,6 +5,7 @@ mod bad;
 mod explain;
 mod gateway;
 mod help;
+mod routes;
 mod token;
 
 use std::{

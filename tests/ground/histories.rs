@@ -686,6 +686,7 @@ fn the_histories_reach_every_command_and_most_codes() {
             "grant_missing",
             "keys_unavailable",
             "network_refused",
+            "route_elsewhere",
             "service_not_here",
             "state_unavailable",
             "ticket_malformed",

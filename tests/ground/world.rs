@@ -332,6 +332,9 @@ impl World {
                     public: *public,
                     resource: resource.as_deref().map(|kind| kind.parse().unwrap()),
                     upstream: 0,
+                    effect: None,
+                    record: false,
+                    environments: Default::default(),
                 };
                 Route::Mapped(&rule)
             }

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::settings::{
     ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings, Piece,
-    RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 use crate::{
     model::{Span, SubjectKind},
     policy::{
-        Conditions, OnLower, PermissionSet, Policy, conditions::TicketFrom, path::Delimiters, routes::Twins,
+        Conditions, Effect, OnLower, PermissionSet, Policy, conditions::TicketFrom, path::Delimiters,
+        routes::Twins,
     },
 };
 
@@ -155,6 +156,20 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         "resource": rule.and_then(|rule| rule.resource.as_ref()).map(|kind| kind.as_str()),
         "resource_parameter": route.resource_parameter,
         "upstream": rule.map(|rule| rule.upstream),
+        "effect": rule.and_then(|rule| rule.effect).map(|effect| effect == Effect::Write),
+        "record": rule.map(|rule| rule.record),
+        "environments": rule.map(|rule| rule.environments.iter().map(|id| id.as_str()).collect::<Vec<_>>()),
+        "preflight": match route.preflight {
+            Preflight::Answer => "answer",
+            Preflight::Forward => "forward",
+            Preflight::Refuse => "refuse",
+        },
+        "limits": [
+            json!(route.limits.request_body),
+            json!(route.limits.body_idle_ms),
+            json!(route.limits.response_timeout_ms),
+            json!(route.limits.total_ms),
+        ],
     })
 }
 
@@ -251,5 +266,7 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
             HostHeader::Fixed(host) => json!({ "fixed": host }),
         },
         "headers": headers.collect::<Vec<_>>(),
+        "strip_prefix": upstream.rewrite.strip.as_ref().map(|prefix| prefix.as_str()),
+        "add_prefix": upstream.rewrite.add.as_ref().map(|prefix| prefix.as_str()),
     })
 }

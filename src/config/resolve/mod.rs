@@ -6,6 +6,7 @@
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
 mod context;
+mod cors;
 mod fingerprint;
 mod gateway;
 mod issuers;
@@ -21,10 +22,10 @@ mod upstreams;
 use std::path::Path;
 
 pub use settings::{
-    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings, Piece,
-    RouteEntry, Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource,
-    UpstreamSettings,
+    AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
+    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings,
+    Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
+    TenantSettings, TenantSource, UpstreamSettings,
 };
 
 use super::{
@@ -70,15 +71,19 @@ pub(super) fn resolve(
         crosses_tenants(context, file, &tenants.from);
     }
     let paths = gateway::paths(file);
+    let cors = cors::cors(context, file);
+    let no_environments = std::collections::BTreeSet::new();
     let around = routes::Around {
         paths,
         names: &names,
         upstreams: &upstreams,
         tenant_from: tenants.as_ref().map(|tenants| tenants.from.as_slice()).unwrap_or_default(),
         prefix: prefix.as_deref(),
+        environments: tenants.as_ref().map_or(&no_environments, |tenants| &tenants.environments),
+        cors: !file.cors.is_absent(),
     };
     let before = faults.count();
-    let routes::Map { entries: routes, rules } = routes::routes(context, file, &around, &mut used);
+    let routes::Map { entries: routes, rules, owned } = routes::routes(context, file, &around, &mut used);
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
@@ -90,8 +95,8 @@ pub(super) fn resolve(
         catalogue: names.catalogue,
         roles: roles.map,
         ceiling,
-        ladder: steps.ladder,
-        default_level: steps.default?,
+        ladder: steps.ladder.clone(),
+        default_level: steps.default.clone()?,
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
@@ -101,6 +106,10 @@ pub(super) fn resolve(
         environments: tenants.environments.clone(),
         rules,
     };
+    // What is missing was told; it would only be told again as something that does not hold.
+    if let Some(owned) = owned.filter(|_| faults.are_warnings()) {
+        routes::whole(context, &owned, &policy, &routes, &upstreams.list, &steps);
+    }
     policy.fingerprint = fingerprint::fingerprint(
         &policy,
         &fingerprint::Rest {
@@ -134,6 +143,7 @@ pub(super) fn resolve(
         policy,
         paths,
         routes,
+        cors,
         limits,
         dangerous,
     })
@@ -150,7 +160,25 @@ fn members(
     let written = file.members.value().unwrap_or(&none);
     let owner = file.members.given().map_or(gateway::TOP(), |at| at.place);
     match (written.unmapped.value(), &written.upstream) {
-        (Some(Unmapped::Allow), upstream) => (true, upstreams.find(context, upstream, owner, used)),
+        (Some(Unmapped::Allow), upstream) => {
+            let found = upstreams.find(context, upstream, owner, used);
+            if let Some(settings) = found.and_then(|number| upstreams.list.get(number))
+                && settings.rewrite.strip.is_some()
+            {
+                let place = upstream.given().map_or(owner, |at| at.place);
+                let message = format!(
+                    "the upstream `{}` takes a prefix off, which unmapped paths may lack",
+                    settings.name
+                );
+                context.put(
+                    Code::BadRewrite,
+                    place,
+                    message,
+                    "name an upstream without `strip_prefix`, or map its routes",
+                );
+            }
+            (true, found)
+        }
         (_, Field::Given(at)) => {
             context.warn(
                 Code::Unused,

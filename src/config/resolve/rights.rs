@@ -173,6 +173,10 @@ pub(super) struct Steps {
     pub(super) ladder: Ladder,
     pub(super) default: Option<LevelName>,
     pub(super) on_lower: OnLower,
+    /// Where each level names its role.
+    pub(super) places: Vec<Place>,
+    /// The levels that only read.
+    pub(super) reading: BTreeSet<LevelName>,
 }
 
 pub(super) fn consent(
@@ -190,7 +194,7 @@ pub(super) fn consent(
     }
     let mut levels: Vec<Level> = Vec::new();
     let mut places: BTreeMap<LevelName, Place> = BTreeMap::new();
-    let mut below: Option<(LevelName, PermissionSet)> = None;
+    let (mut step_places, mut reading) = (Vec::new(), BTreeSet::new());
     let mut whole = !list.value.broken;
     for (rank, step) in list.value.items.iter().enumerate() {
         let name =
@@ -234,10 +238,15 @@ pub(super) fn consent(
             );
         }
         if let Some(role) = role {
-            let given = step_role(context, role, &name, names, roles, ceiling, below.as_ref());
-            if let Some(set) = given {
-                below = Some((name.clone(), set));
-            }
+            step_role(context, role, &name, names, roles, ceiling);
+        }
+        step_places.push(role.map_or(name_at.place, |role| role.place));
+        let reads = match step.value.effect.value() {
+            Some(effect) => *effect == written::Effect::Read,
+            None => name.as_str() == "read_only",
+        };
+        if reads {
+            reading.insert(name.clone());
         }
         levels.push(Level { name, role: role.and_then(|role| RoleName::new(&role.value).ok()) });
     }
@@ -246,10 +255,10 @@ pub(super) fn consent(
         Some(written::OnLower::Immediate) | None => OnLower::Immediate,
     };
     let default = default_level(context, at, &places, whole);
-    Some(Steps { ladder: Ladder::new(levels), default, on_lower })
+    Some(Steps { ladder: Ladder::new(levels), default, on_lower, places: step_places, reading })
 }
 
-/// What a level's role gives to staff; tells where it is unknown, emptied by the ceiling, or less than the level below.
+/// Tells where a level's role is unknown, or emptied by the ceiling.
 fn step_role(
     context: Context<'_>,
     at: &At<String>,
@@ -257,13 +266,12 @@ fn step_role(
     names: &Names,
     roles: &Roles,
     ceiling: &PermissionSet,
-    below: Option<&(LevelName, PermissionSet)>,
-) -> Option<PermissionSet> {
+) {
     let Some(role) = roles.map.get(at.value.as_str()) else {
         if roles.whole {
             context.unknown(Code::UnknownRole, at, "role", roles.map.keys().map(RoleName::as_str));
         }
-        return None;
+        return;
     };
     let mut set = role.permissions.clone();
     set.remove(ceiling);
@@ -282,25 +290,6 @@ fn step_role(
             "give it a role that staff may use, or lower the ceiling",
         );
     }
-    if let Some((lower, lower_set)) = below
-        && !lower_set.is_within(&set)
-    {
-        let lost: BTreeSet<&str> = names
-            .catalogue
-            .iter()
-            .filter(|(id, _)| lower_set.contains(*id) && !set.contains(*id))
-            .map(|(_, name)| name.as_str())
-            .collect();
-        let first = lost.first().copied().unwrap_or_default();
-        let more = if lost.len() > 1 { format!(" and {} more", lost.len() - 1) } else { String::new() };
-        context.put(
-            Code::LadderNotMonotone,
-            at.place,
-            format!("the level `{level}` lacks `{first}`{more}, which the level `{lower}` below it has"),
-            format!("allow it in the role `{}` too, or change the order of the levels", short(&at.value)),
-        );
-    }
-    Some(set)
 }
 
 fn default_level(

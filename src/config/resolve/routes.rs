@@ -3,33 +3,30 @@
 //! Never here: which of several templates wins, and the proof that each request has one owner: both are the route
 //! table's ([`crate::policy::routes`]); its faults are told here with their places.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod head;
+mod keys;
+mod prove;
 
-use http::Method;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
     gateway::TOP,
     rights::Names,
     settings::{PathSettings, RouteEntry, TenantSource},
-    tenants::{is_parameter, parameter},
+    tenants::is_parameter,
     upstreams::Upstreams,
 };
 use crate::{
     config::{
         fault::Code,
         suggest,
-        written::{At, Field, File, List, Place, Route},
+        written::{At, File, List, Place, Route},
     },
-    model::ResourceType,
-    policy::{
-        PermissionId, Rule,
-        path::PathRules,
-        routes::{RouteFault, RouteSpec, RouteTable, TableRules, Template},
-    },
+    model::EnvironmentId,
+    policy::{PermissionId, Rule, routes::RouteSpec},
 };
-
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(super) use prove::{Owned, whole};
 
 /// What routes refer to.
 pub(super) struct Around<'a> {
@@ -38,6 +35,8 @@ pub(super) struct Around<'a> {
     pub(super) tenant_from: &'a [TenantSource],
     pub(super) prefix: Option<&'a str>,
     pub(super) paths: PathSettings,
+    pub(super) environments: &'a BTreeSet<EnvironmentId>,
+    pub(super) cors: bool,
 }
 
 /// The map, read.
@@ -45,6 +44,8 @@ pub(super) struct Around<'a> {
 pub(super) struct Map {
     pub(super) entries: Vec<RouteEntry>,
     pub(super) rules: Vec<Rule>,
+    /// `None` where they make no map.
+    pub(super) owned: Option<Owned>,
 }
 
 pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, used: &mut [bool]) -> Map {
@@ -86,8 +87,10 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
             }
         }
     }
-    prove(context, list.place, &specs, around.paths.table);
-    Map { entries, rules }
+    unique_names(context, &list.value);
+    let table = prove::one_owner(context, list.place, &specs, around.paths.table);
+    let places = specs.iter().map(|(_, place)| *place).collect();
+    Map { entries, rules, owned: table.map(|table| Owned { table, places }) }
 }
 
 /// One line, read.
@@ -148,30 +151,18 @@ fn route(
     let written = &at.value;
     let hint = "write methods and path: `route: GET /t/{tenant}/api/orders/{order}`";
     let text = context.need(&written.route, at.place, "route", hint);
-    let head = text.and_then(|text| head(context, text));
-    let host = written.host.given().map(|at| own_host(context, at));
-    let asked = asked(context, at, around.names);
-    let upstream = around.upstreams.find(context, &written.upstream, at.place, used);
-    let resource = match &written.resource {
-        Field::Absent => Some(None),
-        Field::Broken => None,
-        Field::Given(at) => {
-            let kind = context.need(&at.value.kind, at.place, "type", "name its type, e.g. `type: orders`");
-            let kind = kind.and_then(|kind| resource_type(context, kind, around.names));
-            let id = context.need(
-                &at.value.id,
-                at.place,
-                "id",
-                "name the parameter of the path, e.g. `id: order`",
-            );
-            let id = id.and_then(|id| parameter(context, id).map(|name| (name, id.place)));
-            kind.zip(id).map(Some)
-        }
-    };
+    let head = text.and_then(|text| head::head(context, text));
+    let host = written.host.given().map(|at| head::own_host(context, at));
+    let asked = keys::asked(context, at, around.names);
+    let resource = keys::resource(context, &written.resource, around.names);
+    let name = keys::name(context, &written.name, text.map_or("", |text| text.value.as_str()));
+    let environments = keys::environments(context, written, around.environments);
+    let limits = keys::limits(context, written);
     let (methods, path) = head?;
     let text = text?;
+    let preflight = keys::preflight(context, written, &methods, around.cors);
     let template_place = context.part(text.place, &path);
-    let template = template(context, template_place, &path, around.paths.rules)?;
+    let template = head::template(context, template_place, &path, around.paths.rules)?;
     let parameters: Vec<&str> = template.names().collect();
     if let Some(prefix) = around.prefix
         && format!("{}/", path.trim_end_matches('/')).starts_with(prefix)
@@ -227,194 +218,47 @@ fn route(
         Some((kind, (name, _))) => (Some(kind), Some(name)),
         None => (None, None),
     };
-    let rule = Rule { name: text.value.clone(), permissions, public, resource: kind, upstream: upstream? };
+    let host = host.flatten();
+    let upstream = around.upstreams.of_route(
+        context,
+        &written.upstream,
+        text.place,
+        host.as_deref(),
+        &template,
+        used,
+    )?;
+    if let Some(upstream) = around.upstreams.list.get(upstream) {
+        keys::rewritten(context, template_place, &template, upstream, around.paths.rules);
+    }
+    let rule = Rule {
+        name: name?,
+        permissions,
+        public,
+        resource: kind,
+        upstream,
+        effect: keys::effect(written),
+        record: keys::record(context, written, public),
+        environments,
+    };
     let entry = RouteEntry {
-        host: host.flatten(),
+        host,
         methods,
         template,
         rule: 0,
         resource_parameter: id,
+        preflight,
+        limits,
         line: context.line(text.place),
     };
     Some(Line { entry, rule, place: text.place })
 }
 
-/// Methods and template of `GET,POST /path`.
-fn head(context: Context<'_>, at: &At<String>) -> Option<(Vec<Method>, String)> {
-    let bad = |part: &str, message: String, hint: &str| {
-        context.put(Code::BadRoute, context.part(at.place, part), message, hint);
-    };
-    let Some((methods, template)) = at.value.split_once(' ') else {
-        let message = format!("`{}` is not methods and path", short(&at.value));
-        bad(&at.value, message, "write both with a space between: `GET /t/{tenant}/api/orders`");
-        return None;
-    };
-    let template = template.trim_start_matches(' ');
-    let mut read: Vec<Method> = Vec::new();
-    let mut sound = true;
-    for name in methods.split(',') {
-        let upper =
-            !name.is_empty() && name.len() <= 32 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-        let slip = !METHODS.contains(&name) && suggest::nearest(name, METHODS.iter().copied()).is_some();
-        let method = Method::from_bytes(name.as_bytes()).ok().filter(|_| upper && !slip);
-        match method {
-            Some(Method::TRACE | Method::CONNECT) => {
-                bad(name, format!("`{name}` is always refused"), "remove it from the route");
-                sound = false;
-            }
-            Some(method) if read.contains(&method) => {
-                bad(methods, format!("`{name}` stands here twice"), "keep one of them");
-                sound = false;
-            }
-            Some(method) => read.push(method),
-            None => {
-                let upper_name = name.to_ascii_uppercase();
-                let hint = suggest::hint(&upper_name, METHODS.iter().copied(), "usual methods");
-                bad(name, format!("`{}` is no method", short(name)), &hint);
-                sound = false;
-            }
+/// Names are told apart in records.
+fn unique_names(context: Context<'_>, routes: &List<Route>) {
+    let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+    for at in routes.items.iter().filter_map(|at| at.value.name.given()) {
+        if let Some(first) = seen.insert(&at.value, at.place) {
+            context.twice(at.place, "route", &at.value, first);
         }
     }
-    sound.then(|| (read, template.to_owned()))
-}
-
-/// The template, with the caret below what is wrong in it.
-fn template(context: Context<'_>, place: Place, text: &str, rules: PathRules) -> Option<Template> {
-    let bad = |place: Place, message: String| {
-        let hint = "a path is `/t/{tenant}/orders/{order}`; a parameter is a whole segment, `{*rest}` the whole rest";
-        context.put(Code::BadRoute, place, message, hint);
-        None
-    };
-    match Template::parse(text) {
-        Ok(template) => match template.fault_under(rules) {
-            Some(fault) => bad(place, format!("no request can match this path: {fault}")),
-            None => Some(template),
-        },
-        // Only where the text stands in the file as it is does a column of it mean a place in the file.
-        Err(fault) if place.len() == text.len() => {
-            let start = (fault.column - 1).min(text.len());
-            bad(place.within(start, fault.length.min(text.len() - start)), fault.problem.to_string())
-        }
-        Err(fault) => bad(place, fault.to_string()),
-    }
-}
-
-/// Proves that the routes make a map; each fault is told at the line of the later route.
-fn prove(context: Context<'_>, owner: Place, lines: &[(RouteSpec, Place)], rules: TableRules) {
-    let specs = lines.iter().map(|(spec, _)| spec.clone()).collect();
-    let Err(faults) = RouteTable::build_under(specs, rules) else { return };
-    let place =
-        |id: u32| usize::try_from(id).ok().and_then(|id| lines.get(id)).map_or(owner, |(_, place)| *place);
-    let line = |id: u32| context.line(place(id));
-    for fault in faults {
-        let message = fault.to_string();
-        let (code, at, message, hint) = match fault {
-            RouteFault::Conflict { a, b, witness } => (
-                Code::RouteConflict,
-                place(a.max(b)),
-                format!("the route in line {} owns `{witness}` already", line(a.min(b))),
-                "each request has one owner: take the method out of one of them, or join them",
-            ),
-            RouteFault::CaseTwins { a, b, witness } => (
-                Code::RouteTwins,
-                place(a.max(b)),
-                format!("this differs from the route in line {} in case only: `{witness}`", line(a.min(b))),
-                "spell them alike, or write `paths: { case: distinct }` if the application tells them apart",
-            ),
-            RouteFault::NeverReached { id, template } => (
-                Code::RouteNeverReached,
-                place(id),
-                format!("more specific routes own all that `{template}` covers"),
-                "remove it: no request can reach it",
-            ),
-            RouteFault::NoMethod { id }
-            | RouteFault::RefusedMethod { id, .. }
-            | RouteFault::Host { id, .. } => {
-                (Code::BadRoute, place(id), message, "correct the route's methods or host")
-            }
-            RouteFault::TooEntangled => {
-                (Code::BadRoute, owner, message, "use fewer parameters beside literals at the same depth")
-            }
-        };
-        context.put(code, at, message, hint);
-    }
-}
-
-fn own_host(context: Context<'_>, at: &At<String>) -> Option<String> {
-    let sound = !at.value.is_empty()
-        && at.value.len() <= 253
-        && at.value.split('.').all(|label| {
-            !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        });
-    if !sound {
-        context.put(
-            Code::BadValue,
-            at.place,
-            format!("`{}` is no host for a route", short(&at.value)),
-            "write it in lower case, without port, wildcard or dot at the end: `app.example`",
-        );
-        return None;
-    }
-    Some(at.value.clone())
-}
-
-/// What a route asks for: permissions, or nothing because it is public.
-fn asked(context: Context<'_>, at: &At<Route>, names: &Names) -> Option<(Vec<PermissionId>, bool)> {
-    let written = &at.value;
-    if written.public.is_broken() || written.permission.is_broken() {
-        return None;
-    }
-    let public = written.public.value().copied().unwrap_or(false);
-    let hint = "write `permission: orders:read` for what it takes, or `public: true` to open it to everybody";
-    let Some(list) = written.permission.given() else {
-        if !public {
-            context.put(
-                Code::OneOf,
-                written.route.given().map_or(at.place, |route| route.place),
-                "nothing says what this route takes",
-                hint,
-            );
-            return None;
-        }
-        return Some((Vec::new(), true));
-    };
-    if public {
-        context.put(Code::OneOf, list.place, "a public route asks for no permission", "keep one of the two");
-        return None;
-    }
-    let items = &list.value.0.items;
-    if items.is_empty() && !list.value.0.broken {
-        context.put(Code::BadValue, list.place, "this list is empty", hint);
-        return None;
-    }
-    let mut ids: Vec<PermissionId> = Vec::new();
-    let mut sound = !list.value.0.broken;
-    for at in items {
-        match names.permission(context, at) {
-            Some(id) if ids.contains(&id) => {
-                let message = format!("`{}` stands here twice", short(&at.value));
-                context.put(Code::DuplicateName, at.place, message, "keep one of them");
-            }
-            Some(id) => ids.push(id),
-            None => sound = false,
-        }
-    }
-    // A name that is not known keeps its route in the map, so that other faults of the map are told too.
-    (sound || names.whole).then_some((ids, false))
-}
-
-fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option<ResourceType> {
-    let kind = context.id(at, ResourceType::new, "type of a resource")?;
-    let types: BTreeMap<&str, ()> =
-        names.catalogue.iter().map(|(_, name)| (name.resource_type(), ())).collect();
-    if names.whole && !types.contains_key(kind.as_str()) {
-        context.put(
-            Code::UnknownWord,
-            at.place,
-            format!("no permission is about `{kind}`"),
-            suggest::hint(kind.as_str(), types.keys().copied(), "types of resources"),
-        );
-    }
-    Some(kind)
 }

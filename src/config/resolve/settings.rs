@@ -15,7 +15,7 @@ use crate::{
     policy::{
         Policy,
         path::PathRules,
-        routes::{TableRules, Template},
+        routes::{Rewrite, TableRules, Template},
     },
 };
 
@@ -61,6 +61,8 @@ pub struct Settings {
     /// The route map: entry `i` belongs to rule `i` of the policy.
     /// It was proved to compile under `paths`.
     pub routes: Vec<RouteEntry>,
+    /// How CORS preflights are answered.
+    pub cors: Option<CorsSettings>,
     /// Bounds.
     pub limits: LimitSettings,
     /// What local play needs.
@@ -129,6 +131,8 @@ pub struct UpstreamSettings {
     pub response_timeout_ms: i64,
     /// Headers set on each request.
     pub headers: Vec<(HeaderName, Vec<Piece>)>,
+    /// What becomes of paths on their way to it; proved for each of its routes.
+    pub rewrite: Rewrite,
 }
 
 /// The `Host` that an application gets.
@@ -380,8 +384,50 @@ pub struct RouteEntry {
     pub rule: usize,
     /// The parameter that holds the resource's identifier.
     pub resource_parameter: Option<String>,
+    /// What becomes of CORS preflights.
+    pub preflight: Preflight,
+    /// Its own bounds.
+    pub limits: RouteLimits,
     /// The line where it was written.
     pub line: usize,
+}
+
+/// What becomes of CORS preflights for a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Preflight {
+    /// The gateway answers.
+    Answer,
+    /// The application answers; identity is removed.
+    Forward,
+    /// They are requests like any other.
+    #[default]
+    Refuse,
+}
+
+/// Bounds of one route; `None` leaves it to what holds for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteLimits {
+    /// Bytes of a request's body.
+    pub request_body: Option<u64>,
+    /// Milliseconds that a body may stand still.
+    pub body_idle_ms: Option<i64>,
+    /// Milliseconds until the head of an answer.
+    pub response_timeout_ms: Option<i64>,
+    /// Milliseconds of the whole exchange.
+    pub total_ms: Option<i64>,
+}
+
+/// How CORS preflights are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorsSettings {
+    /// The origins that may ask, as browsers write them.
+    pub origins: Vec<String>,
+    /// The request headers that they may send, in lower case.
+    pub headers: Vec<String>,
+    /// Whether they may send cookies.
+    pub credentials: bool,
+    /// Seconds that a browser may remember the answer.
+    pub max_age_s: i64,
 }
 
 /// Bounds.

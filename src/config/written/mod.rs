@@ -21,8 +21,8 @@ pub use people::{
     TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
-    Assert, Assertion, Dangerous, Delimiters, KeyFrom, Ledger, Limits, Pass, Paths, Resource, Route, State,
-    Tls, TlsCertificate, TlsVersion, Twins, Upstream,
+    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, KeyFrom, Ledger, Limits, Pass, Paths, Preflight,
+    Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 
@@ -89,6 +89,8 @@ pub struct File {
     pub paths: Field<Paths>,
     /// The route map. What is not in it is refused to staff.
     pub routes: Field<List<Route>>,
+    /// How CORS preflights are answered. What it does not declare, a browser on another origin may not ask.
+    pub cors: Field<Cors>,
     /// Bounds on what one request may cost.
     pub limits: Field<Limits>,
     /// What local play needs and production must not have. Only with both listeners on loopback.

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-use super::{Duration, Field, List, OneOrMany, Term, TermOrNone};
+use super::{Duration, Field, List, OneOrMany, Term, TermOrNone, traffic::Effect};
 
 /// Whose tokens count, what they look like, and which keys sign them.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -291,6 +291,9 @@ pub struct LevelStep {
     pub level: Field<String>,
     /// The role that support gets at this level.
     pub role: Field<String>,
+    /// `read`: the configuration is refused where this level reaches a route that writes. Default `read` for a level
+    /// that is called `read_only`, else `write`.
+    pub effect: Field<Effect>,
 }
 
 /// When a lowered level reaches running sessions.

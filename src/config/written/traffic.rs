@@ -103,6 +103,13 @@ pub struct Upstream {
     /// Its address: `http://host:port`, `https://host:port` or `unix:/path/to.sock`, nothing behind it. The request's
     /// own path is appended.
     pub url: Field<String>,
+    /// Which routes are its own where they name no `upstream`: those for a host, those below a prefix. The longest
+    /// prefix wins, and one for the route's own host before one for every host.
+    pub serves: Field<OneOrMany<Serves>>,
+    /// Taken off the beginning of each path on its way to the application; every route to it has to begin so.
+    pub strip_prefix: Field<String>,
+    /// Put before each path on its way to the application, behind what `strip_prefix` takes off.
+    pub add_prefix: Field<String>,
     /// With `https`: the authorities that its certificate may come from, as a PEM file. Default: the system's.
     pub ca: Field<String>,
     /// With `https`: the name that its certificate must bear. Default: the host in `url`.
@@ -126,6 +133,17 @@ pub struct Upstream {
     /// Headers set on each request: templates with `{subject}`, `{tenant}`, `{environment}`, `{role}`, `{kind}` and
     /// `{session}`. What the client sent under these names is removed.
     pub headers: Field<Table<String>>,
+}
+
+/// A part of the map that belongs to one upstream: at least one of the two.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
+pub struct Serves {
+    /// Routes of this host. Default: of every host.
+    pub host: Field<String>,
+    /// Routes that begin so, in whole segments: `/billing`. Default: all.
+    pub prefix: Field<String>,
 }
 
 /// How the applications read paths. The defaults trust them in nothing.
@@ -193,6 +211,8 @@ pub struct Route {
     pub route: Field<String>,
     /// Only for this host. Default: every host.
     pub host: Field<String>,
+    /// Its name in records and explanations. Default: methods and path as written.
+    pub name: Field<String>,
     /// What it takes: all of these permissions. Either this or `public`.
     pub permission: Field<OneOrMany<String>>,
     /// Open to everybody: no token is asked for, no assertion and no identity header is sent. Members' `Authorization` and
@@ -200,8 +220,70 @@ pub struct Route {
     pub public: Field<bool>,
     /// The resource that the path names, for the scope of grants.
     pub resource: Field<Resource>,
-    /// Which upstream answers. May be left out where there is only one.
+    /// Which upstream answers. May be left out where there is only one, or where one `serves` all of the route.
     pub upstream: Field<String>,
+    /// What a request does. Default: `GET` and `HEAD` read, everything else and each upgrade writes.
+    pub effect: Field<Effect>,
+    /// What becomes of a browser's question (CORS preflight) whether it may ask. Default `answer` where there is
+    /// `cors`, else `refuse`.
+    pub preflight: Field<Preflight>,
+    /// Requests of members are recorded too, and fail where the record cannot be written. Those of staff always are.
+    pub record: Field<bool>,
+    /// Only in these environments. Default: in all.
+    pub environments: Field<OneOrMany<String>>,
+    /// Bounds of this route alone.
+    pub limits: Field<RouteLimits>,
+}
+
+/// What a request does to the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It changes nothing.
+    Read,
+    /// It may change something.
+    Write,
+}
+
+/// What becomes of a CORS preflight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preflight {
+    /// The gateway answers it from `cors`.
+    Answer,
+    /// The application answers it; identity is removed.
+    Forward,
+    /// It is a request like any other, and refused unless the map has a route for `OPTIONS`.
+    Refuse,
+}
+
+/// Bounds of one route.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteLimits {
+    /// The largest body of a request. Default: no bound.
+    pub request_body: Field<Size>,
+    /// How long a body may stand still. Default: `limits.body_idle`.
+    pub body_idle: Field<Duration>,
+    /// How long the head of an answer may take. Default: the upstream's `response_timeout`.
+    pub response_timeout: Field<Duration>,
+    /// How long the whole exchange may take. Default: no bound for members, `sessions.max_exchange` for staff.
+    pub total: Field<Duration>,
+}
+
+/// How the gateway answers CORS preflights.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["origins"]))]
+pub struct Cors {
+    /// Which origins may ask, each written out: `https://app.example`.
+    pub origins: Field<OneOrMany<String>>,
+    /// Which request headers they may send beside those that browsers always may. Default: none.
+    pub headers: Field<OneOrMany<String>>,
+    /// Whether they may send cookies. Default `false`.
+    pub credentials: Field<bool>,
+    /// How long a browser may remember the answer. Default `10m`.
+    pub max_age: Field<Duration>,
 }
 
 /// The resource that a path names.

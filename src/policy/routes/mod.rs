@@ -10,6 +10,7 @@
 
 mod edges;
 mod explain;
+mod rewrite;
 mod states;
 mod template;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::collections::HashSet;
 use http::Method;
 
 pub use explain::{Candidate, Explanation, Standing};
+pub use rewrite::{Cover, Prefix, PrefixFault, Rewrite, RewriteFault};
 pub use template::{MAX_LITERAL, MAX_PARAMETERS, Segment, Template, TemplateFault, TemplateProblem};
 
 use crate::policy::path::{CanonicalPath, case_twin};
@@ -197,6 +199,7 @@ pub struct RouteTable {
     terminals: Box<[Terminal]>,
     owners: Box<[Owner]>,
     rules: TableRules,
+    filler: String,
     /// For [`RouteTable::explain`] alone.
     specs: Box<[RouteSpec]>,
 }
@@ -243,6 +246,7 @@ impl RouteTable {
             start: compiled.start,
             owners: specs.iter().map(Owner::of).collect(),
             terminals: trie.terminals.into(),
+            filler: trie.filler,
             rules,
             specs: specs.into(),
         })
@@ -277,6 +281,11 @@ impl RouteTable {
             params.push(range.start, path.as_str().len());
         }
         Match::Route(owner.id)
+    }
+
+    /// A segment that equals no literal of any template, whatever the case: it stands for "anything" in witnesses.
+    pub fn filler(&self) -> &str {
+        &self.filler
     }
 
     /// How many routes there are.

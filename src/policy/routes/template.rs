@@ -143,7 +143,7 @@ impl Template {
     }
 
     /// A path that it matches, with `filler` for every parameter.
-    pub(super) fn example(&self, filler: &str) -> String {
+    pub fn example(&self, filler: &str) -> String {
         let mut path = String::new();
         for segment in &self.segments {
             path.push('/');

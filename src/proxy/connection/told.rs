@@ -14,6 +14,7 @@ use crate::{
         core::Core,
         counters::Counters,
         intake::Unreadable,
+        preflight::Question,
         relay::Next,
         respond::Told,
         routing::Routing,
@@ -77,6 +78,44 @@ impl Connection {
         matches!(self.patience.wait(ANSWER, written).await, Ok(Ok(())))
     }
 
+    /// Answers a preflight from the configuration.
+    pub(super) async fn preflight(
+        &mut self,
+        core: &Core,
+        routing: &Routing,
+        request: &RequestView<'_>,
+        question: &Question<'_>,
+    ) -> Next {
+        let Some(lines) = routing.cors.answer(question) else {
+            Counters::add(&core.counters().denied);
+            let told = Told::plain(403, "preflight_origin", "pages of this origin may not ask here");
+            return self.refuse(request, &told).await;
+        };
+        Counters::add(&core.counters().public);
+        let again = request.head().keep_alive();
+        let mut extra = Vec::new();
+        for (name, value) in &lines {
+            if let (Some(name), Some(value)) = (HeaderName::new(name), Value::ascii(value)) {
+                extra.push((name, value));
+            }
+        }
+        let mut out = Vec::new();
+        let connection = if again { ClientConnection::Open } else { ClientConnection::Close };
+        write_simple_response(
+            &mut out,
+            &SimpleResponse {
+                status: 204,
+                content_type: None,
+                extra: &extra,
+                body: &[],
+                head_request: false,
+                connection,
+            },
+        );
+        let written = self.patience.wait(ANSWER, self.stream.write_all(&out)).await;
+        if matches!(written, Ok(Ok(()))) && again { Next::Again } else { Next::Close }
+    }
+
     /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.
     pub(super) async fn give_up(
         &mut self,
@@ -103,6 +142,8 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
         "upstream_timeout" => "the application did not answer in time",
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
         "body_too_slow" => "the request's body took too long",
+        "body_too_large" => "this route takes no body of that size",
+        "route_timeout" => "this took longer than the route allows",
         _ => "the message could not be passed on as it came",
     }
 }

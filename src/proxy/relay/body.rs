@@ -8,6 +8,8 @@ use super::Tally;
 pub(super) struct Body {
     pub(super) reader: BodyReader,
     pub(super) writer: BodyWriter,
+    /// How many bytes it may have, counted in the tally; of answers nothing is asked.
+    pub(super) most: u64,
 }
 
 impl Body {
@@ -40,6 +42,9 @@ impl Body {
             out.extend_from_slice(data);
             out.extend_from_slice(frame.after());
             tally.received.set(tally.received.get() + data.len() as u64);
+            if tally.received.get() > self.most {
+                return Err("body_too_large");
+            }
             at += step.consumed;
         }
         inbox.drain(..at);

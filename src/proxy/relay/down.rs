@@ -82,7 +82,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let bound = binds::response(&head.view(&buffer));
     // Of what stands in `out`: how much comes before the body, and how much is body.
     let (mut lead, mut held) = (out.len(), 0);
-    let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told) };
+    let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told), most: u64::MAX };
     let mut at = len;
     loop {
         while !body.reader.is_done() {

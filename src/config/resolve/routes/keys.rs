@@ -1,0 +1,215 @@
+//! What a line asks for and how its requests are treated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
+
+use crate::{
+    config::{
+        fault::Code,
+        resolve::{
+            context::{Context, short},
+            gateway::DAY,
+            rights::Names,
+            settings::{Preflight, RouteLimits},
+            tenants::parameter,
+        },
+        suggest,
+        written::{self, At, Field, Place, Route},
+    },
+    model::{EnvironmentId, ResourceType},
+    policy::{Effect, PermissionId, path::PathRules},
+};
+
+/// What a route asks for: permissions, or nothing because it is public.
+pub(super) fn asked(
+    context: Context<'_>,
+    at: &At<Route>,
+    names: &Names,
+) -> Option<(Vec<PermissionId>, bool)> {
+    let written = &at.value;
+    if written.public.is_broken() || written.permission.is_broken() {
+        return None;
+    }
+    let public = written.public.value().copied().unwrap_or(false);
+    let hint = "write `permission: orders:read` for what it takes, or `public: true` to open it to everybody";
+    let Some(list) = written.permission.given() else {
+        if !public {
+            context.put(
+                Code::OneOf,
+                written.route.given().map_or(at.place, |route| route.place),
+                "nothing says what this route takes",
+                hint,
+            );
+            return None;
+        }
+        return Some((Vec::new(), true));
+    };
+    if public {
+        context.put(Code::OneOf, list.place, "a public route asks for no permission", "keep one of the two");
+        return None;
+    }
+    let items = &list.value.0.items;
+    if items.is_empty() && !list.value.0.broken {
+        context.put(Code::BadValue, list.place, "this list is empty", hint);
+        return None;
+    }
+    let mut ids: Vec<PermissionId> = Vec::new();
+    let mut sound = !list.value.0.broken;
+    for at in items {
+        match names.permission(context, at) {
+            Some(id) if ids.contains(&id) => {
+                let message = format!("`{}` stands here twice", short(&at.value));
+                context.put(Code::DuplicateName, at.place, message, "keep one of them");
+            }
+            Some(id) => ids.push(id),
+            None => sound = false,
+        }
+    }
+    // A name that is not known keeps its route in the map, so that other faults of the map are told too.
+    (sound || names.whole).then_some((ids, false))
+}
+
+fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option<ResourceType> {
+    let kind = context.id(at, ResourceType::new, "type of a resource")?;
+    let types: BTreeMap<&str, ()> =
+        names.catalogue.iter().map(|(_, name)| (name.resource_type(), ())).collect();
+    if names.whole && !types.contains_key(kind.as_str()) {
+        context.put(
+            Code::UnknownWord,
+            at.place,
+            format!("no permission is about `{kind}`"),
+            suggest::hint(kind.as_str(), types.keys().copied(), "types of resources"),
+        );
+    }
+    Some(kind)
+}
+
+/// The resource that a path names: its type, and the parameter with its place. `None` where that is broken.
+pub(super) fn resource(
+    context: Context<'_>,
+    field: &Field<written::Resource>,
+    names: &Names,
+) -> Option<Option<(ResourceType, (String, Place))>> {
+    let at = match field {
+        Field::Absent => return Some(None),
+        Field::Broken => return None,
+        Field::Given(at) => at,
+    };
+    let kind = context.need(&at.value.kind, at.place, "type", "name its type, e.g. `type: orders`");
+    let kind = kind.and_then(|kind| resource_type(context, kind, names));
+    let hint = "name the parameter of the path, e.g. `id: order`";
+    let id = context.need(&at.value.id, at.place, "id", hint);
+    let id = id.and_then(|id| parameter(context, id).map(|name| (name, id.place)));
+    kind.zip(id).map(Some)
+}
+
+/// The route's name in records: its own, or else its head.
+pub(super) fn name(context: Context<'_>, field: &Field<String>, head: &str) -> Option<String> {
+    match field {
+        Field::Absent => Some(head.to_owned()),
+        Field::Broken => None,
+        Field::Given(at) => context.visible(at, "the name of a route", 200),
+    }
+}
+
+/// The environments that a route exists in; empty is all.
+pub(super) fn environments(
+    context: Context<'_>,
+    route: &Route,
+    known: &BTreeSet<EnvironmentId>,
+) -> BTreeSet<EnvironmentId> {
+    let Some(list) = route.environments.given() else { return BTreeSet::new() };
+    if list.value.0.items.is_empty() && !list.value.0.broken {
+        let hint = "name the environments, or remove the key: then it exists in all";
+        context.put(Code::BadValue, list.place, "this list is empty", hint);
+    }
+    let mut set = BTreeSet::new();
+    for at in &list.value.0.items {
+        match known.iter().find(|id| id.as_str() == at.value) {
+            Some(id) if set.insert(id.clone()) => {}
+            Some(_) => {
+                let message = format!("`{}` stands here twice", short(&at.value));
+                context.put(Code::DuplicateName, at.place, message, "keep one of them");
+            }
+            None if known.is_empty() => {}
+            None => {
+                let names = known.iter().map(EnvironmentId::as_str);
+                context.unknown(Code::UnknownEnvironment, at, "environment", names);
+            }
+        }
+    }
+    set
+}
+
+/// What the route's requests do, as declared.
+pub(super) fn effect(route: &Route) -> Option<Effect> {
+    route.effect.value().map(|effect| match effect {
+        written::Effect::Read => Effect::Read,
+        written::Effect::Write => Effect::Write,
+    })
+}
+
+/// Whether members' requests are recorded.
+pub(super) fn record(context: Context<'_>, route: &Route, public: bool) -> bool {
+    let Some(at) = route.record.given() else { return false };
+    if at.value && public {
+        let hint = "ask for a permission: a record names who asked, and a public route hears of nobody";
+        context.put(Code::OneOf, at.place, "requests of a public route cannot be recorded", hint);
+    }
+    at.value && !public
+}
+
+/// What becomes of preflights; `answer` is the default where there is `cors`.
+pub(super) fn preflight(context: Context<'_>, route: &Route, methods: &[Method], cors: bool) -> Preflight {
+    let Some(at) = route.preflight.given() else {
+        return if cors { Preflight::Answer } else { Preflight::Refuse };
+    };
+    match at.value {
+        written::Preflight::Refuse => return Preflight::Refuse,
+        written::Preflight::Answer if !cors => {
+            let hint =
+                "declare `cors: { origins: [\"https://app.example\"] }`, or write `forward` or `refuse`";
+            context.put(Code::MissingKey, at.place, "nothing says how a preflight is answered", hint);
+        }
+        written::Preflight::Answer | written::Preflight::Forward => {}
+    }
+    if methods == [Method::OPTIONS] {
+        let hint = "remove it: preflights ask for another method, and this route owns `OPTIONS` itself";
+        context.put(Code::OneOf, at.place, "a preflight never asks for `OPTIONS` alone", hint);
+    }
+    if at.value == written::Preflight::Forward { Preflight::Forward } else { Preflight::Answer }
+}
+
+/// The route's own bounds.
+pub(super) fn limits(context: Context<'_>, route: &Route) -> RouteLimits {
+    let Some(written) = route.limits.value() else { return RouteLimits::default() };
+    let time = |field: &Field<written::Duration>, most: i64| {
+        (!field.is_absent()).then(|| context.duration(field, most, 1, most))
+    };
+    RouteLimits {
+        request_body: (!written.request_body.is_absent())
+            .then(|| context.size(&written.request_body, 0, 0, 1 << 50)),
+        body_idle_ms: time(&written.body_idle, DAY / 24),
+        response_timeout_ms: time(&written.response_timeout, DAY / 24),
+        total_ms: time(&written.total, 7 * DAY),
+    }
+}
+
+/// Why a template is refused at load, for paths that are rewritten.
+pub(super) fn rewritten(
+    context: Context<'_>,
+    place: Place,
+    template: &crate::policy::routes::Template,
+    upstream: &crate::config::resolve::UpstreamSettings,
+    rules: PathRules,
+) {
+    let Err(fault) = upstream.rewrite.prove(template, rules) else { return };
+    let example = template.example("x");
+    let message = format!("`{example}` cannot go to the upstream `{}`: {fault}", upstream.name);
+    let hint = match &upstream.rewrite.strip {
+        Some(strip) => format!("give the route a path below `{strip}/`, or another `upstream`"),
+        None => "correct the upstream's `add_prefix`, or the path".to_owned(),
+    };
+    context.put(Code::BadRewrite, place, message, hint);
+}

@@ -1,0 +1,180 @@
+//! The proofs of a map, told at the lines that break them.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    config::{
+        fault::Code,
+        resolve::{
+            context::Context,
+            rights::Steps,
+            settings::{HostHeader, RouteEntry, UpstreamSettings},
+        },
+        written::Place,
+    },
+    policy::{
+        Policy,
+        proofs::{self, Broken, Line},
+        routes::{Rewrite, RouteFault, RouteSpec, RouteTable, TableRules},
+    },
+};
+
+/// Proves that the routes make a map; each fault is told at the line of the later route.
+pub(super) fn one_owner(
+    context: Context<'_>,
+    owner: Place,
+    lines: &[(RouteSpec, Place)],
+    rules: TableRules,
+) -> Option<RouteTable> {
+    let specs = lines.iter().map(|(spec, _)| spec.clone()).collect();
+    let faults = match RouteTable::build_under(specs, rules) {
+        Ok(table) => return Some(table),
+        Err(faults) => faults,
+    };
+    let place =
+        |id: u32| usize::try_from(id).ok().and_then(|id| lines.get(id)).map_or(owner, |(_, place)| *place);
+    let line = |id: u32| context.line(place(id));
+    for fault in faults {
+        let message = fault.to_string();
+        let (code, at, message, hint) = match fault {
+            RouteFault::Conflict { a, b, witness } => (
+                Code::RouteConflict,
+                place(a.max(b)),
+                format!("the route in line {} owns `{witness}` already", line(a.min(b))),
+                "each request has one owner: take the method out of one of them, or join them",
+            ),
+            RouteFault::CaseTwins { a, b, witness } => (
+                Code::RouteTwins,
+                place(a.max(b)),
+                format!("this differs from the route in line {} in case only: `{witness}`", line(a.min(b))),
+                "spell them alike, or write `paths: { case: distinct }` if the application tells them apart",
+            ),
+            RouteFault::NeverReached { id, template } => (
+                Code::RouteNeverReached,
+                place(id),
+                format!("more specific routes own all that `{template}` covers"),
+                "remove it: no request can reach it",
+            ),
+            RouteFault::NoMethod { id }
+            | RouteFault::RefusedMethod { id, .. }
+            | RouteFault::Host { id, .. } => {
+                (Code::BadRoute, place(id), message, "correct the route's methods or host")
+            }
+            RouteFault::TooEntangled => {
+                (Code::BadRoute, owner, message, "use fewer parameters beside literals at the same depth")
+            }
+        };
+        context.put(code, at, message, hint);
+    }
+    None
+}
+
+/// What was proved to have one owner each, and where it stands.
+pub(in crate::config::resolve) struct Owned {
+    pub(super) table: RouteTable,
+    pub(super) places: Vec<Place>,
+}
+
+/// Proves what depends on the whole policy.
+pub(in crate::config::resolve) fn whole(
+    context: Context<'_>,
+    owned: &Owned,
+    policy: &Policy,
+    entries: &[RouteEntry],
+    upstreams: &[UpstreamSettings],
+    steps: &Steps,
+) {
+    let none = Rewrite::default();
+    let mut addresses: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
+    let applications: Vec<Option<usize>> = upstreams
+        .iter()
+        .map(|upstream| {
+            let fresh = addresses.len();
+            let host = match &upstream.host_header {
+                HostHeader::Client => return None,
+                HostHeader::Upstream => Some(upstream.authority.as_str()),
+                HostHeader::Fixed(host) => Some(host.as_str()),
+            };
+            Some(*addresses.entry((upstream.place.to_string(), host)).or_insert(fresh))
+        })
+        .collect();
+    let lines: Vec<Line<'_>> = entries
+        .iter()
+        .filter_map(|entry| {
+            let rule = policy.rules.get(entry.rule)?;
+            Some(Line {
+                host: entry.host.as_deref(),
+                methods: &entry.methods,
+                template: &entry.template,
+                rule,
+                rewrite: upstreams.get(rule.upstream).map_or(&none, |upstream| &upstream.rewrite),
+                application: applications.get(rule.upstream).copied().flatten(),
+            })
+        })
+        .collect();
+    for broken in proofs::prove(policy, &lines, &owned.table, &steps.reading) {
+        tell(context, owned, policy, steps, &broken);
+    }
+}
+
+fn tell(context: Context<'_>, owned: &Owned, policy: &Policy, steps: &Steps, broken: &Broken) {
+    let place = |line: usize| owned.places.get(line).copied().unwrap_or_default();
+    let line = |number: usize| context.line(place(number));
+    let level = |rank: usize| policy.ladder.at(rank).map_or("", |level| level.name.as_str());
+    match broken {
+        Broken::NotMonotone { rank, below, lacks, request } => {
+            let first = lacks.first().and_then(|id| policy.catalogue.name(*id));
+            let first = first.map_or("", |name| name.as_str());
+            let more =
+                if lacks.len() > 1 { format!(" and {} more", lacks.len() - 1) } else { String::new() };
+            let witness = request.as_ref().map(|(number, request)| {
+                format!(": `{request}` (line {}) passes below and not here", line(*number))
+            });
+            context.put(
+                Code::LadderNotMonotone,
+                steps.places.get(*rank).copied().unwrap_or_default(),
+                format!(
+                    "the level `{}` lacks `{first}`{more}, which the level `{}` below it has{}",
+                    level(*rank),
+                    level(*below),
+                    witness.unwrap_or_default()
+                ),
+                format!("allow `{first}` in its role too, or change the order of the levels"),
+            );
+        }
+        Broken::ReadingLevelWrites { rank, line, request } => context.put(
+            Code::ReadingLevelWrites,
+            place(*line),
+            format!("`{request}` writes, and the level `{}`, which only reads, reaches it", level(*rank)),
+            "ask for a permission that this level lacks; write `effect: read` if it changes nothing; or declare the \
+             level `effect: write`",
+        ),
+        Broken::CeilingHeld { role, line, request } => context.put(
+            Code::CeilingReached,
+            place(*line),
+            format!("`{request}` is closed to staff, and the role `{role}` reaches it"),
+            "take the permission out of the role",
+        ),
+        Broken::CeilingPassed { closed, by, request, forwarded } => {
+            let seen =
+                forwarded.as_ref().map(|path| format!(" as `{path}`")).unwrap_or_default();
+            context.put(
+                Code::CeilingReached,
+                place(*by),
+                format!(
+                    "`{request}` reaches the application{seen} by this route, where the route in line {} closes \
+                     it to staff",
+                    line(*closed)
+                ),
+                "ask for the same permission here, give both routes the same host, or have the application told the \
+                 host (`host: client`)",
+            );
+        }
+        Broken::TooEntangled { closed } => context.put(
+            Code::CeilingReached,
+            place(*closed),
+            "too many routes overlap with this one to prove that its ceiling holds",
+            "use fewer parameters beside literals at the same depth, or fewer hosts",
+        ),
+    }
+}

@@ -1,0 +1,132 @@
+//! The ceiling against a plain reading: no host, and no request, reaches what a closed route would own.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use postern::{
+    model::{Ladder, Level, Span},
+    policy::{
+        Catalogue, OnLower, PermissionSet, Policy, Rule,
+        path::CanonicalPath,
+        proofs::{Broken, Line, prove},
+        routes::{Match, Params, Rewrite, RouteSpec, RouteTable, TableRules, Twins},
+    },
+};
+use proptest::prelude::*;
+
+use super::{HOSTS, path, rank, sound, specs};
+
+const DISTINCT: TableRules = TableRules { case_twins: Twins::Distinct, slash_twins: Twins::Distinct };
+
+/// Two permissions, one of them above the ceiling.
+fn policy() -> Policy {
+    let catalogue = Catalogue::new(["users:manage", "users:read"].map(|name| name.parse().unwrap()));
+    let mut ceiling = PermissionSet::default();
+    ceiling.insert(catalogue.id("users:manage").unwrap());
+    Policy {
+        fingerprint: String::new(),
+        catalogue,
+        roles: Default::default(),
+        ceiling,
+        ladder: Ladder::new(vec![Level { name: "block".parse().unwrap(), role: None }]),
+        default_level: "block".parse().unwrap(),
+        on_lower: OnLower::Immediate,
+        session_lasts: Span::Millis(1),
+        grant_most: None,
+        max_exchange_ms: 1,
+        members_unmapped: false,
+        environments: BTreeSet::new(),
+        rules: Vec::new(),
+    }
+}
+
+fn rules(policy: &Policy, closed: &[bool]) -> Vec<Rule> {
+    closed
+        .iter()
+        .map(|closed| Rule {
+            name: String::new(),
+            permissions: vec![
+                policy.catalogue.id(if *closed { "users:manage" } else { "users:read" }).unwrap(),
+            ],
+            public: false,
+            resource: None,
+            upstream: 0,
+            effect: None,
+            record: false,
+            environments: BTreeSet::new(),
+        })
+        .collect()
+}
+
+fn broken(policy: &Policy, specs: &[RouteSpec], rules: &[Rule], table: &RouteTable) -> Vec<Broken> {
+    let rewrite = Rewrite::default();
+    let lines: Vec<Line<'_>> = specs
+        .iter()
+        .zip(rules)
+        .map(|(spec, rule)| Line {
+            host: spec.host.as_deref(),
+            methods: &spec.methods,
+            template: &spec.template,
+            rule,
+            rewrite: &rewrite,
+            application: Some(0),
+        })
+        .collect();
+    prove(policy, &lines, table, &BTreeSet::new())
+}
+
+/// Whether a template matches a path, read plainly.
+fn matches(spec: &RouteSpec, path: &str) -> bool {
+    let alone = RouteSpec { host: None, methods: vec![Method::GET], ..spec.clone() };
+    let table = RouteTable::build_under(vec![alone], DISTINCT).unwrap();
+    let path = CanonicalPath::of(path.as_bytes()).unwrap();
+    table.lookup("", &Method::GET, &path, &mut Params::new()) != Match::None
+}
+
+fn owns(spec: &RouteSpec, method: &Method) -> bool {
+    spec.methods.contains(method) || *method == Method::HEAD && spec.methods.contains(&Method::GET)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_finds_a_way_around_the_ceiling_finds_it_reported(
+        specs in specs(),
+        closed in prop::collection::vec(any::<bool>(), 14),
+        requests in prop::collection::vec((prop::sample::select(HOSTS.to_vec()), super::method(), path()), 40),
+    ) {
+        let (mut specs, _) = sound(specs, DISTINCT);
+        for (number, spec) in (0..).zip(&mut specs) {
+            spec.id = number;
+        }
+        let table = RouteTable::build_under(specs.clone(), DISTINCT).unwrap();
+        let policy = policy();
+        let rules = rules(&policy, &closed[..specs.len()]);
+        let broken = broken(&policy, &specs, &rules, &table);
+        for fault in &broken {
+            // Each witness is a request that passes, and that a closed route of another host matches.
+            let Broken::CeilingPassed { closed: shut, by, request, forwarded: None } = fault else { panic!("{fault:?}") };
+            let canonical = CanonicalPath::of(request.path.as_bytes()).unwrap();
+            let owner = table.lookup(request.host.as_deref().unwrap(), &request.method, &canonical, &mut Params::new());
+            prop_assert_eq!(owner, Match::Route(u32::try_from(*by).unwrap()));
+            prop_assert!(!closed[*by] && closed[*shut] && matches(&specs[*shut], &request.path), "{}", request);
+        }
+        for (host, method, text) in requests {
+            let canonical = CanonicalPath::of(text.as_bytes()).unwrap();
+            let Match::Route(by) = table.lookup(host, &method, &canonical, &mut Params::new()) else { continue };
+            let by = usize::try_from(by).unwrap();
+            if closed[by] { continue }
+            let around = specs.iter().enumerate().any(|(number, spec)| {
+                closed[number]
+                    && spec.host != specs[by].host
+                    && owns(spec, &method)
+                    && matches(spec, &text)
+                    && rank(spec).1 <= rank(&specs[by]).1
+            });
+            if around {
+                prop_assert!(!broken.is_empty(), "{method} {host}{text}");
+            }
+        }
+    }
+}
