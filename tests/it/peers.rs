@@ -167,7 +167,7 @@ fn an_old_client_hears_of_no_chunks_in_answer_to_head() {
 }
 
 #[test]
-fn a_token_behind_a_tab_is_a_token_and_a_refused_one_is_treated_as_staffs_both_ways() {
+fn a_token_behind_a_tab_is_a_bad_one_and_a_refused_one_is_treated_as_staffs_both_ways() {
     let world = World::start();
     let sam = world.people.staff("sam");
     for credentials in [
