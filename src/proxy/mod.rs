@@ -23,6 +23,7 @@ mod relay;
 pub mod respond;
 pub mod routing;
 mod socket;
+mod upgrade;
 mod upstream;
 pub mod wire;
 

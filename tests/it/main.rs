@@ -28,4 +28,5 @@ mod routes;
 mod silent;
 mod trouble;
 mod upstream;
+mod websocket;
 mod world;

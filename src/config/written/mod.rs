@@ -22,7 +22,7 @@ pub use people::{
 };
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, KeyFrom, Ledger, Limits, Pass, Paths, Preflight,
-    Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upstream,
+    Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade, Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 
