@@ -26,6 +26,7 @@ mod path;
 mod peers;
 mod routes;
 mod silent;
+mod tls;
 mod trouble;
 mod upstream;
 mod websocket;

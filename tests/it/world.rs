@@ -205,9 +205,12 @@ pub fn settings(
         let path = keys.join(name);
         source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
     }
-    let authority = keys.join("ca.pem");
-    if let Ok(bytes) = std::fs::read(&authority) {
-        source.insert(authority.to_str().unwrap().to_owned(), bytes);
+    // Certificates, where a test wrote some.
+    for entry in std::fs::read_dir(keys).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
+        }
     }
     match config::load_bytes(Path::new("/etc/postern/postern.yaml"), text.as_bytes(), &source) {
         Ok((settings, _)) => settings,
