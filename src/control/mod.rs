@@ -16,6 +16,7 @@
 //! Never here: a rule about who may change what beyond asking for it, committing or recording (that is
 //! [`crate::engine`]), sockets, tokens.
 
+mod audit;
 mod beside;
 mod call;
 mod consent;
@@ -58,6 +59,8 @@ use self::{
 pub struct Api {
     engine: Arc<Engine>,
     prefix: String,
+    /// Turns to read the ledger: what it costs is bounded by them.
+    readers: tokio::sync::Semaphore,
 }
 
 impl std::fmt::Debug for Api {
@@ -70,7 +73,11 @@ impl Api {
     /// An API over an engine. `prefix` is the reserved prefix under which it is reached, such as `/_postern/`; it only
     /// stands in the places that answers name.
     pub fn new(engine: Arc<Engine>, prefix: &str) -> Api {
-        Api { engine, prefix: prefix.trim_end_matches('/').to_owned() }
+        Api {
+            engine,
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            readers: tokio::sync::Semaphore::new(audit::READERS),
+        }
     }
 
     /// Answers one call. The path stands below the prefix (`/v1/…`), the body is whole. The answer to `HEAD` has the
@@ -136,6 +143,7 @@ impl Api {
             (Place::Me, _) => self.me(call),
             (Place::OwnSessions, _) => self.own_sessions(call).await,
             (Place::Rights(tenant), _) => self.rights(call, tenant).await,
+            (Place::Audit(tenant), _) => self.audit(call, tenant).await,
             (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
             (Place::Consent(tenant), _) => self.consent(call, tenant).await,
             (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,

@@ -27,6 +27,8 @@ pub(super) enum Place {
     Session(TenantId, SessionId),
     /// `/v1/tenants/{t}/rights`
     Rights(TenantId),
+    /// `/v1/tenants/{t}/audit`
+    Audit(TenantId),
 }
 
 /// What is to be done there.
@@ -57,6 +59,7 @@ impl Place {
             ["sessions"] => Ok(Place::OwnSessions),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "audit"] => Ok(Place::Audit(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "grants"] => Ok(Place::Grants(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "grants", grant] => {
                 Ok(Place::Grant(id(TenantId::new(tenant))?, id(GrantId::new(grant))?))
@@ -78,14 +81,17 @@ impl Place {
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
-            | Place::Rights(tenant) => Some(tenant),
+            | Place::Rights(tenant)
+            | Place::Audit(tenant) => Some(tenant),
         }
     }
 
     /// What a method means here.
     pub(super) fn verb(&self, method: &Method) -> Result<Verb, Problem> {
         let (verbs, allow): (&[Verb], _) = match self {
-            Place::Me | Place::OwnSessions | Place::Rights(_) => (&[Verb::Read], "GET, HEAD"),
+            Place::Me | Place::OwnSessions | Place::Rights(_) | Place::Audit(_) => {
+                (&[Verb::Read], "GET, HEAD")
+            }
             Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
