@@ -11,6 +11,8 @@ use super::problem::Problem;
 /// A resource of the support API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
+    /// `/v1/openapi.json`
+    Document,
     /// `/v1/me`
     Me,
     /// `/v1/sessions`
@@ -55,6 +57,7 @@ impl Place {
         }
         let rest: Vec<&str> = parts.take(5).collect();
         match rest.as_slice() {
+            ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
@@ -75,7 +78,7 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Me | Place::OwnSessions => None,
+            Place::Document | Place::Me | Place::OwnSessions => None,
             Place::Consent(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
@@ -89,7 +92,7 @@ impl Place {
     /// What a method means here.
     pub(super) fn verb(&self, method: &Method) -> Result<Verb, Problem> {
         let (verbs, allow): (&[Verb], _) = match self {
-            Place::Me | Place::OwnSessions | Place::Rights(_) | Place::Audit(_) => {
+            Place::Document | Place::Me | Place::OwnSessions | Place::Rights(_) | Place::Audit(_) => {
                 (&[Verb::Read], "GET, HEAD")
             }
             Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),

@@ -63,7 +63,8 @@ async fn what_is_read_can_be_proven() {
     let text = std::str::from_utf8(&raw).unwrap();
     // The bytes between `"record":` and the `open` or the end of the item are the leaf, closed by a brace.
     let begin = text.find("\"record\":").unwrap() + "\"record\":".len();
-    let value = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<&serde_json::value::RawValue>();
+    let value =
+        serde_json::Deserializer::from_str(&text[begin..]).into_iter::<&serde_json::value::RawValue>();
     let record = value.map(Result::unwrap).next().unwrap().get();
     let leaf = leaf_hash(record.strip_suffix('}').unwrap().as_bytes()).hex();
     assert!(text.contains(&format!("\"leaf\":\"{leaf}\"")), "{text}");
