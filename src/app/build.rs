@@ -302,6 +302,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         },
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
+        http2_in_clear: settings.http2_in_clear,
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })

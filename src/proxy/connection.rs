@@ -58,14 +58,7 @@ struct Connection {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
-    let mut connection = Connection {
-        stream,
-        peer,
-        inbox: Vec::new(),
-        head: RequestHead::new(),
-        patience: Patience::new(),
-        little_unsent: false,
-    };
+    let mut connection = Connection::new(stream, peer);
     while let Some(bytes) = connection.next_head(core).await {
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
@@ -99,6 +92,13 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     connection.close().await;
 }
 
+/// Answers what has no request in it that could be read.
+pub(super) async fn refuse(stream: Socket, peer: SocketAddr, told: &Told) {
+    let mut connection = Connection::new(stream, peer);
+    connection.tell(told, false).await;
+    connection.close().await;
+}
+
 /// Tells a connection that there is no room for it.
 pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
@@ -118,6 +118,17 @@ pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
 }
 
 impl Connection {
+    fn new(stream: Socket, peer: SocketAddr) -> Connection {
+        Connection {
+            stream,
+            peer,
+            inbox: Vec::new(),
+            head: RequestHead::new(),
+            patience: Patience::new(),
+            little_unsent: false,
+        }
+    }
+
     /// The bytes of the next whole head; what came behind it stays in the inbox. `None`: the connection is over.
     async fn next_head(&mut self, core: &Core) -> Option<Vec<u8>> {
         let shared = core.shared();

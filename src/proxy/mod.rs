@@ -14,6 +14,7 @@ pub mod core;
 pub mod counters;
 mod gate;
 mod greet;
+mod http2;
 mod inside;
 mod intake;
 mod patience;

@@ -175,6 +175,8 @@ pub struct Routing {
     pub prefix: String,
     /// Names that no client may send: what templates set, the assertion's header, and what the configuration lists.
     pub stripped: NameSet,
+    /// HTTP/2 is what is spoken in clear.
+    pub http2_in_clear: bool,
     /// Bounds of a head.
     pub limits: Limits,
     /// How long a peer may take for a head.

@@ -20,6 +20,7 @@ mod cuts;
 mod fetched;
 mod full;
 mod held;
+mod http2;
 mod issuer;
 mod killed;
 mod path;
