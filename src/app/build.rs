@@ -262,6 +262,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             environment,
             resource,
             upstream,
+            upgrade: entry.upgrade,
             preflight,
             bounds,
         });
@@ -322,6 +323,7 @@ fn bounds(limits: &resolve::RouteLimits) -> Bounds {
         request_body: limits.request_body,
         body_idle: millis(limits.body_idle_ms),
         response_timeout: millis(limits.response_timeout_ms),
+        tunnel_idle: millis(limits.tunnel_idle_ms),
         total: millis(limits.total_ms),
     }
 }

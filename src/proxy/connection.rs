@@ -35,6 +35,7 @@ use super::{
     respond::Told,
     routing::Routing,
     socket::Socket,
+    upgrade,
     wire::{Framing, Parsed, RequestHead, RequestView, Target},
 };
 
@@ -367,6 +368,12 @@ impl Connection {
             let unsent = Unsent::new(413, "body_too_large", "this route takes no body of that size");
             return self.give_up(request, &unsent, admission).await;
         }
+        let upgrade = match upgrade::asked(request, mapped.binding, core, routing) {
+            Ok(upgrade) => upgrade,
+            Err((status, code, detail)) => {
+                return self.give_up(request, &Unsent::new(status, code, detail), admission).await;
+            }
+        };
         let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
         let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
@@ -401,7 +408,8 @@ impl Connection {
         } else {
             &counters.members
         });
-        let plan = Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds };
+        let plan =
+            Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds, upgrade };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;

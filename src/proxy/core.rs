@@ -79,6 +79,8 @@ pub struct Shared {
     pub most_connections: i64,
     /// No new requests are taken.
     pub stop: CancellationToken,
+    /// What still runs is cut.
+    pub halt: CancellationToken,
 }
 
 /// See the module's header.

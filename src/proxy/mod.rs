@@ -24,6 +24,7 @@ mod relay;
 pub mod respond;
 pub mod routing;
 mod socket;
+mod upgrade;
 mod upstream;
 pub mod wire;
 

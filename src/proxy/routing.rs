@@ -56,6 +56,8 @@ pub struct Binding {
     pub resource: Option<usize>,
     /// The upstream, by its place in [`Routing::upstreams`].
     pub upstream: usize,
+    /// Its connections may become WebSockets.
+    pub upgrade: bool,
     /// What becomes of preflights.
     pub preflight: Preflight,
     /// Bounds of this route alone.
@@ -71,6 +73,8 @@ pub struct Bounds {
     pub body_idle: Option<Duration>,
     /// How long to wait for the head of an answer.
     pub response_timeout: Option<Duration>,
+    /// How long a tunnel may be silent in both directions.
+    pub tunnel_idle: Option<Duration>,
     /// How long the whole exchange may take.
     pub total: Option<Duration>,
 }

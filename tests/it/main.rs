@@ -29,4 +29,5 @@ mod routes;
 mod silent;
 mod trouble;
 mod upstream;
+mod websocket;
 mod world;

@@ -386,6 +386,8 @@ pub struct RouteEntry {
     pub rule: usize,
     /// The parameter that holds the resource's identifier.
     pub resource_parameter: Option<String>,
+    /// Its connections may become WebSockets.
+    pub upgrade: bool,
     /// What becomes of CORS preflights.
     pub preflight: Preflight,
     /// Its own bounds.
@@ -415,6 +417,8 @@ pub struct RouteLimits {
     pub body_idle_ms: Option<i64>,
     /// Milliseconds until the head of an answer.
     pub response_timeout_ms: Option<i64>,
+    /// Milliseconds that a tunnel may be silent.
+    pub tunnel_idle_ms: Option<i64>,
     /// Milliseconds of the whole exchange.
     pub total_ms: Option<i64>,
 }

@@ -22,7 +22,8 @@ pub use people::{
 };
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Pass, Paths,
-    Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upstream,
+    Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
+    Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 
