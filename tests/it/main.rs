@@ -24,6 +24,7 @@ mod issuer;
 mod killed;
 mod path;
 mod peers;
+mod reload;
 mod routes;
 mod silent;
 mod trouble;
