@@ -200,7 +200,7 @@ pub fn config_text(
         assert!(text.contains(from), "the configuration has no `{from}`");
         text = text.replace(from, to);
     }
-    text
+    text.replace("KEYS", keys.to_str().unwrap())
 }
 
 /// The same, read.
