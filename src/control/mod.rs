@@ -181,6 +181,7 @@ impl Api {
         let path = head.uri.path();
         let about = Particulars {
             method: head.method.to_string(),
+            host: String::new(),
             path: path.to_owned(),
             client: client.to_string(),
             upstream: String::new(),

@@ -123,6 +123,8 @@ impl Knock {
 pub struct Particulars {
     /// The method.
     pub method: String,
+    /// The host that it named, as the map compares it.
+    pub host: String,
     /// The canonical path, without query.
     pub path: String,
     /// The client's address.

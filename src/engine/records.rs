@@ -31,6 +31,8 @@ pub(super) const CHANGE_OUTCOME: &str = "change.outcome";
 pub(super) const CHANGE_REFUSED: &str = "change.refused";
 /// A gateway began.
 pub(super) const GATEWAY_STARTED: &str = "gateway.started";
+/// Another configuration is about to be in force.
+pub(super) const GATEWAY_RELOADED: &str = "gateway.reloaded";
 /// Somebody moved the gateway's clock.
 pub(super) const CLOCK_MOVED: &str = "clock.moved";
 
@@ -218,6 +220,16 @@ pub(super) struct GatewayStarted<'a> {
     pub(super) gateway: &'a str,
     pub(super) version: &'static str,
     pub(super) policy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct GatewayReloaded<'a> {
+    pub(super) gateway: &'a str,
+    pub(super) from: &'a str,
+    pub(super) policy: &'a str,
+    pub(super) cause: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

@@ -272,11 +272,11 @@ impl Connection {
         let admission = match shared.engine.glance(&ask, caller, &routing.policy) {
             Glance::Admitted(admission) => admission,
             Glance::Denied(denial) => {
-                let about = self.particulars(&routing, &method, &target, &mapped);
+                let about = self.particulars(&routing, &method, host, &target, &mapped);
                 return (self.deny(core, &request, &routing, &who, &denial, &ask, &about).await, None);
             }
             Glance::Look => {
-                let about = self.particulars(&routing, &method, &target, &mapped);
+                let about = self.particulars(&routing, &method, host, &target, &mapped);
                 match self.admit(core, &routing, &who, &ask, &mapped, &about).await {
                     Ok(admission) => admission,
                     Err(Refused::Denied(denial)) => {
@@ -380,7 +380,8 @@ impl Connection {
             return self.give_up(request, &unsent, admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
-        let own = Own { core, upstream, method, path, ask, who, admission: &admission };
+        let asserter = &routing.asserter;
+        let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter };
         let lines = match own.lines(public) {
             Ok(lines) => lines,
             Err(unsent) => return self.give_up(request, &unsent, admission).await,
@@ -437,12 +438,14 @@ impl Connection {
         &self,
         routing: &Routing,
         method: &http::Method,
+        host: &str,
         target: &intake::Target<'_>,
         mapped: &Mapped<'_>,
     ) -> Particulars {
         let upstream = mapped.binding.and_then(|binding| routing.upstreams.get(binding.upstream));
         Particulars {
             method: method.to_string(),
+            host: host.to_owned(),
             path: target.path.as_str().to_owned(),
             client: client_of(self.peer),
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),

@@ -20,7 +20,6 @@ use crate::{
 };
 
 use super::{
-    assertion::Asserter,
     collect::{self, Token},
     connection,
     counters::Counters,
@@ -69,14 +68,10 @@ pub struct Shared {
     pub fresh_keys: Box<dyn Fn() -> Option<FreshKeys> + Send + Sync>,
     /// TLS towards clients, if it is spoken.
     pub tls: ArcSwapOption<rustls::ServerConfig>,
-    /// Signs assertions.
-    pub asserter: Asserter,
     /// Answers below the reserved prefix.
     pub inside: Arc<InsideHandler>,
     /// What is counted.
     pub counters: Counters,
-    /// Client connections at most, over all cores.
-    pub most_connections: i64,
     /// No new requests are taken.
     pub stop: CancellationToken,
     /// What still runs is cut.
@@ -211,7 +206,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let counters = core.counters();
-                if counters.connections.fetch_add(1, Relaxed) >= core.shared.most_connections {
+                if counters.connections.fetch_add(1, Relaxed) >= core.shared.routing.load().most_connections {
                     counters.connections.fetch_sub(1, Relaxed);
                     connection::turn_away(&core, &stream);
                     continue;

@@ -25,6 +25,7 @@ mod issuer;
 mod killed;
 mod path;
 mod peers;
+mod reload;
 mod routes;
 mod silent;
 mod trouble;
