@@ -2,7 +2,14 @@
 //!
 //! Never here: whether a configuration is right in itself (that is [`crate::config`]), anything opened or started.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use zeroize::Zeroizing;
 
@@ -28,6 +35,9 @@ use crate::{
         wire::{Limits, NameSet},
     },
 };
+
+/// Counts the upstreams over TLS that this process has built.
+static BUILT: AtomicU64 = AtomicU64::new(0);
 
 /// Why a configuration cannot be built into parts.
 #[derive(Debug, thiserror::Error)]
@@ -77,9 +87,7 @@ pub(super) struct Built {
     pub(super) routing: Routing,
     pub(super) verifier: Verifier,
     pub(super) keepers: KeyKeepers,
-    pub(super) asserter: Asserter,
     pub(super) workers: usize,
-    pub(super) most_connections: i64,
 }
 
 /// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
@@ -105,7 +113,8 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
         }),
         Err(fault) => faults.push(BuildFault::Ledger(fault)),
     }
-    faults.extend(routing(settings).err());
+    // The map carries the signer, whose fault was told.
+    faults.extend(routing(settings).err().filter(|fault| !matches!(fault, BuildFault::Assertion(_))));
     faults
 }
 
@@ -141,11 +150,6 @@ fn environment_claim(settings: &Settings) -> Option<&str> {
 }
 
 pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
-    let asserter = Asserter {
-        issuer: settings.assertion.issuer.clone(),
-        header: settings.assertion.header.as_str().to_owned(),
-        signer: signer(settings)?,
-    };
     let workers = settings
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -154,9 +158,7 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
         routing: routing(settings)?,
         verifier: keepers.ring_for(verifier(settings)?),
         keepers,
-        asserter,
         workers,
-        most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
     })
 }
 
@@ -271,8 +273,15 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     let table = RouteTable::build_under(specs, settings.paths.table).map_err(BuildFault::Routes)?;
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let asserter = Asserter {
+        issuer: settings.assertion.issuer.clone(),
+        header: settings.assertion.header.as_str().to_owned(),
+        signer: signer(settings)?,
+    };
     Ok(Routing {
         policy: Arc::new(settings.policy.clone()),
+        asserter,
+        most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
         table,
         bindings,
         tenant: settings.tenants.from.iter().map(tenant_source).collect(),
@@ -303,6 +312,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         },
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
+        http2_in_clear: settings.http2_in_clear,
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })
@@ -372,11 +382,14 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     Upstream {
         name: settings.name.clone(),
-        key: format!(
-            "{} {:?}",
-            settings.place,
-            settings.tls.as_ref().map(|tls| (&tls.name, Arc::as_ptr(&tls.config)))
-        ),
+        // Connections of plain TCP outlive a reload; those over TLS do not, since whom they were proved to is judged by
+        // the authorities of their own time. A number, not an address: memory is used again.
+        key: match &settings.tls {
+            Some(tls) => {
+                format!("{} {:?} {}", settings.place, tls.name, BUILT.fetch_add(1, Ordering::Relaxed))
+            }
+            None => settings.place.to_string(),
+        },
         place: settings.place.clone(),
         tls: settings.tls.clone(),
         authority: settings.authority.clone(),

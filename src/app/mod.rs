@@ -11,9 +11,12 @@ mod listen;
 mod open;
 mod operations;
 mod registered;
+mod reload;
+mod watch;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::{net::TcpListener, runtime::Runtime, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
@@ -27,13 +30,15 @@ use crate::{
     state::{Cells, Embedded, Store},
 };
 
-use self::{clock::SystemClock, operations::Operations};
+use self::{clock::SystemClock, operations::Operations, reload::Reloader};
 
 pub use build::{BuildFault, check, doubts, routing, verifier};
 pub use fetch::FetchSetupFault;
 pub use keys::KeyKeepers;
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
+pub use reload::{Cause, ReloadFault};
+pub use watch::{Watch, load};
 
 /// About how many kilobytes of documents are kept at hand.
 const CELLS: usize = 256 * 1024;
@@ -72,6 +77,8 @@ pub struct Extra {
     pub clock: Option<Arc<dyn Clock>>,
     /// The system's clock, where somebody else looks at it too.
     pub system: Option<Arc<SystemClock>>,
+    /// The files of the configuration, where a change of them is to be followed.
+    pub watch: Option<Watch>,
 }
 
 /// A gateway that runs.
@@ -83,7 +90,8 @@ pub struct Gateway {
     address: SocketAddr,
     operations: SocketAddr,
     stop: CancellationToken,
-    drain: Duration,
+    reloader: Arc<Reloader>,
+    file: PathBuf,
     cores: Vec<std::thread::JoinHandle<()>>,
     background: Option<Runtime>,
 }
@@ -127,26 +135,25 @@ impl Gateway {
             &opened.recovered,
         );
         let stop = CancellationToken::new();
-        let api = Arc::new(Api::new(Arc::clone(&engine), &settings.prefix));
+        let api = Arc::new(ArcSwap::from_pointee(Api::new(Arc::clone(&engine), &settings.prefix)));
+        let apis = Arc::clone(&api);
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
-            let api = Arc::clone(&api);
+            let api = apis.load_full();
             Box::pin(async move { api.answer(call.request, call.who, call.client).await })
         };
-        let verifier = Arc::new(arc_swap::ArcSwap::from_pointee(built.verifier));
-        let keepers = Arc::new(built.keepers);
+        let verifier = Arc::new(ArcSwap::from_pointee(built.verifier));
+        let keepers = Arc::new(ArcSwap::from_pointee(built.keepers));
         let shared = Arc::new(Shared {
             engine: Arc::clone(&engine),
-            routing: arc_swap::ArcSwap::from_pointee(built.routing),
+            routing: ArcSwap::from_pointee(built.routing),
             tls: arc_swap::ArcSwapOption::new(settings.tls.clone()),
             verifier: Arc::clone(&verifier),
             fresh_keys: {
                 let keepers = Arc::clone(&keepers);
-                Box::new(move || keepers.coming())
+                Box::new(move || keepers.load().coming())
             },
-            asserter: built.asserter,
             inside: Arc::new(inside),
             counters: Counters::default(),
-            most_connections: built.most_connections,
             stop: stop.clone(),
             halt: CancellationToken::new(),
         });
@@ -163,10 +170,28 @@ impl Gateway {
             let engine = Arc::clone(&engine);
             Arc::new(move || engine.now())
         };
-        keepers.start(&verifier, &now, background.handle(), &stop);
-        background.block_on(keepers.first(FIRST_KEYS));
+        let keeping = stop.child_token();
+        let first = keepers.load_full();
+        first.start(&verifier, &now, background.handle(), &keeping);
+        background.block_on(first.first(FIRST_KEYS));
+        let reloader = Arc::new(Reloader::new(
+            reload::Parts {
+                engine: Arc::clone(&engine),
+                shared: Arc::clone(&shared),
+                verifier,
+                keepers: Arc::clone(&keepers),
+                api,
+                now,
+                background: background.handle().clone(),
+                stop: stop.clone(),
+                keeping,
+            },
+            settings.clone(),
+            extra.watch.as_ref().map(|watch| watch.stamps.clone()).unwrap_or_default(),
+        ));
         let operations = Arc::new(Operations {
             keys: keepers,
+            reloader: Arc::clone(&reloader),
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),
@@ -175,6 +200,10 @@ impl Gateway {
             let _inside = background.enter();
             let listener = TcpListener::from_std(operations_listener)?;
             background.spawn(operations::serve(listener, operations, stop.clone()));
+        }
+        if let Some(watch) = extra.watch {
+            let watching = Arc::clone(&reloader).keep_watching(settings.file.clone(), watch.every);
+            background.spawn(watching);
         }
         let mut cores = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -199,7 +228,8 @@ impl Gateway {
             address,
             operations: operations_address,
             stop,
-            drain: Duration::from_millis(u64::try_from(settings.limits.drain_ms).unwrap_or(0)),
+            reloader,
+            file: settings.file,
             cores,
             background: Some(background),
         })
@@ -225,18 +255,39 @@ impl Gateway {
         &self.shared.counters
     }
 
+    /// Puts other settings in force while everything runs, or says why not; then nothing has changed.
+    ///
+    /// # Errors
+    /// [`ReloadFault`].
+    pub fn apply(&self, settings: Settings) -> Result<(), ReloadFault> {
+        let Some(background) = &self.background else { return Err(ReloadFault::Stopping) };
+        background.block_on(self.reloader.apply(settings))
+    }
+
+    /// Reads the configuration's file again and puts it in force, or says why not; then nothing has changed. What came of
+    /// it is logged and counted.
+    ///
+    /// # Errors
+    /// [`ReloadFault`].
+    pub fn reload(&self) -> Result<(), ReloadFault> {
+        let Some(background) = &self.background else { return Err(ReloadFault::Stopping) };
+        background.block_on(self.reloader.reload(self.file.clone(), Cause::Signal))
+    }
+
     /// Takes no new requests, lets the ones in hand end for as long as the configuration says, and closes the ledger.
     pub fn stop(mut self) {
         self.stop.cancel();
+        let drain = self.reloader.drain_ms.load(std::sync::atomic::Ordering::Relaxed);
+        let drain = Duration::from_millis(u64::try_from(drain).unwrap_or(0));
         let patience = std::time::Duration::from_millis(10);
         let mut waited = Duration::ZERO;
-        while waited < self.drain && self.cores.iter().any(|core| !core.is_finished()) {
+        while waited < drain && self.cores.iter().any(|core| !core.is_finished()) {
             std::thread::sleep(patience);
             waited += patience;
         }
         // What did not end in time, tunnels above all, is cut while its outcome can still be written.
         self.shared.halt.cancel();
-        while waited < self.drain + HALT && self.cores.iter().any(|core| !core.is_finished()) {
+        while waited < drain + HALT && self.cores.iter().any(|core| !core.is_finished()) {
             std::thread::sleep(patience);
             waited += patience;
         }
@@ -269,6 +320,15 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
         tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
+    register(&engine, tenants).await;
+    while let Err(fault) = engine.settle(&mut open).await {
+        tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
+}
+
+/// Makes the configured tenants known; tries each until it is done.
+async fn register(engine: &Arc<Engine>, tenants: Vec<Command>) {
     for command in tenants {
         loop {
             match engine.change(command.clone(), Giver::Configuration).await {
@@ -283,10 +343,6 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
                 }
             }
         }
-    }
-    while let Err(fault) = engine.settle(&mut open).await {
-        tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
-        tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{convert::Infallible, fmt::Write as _, net::SocketAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,7 +20,7 @@ use crate::{
     proxy::Shared,
 };
 
-use super::{clock::SystemClock, keys::KeyKeepers};
+use super::{clock::SystemClock, keys::KeyKeepers, reload::Reloader};
 
 /// The furthest that the clock moves at once: ten years, in milliseconds.
 const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
@@ -28,7 +29,8 @@ const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
 pub(super) struct Operations {
     pub(super) engine: Arc<Engine>,
     pub(super) shared: Arc<Shared>,
-    pub(super) keys: Arc<KeyKeepers>,
+    pub(super) keys: Arc<ArcSwap<KeyKeepers>>,
+    pub(super) reloader: Arc<Reloader>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
@@ -96,8 +98,9 @@ impl Operations {
             Health::Stopped => "stopped",
         };
         let body = format!(
-            "ready\nstaff: {staff}\nledger: {ledger}\nchanges not yet durable: {}\n",
-            self.engine.pending()
+            "ready\nstaff: {staff}\nledger: {ledger}\nchanges not yet durable: {}\n{}",
+            self.engine.pending(),
+            self.reloader.lines()
         );
         if self.shared.stop.is_cancelled() {
             text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
@@ -149,7 +152,8 @@ impl Operations {
         for (name, help, value) in gauges {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
-        self.keys.metrics(self.engine.now(), &mut out);
+        self.keys.load().metrics(self.engine.now(), &mut out);
+        self.reloader.metrics(&mut out);
         out
     }
 

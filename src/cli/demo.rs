@@ -62,7 +62,7 @@ impl Demo {
         } else {
             demo.print_tour(out)?;
             out.flush()?;
-            signals.wait().end_at_once();
+            signals.wait(&|| {}).end_at_once();
             Answer::Yes
         };
         demo.stop();

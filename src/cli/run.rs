@@ -2,23 +2,28 @@
 //!
 //! Never here: in which order parts start and stop ([`crate::app`]).
 
-use std::{fmt, io::Write as _};
+use std::{fmt, io::Write as _, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::app::{Extra, Gateway};
+use crate::app::{self, Extra, Gateway};
 
 use super::{Answer, ConfigArg, Trouble, out::Out};
 
 /// Runs the gateway. Prints `listening on http://ADDRESS` and `operations on http://ADDRESS` when clients may come
 /// (a port 0 in the configuration becomes the one that the system chose). SIGTERM or SIGINT lets running requests end
-/// for as long as `limits.drain` says; a second one does not wait for them. SIGHUP changes nothing yet, and is logged.
+/// for as long as `limits.drain` says; a second one does not wait for them. SIGHUP reads the configuration and every file
+/// that it names again, and so does a change of any of these: what is right is in force at once and cuts no stream that it
+/// still allows; what is wrong changes nothing and is logged with all its faults.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
     config: ConfigArg,
+    /// How often, in seconds, the files of the configuration are looked at; 0 leaves it to SIGHUP
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    watch: u16,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -101,15 +106,22 @@ impl LogArgs {
 
 impl Run {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
-        let settings = self.config.load()?;
+        let every = Duration::from_secs(self.watch.into());
+        let (settings, warnings, watch) = app::load(&self.config.config, every).map_err(Box::new)?;
+        super::warn(&warnings);
         self.log.begin();
         let signals =
-            Signals::catch(Hangup::IsLogged).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
-        let gateway = Gateway::start(settings, Extra::default()).map_err(Trouble::of)?;
+            Signals::catch(Hangup::IsHeard).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        let gateway =
+            Gateway::start(settings, Extra { watch: (self.watch > 0).then_some(watch), ..Extra::default() })
+                .map_err(Trouble::of)?;
         writeln!(out, "listening on http://{}", gateway.address())?;
         writeln!(out, "operations on http://{}", gateway.operations())?;
         out.flush()?;
-        let rest = signals.wait();
+        let rest = signals.wait(&|| {
+            // What came of it is logged.
+            let _ = gateway.reload();
+        });
         tracing::info!("stopping; running requests may end");
         rest.end_at_once();
         gateway.stop();
@@ -132,8 +144,8 @@ pub(super) struct Signals {
 pub(super) enum Hangup {
     /// Ends the process, as where a terminal is closed.
     Ends,
-    /// Is logged, and nothing else: it must not end a gateway without its running requests.
-    IsLogged,
+    /// Is heard by whoever waits: it must not end a gateway without its running requests.
+    IsHeard,
 }
 
 impl Signals {
@@ -143,7 +155,7 @@ impl Signals {
         let (terminate, interrupt, hangup) = {
             let _inside = runtime.enter();
             let hangup = match on_hangup {
-                Hangup::IsLogged => Some(signal(SignalKind::hangup())?),
+                Hangup::IsHeard => Some(signal(SignalKind::hangup())?),
                 Hangup::Ends => None,
             };
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangup)
@@ -151,11 +163,11 @@ impl Signals {
         Ok(Signals { runtime, terminate, interrupt, hangup })
     }
 
-    /// Waits for one that ends.
-    pub(super) fn wait(mut self) -> Signals {
+    /// Waits for one that ends; at each SIGHUP before it, this is done.
+    pub(super) fn wait(mut self, on_hangup: &dyn Fn()) -> Signals {
         let (terminate, interrupt, hangup) = (&mut self.terminate, &mut self.interrupt, &mut self.hangup);
-        self.runtime.block_on(async {
-            loop {
+        loop {
+            let ends = self.runtime.block_on(async {
                 let hung_up = async {
                     match hangup {
                         Some(hangup) => hangup.recv().await,
@@ -163,22 +175,24 @@ impl Signals {
                     }
                 };
                 tokio::select! {
-                    _ = terminate.recv() => return,
-                    _ = interrupt.recv() => return,
-                    _ = hung_up => {
-                        tracing::warn!("SIGHUP: the configuration is not read again yet; restart to change it");
-                    }
+                    _ = terminate.recv() => true,
+                    _ = interrupt.recv() => true,
+                    _ = hung_up => false,
                 }
+            });
+            if ends {
+                return self;
             }
-        });
-        self
+            // Outside of the runtime: it may block, and signals that come meanwhile are kept.
+            on_hangup();
+        }
     }
 
     /// The next one ends the process, whatever it does then: what that leaves open is settled by the next start.
     pub(super) fn end_at_once(self) {
         // Without a thread there is no second signal; the first is on its way.
         let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            drop(self.wait());
+            drop(self.wait(&|| {}));
             std::process::exit(1);
         });
     }

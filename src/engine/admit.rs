@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::{
     audit::{
         body::Body,
@@ -27,6 +29,7 @@ use super::{
     member,
     records::{self, Rest},
     registry::{Case, Live},
+    reload::Asked,
 };
 
 /// How often a rule may ask for more before it is taken for endless: presence, sessions, grant, a chain of parents.
@@ -243,7 +246,8 @@ impl Engine {
         };
         live.fuse.settle(mark, deadline);
         self.registry.due(&live, deadline.at);
-        let _ = live.case.set(Case { knock, longest, subject });
+        let knock = ArcSwap::from_pointee(knock);
+        let _ = live.case.set(Case { knock, about: about.clone(), began: asked, longest, subject });
         let began = self.now();
         entry.stage = Stage::Asked(permit.staff().map(|staff| staff.session.to_string()));
         let appended = self.journal.append(draft).await;
@@ -255,6 +259,11 @@ impl Engine {
         self.hooks.at(Step::AccessRecorded).await;
         // Said before the last look: whoever burns the fuse from here on waits for this exchange to part.
         recorded.live.fuse.open();
+        // Another policy may have come since the map was read; whoever put it in force may have looked at the registry
+        // before this was entered.
+        if recorded.live.case.get().is_some_and(|case| self.asked_elsewhere(&case.knock.load())) {
+            recorded.live.fuse.touch();
+        }
         loop {
             match recorded.live.fuse.look(self.now()) {
                 Look::Alive => break,
@@ -300,12 +309,22 @@ impl Engine {
         // Without a case the first decision is still being made; it looks at the mark by itself.
         let Some(case) = live.case.get() else { return };
         let mark = live.fuse.mark();
-        let verdict = self.judge(live, &case.knock, &case.subject).await;
+        let knock = match self.asked_now(case) {
+            Asked::Again(knock) => knock,
+            Asked::Never => {
+                live.fuse.burn(Cut { reason: Reason::RouteUnmapped, due: None, at: self.now() });
+                return;
+            }
+        };
+        let verdict = self.judge(live, &knock, &case.subject).await;
         let reason = match verdict {
             Ok((permit, _)) => match permit.staff() {
                 Some(staff) => {
                     // The longest time of one exchange counts from its beginning, not from the last decision.
-                    let deadline = staff.deadline.min(case.longest);
+                    // A policy that came meanwhile may shorten it.
+                    let longest =
+                        Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
+                    let deadline = staff.deadline.min(case.longest).min(longest);
                     live.fuse.settle(mark, deadline);
                     self.registry.due(live, deadline.at);
                     return;
@@ -373,8 +392,10 @@ impl Engine {
 
     fn conclude(&self, live: &Live, session: Option<&str>, began: Timestamp, report: &Report) {
         let now = self.now();
+        let knock = live.case.get().map(|case| case.knock.load_full());
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
+            tenant: knock.as_ref().and_then(|knock| knock.tenant.as_str()),
             end: report.end,
             status: report.status,
             sent: report.sent,

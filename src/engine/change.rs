@@ -36,6 +36,7 @@ use super::{
     ids::new_id,
     mend::{Origin, Pending},
     records,
+    registry::Live,
 };
 
 /// How often a change is decided anew because another one came first.
@@ -357,17 +358,14 @@ impl Engine {
     /// Has every exchange that rests on these documents decided again, and waits until those that were cut have
     /// parted from their sockets. `false`: one of them has not, in time.
     pub(super) async fn put_in_force<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> bool {
-        let resting = self.registry.resting_on(keys);
-        // All of them hold from here on, before any is decided.
-        for live in &resting {
-            live.fuse.touch();
-        }
-        for live in &resting {
-            self.judge_again(live).await;
-        }
+        self.hold_and_decide(&self.registry.resting_on(keys)).await
+    }
+
+    /// Waits for those of them that were cut to part from their sockets; whether they did in time.
+    pub(super) async fn parted(&self, all: &[Arc<Live>]) -> bool {
         let now = self.now();
         let partings = async {
-            for live in &resting {
+            for live in all {
                 if matches!(live.fuse.look(now), Look::Burnt(_)) {
                     live.fuse.parted().await;
                 }

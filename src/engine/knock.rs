@@ -26,6 +26,14 @@ pub enum Name {
 }
 
 impl Name {
+    /// The one that is named.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Name::As(name) => Some(name),
+            Name::Missing | Name::Unclear => None,
+        }
+    }
+
     /// From a borrowed one.
     pub fn of(named: Named<'_>) -> Name {
         match named {
@@ -115,6 +123,8 @@ impl Knock {
 pub struct Particulars {
     /// The method.
     pub method: String,
+    /// The host that it named, as the map compares it.
+    pub host: String,
     /// The canonical path, without query.
     pub path: String,
     /// The client's address.

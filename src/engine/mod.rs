@@ -22,6 +22,7 @@ mod mend;
 mod records;
 mod refuse;
 pub mod registry;
+pub mod reload;
 mod scribe;
 mod settle;
 mod sweep;
@@ -31,7 +32,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::{
     audit::journal::{Journal, Recovered},
@@ -82,6 +83,8 @@ pub const CLOCK_TOLERANCE_MS: i64 = 120_000;
 pub struct Engine {
     gateway: String,
     policy: ArcSwap<Policy>,
+    /// From the first reload on: the policy in force with its map.
+    standing: ArcSwapOption<reload::Standing>,
     store: Arc<dyn Store>,
     cells: Arc<Cells>,
     journal: Arc<Journal>,
@@ -112,6 +115,7 @@ impl Engine {
         Arc::new(Engine {
             gateway: parts.gateway,
             policy: ArcSwap::new(parts.policy),
+            standing: ArcSwapOption::empty(),
             store: parts.store,
             cells: parts.cells,
             journal: parts.journal,

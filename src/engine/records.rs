@@ -31,6 +31,8 @@ pub(super) const CHANGE_OUTCOME: &str = "change.outcome";
 pub(super) const CHANGE_REFUSED: &str = "change.refused";
 /// A gateway began.
 pub(super) const GATEWAY_STARTED: &str = "gateway.started";
+/// Another configuration is about to be in force.
+pub(super) const GATEWAY_RELOADED: &str = "gateway.reloaded";
 /// Somebody moved the gateway's clock.
 pub(super) const CLOCK_MOVED: &str = "clock.moved";
 
@@ -88,6 +90,8 @@ pub enum End {
 #[derive(Serialize)]
 pub(super) struct AccessOutcome<'a> {
     pub(super) exchange: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
     pub(super) end: End,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<u16>,
@@ -185,6 +189,8 @@ pub(super) enum Fate {
 #[derive(Serialize)]
 pub(super) struct ChangeOutcome<'a> {
     pub(super) change: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
     pub(super) outcome: Fate,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) position: Option<u64>,
@@ -214,6 +220,16 @@ pub(super) struct GatewayStarted<'a> {
     pub(super) gateway: &'a str,
     pub(super) version: &'static str,
     pub(super) policy: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct GatewayReloaded<'a> {
+    pub(super) gateway: &'a str,
+    pub(super) from: &'a str,
+    pub(super) policy: &'a str,
+    pub(super) cause: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

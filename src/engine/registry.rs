@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::{
@@ -17,7 +18,10 @@ use crate::{
     policy::Deadline,
 };
 
-use super::{fuse::Fuse, knock::Knock};
+use super::{
+    fuse::Fuse,
+    knock::{Knock, Particulars},
+};
 
 /// One exchange under way.
 #[derive(Debug)]
@@ -34,7 +38,11 @@ pub struct Live {
 /// What a decision is made again from.
 #[derive(Debug)]
 pub(super) struct Case {
-    pub(super) knock: Knock,
+    /// Under the policy by which it was last decided.
+    pub(super) knock: ArcSwap<Knock>,
+    /// As it came, so that it can be found in another map.
+    pub(super) about: Particulars,
+    pub(super) began: Timestamp,
     /// The longest time of one exchange, counted from its first decision (rule 10).
     pub(super) longest: Deadline,
     pub(super) subject: Arc<VerifiedSubject>,

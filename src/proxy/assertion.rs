@@ -26,6 +26,12 @@ pub struct Asserter {
     pub signer: Signer,
 }
 
+impl std::fmt::Debug for Asserter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asserter").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
 /// About whom and what the application is told.
 pub struct About<'a> {
     /// The caller.

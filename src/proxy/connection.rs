@@ -59,14 +59,7 @@ struct Connection {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
-    let mut connection = Connection {
-        stream,
-        peer,
-        inbox: Vec::new(),
-        head: RequestHead::new(),
-        patience: Patience::new(),
-        little_unsent: false,
-    };
+    let mut connection = Connection::new(stream, peer);
     while let Some(bytes) = connection.next_head(core).await {
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
@@ -100,6 +93,13 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     connection.close().await;
 }
 
+/// Answers what has no request in it that could be read.
+pub(super) async fn refuse(stream: Socket, peer: SocketAddr, told: &Told) {
+    let mut connection = Connection::new(stream, peer);
+    connection.tell(told, false).await;
+    connection.close().await;
+}
+
 /// Tells a connection that there is no room for it.
 pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
@@ -119,6 +119,17 @@ pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
 }
 
 impl Connection {
+    fn new(stream: Socket, peer: SocketAddr) -> Connection {
+        Connection {
+            stream,
+            peer,
+            inbox: Vec::new(),
+            head: RequestHead::new(),
+            patience: Patience::new(),
+            little_unsent: false,
+        }
+    }
+
     /// The bytes of the next whole head; what came behind it stays in the inbox. `None`: the connection is over.
     async fn next_head(&mut self, core: &Core) -> Option<Vec<u8>> {
         let shared = core.shared();
@@ -261,11 +272,11 @@ impl Connection {
         let admission = match shared.engine.glance(&ask, caller, &routing.policy) {
             Glance::Admitted(admission) => admission,
             Glance::Denied(denial) => {
-                let about = self.particulars(&routing, &method, &target, &mapped);
+                let about = self.particulars(&routing, &method, host, &target, &mapped);
                 return (self.deny(core, &request, &routing, &who, &denial, &ask, &about).await, None);
             }
             Glance::Look => {
-                let about = self.particulars(&routing, &method, &target, &mapped);
+                let about = self.particulars(&routing, &method, host, &target, &mapped);
                 match self.admit(core, &routing, &who, &ask, &mapped, &about).await {
                     Ok(admission) => admission,
                     Err(Refused::Denied(denial)) => {
@@ -369,7 +380,8 @@ impl Connection {
             return self.give_up(request, &unsent, admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
-        let own = Own { core, upstream, method, path, ask, who, admission: &admission };
+        let asserter = &routing.asserter;
+        let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter };
         let lines = match own.lines(public) {
             Ok(lines) => lines,
             Err(unsent) => return self.give_up(request, &unsent, admission).await,
@@ -426,12 +438,14 @@ impl Connection {
         &self,
         routing: &Routing,
         method: &http::Method,
+        host: &str,
         target: &intake::Target<'_>,
         mapped: &Mapped<'_>,
     ) -> Particulars {
         let upstream = mapped.binding.and_then(|binding| routing.upstreams.get(binding.upstream));
         Particulars {
             method: method.to_string(),
+            host: host.to_owned(),
             path: target.path.as_str().to_owned(),
             client: client_of(self.peer),
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),

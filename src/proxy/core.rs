@@ -20,11 +20,11 @@ use crate::{
 };
 
 use super::{
-    assertion::Asserter,
     collect::{self, Token},
     connection,
     counters::Counters,
-    greet::greet,
+    greet::{Greeted, greet},
+    http2,
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
@@ -68,14 +68,10 @@ pub struct Shared {
     pub fresh_keys: Box<dyn Fn() -> Option<FreshKeys> + Send + Sync>,
     /// TLS towards clients, if it is spoken.
     pub tls: ArcSwapOption<rustls::ServerConfig>,
-    /// Signs assertions.
-    pub asserter: Asserter,
     /// Answers below the reserved prefix.
     pub inside: Arc<InsideHandler>,
     /// What is counted.
     pub counters: Counters,
-    /// Client connections at most, over all cores.
-    pub most_connections: i64,
     /// No new requests are taken.
     pub stop: CancellationToken,
     /// What still runs is cut.
@@ -210,7 +206,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let counters = core.counters();
-                if counters.connections.fetch_add(1, Relaxed) >= core.shared.most_connections {
+                if counters.connections.fetch_add(1, Relaxed) >= core.shared.routing.load().most_connections {
                     counters.connections.fetch_sub(1, Relaxed);
                     connection::turn_away(&core, &stream);
                     continue;
@@ -218,8 +214,10 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let core = Rc::clone(&core);
                 open.spawn_local(async move {
                     let _open = Open(&core);
-                    if let Some(socket) = greet(&core, stream).await {
-                        connection::serve(&core, socket, peer).await;
+                    match greet(&core, stream).await {
+                        Some(Greeted::Http1(socket)) => connection::serve(&core, socket, peer).await,
+                        Some(Greeted::Http2(socket)) => http2::serve(&core, socket, peer).await,
+                        None => {}
                     }
                 });
             }
@@ -236,7 +234,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
 }
 
 /// A connection that counts as open until this is dropped, however it ends.
-struct Open<'a>(&'a Core);
+pub(super) struct Open<'a>(pub(super) &'a Core);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {

@@ -7,6 +7,7 @@
 //! Never here: committing or recording (that is [`crate::engine`]), a rule, the support API's routes
 //! ([`crate::control`]).
 
+pub mod again;
 pub mod assertion;
 mod collect;
 mod connection;
@@ -14,6 +15,7 @@ pub mod core;
 pub mod counters;
 mod gate;
 mod greet;
+mod http2;
 mod inside;
 mod intake;
 mod patience;

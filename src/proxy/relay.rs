@@ -9,7 +9,7 @@ mod down;
 mod tunnel;
 mod up;
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use crate::engine::{Admission, End, Report};
 
@@ -110,6 +110,8 @@ struct Tally {
     started: Cell<bool>,
     /// The request's body was taken to its end.
     uploaded: Cell<bool>,
+    /// The application's connection was kept from an earlier exchange.
+    pooled: Cell<bool>,
     /// The application takes no more of it.
     given_up: Cell<bool>,
 }
@@ -199,18 +201,10 @@ async fn exchange(
     gate.look().map_err(Trouble::of_client)?;
     // Taken in a statement of its own: the pool is not held while a connection is opened.
     let pooled = core.pool().take(plan.settings);
+    tally.pooled.set(pooled.is_some());
     let mut upstream = match pooled {
         Some(stream) => stream,
-        None => {
-            let connected = tokio::select! {
-                connected = connect(plan.settings) => connected,
-                _ = gate.cut() => return Err(Trouble::Cut),
-            };
-            connected.map_err(|code| match code {
-                "upstream_connect_timeout" => Trouble::UpstreamSlow(code),
-                code => Trouble::Upstream(code),
-            })?
-        }
+        None => open(plan.settings, gate).await?,
     };
     let result = converse(core, routing, gate, request, plan, client, &mut upstream, tally).await;
     match result {
@@ -222,6 +216,44 @@ async fn exchange(
         Err(trouble) => {
             upstream.reset_on_drop();
             Err(trouble)
+        }
+    }
+}
+
+/// A connection of its own, unless it is cut meanwhile.
+async fn open(settings: &Upstream, gate: Gate<'_>) -> Result<Socket, Trouble> {
+    let connected = tokio::select! {
+        connected = connect(settings) => connected,
+        _ = gate.cut() => return Err(Trouble::Cut),
+    };
+    connected.map_err(|code| match code {
+        "upstream_connect_timeout" => Trouble::UpstreamSlow(code),
+        code => Trouble::Upstream(code),
+    })
+}
+
+/// Sends what is ready of a request. A kept connection that is found dead before the kernel took one byte for it is
+/// replaced by a fresh one, once, whatever the method: nothing of the request was said yet. Once a byte has left, nobody
+/// can know what became of it, and it is never said again.
+async fn say(
+    gate: Gate<'_>,
+    plan: &Plan<'_>,
+    upstream: &mut Socket,
+    bytes: &[u8],
+    most: Duration,
+    patience: &mut Patience,
+    tally: &Tally,
+) -> Result<(), Trouble> {
+    loop {
+        let mut left = 0;
+        let writing = gate.write_both(upstream, bytes, &[], |count| left += count);
+        match patience.wait(most, writing).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(Broken::Gone)) if left == 0 && tally.pooled.replace(false) => {
+                *upstream = open(plan.settings, gate).await?;
+            }
+            Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
+            Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
         }
     }
 }
@@ -262,13 +294,10 @@ async fn converse(
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
+    say(gate, plan, upstream, &out, response_timeout, patience, tally).await?;
     let (client, upstream) = (stream.split(), upstream.split());
     let (mut from_client, mut to_client) = (client.half(), client.half());
     let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
-    match patience.wait(response_timeout, gate.write(&mut to_upstream, &out)).await {
-        Ok(written) => written.map_err(Trouble::of_upstream)?,
-        Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
-    }
     if head.expect_continue() && !tally.uploaded.get() {
         match patience.wait(write_timeout, gate.write(&mut to_client, CONTINUE)).await {
             Ok(written) => written.map_err(Trouble::of_client)?,

@@ -13,6 +13,7 @@ use crate::{
 };
 
 use super::{
+    assertion::Asserter,
     preflight::{Cors, Preflight},
     wire::{KnownSet, Limits, NameSet},
 };
@@ -155,6 +156,11 @@ pub struct Upstream {
 pub struct Routing {
     /// The rules.
     pub policy: Arc<Policy>,
+    /// Signs assertions. Here, beside the names that are removed from requests: its header is one of them, and a request
+    /// that saw the one without the other could bring a header of its own making.
+    pub asserter: Asserter,
+    /// Client connections at most, over all cores.
+    pub most_connections: i64,
     /// Which rule owns which request.
     pub table: RouteTable,
     /// What each route means here.
@@ -179,6 +185,8 @@ pub struct Routing {
     pub prefix: String,
     /// Names that no client may send: what templates set, the assertion's header, and what the configuration lists.
     pub stripped: NameSet,
+    /// HTTP/2 is what is spoken in clear.
+    pub http2_in_clear: bool,
     /// Bounds of a head.
     pub limits: Limits,
     /// How long a peer may take for a head.

@@ -559,3 +559,19 @@ fn a_client_that_leaves_with_much_sent_ahead_does_not_hold_the_application() {
     assert_eq!(world.upstream.seen().len(), 2, "what was sent ahead goes nowhere");
     world.finish();
 }
+
+#[test]
+fn a_request_of_which_a_byte_has_left_is_never_said_again() {
+    let world = World::of(Plan::default().edit("workers: 2", "workers: 1"));
+    let admin = world.people.admin("acme");
+    let mut client = world.client();
+    assert_eq!(client.send(request("GET", "/t/acme/orders", &admin, "")).reply().status, 200);
+    // The kept connection dies with this one in hand: whether it was answered to, nobody can know.
+    let lost = client.send(request("GET", "/t/acme/orders?do=hang-up", &admin, "")).reply();
+    assert_eq!((lost.status, lost.code().as_str()), (502, "upstream_closed"));
+    assert_eq!(world.upstream.seen().len(), 2);
+    assert_eq!(world.upstream.notes.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(client.send(request("GET", "/t/acme/orders", &admin, "")).reply().status, 200);
+    assert_eq!(world.upstream.notes.connections.load(std::sync::atomic::Ordering::SeqCst), 2);
+    world.finish();
+}

@@ -467,6 +467,8 @@ fn answering<S: Read + Write>(mut stream: S, requests: &AtomicUsize, after: impl
 struct Counts {
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
+    /// Connections on which nothing more is read.
+    deaf: Arc<AtomicUsize>,
 }
 
 /// An application over TLS, which sends tickets late and changes its keys between answers.
@@ -585,5 +587,42 @@ fn an_application_at_a_unix_socket_is_asked_there() {
     let world = upstream_at(&format!("unix:{}", path.display()), "", &Authority::new());
     let reply = world.get("/t/acme/orders", &world.people.admin("acme"));
     assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_unreachable"));
+    world.finish();
+}
+
+#[test]
+fn a_kept_connection_that_takes_nothing_any_more_is_replaced_before_a_byte_has_left() {
+    let place = tempfile::TempDir::new().unwrap();
+    let path = place.path().join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let counts = Counts::default();
+    let shared = counts.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let counts = shared.clone();
+            counts.connections.fetch_add(1, SeqCst);
+            // It reads no more, which the other side learns by writing only.
+            std::thread::spawn(move || {
+                answering(stream, &counts.requests, |stream| {
+                    stream.shutdown(std::net::Shutdown::Read).unwrap();
+                    counts.deaf.fetch_add(1, SeqCst);
+                    std::thread::park();
+                });
+            });
+        }
+    });
+    let world = upstream_at(&format!("unix:{}", path.display()), "", &Authority::new());
+    let admin = world.people.admin("acme");
+    let mut client = world.client();
+    for number in 1..=6 {
+        let (method, target) =
+            if number % 2 == 0 { ("POST", "/t/acme/orders") } else { ("GET", "/t/acme/orders") };
+        let more = if number % 2 == 0 { "Content-Length: 0\r\n" } else { "" };
+        let reply = client.send(request(method, target, &admin, more)).reply();
+        assert_eq!((reply.status, reply.body.len()), (200, 1000), "{number}");
+        until("it reads no more", || counts.deaf.load(SeqCst) == number);
+        assert_eq!(counts.connections.load(SeqCst), number);
+        assert_eq!(counts.requests.load(SeqCst), number, "each request is said once");
+    }
     world.finish();
 }

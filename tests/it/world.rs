@@ -185,13 +185,13 @@ impl Plan {
     }
 }
 
-/// The settings of a world whose keys lie in `keys` and whose state lies in `data`.
-pub fn settings(
+/// The configuration of a world whose keys lie in `keys` and whose state lies in `data`, as text.
+pub fn config_text(
     keys: &Path,
     data: &Path,
     upstream: std::net::SocketAddr,
     edits: &[(&str, &str)],
-) -> Settings {
+) -> String {
     let mut text = CONFIG
         .replace("DIR", data.to_str().unwrap())
         .replace("KEYS", keys.to_str().unwrap())
@@ -200,6 +200,17 @@ pub fn settings(
         assert!(text.contains(from), "the configuration has no `{from}`");
         text = text.replace(from, to);
     }
+    text.replace("KEYS", keys.to_str().unwrap())
+}
+
+/// The same, read.
+pub fn settings(
+    keys: &Path,
+    data: &Path,
+    upstream: std::net::SocketAddr,
+    edits: &[(&str, &str)],
+) -> Settings {
+    let text = config_text(keys, data, upstream, edits);
     let mut source = BTreeMap::new();
     for name in ["vendor.jwks", "app.jwks", "assertion.pem", "ledger.key"] {
         let path = keys.join(name);
@@ -208,7 +219,8 @@ pub fn settings(
     // Certificates, where a test wrote some.
     for entry in std::fs::read_dir(keys).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
+        let of_tls = path.file_name().is_some_and(|name| name == "tls.key");
+        if of_tls || path.extension().is_some_and(|extension| extension == "pem") {
             source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
         }
     }

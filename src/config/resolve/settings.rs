@@ -30,6 +30,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// TLS on the proxy listener, ready to be spoken: its certificates were proved to fit their keys.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// HTTP/2 is what is spoken in clear on the proxy listener.
+    pub http2_in_clear: bool,
     /// The operations listener.
     pub operations: SocketAddr,
     /// The reserved prefix; begins and ends with `/`.

@@ -95,6 +95,19 @@ pub enum TlsVersion {
     V13,
 }
 
+/// Where HTTP/2 is spoken to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Http2 {
+    /// Over TLS, where the client takes it; HTTP/1.1 otherwise and in clear.
+    Offered,
+    /// Nowhere.
+    Off,
+    /// In clear, and nothing else: for a gateway behind something that speaks HTTP/2 to it without asking. Not with
+    /// `tls`.
+    PriorKnowledge,
+}
+
 /// An application behind the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

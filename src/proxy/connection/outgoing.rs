@@ -7,7 +7,7 @@ use crate::{
     model::{Subject, SubjectKind},
     policy::{Ask, Named},
     proxy::{
-        assertion::{About, fill},
+        assertion::{About, Asserter, fill},
         core::Core,
         respond::Told,
         routing::{Assert, Upstream},
@@ -41,6 +41,7 @@ pub(super) struct Own<'a> {
     pub(super) ask: &'a Ask<'a>,
     pub(super) who: &'a Who,
     pub(super) admission: &'a Admission,
+    pub(super) asserter: &'a Asserter,
 }
 
 impl<'a> Own<'a> {
@@ -60,7 +61,7 @@ impl<'a> Own<'a> {
             path: self.path,
         };
         if self.upstream.assert == Assert::All || subject.kind == SubjectKind::Staff {
-            let asserter = &self.core.shared().asserter;
+            let asserter = self.asserter;
             match asserter.assert(&about, self.upstream, self.core.engine().wall()) {
                 Ok(assertion) => own.push((asserter.header.as_str(), assertion)),
                 Err(fault) => return Err(Unsent::new(503, "assertion_unsigned", fault.to_string())),
