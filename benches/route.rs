@@ -163,6 +163,7 @@ fn proofs(bencher: Bencher<'_, '_>, count: u32) {
             .iter()
             .zip(&rules)
             .map(|(spec, rule)| Line {
+                upgrade: false,
                 host: spec.host.as_deref(),
                 methods: &spec.methods,
                 template: &spec.template,

@@ -102,6 +102,19 @@ fn what_a_checkpoint_covers_must_be_there_as_it_was() {
     fs::write(&segment, all[..5].concat()).unwrap();
     assert!(refused(dir.path()).2.contains("ends with 17 records, but the checkpoint covers 18"));
 
+    // Nor is a checkpoint taken away unnoticed, with what it covered or without; nor an older one put in place.
+    fs::write(&segment, all.concat()).unwrap();
+    let checkpoint = segment.with_file_name("checkpoint");
+    let newest = fs::read(&checkpoint).unwrap();
+    fs::remove_file(&checkpoint).unwrap();
+    let history = "`00000003.checkpoints` says that 18 records were signed";
+    assert_eq!(refused(dir.path()), ("checkpoint".into(), 0, format!("it is missing, and {history}")));
+    let notes = fs::read_to_string(segment.with_file_name("00000003.checkpoints")).unwrap();
+    let first: String = notes.split_inclusive('\n').take(5).collect();
+    fs::write(&checkpoint, first).unwrap();
+    assert!(refused(dir.path()).2.ends_with("and `00000003.checkpoints` says that 18 were signed"));
+    fs::write(&checkpoint, newest).unwrap();
+
     fs::remove_file(&segment).unwrap();
     assert!(refused(dir.path()).2.contains("ends with 12 records"));
     for n in [1, 2] {

@@ -264,6 +264,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             environment,
             resource,
             upstream,
+            upgrade: entry.upgrade,
             preflight,
             bounds,
         });
@@ -311,6 +312,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         },
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
+        http2_in_clear: settings.http2_in_clear,
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })
@@ -330,6 +332,7 @@ fn bounds(limits: &resolve::RouteLimits) -> Bounds {
         request_body: limits.request_body,
         body_idle: millis(limits.body_idle_ms),
         response_timeout: millis(limits.response_timeout_ms),
+        tunnel_idle: millis(limits.tunnel_idle_ms),
         total: millis(limits.total_ms),
     }
 }

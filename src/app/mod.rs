@@ -44,6 +44,8 @@ pub use watch::{Watch, load};
 
 /// About how many kilobytes of documents are kept at hand.
 const CELLS: usize = 256 * 1024;
+/// How long what is cut at the end of a stop may take to be over.
+const HALT: Duration = Duration::from_secs(1);
 /// How long a stop waits for what is queued to be written, for the store, and for background work.
 const REST: Duration = Duration::from_secs(2);
 /// How long a start waits for the first keys. Without them it goes on: their issuers' tokens get 503 until they come.
@@ -170,6 +172,7 @@ impl Gateway {
             inside: Arc::new(inside),
             counters: Counters::default(),
             stop: stop.clone(),
+            halt: CancellationToken::new(),
         });
         let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
         let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
@@ -296,6 +299,12 @@ impl Gateway {
         let patience = std::time::Duration::from_millis(10);
         let mut waited = Duration::ZERO;
         while waited < drain && self.cores.iter().any(|core| !core.is_finished()) {
+            std::thread::sleep(patience);
+            waited += patience;
+        }
+        // What did not end in time, tunnels above all, is cut while its outcome can still be written.
+        self.shared.halt.cancel();
+        while waited < self.drain + HALT && self.cores.iter().any(|core| !core.is_finished()) {
             std::thread::sleep(patience);
             waited += patience;
         }

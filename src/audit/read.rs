@@ -203,6 +203,32 @@ impl Records {
         Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
     }
 
+    /// Begins with the segment in which the first record from this instant on can stand: times within a log may step back
+    /// by little, so the caller still looks at each record's own.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn from_time(dir: &Path, at_ms: i64) -> Result<Records, ReadError> {
+        let numbers = segments(dir)?;
+        let mut from = 0;
+        for (index, number) in numbers.iter().enumerate().rev() {
+            let name = segment_name(*number);
+            let mut lines = Lines::open(dir.join(&name))?;
+            let Some(raw) = lines.read_line()? else { continue };
+            let line = record::parse(raw.bytes).map_err(|why| ReadError::Damaged {
+                file: name,
+                line: 1,
+                why: why.to_owned(),
+            })?;
+            if line.lead.at_ms < at_ms {
+                from = index;
+                break;
+            }
+        }
+        let left: Vec<u64> = numbers.into_iter().skip(from).collect();
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
+    }
+
     /// Begins with the segment of this number.
     ///
     /// # Errors

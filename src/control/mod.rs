@@ -16,6 +16,7 @@
 //! Never here: a rule about who may change what beyond asking for it, committing or recording (that is
 //! [`crate::engine`]), sockets, tokens.
 
+mod audit;
 mod beside;
 mod call;
 mod consent;
@@ -58,7 +59,12 @@ use self::{
 pub struct Api {
     engine: Arc<Engine>,
     prefix: String,
+    /// Turns to read the ledger: what it costs is bounded by them.
+    readers: tokio::sync::Semaphore,
 }
+
+/// The API's description, as published. The tests hold every answer to it.
+const OPENAPI: &str = include_str!("../../config/openapi.json");
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,7 +76,11 @@ impl Api {
     /// An API over an engine. `prefix` is the reserved prefix under which it is reached, such as `/_postern/`; it only
     /// stands in the places that answers name.
     pub fn new(engine: Arc<Engine>, prefix: &str) -> Api {
-        Api { engine, prefix: prefix.trim_end_matches('/').to_owned() }
+        Api {
+            engine,
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            readers: tokio::sync::Semaphore::new(audit::READERS),
+        }
     }
 
     /// Answers one call. The path stands below the prefix (`/v1/…`), the body is whole. The answer to `HEAD` has the
@@ -94,6 +104,11 @@ impl Api {
         client: IpAddr,
     ) -> Result<Reply, Problem> {
         let now = self.engine.now();
+        // The description is nobody's secret, and tools fetch it without a token.
+        if head.uri.path() == "/v1/openapi.json" {
+            Place::Document.verb(&head.method)?;
+            return Ok(Reply::document(OPENAPI));
+        }
         let subject = verified(who)?;
         let place = Place::of(head.uri.path())?;
         let verb = place.verb(&head.method)?;
@@ -133,9 +148,11 @@ impl Api {
             call.without_body()?;
         }
         match (place, verb) {
+            (Place::Document, _) => Ok(Reply::document(OPENAPI)),
             (Place::Me, _) => self.me(call),
             (Place::OwnSessions, _) => self.own_sessions(call).await,
             (Place::Rights(tenant), _) => self.rights(call, tenant).await,
+            (Place::Audit(tenant), _) => self.audit(call, tenant).await,
             (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
             (Place::Consent(tenant), _) => self.consent(call, tenant).await,
             (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,

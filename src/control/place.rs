@@ -11,6 +11,8 @@ use super::problem::Problem;
 /// A resource of the support API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
+    /// `/v1/openapi.json`
+    Document,
     /// `/v1/me`
     Me,
     /// `/v1/sessions`
@@ -27,6 +29,8 @@ pub(super) enum Place {
     Session(TenantId, SessionId),
     /// `/v1/tenants/{t}/rights`
     Rights(TenantId),
+    /// `/v1/tenants/{t}/audit`
+    Audit(TenantId),
 }
 
 /// What is to be done there.
@@ -53,10 +57,12 @@ impl Place {
         }
         let rest: Vec<&str> = parts.take(5).collect();
         match rest.as_slice() {
+            ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "audit"] => Ok(Place::Audit(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "grants"] => Ok(Place::Grants(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "grants", grant] => {
                 Ok(Place::Grant(id(TenantId::new(tenant))?, id(GrantId::new(grant))?))
@@ -72,20 +78,23 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Me | Place::OwnSessions => None,
+            Place::Document | Place::Me | Place::OwnSessions => None,
             Place::Consent(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
-            | Place::Rights(tenant) => Some(tenant),
+            | Place::Rights(tenant)
+            | Place::Audit(tenant) => Some(tenant),
         }
     }
 
     /// What a method means here.
     pub(super) fn verb(&self, method: &Method) -> Result<Verb, Problem> {
         let (verbs, allow): (&[Verb], _) = match self {
-            Place::Me | Place::OwnSessions | Place::Rights(_) => (&[Verb::Read], "GET, HEAD"),
+            Place::Document | Place::Me | Place::OwnSessions | Place::Rights(_) | Place::Audit(_) => {
+                (&[Verb::Read], "GET, HEAD")
+            }
             Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),

@@ -394,6 +394,7 @@ impl Engine {
         let now = self.now();
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
+            tenant: live.case.get().and_then(|case| case.knock.tenant.as_str()),
             end: report.end,
             status: report.status,
             sent: report.sent,

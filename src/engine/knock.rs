@@ -26,6 +26,14 @@ pub enum Name {
 }
 
 impl Name {
+    /// The one that is named.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Name::As(name) => Some(name),
+            Name::Missing | Name::Unclear => None,
+        }
+    }
+
     /// From a borrowed one.
     pub fn of(named: Named<'_>) -> Name {
         match named {

@@ -35,8 +35,8 @@ const IN_HAND: Duration = Duration::from_secs(1);
 pub(super) enum Origin {
     /// Somebody gave this command.
     Made { command: Command, giver: Giver },
-    /// A start found its intent, which belongs to this session.
-    Found { session: Option<String> },
+    /// A start found its intent, which belongs to this session and tenant.
+    Found { session: Option<String>, tenant: Option<String> },
 }
 
 /// A change that waits.
@@ -118,11 +118,11 @@ impl Pending {
     }
 
     fn about(&self) -> About<'_> {
-        let (session, settled) = match &self.origin {
-            Origin::Made { command, .. } => (session_of(command), false),
-            Origin::Found { session } => (session.clone(), true),
+        let (session, tenant, settled) = match &self.origin {
+            Origin::Made { command, .. } => (session_of(command), Some(command.tenant().as_str()), false),
+            Origin::Found { session, tenant } => (session.clone(), tenant.as_deref(), true),
         };
-        About { change: &self.change, session, settled }
+        About { change: &self.change, session, tenant, settled }
     }
 
     fn is_busy(&self) -> bool {

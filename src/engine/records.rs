@@ -90,6 +90,8 @@ pub enum End {
 #[derive(Serialize)]
 pub(super) struct AccessOutcome<'a> {
     pub(super) exchange: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
     pub(super) end: End,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<u16>,
@@ -187,6 +189,8 @@ pub(super) enum Fate {
 #[derive(Serialize)]
 pub(super) struct ChangeOutcome<'a> {
     pub(super) change: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
     pub(super) outcome: Fate,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) position: Option<u64>,

@@ -91,8 +91,10 @@ impl Engine {
     }
 
     fn settled_access(&self, intent: &OpenIntent) -> Draft {
+        let tenant = of_line(&intent.line).tenant;
         let event = records::AccessOutcome {
             exchange: &intent.id,
+            tenant: tenant.as_deref(),
             end: records::End::Unknown,
             status: None,
             sent: 0,
@@ -116,7 +118,7 @@ impl Engine {
         };
         if let (None, Ok(change), false) = (position, change, told.documents.is_empty()) {
             let made = Change { documents: told.documents, events: told.events, narrows: true };
-            let origin = Origin::Found { session: told.session };
+            let origin = Origin::Found { session: told.session, tenant: told.tenant };
             let pending = Arc::new(Pending::new(origin, change, self.moment(), &made));
             pending.recorded.store(true, Ordering::Release);
             self.cells.narrowed(&pending.change, made.documents);
@@ -131,6 +133,7 @@ impl Engine {
         let events = if position.is_some() { told.events } else { Vec::new() };
         let event = records::ChangeOutcome {
             change: &intent.id,
+            tenant: told.tenant.as_deref(),
             outcome: if position.is_some() { records::Fate::Stored } else { records::Fate::Failed },
             position,
             events: &events,
@@ -159,7 +162,7 @@ impl Engine {
 
     fn settled_draft(&self, kind: &'static str, intent: &OpenIntent, body: Body) -> Draft {
         Draft {
-            session: session_in(&intent.line),
+            session: of_line(&intent.line).session,
             closes: Some(intent.id.clone()),
             class: Class::Reserved,
             ..Draft::new(kind, self.now().ms(), body)
@@ -171,18 +174,22 @@ impl Engine {
 #[derive(Deserialize)]
 struct Told {
     session: Option<String>,
+    tenant: Option<String>,
     #[serde(default)]
     events: Vec<Event>,
     #[serde(default)]
     documents: Vec<(Key, Document)>,
 }
 
-fn session_in(line: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Line {
-        session: Option<String>,
-    }
-    serde_json::from_str::<Line>(line).ok()?.session
+/// What any intent says of where it belongs.
+#[derive(Default, Deserialize)]
+struct Belongs {
+    session: Option<String>,
+    tenant: Option<String>,
+}
+
+fn of_line(line: &str) -> Belongs {
+    serde_json::from_str(line).unwrap_or_default()
 }
 
 /// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from. `leaf` is

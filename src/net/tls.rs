@@ -25,7 +25,8 @@ pub struct ToUpstream {
 
 /// The protocols that are offered, the best first (RFC 7301).
 const HTTP_1: &[u8] = b"http/1.1";
-const HTTP_2: &[u8] = b"h2";
+/// HTTP/2 over TLS.
+pub const HTTP_2: &[u8] = b"h2";
 
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -35,6 +35,7 @@ use super::{
     respond::Told,
     routing::Routing,
     socket::Socket,
+    upgrade,
     wire::{Framing, Parsed, RequestHead, RequestView, Target},
 };
 
@@ -58,14 +59,7 @@ struct Connection {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
-    let mut connection = Connection {
-        stream,
-        peer,
-        inbox: Vec::new(),
-        head: RequestHead::new(),
-        patience: Patience::new(),
-        little_unsent: false,
-    };
+    let mut connection = Connection::new(stream, peer);
     while let Some(bytes) = connection.next_head(core).await {
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
@@ -99,6 +93,13 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     connection.close().await;
 }
 
+/// Answers what has no request in it that could be read.
+pub(super) async fn refuse(stream: Socket, peer: SocketAddr, told: &Told) {
+    let mut connection = Connection::new(stream, peer);
+    connection.tell(told, false).await;
+    connection.close().await;
+}
+
 /// Tells a connection that there is no room for it.
 pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
@@ -118,6 +119,17 @@ pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
 }
 
 impl Connection {
+    fn new(stream: Socket, peer: SocketAddr) -> Connection {
+        Connection {
+            stream,
+            peer,
+            inbox: Vec::new(),
+            head: RequestHead::new(),
+            patience: Patience::new(),
+            little_unsent: false,
+        }
+    }
+
     /// The bytes of the next whole head; what came behind it stays in the inbox. `None`: the connection is over.
     async fn next_head(&mut self, core: &Core) -> Option<Vec<u8>> {
         let shared = core.shared();
@@ -356,6 +368,12 @@ impl Connection {
             let unsent = Unsent::new(413, "body_too_large", "this route takes no body of that size");
             return self.give_up(request, &unsent, admission).await;
         }
+        let upgrade = match upgrade::asked(request, mapped.binding, core, routing) {
+            Ok(upgrade) => upgrade,
+            Err((status, code, detail)) => {
+                return self.give_up(request, &Unsent::new(status, code, detail), admission).await;
+            }
+        };
         let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
         let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
@@ -391,7 +409,8 @@ impl Connection {
         } else {
             &counters.members
         });
-        let plan = Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds };
+        let plan =
+            Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds, upgrade };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;

@@ -23,7 +23,8 @@ use super::{
     collect::{self, Token},
     connection,
     counters::Counters,
-    greet::greet,
+    greet::{Greeted, greet},
+    http2,
     inside::InsideHandler,
     routing::Routing,
     upstream::Pool,
@@ -73,6 +74,8 @@ pub struct Shared {
     pub counters: Counters,
     /// No new requests are taken.
     pub stop: CancellationToken,
+    /// What still runs is cut.
+    pub halt: CancellationToken,
 }
 
 /// See the module's header.
@@ -211,8 +214,10 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let core = Rc::clone(&core);
                 open.spawn_local(async move {
                     let _open = Open(&core);
-                    if let Some(socket) = greet(&core, stream).await {
-                        connection::serve(&core, socket, peer).await;
+                    match greet(&core, stream).await {
+                        Some(Greeted::Http1(socket)) => connection::serve(&core, socket, peer).await,
+                        Some(Greeted::Http2(socket)) => http2::serve(&core, socket, peer).await,
+                        None => {}
                     }
                 });
             }
@@ -229,7 +234,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
 }
 
 /// A connection that counts as open until this is dropped, however it ends.
-struct Open<'a>(&'a Core);
+pub(super) struct Open<'a>(pub(super) &'a Core);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {

@@ -15,6 +15,7 @@ pub mod core;
 pub mod counters;
 mod gate;
 mod greet;
+mod http2;
 mod inside;
 mod intake;
 mod patience;
@@ -24,6 +25,7 @@ mod relay;
 pub mod respond;
 pub mod routing;
 mod socket;
+mod upgrade;
 mod upstream;
 pub mod wire;
 

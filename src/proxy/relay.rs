@@ -6,6 +6,7 @@
 mod binds;
 mod body;
 mod down;
+mod tunnel;
 mod up;
 
 use std::cell::Cell;
@@ -14,7 +15,8 @@ use crate::engine::{Admission, End, Report};
 
 use self::{
     body::Body,
-    down::{Answer, download},
+    down::{Answer, Down, download},
+    tunnel::{Ends, tunnel},
     up::{drain, upload, watch},
 };
 use super::{
@@ -23,6 +25,7 @@ use super::{
     patience::{Patience, TooSlow},
     routing::{Bounds, Routing, Upstream},
     socket::Socket,
+    upgrade::{self, Handshake},
     upstream::connect,
     wire::{
         Authority, BodyReader, BodyWriter, CONTINUE, KnownSet, Name, RequestEdit, RequestView, Target,
@@ -44,6 +47,8 @@ pub(super) struct Plan<'a> {
     pub(super) as_staff: bool,
     /// Bounds of this route alone.
     pub(super) bounds: Bounds,
+    /// The client asks for a tunnel, and may have one.
+    pub(super) upgrade: Option<Handshake>,
 }
 
 /// The client's side of an exchange.
@@ -73,6 +78,10 @@ enum Trouble {
     Client(&'static str),
     Upstream(&'static str),
     UpstreamSlow(&'static str),
+    /// Nobody said anything for too long.
+    Silent(&'static str),
+    /// The gateway stops.
+    Halted,
 }
 
 impl Trouble {
@@ -117,12 +126,19 @@ pub(super) async fn forward(
     let gate = Gate::new(core.engine(), admission.live().map(std::convert::AsRef::as_ref));
     let tally = Tally::default();
     let running = exchange(core, routing, gate, request, plan, client, &tally);
-    let ended = match plan.bounds.total {
-        None => running.await,
-        Some(most) => match tokio::time::timeout(most, running).await {
-            Ok(ended) => ended,
-            Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
-        },
+    let bounded = async {
+        match plan.bounds.total {
+            None => running.await,
+            Some(most) => match tokio::time::timeout(most, running).await {
+                Ok(ended) => ended,
+                Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
+            },
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = bounded => ended,
+        () = core.shared().halt.cancelled() => Err(Trouble::Halted),
     };
     let head = request.head();
     let (end, fault) = match &ended {
@@ -131,6 +147,8 @@ pub(super) async fn forward(
         Err(Trouble::ClientGone) => (End::ClientGone, None),
         Err(Trouble::Client(code)) => (End::ClientGone, Some(*code)),
         Err(Trouble::Upstream(code) | Trouble::UpstreamSlow(code)) => (End::UpstreamFailed, Some(*code)),
+        Err(Trouble::Silent(code)) => (End::Cut, Some(*code)),
+        Err(Trouble::Halted) => (End::Cut, Some("gateway_stopped")),
     };
     let answerable = !tally.started.get();
     let again = head.keep_alive() && tally.uploaded.get();
@@ -147,6 +165,8 @@ pub(super) async fn forward(
             };
             Next::Answer { status, code, again: false }
         }
+        // Nothing is under way.
+        Err(Trouble::Silent(_)) => Next::Close,
         // Of an answer that is under way an orderly end could be taken for its end.
         Err(Trouble::ClientGone) if answerable => Next::Close,
         Err(_) => Next::Reset,
@@ -226,7 +246,10 @@ async fn converse(
         drop: plan.drop,
         drop_names: &routing.stripped,
         framing: head.framing(),
-        connection: UpstreamConnection::Reuse,
+        connection: match (&plan.upgrade, upgrade::protocol()) {
+            (Some(_), Some(protocol)) => UpstreamConnection::Upgrade(protocol),
+            (_, _) => UpstreamConnection::Reuse,
+        },
         add: plan.add,
     };
     write_request(&mut out, request, plan.target, &edit);
@@ -275,6 +298,7 @@ async fn converse(
         as_staff: plan.as_staff,
         timeout: response_timeout,
         write_timeout,
+        upgrade: plan.upgrade.as_ref(),
     };
     let result = {
         let down =
@@ -288,6 +312,16 @@ async fn converse(
         }
     };
     core.give_back(out);
-    let bound = binds::request(request);
-    result.map(|(upto, reusable)| (upto, reusable && !bound && tally.uploaded.get()))
+    match result? {
+        Down::Answered(upto, reusable) => {
+            let bound = binds::request(request);
+            Ok((upto, reusable && !bound && tally.uploaded.get()))
+        }
+        Down::Switched(first) => {
+            let ends = Ends { from_client, to_client, from_upstream, to_upstream };
+            let idle = plan.bounds.tunnel_idle.unwrap_or(tunnel::IDLE);
+            tunnel(gate, ends, inbox, first, idle, write_timeout, tally).await?;
+            Ok((Upto::Close, false))
+        }
+    }
 }

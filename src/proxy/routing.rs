@@ -57,6 +57,8 @@ pub struct Binding {
     pub resource: Option<usize>,
     /// The upstream, by its place in [`Routing::upstreams`].
     pub upstream: usize,
+    /// Its connections may become WebSockets.
+    pub upgrade: bool,
     /// What becomes of preflights.
     pub preflight: Preflight,
     /// Bounds of this route alone.
@@ -72,6 +74,8 @@ pub struct Bounds {
     pub body_idle: Option<Duration>,
     /// How long to wait for the head of an answer.
     pub response_timeout: Option<Duration>,
+    /// How long a tunnel may be silent in both directions.
+    pub tunnel_idle: Option<Duration>,
     /// How long the whole exchange may take.
     pub total: Option<Duration>,
 }
@@ -181,6 +185,8 @@ pub struct Routing {
     pub prefix: String,
     /// Names that no client may send: what templates set, the assertion's header, and what the configuration lists.
     pub stripped: NameSet,
+    /// HTTP/2 is what is spoken in clear.
+    pub http2_in_clear: bool,
     /// Bounds of a head.
     pub limits: Limits,
     /// How long a peer may take for a head.

@@ -1,4 +1,4 @@
-//! One side of an exchange as bytes: a TCP connection, a Unix socket, TLS over either. What every kind can do stands here:
+//! One side of an exchange as bytes: a TCP connection, a Unix socket, TLS over either, a stream of HTTP/2. What every kind can do stands here:
 //! reading, writing, being split, being reset, saying whether the other side has gone. Never here: what the bytes mean.
 
 use std::{
@@ -17,6 +17,8 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
+use super::http2::Stream;
+
 /// What the kernel may hold unsent towards staff, in bytes: until a cut it goes on sending what it has (law 6).
 const UNSENT: u32 = 16 << 10;
 
@@ -30,6 +32,8 @@ pub(super) enum Socket {
     Client(Box<server::TlsStream<TcpStream>>),
     /// An application over TLS.
     Application(Box<client::TlsStream<TcpStream>>),
+    /// One stream of a client's HTTP/2 connection.
+    Stream(Box<Stream>),
 }
 
 /// What a socket of any kind is to the kernel.
@@ -39,12 +43,14 @@ enum Kernel<'a> {
 }
 
 impl Socket {
-    fn kernel(&self) -> Kernel<'_> {
+    /// `None` of a stream: its connection is not its own.
+    fn kernel(&self) -> Option<Kernel<'_>> {
         match self {
-            Socket::Tcp(stream) => Kernel::Tcp(stream),
-            Socket::Unix(stream) => Kernel::Unix(stream),
-            Socket::Client(stream) => Kernel::Tcp(stream.get_ref().0),
-            Socket::Application(stream) => Kernel::Tcp(stream.get_ref().0),
+            Socket::Tcp(stream) => Some(Kernel::Tcp(stream)),
+            Socket::Unix(stream) => Some(Kernel::Unix(stream)),
+            Socket::Client(stream) => Some(Kernel::Tcp(stream.get_ref().0)),
+            Socket::Application(stream) => Some(Kernel::Tcp(stream.get_ref().0)),
+            Socket::Stream(_) => None,
         }
     }
 
@@ -57,8 +63,10 @@ impl Socket {
             return Ok(());
         }
         match self.kernel() {
-            Kernel::Tcp(stream) => stream.readable().await,
-            Kernel::Unix(stream) => stream.readable().await,
+            Some(Kernel::Tcp(stream)) => stream.readable().await,
+            Some(Kernel::Unix(stream)) => stream.readable().await,
+            // Its request was there before it was, or it is over.
+            None => Ok(()),
         }
     }
 
@@ -67,8 +75,10 @@ impl Socket {
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
         let peeked = match self.kernel() {
-            Kernel::Tcp(stream) => socket2::SockRef::from(stream).peek(&mut byte),
-            Kernel::Unix(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+            Some(Kernel::Tcp(stream)) => socket2::SockRef::from(stream).peek(&mut byte),
+            Some(Kernel::Unix(stream)) => socket2::SockRef::from(stream).peek(&mut byte),
+            // Never kept for another request.
+            None => return false,
         };
         match peeked {
             Err(fault) => fault.kind() == io::ErrorKind::WouldBlock,
@@ -88,6 +98,9 @@ impl Socket {
 
     /// Whether the other side has said that it sends no more, or is gone.
     pub(super) fn hung_up(&self) -> bool {
+        if let Socket::Stream(stream) = self {
+            return stream.hung_up();
+        }
         let asked = PollFlags::RDHUP;
         let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -98,23 +111,27 @@ impl Socket {
             found.is_err() || fd.revents().intersects(ended)
         };
         match self.kernel() {
-            Kernel::Tcp(stream) => look([PollFd::new(stream, asked)]),
-            Kernel::Unix(stream) => look([PollFd::new(stream, asked)]),
+            Some(Kernel::Tcp(stream)) => look([PollFd::new(stream, asked)]),
+            Some(Kernel::Unix(stream)) => look([PollFd::new(stream, asked)]),
+            None => false,
         }
     }
 
     /// Has the kernel take little more than it can send.
     pub(super) fn keep_little_unsent(&self) {
-        if let Kernel::Tcp(stream) = self.kernel() {
+        if let Some(Kernel::Tcp(stream)) = self.kernel() {
             // Where the system has no such bound, the reset still drops what is held.
             let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
         }
     }
 
-    /// Makes the drop of a connection a reset: what was not sent is not sent any more. (A Unix socket has nothing under
+    /// Makes the drop a reset, of the connection or of the one stream: what was not sent is not sent any more. (A Unix socket has nothing under
     /// way that its peer could not read at once.)
     pub(super) fn reset_on_drop(&self) {
-        if let Kernel::Tcp(stream) = self.kernel() {
+        if let Socket::Stream(stream) = self {
+            stream.reset_on_drop();
+        }
+        if let Some(Kernel::Tcp(stream)) = self.kernel() {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
@@ -180,6 +197,7 @@ impl AsyncRead for Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Socket::Client(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+            Socket::Stream(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -191,6 +209,7 @@ impl AsyncWrite for Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Socket::Client(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Socket::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
@@ -204,6 +223,7 @@ impl AsyncWrite for Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Socket::Client(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            Socket::Stream(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -213,6 +233,7 @@ impl AsyncWrite for Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Client(stream) => Pin::new(&mut **stream).poll_flush(cx),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Socket::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -222,6 +243,7 @@ impl AsyncWrite for Socket {
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Client(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Socket::Stream(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

@@ -61,6 +61,7 @@ fn a_route_says_what_it_does_and_how_far_it_goes() {
             request_body: Some(1 << 20),
             body_idle_ms: Some(5_000),
             response_timeout_ms: Some(2_000),
+            tunnel_idle_ms: None,
             total_ms: Some(60_000)
         }
     );
@@ -280,4 +281,23 @@ fn a_way_around_the_ceiling_is_told_with_the_request() {
     let told = and("{ route: \"POST /t/{tenant}/users\", host: api.example, permission: orders:write }")
         .replace("url: \"http://127.0.0.1:8000\",", "url: \"http://127.0.0.1:8000\", host: client,");
     assert!(load(&told).is_ok());
+}
+
+#[test]
+fn a_route_that_may_become_a_tunnel_writes_unless_it_says_otherwise() {
+    let silent = "{ route: \"GET /t/{tenant}/socket\", permission: orders:read, upgrade: websocket, limits: { tunnel_idle: 1m }, effect: read }";
+    let (settings, _) = load(&and(silent)).unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(settings.routes[1].upgrade && !settings.routes[0].upgrade);
+    assert_eq!(settings.routes[1].limits.tunnel_idle_ms, Some(60_000));
+    let message = fault(
+        &and("{ route: ⟦\"GET /t/{tenant}/socket\", permission: orders:read, upgrade: websocket }"),
+        "reading_level_writes",
+    );
+    assert!(message.starts_with("`GET /t/"), "{message}");
+    let post = "{ route: \"POST /t/{tenant}/socket\", permission: orders:write, upgrade: ⟦websocket }";
+    assert_eq!(fault(&and(post), "bad_value"), "a WebSocket is opened with `GET`, which this route lacks");
+    fault(
+        &and("{ route: \"GET /t/{tenant}/socket\", permission: orders:write, upgrade: ⟦h2c }"),
+        "unknown_word",
+    );
 }

@@ -5,6 +5,32 @@ use serde_json::{Value, json};
 
 use super::support::World;
 
+/// Every answer of these tests is held to the published description (`support::described`); here, that it describes what
+/// there is and nothing else.
+#[tokio::test]
+async fn the_description_is_served_to_anybody_and_knows_each_operation() {
+    let world = World::new().await;
+    let answer = world.get("/v1/openapi.json", &Who::Nobody).await.is(200);
+    assert_eq!(answer.body["openapi"], "3.1.0");
+    assert_eq!(&answer.raw[..], include_bytes!("../../config/openapi.json"));
+    world.delete("/v1/openapi.json", &Who::Nobody).await.refused(405, "method_not_allowed");
+    let described = super::support::described::operations();
+    let paths: std::collections::BTreeSet<&str> = described.iter().map(|(_, path)| path.as_str()).collect();
+    let admin = world.admin("acme");
+    for template in paths {
+        let path = template
+            .replace("{tenant}", "acme")
+            .replace("{grant}", "grt_nothing")
+            .replace("{session}", "ses_nothing");
+        for method in ["GET", "PUT", "POST", "PATCH", "DELETE"] {
+            let answer = world.call(method, &path, &[], "", &admin).await;
+            assert_ne!(answer.body["code"], "path_unknown", "{path}");
+            let known = described.contains(&(method.to_owned(), template.to_owned()));
+            assert_eq!(known, answer.status != 405, "{method} {path}: {}", answer.body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_unverified_are_challenged_whatever_they_ask_for() {
     let world = World::new().await;

@@ -27,6 +27,8 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
         ("GET", at(&format!("sessions/{session}")), ""),
         ("DELETE", at(&format!("sessions/{session}")), ""),
         ("GET", at("rights?environment=production"), ""),
+        ("GET", at("audit"), ""),
+        ("GET", at("audit?limit=1"), ""),
     ]
 }
 

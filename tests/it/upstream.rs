@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
 /// One request as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -146,6 +148,30 @@ impl Line {
         Some(())
     }
 
+    fn switch(&mut self, accept: &str, behind: &str) -> Option<()> {
+        self.write(
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\nSet-Cookie: sid=1\r\n\r\n{behind}"
+            )
+            .as_bytes(),
+        )
+    }
+
+    /// Sends back whatever comes; to the end of it, it says goodbye.
+    fn echo(&mut self) -> Option<()> {
+        loop {
+            if !self.inbox.is_empty() {
+                let piece = std::mem::take(&mut self.inbox);
+                self.write(&piece)?;
+            }
+            if self.more().is_none() {
+                self.write(b"bye");
+                return None;
+            }
+        }
+    }
+
     /// Waits for the other side to go away.
     fn until_closed(&mut self) {
         while self.more().is_some() {
@@ -190,6 +216,7 @@ impl Line {
         let seen = Seen { head, body: Vec::new() };
         let length = seen.values("content-length").first().and_then(|v| v.parse::<usize>().ok());
         let chunked = seen.values("transfer-encoding").iter().any(|v| v == "chunked");
+        let accept = seen.values("sec-websocket-key").first().map(|key| derive_accept_key(key.as_bytes()));
         let target = seen.line().split(' ').nth(1).unwrap_or_default().to_owned();
         let is_head = seen.line().starts_with("HEAD ");
         let index = {
@@ -339,6 +366,46 @@ impl Line {
             "cookie" => self.write(
                 b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=1\r\nset-cookie: other=2\r\nCache-Control: public, max-age=60\r\nContent-Length: 5\r\n\r\nhello",
             ),
+            "socket" => {
+                self.switch(&accept?, "")?;
+                self.echo()
+            }
+            // Switches when it is let.
+            "socket-later" => {
+                self.wait()?;
+                self.switch(&accept?, "")?;
+                self.echo()
+            }
+            "socket-forever" => {
+                self.switch(&accept?, "")?;
+                let piece = pattern(0x4000);
+                loop {
+                    self.write(&piece)?;
+                }
+            }
+            "socket-stall" => {
+                self.switch(&accept?, "")?;
+                self.wait();
+                None
+            }
+            // Its first words come with the head, and it has no others.
+            "socket-brief" => {
+                self.switch(&accept?, "first and last")?;
+                let _ = self.stream.shutdown(Shutdown::Write);
+                self.until_closed();
+                None
+            }
+            "socket-wrong" => {
+                self.switch("AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "raw")?;
+                self.until_closed();
+                None
+            }
+            "socket-other" => {
+                let accept = accept?;
+                self.write(format!("HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\nraw").as_bytes())?;
+                self.until_closed();
+                None
+            }
             // Says at once what it thinks, takes no more, and does not come to an end.
             "refuse-and-stay" => {
                 self.write(b"HTTP/1.1 413 Content Too Large\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n")?;

@@ -216,9 +216,11 @@ pub fn settings(
         let path = keys.join(name);
         source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
     }
-    let authority = keys.join("ca.pem");
-    if let Ok(bytes) = std::fs::read(&authority) {
-        source.insert(authority.to_str().unwrap().to_owned(), bytes);
+    for name in ["ca.pem", "tls.pem", "tls.key"] {
+        let path = keys.join(name);
+        if let Ok(bytes) = std::fs::read(&path) {
+            source.insert(path.to_str().unwrap().to_owned(), bytes);
+        }
     }
     match config::load_bytes(Path::new("/etc/postern/postern.yaml"), text.as_bytes(), &source) {
         Ok((settings, _)) => settings,

@@ -65,6 +65,7 @@ fn broken(policy: &Policy, specs: &[RouteSpec], rules: &[Rule], table: &RouteTab
         .iter()
         .zip(rules)
         .map(|(spec, rule)| Line {
+            upgrade: false,
             host: spec.host.as_deref(),
             methods: &spec.methods,
             template: &spec.template,

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod described;
 pub(crate) mod faulty;
 
 use std::{
@@ -369,10 +370,13 @@ impl World {
     /// Sends a request as it is.
     pub(crate) async fn send(&self, request: Request<Bytes>, who: &Who) -> Answer {
         let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.api.answer(request, who.clone(), client).await;
         let (head, raw) = response.into_parts();
         assert_eq!(head.headers["cache-control"], "no-store");
         let body = serde_json::from_slice(&raw).unwrap();
+        let content_type = head.headers["content-type"].to_str().unwrap();
+        described::check(&method, &path, head.status.as_u16(), content_type, &body);
         Answer { status: head.status.as_u16(), headers: head.headers, raw, body }
     }
 

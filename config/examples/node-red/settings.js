@@ -38,9 +38,8 @@ if (!algorithm) {
     throw new Error(`POSTERN_ASSERTION_KEY: unexpected key type \`${key.asymmetricKeyType}\``);
 }
 
-// Returns the claims of a genuine assertion for this request, or a word saying what is wrong with it.
-function judge(req) {
-    const token = req.headers[HEADER]; // Node joins repeated headers with ", ", which no signature survives
+// Returns the claims of a genuine assertion for this method and path, or a word saying what is wrong with it.
+function judge(token, method, path) {
     if (typeof token !== "string") {
         return "assertion missing";
     }
@@ -68,8 +67,8 @@ function judge(req) {
     if (claims.aud !== AUDIENCE) {
         return "assertion for another application";
     }
-    // An assertion taken from one request opens no other. `originalUrl` is what came over the wire.
-    if (claims.method !== req.method || claims.path !== req.originalUrl.split("?")[0]) {
+    // An assertion taken from one request opens no other.
+    if (claims.method !== method || claims.path !== path) {
         return "assertion for another request";
     }
     return claims;
@@ -79,21 +78,37 @@ function onlyThroughPostern(req, res, next) {
     if (req.postern) {
         return next(); // the admin API and the flows' own endpoints share a root: judged already
     }
-    const claims = judge(req);
+    const token = req.headers[HEADER]; // Node joins repeated headers with ", ", which no signature survives
+    const claims = judge(token, req.method, req.originalUrl.split("?")[0]); // `originalUrl` is what came over the wire
     if (typeof claims === "string") {
         return res.status(401).json({ code: "not_through_gateway", message: claims });
     }
     req.postern = claims;
-    const token = req.headers[HEADER];
     inHand.set(token, claims);
     res.on("close", () => inHand.delete(token));
     next();
 }
 
 // Assertions of the requests being answered at this moment. Node-RED asks for the user behind a token without saying for
-// which request, and asks the same of tokens sent over the editor's WebSocket, which no middleware sees. So only a token
-// that was judged above and is still in hand counts; over the WebSocket none is.
+// which request, and asks the same for the editor's WebSocket, which no middleware sees. So only a token counts that was
+// judged above and is still in hand, or one for the WebSocket itself, once.
 const inHand = new Map();
+const COMMS = "/comms";
+const opened = new Map(); // the ids of assertions that opened a WebSocket, until they are over
+
+function forComms(token) {
+    const claims = judge(token, "GET", COMMS);
+    for (const [id, end] of opened) {
+        if (end < Date.now() / 1000) {
+            opened.delete(id);
+        }
+    }
+    if (typeof claims === "string" || !claims.jti || opened.has(claims.jti)) {
+        return undefined;
+    }
+    opened.set(claims.jti, claims.exp + SKEW_SECONDS);
+    return claims;
+}
 
 module.exports = {
     uiHost: "127.0.0.1",
@@ -110,7 +125,7 @@ module.exports = {
     adminAuth: {
         tokenHeader: HEADER,
         tokens: async (token) => {
-            const claims = inHand.get(token);
+            const claims = inHand.get(token) ?? forComms(token);
             if (!claims) {
                 return null;
             }

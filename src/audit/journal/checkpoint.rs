@@ -47,15 +47,20 @@ impl Checkpoints {
         let origin = self.key.verifying_key().name().to_owned();
         let checkpoint = Checkpoint { origin, size: tree.size(), root: tree.root() };
         let note = self.key.sign(&checkpoint.to_text()).map_err(io::Error::other)?;
-        let result = self.replace(&note);
-        if result.is_err() {
-            self.spare = None;
-        } else {
-            self.signed = tree.size();
-        }
-        let history = self.remember(&note, segment);
+        // The history never holds what `checkpoint` did not say first: that is how a `checkpoint` which was taken away
+        // or replaced by an older one is noticed at the next start.
+        let result = match self.replace(&note) {
+            Ok(()) => {
+                self.signed = tree.size();
+                self.remember(&note, segment)
+            }
+            Err(e) => {
+                self.spare = None;
+                Err(e)
+            }
+        };
         self.prepare();
-        result.and(history)
+        result
     }
 
     fn replace(&mut self, note: &str) -> io::Result<()> {

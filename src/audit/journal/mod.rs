@@ -243,6 +243,8 @@ pub struct Journal {
     shelf: Arc<shelf::Shelf>,
     shared: Arc<status::Shared>,
     max_record: usize,
+    origin: String,
+    dir: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Held for as long as the journal lives.
     _lock: Arc<std::fs::File>,
@@ -286,7 +288,7 @@ impl Journal {
         let recovered = recovery.recovered.clone();
         let shared = Arc::new(status::Shared::default());
         let (queue, receiver) = sync_channel(options.queue);
-        let max_record = options.max_record;
+        let (max_record, dir, origin) = (options.max_record, options.dir.clone(), options.origin.clone());
         let shelf = Arc::new(shelf::Shelf::default());
         let sides = (Arc::clone(&shared), Arc::clone(&shelf));
         let writer = writer::Writer::start(options, key, clock, disk, sides, recovery)?;
@@ -298,8 +300,16 @@ impl Journal {
                 writer.run(&receiver);
             })
             .map_err(|source| OpenError::Io { path: "the writer's thread".into(), source })?;
-        let journal =
-            Journal { queue, shelf, shared, max_record, thread: Mutex::new(Some(thread)), _lock: lock };
+        let journal = Journal {
+            queue,
+            shelf,
+            shared,
+            max_record,
+            origin,
+            dir,
+            thread: Mutex::new(Some(thread)),
+            _lock: lock,
+        };
         Ok((journal, recovered))
     }
 
@@ -372,6 +382,16 @@ impl Journal {
             TrySendError::Disconnected(_) => AppendError::Stopped,
         })?;
         Ok(answer)
+    }
+
+    /// The log's name.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Where its segments lie, for whoever reads.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.dir
     }
 
     /// How the ledger is; takes no lock.

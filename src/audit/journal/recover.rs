@@ -5,6 +5,7 @@
 //! header. Never here: reading the whole ledger (that is `verify`).
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -16,6 +17,10 @@ use crate::audit::note::{Checkpoint, SigningKey, VerifyingKey, is_plain};
 use crate::audit::read::{self, CHECKPOINT, Lines, Records, segment_name};
 use crate::audit::record;
 
+/// The lines of one note in a history.
+const NOTE_LINES: usize = 5;
+/// How much of a history's end is looked at: many notes.
+const HISTORY_END: u64 = 64 << 10;
 const LOCK: &str = "lock";
 /// Allocation and headers need this much at the least.
 const LEAST: u64 = 64 << 10;
@@ -105,10 +110,50 @@ fn checkpoint(options: &Options, key: &VerifyingKey) -> Result<Option<Checkpoint
     Ok(Some(checkpoint))
 }
 
+/// How many records the newest whole checkpoint in the histories covers, and in which file it stands. A checkpoint comes
+/// into a history only after it stands in `checkpoint`, so this is never more than that one covers.
+fn newest_signed(dir: &Path, origin: &str) -> Result<(u64, String), OpenError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io(dir))? {
+        let name = entry.map_err(io(dir))?.file_name();
+        names.extend(name.to_str().filter(|name| name.ends_with(".checkpoints")).map(str::to_owned));
+    }
+    names.sort_unstable();
+    // The newest may hold nothing whole yet.
+    for name in names.into_iter().rev().take(2) {
+        let path = dir.join(&name);
+        let mut file = File::open(&path).map_err(io(&path))?;
+        let len = file.metadata().map_err(io(&path))?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(HISTORY_END))).map_err(io(&path))?;
+        let mut end = Vec::new();
+        file.take(HISTORY_END).read_to_end(&mut end).map_err(io(&path))?;
+        let lines: Vec<&[u8]> = end.split_inclusive(|byte| *byte == b'\n').collect();
+        // A note begins with the log's name; the last one may be torn.
+        let newest = lines.windows(NOTE_LINES).rev().find_map(|note| {
+            let [name, size, .., last] = note else { return None };
+            let whole = name.strip_suffix(b"\n")? == origin.as_bytes() && last.ends_with(b"\n");
+            let size = std::str::from_utf8(size.strip_suffix(b"\n")?).ok()?.parse().ok()?;
+            whole.then_some(size)
+        });
+        if let Some(size) = newest {
+            return Ok((size, name));
+        }
+    }
+    Ok((0, String::new()))
+}
+
 pub(super) fn recover(options: &Options, key: &VerifyingKey) -> Result<Recovery, OpenError> {
     let numbers = read::segments(&options.dir)?;
     let checkpoint = checkpoint(options, key)?;
     let signed = checkpoint.as_ref().map_or(0, |c| c.size);
+    let (said, history) = newest_signed(&options.dir, &options.origin)?;
+    if said > signed {
+        let why = match checkpoint {
+            None => format!("it is missing, and `{history}` says that {said} records were signed"),
+            Some(_) => format!("it covers {signed} records, and `{history}` says that {said} were signed"),
+        };
+        return Err(damaged(CHECKPOINT, 0, why));
+    }
     let Some(last) = numbers.last().copied() else {
         if signed > 0 {
             return Err(damaged(

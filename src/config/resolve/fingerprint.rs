@@ -164,10 +164,12 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
             Preflight::Forward => "forward",
             Preflight::Refuse => "refuse",
         },
+        "upgrade": route.upgrade,
         "limits": [
             json!(route.limits.request_body),
             json!(route.limits.body_idle_ms),
             json!(route.limits.response_timeout_ms),
+            json!(route.limits.tunnel_idle_ms),
             json!(route.limits.total_ms),
         ],
     })

@@ -50,6 +50,7 @@ pub(super) fn resolve(
     let gateway = gateway::name(context, file);
     let (listen, operations, dangerous) = gateway::listeners(context, file);
     let tls = tls::tls(context, file);
+    let http2_in_clear = tls::http2_in_clear(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
@@ -128,6 +129,7 @@ pub(super) fn resolve(
         gateway: gateway?,
         listen: listen?,
         tls: tls?,
+        http2_in_clear,
         operations: operations?,
         prefix,
         workers,

@@ -159,6 +159,7 @@ fn route(
     let environments = keys::environments(context, written, around.environments);
     let limits = keys::limits(context, written);
     let (methods, path) = head?;
+    let upgrade = keys::upgrade(context, written, &methods);
     let text = text?;
     let preflight = keys::preflight(context, written, &methods, around.cors);
     let template_place = context.part(text.place, &path);
@@ -246,6 +247,7 @@ fn route(
         template,
         rule: 0,
         resource_parameter: id,
+        upgrade,
         preflight,
         limits,
         line: context.line(text.place),

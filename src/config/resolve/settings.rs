@@ -30,6 +30,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// TLS on the proxy listener, ready to be spoken: its certificates were proved to fit their keys.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// HTTP/2 is what is spoken in clear on the proxy listener.
+    pub http2_in_clear: bool,
     /// The operations listener.
     pub operations: SocketAddr,
     /// The reserved prefix; begins and ends with `/`.
@@ -384,6 +386,8 @@ pub struct RouteEntry {
     pub rule: usize,
     /// The parameter that holds the resource's identifier.
     pub resource_parameter: Option<String>,
+    /// Its connections may become WebSockets.
+    pub upgrade: bool,
     /// What becomes of CORS preflights.
     pub preflight: Preflight,
     /// Its own bounds.
@@ -413,6 +417,8 @@ pub struct RouteLimits {
     pub body_idle_ms: Option<i64>,
     /// Milliseconds until the head of an answer.
     pub response_timeout_ms: Option<i64>,
+    /// Milliseconds that a tunnel may be silent.
+    pub tunnel_idle_ms: Option<i64>,
     /// Milliseconds of the whole exchange.
     pub total_ms: Option<i64>,
 }

@@ -10,12 +10,26 @@ use super::{
 use crate::{
     config::{
         fault::Code,
-        written::{Field, File, Place, TlsVersion, Upstream},
+        written::{Field, File, Http2, Place, TlsVersion, Upstream},
     },
     net::tls::{Pair, Serving, ToUpstream, asking, serving},
 };
 
 type Server = std::sync::Arc<rustls::ServerConfig>;
+
+/// Whether HTTP/2 is what is spoken in clear.
+pub(super) fn http2_in_clear(context: Context<'_>, file: &File) -> bool {
+    let Some(at) = file.http2.given().filter(|at| at.value == Http2::PriorKnowledge) else { return false };
+    if !file.tls.is_absent() {
+        context.put(
+            Code::BadValue,
+            at.place,
+            "`http2: prior_knowledge` is about a listener without TLS, and `tls` is given",
+            "remove it: over TLS HTTP/2 is offered anyway",
+        );
+    }
+    true
+}
 
 /// TLS on the proxy listener; the outer `None` where a fault was told.
 pub(super) fn tls(context: Context<'_>, file: &File) -> Option<Option<Server>> {
@@ -51,7 +65,7 @@ pub(super) fn tls(context: Context<'_>, file: &File) -> Option<Option<Server>> {
         pairs: &ready,
         client_ca: client_ca.as_ref().map(|(_, pem)| pem.as_slice()),
         tls12: at.value.min_version.value() != Some(&TlsVersion::V13),
-        http2: false,
+        http2: file.http2.value() != Some(&Http2::Off),
     };
     match serving(&asked) {
         Ok(config) => Some(Some(config)),

@@ -21,8 +21,9 @@ pub use people::{
     TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
-    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, KeyFrom, Ledger, Limits, Pass, Paths, Preflight,
-    Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upstream,
+    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Pass, Paths,
+    Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
+    Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 
@@ -46,6 +47,8 @@ pub struct File {
     pub listen: Field<String>,
     /// TLS on `listen`. Without it the gateway belongs behind something that speaks TLS.
     pub tls: Field<Tls>,
+    /// Where HTTP/2 is spoken to clients. Default `offered`.
+    pub http2: Field<Http2>,
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default `127.0.0.1:9090`; keep it away from the public.
     pub operations: Field<String>,
     /// The prefix of the support API; no route may lie below it. Default `/_postern/`.

@@ -95,6 +95,19 @@ pub enum TlsVersion {
     V13,
 }
 
+/// Where HTTP/2 is spoken to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Http2 {
+    /// Over TLS, where the client takes it; HTTP/1.1 otherwise and in clear.
+    Offered,
+    /// Nowhere.
+    Off,
+    /// In clear, and nothing else: for a gateway behind something that speaks HTTP/2 to it without asking. Not with
+    /// `tls`.
+    PriorKnowledge,
+}
+
 /// An application behind the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -224,6 +237,9 @@ pub struct Route {
     pub upstream: Field<String>,
     /// What a request does. Default: `GET` and `HEAD` read, everything else and each upgrade writes.
     pub effect: Field<Effect>,
+    /// What its connection may become: a `GET` that asks for it, and that the application grants it, ends as a tunnel.
+    /// Default: nothing, and the header `Upgrade` is removed.
+    pub upgrade: Field<Upgrade>,
     /// What becomes of a browser's question (CORS preflight) whether it may ask. Default `answer` where there is
     /// `cors`, else `refuse`.
     pub preflight: Field<Preflight>,
@@ -243,6 +259,14 @@ pub enum Effect {
     Read,
     /// It may change something.
     Write,
+}
+
+/// What a connection may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Upgrade {
+    /// A WebSocket (RFC 6455).
+    Websocket,
 }
 
 /// What becomes of a CORS preflight.
@@ -267,6 +291,8 @@ pub struct RouteLimits {
     pub body_idle: Field<Duration>,
     /// How long the head of an answer may take. Default: the upstream's `response_timeout`.
     pub response_timeout: Field<Duration>,
+    /// How long a tunnel may be silent in both directions. Default `5m`.
+    pub tunnel_idle: Field<Duration>,
     /// How long the whole exchange may take. Default: no bound for members, `sessions.max_exchange` for staff.
     pub total: Field<Duration>,
 }

@@ -131,6 +131,7 @@ impl Engine {
     ) -> Option<Draft> {
         let event = records::ChangeOutcome {
             change: about.change.as_str(),
+            tenant: about.tenant,
             outcome,
             position,
             events,
@@ -170,13 +171,15 @@ impl Engine {
 pub(in crate::engine) struct About<'a> {
     pub(in crate::engine) change: &'a ChangeId,
     pub(in crate::engine) session: Option<String>,
+    pub(in crate::engine) tenant: Option<&'a str>,
     /// Found by a start.
     pub(in crate::engine) settled: bool,
 }
 
 impl<'a> About<'a> {
     pub(super) fn of(this: &'a Try<'_>) -> About<'a> {
-        About { change: &this.change, session: session_of(this.command), settled: false }
+        let tenant = Some(this.command.tenant().as_str());
+        About { change: &this.change, session: session_of(this.command), tenant, settled: false }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Line<'a> {
     pub template: &'a Template,
     /// What it demands.
     pub rule: &'a Rule,
+    /// Its `GET` may become a tunnel, of which nobody knows what it does (rule 12).
+    pub upgrade: bool,
     /// What becomes of its paths.
     pub rewrite: &'a Rewrite,
     /// Lines with the same number reach the same application in a way in which it cannot tell hosts apart; `None`: it
@@ -183,7 +185,8 @@ fn reading_levels(
         .collect();
     let mut broken = Vec::new();
     for (number, line) in lines.iter().enumerate() {
-        let writes = |method: &&Method| line.rule.effect(method, false) == Effect::Write;
+        let upgrades = |method: &Method| line.upgrade && method == Method::GET;
+        let writes = |method: &&Method| line.rule.effect(method, upgrades(method)) == Effect::Write;
         let Some(method) = line.methods.iter().find(writes) else { continue };
         if let Some((rank, _)) = levels.iter().find(|(_, set)| opens(set, line.rule)) {
             let request = example(line, method, table);

@@ -8,6 +8,7 @@ use crate::proxy::{
     core::Core,
     gate::Gate,
     patience::{Patience, TooSlow},
+    upgrade::{self, Handshake},
     wire::{
         BodyReader, BodyWriter, ClientConnection, Framing, Known, KnownSet, Name, NameSet, Parsed,
         ResponseEdit, ResponseHead, Value, Version, client_framing, write_response,
@@ -21,13 +22,22 @@ const LARGE_PIECE: usize = 64 << 10;
 /// Interim answers that an application may send before its answer.
 const MOST_INTERIM: usize = 8;
 
-pub(super) struct Answer {
+pub(super) struct Answer<'a> {
     pub(super) head_request: bool,
     pub(super) version: Version,
     pub(super) keep_alive: bool,
     pub(super) as_staff: bool,
     pub(super) timeout: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) upgrade: Option<&'a Handshake>,
+}
+
+/// How an answer ended.
+pub(super) enum Down {
+    /// Whole: how far the client's connection is good, and whether the application's is.
+    Answered(Upto, bool),
+    /// Both connections are a tunnel now; what the application sent behind its head.
+    Switched(Vec<u8>),
 }
 
 #[expect(clippy::too_many_arguments, reason = "one direction, from socket to socket")]
@@ -36,11 +46,11 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     gate: Gate<'_>,
     from: &mut R,
     to: &mut W,
-    answer: &Answer,
+    answer: &Answer<'_>,
     patience: &mut Patience,
     tally: &Tally,
     out: &mut Vec<u8>,
-) -> Result<(Upto, bool), Trouble> {
+) -> Result<Down, Trouble> {
     let mut buffer = core.buffer();
     let mut head = core.response_head();
     let limits = core.response_limits();
@@ -49,6 +59,20 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         match head.parse(&buffer, &limits) {
             Ok(Parsed::Complete { len }) if head.is_informational() => {
                 interim += 1;
+                if head.status() == 101
+                    && let Some(handshake) = answer.upgrade
+                {
+                    if !handshake.is_granted_by(&head.view(&buffer)) {
+                        return Err(Trouble::Upstream("upstream_upgrade_wrong"));
+                    }
+                    tally.status.set(Some(101));
+                    write_answer(core, out, &buffer, &head, answer, Framing::None, &Upto::Close);
+                    let piece = Piece { first: out, second: &[], lead: out.len(), body: 0 };
+                    send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
+                    buffer.drain(..len);
+                    core.give_back_head(head);
+                    return Ok(Down::Switched(buffer));
+                }
                 if head.status() == 101 || interim > MOST_INTERIM {
                     return Err(Trouble::Upstream("upstream_switched_unasked"));
                 }
@@ -137,7 +161,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let reusable = in_step && head.keep_alive(answer.head_request) && !bound;
     core.give_back(buffer);
     core.give_back_head(head);
-    Ok((upto, reusable))
+    Ok(Down::Answered(upto, reusable))
 }
 
 fn write_answer(
@@ -145,7 +169,7 @@ fn write_answer(
     out: &mut Vec<u8>,
     bytes: &[u8],
     head: &ResponseHead,
-    answer: &Answer,
+    answer: &Answer<'_>,
     told: Framing,
     upto: &Upto,
 ) {
@@ -153,6 +177,10 @@ fn write_answer(
         (Upto::Close, _) => ClientConnection::Close,
         (Upto::Reusable, Version::Http10) => ClientConnection::KeepAlive,
         (Upto::Reusable, Version::Http11) => ClientConnection::Open,
+    };
+    let connection = match upgrade::protocol() {
+        Some(protocol) if head.status() == 101 => ClientConnection::Upgrade(protocol),
+        _ => connection,
     };
     let no_store = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
     let no_store: Vec<_> = no_store.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect();

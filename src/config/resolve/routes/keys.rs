@@ -150,6 +150,22 @@ pub(super) fn effect(route: &Route) -> Option<Effect> {
     })
 }
 
+/// Whether a connection may become a WebSocket: only a `GET` asks for one (RFC 6455, 4.1).
+pub(super) fn upgrade(context: Context<'_>, route: &Route, methods: &[Method]) -> bool {
+    let Some(at) = route.upgrade.given() else { return false };
+    let written::Upgrade::Websocket = at.value;
+    if !methods.contains(&Method::GET) {
+        let hint = "give the route the method `GET`, or remove the key";
+        context.put(
+            Code::BadValue,
+            at.place,
+            "a WebSocket is opened with `GET`, which this route lacks",
+            hint,
+        );
+    }
+    true
+}
+
 /// Whether members' requests are recorded.
 pub(super) fn record(context: Context<'_>, route: &Route, public: bool) -> bool {
     let Some(at) = route.record.given() else { return false };
@@ -192,6 +208,7 @@ pub(super) fn limits(context: Context<'_>, route: &Route) -> RouteLimits {
             .then(|| context.size(&written.request_body, 0, 0, 1 << 50)),
         body_idle_ms: time(&written.body_idle, DAY / 24),
         response_timeout_ms: time(&written.response_timeout, DAY / 24),
+        tunnel_idle_ms: time(&written.tunnel_idle, DAY),
         total_ms: time(&written.total, 7 * DAY),
     }
 }

@@ -107,6 +107,7 @@ pub(in crate::config::resolve) fn whole(
                 methods: &entry.methods,
                 template: &entry.template,
                 rule,
+                upgrade: entry.upgrade,
                 rewrite: upstreams.get(rule.upstream).map_or(&none, |upstream| &upstream.rewrite),
                 application: applications.get(rule.upstream).copied().flatten(),
             })

@@ -1,0 +1,161 @@
+//! `/v1/tenants/{t}/audit`: a tenant reads its own record, a page at a time, as it stands in the ledger.
+//!
+//! The ledger is read from its files, a bounded stretch for each call: there is no index beside it that could say something
+//! else. Never here: what is recorded, and whether it can be proven (that is `postern audit verify`).
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    audit::read::{ReadError, Records},
+    model::{TenantId, Timestamp},
+};
+
+use super::{
+    Api,
+    call::{Call, cursor},
+    problem::Problem,
+    reply::Reply,
+};
+
+/// Records that one call looks at, whomever they belong to.
+const STRETCH: u64 = 20_000;
+/// Calls that read at the same time.
+pub(super) const READERS: usize = 2;
+
+#[derive(Serialize)]
+struct Recorded {
+    /// Its place in the log.
+    seq: u64,
+    /// Its leaf hash, in hexadecimal.
+    leaf: String,
+    /// It, byte for byte: what `leaf` is the hash of, closed by a brace (`docs/ledger-format.md`).
+    record: Box<RawValue>,
+    /// The values that may be erased, with their salts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    /// The log's name.
+    log: String,
+    items: Vec<Recorded>,
+    /// Where to go on; it leads to what is recorded later too.
+    next: String,
+    /// Whether everything up to now was looked at.
+    complete: bool,
+}
+
+/// What is asked for.
+struct Wanted {
+    dir: PathBuf,
+    tenant: TenantId,
+    kind: Option<String>,
+    session: Option<String>,
+    since: Option<i64>,
+    after: Option<u64>,
+    limit: usize,
+    /// Records from here on are not durable yet.
+    size: u64,
+}
+
+impl Api {
+    pub(super) async fn audit(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        call.must_see(tenant)?;
+        let query = call.query(&["after", "limit", "kind", "session", "since"])?;
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic()).then(|| text.to_owned());
+        let since: Option<Timestamp> = query.maybe("since", Timestamp::parse)?;
+        let journal = self.engine.journal();
+        let wanted = Wanted {
+            dir: journal.dir().to_owned(),
+            tenant: tenant.clone(),
+            kind: query.maybe("kind", plain)?,
+            session: query.maybe("session", plain)?,
+            since: since.map(Timestamp::ms),
+            after: query.after::<Option<u64>>()?.flatten(),
+            limit: query.limit()?,
+            size: journal.status().size,
+        };
+        let Ok(_turn) = self.readers.try_acquire() else {
+            let detail = "others are reading the record at this moment; try again";
+            return Err(Problem::new(503, "audit_busy", detail));
+        };
+        let log = journal.origin().to_owned();
+        let page = tokio::task::spawn_blocking(move || page(&wanted, log)).await;
+        match page {
+            Ok(Ok(page)) => Ok(Reply::ok(&page)),
+            Ok(Err(fault)) => {
+                tracing::error!(%fault, "the ledger cannot be read");
+                Err(unreadable())
+            }
+            Err(_) => Err(unreadable()),
+        }
+    }
+}
+
+fn unreadable() -> Problem {
+    Problem::new(503, "audit_unreadable", "the record cannot be read right now; the operator's log says why")
+}
+
+fn page(wanted: &Wanted, log: String) -> Result<Page, ReadError> {
+    let mut records = match (wanted.after, wanted.since) {
+        (Some(after), _) => Records::from_seq(&wanted.dir, after.saturating_add(1))?,
+        (None, Some(since)) => Records::from_time(&wanted.dir, since)?,
+        (None, None) => Records::open(&wanted.dir)?,
+    };
+    let (mut items, mut looked) = (Vec::new(), 0);
+    // Where nothing is looked at, the place stays.
+    let mut last = wanted.after;
+    let complete = loop {
+        if items.len() >= wanted.limit || looked >= STRETCH {
+            break false;
+        }
+        let found = records.next(|line, _, _| {
+            let seq = line.lead.seq;
+            if seq >= wanted.size || wanted.after.is_some_and(|after| seq <= after) {
+                return (seq, None);
+            }
+            (seq, wanted.fits(line).then(|| recorded(line)).flatten())
+        })?;
+        let Some((seq, item)) = found.filter(|(seq, _)| *seq < wanted.size) else { break true };
+        if wanted.after.is_none_or(|after| seq > after) {
+            looked += 1;
+            last = Some(seq);
+        }
+        items.extend(item);
+    };
+    Ok(Page { log, items, next: cursor(&last), complete })
+}
+
+impl Wanted {
+    fn fits(&self, line: &crate::audit::record::Line<'_>) -> bool {
+        self.kind.as_deref().is_none_or(|kind| line.lead.kind == kind)
+            && self.since.is_none_or(|since| line.lead.at_ms >= since)
+            && self.session.as_deref().is_none_or(|wanted| line.lead.session.is_some_and(|(id, _)| id == wanted))
+            // Cheap, and right for all that does not belong; what it lets through is parsed.
+            && line.rest.contains(self.tenant.as_str())
+            && of_tenant(line.rest).is_some_and(|tenant| tenant == self.tenant.as_str())
+    }
+}
+
+/// The tenant that a record names as its own: the member of that name on the outermost level, nothing within.
+fn of_tenant(rest: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Own {
+        tenant: Option<String>,
+    }
+    let members = rest.strip_prefix(',')?;
+    serde_json::from_str::<Own>(&format!("{{{members}}}")).ok()?.tenant
+}
+
+fn recorded(line: &crate::audit::record::Line<'_>) -> Option<Recorded> {
+    Some(Recorded {
+        seq: line.lead.seq,
+        leaf: line.hash().hex(),
+        record: RawValue::from_string(format!("{}}}", line.leaf)).ok()?,
+        open: line.open.and_then(|open| RawValue::from_string(open.to_owned()).ok()),
+    })
+}

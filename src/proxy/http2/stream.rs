@@ -1,0 +1,350 @@
+//! One stream as bytes of HTTP/1.1: the request as a head and a body that our reader reads, the answer as our writer wrote
+//! it. To whatever serves a connection it is one that carries a single request.
+//!
+//! Never here: what the bytes mean to anybody but the two protocols.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{account::Account, translate::Incoming};
+use crate::proxy::wire::{BodyReader, Known, Limits, Parsed, ResponseHead};
+
+/// Heads that we wrote ourselves: whatever an application was allowed, and our own lines.
+const LIMITS: Limits =
+    Limits { max_head: 1 << 20, max_target: 0, max_fields: 10_000, max_name: 16 << 10, max_value: 1 << 20 };
+
+/// How the body comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inbound {
+    /// As it is: its length was announced.
+    Raw,
+    /// In chunks, one a frame.
+    Chunked,
+    /// There is none, or none any more.
+    Done,
+}
+
+/// How much of what was given to the connection is not with the kernel, in frames.
+#[derive(Default)]
+struct Queue {
+    frames: Cell<usize>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+/// Data on its way to the connection; when it is dropped it was written, or never will be.
+pub(super) struct Piece {
+    data: Bytes,
+    queue: Rc<Queue>,
+}
+
+impl Piece {
+    fn new(data: Bytes, queue: &Rc<Queue>) -> Piece {
+        queue.frames.set(queue.frames.get() + 1);
+        Piece { data, queue: Rc::clone(queue) }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.queue.frames.set(self.queue.frames.get().saturating_sub(1));
+        if let Some(waker) = self.queue.waiting.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// How far the answer is.
+enum Outbound {
+    /// Its head is still to come, or part of it.
+    Head(Vec<u8>),
+    /// Its body.
+    Body(BodyReader, SendStream<Piece>),
+    /// All of it was given to the connection; `None` where it had no body.
+    Done(Option<SendStream<Piece>>),
+}
+
+/// See the module's header.
+pub(in crate::proxy) struct Stream {
+    /// Bytes for the reader, in this order; of the second, the third is a part that came as data.
+    framing: Vec<u8>,
+    at: usize,
+    data: Bytes,
+    after: &'static [u8],
+    inbound: Inbound,
+    body: RecvStream,
+    respond: SendResponse<Piece>,
+    parser: ResponseHead,
+    outbound: Outbound,
+    head_request: bool,
+    queue: Rc<Queue>,
+    account: Rc<Account>,
+    /// The drop takes back what was not sent.
+    cut: Cell<bool>,
+    gone: bool,
+}
+
+impl Stream {
+    pub(super) fn new(incoming: Incoming, respond: SendResponse<Piece>, account: Rc<Account>) -> Stream {
+        let mut stream = Stream {
+            framing: incoming.head,
+            at: 0,
+            data: Bytes::new(),
+            after: b"",
+            inbound: incoming.inbound,
+            body: incoming.body,
+            respond,
+            parser: ResponseHead::new(),
+            outbound: Outbound::Head(Vec::new()),
+            head_request: incoming.head_request,
+            queue: Rc::default(),
+            account,
+            cut: Cell::new(false),
+            gone: false,
+        };
+        if !incoming.first.is_empty() {
+            stream.came(incoming.first);
+        }
+        stream
+    }
+
+    /// Whether the client has let go of it.
+    pub(in crate::proxy) fn hung_up(&self) -> bool {
+        self.gone
+    }
+
+    /// Makes the drop a reset: what was not sent is not sent any more.
+    pub(in crate::proxy) fn reset_on_drop(&self) {
+        self.cut.set(true);
+    }
+
+    /// Data that is next to be read.
+    fn came(&mut self, data: Bytes) {
+        if self.inbound == Inbound::Chunked {
+            self.framing.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            self.after = b"\r\n";
+        }
+        self.data = data;
+    }
+
+    /// Copies what is there; whether anything was.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let before = buf.remaining();
+        let framing = self.framing.get(self.at..).unwrap_or_default();
+        let count = framing.len().min(buf.remaining());
+        buf.put_slice(framing.get(..count).unwrap_or_default());
+        self.at += count;
+        if self.at == self.framing.len() {
+            self.framing.clear();
+            self.at = 0;
+        } else {
+            return true;
+        }
+        let count = self.data.len().min(buf.remaining());
+        if count > 0 {
+            buf.put_slice(&self.data.split_to(count));
+            // The client may send as much more as was taken; a stream that is over owes nothing.
+            let _ = self.body.flow_control().release_capacity(count);
+        }
+        if self.data.is_empty() {
+            let count = self.after.len().min(buf.remaining());
+            let (given, left) = self.after.split_at(count);
+            buf.put_slice(given);
+            self.after = left;
+        }
+        buf.remaining() < before
+    }
+
+    /// Whether the client, or the whole connection, is gone.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reset = match &mut self.outbound {
+            Outbound::Head(_) => self.respond.poll_reset(cx),
+            Outbound::Body(_, stream) | Outbound::Done(Some(stream)) => stream.poll_reset(cx),
+            Outbound::Done(None) => return Poll::Pending,
+        };
+        let _ = ready!(reset);
+        self.gone = true;
+        Poll::Ready(())
+    }
+
+    /// Takes bytes of the answer's head; how many, and the head once it is whole.
+    fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Outbound::Head(before) = &mut self.outbound else { return Ok(0) };
+        let had = before.len();
+        before.extend_from_slice(bytes);
+        let Parsed::Complete { len } = self.parser.parse(before, &LIMITS).map_err(io::Error::other)? else {
+            return Ok(bytes.len());
+        };
+        let head = std::mem::take(before);
+        let taken = len.saturating_sub(had);
+        let status = StatusCode::from_u16(self.parser.status()).map_err(io::Error::other)?;
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        for field in self.parser.view(&head).fields() {
+            let of_a_connection = matches!(
+                field.known,
+                Known::Connection
+                    | Known::KeepAlive
+                    | Known::ProxyConnection
+                    | Known::TransferEncoding
+                    | Known::Upgrade
+            );
+            if of_a_connection {
+                continue;
+            }
+            let name = HeaderName::from_bytes(field.name).map_err(io::Error::other)?;
+            let value = HeaderValue::from_bytes(field.value).map_err(io::Error::other)?;
+            response.headers_mut().append(name, value);
+        }
+        if self.parser.is_informational() {
+            self.parser.clear();
+            self.respond.send_informational(response).map_err(io::Error::other)?;
+            return Ok(taken);
+        }
+        let reader = BodyReader::new(self.parser.framing(self.head_request));
+        let whole = reader.is_done();
+        let stream = self.respond.send_response(response, whole).map_err(io::Error::other)?;
+        self.outbound = if whole { Outbound::Done(None) } else { Outbound::Body(reader, stream) };
+        Ok(taken)
+    }
+
+    /// Takes bytes of the answer's body, as many as the client has room for.
+    fn poll_body(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Outbound::Body(reader, stream) = &mut self.outbound else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        // Tried first: what there is no room for is not taken.
+        let step = reader.clone().advance(bytes).map_err(io::Error::other)?;
+        let mut room = 0;
+        if !step.data.is_empty() {
+            stream.reserve_capacity(step.data.len());
+            room = stream.capacity();
+            while room == 0 {
+                match stream.poll_capacity(cx) {
+                    Poll::Ready(Some(Ok(_))) => room = stream.capacity(),
+                    Poll::Ready(Some(Err(_)) | None) => {
+                        self.gone = true;
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                    }
+                    Poll::Pending if step.data.start == 0 => return Poll::Pending,
+                    Poll::Pending => break,
+                }
+            }
+        }
+        let all = step.data.len();
+        let now = all.min(room);
+        let end = if now == all { step.consumed } else { step.data.start + now };
+        let step = reader.advance(bytes.get(..end).unwrap_or_default()).map_err(io::Error::other)?;
+        if !step.data.is_empty() || step.done {
+            let data = Bytes::copy_from_slice(bytes.get(step.data.clone()).unwrap_or_default());
+            self.account.worth(data.len() as u64);
+            stream.send_data(Piece::new(data, &self.queue), step.done).map_err(io::Error::other)?;
+        }
+        let taken = step.consumed;
+        if step.done
+            && let Outbound::Body(_, stream) = std::mem::replace(&mut self.outbound, Outbound::Done(None))
+        {
+            self.outbound = Outbound::Done(Some(stream));
+        }
+        Poll::Ready(Ok(taken))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.give(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            // A stream carries one request: behind its answer there is nothing.
+            if matches!(this.outbound, Outbound::Done(_)) || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if this.inbound == Inbound::Done {
+                // That a client sends no more says nothing here; that it wants nothing more, does.
+                ready!(this.poll_gone(cx));
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            match ready!(this.body.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => this.came(data),
+                Some(Err(_)) => {
+                    this.gone = true;
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+                None => {
+                    if this.inbound == Inbound::Chunked {
+                        // Trailers are dropped, as over HTTP/1.1.
+                        this.framing.extend_from_slice(b"0\r\n\r\n");
+                    }
+                    this.inbound = Inbound::Done;
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match this.outbound {
+            _ if bytes.is_empty() => Poll::Ready(Ok(0)),
+            Outbound::Head(_) => Poll::Ready(this.take_head(bytes)),
+            Outbound::Body(..) | Outbound::Done(_) => this.poll_body(cx, bytes),
+        }
+    }
+
+    /// Waits until the kernel has what was written, as far as that can be said of a connection that others share.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // What the client let go of was not sent, though nothing waits any more.
+        if this.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if this.queue.frames.get() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        *this.queue.waiting.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let by_reset = self.gone || self.poll_gone(&mut cx).is_ready();
+        self.account.ended(by_reset);
+        if self.cut.get() && !by_reset {
+            // Drops what is queued; the connection and its other streams go on.
+            self.respond.send_reset(Reason::CANCEL);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! HTTP/2 towards clients: a client of the h2 crate for what ordinary clients do, raw frames for what others do.
+
+mod cuts;
+mod frames;
+mod ordinary;
+mod peer;
+mod refused;
