@@ -304,7 +304,7 @@ impl Gateway {
         }
         // What did not end in time, tunnels above all, is cut while its outcome can still be written.
         self.shared.halt.cancel();
-        while waited < self.drain + HALT && self.cores.iter().any(|core| !core.is_finished()) {
+        while waited < drain + HALT && self.cores.iter().any(|core| !core.is_finished()) {
             std::thread::sleep(patience);
             waited += patience;
         }

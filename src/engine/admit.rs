@@ -392,9 +392,10 @@ impl Engine {
 
     fn conclude(&self, live: &Live, session: Option<&str>, began: Timestamp, report: &Report) {
         let now = self.now();
+        let knock = live.case.get().map(|case| case.knock.load_full());
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
-            tenant: live.case.get().and_then(|case| case.knock.tenant.as_str()),
+            tenant: knock.as_ref().and_then(|knock| knock.tenant.as_str()),
             end: report.end,
             status: report.status,
             sent: report.sent,

@@ -145,7 +145,7 @@ fn begin(
     open: &TaskTracker,
 ) {
     let counters = core.counters();
-    if counters.connections.fetch_add(1, Relaxed) >= core.shared().most_connections {
+    if counters.connections.fetch_add(1, Relaxed) >= core.shared().routing.load().most_connections {
         counters.connections.fetch_sub(1, Relaxed);
         Counters::add(&counters.faulted);
         respond.send_reset(Reason::REFUSED_STREAM);
