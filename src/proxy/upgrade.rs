@@ -127,7 +127,7 @@ mod tests {
     fn granted(lines: &str) -> bool {
         let text = format!("HTTP/1.1 101 x\r\nConnection: upgrade\r\n{lines}\r\n");
         let mut head = ResponseHead::default();
-        head.parse(text.as_bytes(), &Limits::default()).unwrap();
+        let _ = head.parse(text.as_bytes(), &Limits::default()).unwrap();
         Handshake::new(KEY.as_bytes()).is_granted_by(&head.view(text.as_bytes()))
     }
 
