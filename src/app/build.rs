@@ -29,6 +29,7 @@ use crate::{
         routes::{RouteFault, RouteSpec, RouteTable},
     },
     proxy::{
+        access::Wanted,
         assertion::Asserter,
         preflight::{Cors, Preflight},
         routing::{Assert, Binding, Bounds, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
@@ -281,6 +282,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     Ok(Routing {
         policy: Arc::new(settings.policy.clone()),
         asserter,
+        log: Wanted { access: settings.log.access, trace: settings.log.trace },
         most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
         table,
         bindings,

@@ -12,6 +12,7 @@ mod open;
 mod operations;
 mod registered;
 mod reload;
+mod systemd;
 mod watch;
 
 use std::{collections::VecDeque, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -38,6 +39,7 @@ pub use keys::KeyKeepers;
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
 pub use reload::{Cause, ReloadFault};
+pub use systemd::{Notify, Passed, PassedFault, passed};
 pub use watch::{Watch, load};
 
 /// About how many kilobytes of documents are kept at hand.
@@ -63,6 +65,9 @@ pub enum StartFault {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenFault),
+    /// A socket that was handed in.
+    #[error(transparent)]
+    Passed(#[from] PassedFault),
     /// The system gives no thread or runtime.
     #[error("the system gives no threads: {0}")]
     Threads(#[from] std::io::Error),
@@ -79,6 +84,8 @@ pub struct Extra {
     pub system: Option<Arc<SystemClock>>,
     /// The files of the configuration, where a change of them is to be followed.
     pub watch: Option<Watch>,
+    /// Sockets that were handed in, instead of the addresses that the configuration names.
+    pub passed: Passed,
 }
 
 /// A gateway that runs.
@@ -111,8 +118,18 @@ impl Gateway {
             .thread_name("background")
             .enable_all()
             .build()?;
-        let listeners = listen::listen(settings.listen, built.workers)?;
-        let operations_listener = listen::one(settings.operations)?;
+        let listeners = match extra.passed.proxy {
+            Some(number) => systemd::take("proxy", number, built.workers)?,
+            None => listen::listen(settings.listen, built.workers)?,
+        };
+        let operations_listener = match extra.passed.operations {
+            Some(number) => systemd::take("operations", number, 1)?.pop(),
+            None => None,
+        };
+        let operations_listener = match operations_listener {
+            Some(listener) => listener,
+            None => listen::one(settings.operations)?,
+        };
         let address = listen::address(&listeners, settings.listen);
         let operations_address = operations_listener.local_addr().unwrap_or(settings.operations);
         let cells = Arc::new(Cells::new(

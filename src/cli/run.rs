@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::app::{self, Extra, Gateway};
+use crate::app::{self, Extra, Gateway, Notify};
 
 use super::{Answer, ConfigArg, Trouble, out::Out};
 
@@ -110,18 +110,23 @@ impl Run {
         let (settings, warnings, watch) = app::load(&self.config.config, every).map_err(Box::new)?;
         super::warn(&warnings);
         self.log.begin();
+        let variable = |name: &str| std::env::var(name).ok();
+        let notify = Notify::to(variable("NOTIFY_SOCKET").as_deref());
+        let passed = app::passed(std::process::id(), variable).map_err(Trouble::of)?;
         let signals =
             Signals::catch(Hangup::IsHeard).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
-        let gateway =
-            Gateway::start(settings, Extra { watch: (self.watch > 0).then_some(watch), ..Extra::default() })
-                .map_err(Trouble::of)?;
+        let extra = Extra { watch: (self.watch > 0).then_some(watch), passed, ..Extra::default() };
+        let gateway = Gateway::start(settings, extra).map_err(Trouble::of)?;
         writeln!(out, "listening on http://{}", gateway.address())?;
         writeln!(out, "operations on http://{}", gateway.operations())?;
         out.flush()?;
+        notify.ready();
         let rest = signals.wait(&|| {
+            notify.reloading();
             // What came of it is logged.
-            let _ = gateway.reload();
+            notify.reloaded(gateway.reload().is_ok());
         });
+        notify.stopping();
         tracing::info!("stopping; running requests may end");
         rest.end_at_once();
         gateway.stop();

@@ -17,7 +17,7 @@ use crate::{
         Admission, Answer, Glance, Report,
         knock::{Knock, Name, Particulars, Path, Who},
     },
-    policy::{Ask, Caller, Denial, Route, routes::Params},
+    policy::{Ask, Caller, Denial, Named, Route, routes::Params},
 };
 
 use self::{
@@ -25,6 +25,7 @@ use self::{
     told::{answer, unreadable, upstream_words},
 };
 use super::{
+    access::Note,
     collect::{self, Mapped},
     core::{Core, client_of},
     counters::Counters,
@@ -36,7 +37,7 @@ use super::{
     routing::Routing,
     socket::Socket,
     upgrade,
-    wire::{Framing, Parsed, RequestHead, RequestView, Target},
+    wire::{Framing, KnownSet, Parsed, RequestHead, RequestView, Target},
 };
 
 /// How much is read at once while a head is awaited.
@@ -55,6 +56,8 @@ struct Connection {
     patience: Patience,
     /// The kernel was told to keep little that is not sent.
     little_unsent: bool,
+    /// What is told of the request in hand, where that is wanted.
+    note: Option<Box<Note>>,
 }
 
 /// Serves a connection to its end.
@@ -127,6 +130,7 @@ impl Connection {
             head: RequestHead::new(),
             patience: Patience::new(),
             little_unsent: false,
+            note: None,
         }
     }
 
@@ -190,6 +194,10 @@ impl Connection {
         let head = std::mem::take(&mut self.head);
         let done = self.handle_head(core, &head, bytes).await;
         self.head = head;
+        let note = self.note.take();
+        if let (Some(mut note), Some((_, report))) = (note, &done.1) {
+            note.reported(report);
+        }
         done
     }
 
@@ -202,6 +210,7 @@ impl Connection {
         let request = head.view(bytes);
         let shared = core.shared();
         let routing = shared.routing.load_full();
+        self.note = Note::begin(&routing, self.peer, &request);
         let target = match intake::target(&request, routing.paths) {
             Ok(target) => target,
             Err(fault) => {
@@ -211,6 +220,10 @@ impl Connection {
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
         let who = core.who_in_time(&request, inside).await;
+        if let Some(note) = &mut self.note {
+            note.path(&target);
+            note.asked(&who, Named::Missing);
+        }
         if inside {
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
         }
@@ -269,6 +282,9 @@ impl Connection {
             Who::Unverifiable => Caller::Unverifiable,
             Who::Known(subject) => Caller::Known(subject.subject()),
         };
+        if let Some(note) = &mut self.note {
+            note.asked(&who, ask.tenant);
+        }
         let admission = match shared.engine.glance(&ask, caller, &routing.policy) {
             Glance::Admitted(admission) => admission,
             Glance::Denied(denial) => {
@@ -382,10 +398,18 @@ impl Connection {
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
         let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter };
-        let lines = match own.lines(public) {
+        let mut lines = match own.lines(public) {
             Ok(lines) => lines,
             Err(unsent) => return self.give_up(request, &unsent, admission).await,
         };
+        let mut untold = KnownSet::of(&[]);
+        if let Some(note) = &mut self.note {
+            note.admitted(&admission, &upstream.name);
+            if let Some((trace, instead)) = note.fresh_trace() {
+                lines.push(("traceparent", trace.to_owned()));
+                untold = instead;
+            }
+        }
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
@@ -395,7 +419,7 @@ impl Connection {
         // A preflight names nobody, whatever its sender adds.
         let preflight = matches!(ask.route, Route::Mapped(rule) if std::ptr::eq(rule, &routing.preflight));
         let as_staff = preflight || collect::treated_as_staff(who);
-        let drop = routing.dropped(as_staff);
+        let drop = routing.dropped(as_staff).union(untold);
         let in_session = admission.staff().is_some();
         if in_session && !self.little_unsent {
             self.little_unsent = true;
@@ -420,6 +444,9 @@ impl Connection {
                 let told = Told::plain(status, code, upstream_words(code));
                 // Over before it is told: whoever does not read this holds up nobody's removal.
                 admission.finish(&report);
+                if let Some(note) = &mut self.note {
+                    note.reported(&report);
+                }
                 let told = self.tell_for(request, &told, again).await;
                 return (if told && again { Next::Again } else { Next::Close }, None);
             }

@@ -7,6 +7,7 @@
 //! Never here: committing or recording (that is [`crate::engine`]), a rule, the support API's routes
 //! ([`crate::control`]).
 
+pub mod access;
 pub mod again;
 pub mod assertion;
 mod collect;

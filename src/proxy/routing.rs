@@ -13,6 +13,7 @@ use crate::{
 };
 
 use super::{
+    access::Wanted,
     assertion::Asserter,
     preflight::{Cors, Preflight},
     wire::{KnownSet, Limits, NameSet},
@@ -159,6 +160,8 @@ pub struct Routing {
     /// Signs assertions. Here, beside the names that are removed from requests: its header is one of them, and a request
     /// that saw the one without the other could bring a header of its own making.
     pub asserter: Asserter,
+    /// Lines and traces that are wanted.
+    pub log: Wanted,
     /// Client connections at most, over all cores.
     pub most_connections: i64,
     /// Which rule owns which request.

@@ -451,3 +451,36 @@ fn a_new_certificate_is_shown_to_the_next_client_and_resumes_nothing_of_the_old_
     assert_eq!((shown, status.as_str()), (second, "200"));
     it.world.finish();
 }
+
+const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[test]
+fn a_trace_goes_on_where_it_is_well_formed_and_begins_here_where_not() {
+    let world = World::of(Plan::default().edit("limits: {", "log: { trace: true }\nlimits: {"));
+    let member = world.people.admin("acme");
+    let seen = |more: &str| {
+        assert_eq!(world.ask("GET", "/t/acme/orders", &member, more).status, 200);
+        (world.upstream.last().values("traceparent"), world.upstream.last().values("tracestate"))
+    };
+    let whole = format!("traceparent: {GOOD}\r\ntracestate: vendor=1\r\n");
+    assert_eq!(seen(&whole), (vec![GOOD.to_owned()], vec!["vendor=1".to_owned()]));
+    let fresh = |(parents, states): (Vec<String>, Vec<String>)| {
+        assert!(states.is_empty(), "{states:?}");
+        assert_eq!(parents.len(), 1, "{parents:?}");
+        assert!(
+            parents[0].len() == 55 && parents[0].starts_with("00-") && !parents[0].contains("0af7651916")
+        );
+        parents[0].clone()
+    };
+    let malformed = format!("traceparent: {}\r\ntracestate: vendor=1\r\n", GOOD.to_uppercase());
+    let twice = format!("traceparent: {GOOD}\r\ntraceparent: {GOOD}\r\n");
+    assert_eq!(world.ask("GET", "/t/acme/orders", &member, &twice).status, 400, "which one is it?");
+    let all: std::collections::BTreeSet<String> =
+        ["", "tracestate: vendor=1\r\n", &malformed].iter().map(|more| fresh(seen(more))).collect();
+    assert_eq!(all.len(), 3, "each is its own");
+    world.finish();
+    let world = World::start();
+    world.ask("GET", "/t/acme/orders", &world.people.admin("acme"), "");
+    assert!(world.upstream.last().values("traceparent").is_empty(), "off by default");
+    world.finish();
+}

@@ -9,7 +9,8 @@ use http::HeaderName;
 use super::{
     context::{Context, short},
     settings::{
-        AssertionSettings, DangerousSettings, LedgerSettings, LimitSettings, PathSettings, StateSettings,
+        AssertionSettings, DangerousSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings,
+        StateSettings,
     },
 };
 use crate::{
@@ -263,6 +264,14 @@ pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
         connections: context.count(&written.connections, 10_000, 1, 1_000_000),
         drain_ms: context.duration(&written.drain, 30 * SECOND, 0, HOUR),
     }
+}
+
+pub(super) fn log(file: &File) -> LogSettings {
+    let on = |field: &Field<bool>| field.value().copied().unwrap_or(false);
+    file.log.value().map_or_else(LogSettings::default, |log| LogSettings {
+        access: on(&log.access),
+        trace: on(&log.trace),
+    })
 }
 
 pub(super) fn paths(file: &File) -> PathSettings {

@@ -23,8 +23,8 @@ use std::path::Path;
 
 pub use settings::{
     AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
-    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, PathSettings,
-    Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
+    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
+    PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };
 
@@ -146,6 +146,7 @@ pub(super) fn resolve(
         paths,
         routes,
         cors,
+        log: gateway::log(file),
         limits,
         dangerous,
     })

@@ -65,10 +65,21 @@ pub struct Settings {
     pub routes: Vec<RouteEntry>,
     /// How CORS preflights are answered.
     pub cors: Option<CorsSettings>,
+    /// What is told of requests.
+    pub log: LogSettings,
     /// Bounds.
     pub limits: LimitSettings,
     /// What local play needs.
     pub dangerous: DangerousSettings,
+}
+
+/// What is told of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogSettings {
+    /// A line for each.
+    pub access: bool,
+    /// A trace context for each.
+    pub trace: bool,
 }
 
 /// The embedded store.

@@ -21,7 +21,7 @@ pub use people::{
     TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
-    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Pass, Paths,
+    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
     Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
     Upstream,
 };
@@ -94,6 +94,8 @@ pub struct File {
     pub routes: Field<List<Route>>,
     /// How CORS preflights are answered. What it does not declare, a browser on another origin may not ask.
     pub cors: Field<Cors>,
+    /// What is told of requests, and the trace context that they carry on.
+    pub log: Field<Log>,
     /// Bounds on what one request may cost.
     pub limits: Field<Limits>,
     /// What local play needs and production must not have. Only with both listeners on loopback.

@@ -350,6 +350,18 @@ pub struct Limits {
     pub drain: Field<Duration>,
 }
 
+/// What is told of requests.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A line for each request, in the form and at the place of the other lines. It names who asked; no token, cookie or
+    /// query. Default `false`.
+    pub access: Field<bool>,
+    /// Each request carries a `traceparent` to the application: the client's where it is well-formed, else a new one.
+    /// Nothing is decided by it. Default `false`: what a client sends passes as it is.
+    pub trace: Field<bool>,
+}
+
 /// What local play needs and production must not have.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

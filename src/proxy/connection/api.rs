@@ -85,6 +85,9 @@ impl Connection {
                 connection: if again { ClientConnection::Open } else { ClientConnection::Close },
             },
         );
+        if let Some(note) = &mut self.note {
+            note.answered(answered.status().as_u16());
+        }
         let written = self.say(&out).await;
         core.give_back(out);
         if written && again { Next::Again } else { Next::Close }

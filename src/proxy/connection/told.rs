@@ -57,6 +57,9 @@ impl Connection {
     }
 
     pub(super) async fn tell_for(&mut self, request: &RequestView<'_>, told: &Told, again: bool) -> bool {
+        if let Some(note) = &mut self.note {
+            note.told(told);
+        }
         let mut out = Vec::new();
         answer(&mut out, told, request.method_name() == b"HEAD", !again);
         self.say(&out).await
@@ -92,6 +95,9 @@ impl Connection {
             return self.refuse(request, &told).await;
         };
         Counters::add(&core.counters().public);
+        if let Some(note) = &mut self.note {
+            note.answered(204);
+        }
         let again = request.head().keep_alive();
         let mut extra = Vec::new();
         for (name, value) in &lines {
