@@ -54,8 +54,10 @@ fn over_tls_http2_is_agreed_on_and_serves_members_and_staff() {
     let before = world.upstream.seen().len();
     assert_eq!(ask(&agent, "https://app.example").status, 200);
     let seen = &world.upstream.seen()[before];
-    assert_eq!(seen.values("host"), ["app.example"]);
+    assert_eq!(seen.line(), "GET /t/acme/orders HTTP/1.1");
+    assert_eq!(seen.values("host"), [world.upstream.address.to_string()]);
     assert_eq!(seen.values("postern-assertion").len(), 1);
+    assert_eq!(seen.values("x-remote-user"), ["sam"]);
     assert!(seen.values("authorization").is_empty());
     assert_eq!(world.last_outcome()["end"], "complete");
     let wrong = ask(&admin, "http://app.example");
