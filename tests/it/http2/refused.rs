@@ -74,6 +74,8 @@ fn what_is_malformed_in_http2_is_an_error_of_its_stream() {
         without(":path"),
         swapped(":path", ""),
         swapped(":path", "/a b"),
+        swapped(":path", "public/page"),
+        swapped(":path", "http://app.example/public/page"),
         swapped(":path", "/a\r\nx-b: c"),
         swapped(":method", "GE T"),
         swapped(":method", "GET / HTTP/1.1\r\nx: "),
@@ -102,6 +104,7 @@ fn what_http1_would_understand_differently_is_refused_with_a_code() {
     let swapped = |name, value| {
         base.iter().map(|(n, v)| if *n == name { (*n, value) } else { (*n, *v) }).collect::<Vec<_>>()
     };
+    let mut wrong = Vec::new();
     for (lines, expected) in [
         (with(("host", "other.example")), "target_host_mismatch"),
         (with(("host", "app.example:80")), "target_host_mismatch"),
@@ -113,10 +116,8 @@ fn what_http1_would_understand_differently_is_refused_with_a_code() {
         (without(":authority"), "host_missing"),
         (vec![(":method", "GET"), (":scheme", "http"), ("host", "app.example")], "target_form"),
         (swapped(":path", "*"), "target_form"),
-        (swapped(":path", "public/page"), "target_form"),
         (swapped(":path", "?a=b"), "target_form"),
         (swapped(":path", "#a"), "target_form"),
-        (swapped(":path", "http://app.example/public/page"), "target_form"),
         (swapped(":scheme", "ftp"), "scheme_mismatch"),
         (swapped(":authority", "user@app.example"), "host_invalid"),
         (swapped(":authority", "app.example:"), "host_invalid"),
@@ -133,9 +134,15 @@ fn what_http1_would_understand_differently_is_refused_with_a_code() {
         if expected == "content_length_mismatch" && found == Some(Err(PROTOCOL_ERROR)) {
             continue;
         }
-        assert!(matches!(found, Some(Ok(_))), "{lines:?}: {found:?}");
-        assert_eq!(code(found), expected, "{lines:?}");
+        let told = match found {
+            Some(Ok(_)) => code(found),
+            other => format!("{other:?}"),
+        };
+        if told != expected {
+            wrong.push((lines, told));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:?}");
     assert!(world.upstream.seen().is_empty(), "{:?}", world.upstream.seen());
     world.finish();
 }
