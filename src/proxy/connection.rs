@@ -108,8 +108,8 @@ pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
     let told =
         Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
     Counters::add(&core.counters().faulted);
-    if core.shared().tls.load().is_some() {
-        // A handshake is what there is no room for.
+    if core.shared().tls.load().is_some() || core.shared().routing.load().http2_in_clear {
+        // A handshake is what there is no room for, of TLS or of HTTP/2.
         return;
     }
     let mut out = Vec::new();

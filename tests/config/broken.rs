@@ -94,6 +94,12 @@ const CASES: &[Case] = &[
     ),
     // TLS towards clients.
     ("gateway: main", "gateway: main\ntls: ⟦{ }", "missing_key"),
+    ("gateway: main", "gateway: main\nhttp2: ⟦sometimes", "unknown_word"),
+    (
+        "gateway: main",
+        "gateway: main\nhttp2: ⟦prior_knowledge\ntls: { certificates: [{ chain: public.pem, key: { file: assertion.pem } }] }",
+        "bad_value",
+    ),
     ("gateway: main", "gateway: main\ntls: { certificates: ⟦[] }", "missing_key"),
     ("gateway: main", "gateway: main\ntls: { certificates: [⟦{ chain: public.pem }] }", "missing_key"),
     (

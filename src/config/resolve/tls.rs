@@ -65,7 +65,7 @@ pub(super) fn tls(context: Context<'_>, file: &File) -> Option<Option<Server>> {
         pairs: &ready,
         client_ca: client_ca.as_ref().map(|(_, pem)| pem.as_slice()),
         tls12: at.value.min_version.value() != Some(&TlsVersion::V13),
-        http2: file.http2.value() != Some(&Http2::Off),
+        http2: file.http2.value() != Some(&Http2::Never),
     };
     match serving(&asked) {
         Ok(config) => Some(Some(config)),

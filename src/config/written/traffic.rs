@@ -102,7 +102,7 @@ pub enum Http2 {
     /// Over TLS, where the client takes it; HTTP/1.1 otherwise and in clear.
     Offered,
     /// Nowhere.
-    Off,
+    Never,
     /// In clear, and nothing else: for a gateway behind something that speaks HTTP/2 to it without asking. Not with
     /// `tls`.
     PriorKnowledge,

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Bytes of frames that carry nothing, beyond as many as carried something.
-const OVERHEAD: u64 = 1 << 20;
+const OVERHEAD: u64 = 256 << 10;
 /// Streams that were reset by the client, beyond as many as came to their end.
 const RESETS: u32 = 100;
 

@@ -280,11 +280,15 @@ impl AsyncRead for Stream {
             if this.give(buf) {
                 return Poll::Ready(Ok(()));
             }
-            // A stream carries one request: behind its answer there is nothing.
-            if matches!(this.outbound, Outbound::Done(_)) || buf.remaining() == 0 {
+            let answered = matches!(this.outbound, Outbound::Done(_));
+            // A stream carries one request: behind its answer, once that is out, there is nothing.
+            if (answered && this.queue.frames.get() == 0) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if this.inbound == Inbound::Done {
+            if answered {
+                *this.queue.waiting.borrow_mut() = Some(cx.waker().clone());
+            }
+            if answered || this.inbound == Inbound::Done {
                 // That a client sends no more says nothing here; that it wants nothing more, does.
                 ready!(this.poll_gone(cx));
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -332,8 +336,9 @@ impl AsyncWrite for Stream {
         Poll::Pending
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
+    /// There is nothing to be said beside the end of the answer, and nobody may be waited for.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{HeaderMap, HeaderName, Method, Request, header};
+use http::{HeaderMap, HeaderName, Method, Request, Uri, header, uri::PathAndQuery};
 
 use super::stream::Inbound;
 use crate::proxy::{patience::Patience, respond::Told};
@@ -118,10 +118,9 @@ fn write(
     if scheme.is_some_and(|scheme| scheme != "https" && (secure || scheme != "http")) {
         return Err(Untranslatable::Scheme);
     }
-    let path = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    if !(path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS)) {
-        return Err(Untranslatable::Path);
-    }
+    let path = path(&parts.uri)
+        .filter(|path| path.starts_with('/') || (*path == "*" && parts.method == Method::OPTIONS));
+    let Some(path) = path else { return Err(Untranslatable::Path) };
     for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -139,6 +138,13 @@ fn write(
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+/// Path and query as they came; nothing where none came, which the library would show as `/`.
+fn path(uri: &Uri) -> Option<&str> {
+    let path = uri.path_and_query().filter(|_| !uri.path().is_empty())?;
+    let shown = path.as_str();
+    (shown != "/" || *path == PathAndQuery::from_static("/")).then_some(shown)
 }
 
 /// Writes the one Host; whether a `host` beside `:authority` says the same and need not be written.
@@ -265,6 +271,12 @@ mod tests {
         let connect = Request::builder().method("CONNECT").uri("app.example:443");
         assert_eq!(written(connect, Inbound::Done), Err(Untranslatable::Connect));
         assert_eq!(written(get("*"), Inbound::Done), Err(Untranslatable::Path));
+        let mut nowhere = http::uri::Parts::default();
+        for path in [None, Some(PathAndQuery::try_from("#a").unwrap())] {
+            nowhere.path_and_query = path;
+            let uri = Uri::from_parts(std::mem::take(&mut nowhere)).unwrap();
+            assert_eq!(written(Request::builder().uri(uri), Inbound::Done), Err(Untranslatable::Path));
+        }
         let two = get("https://app.example/a").header("host", "app.example").header("host", "app.example");
         assert_eq!(
             written(two, Inbound::Done).unwrap().matches("host:").count(),

@@ -76,7 +76,7 @@ fn a_removal_resets_the_streams_of_its_session_and_no_other() {
     assert_eq!(peer.get("/t/acme/orders", &admin).status, 200);
     let cut: Vec<_> = world.of_kind("access.outcome");
     assert_eq!(cut.iter().filter(|record| record["end"] == "cut").count(), 4, "{cut:?}");
-    assert!(cut.iter().all(|record| record["cut_by"]["reason"] == "session_removed"), "{cut:?}");
+    assert!(cut.iter().all(|record| record["cut_by"]["reason"] == "session_ended"), "{cut:?}");
     drop((members, peer));
     world.finish();
 }

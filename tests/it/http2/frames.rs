@@ -28,21 +28,26 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 pub fn fields(lines: &[(&str, &str)]) -> Vec<u8> {
     let mut all = Vec::new();
     for (name, value) in lines {
-        all.push(0);
-        for text in [name, value] {
-            if text.len() < 127 {
-                all.push(u8::try_from(text.len()).unwrap());
-            } else {
-                all.push(127);
-                let mut left = text.len() - 127;
-                while left >= 128 {
-                    all.push(u8::try_from(left % 128).unwrap() | 128);
-                    left /= 128;
-                }
-                all.push(u8::try_from(left).unwrap());
+        all.extend(literal(name.as_bytes(), value.as_bytes()));
+    }
+    all
+}
+
+pub fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut all = vec![0];
+    for text in [name, value] {
+        if text.len() < 127 {
+            all.push(u8::try_from(text.len()).unwrap());
+        } else {
+            all.push(127);
+            let mut left = text.len() - 127;
+            while left >= 128 {
+                all.push(u8::try_from(left % 128).unwrap() | 128);
+                left /= 128;
             }
-            all.extend_from_slice(text.as_bytes());
+            all.push(u8::try_from(left).unwrap());
         }
+        all.extend_from_slice(text);
     }
     all
 }

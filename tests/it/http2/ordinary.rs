@@ -54,8 +54,10 @@ fn over_tls_http2_is_agreed_on_and_serves_members_and_staff() {
     let before = world.upstream.seen().len();
     assert_eq!(ask(&agent, "https://app.example").status, 200);
     let seen = &world.upstream.seen()[before];
-    assert_eq!(seen.values("host"), ["app.example"]);
+    assert_eq!(seen.line(), "GET /t/acme/orders HTTP/1.1");
+    assert_eq!(seen.values("host"), [world.upstream.address.to_string()]);
     assert_eq!(seen.values("postern-assertion").len(), 1);
+    assert_eq!(seen.values("x-remote-user"), ["sam"]);
     assert!(seen.values("authorization").is_empty());
     assert_eq!(world.last_outcome()["end"], "complete");
     let wrong = ask(&admin, "http://app.example");
@@ -72,7 +74,7 @@ fn who_does_not_ask_for_http2_or_where_it_is_off_gets_http1() {
     let (agreed, _) = Peer::secure(world.gateway().address(), &authority, &[]);
     assert_eq!(agreed, None);
     world.finish();
-    let (world, authority) = secure("http2: off\n");
+    let (world, authority) = secure("http2: never\n");
     let (agreed, _) = Peer::secure(world.gateway().address(), &authority, &[b"h2", b"http/1.1"]);
     assert_eq!(agreed.as_deref(), Some(&b"http/1.1"[..]));
     world.finish();
@@ -84,7 +86,7 @@ fn a_clear_listener_speaks_one_protocol_and_never_guesses() {
     let mut client = world.client();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     let reply = client.reply();
-    assert_eq!((reply.status, reply.code().as_str()), (505, "version_unsupported"), "{}", reply.head);
+    assert_eq!((reply.status, reply.code().as_str()), (400, "target_form"), "{}", reply.head);
     world.finish();
     let world = clear(Plan::default());
     let mut client = world.client();

@@ -71,8 +71,11 @@ fn what_is_malformed_in_http2_is_an_error_of_its_stream() {
         [vec![("x-early", "a")], base.clone()].concat(),
         without(":method"),
         without(":scheme"),
+        without(":path"),
         swapped(":path", ""),
         swapped(":path", "/a b"),
+        swapped(":path", "public/page"),
+        swapped(":path", "http://app.example/public/page"),
         swapped(":path", "/a\r\nx-b: c"),
         swapped(":method", "GE T"),
         swapped(":method", "GET / HTTP/1.1\r\nx: "),
@@ -101,6 +104,7 @@ fn what_http1_would_understand_differently_is_refused_with_a_code() {
     let swapped = |name, value| {
         base.iter().map(|(n, v)| if *n == name { (*n, value) } else { (*n, *v) }).collect::<Vec<_>>()
     };
+    let mut wrong = Vec::new();
     for (lines, expected) in [
         (with(("host", "other.example")), "target_host_mismatch"),
         (with(("host", "app.example:80")), "target_host_mismatch"),
@@ -110,11 +114,10 @@ fn what_http1_would_understand_differently_is_refused_with_a_code() {
             "host_duplicate",
         ),
         (without(":authority"), "host_missing"),
-        (without(":path"), "target_form"),
+        (vec![(":method", "GET"), (":scheme", "http"), ("host", "app.example")], "target_form"),
         (swapped(":path", "*"), "target_form"),
-        (swapped(":path", "public/page"), "target_form"),
         (swapped(":path", "?a=b"), "target_form"),
-        (swapped(":path", "http://app.example/public/page"), "target_form"),
+        (swapped(":path", "#a"), "target_form"),
         (swapped(":scheme", "ftp"), "scheme_mismatch"),
         (swapped(":authority", "user@app.example"), "host_invalid"),
         (swapped(":authority", "app.example:"), "host_invalid"),
@@ -131,8 +134,15 @@ fn what_http1_would_understand_differently_is_refused_with_a_code() {
         if expected == "content_length_mismatch" && found == Some(Err(PROTOCOL_ERROR)) {
             continue;
         }
-        assert_eq!(code(found), expected, "{lines:?}");
+        let told = match found {
+            Some(Ok(_)) => code(found),
+            other => format!("{other:?}"),
+        };
+        if told != expected {
+            wrong.push((lines, told));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:?}");
     assert!(world.upstream.seen().is_empty(), "{:?}", world.upstream.seen());
     world.finish();
 }
@@ -180,15 +190,19 @@ fn flood(world: &World, mut more: impl FnMut(u32) -> Vec<u8> + Send) -> (Option<
     let admin = world.people.admin("acme");
     let innocent = Peer::connect(world.gateway().address());
     let mut slowest = Duration::ZERO;
+    let began = Instant::now();
     let reason = std::thread::scope(|scope| {
         let flooding = scope.spawn(|| {
             let mut raw = Raw::connect(world.gateway().address());
+            // Whoever does not read what it is answered is not read from either.
+            let mut reader = Raw { stream: raw.stream.try_clone().unwrap() };
+            let reading = std::thread::spawn(move || reader.goaway());
             for number in 0..200_000 {
                 if !raw.send(&more(number)) {
                     break;
                 }
             }
-            raw.goaway()
+            reading.join().unwrap()
         });
         loop {
             let over = flooding.is_finished();
@@ -201,6 +215,7 @@ fn flood(world: &World, mut more: impl FnMut(u32) -> Vec<u8> + Send) -> (Option<
         }
     });
     drop(innocent);
+    println!("it lasted {:?}", began.elapsed());
     (reason, slowest)
 }
 

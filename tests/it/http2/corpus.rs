@@ -1,0 +1,195 @@
+//! The frame sequences of `tests/corpus/http2`, each over a connection of its own, judged by what the client is told and by
+//! what the application received.
+
+use std::{fmt::Write as _, path::Path};
+
+use super::{
+    frames::*,
+    peer::{Peer, SOON, clear},
+};
+use crate::world::*;
+
+/// The escapes of the corpus; `\e` is nothing at all.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        all.extend_from_slice(before.as_bytes());
+        let kind = after.chars().next().expect("an escape");
+        rest = &after[kind.len_utf8()..];
+        match kind {
+            'r' => all.push(b'\r'),
+            'n' => all.push(b'\n'),
+            't' => all.push(b'\t'),
+            's' => all.push(b' '),
+            '0' => all.push(0),
+            'e' => {}
+            'x' => {
+                all.push(u8::from_str_radix(&rest[..2], 16).unwrap());
+                rest = &rest[2..];
+            }
+            '*' => {
+                let (times, after) = rest.split_once('(').unwrap();
+                let (what, after) = after.split_once(')').unwrap();
+                all.extend(what.as_bytes().repeat(times.parse().unwrap()));
+                rest = after;
+            }
+            other => panic!("no such escape: {other}"),
+        }
+    }
+    all.extend_from_slice(rest.as_bytes());
+    all
+}
+
+struct Case<'a> {
+    id: &'a str,
+    verdict: &'a str,
+    lines: Vec<&'a str>,
+}
+
+fn cases(text: &str) -> Vec<Case<'_>> {
+    let mut all: Vec<Case<'_>> = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(first) = line.strip_prefix("=== ") {
+            let (id, verdict) = first.split_once(" | ").unwrap();
+            all.push(Case { id, verdict, lines: Vec::new() });
+        } else if !line.starts_with("why: ") {
+            all.last_mut().unwrap().lines.push(line);
+        }
+    }
+    all
+}
+
+/// The frames of a case, as they are sent.
+fn sequence(case: &Case<'_>, admin: &str) -> Vec<u8> {
+    let mut all: Vec<(u8, u8, u32, Vec<u8>)> = Vec::new();
+    for line in &case.lines {
+        if let Some(field) = line.strip_prefix(": ") {
+            let (name, value) = field.split_once(' ').unwrap();
+            let value = value.replace("{admin}", admin);
+            let block = literal(&bytes(name), &bytes(&value));
+            all.last_mut().unwrap().3.extend(block);
+            continue;
+        }
+        let mut words = line.splitn(4, ' ');
+        let (kind, stream) = (words.next().unwrap(), words.next().unwrap().parse().unwrap());
+        let kind = match kind {
+            "DATA" => DATA,
+            "HEADERS" => HEADERS,
+            "PRIORITY" => 2,
+            "RST_STREAM" => RST_STREAM,
+            "SETTINGS" => SETTINGS,
+            "PUSH_PROMISE" => 5,
+            "PING" => PING,
+            "GOAWAY" => GOAWAY,
+            "WINDOW_UPDATE" => 8,
+            "CONTINUATION" => CONTINUATION,
+            other => u8::from_str_radix(other.strip_prefix("0x").unwrap(), 16).unwrap(),
+        };
+        let given = words.next().unwrap_or_default();
+        let mut flags = 0;
+        if given.contains("end") {
+            flags |= END_STREAM;
+        }
+        if given.contains("padded") {
+            flags |= 8;
+        }
+        if given == "headers" || (kind == HEADERS && !given.contains("open")) {
+            flags |= END_HEADERS;
+        }
+        all.push((kind, flags, stream, bytes(words.next().unwrap_or_default())));
+    }
+    all.iter().flat_map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, payload)).collect()
+}
+
+/// Whether that came of it which the case says; what else, if not.
+fn judge(world: &World, case: &Case<'_>, admin: &str) -> Result<(), String> {
+    let before = world.upstream.seen().len();
+    let mut raw = Raw::connect(world.gateway().address());
+    raw.stream.set_read_timeout(Some(SOON)).unwrap();
+    raw.send(&sequence(case, admin));
+    let (verdict, rest) = case.verdict.split_once(' ').unwrap_or((case.verdict, ""));
+    match verdict {
+        "forward" => {
+            let found = raw.outcome(1);
+            if !matches!(found, Some(Ok(_))) {
+                return Err(format!("{found:?}"));
+            }
+            let mut words = rest.splitn(3, ' ');
+            let line = format!("{} {} HTTP/1.1", words.next().unwrap(), words.next().unwrap());
+            let seen = world.upstream.seen().split_off(before);
+            let body = words.next().unwrap_or_default().as_bytes();
+            let [one] = seen.as_slice() else { return Err(format!("{} requests arrived", seen.len())) };
+            let framed = format!("{:x}\r\n", body.len()).into_bytes();
+            let whole =
+                one.body == body || (one.body.starts_with(&framed) && one.body.ends_with(b"0\r\n\r\n"));
+            let clean = one.values("x-user").is_empty() && one.values("host").len() == 1;
+            if one.line() == line && whole && clean { Ok(()) } else { Err(format!("{one:?}")) }
+        }
+        "refuse" => {
+            let found = raw.outcome(1);
+            let Some(Ok(body)) = found else { return Err(format!("{found:?}")) };
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            let code = problem["code"].as_str().unwrap_or_default();
+            let arrived = world.upstream.seen().len() - before;
+            if code == rest && arrived == 0 { Ok(()) } else { Err(format!("{code}, {arrived} arrived")) }
+        }
+        "reset" | "goaway" => {
+            let mut error = false;
+            while let Some(frame) = raw.frame() {
+                match frame.kind {
+                    GOAWAY if frame.reason() != 0 => error = true,
+                    RST_STREAM if frame.reason() != 0 && verdict == "reset" => error = true,
+                    _ => {}
+                }
+                if error {
+                    break;
+                }
+            }
+            // Of a body that is wrong at its end a part may have arrived, never all of it.
+            let whole = |seen: &crate::upstream::Seen| {
+                let chunked = seen.values("transfer-encoding").len() == 1;
+                !seen.line().starts_with("GET")
+                    && !seen.body.is_empty()
+                    && (!chunked || seen.body.ends_with(b"0\r\n\r\n"))
+            };
+            let arrived = world.upstream.seen().split_off(before);
+            let first_was_fine = case.id.starts_with("stream-");
+            let bad = arrived
+                .iter()
+                .filter(|seen| whole(seen) || (seen.line().starts_with("GET") && !first_was_fine));
+            let bad: Vec<_> = bad.collect();
+            if error && bad.is_empty() { Ok(()) } else { Err(format!("error: {error}, arrived: {bad:?}")) }
+        }
+        other => panic!("no such verdict: {other}"),
+    }
+}
+
+#[test]
+fn every_sequence_of_the_corpus_is_judged_as_it_says() {
+    let world = clear(Plan::default());
+    let admin = world.people.admin("acme");
+    let innocent = Peer::connect(world.gateway().address());
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http2");
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let (mut count, mut wrong) = (0, String::new());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for case in cases(&text) {
+            count += 1;
+            if let Err(found) = judge(&world, &case, &admin) {
+                writeln!(wrong, "{} | {}: {found}", case.id, case.verdict).unwrap();
+            }
+            assert_eq!(
+                innocent.get("/t/acme/orders?do=echo&x=1", &admin).body,
+                b"/t/acme/orders?do=echo&x=1"
+            );
+        }
+    }
+    println!("{count} sequences");
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 60);
+    drop(innocent);
+    world.finish();
+}
