@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern::model::SessionId;
+use postern::{
+    lifecycle::{Command, Until, WantedBasis},
+    model::{GrantId, SessionId, Span},
+};
 use tokio_tungstenite::tungstenite::{
     Message, accept, client,
     protocol::{CloseFrame, frame::coding::CloseCode},
@@ -399,6 +402,28 @@ fn consent_that_is_taken_back_cuts_tunnels() {
         "consent_withdrawn",
         |world, _| world.done(World::consent("acme", "block"), &world.people.admin("acme")),
         by_consent,
+    );
+}
+
+#[test]
+fn a_grant_that_is_withdrawn_cuts_tunnels_under_it() {
+    cut(
+        "withdrawn grant",
+        plan,
+        "grant_withdrawn",
+        |world, _| {
+            let records = serde_json::to_string(&world.records()).unwrap();
+            let at = records.rfind("gra_").expect("a grant");
+            let grant = &records[at..at + "gra_".len() + 32];
+            let grant = GrantId::new(grant).unwrap();
+            let command = Command::WithdrawGrant { tenant: tenant("acme"), grant };
+            world.done(command, &world.people.admin("acme"));
+        },
+        |world| {
+            let grant = world.make_grant("acme", "editor", Until::For(Span::Millis(3_600_000)));
+            let agent = world.people.staff("sam");
+            world.session_on("acme", &agent, WantedBasis::Grant(grant), None)
+        },
     );
 }
 
