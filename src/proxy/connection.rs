@@ -32,6 +32,7 @@ use super::{
     intake::{self, Unreadable},
     patience::Patience,
     preflight::{self, Preflight},
+    rate,
     relay::{Client, Next, Plan, forward},
     respond::Told,
     routing::Routing,
@@ -219,13 +220,29 @@ impl Connection {
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
+        // Before a token costs anything. The support API is asked later: whoever takes something back is never refused for
+        // what others of their network do.
+        if !inside && let Some(told) = self.too_many_here(core, &routing) {
+            return (self.refuse(&request, &told).await, None);
+        }
         let who = core.who_in_time(&request, inside).await;
         if let Some(note) = &mut self.note {
             note.path(&target);
             note.asked(&who, Named::Missing);
         }
         if inside {
+            if !matches!(who, Who::Known(_))
+                && let Some(told) = self.too_many_here(core, &routing)
+            {
+                return (self.refuse(&request, &told).await, None);
+            }
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
+        }
+        if let (Some(rate), Who::Known(subject)) = (&routing.subject_rate, &who)
+            && let Err(after) = rate.take(&subject.id, core.engine().wall())
+        {
+            Counters::add(&core.counters().limited);
+            return (self.refuse(&request, &Told::too_many("this person", after)).await, None);
         }
         let Ok(method) = http::Method::from_bytes(request.method_name()) else {
             return (
@@ -309,6 +326,14 @@ impl Connection {
             }
         };
         self.forward(core, &routing, &request, &method, target, &mapped, &ask, &who, admission).await
+    }
+
+    /// Counts a request of this address; what to say where there are too many.
+    fn too_many_here(&self, core: &Core, routing: &Routing) -> Option<Told> {
+        let rate = routing.address_rate.as_ref()?;
+        let after = rate.take(rate::address(self.peer.ip()), core.engine().wall()).err()?;
+        Counters::add(&core.counters().limited);
+        Some(Told::too_many("this address", after))
     }
 
     async fn admit(

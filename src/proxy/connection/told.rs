@@ -156,7 +156,12 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
 
 pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: bool) {
     let mut extra = Vec::new();
-    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge.as_deref())];
+    let after = told.after.map(|seconds| seconds.to_string());
+    let lines = [
+        ("Cache-Control", Some("no-store")),
+        ("WWW-Authenticate", told.challenge.as_deref()),
+        ("Retry-After", after.as_deref()),
+    ];
     for (name, value) in lines {
         if let (Some(name), Some(value)) = (HeaderName::new(name), value.and_then(Value::ascii)) {
             extra.push((name, value));
