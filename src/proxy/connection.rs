@@ -7,10 +7,7 @@ mod told;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{
     engine::{
@@ -32,7 +29,6 @@ use super::{
     intake::{self, Unreadable},
     patience::Patience,
     preflight::{self, Preflight},
-    rate,
     relay::{Client, Next, Plan, forward},
     respond::Told,
     routing::Routing,
@@ -328,14 +324,6 @@ impl Connection {
         self.forward(core, &routing, &request, &method, target, &mapped, &ask, &who, admission).await
     }
 
-    /// Counts a request of this address; what to say where there are too many.
-    fn too_many_here(&self, core: &Core, routing: &Routing) -> Option<Told> {
-        let rate = routing.address_rate.as_ref()?;
-        let after = rate.take(rate::address(self.peer.ip()), core.engine().wall()).err()?;
-        Counters::add(&core.counters().limited);
-        Some(Told::too_many("this address", after))
-    }
-
     async fn admit(
         &self,
         core: &Core,
@@ -502,26 +490,6 @@ impl Connection {
             client: client_of(self.peer),
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         }
-    }
-
-    /// Closes in order: what was answered is not lost because something unread lay behind it.
-    async fn close(mut self) {
-        if self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut left = LINGER;
-        let mut scrap = vec![0u8; 4 << 10];
-        let mut patience = self.patience;
-        let stream = &mut self.stream;
-        let drained = async {
-            while left > 0 {
-                match stream.read(&mut scrap).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => left = left.saturating_sub(count),
-                }
-            }
-        };
-        let _ = patience.wait(Duration::from_secs(1), drained).await;
     }
 }
 
