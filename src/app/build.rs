@@ -32,6 +32,7 @@ use crate::{
         access::Wanted,
         assertion::Asserter,
         preflight::{Cors, Preflight},
+        rate::Rate,
         routing::{Assert, Binding, Bounds, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
         wire::{Limits, NameSet},
     },
@@ -282,6 +283,8 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     Ok(Routing {
         policy: Arc::new(settings.policy.clone()),
         asserter,
+        address_rate: settings.limits.address_rate.map(|(second, once)| Rate::new(second, once)),
+        subject_rate: settings.limits.subject_rate.map(|(second, once)| Rate::new(second, once)),
         log: Wanted { access: settings.log.access, trace: settings.log.trace },
         most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
         table,

@@ -7,10 +7,7 @@ mod told;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{
     engine::{
@@ -219,13 +216,29 @@ impl Connection {
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
+        // Before a token costs anything. The support API is asked later: whoever takes something back is never refused for
+        // what others of their network do.
+        if !inside && let Some(told) = self.too_many_here(core, &routing) {
+            return (self.refuse(&request, &told).await, None);
+        }
         let who = core.who_in_time(&request, inside).await;
         if let Some(note) = &mut self.note {
             note.path(&target);
             note.asked(&who, Named::Missing);
         }
         if inside {
+            if !matches!(who, Who::Known(_))
+                && let Some(told) = self.too_many_here(core, &routing)
+            {
+                return (self.refuse(&request, &told).await, None);
+            }
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
+        }
+        if let (Some(rate), Who::Known(subject)) = (&routing.subject_rate, &who)
+            && let Err(after) = rate.take(&subject.id, core.engine().wall())
+        {
+            Counters::add(&core.counters().limited);
+            return (self.refuse(&request, &Told::too_many("this person", after)).await, None);
         }
         let Ok(method) = http::Method::from_bytes(request.method_name()) else {
             return (
@@ -477,26 +490,6 @@ impl Connection {
             client: client_of(self.peer),
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         }
-    }
-
-    /// Closes in order: what was answered is not lost because something unread lay behind it.
-    async fn close(mut self) {
-        if self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut left = LINGER;
-        let mut scrap = vec![0u8; 4 << 10];
-        let mut patience = self.patience;
-        let stream = &mut self.stream;
-        let drained = async {
-            while left > 0 {
-                match stream.read(&mut scrap).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => left = left.saturating_sub(count),
-                }
-            }
-        };
-        let _ = patience.wait(Duration::from_secs(1), drained).await;
     }
 }
 

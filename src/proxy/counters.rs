@@ -13,6 +13,8 @@ pub struct Counters {
     pub staff: AtomicU64,
     /// Requests that a decision refused.
     pub denied: AtomicU64,
+    /// Requests past a rate.
+    pub limited: AtomicU64,
     /// Requests that could not be read in one way.
     pub unreadable: AtomicU64,
     /// Requests for which the gateway could not do its part.
@@ -38,12 +40,13 @@ impl Counters {
     }
 
     /// All counters with their names, for the operations listener.
-    pub fn all(&self) -> [(&'static str, u64); 10] {
+    pub fn all(&self) -> [(&'static str, u64); 11] {
         [
             ("members", self.members.load(Relaxed)),
             ("public", self.public.load(Relaxed)),
             ("staff", self.staff.load(Relaxed)),
             ("denied", self.denied.load(Relaxed)),
+            ("limited", self.limited.load(Relaxed)),
             ("unreadable", self.unreadable.load(Relaxed)),
             ("faulted", self.faulted.load(Relaxed)),
             ("upstream_failed", self.upstream_failed.load(Relaxed)),

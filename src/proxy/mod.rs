@@ -22,6 +22,7 @@ mod intake;
 mod patience;
 pub mod preflight;
 pub mod preview;
+pub mod rate;
 mod relay;
 pub mod respond;
 pub mod routing;

@@ -23,6 +23,8 @@ pub struct Told {
     pub level: Option<String>,
     /// The challenge of a 401.
     pub challenge: Option<Cow<'static, str>>,
+    /// In how many seconds to come again.
+    pub after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +50,14 @@ impl Told {
             more: None,
             level: None,
             challenge: None,
+            after: None,
         }
+    }
+
+    /// Too many requests; this many seconds on there is room again.
+    pub fn too_many(whose: &str, after: u64) -> Told {
+        let detail = format!("too many requests of {whose}; come again in {after} s");
+        Told { after: Some(after), ..Told::plain(429, "too_many_requests", detail) }
     }
 
     /// As `application/problem+json`.

@@ -16,6 +16,7 @@ use super::{
     access::Wanted,
     assertion::Asserter,
     preflight::{Cors, Preflight},
+    rate::Rate,
     wire::{KnownSet, Limits, NameSet},
 };
 
@@ -160,6 +161,10 @@ pub struct Routing {
     /// Signs assertions. Here, beside the names that are removed from requests: its header is one of them, and a request
     /// that saw the one without the other could bring a header of its own making.
     pub asserter: Asserter,
+    /// How often one address may ask, where that is bounded. Counted anew after a reload.
+    pub address_rate: Option<Rate>,
+    /// How often one subject may ask the application, where that is bounded.
+    pub subject_rate: Option<Rate>,
     /// Lines and traces that are wanted.
     pub log: Wanted,
     /// Client connections at most, over all cores.

@@ -484,3 +484,42 @@ fn a_trace_goes_on_where_it_is_well_formed_and_begins_here_where_not() {
     assert!(world.upstream.last().values("traceparent").is_empty(), "off by default");
     world.finish();
 }
+
+#[test]
+fn past_its_rate_an_address_or_a_person_gets_429_and_is_told_when_to_come_again() {
+    let clock = ManualClock::at(NOON);
+    let plan =
+        Plan::default().clock(&clock).edit("limits: {", "limits: { subject_rate: 1, subject_burst: 3,");
+    let world = World::of(plan);
+    let (one, other) = (world.people.admin("acme"), world.people.member("rita", "acme", &["read_only"]));
+    let mut client = world.client();
+    let mut ask = |token: &str| {
+        client.send(request("GET", "/t/acme/orders", token, ""));
+        client.reply()
+    };
+    for _ in 0..3 {
+        assert_eq!(ask(&one).status, 200);
+    }
+    let refused = ask(&one);
+    assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_requests"));
+    assert_eq!(refused.values("retry-after"), ["1"]);
+    assert_eq!(ask(&other).status, 200, "somebody else on the same connection");
+    assert_eq!(world.upstream.seen().len(), 4, "what is refused goes nowhere");
+    clock.advance(1000);
+    assert_eq!(ask(&one).status, 200);
+    world.finish();
+
+    let clock = ManualClock::at(NOON);
+    let plan =
+        Plan::default().clock(&clock).edit("limits: {", "limits: { address_rate: 1, address_burst: 5,");
+    let world = World::of(plan);
+    let admin = world.people.admin("acme");
+    let codes: Vec<u16> = (0..8).map(|_| world.get("/t/acme/orders", "wrong").status).collect();
+    assert_eq!(codes, [401, 401, 401, 401, 401, 429, 429, 429]);
+    assert_eq!(world.get("/t/acme/orders", &admin).status, 429, "before anybody looks at the token");
+    let consent = world.get("/_postern/v1/tenants/acme/consent", &admin).status;
+    assert_eq!(consent, 200, "a tenant's people reach their consent all the same");
+    assert_eq!(world.get("/_postern/v1/tenants/acme/consent", "wrong").status, 429);
+    assert_eq!(world.gateway().counters().limited.load(SeqCst), 5);
+    world.finish();
+}

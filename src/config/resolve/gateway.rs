@@ -235,6 +235,20 @@ pub(super) fn assertion(
     Some(AssertionSettings { key: key?, header: header?, issuer: issuer? })
 }
 
+/// So many in a second, and so many at once; a burst without a rate says nothing.
+fn rate(context: Context<'_>, rate: &Field<u64>, burst: &Field<u64>, name: &str) -> Option<(u64, u64)> {
+    if rate.is_absent() {
+        if let Some(at) = burst.given() {
+            let message = format!("a burst has no meaning without `{name}`");
+            context.put(Code::BadValue, at.place, message, format!("write `{name}` too, or leave it out"));
+        }
+        return None;
+    }
+    let in_a_second = context.count(rate, 1, 1, 1_000_000);
+    let usual = in_a_second.saturating_mul(2).min(1_000_000);
+    Some((in_a_second, context.count(burst, usual, 1, 1_000_000)))
+}
+
 pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
     let none = crate::config::written::Limits::default();
     let written = file.limits.value().unwrap_or(&none);
@@ -262,6 +276,8 @@ pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
         keep_alive_ms: context.duration(&written.keep_alive, MINUTE, 100, HOUR),
         api_body: context.size(&written.api_body, 64 << 10, 1 << 10, 1 << 20),
         connections: context.count(&written.connections, 10_000, 1, 1_000_000),
+        address_rate: rate(context, &written.address_rate, &written.address_burst, "address_rate"),
+        subject_rate: rate(context, &written.subject_rate, &written.subject_burst, "subject_rate"),
         drain_ms: context.duration(&written.drain, 30 * SECOND, 0, HOUR),
     }
 }

@@ -468,6 +468,10 @@ pub struct LimitSettings {
     pub api_body: u64,
     /// Connections at a time.
     pub connections: u64,
+    /// Requests of one address: in a second, and at once.
+    pub address_rate: Option<(u64, u64)>,
+    /// Requests of one subject: in a second, and at once.
+    pub subject_rate: Option<(u64, u64)>,
     /// Milliseconds that running requests get at the end.
     pub drain_ms: i64,
 }

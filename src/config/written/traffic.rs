@@ -346,6 +346,15 @@ pub struct Limits {
     pub api_body: Field<Size>,
     /// The most connections at a time. Default 10000.
     pub connections: Field<u64>,
+    /// Requests in a second that one client address may send on the long run; of IPv6 a /64 counts as one. More gets 429.
+    /// Default: no limit.
+    pub address_rate: Field<u64>,
+    /// How many of them at once, after a rest. Default: twice `address_rate`.
+    pub address_burst: Field<u64>,
+    /// Requests in a second to the application that one verified person may send on the long run. Default: no limit.
+    pub subject_rate: Field<u64>,
+    /// How many of them at once, after a rest. Default: twice `subject_rate`.
+    pub subject_burst: Field<u64>,
     /// How long running requests may take to finish when the gateway is stopped. Default `30s`.
     pub drain: Field<Duration>,
 }

@@ -2,7 +2,9 @@
 //!
 //! Never here: which status and words a reason has (see [`respond`](crate::proxy::respond)).
 
-use tokio::io::AsyncWriteExt;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     engine::{
@@ -15,6 +17,7 @@ use crate::{
         counters::Counters,
         intake::Unreadable,
         preflight::Question,
+        rate,
         relay::Next,
         respond::Told,
         routing::Routing,
@@ -24,7 +27,7 @@ use crate::{
     },
 };
 
-use super::{ANSWER, Connection, outgoing::Unsent};
+use super::{ANSWER, Connection, LINGER, outgoing::Unsent};
 
 impl Connection {
     #[expect(
@@ -122,6 +125,34 @@ impl Connection {
         if matches!(written, Ok(Ok(()))) && again { Next::Again } else { Next::Close }
     }
 
+    /// Counts a request of this address; what to say where there are too many.
+    pub(super) fn too_many_here(&self, core: &Core, routing: &Routing) -> Option<Told> {
+        let rate = routing.address_rate.as_ref()?;
+        let after = rate.take(rate::address(self.peer.ip()), core.engine().wall()).err()?;
+        Counters::add(&core.counters().limited);
+        Some(Told::too_many("this address", after))
+    }
+
+    /// Closes in order: what was answered is not lost because something unread lay behind it.
+    pub(super) async fn close(mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut left = LINGER;
+        let mut scrap = vec![0u8; 4 << 10];
+        let mut patience = self.patience;
+        let stream = &mut self.stream;
+        let drained = async {
+            while left > 0 {
+                match stream.read(&mut scrap).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => left = left.saturating_sub(count),
+                }
+            }
+        };
+        let _ = patience.wait(Duration::from_secs(1), drained).await;
+    }
+
     /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.
     pub(super) async fn give_up(
         &mut self,
@@ -156,7 +187,12 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
 
 pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: bool) {
     let mut extra = Vec::new();
-    let lines = [("Cache-Control", Some("no-store")), ("WWW-Authenticate", told.challenge.as_deref())];
+    let after = told.after.map(|seconds| seconds.to_string());
+    let lines = [
+        ("Cache-Control", Some("no-store")),
+        ("WWW-Authenticate", told.challenge.as_deref()),
+        ("Retry-After", after.as_deref()),
+    ];
     for (name, value) in lines {
         if let (Some(name), Some(value)) = (HeaderName::new(name), value.and_then(Value::ascii)) {
             extra.push((name, value));
