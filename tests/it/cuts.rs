@@ -123,7 +123,7 @@ fn begin(world: &World, run: Run, token: &str, count: &AtomicU64) -> Under {
 }
 
 /// Waits until so much has passed and then nothing more does for a while: every buffer is full.
-fn stands_still(count: &AtomicU64, least: u64) {
+pub fn stands_still(count: &AtomicU64, least: u64) {
     let deadline = Instant::now() + crate::client::PATIENCE;
     let (mut last, mut since) = (0, Instant::now());
     loop {

@@ -196,9 +196,19 @@ fn flood(world: &World, mut more: impl FnMut(u32) -> Vec<u8> + Send) -> (Option<
             let mut raw = Raw::connect(world.gateway().address());
             // Whoever does not read what it is answered is not read from either.
             let mut reader = Raw { stream: raw.stream.try_clone().unwrap() };
-            let reading = std::thread::spawn(move || reader.goaway());
+            let reading = std::thread::spawn(move || {
+                loop {
+                    match reader.frame() {
+                        Some(frame) if frame.kind == GOAWAY && frame.reason() != 0 => {
+                            return Some(frame.reason());
+                        }
+                        Some(_) => {}
+                        None => return None,
+                    }
+                }
+            });
             for number in 0..200_000 {
-                if !raw.send(&more(number)) {
+                if reading.is_finished() || !raw.send(&more(number)) {
                     break;
                 }
             }
@@ -281,4 +291,26 @@ fn streams_that_are_reset_again_and_again_end_the_connection() {
         drop((response, stream));
     }
     panic!("it may go on for ever");
+}
+
+#[test]
+fn streams_count_as_connections_and_one_too_many_may_be_tried_again() {
+    let world = clear(Plan::default().edit("drain: 3s", "connections: 3, drain: 3s"));
+    let admin = world.people.admin("acme");
+    let peer = Peer::connect(world.gateway().address());
+    let slow: Vec<_> =
+        (0..2).map(|_| peer.begin("GET", "/t/acme/orders?do=slow", &admin, &[], true).0).collect();
+    until("both arrive", || world.upstream.seen().len() == 2);
+    let (response, _) = peer.begin("GET", "/t/acme/orders", &admin, &[], true);
+    assert_eq!(peer.answer(response).unwrap_err().reason(), Some(h2::Reason::REFUSED_STREAM));
+    world.upstream.release();
+    for response in slow {
+        assert_eq!(peer.answer(response).unwrap().status, 200);
+    }
+    until("there is room again", || {
+        let (response, _) = peer.begin("GET", "/t/acme/orders", &admin, &[], true);
+        peer.answer(response).is_ok_and(|answer| answer.status == 200)
+    });
+    drop(peer);
+    world.finish();
 }
