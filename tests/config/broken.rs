@@ -95,11 +95,6 @@ const CASES: &[Case] = &[
     // TLS towards clients.
     ("gateway: main", "gateway: main\ntls: ⟦{ }", "missing_key"),
     ("gateway: main", "gateway: main\nhttp2: ⟦sometimes", "unknown_word"),
-    (
-        "gateway: main",
-        "gateway: main\nhttp2: ⟦prior_knowledge\ntls: { certificates: [{ chain: public.pem, key: { file: assertion.pem } }] }",
-        "bad_value",
-    ),
     ("gateway: main", "gateway: main\ntls: { certificates: ⟦[] }", "missing_key"),
     ("gateway: main", "gateway: main\ntls: { certificates: [⟦{ chain: public.pem }] }", "missing_key"),
     (
@@ -364,4 +359,18 @@ fn each_fault_has_its_code_its_line_and_its_column() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), CASES.len(), wrong.join("\n\n"));
     assert!(CASES.len() >= 60);
+}
+
+#[test]
+fn http2_with_prior_knowledge_is_not_for_a_listener_with_tls() {
+    let both = "gateway: main\nhttp2: ⟦prior_knowledge\ntls: { certificates: [{ chain: public.pem, key: { file: assertion.pem } }] }";
+    let (text, line, column) = marked(&with("gateway: main", both));
+    let faults = load(&text).map(|_| ()).unwrap_err();
+    let told = faults.to_string();
+    assert!(
+        told.contains(&format!("postern.yaml:{line}:{column}: error[bad_value]: `http2: prior_knowledge`")),
+        "{told}"
+    );
+    let (settings, _) = load(&with("gateway: main", "gateway: main\nhttp2: prior_knowledge")).unwrap();
+    assert!(settings.http2_in_clear);
 }

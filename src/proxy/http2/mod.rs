@@ -39,7 +39,7 @@ const ERROR_RESETS: usize = 100;
 const REMEMBERED: usize = 100;
 /// How long a connection that is to end may take for it, and what is read and thrown away behind its last word.
 const ENDING: Duration = Duration::from_secs(2);
-const LINGER: usize = 256 << 10;
+const LINGER: usize = 4 << 20;
 
 /// Serves an HTTP/2 connection to its end, and that of its streams.
 pub(super) async fn serve(core: &Rc<Core>, socket: Socket, peer: SocketAddr) {

@@ -3,8 +3,15 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::peer::{Peer, SOON, clear, more, send_all};
-use crate::{cuts::counting, upstream::pattern, world::*};
+use super::{
+    frames::*,
+    peer::{Peer, SOON, clear, more, send_all},
+};
+use crate::{
+    cuts::{counting, stands_still},
+    upstream::pattern,
+    world::*,
+};
 
 #[test]
 fn a_removal_resets_the_streams_of_its_session_and_no_other() {
@@ -78,5 +85,44 @@ fn a_removal_resets_the_streams_of_its_session_and_no_other() {
     assert_eq!(cut.iter().filter(|record| record["end"] == "cut").count(), 4, "{cut:?}");
     assert!(cut.iter().all(|record| record["cut_by"]["reason"] == "session_ended"), "{cut:?}");
     drop((members, peer));
+    world.finish();
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_up_no_removal() {
+    let (hooks, count) = counting();
+    let world = clear(Plan::default().hooks(hooks));
+    let (agent, admin) = (world.people.staff("sam"), world.people.admin("acme"));
+    let session = world.start_session("acme", &agent);
+    let mut raw = Raw::connect(world.gateway().address());
+    // All the room that HTTP/2 can give, and nobody who reads: every buffer on the way is full.
+    raw.send(&frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    raw.send(&frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+    let bearer = format!("Bearer {agent}");
+    let mut lines = get("/t/acme/download?do=forever");
+    lines.push(("authorization", &bearer));
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&lines)));
+    stands_still(&count, 100_000);
+    let began = std::time::Instant::now();
+    world.done(World::end("acme", &session), &admin);
+    let took = began.elapsed();
+    let at_answer = count.load(SeqCst);
+    let mut held = 0;
+    let reason = loop {
+        let frame = raw.frame().expect("the connection lives");
+        match frame.kind {
+            DATA => held += frame.payload.len() as u64,
+            RST_STREAM => break frame.reason(),
+            _ => {}
+        }
+    };
+    println!("the removal took {took:?}; {at_answer} bytes had been handed on, kernels held {held} of them");
+    assert_eq!(reason, 8);
+    assert!(held <= at_answer);
+    assert_eq!(count.load(SeqCst), at_answer);
+    // The connection is as good as before.
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &fields(&get("/public/page"))));
+    assert_eq!(raw.outcome(3).unwrap().unwrap(), b"hello");
+    assert_eq!(world.last_outcome()["end"], "cut");
     world.finish();
 }

@@ -122,15 +122,4 @@ impl Raw {
         }
         None
     }
-
-    /// Reads to the end; the reason of the last GOAWAY.
-    pub fn goaway(&mut self) -> Option<u32> {
-        let mut reason = None;
-        while let Some(frame) = self.frame() {
-            if frame.kind == GOAWAY {
-                reason = Some(frame.reason());
-            }
-        }
-        reason
-    }
 }
