@@ -81,6 +81,7 @@ pub struct Shared {
 /// See the module's header.
 pub struct Core {
     shared: Arc<Shared>,
+    halt: CancellationToken,
     tokens: RefCell<TokenCache>,
     pool: RefCell<Pool>,
     buffers: RefCell<Vec<Vec<u8>>>,
@@ -92,6 +93,7 @@ impl Core {
     /// A core that knows nothing yet.
     pub fn new(shared: Arc<Shared>) -> Rc<Core> {
         Rc::new(Core {
+            halt: shared.halt.child_token(),
             shared,
             tokens: RefCell::new(TokenCache::new(CacheLimits::default())),
             pool: RefCell::default(),
@@ -103,6 +105,12 @@ impl Core {
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Cancelled when what still runs has to end. Each core has its own: every exchange waits for it, and no two cores
+    /// should meet for that.
+    pub(super) fn halt(&self) -> &CancellationToken {
+        &self.halt
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {

@@ -140,7 +140,7 @@ pub(super) async fn forward(
     let ended = tokio::select! {
         biased;
         ended = bounded => ended,
-        () = core.shared().halt.cancelled() => Err(Trouble::Halted),
+        () = core.halt().cancelled() => Err(Trouble::Halted),
     };
     let head = request.head();
     let (end, fault) = match &ended {

@@ -7,7 +7,10 @@ use crate::proxy::wire::{Known, RequestView, ResponseView};
 
 /// Whether the request logs in its connection.
 pub(super) fn request(view: &RequestView<'_>) -> bool {
-    view.fields().filter(|field| field.known == Known::Authorization).any(|field| names(field.value))
+    let bears = |value: &[u8]| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+    let lines = view.fields().filter(|field| field.known == Known::Authorization);
+    // A token is long, comes with nearly every request, and is no list: it is not looked through.
+    lines.into_iter().any(|field| !bears(field.value) && names(field.value))
 }
 
 /// Whether the answer asks for such a login, or tells of one.
