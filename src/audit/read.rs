@@ -175,6 +175,8 @@ pub struct Records {
     dir: PathBuf,
     left: std::vec::IntoIter<u64>,
     current: Option<(String, Lines, Option<u64>)>,
+    /// Lines of the first segment that are passed over unread: they stand before what is asked for.
+    skip: u64,
 }
 
 impl Records {
@@ -183,24 +185,26 @@ impl Records {
     /// # Errors
     /// [`ReadError::Io`].
     pub fn open(dir: &Path) -> Result<Records, ReadError> {
-        Ok(Records { dir: dir.to_owned(), left: segments(dir)?.into_iter(), current: None })
+        Ok(Records { dir: dir.to_owned(), left: segments(dir)?.into_iter(), current: None, skip: 0 })
     }
 
-    /// Begins with the segment that holds this sequence number.
+    /// Begins with the record of this sequence number. What stands before it in its segment is counted, not parsed: every
+    /// line is one record, so a page at a segment's end costs little more than one at its beginning.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn from_seq(dir: &Path, seq: u64) -> Result<Records, ReadError> {
         let numbers = segments(dir)?;
-        let mut from = 0;
+        let (mut from, mut skip) = (0, 0);
         for (index, number) in numbers.iter().enumerate().rev() {
-            if header(dir, *number)?.0 <= seq {
-                from = index;
+            let first = header(dir, *number)?.0;
+            if first <= seq {
+                (from, skip) = (index, seq - first);
                 break;
             }
         }
         let left: Vec<u64> = numbers.into_iter().skip(from).collect();
-        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, skip })
     }
 
     /// Begins with the segment in which the first record from this instant on can stand: times within a log may step back
@@ -226,7 +230,7 @@ impl Records {
             }
         }
         let left: Vec<u64> = numbers.into_iter().skip(from).collect();
-        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, skip: 0 })
     }
 
     /// Begins with the segment of this number.
@@ -235,7 +239,7 @@ impl Records {
     /// [`ReadError::Io`].
     pub fn from_segment(dir: &Path, number: u64) -> Result<Records, ReadError> {
         let left: Vec<u64> = segments(dir)?.into_iter().filter(|found| *found >= number).collect();
-        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None })
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, skip: 0 })
     }
 
     /// Hands the next record to `take`, with the name of its segment and its line number; `None` at the end. A line
@@ -254,7 +258,13 @@ impl Records {
                         None => None,
                     };
                     let name = segment_name(number);
-                    let lines = Lines::open(self.dir.join(&name))?;
+                    let mut lines = Lines::open(self.dir.join(&name))?;
+                    for _ in 0..std::mem::take(&mut self.skip) {
+                        // Past the end there is nothing, here as below.
+                        if end.is_some_and(|end| lines.number() >= end) || lines.read_line()?.is_none() {
+                            break;
+                        }
+                    }
                     self.current = Some((name, lines, end));
                     continue;
                 }

@@ -3,7 +3,7 @@
 //! The ledger is read from its files, a bounded stretch for each call: there is no index beside it that could say something
 //! else. Never here: what is recorded, and whether it can be proven (that is `postern audit verify`).
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -79,12 +79,17 @@ impl Api {
             limit: query.limit()?,
             size: journal.status().size,
         };
-        let Ok(_turn) = self.readers.try_acquire() else {
+        let Ok(turn) = Arc::clone(&self.readers).try_acquire_owned() else {
             let detail = "others are reading the record at this moment; try again";
             return Err(Problem::new(503, "audit_busy", detail));
         };
         let log = journal.origin().to_owned();
-        let page = tokio::task::spawn_blocking(move || page(&wanted, log)).await;
+        let page = tokio::task::spawn_blocking(move || {
+            // Held by whoever reads, who goes on when nobody waits for the page any more.
+            let _turn = turn;
+            page(&wanted, log)
+        })
+        .await;
         match page {
             Ok(Ok(page)) => Ok(Reply::ok(&page)),
             Ok(Err(fault)) => {

@@ -60,7 +60,7 @@ pub struct Api {
     engine: Arc<Engine>,
     prefix: String,
     /// Turns to read the ledger: what it costs is bounded by them.
-    readers: tokio::sync::Semaphore,
+    readers: Arc<tokio::sync::Semaphore>,
 }
 
 /// The API's description, as published. The tests hold every answer to it.
@@ -79,7 +79,7 @@ impl Api {
         Api {
             engine,
             prefix: prefix.trim_end_matches('/').to_owned(),
-            readers: tokio::sync::Semaphore::new(audit::READERS),
+            readers: Arc::new(tokio::sync::Semaphore::new(audit::READERS)),
         }
     }
 

@@ -76,7 +76,7 @@ pub(super) async fn watch(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut V
             Err(broken) => return Trouble::of_client(broken),
         }
     }
-    // Nothing more is read from it, so its end is looked for now and then.
+    // Nothing more is read from it, so it is asked at intervals whether it has hung up.
     while !from.hung_up() {
         tokio::time::sleep(LOOK).await;
     }
