@@ -11,6 +11,8 @@
 
 #[path = "ledger/faulty.rs"]
 mod faulty;
+#[path = "ledger/gated.rs"]
+mod gated;
 mod ledger;
 #[path = "ledger/left.rs"]
 mod left;

@@ -1,18 +1,18 @@
 //! Records that nobody waits for: when they are written, with what, and that a failing disk loses none and doubles none.
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use postern::audit::journal::disk::{Disk, DiskFile, RealDisk};
+use postern::audit::journal::disk::{Disk, RealDisk};
 use postern::audit::read::Records;
 use postern::audit::verify::verify;
 use postern::audit::{AppendError, Body, Class, Draft, Journal, Options};
 
 use super::faulty::{Fault, FaultyDisk};
+use super::gated::{Gate, GatedDisk};
 use super::ledger::{self, intent, open, open_with, options, outcome, public};
 use super::{small, tempdir};
 
@@ -77,55 +77,6 @@ fn what_can_never_be_a_record_is_refused_at_once() {
     rest(&journal);
 }
 
-/// A disk whose flushes say that they were reached, and wait until they are let go.
-struct Held(Arc<Gate>);
-
-struct Gate {
-    reached: Sender<()>,
-    go: Mutex<Receiver<()>>,
-}
-
-struct HeldFile(Box<dyn DiskFile>, Arc<Gate>);
-
-impl Disk for Held {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(HeldFile(RealDisk.create(path)?, Arc::clone(&self.0))))
-    }
-    fn reopen(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        RealDisk.reopen(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(dir)
-    }
-}
-
-impl DiskFile for HeldFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-    fn sync_data(&mut self) -> io::Result<()> {
-        let _ = self.1.reached.send(());
-        // When the test lets go for good, the channel is closed.
-        let _ = self.1.go.lock().unwrap().recv();
-        self.0.sync_data()
-    }
-    fn release(&mut self, len: u64) -> io::Result<()> {
-        self.0.release(len)
-    }
-    fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.allocate(offset, len)
-    }
-}
-
 #[test]
 fn outcomes_share_the_flush_of_the_next_intent_and_stand_before_it() {
     let dir = tempdir();
@@ -135,7 +86,7 @@ fn outcomes_share_the_flush_of_the_next_intent_and_stand_before_it() {
     // The header's flush, and that of the checkpoint over it.
     let_go.send(()).unwrap();
     let_go.send(()).unwrap();
-    let disk = Held(Arc::new(Gate { reached, go: Mutex::new(go) }));
+    let disk = GatedDisk(Arc::new(Gate { reached, go: Mutex::new(go) }));
     let (journal, _) = open_with(options, dir.path(), Arc::new(disk)).unwrap();
     is_reached.recv().unwrap();
     is_reached.recv().unwrap();
@@ -173,7 +124,7 @@ fn an_outcome_waits_for_an_intent_that_still_stands_in_the_queue() {
     // The header's flush, and the first intent's; those of checkpoints are let go of at the end.
     let unsigned = Options { checkpoint_every: Duration::from_secs(3600), ..options(dir.path()) };
     let opening = std::thread::scope(|scope| {
-        let opened = scope.spawn(|| open_with(unsigned, dir.path(), Arc::new(Held(gate))).unwrap());
+        let opened = scope.spawn(|| open_with(unsigned, dir.path(), Arc::new(GatedDisk(gate))).unwrap());
         reaches.recv().unwrap();
         let_go.send(()).unwrap();
         opened.join().unwrap()
@@ -235,7 +186,7 @@ fn what_may_be_lost_is_bounded_and_told() {
     let gate = Arc::new(Gate { reached, go: Mutex::new(go) });
     let (journal, _) = std::thread::scope(|scope| {
         let opened =
-            scope.spawn(|| open_with(options(dir.path()), dir.path(), Arc::new(Held(gate))).unwrap());
+            scope.spawn(|| open_with(options(dir.path()), dir.path(), Arc::new(GatedDisk(gate))).unwrap());
         reaches.recv().unwrap();
         let_go.send(()).unwrap();
         opened.join().unwrap()
