@@ -486,6 +486,8 @@ impl Naive {
             }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
                 Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                // Of the token alone, so it is true of tenants too that nobody knows.
+                Self::reaches(subject, environment.as_str(), &mut codes);
                 let Some(known) = self.tenants.get(tenant.as_str()) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -496,7 +498,6 @@ impl Naive {
                 if !plain.roles.contains_key(role.as_str()) {
                     codes.insert("role_unknown");
                 }
-                Self::reaches(subject, environment.as_str(), &mut codes);
                 Self::bounded(plain, subject, role.as_str(), &mut codes);
                 let scope = match scope {
                     Scope::Everything => None,
