@@ -30,6 +30,7 @@ mod routes;
 mod silent;
 mod tls;
 mod trouble;
+mod until;
 mod upstream;
 mod websocket;
 mod world;
