@@ -3,7 +3,7 @@
 //! Never here: what a level allows ([`crate::policy`]).
 
 use crate::{
-    model::{Consent, Document, Key, LevelName, Rank, Tenant, TenantId, Version},
+    model::{Consent, Document, Key, Tenant, TenantId, Version},
     policy::{
         Lack, SUPPORT_MANAGE,
         level::{InForce, in_force},
@@ -22,11 +22,12 @@ pub(super) fn set(
     at.administrator(id, SUPPORT_MANAGE)?;
     let key = Key::Tenant(id.clone());
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.still_there(tenant)?;
     at.as_seen(&key, expected)?;
     let wanted = match choice {
         Choice::Level(level) if at.policy.ladder.knows(level) => Consent::own(level.clone()),
         Choice::Level(level) => return Err(Refusal::LevelUnknown(level.clone()).into()),
-        Choice::Inherit if tenant.parent.is_some() => Consent::inherited(),
+        Choice::Inherit if leads(at, tenant)? => Consent::inherited(),
         Choice::Inherit => return Err(Refusal::NothingToInherit.into()),
     };
     if (wanted.inherit, &wanted.cap) == (tenant.consent.inherit, &tenant.consent.cap) {
@@ -54,13 +55,19 @@ pub(super) fn set(
     // nothing takes away whatever there was.
     let narrows = after.rank < before.rank || (!changed.consent.inherit && closed(after.rank));
     let event = Event::ConsentChanged {
-        from: name(at, before.rank),
-        to: name(at, after.rank),
+        from: at.level(before.rank),
+        to: at.level(after.rank),
         inherit: changed.consent.inherit,
     };
     Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows })
 }
 
-fn name(at: &Moment<'_>, rank: Rank) -> LevelName {
-    at.policy.ladder.at(rank).map_or_else(|| at.policy.default_level.clone(), |level| level.name.clone())
+/// Whether there is a parent to follow. One that cannot be read may be one.
+fn leads(at: &Moment<'_>, tenant: &Tenant) -> Result<bool, Lack> {
+    let Some(parent) = &tenant.parent else { return Ok(false) };
+    match at.facts.tenant(parent.as_str()) {
+        Ok(parent) => Ok(parent.is_none_or(|parent| parent.removed.is_none())),
+        Err(Lack::Unavailable) => Ok(true),
+        Err(need) => Err(need),
+    }
 }

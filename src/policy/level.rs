@@ -18,9 +18,17 @@ pub struct InForce {
     pub closed_at: Option<Timestamp>,
 }
 
+/// The highest level of a tenant whose parent a service removed: `read_only`, or nothing on a ladder without it.
+fn rank_alone(policy: &Policy) -> Rank {
+    policy.ladder.levels().iter().position(|level| level.name.as_str() == "read_only").unwrap_or(0)
+}
+
 /// Works out the level in force. A chain that cannot be read whole, ends without a level, or passes
-/// [`LONGEST_CHAIN`] comes to the lowest level.
+/// [`LONGEST_CHAIN`] comes to the lowest level; so does a tenant that was removed.
 pub fn in_force(tenant: &Tenant, facts: &Facts, policy: &Policy) -> Result<InForce, Lack> {
+    if tenant.removed.is_some() {
+        return Ok(InForce { rank: 0, closed_at: tenant.consent.closed_at });
+    }
     let mut at = tenant;
     let mut rank = usize::MAX;
     let mut closed_at = None;
@@ -38,6 +46,11 @@ pub fn in_force(tenant: &Tenant, facts: &Facts, policy: &Policy) -> Result<InFor
         match facts.tenant(parent.as_str())? {
             Some(parent) => at = parent,
             None => break,
+        }
+        if at.removed.is_some() {
+            // It leads nobody any more: what followed it stands alone, at the lower of the last level, which its
+            // consent says, and this.
+            rank = rank.min(rank_alone(policy));
         }
     }
     Ok(InForce { rank: 0, closed_at })

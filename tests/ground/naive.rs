@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Until, WantedBasis},
-    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind},
+    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind, Zone},
     policy::Caller,
 };
 
@@ -24,6 +24,11 @@ pub(crate) struct Tenant {
     pub(crate) environments: Words,
     pub(crate) inherit: bool,
     pub(crate) cap: Option<String>,
+    pub(crate) removed: bool,
+    /// What began or was granted in an environment until then is over.
+    pub(crate) taken: BTreeMap<String, i64>,
+    pub(crate) zone: Zone,
+    pub(crate) plan: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,6 +39,7 @@ pub(crate) struct Grant {
     pub(crate) role: String,
     /// `None` for everything.
     pub(crate) scope: Option<BTreeSet<(String, String)>>,
+    pub(crate) given: i64,
     pub(crate) until: i64,
     pub(crate) ended: Option<EndCause>,
 }
@@ -46,6 +52,7 @@ pub(crate) struct Session {
     pub(crate) grant: Option<String>,
     pub(crate) role: String,
     pub(crate) rights: Words,
+    pub(crate) started: i64,
     pub(crate) deadline: i64,
     pub(crate) ended: Option<EndCause>,
     /// The level in force was seen closed since it began.
@@ -99,7 +106,7 @@ impl Naive {
     pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize) -> String {
         let lowest = plain.ladder[0].0.clone();
         let Some(t) = self.tenants.get(tenant) else { return lowest };
-        if depth > 64 {
+        if depth > 64 || (depth == 0 && t.removed) {
             return lowest;
         }
         let above = match (&t.parent, t.inherit) {
@@ -107,23 +114,28 @@ impl Naive {
             (None, true) => Some(lowest.clone()),
             (Some(parent), true) => Some(self.level(plain, parent, depth + 1)),
         };
-        match (above, t.cap.clone()) {
-            (None, None) => lowest,
-            (Some(one), None) | (None, Some(one)) => {
-                if plain.ladder.iter().any(|(name, _)| *name == one) {
-                    one
-                } else {
-                    lowest
+        let own =
+            match (above, t.cap.clone()) {
+                (None, None) => lowest,
+                (Some(one), None) | (None, Some(one)) => {
+                    if plain.ladder.iter().any(|(name, _)| *name == one) { one } else { lowest }
                 }
-            }
-            (Some(a), Some(b)) => {
-                if rank(plain, &a) <= rank(plain, &b) {
-                    a
-                } else {
-                    plain.ladder[rank(plain, &b)].0.clone()
+                (Some(a), Some(b)) => {
+                    if rank(plain, &a) <= rank(plain, &b) {
+                        a
+                    } else {
+                        plain.ladder[rank(plain, &b)].0.clone()
+                    }
                 }
-            }
-        }
+            };
+        // A parent that was removed: the child has the lower of what it last gave and this.
+        if t.removed && rank(plain, &own) > rank(plain, "read_only") { "read_only".into() } else { own }
+    }
+
+    /// Whether what began then in that environment of a tenant is over because the environment went away since.
+    fn taken(&self, tenant: &str, environment: &str, begun: i64) -> bool {
+        let tenant = self.tenants.get(tenant);
+        tenant.and_then(|t| t.taken.get(environment)).is_some_and(|at| begun <= *at)
     }
 
     fn open(&self, plain: &Plain, tenant: &str) -> bool {
@@ -191,6 +203,12 @@ impl Naive {
         if now >= session.deadline {
             codes.insert("session_expired");
         }
+        if self.tenants.get(tenant).is_some_and(|t| t.removed) {
+            codes.insert("tenant_removed");
+        }
+        if self.taken(tenant, &session.environment, session.started) {
+            codes.insert("environment_removed");
+        }
         match &session.grant {
             None if plain.immediate && (session.closed || !self.open(plain, tenant)) => {
                 codes.insert("consent_withdrawn");
@@ -203,6 +221,9 @@ impl Naive {
                     let bound = !matches!(grant.to, Grantee::Email(_)) || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
+                    }
+                    if self.taken(tenant, &session.environment, grant.given) {
+                        codes.insert("environment_removed");
                     }
                 }
             }
@@ -384,6 +405,40 @@ impl Naive {
         }
     }
 
+    /// `crm` may push everything everywhere, `narrow` what `beta` is.
+    fn service(actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+        match actor {
+            Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
+            Actor::Subject(subject)
+                if subject.kind == SubjectKind::Service
+                    && (&*subject.id.sub == "crm" || (&*subject.id.sub == "narrow" && tenant == "beta"))
+                    && subject.tenant.as_ref().is_none_or(|own| own.as_str() == tenant) => {}
+            _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// A tenant that was not there, or not any more.
+    fn registered(
+        &mut self,
+        id: &str,
+        parent: Option<String>,
+        zone: Zone,
+        environments: Words,
+        plan: Option<String>,
+        codes: &mut Codes,
+    ) {
+        if parent.as_deref() == Some(id) {
+            codes.insert("parent_itself");
+        }
+        if parent.as_ref().is_some_and(|p| self.tenants.get(p).is_none_or(|p| p.removed)) {
+            codes.insert("parent_unknown");
+        }
+        let taken = self.tenants.get(id).map(|before| before.taken.clone()).unwrap_or_default();
+        let cap = Some("read_only".into());
+        let new = Tenant { parent, environments, inherit: false, cap, removed: false, taken, zone, plan };
+        self.tenants.insert(id.to_owned(), new);
+    }
+
     fn until(until: &Until, now: i64) -> i64 {
         match until {
             Until::At(at) => at.ms(),
@@ -435,26 +490,71 @@ impl Naive {
         };
         let staff = subject.filter(|s| s.kind == SubjectKind::Staff);
         match command {
-            Command::RegisterTenant { tenant, parent, environments, .. } => {
+            Command::RegisterTenant { tenant, parent, environments, zone } => {
                 let parent = parent.as_ref().map(|p| p.to_string());
                 if !matches!(actor, Actor::Configuration) {
                     codes.insert("not_allowed");
                 }
                 match self.tenants.get(tenant.as_str()) {
                     Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
-                    Some(_) => {}
-                    None => {
-                        if parent.as_deref() == Some(tenant.as_str()) {
-                            codes.insert("parent_itself");
-                        }
-                        if parent.as_ref().is_some_and(|p| !self.tenants.contains_key(p)) {
-                            codes.insert("parent_unknown");
-                        }
+                    Some(known) if !known.removed => {}
+                    Some(_) | None => {
                         let environments = environments.iter().map(|e| e.to_string()).collect();
-                        let new =
-                            Tenant { parent, environments, inherit: false, cap: Some("read_only".into()) };
-                        next.tenants.insert(tenant.to_string(), new);
+                        next.registered(tenant.as_str(), parent, *zone, environments, None, &mut codes);
                     }
+                }
+            }
+            Command::PushTenant { tenant, parent, zone, environments, plan, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                let parent = parent.as_ref().map(|p| p.to_string());
+                let plan = plan.as_ref().map(|p| p.to_string());
+                let wanted: Words = environments.iter().map(|e| e.to_string()).collect();
+                if wanted.is_empty() {
+                    codes.insert("environments_missing");
+                }
+                if wanted.iter().any(|e| !ENVIRONMENTS.contains(&e.as_str())) {
+                    codes.insert("environment_unknown");
+                }
+                if plain.configured.contains(&tenant.to_string()) {
+                    codes.insert("tenant_configured");
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                match next.tenants.get_mut(tenant.as_str()) {
+                    Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
+                    Some(known) if !known.removed => {
+                        for lost in known.environments.difference(&wanted) {
+                            known.taken.insert(lost.clone(), now);
+                        }
+                        (known.zone, known.environments, known.plan) = (*zone, wanted, plan);
+                    }
+                    Some(_) | None => {
+                        if let Some(parent) = &parent {
+                            Self::service(actor, parent, &mut codes);
+                        }
+                        next.registered(tenant.as_str(), parent, *zone, wanted, plan, &mut codes);
+                    }
+                }
+            }
+            Command::RemoveTenant { tenant, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                if plain.configured.contains(&tenant.to_string()) {
+                    codes.insert("tenant_configured");
+                }
+                let level = self.level(plain, tenant.as_str(), 0);
+                let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if !known.removed {
+                    if stale {
+                        codes.insert("changed");
+                    }
+                    for lost in &known.environments {
+                        known.taken.insert(lost.clone(), now);
+                    }
+                    (known.removed, known.inherit, known.cap) = (true, false, Some(level));
                 }
             }
             Command::SetConsent { tenant, choice, .. } => {
@@ -463,6 +563,9 @@ impl Naive {
                     codes.insert("not_found");
                     return Err(codes);
                 };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
                 if stale {
                     codes.insert("changed");
                 }
@@ -474,7 +577,8 @@ impl Naive {
                         (known.inherit, known.cap) = (false, Some(level.to_string()));
                     }
                     Choice::Inherit => {
-                        if known.parent.is_none() {
+                        let above = known.parent.as_ref().and_then(|p| self.tenants.get(p));
+                        if known.parent.is_none() || above.is_some_and(|above| above.removed) {
                             codes.insert("nothing_to_inherit");
                         }
                         (known.inherit, known.cap) = (true, None);
@@ -492,6 +596,9 @@ impl Naive {
                     codes.insert("not_found");
                     return Err(codes);
                 };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
                 if !known.environments.contains(environment.as_str()) {
                     codes.insert("environment_unknown");
                 }
@@ -522,6 +629,7 @@ impl Naive {
                         bound: None,
                         role: role.to_string(),
                         scope,
+                        given: now,
                         until,
                         ended: None,
                     },
@@ -542,6 +650,9 @@ impl Naive {
                 Self::reaches(subject, &known.environment, &mut codes);
                 let before = known.until;
                 known.until = Self::until(until, now);
+                if known.until > before && self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
+                    codes.insert("tenant_removed");
+                }
                 if known.until > before {
                     Self::bounded(plain, subject, &known.role, &mut codes);
                 }
@@ -568,7 +679,7 @@ impl Naive {
                     codes.insert("reason_unfit");
                 }
                 let Some(agent) = staff else { return Err(codes) };
-                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert(if *basis == WantedBasis::Consent { "consent_closes" } else { "not_found" });
                     return Err(codes);
                 };
@@ -595,6 +706,7 @@ impl Naive {
                             return Err(codes);
                         };
                         if grant.ended.is_some()
+                            || self.taken(tenant.as_str(), environment.as_str(), grant.given)
                             || now >= grant.until
                             || grant.environment != environment.as_str()
                         {
@@ -651,6 +763,7 @@ impl Naive {
                     grant: grant_id,
                     role,
                     rights,
+                    started: now,
                     deadline,
                     ended: None,
                     closed: false,
@@ -733,6 +846,10 @@ impl Naive {
                         environments: tenant.environments.iter().map(|e| e.to_string()).collect(),
                         inherit: *inherit,
                         cap: cap.as_ref().map(|c| c.to_string()),
+                        removed: tenant.removed.is_some(),
+                        taken: tenant.taken.iter().map(|(e, at)| (e.to_string(), at.ms())).collect(),
+                        zone: tenant.zone,
+                        plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
                     };
                     naive.tenants.insert(id.to_string(), new);
                 }
@@ -748,6 +865,7 @@ impl Naive {
                                 Some(list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect())
                             }
                         },
+                        given: grant.given.ms(),
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
                     };
@@ -775,6 +893,7 @@ impl Naive {
                         },
                         role: session.role.to_string(),
                         rights: session.rights.iter().map(|r| r.to_string()).collect(),
+                        started: session.started.ms(),
                         deadline: session.deadline.ms(),
                         ended: session.ended.as_ref().map(|end| end.cause),
                         closed,
