@@ -29,6 +29,7 @@ mod reload;
 mod routes;
 mod services;
 mod silent;
+mod slow;
 mod tls;
 mod trouble;
 mod upstream;
