@@ -127,17 +127,16 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                 0 => program("narrow"),
                 1 => Subject { acting: true, ..program("crm") },
                 2 => Subject { tenant: Some(tid(tenant)), ..program("crm") },
-                3 => return (a_removal(dice, world, tenant), Who::Person(program("crm"))),
-                4 => program("narrow"),
+                3 => program("narrow"),
                 _ => program("crm"),
             });
-            if dice.one_in(8) {
+            if dice.one_in(6) {
                 return (
                     a_removal(dice, world, tenant),
                     if dice.one_in(2) { someone_for(dice, tenant) } else { who },
                 );
             }
-            let environments = match dice.below(14) {
+            let environments = match dice.below(9) {
                 0 => vec![],
                 1 => vec![eid("moon"), eid("sandbox")],
                 2 => vec![eid("sandbox")],
@@ -166,7 +165,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             };
             (command, if dice.one_in(4) { someone_for(dice, TENANTS[at]) } else { Who::Configuration })
         }
-        1..=7 => {
+        1..=6 => {
             let choice = match dice.below(7) {
                 0 | 1 => Choice::Inherit,
                 2 => Choice::Level(level(if dice.one_in(4) { "enhanced" } else { "block" })),
@@ -199,7 +198,9 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                 someone_for(dice, tenant),
             )
         }
-        12 => (Command::WithdrawGrant { tenant: tid(tenant), grant: gid(grant) }, someone_for(dice, tenant)),
+        7 | 12 => {
+            (Command::WithdrawGrant { tenant: tid(tenant), grant: gid(grant) }, someone_for(dice, tenant))
+        }
         13..=18 => {
             let command = Command::StartSession {
                 tenant: tid(tenant),
