@@ -197,6 +197,7 @@ impl Engine {
         let event = records::ClockMoved { by_ms, now: self.now() };
         self.scribe.write(records::CLOCK_MOVED, self.now(), &event);
         self.sweep_fuses();
+        self.registry.wake();
     }
 
     /// Counts bytes that a staff exchange took or handed on.

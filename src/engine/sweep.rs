@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The clock is looked at this often even when no deadline is near: a machine may have slept, or a clock been moved.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY_MS: i64 = 250;
 /// How often the store is asked for what has fallen due.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How much is swept at once.
@@ -25,17 +25,14 @@ impl Engine {
     /// Burns the fuses of exchanges whose deadline has passed; answers how long to wait for the next.
     pub(super) fn sweep_fuses(&self) -> Duration {
         let now = self.now();
-        let (past, next) = self.registry.past(now);
+        let (past, next) = self.registry.past(now, LOOK_EVERY_MS);
         for live in past {
             // The look burns what is due. A fuse whose deadline moved meanwhile is entered again.
             if let Look::Alive | Look::Stale = live.fuse.look(now) {
                 self.registry.due(&live, live.fuse.deadline());
             }
         }
-        next.map_or(LOOK_EVERY, |next| {
-            let millis = u64::try_from(next.ms_since(now)).unwrap_or(0).max(1);
-            Duration::from_millis(millis).min(LOOK_EVERY)
-        })
+        Duration::from_millis(u64::try_from(next.ms_since(now)).unwrap_or(0).max(1))
     }
 
     /// Where the ledger takes not even outcomes, what runs would end without a record: it ends now (law 1).
