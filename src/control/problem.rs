@@ -233,6 +233,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::EnvironmentsMissing
         | Refusal::LevelUnknown(_)
         | Refusal::NothingToInherit
+        | Refusal::NotRaised { .. }
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
         | Refusal::BeyondGrantor { .. }

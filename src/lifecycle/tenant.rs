@@ -109,8 +109,8 @@ pub(super) fn remove(at: &Moment<'_>, id: &TenantId, expected: Option<Version>) 
     }
     at.as_seen(&key, expected)?;
     // A chain that cannot be read whole is closed, and nothing that is taken away waits for it.
-    let before = match in_force(known, at.facts, at.policy) {
-        Err(Lack::Unavailable) => InForce { rank: 0, closed_at: None },
+    let before = match lasting(at, known) {
+        Err(Lack::Unavailable) => InForce::CLOSED,
         known => known?,
     };
     let level = at.level(before.rank);
@@ -126,6 +126,18 @@ pub(super) fn remove(at: &Moment<'_>, id: &TenantId, expected: Option<Version>) 
     };
     let event = Event::TenantRemoved { level };
     Ok(Change { documents: vec![(key, Document::Tenant(removed))], events: vec![event], narrows: true })
+}
+
+/// The level in force that no raise props up, here or further up: what is raised until a date does not outlive it.
+fn lasting(at: &Moment<'_>, tenant: &Tenant) -> Result<InForce, Lack> {
+    let mut lasting = in_force(tenant, at.facts, at.policy, at.now)?;
+    while let Some(falls) = lasting.falls {
+        let then = in_force(tenant, at.facts, at.policy, falls)?;
+        let rank = then.rank.min(lasting.rank);
+        // Each raise ends once, so this comes to an end.
+        lasting = InForce { rank, falls: then.falls.filter(|next| *next > falls), ..lasting };
+    }
+    Ok(lasting)
 }
 
 /// Rule 6: fixed at registration, also for one that comes back.

@@ -13,3 +13,4 @@ mod services;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
+mod until;
