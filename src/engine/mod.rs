@@ -201,6 +201,7 @@ impl Engine {
         for live in fallen {
             self.registry.due(&live, self.now());
         }
+        self.registry.wake();
     }
 
     /// Counts bytes that a staff exchange took or handed on.

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The clock is looked at this often even when no deadline is near: a machine may have slept, or a clock been moved.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY_MS: i64 = 250;
 /// How often the store is asked for what has fallen due.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How much is swept at once.
@@ -27,7 +27,7 @@ impl Engine {
     /// exchanges hold because the level that they rest on fell: whoever asked has them decided again.
     pub(super) fn sweep_fuses(&self) -> (Duration, Vec<Arc<Live>>) {
         let now = self.now();
-        let (past, next) = self.registry.past(now);
+        let (past, next) = self.registry.past(now, LOOK_EVERY_MS);
         let mut fallen = Vec::new();
         for live in past {
             // The look burns what is due. A fuse whose deadline moved meanwhile is entered again.
@@ -37,10 +37,7 @@ impl Engine {
                 Look::Burnt(_) => {}
             }
         }
-        let wait = next.map_or(LOOK_EVERY, |next| {
-            let millis = u64::try_from(next.ms_since(now)).unwrap_or(0).max(1);
-            Duration::from_millis(millis).min(LOOK_EVERY)
-        });
+        let wait = Duration::from_millis(u64::try_from(next.ms_since(now)).unwrap_or(0).max(1));
         (wait, fallen)
     }
 

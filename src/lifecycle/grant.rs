@@ -54,6 +54,7 @@ pub(super) fn make(
     let grantor = at.administrator(id, SUPPORT_MANAGE)?;
     at.reaches(terms.environment)?;
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.still_there(tenant)?;
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
@@ -107,6 +108,7 @@ pub(super) fn move_expiry(
     }
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
+        at.still_there(tenant)?;
         if let Some(role) = at.policy.role(&grant.role) {
             may_hand_on(at, by, &grant.role, role)?;
         }

@@ -48,7 +48,8 @@ pub(super) fn start(
     written(wish)?;
     ticket(at, wish)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
-    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(closes(wish).into()) };
+    let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
+    let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
     let mut givers = BTreeSet::new();
     let (basis, role) = match wish.basis {
@@ -68,6 +69,9 @@ pub(super) fn start(
             let grant = usable(found, agent, wish.environment, at.now)?;
             if let Some(by) = grant.given_by(agent) {
                 return Err(Refusal::SelfGranted { by }.into());
+            }
+            if tenant.took_away(wish.environment, grant.given).is_some() {
+                return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };

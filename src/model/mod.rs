@@ -22,8 +22,8 @@ pub use document::{
 };
 pub use giver::{Giver, Mark};
 pub use id::{
-    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,
-    ResourceType, RoleName, SessionId, TenantId,
+    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
+    ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
