@@ -17,8 +17,8 @@ use super::{fetch::FetchSetupFault, keys::KeyKeepers};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
-        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings,
-        Slot, SupportSettings, TenantSource, UpstreamSettings,
+        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot,
+        SupportSettings, TenantSource, UpstreamSettings,
     },
     identity::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,

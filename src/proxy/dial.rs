@@ -12,10 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
-    routing::Server,
-    socket::Socket,
-};
+use super::{routing::Server, socket::Socket};
 use crate::net::{Destination, servers::Protocol, tls::HTTP_2};
 
 /// Nobody takes a connection there.

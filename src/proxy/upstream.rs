@@ -82,11 +82,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         net::{Destination, servers::Protocol},
-        proxy::{
-            dial::dial,
-            health::Health,
-            routing::Assert,
-        },
+        proxy::{dial::dial, health::Health, routing::Assert},
     };
 
     pub(in crate::proxy) fn settings(address: String) -> Upstream {

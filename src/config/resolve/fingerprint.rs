@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use super::settings::{
     ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings, Piece,
-    Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource,
-    UpstreamSettings,
+    Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 use crate::{
     model::{Span, SubjectKind},

@@ -24,8 +24,8 @@ use std::path::Path;
 pub use settings::{
     AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
     HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
-    PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings,
-    SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
+    TenantSettings, TenantSource, UpstreamSettings,
 };
 
 use super::{
