@@ -29,6 +29,7 @@ mod peers;
 mod reload;
 mod routes;
 mod servers;
+mod services;
 mod silent;
 mod slow;
 mod tls;
