@@ -29,10 +29,13 @@
 )]
 
 mod bare;
+#[path = "../endure/mod.rs"]
+mod endure;
 mod load;
 mod measure;
 mod origin;
 mod report;
+mod secure;
 mod world;
 
 use std::{path::Path, time::Instant};
@@ -82,7 +85,19 @@ fn main() {
         Some("origin") => origin::serve(args[1].parse().unwrap()),
         Some("bare") => bare::serve(args[1].parse().unwrap(), args[2].parse().unwrap()),
         Some("postern") => world::postern(Path::new(&args[1]), args[2] == "plain-clock"),
+        Some("slow") => leave(endure::slow::run()),
+        Some("idle") => {
+            leave(endure::idle::run(args.get(1).and_then(|n| n.parse().ok()).unwrap_or(endure::idle::IDLE)))
+        }
+        Some("soak") => leave(endure::soak::run(&endure::soak::Wishes::of(&args))),
         _ => run(&Wishes::of(&args)),
+    }
+}
+
+/// Ends this program with what a person or a script is to know of it.
+fn leave(fine: bool) {
+    if !fine {
+        std::process::exit(1);
     }
 }
 
