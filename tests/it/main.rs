@@ -28,6 +28,7 @@ mod peers;
 mod reload;
 mod routes;
 mod silent;
+mod slow;
 mod tls;
 mod trouble;
 mod upstream;

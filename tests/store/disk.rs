@@ -151,6 +151,27 @@ async fn a_dead_disk_refuses_at_once_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
+async fn whoever_hears_a_refusal_does_not_find_the_health_good_from_before() {
+    for size in [10, 200_000, 900_000].repeat(10) {
+        let place = place();
+        place.plan.dead.store(true, Ordering::SeqCst);
+        let about = session_about(&"x".repeat(size), 9, None);
+        let health = place.store.health();
+        let mut refused = place.store.commit(step(fresh(), &session_key("a", "s"), None, about));
+        // Looked at without a pause: whoever sleeps until they are woken comes too late to see it.
+        let mut at_once = std::task::Context::from_waker(std::task::Waker::noop());
+        let refused = loop {
+            if let std::task::Poll::Ready(refused) = refused.as_mut().poll(&mut at_once) {
+                break refused;
+            }
+        };
+        // The disk stays dead: the health cannot have become good again.
+        assert!(health.borrow().is_some(), "{size}: {refused:?}");
+        place.store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn closing_does_not_wait_for_a_dead_disk() {
     let place = place();
     place.plan.dead.store(true, Ordering::SeqCst);

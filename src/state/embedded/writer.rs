@@ -98,26 +98,38 @@ fn unavailable(detail: &str) -> StoreFault {
 /// Does a batch; the newest place when it moved. Answers wait in `held`.
 fn batch(shared: &Shared, jobs: Vec<Job>, held: &mut Vec<Held>) -> Result<Option<u64>, Failed> {
     let database = shared.database();
+    let mut waiting = Waiting { shared, jobs };
     let Some(database) = database.as_ref() else {
         let fault = unavailable("its file is being opened again");
-        jobs.into_iter().for_each(|job| job.refuse(&fault));
+        waiting.refuse(&fault);
         return Err(Failed::Before(fault));
     };
-    let mut waiting = Waiting(jobs);
-    let result = attempt(shared, database, &mut waiting.0, held);
+    let result = attempt(shared, database, &mut waiting.jobs, held);
     if let Err(Failed::Before(fault) | Failed::During(fault)) = &result {
-        waiting.0.drain(..).for_each(|job| job.refuse(fault));
+        waiting.refuse(fault);
     }
     result
 }
 
 /// Jobs not yet judged. Should a panic end the batch, they are refused like the rest.
-struct Waiting(Vec<Job>);
+struct Waiting<'a> {
+    shared: &'a Shared,
+    jobs: Vec<Job>,
+}
 
-impl Drop for Waiting {
+impl Waiting<'_> {
+    /// Whoever hears a refusal may look at the health next, and must not find it good from before.
+    fn refuse(&mut self, fault: &StoreFault) {
+        if !self.jobs.is_empty() {
+            self.shared.health.send_replace(Some(fault.clone()));
+            self.jobs.drain(..).for_each(|job| job.refuse(fault));
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let fault = unavailable("the writer failed inside");
-        self.0.drain(..).for_each(|job| job.refuse(&fault));
+        self.refuse(&unavailable("the writer failed inside"));
     }
 }
 
@@ -143,17 +155,15 @@ fn attempt(
                     held.push(Held::Commit(commit.change, verdict, answer));
                 }
                 Err(trouble) => {
-                    let fault = trouble.fault();
-                    Job::Commit(commit, answer).refuse(&fault);
-                    return Err(Failed::Before(fault));
+                    jobs.push(Job::Commit(commit, answer));
+                    return Err(before(trouble));
                 }
             },
             Job::Asked(change, answer) => match tables.asked(&change) {
                 Ok(place) => held.push(Held::Asked(place, answer)),
                 Err(trouble) => {
-                    let fault = trouble.fault();
-                    Job::Asked(change, answer).refuse(&fault);
-                    return Err(Failed::Before(fault));
+                    jobs.push(Job::Asked(change, answer));
+                    return Err(before(trouble));
                 }
             },
             Job::Probe => {}
