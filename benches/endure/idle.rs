@@ -1,6 +1,6 @@
 //! Ten thousand connections that asked once and stay: what they hold, and what somebody else waits meanwhile.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, RootCertStore, pki_types::pem::PemObject as _};
 use tokio_rustls::TlsConnector;
@@ -16,6 +16,8 @@ pub const IDLE: usize = 10_000;
 /// Requests a second of somebody else, and for how many seconds.
 const RATE: usize = 400;
 const ASK: usize = 5;
+/// How long nothing is asked before memory counts.
+const REST: Duration = Duration::from_secs(4);
 /// What one may hold of the gateway's memory, in KiB: what must hold, and what is aimed at.
 const MOST: f64 = 20.0;
 const AIM: f64 = 2.0;
@@ -114,6 +116,8 @@ fn measure(world: &World, live: &Live, who: &'static str, sort: Sort, count: usi
             one.ask(&request).await;
             held.push(one);
         }
+        // Whoever asked just now is not idle yet.
+        tokio::time::sleep(REST).await;
         let after = live.rss();
         let beside = Waited::of(at_pace(&mut innocent, &request, RATE, RATE * ASK).await);
         drop(held);

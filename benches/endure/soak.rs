@@ -72,7 +72,9 @@ struct Sample {
     cpu: f64,
 }
 
-type Column = (&'static str, fn(&Sample) -> f64);
+/// One value of a sample.
+type Of = fn(&Sample) -> f64;
+type Column = (&'static str, Of);
 
 const COLUMNS: [Column; 12] = [
     ("second", |s| s.second),
@@ -252,7 +254,7 @@ fn verdict(wishes: &Wishes, samples: &[Sample], seen: &Seen, faults: &[String], 
     let mut fine = true;
     println!("\n| what | median | least | most | grows by, over {window:.0} s | may grow by | |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
-    let judgements: [(&str, fn(&Sample) -> f64, f64, f64); 3] = [
+    let judgements: [(&str, Of, f64, f64); 3] = [
         ("resident memory, KiB", |s| s.rss_kib, 0.03, 2048.0),
         ("descriptors", |s| s.descriptors, 0.03, 5.0),
         ("threads", |s| s.threads, 0.0, 0.5),
@@ -271,7 +273,7 @@ fn verdict(wishes: &Wishes, samples: &[Sample], seen: &Seen, faults: &[String], 
         );
     }
     for (name, of) in [
-        ("members' p50, µs", (|s: &Sample| s.p50) as fn(&Sample) -> f64),
+        ("members' p50, µs", (|s: &Sample| s.p50) as Of),
         ("members' p99, µs", |s| s.p99),
         ("staff's p50, µs", |s| s.staff_p50),
         ("staff's p99, µs", |s| s.staff_p99),

@@ -62,6 +62,20 @@ async fn one(mut stream: TcpStream, answers: &'static [Vec<u8>; 2]) {
                 let _ = echo(stream, buffer, end + 4).await;
                 return;
             }
+            if line.starts_with(b"POST") {
+                // It waits for the whole body, however long that takes.
+                let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+                let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+                let whole = end + 4 + length.and_then(|length| length.parse::<usize>().ok()).unwrap_or(0);
+                while buffer.len() < whole {
+                    match stream.read_buf(&mut buffer).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {}
+                    }
+                }
+                buffer.drain(end + 4..whole);
+            }
+            let line = buffer.split(|byte| *byte == b'\r').next().unwrap_or_default();
             let answer = &answers[usize::from(find(line, b"/large").is_some())];
             if stream.write_all(answer).await.is_err() {
                 return;

@@ -142,6 +142,8 @@ impl World {
         let signer = || Signer::generate(Algorithm::Es256).unwrap();
         let (member, vendor) = (signer(), signer());
         put("members.jwks.json", &member.public_jwks().unwrap());
+        let pair = rcgen::KeyPair::from_pem(&member.to_pem().unwrap()).unwrap();
+        put("members.pub.pem", &pair.public_key_pem());
         put("vendor.jwks.json", &vendor.public_jwks().unwrap());
         put("assertion.pem", &Signer::generate(Algorithm::EdDsa).unwrap().to_pem().unwrap());
         let ledger = SigningKey::generate("example.com/postern/bench").unwrap();
@@ -193,6 +195,13 @@ impl World {
         let child = start(1 - self.core, &[], &exe, &["origin".to_owned(), self.origin.to_string()]);
         wait_for(self.origin);
         Peer { kind: Kind::Bare, pid: child.id(), port: self.origin, child }
+    }
+
+    /// Starts a program beside the gateways, on their core.
+    pub fn beside(&self, port: u16, program: &Path, args: &[String]) -> Peer {
+        let child = start(self.core, &[], program, args);
+        wait_for(port);
+        Peer { kind: Kind::Bare, pid: child.id(), port, child }
     }
 
     /// Starts all gateways, on one core.

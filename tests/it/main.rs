@@ -26,6 +26,7 @@ mod killed;
 mod path;
 mod peers;
 mod reload;
+mod restart;
 mod routes;
 mod silent;
 mod slow;
