@@ -14,14 +14,14 @@ pub mod network;
 pub mod subject;
 pub mod time;
 
-pub use consent::{Consent, Ladder, Level, Rank};
+pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
     Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored,
     Tenant, Version,
 };
 pub use id::{
-    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,
-    ResourceType, RoleName, SessionId, TenantId,
+    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
+    ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     model::{
         Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Presence,
-        Scope, Session, Stored, Tenant, Zone,
+        Raise, Scope, Session, Stored, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -78,12 +78,12 @@ fn heads(stored: &Stored) -> Heads {
 
 fn first(kind: usize) -> Document {
     match kind {
-        0 => Document::Tenant(Tenant {
-            parent: Some(tid("acme")),
-            zone: Zone::UTC,
-            environments: ENVIRONMENTS.map(eid).into(),
-            consent: Consent::own(level("full")),
-        }),
+        0 => Document::Tenant(Tenant::new(
+            Some(tid("acme")),
+            Zone::UTC,
+            ENVIRONMENTS.map(eid).into(),
+            Consent::own(level("full")),
+        )),
         1 => Document::Grant(Grant {
             environment: eid("production"),
             to: Grantee::Email("anna@vendor.example".into()),
@@ -126,7 +126,14 @@ fn an_end(dice: &mut Dice) -> Option<End> {
 fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
-        Document::Tenant(tenant) => match dice.below(9) {
+        Document::Tenant(tenant) => match dice.below(12) {
+            9 => tenant.removed = tenant.removed.or(dice.one_in(3).then(|| later(dice))),
+            10 => drop(
+                tenant
+                    .taken
+                    .insert(eid(dice.pick(&ENVIRONMENTS)), at(98 + i64::try_from(dice.below(4)).unwrap())),
+            ),
+            11 => tenant.plan = dice.one_in(2).then(|| "gold".parse().unwrap()),
             0 => tenant.environments = [eid("production")].into(),
             1 => tenant.environments = ENVIRONMENTS.map(eid).into(),
             2 if dice.one_in(3) => tenant.parent = Some(tid("other")),
@@ -140,11 +147,15 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                     level(dice.pick(&["block", "read_only", "limited_edit", "full", "unheard_of", "other"]));
                 tenant.consent = match dice.below(6) {
                     0 => Consent::inherited(),
-                    1 => Consent { inherit: true, cap: Some(cap), closed_at: None },
-                    2 if dice.one_in(3) => Consent { inherit: false, cap: None, closed_at: None },
+                    1 => Consent { cap: Some(cap), ..Consent::inherited() },
+                    2 if dice.one_in(3) => Consent { inherit: false, ..Consent::inherited() },
                     _ => Consent::own(cap),
                 };
                 tenant.consent.closed_at = closed_at;
+                tenant.consent.raised = dice.one_in(2).then(|| Raise {
+                    level: level(dice.pick(&["limited_edit", "full", "unheard_of"])),
+                    until: later(dice),
+                });
             }
         },
         Document::Grant(grant) => match dice.below(6) {
@@ -182,8 +193,13 @@ fn play(kind: usize, steps: &[u64]) -> Copies {
     copies
 }
 
-/// The level in force for a tenant of this consent whose parent stands at `parent`.
-fn in_force(consent: &Consent, parent: usize, ladder: &Ladder) -> usize {
+/// The level in force at an instant for a tenant of this consent whose parent stands at `parent`.
+fn in_force(consent: &Consent, parent: usize, ladder: &Ladder, now: i64) -> usize {
+    let raise = consent.raise_at(at(now)).map_or(0, |raise| ladder.rank(&raise.level));
+    raise.max(chosen(consent, parent, ladder))
+}
+
+fn chosen(consent: &Consent, parent: usize, ladder: &Ladder) -> usize {
     match (consent.inherit, &consent.cap) {
         (false, None) => 0,
         (true, None) => parent,
@@ -205,9 +221,13 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
             (0..4).all(|p| {
                 // Of another parent nothing is known.
                 let highest = if a.parent == b.parent { p } else { 3 };
-                in_force(&a.consent, highest, &ladder) <= in_force(&b.consent, p, &ladder)
+                [100, 199, 200, 699, 700, 5_000].into_iter().all(|now| {
+                    in_force(&a.consent, highest, &ladder, now) <= in_force(&b.consent, p, &ladder, now)
+                })
             }) && a.consent.closed_at >= b.consent.closed_at
                 && a.environments.is_subset(&b.environments)
+                && a.removed >= b.removed
+                && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
         }
         (Document::Grant(a), Document::Grant(b)) => {
             let same = (&a.to, &a.role, &a.scope, &a.environment)
@@ -255,6 +275,12 @@ fn opened(document: &Document) -> BTreeSet<String> {
         grant.bound.get_or_insert(staff("anna").id);
     }
     docs.insert(key, document);
+    // One that follows the tenant.
+    let follows =
+        Tenant::new(Some(tid("beta")), Zone::UTC, ENVIRONMENTS.map(eid).into(), Consent::inherited());
+    docs.insert(Key::Tenant(tid("gamma")), Document::Tenant(follows));
+    let by_consent = session(Basis::Consent(level("full")));
+    docs.insert(Key::Session(tid("gamma"), sid("s2")), Document::Session(by_consent));
     let world = World::of(docs);
     let mut open = BTreeSet::new();
     for permission in PERMISSIONS {
@@ -262,6 +288,10 @@ fn opened(document: &Document) -> BTreeSet<String> {
             let request = Request::simple("beta", permission).inside("s1");
             if world.decide(&request, Caller::Known(&staff("anna")), now, &policy).allowed() {
                 open.insert(format!("{permission} at {now}"));
+            }
+            let below = Request::simple("gamma", permission).inside("s2");
+            if world.decide(&below, Caller::Known(&staff("anna")), now, &policy).allowed() {
+                open.insert(format!("{permission} below at {now}"));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Until, WantedBasis},
-    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind},
+    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind, Zone},
     policy::Caller,
 };
 
@@ -24,6 +24,13 @@ pub(crate) struct Tenant {
     pub(crate) environments: Words,
     pub(crate) inherit: bool,
     pub(crate) cap: Option<String>,
+    pub(crate) removed: bool,
+    /// What began or was granted in an environment until then is over.
+    pub(crate) taken: BTreeMap<String, i64>,
+    pub(crate) zone: Zone,
+    pub(crate) plan: Option<String>,
+    /// A level beside that choice, and until when.
+    pub(crate) raised: Option<(String, i64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,6 +41,7 @@ pub(crate) struct Grant {
     pub(crate) role: String,
     /// `None` for everything.
     pub(crate) scope: Option<BTreeSet<(String, String)>>,
+    pub(crate) given: i64,
     pub(crate) until: i64,
     pub(crate) ended: Option<EndCause>,
 }
@@ -46,6 +54,7 @@ pub(crate) struct Session {
     pub(crate) grant: Option<String>,
     pub(crate) role: String,
     pub(crate) rights: Words,
+    pub(crate) started: i64,
     pub(crate) deadline: i64,
     pub(crate) ended: Option<EndCause>,
     /// The level in force was seen closed since it began.
@@ -95,8 +104,23 @@ pub(crate) fn who(subject: &Subject) -> String {
 }
 
 impl Naive {
-    /// Rule 6, by plain recursion. `None` where the chain cannot be read whole.
-    pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize) -> String {
+    /// GW-15: while a level is raised, the higher of it and of what was chosen.
+    pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
+        let removed = self.tenants.get(tenant).is_some_and(|t| t.removed);
+        if removed && depth == 0 {
+            return plain.ladder[0].0.clone();
+        }
+        let chosen = self.chosen(plain, tenant, depth, now);
+        let own = match self.tenants.get(tenant).and_then(|t| t.raised.clone()) {
+            Some((level, until)) if now < until && rank(plain, &level) > rank(plain, &chosen) => level,
+            _ => chosen,
+        };
+        // A parent that was removed: the child has the lower of what it last gave and this.
+        if removed && rank(plain, &own) > rank(plain, "read_only") { "read_only".into() } else { own }
+    }
+
+    /// Rule 6, by plain recursion. The lowest where the chain cannot be read whole.
+    fn chosen(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
         let lowest = plain.ladder[0].0.clone();
         let Some(t) = self.tenants.get(tenant) else { return lowest };
         if depth > 64 {
@@ -105,7 +129,7 @@ impl Naive {
         let above = match (&t.parent, t.inherit) {
             (_, false) => None,
             (None, true) => Some(lowest.clone()),
-            (Some(parent), true) => Some(self.level(plain, parent, depth + 1)),
+            (Some(parent), true) => Some(self.level(plain, parent, depth + 1, now)),
         };
         match (above, t.cap.clone()) {
             (None, None) => lowest,
@@ -126,8 +150,14 @@ impl Naive {
         }
     }
 
-    fn open(&self, plain: &Plain, tenant: &str) -> bool {
-        level_role(plain, &self.level(plain, tenant, 0)).is_some()
+    /// Whether what began then in that environment of a tenant is over because the environment went away since.
+    fn taken(&self, tenant: &str, environment: &str, begun: i64) -> bool {
+        let tenant = self.tenants.get(tenant);
+        tenant.and_then(|t| t.taken.get(environment)).is_some_and(|at| begun <= *at)
+    }
+
+    fn open(&self, plain: &Plain, tenant: &str, now: i64) -> bool {
+        level_role(plain, &self.level(plain, tenant, 0, now)).is_some()
     }
 
     /// Whether `upper` is the tenant itself or above it.
@@ -140,9 +170,22 @@ impl Naive {
                 .is_some_and(|p| self.is_above(upper, p))
     }
 
-    /// To be called after each step: sessions by consent where nothing is open are over.
-    pub(crate) fn look(&mut self, plain: &Plain) {
-        let closed: Vec<_> = self.tenants.keys().filter(|t| !self.open(plain, t)).cloned().collect();
+    /// To be called before and after each step: sessions by consent where nothing is open are over.
+    pub(crate) fn look(&mut self, plain: &Plain, now: i64) {
+        let closed: Vec<_> = self.tenants.keys().filter(|t| !self.open(plain, t, now)).cloned().collect();
+        let over = |t: &&Tenant| t.inherit && t.raised.as_ref().is_some_and(|(_, until)| *until <= now);
+        let fallen: Vec<_> =
+            self.tenants.iter().filter(|(_, t)| over(t)).map(|(name, _)| name.clone()).collect();
+        // What follows its parent again may see a closing there that happened before.
+        let joined: BTreeSet<_> = self
+            .sessions
+            .keys()
+            .filter(|(tenant, _)| fallen.iter().any(|upper| self.is_above(upper, tenant)))
+            .cloned()
+            .collect();
+        for key in joined {
+            self.sessions.get_mut(&key).unwrap().joined = true;
+        }
         for ((tenant, _), session) in &mut self.sessions {
             session.closed |= session.grant.is_none() && closed.contains(tenant);
         }
@@ -191,8 +234,14 @@ impl Naive {
         if now >= session.deadline {
             codes.insert("session_expired");
         }
+        if self.tenants.get(tenant).is_some_and(|t| t.removed) {
+            codes.insert("tenant_removed");
+        }
+        if self.taken(tenant, &session.environment, session.started) {
+            codes.insert("environment_removed");
+        }
         match &session.grant {
-            None if plain.immediate && (session.closed || !self.open(plain, tenant)) => {
+            None if plain.immediate && (session.closed || !self.open(plain, tenant, now)) => {
                 codes.insert("consent_withdrawn");
             }
             None => {}
@@ -204,6 +253,9 @@ impl Naive {
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
                     }
+                    if self.taken(tenant, &session.environment, grant.given) {
+                        codes.insert("environment_removed");
+                    }
                 }
             }
         }
@@ -211,11 +263,11 @@ impl Naive {
     }
 
     /// Rule 4: start ∩ role now ∩ level now, minus the ceiling.
-    pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session) -> Words {
-        let now = role_can(plain, &session.role);
-        let mut rights: Words = session.rights.intersection(&now).cloned().collect();
+    pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session, now: i64) -> Words {
+        let role = role_can(plain, &session.role);
+        let mut rights: Words = session.rights.intersection(&role).cloned().collect();
         if session.grant.is_none() && plain.immediate {
-            let level = self.level(plain, tenant, 0);
+            let level = self.level(plain, tenant, 0, now);
             let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
             rights.retain(|right| level.contains(right));
         }
@@ -348,7 +400,7 @@ impl Naive {
         if !plain.roles.contains_key(&session.role) {
             codes.insert("role_unknown");
         }
-        let rights = self.rights(plain, tenant, session);
+        let rights = self.rights(plain, tenant, session, now);
         let role = role_can(plain, &session.role);
         for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
             if !session.rights.contains(permission) || !role.contains(permission) {
@@ -382,6 +434,41 @@ impl Naive {
                         .any(|r| role_can(plain, r.as_str()).contains("support:manage")) => {}
             _ => drop(codes.insert("not_allowed")),
         }
+    }
+
+    /// `crm` may push everything everywhere, `narrow` what `beta` is.
+    fn service(actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+        match actor {
+            Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
+            Actor::Subject(subject)
+                if subject.kind == SubjectKind::Service
+                    && (&*subject.id.sub == "crm" || (&*subject.id.sub == "narrow" && tenant == "beta"))
+                    && subject.tenant.as_ref().is_none_or(|own| own.as_str() == tenant) => {}
+            _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// A tenant that was not there, or not any more.
+    fn registered(
+        &mut self,
+        id: &str,
+        parent: Option<String>,
+        zone: Zone,
+        environments: Words,
+        plan: Option<String>,
+        codes: &mut Codes,
+    ) {
+        if parent.as_deref() == Some(id) {
+            codes.insert("parent_itself");
+        }
+        if parent.as_ref().is_some_and(|p| self.tenants.get(p).is_none_or(|p| p.removed)) {
+            codes.insert("parent_unknown");
+        }
+        let taken = self.tenants.get(id).map(|before| before.taken.clone()).unwrap_or_default();
+        let cap = Some("read_only".into());
+        let (inherit, removed, raised) = (false, false, None);
+        let new = Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised };
+        self.tenants.insert(id.to_owned(), new);
     }
 
     fn until(until: &Until, now: i64) -> i64 {
@@ -435,34 +522,85 @@ impl Naive {
         };
         let staff = subject.filter(|s| s.kind == SubjectKind::Staff);
         match command {
-            Command::RegisterTenant { tenant, parent, environments, .. } => {
+            Command::RegisterTenant { tenant, parent, environments, zone } => {
                 let parent = parent.as_ref().map(|p| p.to_string());
                 if !matches!(actor, Actor::Configuration) {
                     codes.insert("not_allowed");
                 }
                 match self.tenants.get(tenant.as_str()) {
                     Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
-                    Some(_) => {}
-                    None => {
-                        if parent.as_deref() == Some(tenant.as_str()) {
-                            codes.insert("parent_itself");
-                        }
-                        if parent.as_ref().is_some_and(|p| !self.tenants.contains_key(p)) {
-                            codes.insert("parent_unknown");
-                        }
+                    Some(known) if !known.removed => {}
+                    Some(_) | None => {
                         let environments = environments.iter().map(|e| e.to_string()).collect();
-                        let new =
-                            Tenant { parent, environments, inherit: false, cap: Some("read_only".into()) };
-                        next.tenants.insert(tenant.to_string(), new);
+                        next.registered(tenant.as_str(), parent, *zone, environments, None, &mut codes);
                     }
                 }
             }
-            Command::SetConsent { tenant, choice, .. } => {
-                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+            Command::PushTenant { tenant, parent, zone, environments, plan, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                let parent = parent.as_ref().map(|p| p.to_string());
+                let plan = plan.as_ref().map(|p| p.to_string());
+                let wanted: Words = environments.iter().map(|e| e.to_string()).collect();
+                if wanted.is_empty() {
+                    codes.insert("environments_missing");
+                }
+                if wanted.iter().any(|e| !ENVIRONMENTS.contains(&e.as_str())) {
+                    codes.insert("environment_unknown");
+                }
+                if plain.configured.contains(&tenant.to_string()) {
+                    codes.insert("tenant_configured");
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                match next.tenants.get_mut(tenant.as_str()) {
+                    Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
+                    Some(known) if !known.removed => {
+                        for lost in known.environments.difference(&wanted) {
+                            known.taken.insert(lost.clone(), now);
+                        }
+                        (known.zone, known.environments, known.plan) = (*zone, wanted, plan);
+                    }
+                    Some(_) | None => {
+                        if let Some(parent) = &parent {
+                            Self::service(actor, parent, &mut codes);
+                        }
+                        next.registered(tenant.as_str(), parent, *zone, wanted, plan, &mut codes);
+                    }
+                }
+            }
+            Command::RemoveTenant { tenant, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                if plain.configured.contains(&tenant.to_string()) {
+                    codes.insert("tenant_configured");
+                }
+                // No raise outlives its date by it.
+                let level = self.level(plain, tenant.as_str(), 0, i64::MAX);
                 let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
                     codes.insert("not_found");
                     return Err(codes);
                 };
+                if !known.removed {
+                    if stale {
+                        codes.insert("changed");
+                    }
+                    for lost in &known.environments {
+                        known.taken.insert(lost.clone(), now);
+                    }
+                    (known.removed, known.inherit, known.cap) = (true, false, Some(level));
+                    known.raised = None;
+                }
+            }
+            Command::SetConsent { tenant, choice, until, .. } => {
+                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                let below = self.chosen(plain, tenant.as_str(), 0, now);
+                let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
                 if stale {
                     codes.insert("changed");
                 }
@@ -471,13 +609,30 @@ impl Naive {
                         if !plain.ladder.iter().any(|(name, _)| name == level.as_str()) {
                             codes.insert("level_unknown");
                         }
-                        (known.inherit, known.cap) = (false, Some(level.to_string()));
+                        match until {
+                            Some(until) => {
+                                if rank(plain, level.as_str()) <= rank(plain, &below) {
+                                    codes.insert("not_raised");
+                                }
+                                let until = Self::until(until, now);
+                                Self::dates(plain, until, now, &mut codes);
+                                known.raised = Some((level.to_string(), until));
+                            }
+                            None => {
+                                (known.inherit, known.cap) = (false, Some(level.to_string()));
+                                known.raised = None;
+                            }
+                        }
                     }
                     Choice::Inherit => {
-                        if known.parent.is_none() {
+                        let above = known.parent.as_ref().and_then(|p| self.tenants.get(p));
+                        if known.parent.is_none() || above.is_some_and(|above| above.removed) {
                             codes.insert("nothing_to_inherit");
                         }
-                        (known.inherit, known.cap) = (true, None);
+                        if until.is_some() {
+                            codes.insert("not_raised");
+                        }
+                        (known.inherit, known.cap, known.raised) = (true, None, None);
                         for ((below, _), session) in &mut next.sessions {
                             session.joined |= self.is_above(tenant.as_str(), below);
                         }
@@ -492,6 +647,9 @@ impl Naive {
                     codes.insert("not_found");
                     return Err(codes);
                 };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
                 if !known.environments.contains(environment.as_str()) {
                     codes.insert("environment_unknown");
                 }
@@ -522,6 +680,7 @@ impl Naive {
                         bound: None,
                         role: role.to_string(),
                         scope,
+                        given: now,
                         until,
                         ended: None,
                     },
@@ -542,6 +701,9 @@ impl Naive {
                 Self::reaches(subject, &known.environment, &mut codes);
                 let before = known.until;
                 known.until = Self::until(until, now);
+                if known.until > before && self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
+                    codes.insert("tenant_removed");
+                }
                 if known.until > before {
                     Self::bounded(plain, subject, &known.role, &mut codes);
                 }
@@ -568,7 +730,7 @@ impl Naive {
                     codes.insert("reason_unfit");
                 }
                 let Some(agent) = staff else { return Err(codes) };
-                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert(if *basis == WantedBasis::Consent { "consent_closes" } else { "not_found" });
                     return Err(codes);
                 };
@@ -578,7 +740,7 @@ impl Naive {
                 let mut grant_id = None;
                 let role = match basis {
                     WantedBasis::Consent => {
-                        let level = self.level(plain, tenant.as_str(), 0);
+                        let level = self.level(plain, tenant.as_str(), 0, now);
                         match level_role(plain, &level) {
                             Some(role) => role.to_owned(),
                             None => {
@@ -595,6 +757,7 @@ impl Naive {
                             return Err(codes);
                         };
                         if grant.ended.is_some()
+                            || self.taken(tenant.as_str(), environment.as_str(), grant.given)
                             || now >= grant.until
                             || grant.environment != environment.as_str()
                         {
@@ -651,6 +814,7 @@ impl Naive {
                     grant: grant_id,
                     role,
                     rights,
+                    started: now,
                     deadline,
                     ended: None,
                     closed: false,
@@ -701,7 +865,17 @@ impl Naive {
                         Some(grant) => (&mut grant.ended, grant.until),
                         None => return Err(codes.into_iter().chain(["not_found"]).collect()),
                     },
-                    Key::Tenant(_) | Key::Presence(..) => {
+                    Key::Tenant(t) => {
+                        let Some(known) = next.tenants.get_mut(t.as_str()) else {
+                            return Err(codes.into_iter().chain(["not_found"]).collect());
+                        };
+                        if known.raised.as_ref().is_some_and(|(_, until)| now < *until) {
+                            codes.insert("not_due");
+                        }
+                        known.raised = None;
+                        return if codes.is_empty() { Ok(next) } else { Err(codes) };
+                    }
+                    Key::Presence(..) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -716,23 +890,29 @@ impl Naive {
         if !codes.is_empty() {
             return Err(codes);
         }
-        next.look(plain);
+        next.look(plain, now);
         Ok(next)
     }
 
-    /// The same world read from documents; closings are told by the marks.
-    pub(crate) fn read(documents: &BTreeMap<Key, Document>) -> Naive {
+    /// The same world read from documents at that instant; closings are told by the marks. `open`: the levels that give
+    /// something.
+    pub(crate) fn read(documents: &BTreeMap<Key, Document>, open: &Words, now: i64) -> Naive {
         let mut naive = Naive::default();
         let mut listed = BTreeSet::new();
         for (key, document) in documents {
             match (key, document) {
                 (Key::Tenant(id), Document::Tenant(tenant)) => {
-                    let Consent { inherit, cap, .. } = &tenant.consent;
+                    let Consent { inherit, cap, raised, .. } = &tenant.consent;
                     let new = Tenant {
                         parent: tenant.parent.as_ref().map(|p| p.to_string()),
                         environments: tenant.environments.iter().map(|e| e.to_string()).collect(),
                         inherit: *inherit,
                         cap: cap.as_ref().map(|c| c.to_string()),
+                        removed: tenant.removed.is_some(),
+                        taken: tenant.taken.iter().map(|(e, at)| (e.to_string(), at.ms())).collect(),
+                        zone: tenant.zone,
+                        plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
+                        raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
                     };
                     naive.tenants.insert(id.to_string(), new);
                 }
@@ -748,6 +928,7 @@ impl Naive {
                                 Some(list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect())
                             }
                         },
+                        given: grant.given.ms(),
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
                     };
@@ -764,6 +945,11 @@ impl Naive {
                             break;
                         }
                         closed |= t.consent.closed_at.is_some_and(|at| session.started <= at);
+                        // While a level of its own is raised, a closing further up is none here.
+                        let raised = t.consent.raised.as_ref();
+                        if raised.is_some_and(|r| now < r.until.ms() && open.contains(r.level.as_str())) {
+                            break;
+                        }
                         next = t.parent.clone().filter(|_| t.consent.inherit);
                     }
                     let new = Session {
@@ -775,6 +961,7 @@ impl Naive {
                         },
                         role: session.role.to_string(),
                         rights: session.rights.iter().map(|r| r.to_string()).collect(),
+                        started: session.started.ms(),
                         deadline: session.deadline.ms(),
                         ended: session.ended.as_ref().map(|end| end.cause),
                         closed,
