@@ -155,9 +155,10 @@ pub(super) async fn forward(
         Err(Trouble::Halted) => (End::Cut, Some("gateway_stopped")),
     };
     let answerable = !tally.started.get();
-    let again = head.keep_alive() && tally.uploaded.get();
+    let again = core.keeps(head) && tally.uploaded.get();
     let next = match ended {
-        Ok(Upto::Reusable) if again => Next::Again,
+        // As its head has told the client by now.
+        Ok(Upto::Reusable) if head.keep_alive() && tally.uploaded.get() => Next::Again,
         Ok(_) => Next::Close,
         Err(Trouble::Upstream(code)) if answerable => Next::Answer { status: 502, code, again },
         Err(Trouble::UpstreamSlow(code)) if answerable => Next::Answer { status: 504, code, again },
@@ -286,7 +287,7 @@ async fn converse<'p>(
     let answer = Answer {
         head_request: request.method_name() == b"HEAD",
         version: head.version(),
-        keep_alive: head.keep_alive(),
+        keep_alive: core.keeps(head),
         as_staff: plan.as_staff,
         timeout: response_timeout,
         write_timeout,

@@ -27,6 +27,7 @@ mod killed;
 mod path;
 mod peers;
 mod reload;
+mod restart;
 mod routes;
 mod servers;
 mod services;
