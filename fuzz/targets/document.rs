@@ -77,6 +77,11 @@ fn never_wider(holds: &Document, than: &Document) {
         (Document::Presence(holds), Document::Presence(than)) => {
             assert!(than.sessions.keys().all(|session| holds.sessions.contains_key(session)));
         }
+        (Document::Request(holds), Document::Request(than)) => {
+            assert!(holds.expires <= than.expires);
+            assert!(holds.over.is_some() || than.over.is_none());
+            assert!(holds.approval.is_none() || than.approval.is_some());
+        }
         _ => panic!("the kind changed"),
     }
 }

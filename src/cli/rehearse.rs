@@ -108,6 +108,7 @@ fn facts(
             rights: policy.role(role).map(|role| policy.staff_rights(role)).unwrap_or_default(),
             reason: "rehearsed".to_owned(),
             ticket: None,
+            request: None,
             givers: Default::default(),
             started: now,
             deadline,

@@ -7,10 +7,10 @@ use chrono::{Datelike, NaiveDate};
 
 use crate::{
     identity::json::{Json, Object},
-    lifecycle::{Choice, Until, WantedBasis},
+    lifecycle::{Choice, Step, Until, WantedBasis},
     model::{
-        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, ResourceId, ResourceType, RoleName,
-        Scope, Span, SubjectRef, TenantId, Timestamp, Zone,
+        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, RequestId, ResourceId,
+        ResourceType, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
 };
 
@@ -136,15 +136,58 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// On what a session is to rest: `"consent"` or `{"grant": "…"}`.
+    /// A level's name, where one is said.
+    pub(super) fn maybe_level(&self) -> Result<Option<LevelName>, Problem> {
+        if self.object.has("level") { self.level().map(Some) } else { Ok(None) }
+    }
+
+    /// A level's name.
+    pub(super) fn level(&self) -> Result<LevelName, Problem> {
+        self.read("level", LevelName::new)
+    }
+
+    /// A yes or no.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.must(name)? {
+            Json::Bool(flag) => Ok(*flag),
+            _ => Err(self.wrong(name, "it must be `true` or `false`")),
+        }
+    }
+
+    /// What an answer to a request says: exactly one of its members.
+    pub(super) fn step(&self, expected: Option<Version>) -> Result<Step, Problem> {
+        let names: Vec<&str> = self.object.names().collect();
+        let [name] = names.as_slice() else {
+            return Err(self.wrong("", "give exactly one of `approve`, `ask`, `answer` and `refuse`"));
+        };
+        match *name {
+            "approve" => match self.must("approve")? {
+                Json::Object(object) => {
+                    let form = self.below(object, "approve", &["level", "for"])?;
+                    Ok(Step::Approve { level: form.maybe_level()?, lasts: form.lasts()?, expected })
+                }
+                _ => Err(self.wrong("approve", "it must be an object, `{}` for all that was asked for")),
+            },
+            "ask" => Ok(Step::Question(self.text("ask")?.to_owned())),
+            "answer" => Ok(Step::Answer(self.text("answer")?.to_owned())),
+            _ => Ok(Step::Refuse(self.text("refuse")?.to_owned())),
+        }
+    }
+
+    /// On what a session is to rest: `"consent"`, `{"grant": "…"}` or `{"request": "…"}`.
     pub(super) fn basis(&self) -> Result<WantedBasis, Problem> {
         match self.must("basis")? {
             Json::Text(word) if word == "consent" => Ok(WantedBasis::Consent),
             Json::Object(object) => {
-                let form = self.below(object, "basis", &["grant"])?;
-                form.read("grant", GrantId::new).map(WantedBasis::Grant)
+                let form = self.below(object, "basis", &["grant", "request"])?;
+                match (object.has("grant"), object.has("request")) {
+                    (true, true) => Err(form.wrong("request", "give one of `grant` and `request`, not both")),
+                    (false, true) => form.read("request", RequestId::new).map(WantedBasis::Request),
+                    (_, false) => form.read("grant", GrantId::new).map(WantedBasis::Grant),
+                }
             }
-            _ => Err(self.wrong("basis", "it must be `\"consent\"` or `{\"grant\": \"…\"}`")),
+            _ => Err(self
+                .wrong("basis", "it must be `\"consent\"`, `{\"grant\": \"…\"}` or `{\"request\": \"…\"}`")),
         }
     }
 

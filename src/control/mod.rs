@@ -7,7 +7,7 @@
 //! | `call`, `form` | reads query, preconditions and body, strictly |
 //! | `tenants`, `consent`, `grants`, `sessions`, `rights`, `audit` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
-//! | `session_view`, `grant_view`, `outcome` | what is shown |
+//! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
 //! | `reply`, `problem` | a yes and a no as HTTP |
 //!
 //! Each call goes: who is it (401) → what is it (404, 405) → may they (403, before anything is looked up or read,
@@ -27,6 +27,8 @@ mod outcome;
 mod place;
 mod problem;
 mod reply;
+mod request_view;
+mod requests;
 mod rights;
 mod session_view;
 mod sessions;
@@ -165,6 +167,13 @@ impl Api {
             (Place::Grant(tenant, id), Verb::Patch) => self.move_grant(call, tenant, id).await,
             (Place::Grant(tenant, id), Verb::Delete) => self.withdraw_grant(call, tenant, id).await,
             (Place::Grant(tenant, id), _) => self.grant(call, tenant, id).await,
+            (Place::Approval(tenant), Verb::Put) => self.set_approval(call, tenant).await,
+            (Place::Approval(tenant), _) => self.approval(call, tenant).await,
+            (Place::Requests(tenant), Verb::Post) => self.make_request(call, tenant).await,
+            (Place::Requests(tenant), _) => self.requests(call, tenant).await,
+            (Place::Request(tenant, id), Verb::Patch) => self.decide_request(call, tenant, id).await,
+            (Place::Request(tenant, id), Verb::Delete) => self.withdraw_request(call, tenant, id).await,
+            (Place::Request(tenant, id), _) => self.request(call, tenant, id).await,
             (Place::Sessions(tenant), Verb::Post) => self.start_session(call, tenant).await,
             (Place::Sessions(tenant), _) => self.sessions(call, tenant).await,
             (Place::Session(tenant, id), Verb::Delete) => self.end_session(call, tenant, id).await,

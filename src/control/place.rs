@@ -4,7 +4,7 @@
 
 use http::Method;
 
-use crate::model::{GrantId, IdFault, SessionId, TenantId};
+use crate::model::{GrantId, IdFault, RequestId, SessionId, TenantId};
 
 use super::problem::Problem;
 
@@ -31,6 +31,12 @@ pub(super) enum Place {
     Sessions(TenantId),
     /// `/v1/tenants/{t}/sessions/{id}`
     Session(TenantId, SessionId),
+    /// `/v1/tenants/{t}/approval`
+    Approval(TenantId),
+    /// `/v1/tenants/{t}/requests`
+    Requests(TenantId),
+    /// `/v1/tenants/{t}/requests/{id}`
+    Request(TenantId, RequestId),
     /// `/v1/tenants/{t}/rights`
     Rights(TenantId),
     /// `/v1/tenants/{t}/audit`
@@ -73,6 +79,11 @@ impl Place {
             ["tenants", tenant, "grants", grant] => {
                 Ok(Place::Grant(id(TenantId::new(tenant))?, id(GrantId::new(grant))?))
             }
+            ["tenants", tenant, "approval"] => Ok(Place::Approval(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "requests"] => Ok(Place::Requests(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "requests", request] => {
+                Ok(Place::Request(id(TenantId::new(tenant))?, id(RequestId::new(request))?))
+            }
             ["tenants", tenant, "sessions"] => Ok(Place::Sessions(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "sessions", session] => {
                 Ok(Place::Session(id(TenantId::new(tenant))?, id(SessionId::new(session))?))
@@ -91,6 +102,9 @@ impl Place {
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
+            | Place::Approval(tenant)
+            | Place::Requests(tenant)
+            | Place::Request(tenant, _)
             | Place::Rights(tenant)
             | Place::Audit(tenant) => Some(tenant),
         }
@@ -106,9 +120,13 @@ impl Place {
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
             Place::Tenant(_) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
-            Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
-            Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
-            Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
+            Place::Consent(_) | Place::Approval(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::Grants(_) | Place::Sessions(_) | Place::Requests(_) => {
+                (&[Verb::Read, Verb::Post], "GET, HEAD, POST")
+            }
+            Place::Grant(..) | Place::Request(..) => {
+                (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE")
+            }
             Place::Session(..) => (&[Verb::Read, Verb::Delete], "GET, HEAD, DELETE"),
         };
         let verb = match method.as_str() {

@@ -224,10 +224,21 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::EnvironmentForeign { .. }
         | Refusal::ConsentCloses
         | Refusal::SelfGranted { .. }
+        | Refusal::ApprovalRequired
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,
-        Refusal::ParentFixed(_) | Refusal::Ended(_) | Refusal::TooManySessions(_) | Refusal::NotDue(_) => 409,
+        Refusal::ParentFixed(_)
+        | Refusal::Ended(_)
+        | Refusal::TooManySessions(_)
+        | Refusal::ApprovalNotRequired
+        | Refusal::NotApproved
+        | Refusal::RequestDecided
+        | Refusal::RequestOver(_)
+        | Refusal::NothingAsked
+        | Refusal::TooManyRemarks(_)
+        | Refusal::TooManyRequests(_)
+        | Refusal::NotDue(_) => 409,
         Refusal::Changed => 412,
         Refusal::ParentUnknown(_)
         | Refusal::ParentItself(_)
@@ -235,6 +246,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::LevelUnknown(_)
         | Refusal::NothingToInherit
         | Refusal::NotRaised { .. }
+        | Refusal::BeyondRequest
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
         | Refusal::BeyondGrantor { .. }

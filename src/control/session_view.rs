@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     model::{
-        Basis, EndCause, EnvironmentId, Key, RoleName, SessionId, Subject, SubjectKind, SubjectRef, TenantId,
-        Timestamp, Version,
+        Basis, EndCause, EnvironmentId, Key, RequestId, RoleName, SessionId, Subject, SubjectKind,
+        SubjectRef, TenantId, Timestamp, Version,
     },
     policy::{
         Deadline, Detail, Due, Facts, Lack, Policy, decide::rights_now, level::closes_at, standing::standing,
@@ -23,6 +23,9 @@ pub(super) struct SessionView {
     person: SubjectRef,
     role: RoleName,
     basis: Basis,
+    /// By consent that had to be approved: the request that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<String>,
@@ -134,6 +137,7 @@ pub(super) fn look(
         person: session.subject.clone(),
         role: session.role.clone(),
         basis: session.basis.clone(),
+        request: session.request.clone(),
         reason: session.reason.clone(),
         ticket: session.ticket.clone(),
         began: session.started,

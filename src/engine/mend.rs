@@ -327,6 +327,7 @@ impl Engine {
 fn unconditional(command: &Command) -> Command {
     let mut command = command.clone();
     if let Command::SetConsent { expected, .. }
+    | Command::SetApproval { expected, .. }
     | Command::MoveGrant { expected, .. }
     | Command::PushTenant { expected, .. }
     | Command::RemoveTenant { expected, .. } = &mut command

@@ -7,9 +7,9 @@
 
 use crate::model::{End, EndCause, Key};
 
-use super::{Actor, Change, Moment, Refusal, Stop, consent, grant, session};
+use super::{Actor, Change, Moment, Refusal, Stop, consent, grant, request, session};
 
-/// Records that the deadline of a session, a grant or a raised consent passed. Repeating it changes nothing.
+/// Records that the deadline of a session, a grant, a request or a raised consent passed. Repeating it changes nothing.
 pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
     if !matches!(at.actor, Actor::Clock) {
         return Err(Refusal::NotAllowed { needed: "the passing of time" }.into());
@@ -29,6 +29,7 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
             Some(grant) => Ok(grant::ended(tenant, id, grant, over(grant.until))),
         },
         Key::Tenant(tenant) => consent::fall(at, tenant),
+        Key::Request(tenant, id) => request::expire(at, tenant, id),
         Key::Presence(..) => Err(Refusal::NotFound("deadline").into()),
     }
 }

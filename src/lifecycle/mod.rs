@@ -10,6 +10,7 @@ mod consent;
 mod expire;
 mod grant;
 mod refusal;
+mod request;
 mod session;
 mod tenant;
 
@@ -17,14 +18,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RoleName, Scope,
-        SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RequestEnd,
+        RequestId, RoleName, Scope, SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp,
+        Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy, Push},
 };
 
 pub use grant::Until;
 pub use refusal::Refusal;
+pub use request::Step;
 
 /// Who gives a command.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,8 @@ pub enum WantedBasis {
     Consent,
     /// This grant.
     Grant(GrantId),
+    /// The tenant's consent of this moment, as far as this request was approved.
+    Request(RequestId),
 }
 
 /// A command.
@@ -147,6 +152,24 @@ pub enum Command {
         /// Which grant.
         grant: GrantId,
     },
+    /// Chooses whether each session by consent has to be approved.
+    SetApproval {
+        /// Whose choice it is.
+        tenant: TenantId,
+        /// Whether.
+        required: bool,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Does something about a request for approval.
+    Request {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which request; the new one's id where it is made.
+        request: RequestId,
+        /// What.
+        step: Step,
+    },
     /// Starts a support session.
     StartSession {
         /// In which tenant.
@@ -189,6 +212,8 @@ impl Command {
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::WithdrawGrant { .. } => "withdraw_grant",
+            Command::SetApproval { .. } => "set_approval",
+            Command::Request { step, .. } => step.code(),
             Command::StartSession { .. } => "start_session",
             Command::EndSession { .. } => "end_session",
             Command::Expire { .. } => "expire",
@@ -205,6 +230,8 @@ impl Command {
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
+            | Command::SetApproval { tenant, .. }
+            | Command::Request { tenant, .. }
             | Command::StartSession { tenant, .. }
             | Command::EndSession { tenant, .. } => tenant,
             Command::Expire { key } => key.tenant(),
@@ -277,6 +304,52 @@ pub enum Event {
         grant: GrantId,
         /// Why.
         cause: EndCause,
+        /// From when on.
+        at: Timestamp,
+    },
+    /// Whether sessions by consent have to be approved changed.
+    ApprovalChanged {
+        /// As it is now.
+        required: bool,
+    },
+    /// An agent asked to be let in.
+    RequestMade {
+        /// Which.
+        request: RequestId,
+        /// Who.
+        subject: SubjectRef,
+        /// How far at most.
+        level: LevelName,
+        /// When it dies if nobody answers.
+        expires: Timestamp,
+    },
+    /// An administrator asked back.
+    RequestQuestioned {
+        /// Which.
+        request: RequestId,
+    },
+    /// The agent answered.
+    RequestAnswered {
+        /// Which.
+        request: RequestId,
+    },
+    /// An administrator approved.
+    RequestApproved {
+        /// Which.
+        request: RequestId,
+        /// How far at most.
+        level: LevelName,
+        /// How long at most.
+        lasts: Span,
+        /// Until when the session has to start.
+        until: Timestamp,
+    },
+    /// A request is over.
+    RequestEnded {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        cause: RequestEnd,
         /// From when on.
         at: Timestamp,
     },
@@ -374,6 +447,10 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             grant::move_expiry(&at, tenant, grant, until, *expected)
         }
         Command::WithdrawGrant { tenant, grant } => grant::withdraw(&at, tenant, grant),
+        Command::SetApproval { tenant, required, expected } => {
+            request::set_rule(&at, tenant, *required, *expected)
+        }
+        Command::Request { tenant, request, step } => request::step(&at, tenant, request, step),
         Command::StartSession { tenant, session, environment, basis, reason, ticket, lasts } => {
             session::start(
                 &at,

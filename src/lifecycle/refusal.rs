@@ -1,6 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
-use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, SubjectRef, TenantId, Timestamp};
+use crate::model::{
+    EnvironmentId, LevelName, PermissionName, RequestEnd, RoleName, SubjectRef, TenantId, Timestamp,
+};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +107,37 @@ pub enum Refusal {
         /// That identity, for the record.
         by: SubjectRef,
     },
+    /// This tenant approves each session (GW-16).
+    #[error(
+        "this tenant approves each session: ask by `POST` to its `requests`, and start by the one that is approved"
+    )]
+    ApprovalRequired,
+    /// Nobody need be asked.
+    #[error("this tenant does not approve sessions one by one; start one")]
+    ApprovalNotRequired,
+    /// It is not decided yet.
+    #[error("nobody approved this request yet; wait, or answer what was asked back")]
+    NotApproved,
+    /// It was decided otherwise.
+    #[error("this request was approved already, in other terms; refuse it to take that back")]
+    RequestDecided,
+    /// It is over and stays so.
+    #[error("this request is over ({}); make a new one", .0.code())]
+    RequestOver(RequestEnd),
+    /// More than was asked for, or than was approved.
+    #[error(
+        "that is more than was asked for; the level may only be lower and the time shorter, in the same environment"
+    )]
+    BeyondRequest,
+    /// There is no question to answer.
+    #[error("nothing was asked back")]
+    NothingAsked,
+    /// Enough was said.
+    #[error("there are {0} remarks on this request already; decide it")]
+    TooManyRemarks(usize),
+    /// The agent has more requests waiting than is good.
+    #[error("{0} requests of yours wait here already; withdraw one first")]
+    TooManyRequests(usize),
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -170,6 +203,15 @@ impl Refusal {
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
             Refusal::SelfGranted { .. } => "self_granted",
+            Refusal::ApprovalRequired => "approval_required",
+            Refusal::ApprovalNotRequired => "approval_not_required",
+            Refusal::NotApproved => "not_approved",
+            Refusal::RequestDecided => "request_decided",
+            Refusal::RequestOver(_) => "request_over",
+            Refusal::BeyondRequest => "beyond_request",
+            Refusal::NothingAsked => "nothing_asked",
+            Refusal::TooManyRemarks(_) => "too_many_remarks",
+            Refusal::TooManyRequests(_) => "too_many_requests",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

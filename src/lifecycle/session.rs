@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis, request};
 
 /// Characters of a reason, at most.
 const LONGEST_REASON: usize = 500;
@@ -45,22 +45,40 @@ pub(super) fn start(
 ) -> Result<Change, Stop> {
     let agent = agent(at)?;
     at.reaches(wish.environment)?;
-    written(wish)?;
-    ticket(at, wish)?;
+    written(wish.reason, wish.ticket)?;
+    ticket(at, wish.ticket)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
     let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
     let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
     let mut givers = BTreeSet::new();
+    let mut approved = None;
     let (basis, role) = match wish.basis {
-        WantedBasis::Consent => {
+        WantedBasis::Consent | WantedBasis::Request(_) => {
+            let mut most = usize::MAX;
+            if let WantedBasis::Request(request_id) = wish.basis {
+                let (request, approval) =
+                    request::usable(at, id, tenant, request_id, agent, wish.environment)?;
+                most = at.policy.ladder.rank(&approval.level);
+                givers.insert(approval.by.clone());
+                approved = Some((request_id, request, approval));
+            }
             let now_in_force = in_force(tenant, at.facts, at.policy, at.now)?;
-            let level = at.policy.ladder.at(now_in_force.rank);
+            // No further than was approved, nor than consent goes now.
+            let level = at.policy.ladder.at(now_in_force.rank.min(most));
             let Some((level, role)) = level.and_then(|level| Some((level, level.role.clone()?))) else {
                 return Err(Refusal::ConsentCloses.into());
             };
             // Whoever gave what is in force does not use it themselves (GW-14); who gave it is kept beside it.
             givers.extend(now_in_force.givers().cloned());
+            if let Some(rule) = tenant.approval.as_ref().filter(|_| approved.is_none()) {
+                if rule.required {
+                    not_self(&givers, agent)?;
+                    return Err(Refusal::ApprovalRequired.into());
+                }
+                // Who waived it let in whoever enters without.
+                givers.extend(rule.by.iter().cloned());
+            }
             not_self(&givers, agent)?;
             (Basis::Consent(level.name.clone()), role)
         }
@@ -83,7 +101,7 @@ pub(super) fn start(
     if !tenant.environments.contains(wish.environment) {
         return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
     }
-    let deadline = deadline(at, tenant, wish.lasts)?;
+    let deadline = deadline(at, tenant, wish.lasts, approved.map(|(_, _, approval)| approval.lasts))?;
     let rights = match at.policy.role(&role) {
         Some(role) => at.policy.staff_rights(role),
         None => return Err(Refusal::RoleUnknown(role).into()),
@@ -93,13 +111,16 @@ pub(super) fn start(
     }
     let mut presence = at.facts.presence(id.as_str(), &agent.id)?.cloned().unwrap_or_default();
     tidy(at, id, &mut presence)?;
-    if matches!(wish.basis, WantedBasis::Consent) {
+    if !matches!(wish.basis, WantedBasis::Grant(_)) {
         replace(at, id, wish.environment, agent, &mut presence, &mut change)?;
     }
     if presence.sessions.len() >= MOST_SESSIONS {
         return Err(Refusal::TooManySessions(presence.sessions.len()).into());
     }
     presence.sessions.insert(session.clone(), wish.environment.clone());
+    if let Some((request_id, request, _)) = approved {
+        request::used(id, request_id, request, session, at.now, &mut presence, &mut change);
+    }
     change.events.push(Event::SessionStarted {
         session: session.clone(),
         subject: agent.id.clone(),
@@ -114,6 +135,7 @@ pub(super) fn start(
         rights,
         reason: wish.reason.to_owned(),
         ticket: wish.ticket.map(str::to_owned),
+        request: approved.map(|(request_id, _, _)| request_id.clone()),
         givers,
         started: at.now,
         deadline,
@@ -125,11 +147,11 @@ pub(super) fn start(
 }
 
 /// The ticket that the configuration asks for when a session starts.
-fn ticket(at: &Moment<'_>, wish: &Wish<'_>) -> Result<(), Refusal> {
+pub(super) fn ticket(at: &Moment<'_>, ticket: Option<&str>) -> Result<(), Refusal> {
     let Some(rule @ TicketRule { from: TicketFrom::Session, .. }) = &at.policy.conditions.ticket else {
         return Ok(());
     };
-    match rule.unfit(wish.ticket.map_or(Named::Missing, Named::As)) {
+    match rule.unfit(ticket.map_or(Named::Missing, Named::As)) {
         None => Ok(()),
         Some(Reason::TicketMissing) => Err(Refusal::TicketMissing(rule.shape.as_str().to_owned())),
         Some(_) => Err(Refusal::TicketMalformed(rule.shape.as_str().to_owned())),
@@ -218,7 +240,7 @@ fn push_end(id: &TenantId, session_id: &SessionId, session: &Session, end: End, 
     change.documents.push((Key::Session(id.clone(), session_id.clone()), Document::Session(document)));
 }
 
-fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
+pub(super) fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
     match at.actor {
         Actor::Subject(subject) if subject.kind == SubjectKind::Staff => {
             if subject.acting {
@@ -231,24 +253,23 @@ fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
     }
 }
 
-fn written(wish: &Wish<'_>) -> Result<(), Refusal> {
-    let length = wish.reason.trim().chars().count();
-    if length == 0
-        || wish.reason.chars().count() > LONGEST_REASON
-        || wish.reason.chars().any(char::is_control)
-    {
+/// Whether a text of theirs, and a ticket, can stand in the record.
+pub(super) fn written(reason: &str, ticket: Option<&str>) -> Result<(), Refusal> {
+    let length = reason.trim().chars().count();
+    if length == 0 || reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
         return Err(Refusal::ReasonUnfit(LONGEST_REASON));
     }
     let fit = |ticket: &str| {
         !ticket.is_empty() && ticket.len() <= LONGEST_TICKET && ticket.bytes().all(|b| b.is_ascii_graphic())
     };
-    if wish.ticket.is_none_or(fit) { Ok(()) } else { Err(Refusal::TicketUnfit(LONGEST_TICKET)) }
+    if ticket.is_none_or(fit) { Ok(()) } else { Err(Refusal::TicketUnfit(LONGEST_TICKET)) }
 }
 
 fn closes(wish: &Wish<'_>) -> Refusal {
     match wish.basis {
         WantedBasis::Consent => Refusal::ConsentCloses,
         WantedBasis::Grant(_) => Refusal::NotFound("grant"),
+        WantedBasis::Request(_) => Refusal::NotFound("request"),
     }
 }
 
@@ -271,10 +292,18 @@ fn usable<'a>(
     }
 }
 
-fn deadline(at: &Moment<'_>, tenant: &Tenant, lasts: Option<Span>) -> Result<Timestamp, Refusal> {
-    let most = at.policy.session_lasts.end(at.now, tenant.zone);
+/// When a session that starts now ends: as configured, no later than was approved, earlier where that is wanted.
+pub(super) fn deadline(
+    at: &Moment<'_>,
+    tenant: &Tenant,
+    lasts: Option<Span>,
+    approved: Option<Span>,
+) -> Result<Timestamp, Refusal> {
+    let end = |span: Span| span.end(at.now, tenant.zone);
+    let most = end(at.policy.session_lasts);
+    let most = approved.map_or(most, |approved| most.min(end(approved)));
     let Some(lasts) = lasts else { return Ok(most) };
-    let end = lasts.end(at.now, tenant.zone);
+    let end = end(lasts);
     if end <= at.now {
         Err(Refusal::NotInFuture(end))
     } else if end > most {

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, ResourceId,
-    ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request, RequestId,
+    ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    consent::Consent,
 };
 
 /// The format that this build writes and reads. What bears another number is refused, never guessed at.
@@ -58,6 +59,8 @@ pub enum Key {
     Session(TenantId, SessionId),
     /// The sessions of one staff subject in one tenant: an index, it grants nothing.
     Presence(TenantId, SubjectRef),
+    /// One request for approval.
+    Request(TenantId, RequestId),
 }
 
 impl Key {
@@ -67,7 +70,8 @@ impl Key {
             Key::Tenant(tenant)
             | Key::Grant(tenant, _)
             | Key::Session(tenant, _)
-            | Key::Presence(tenant, _) => tenant,
+            | Key::Presence(tenant, _)
+            | Key::Request(tenant, _) => tenant,
         }
     }
 
@@ -78,6 +82,7 @@ impl Key {
             Key::Grant(..) => Kind::Grant,
             Key::Session(..) => Kind::Session,
             Key::Presence(..) => Kind::Presence,
+            Key::Request(..) => Kind::Request,
         }
     }
 }
@@ -89,6 +94,7 @@ impl fmt::Display for Key {
             Key::Grant(tenant, grant) => write!(f, "grant/{tenant}/{grant}"),
             Key::Session(tenant, session) => write!(f, "session/{tenant}/{session}"),
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
+            Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
         }
     }
 }
@@ -104,6 +110,8 @@ pub enum Kind {
     Session,
     /// [`Presence`].
     Presence,
+    /// [`Request`].
+    Request,
 }
 
 /// An organisation of the application, as far as Postern knows it.
@@ -133,6 +141,19 @@ pub struct Tenant {
     /// back (law 4).
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub taken: BTreeMap<EnvironmentId, Timestamp>,
+    /// Whether each session by consent has to be approved; absent where nobody ever said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<ApprovalRule>,
+}
+
+/// A tenant's choice whether each session by consent has to be approved (GW-16).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRule {
+    /// Whether.
+    pub required: bool,
+    /// Who said so; who waives it has let in whoever enters without (GW-14).
+    pub by: BTreeSet<Giver>,
 }
 
 impl Tenant {
@@ -144,7 +165,7 @@ impl Tenant {
         consent: Consent,
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
-        Tenant { parent, zone, environments, consent, plan, service, removed, taken }
+        Tenant { parent, zone, environments, consent, plan, service, removed, taken, approval: None }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -278,6 +299,9 @@ pub struct Session {
     /// The ticket they named.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ticket: Option<String>,
+    /// By consent that has to be approved: the request that was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request: Option<RequestId>,
     /// By consent: who had given what it began on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub givers: BTreeSet<Giver>,
@@ -296,6 +320,9 @@ pub struct Session {
 pub struct Presence {
     /// Sessions not yet known to have ended, with their environment.
     pub sessions: BTreeMap<SessionId, EnvironmentId>,
+    /// Requests not yet known to be over.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub requests: BTreeSet<RequestId>,
 }
 
 /// What a key names.
@@ -310,6 +337,8 @@ pub enum Document {
     Session(Session),
     /// An index.
     Presence(Presence),
+    /// A request for approval.
+    Request(Request),
 }
 
 impl Document {
@@ -320,6 +349,7 @@ impl Document {
             Document::Grant(_) => Kind::Grant,
             Document::Session(_) => Kind::Session,
             Document::Presence(_) => Kind::Presence,
+            Document::Request(_) => Kind::Request,
         }
     }
 
@@ -328,6 +358,7 @@ impl Document {
         match self {
             Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
+            Document::Request(request) => request.due(),
             Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
             Document::Grant(_) | Document::Session(_) | Document::Presence(_) => None,
         }

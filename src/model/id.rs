@@ -188,6 +188,10 @@ identifier!(
     SessionId, opaque, 64
 );
 identifier!(
+    /// A request for approval. No credential.
+    RequestId, opaque, 64
+);
+identifier!(
     /// One change of stored documents; a repeat carries the same id.
     ChangeId, opaque, 64
 );

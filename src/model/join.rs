@@ -11,7 +11,10 @@
 use super::{
     ChangeId, Timestamp,
     consent::{Consent, Ladder},
-    document::{Document, End, EndCause, FORMAT, Grant, Head, Presence, REMEMBERED, Session, Stored, Tenant},
+    document::{
+        ApprovalRule, Document, End, EndCause, FORMAT, Grant, Head, Presence, REMEMBERED, Session, Stored,
+        Tenant,
+    },
 };
 
 /// Joins two copies of one document. Commutative, associative, idempotent, as long as neither is further behind than
@@ -51,6 +54,9 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Grant(a), Document::Grant(b)) => Document::Grant(grant(a, b)),
             (Document::Session(a), Document::Session(b)) => Document::Session(session(a, b)),
             (Document::Presence(a), Document::Presence(b)) => Document::Presence(presence(a, b)),
+            (Document::Request(a), Document::Request(b)) => {
+                Document::Request(a.narrower(b, |level| ladder.rank(level)))
+            }
             _ => return None,
         };
     }
@@ -75,7 +81,15 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         let known = taken.entry(environment.clone()).or_insert(*at);
         *known = (*known).max(*at);
     }
-    Tenant { environments, consent, taken, removed: a.removed.max(b.removed), ..a }
+    // Whoever of the two asks for approval does; where neither does, who waived it stays remembered.
+    let approval = match (a.approval, &b.approval) {
+        (Some(a), Some(b)) => Some(ApprovalRule {
+            required: a.required || b.required,
+            by: a.by.union(&b.by).cloned().collect(),
+        }),
+        (one, other) => one.or_else(|| other.clone()),
+    };
+    Tenant { environments, consent, taken, removed: a.removed.max(b.removed), approval, ..a }
 }
 
 fn grant(a: Grant, b: &Grant) -> Grant {
@@ -99,6 +113,7 @@ fn session(a: Session, b: &Session) -> Session {
         && a.basis == b.basis
         && a.role == b.role
         && a.started == b.started;
+    let same = same && a.request == b.request;
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.started);
     let rights = a.rights.into_iter().filter(|right| b.rights.binary_search(right).is_ok()).collect();
     let givers = a.givers.union(&b.givers).cloned().collect();
@@ -107,6 +122,7 @@ fn session(a: Session, b: &Session) -> Session {
 
 /// An index must not lose what it points at; whether that is any good is decided from the sessions themselves.
 fn presence(mut a: Presence, b: &Presence) -> Presence {
+    a.requests.extend(b.requests.iter().cloned());
     a.sessions.extend(b.sessions.iter().map(|(id, environment)| (id.clone(), environment.clone())));
     a
 }

@@ -12,6 +12,7 @@ pub mod giver;
 pub mod id;
 pub mod join;
 pub mod network;
+pub mod request;
 pub mod subject;
 pub mod time;
 
@@ -23,8 +24,9 @@ pub use document::{
 pub use giver::{Giver, Mark};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
-    ResourceId, ResourceType, RoleName, SessionId, TenantId,
+    RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
+pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Side};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Key, Presence, Session, SessionId, SubjectRef, Tenant, TenantId, Version,
+    Document, Grant, GrantId, Key, Presence, Request, RequestId, Session, SessionId, SubjectRef, Tenant,
+    TenantId, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -143,6 +144,19 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Presence(presence))) => Ok(Some(presence)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// A request in a tenant.
+    pub fn request(&self, tenant: &str, id: &str) -> Result<Option<&Request>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Request(t, r) if r.as_str() == id && t.as_str() == tenant),
+            || Some(Key::Request(TenantId::new(tenant).ok()?, RequestId::new(id).ok()?)),
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Request(request))) => Ok(Some(request)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -107,6 +107,21 @@ impl Rule {
     }
 }
 
+/// How long requests for approval live (GW-16), in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approvals {
+    /// One that nobody answers.
+    pub unanswered_ms: i64,
+    /// One that was approved, until its session starts.
+    pub usable_ms: i64,
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { unanswered_ms: 12 * 3_600_000, usable_ms: 15 * 60_000 }
+    }
+}
+
 /// What the configuration means to the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -128,6 +143,8 @@ pub struct Policy {
     pub session_lasts: Span,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
+    /// How long requests for approval live.
+    pub approvals: Approvals,
     /// What staff access demands beside a session.
     pub conditions: Conditions,
     /// How long one staff exchange runs at most, in milliseconds (rule 10).

@@ -95,7 +95,8 @@ fn parts(document: &Document) -> usize {
             Scope::Resources(resources) => resources.len(),
         },
         Document::Session(session) => session.rights.len() + session.reason.len() / 64,
-        Document::Presence(presence) => presence.sessions.len(),
+        Document::Presence(presence) => presence.sessions.len() + presence.requests.len(),
+        Document::Request(request) => 2 + request.reason.len() / 64 + request.talk.len() * 8,
     }
 }
 

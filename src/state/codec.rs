@@ -9,7 +9,7 @@
 use serde::Deserialize;
 
 use crate::model::{
-    GrantId, IssuerName, Key, Kind, SessionId, Stored, SubjectRef, TenantId, document::FORMAT,
+    GrantId, IssuerName, Key, Kind, RequestId, SessionId, Stored, SubjectRef, TenantId, document::FORMAT,
 };
 
 use super::{Found, Refusal, Unreadable};
@@ -22,6 +22,7 @@ fn tag(kind: Kind) -> u8 {
         Kind::Grant => 2,
         Kind::Session => 3,
         Kind::Presence => 4,
+        Kind::Request => 6,
     }
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         Key::Tenant(_) => {}
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
+        Key::Request(_, request) => bytes.extend_from_slice(request.as_str().as_bytes()),
         Key::Presence(_, subject) => {
             bytes.extend_from_slice(subject.issuer.as_str().as_bytes());
             bytes.push(END);
@@ -68,6 +70,7 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
             let issuer = IssuerName::new(issuer).ok()?;
             Some(Key::Presence(tenant, SubjectRef { issuer, sub: std::str::from_utf8(sub).ok()?.into() }))
         }
+        6 => Some(Key::Request(tenant, RequestId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         _ => None,
     }
 }
@@ -131,12 +134,13 @@ mod tests {
 
     fn any_key() -> impl Strategy<Value = Key> {
         let id = "[a-c][a-c._~-]{0,3}";
-        (0..4usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+        (0..5usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
             let tenant = TenantId::new(&tenant).unwrap();
             match kind {
                 0 => Key::Tenant(tenant),
                 1 => Key::Grant(tenant, GrantId::new(&second).unwrap()),
                 2 => Key::Session(tenant, SessionId::new(&second).unwrap()),
+                3 => Key::Request(tenant, RequestId::new(&second).unwrap()),
                 _ => Key::Presence(
                     tenant,
                     SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() },

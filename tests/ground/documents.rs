@@ -95,7 +95,12 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             }
         },
         // Somebody else's session, or one that is not there, in an index.
-        Document::Presence(Presence { sessions }) => {
+        Document::Request(request) => match dice.below(3) {
+            0 => request.expires = near(dice),
+            1 => request.approval = None,
+            _ => request.level = level("enhanced"),
+        },
+        Document::Presence(Presence { sessions, .. }) => {
             for key in &keys {
                 if let Key::Session(_, id) = key
                     && let Some(Document::Session(session)) = world.document(key, policy)

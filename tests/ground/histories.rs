@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
-    lifecycle::{Actor, Choice, Command, Refusal, Until, WantedBasis},
+    lifecycle::{Actor, Choice, Command, Refusal, Step, Until, WantedBasis},
     model::{Document, Grantee, Key, Scope, Span, Subject, SubjectKind, Version, Zone},
     policy::{Caller, Decision, Fact, Facts, Policy, Reason, decide::rights_now},
 };
@@ -67,7 +67,7 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         5 => member(tenant, "wanda", &["warden"]),
         6 => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
         // People of the vendor who are administrators too: by name, and by address.
-        7 if dice.one_in(2) => member(tenant, dice.pick(&STAFF), &["administrator"]),
+        7 => member(tenant, dice.pick(&STAFF), &["administrator"]),
         8 if dice.one_in(2) => twin(tenant),
         _ => admin(tenant),
     })
@@ -123,7 +123,20 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
         naive.sessions.keys().filter(|(t, _)| t == tenant).map(|(_, s)| s.as_str()).collect();
     let grant = if known.is_empty() || dice.one_in(10) { "g-none" } else { known[dice.below(known.len())] };
     let session = if open.is_empty() || dice.one_in(10) { "s-none" } else { open[dice.below(open.len())] };
-    match dice.below(25) {
+    let asked: Vec<&str> =
+        naive.requests.keys().filter(|(t, _)| t == tenant).map(|(_, r)| r.as_str()).collect();
+    let request = if asked.is_empty() || dice.one_in(12) {
+        "r-none"
+    } else {
+        asked[asked.len() - 1 - dice.below(asked.len().min(3))]
+    };
+    match dice.below(31) {
+        25 => {
+            let expected = seen(dice, world.version(&Key::Tenant(tid(tenant))));
+            let required = !dice.one_in(4);
+            (Command::SetApproval { tenant: tid(tenant), required, expected }, someone_for(dice, tenant))
+        }
+        26..=30 => a_step(dice, world, naive, tenant, request, now),
         24 => {
             let at = dice.below(5);
             let who = Who::Person(match dice.below(8) {
@@ -213,7 +226,11 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                     Some(grant) if !dice.one_in(6) => &grant.environment,
                     _ => environment,
                 }),
-                basis: if dice.one_in(2) { WantedBasis::Consent } else { WantedBasis::Grant(gid(grant)) },
+                basis: match dice.below(6) {
+                    0..=2 => WantedBasis::Grant(gid(grant)),
+                    3 => WantedBasis::Request(rid(request)),
+                    _ => WantedBasis::Consent,
+                },
                 reason: if dice.one_in(30) { "  ".into() } else { "an order is stuck".into() },
                 ticket: None,
                 lasts: match dice.below(12) {
@@ -231,13 +248,86 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
         }
         _ => {
             let key = match dice.below(8) {
-                0 => Key::Tenant(tid(tenant)),
+                0 if dice.one_in(2) => Key::Tenant(tid(tenant)),
+                0 => Key::Request(tid(tenant), rid(request)),
                 1..=3 => Key::Grant(tid(tenant), gid(grant)),
                 _ => Key::Session(tid(tenant), sid(session)),
             };
             (Command::Expire { key }, if dice.one_in(9) { someone_for(dice, tenant) } else { Who::Clock })
         }
     }
+}
+
+/// A step about a request for approval.
+fn a_step(
+    dice: &mut Dice,
+    world: &World,
+    naive: &Naive,
+    tenant: &str,
+    request: &str,
+    now: i64,
+) -> (Command, Who) {
+    let text = |dice: &mut Dice| if dice.one_in(20) { " ".to_owned() } else { "why".to_owned() };
+    let span = |dice: &mut Dice| match dice.below(6) {
+        0 => Some(Span::Millis(0)),
+        1 => Some(Span::Millis(10_001)),
+        2 | 3 => Some(Span::Millis(3_000)),
+        _ => None,
+    };
+    let any_level = |dice: &mut Dice| level(dice.pick(&["block", "read_only", "full", "full", "enhanced"]));
+    // Mostly about one that waits, wherever it does.
+    let waiting: Vec<_> = naive.requests.iter().filter(|(_, r)| r.over(now).is_none()).collect();
+    let (tenant, request) = if waiting.is_empty() || dice.one_in(3) {
+        (tenant, request)
+    } else {
+        let ((tenant, request), _) = waiting[dice.below(waiting.len())];
+        (tenant.as_str(), request.as_str())
+    };
+    let known = naive.requests.get(&(tenant.to_owned(), request.to_owned()));
+    // Mostly the agent whose it is.
+    let agent = |dice: &mut Dice| match known {
+        Some(known) if !dice.one_in(6) => {
+            Who::Person(staff(STAFF.into_iter().find(|sub| known.who.ends_with(sub)).unwrap()))
+        }
+        _ => an_agent(dice),
+    };
+    let open = known.is_some_and(|known| known.over(now).is_none());
+    if known.is_some_and(|known| known.approved.is_some()) && open && dice.one_in(2) {
+        let command = Command::StartSession {
+            tenant: tid(tenant),
+            session: sid(&format!("s{}", world.changes)),
+            environment: eid(if dice.one_in(6) { "sandbox" } else { "production" }),
+            basis: WantedBasis::Request(rid(request)),
+            reason: "as approved".into(),
+            ticket: None,
+            lasts: span(dice),
+        };
+        return (command, agent(dice));
+    }
+    let (step, who) = match dice.below(if open { 12 } else { 5 }) {
+        0..=3 => {
+            let step = Step::Ask {
+                environment: eid(if dice.one_in(8) { "moon" } else { "production" }),
+                level: any_level(dice),
+                reason: text(dice),
+                ticket: None,
+                lasts: span(dice),
+            };
+            let new = if dice.one_in(10) { request.to_owned() } else { format!("r{}", world.changes) };
+            let who = an_agent(dice);
+            return (Command::Request { tenant: tid(tenant), request: rid(&new), step }, who);
+        }
+        4 => (Step::Withdraw, agent(dice)),
+        5 => (Step::Refuse(text(dice)), someone_for(dice, tenant)),
+        6 | 7 => (Step::Question(text(dice)), someone_for(dice, tenant)),
+        8 => (Step::Answer(text(dice)), agent(dice)),
+        _ => {
+            let expected = seen(dice, world.version(&Key::Request(tid(tenant), rid(request))));
+            let level = dice.one_in(2).then(|| any_level(dice));
+            (Step::Approve { level, lasts: span(dice), expected }, someone_for(dice, tenant))
+        }
+    };
+    (Command::Request { tenant: tid(tenant), request: rid(request), step }, who)
 }
 
 /// A request of any kind, with who makes it; `None` is nobody.
@@ -462,6 +552,12 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             | Command::RemoveTenant { tenant, expected } => {
                 expected.is_some_and(|e| e != world.version(&Key::Tenant(tenant.clone())))
             }
+            Command::SetApproval { tenant, expected, .. } => {
+                expected.is_some_and(|e| e != world.version(&Key::Tenant(tenant.clone())))
+            }
+            Command::Request { tenant, request, step: Step::Approve { expected, .. } } => {
+                expected.is_some_and(|e| e != world.version(&Key::Request(tenant.clone(), request.clone())))
+            }
             Command::MoveGrant { tenant, grant, expected, .. } => {
                 expected.is_some_and(|e| e != world.version(&Key::Grant(tenant.clone(), grant.clone())))
             }
@@ -561,7 +657,12 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
         let staff = subject.kind == SubjectKind::Staff;
         let own = subject.tenant.as_ref() == Some(command.tenant());
         match command {
+            Command::Request { step: Step::Ask { .. } | Step::Answer(_) | Step::Withdraw, .. } => {
+                assert!(staff && !subject.acting, "GW-16");
+            }
             Command::SetConsent { .. }
+            | Command::SetApproval { .. }
+            | Command::Request { .. }
             | Command::MakeGrant { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. } => assert!(!staff && own && !subject.acting, "P17-11, law 5"),
@@ -599,6 +700,13 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                     a.taken.iter().all(|(e, at)| b.taken.get(e).is_some_and(|later| at <= later)),
                     "law 4"
                 );
+            }
+            (Document::Request(a), Some(Document::Request(b))) => {
+                assert!(a.over.is_none() || a == b, "over stays over");
+                assert!(a.approval.is_none() || a.approval == b.approval, "decided once");
+                assert_eq!((&a.asker, &a.environment, &a.level), (&b.asker, &b.environment, &b.level));
+                assert_eq!((a.lasts, a.asked, a.expires), (b.lasts, b.asked, b.expires));
+                assert!(b.talk.starts_with(&a.talk), "what was said was said");
             }
             (Document::Presence(_), Some(Document::Presence(_))) => {}
             (a, b) => panic!("{a:?} became {b:?}"),
@@ -730,7 +838,7 @@ fn the_histories_reach_every_command_and_most_codes() {
     let mut accepted = BTreeSet::new();
     let mut refused = BTreeSet::new();
     let mut decided = BTreeSet::new();
-    for seed in 0..150 {
+    for seed in 0..260 {
         let mut dice = Dice::new(seed);
         let steps: Vec<(u64, u16)> =
             (0..90).map(|_| (dice.next(), u16::try_from(dice.below(250)).unwrap())).collect();
@@ -742,7 +850,7 @@ fn the_histories_reach_every_command_and_most_codes() {
         refused.extend(tally.refused.into_keys());
         decided.extend(tally.decided.into_keys());
     }
-    assert_eq!(accepted.len(), 10, "{accepted:?}");
+    assert_eq!(accepted.len(), 17, "{accepted:?}");
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not

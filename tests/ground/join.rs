@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Key, Ladder, Level,
-        Presence, Raise, Scope, Session, Stored, Subject, Tenant, Zone,
+        Approval, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Key, Ladder,
+        Level, Over, Presence, Raise, Remark, Request, RequestEnd, Scope, Session, Side, Span, Stored,
+        Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -98,7 +99,33 @@ fn first(kind: usize) -> Document {
             ended: None,
         }),
         2 => Document::Session(session(Basis::Consent(level("full")))),
-        _ => Document::Presence(Presence { sessions: [(sid("s1"), eid("production"))].into() }),
+        3 => Document::Presence(Presence {
+            sessions: [(sid("s1"), eid("production"))].into(),
+            requests: [rid("r1")].into(),
+        }),
+        _ => Document::Request(Request {
+            asker: Giver::of(&staff("anna"), "r"),
+            environment: eid("production"),
+            level: level("full"),
+            reason: "an order is stuck".into(),
+            ticket: None,
+            lasts: Span::Millis(3_000),
+            asked: at(100),
+            expires: at(900),
+            talk: Vec::new(),
+            approval: Some(approval(&mut Dice::new(1))),
+            over: None,
+        }),
+    }
+}
+
+fn approval(dice: &mut Dice) -> Approval {
+    Approval {
+        by: Giver::of(&admin("beta"), "r"),
+        at: at(120),
+        level: level(dice.pick(&["read_only", "full", "unheard_of"])),
+        lasts: Span::Millis([1_000, 3_000][dice.below(2)]),
+        until: at(200 + 100 * i64::try_from(dice.below(3)).unwrap()),
     }
 }
 
@@ -113,6 +140,7 @@ fn session(basis: Basis) -> Session {
             .to_vec(),
         reason: "an order is stuck".into(),
         ticket: None,
+        request: None,
         givers: Default::default(),
         started: at(100),
         deadline: at(4_000),
@@ -191,6 +219,24 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 if dice.one_in(3) => session.subject = staff(dice.pick(&STAFF)).id,
             _ => session.deadline = later(dice),
         },
+        Document::Request(request) => match dice.below(6) {
+            0 => request.approval = None,
+            1 => request.approval = Some(approval(dice)),
+            2 => {
+                let cause = [RequestEnd::Refused, RequestEnd::Used][dice.below(2)];
+                let when = at(150 + i64::try_from(dice.below(3)).unwrap());
+                let over = Over { at: when, cause, by: None, reason: None, session: None };
+                request.over = request.over.clone().or(Some(over));
+            }
+            3 => request.expires = later(dice),
+            4 if dice.one_in(3) => request.level = level("read_only"),
+            _ => request.talk.push(Remark {
+                at: at(130),
+                from: Side::Tenant,
+                by: admin("beta").id,
+                text: "why".into(),
+            }),
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -261,6 +307,23 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && (same || a.ended.is_some())
         }
         // An index has to point at everything; it opens nothing.
+        (Document::Request(a), Document::Request(b)) => {
+            let ladder = ladder();
+            let same = (&a.asker, &a.level, a.lasts) == (&b.asker, &b.level, b.lasts);
+            let approved = match (&a.approval, &b.approval) {
+                (None, _) => true,
+                (Some(a), Some(b)) => {
+                    a.until <= b.until
+                        && ladder.rank(&a.level) <= ladder.rank(&b.level)
+                        && a.lasts.end(at(0), Zone::UTC) <= b.lasts.end(at(0), Zone::UTC)
+                }
+                (Some(_), None) => false,
+            };
+            a.expires <= b.expires
+                && approved
+                && (b.over.is_none() || a.over.is_some())
+                && (same || a.over.is_some())
+        }
         (Document::Presence(a), Document::Presence(b)) => {
             b.sessions.keys().all(|id| a.sessions.contains_key(id))
         }
@@ -285,7 +348,9 @@ fn opened(document: &Document) -> BTreeSet<String> {
     let key = match document {
         Document::Tenant(_) => Key::Tenant(tid("beta")),
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
-        Document::Session(_) | Document::Presence(_) => Key::Session(tid("beta"), sid("s1")),
+        Document::Session(_) | Document::Presence(_) | Document::Request(_) => {
+            Key::Session(tid("beta"), sid("s1"))
+        }
     };
     let mut document = document.clone();
     if let Document::Grant(grant) = &mut document {
@@ -303,11 +368,11 @@ fn opened(document: &Document) -> BTreeSet<String> {
     let mut open = BTreeSet::new();
     for permission in PERMISSIONS {
         for now in [149, 151, 300, 800, 1_800] {
-            let request = Request::simple("beta", permission).inside("s1");
+            let request = crate::world::Request::simple("beta", permission).inside("s1");
             if world.decide(&request, Caller::Known(&staff("anna")), now, &policy).allowed() {
                 open.insert(format!("{permission} at {now}"));
             }
-            let below = Request::simple("gamma", permission).inside("s2");
+            let below = crate::world::Request::simple("gamma", permission).inside("s2");
             if world.decide(&below, Caller::Known(&staff("anna")), now, &policy).allowed() {
                 open.insert(format!("{permission} below at {now}"));
             }
@@ -320,7 +385,7 @@ fn laws_of_what_holds(joined: &Stored) {
     let holds = narrowest(joined, &ladder()).unwrap();
     for head in &joined.heads {
         assert!(is_within(&holds, &head.document), "{holds:?} is wider than {:?}", head.document);
-        if !matches!(holds, Document::Presence(_)) {
+        if !matches!(holds, Document::Presence(_) | Document::Request(_)) {
             assert!(
                 opened(&holds).is_subset(&opened(&head.document)),
                 "{holds:?} opens more than {:?}",
@@ -340,7 +405,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..5usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -362,7 +427,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..5usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -371,7 +436,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..4usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..5usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {
@@ -466,7 +531,7 @@ fn with_a_stranger(value: &serde_json::Value, path: &str, found: &mut Vec<(Strin
 
 #[test]
 fn unknown_fields_are_refused_at_every_depth_and_so_is_another_format() {
-    for kind in 0..4 {
+    for kind in 0..5 {
         let mut document = first(kind);
         if let Document::Session(session) = &mut document {
             session.ended = Some(End { at: at(200), cause: EndCause::Removed, by: Some(staff("ben").id) });

@@ -1,6 +1,7 @@
 //! The ground (`model`, `policy`, `lifecycle`) against a second, naive reading of the design, and against its laws.
 //!
 //! - [`world`]: people, tenants, policies and a store in memory; [`naive`]: the second implementation.
+//! - [`naive_requests`]: its part on approvals.
 //! - [`histories`]: random histories of commands, both implementations side by side, and the laws as invariants.
 //! - [`documents`]: decisions on random documents that no history need have made.
 //! - [`grid`]: the whole table of decisions as a golden file.
@@ -20,6 +21,7 @@ mod grid;
 mod histories;
 mod join;
 mod naive;
+mod naive_requests;
 mod refusals;
 mod regressions;
 mod world;

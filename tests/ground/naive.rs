@@ -15,6 +15,7 @@ use postern::{
     policy::Caller,
 };
 
+use crate::naive_requests::Request as Asked;
 use crate::world::{ENVIRONMENTS, Map, Name, PERMISSIONS, Plain, Request};
 
 pub(crate) type Words = BTreeSet<String>;
@@ -28,7 +29,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    fn came(by: Option<&Subject>) -> Vec<Source> {
+    pub(crate) fn came(by: Option<&Subject>) -> Vec<Source> {
         by.map(|by| Source::Came(by.id.sub.to_string(), by.email.as_ref().map(|e| e.to_string())))
             .into_iter()
             .collect()
@@ -39,7 +40,7 @@ impl Source {
     }
 
     /// GW-14: the same `sub`, whoever says it, or the same address.
-    fn is(&self, subject: &Subject) -> bool {
+    pub(crate) fn is(&self, subject: &Subject) -> bool {
         match self {
             Source::Came(sub, mail) => {
                 *sub == *subject.id.sub || (mail.is_some() && mail.as_deref() == subject.email.as_deref())
@@ -65,6 +66,9 @@ pub(crate) struct Tenant {
     /// Who chose, and who raised.
     pub(crate) by: Vec<Source>,
     pub(crate) raised_by: Vec<Source>,
+    /// Whether each session by consent has to be approved, and who said so.
+    pub(crate) approval: bool,
+    pub(crate) approval_by: Vec<Source>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +90,8 @@ pub(crate) struct Grant {
 pub(crate) struct Session {
     pub(crate) who: String,
     pub(crate) environment: String,
+    /// Of one by consent that had to be approved: by which request.
+    pub(crate) asked: Option<String>,
     /// Of one by consent: who had given it.
     pub(crate) by: Vec<Source>,
     /// `None` by consent.
@@ -109,6 +115,7 @@ pub(crate) struct Naive {
     pub(crate) tenants: BTreeMap<String, Tenant>,
     pub(crate) grants: BTreeMap<(String, String), Grant>,
     pub(crate) sessions: BTreeMap<(String, String), Session>,
+    pub(crate) requests: BTreeMap<(String, String), Asked>,
 }
 
 fn covers(pattern: &str, name: &str) -> bool {
@@ -129,11 +136,11 @@ pub(crate) fn forbidden(plain: &Plain, permission: &str) -> bool {
     permission.starts_with("support:") || plain.ceiling.iter().any(|pattern| covers(pattern, permission))
 }
 
-fn level_role<'a>(plain: &'a Plain, level: &str) -> Option<&'a str> {
+pub(crate) fn level_role<'a>(plain: &'a Plain, level: &str) -> Option<&'a str> {
     plain.ladder.iter().find(|(name, _)| name == level)?.1.as_deref()
 }
 
-fn rank(plain: &Plain, level: &str) -> usize {
+pub(crate) fn rank(plain: &Plain, level: &str) -> usize {
     plain.ladder.iter().position(|(name, _)| name == level).unwrap_or(0)
 }
 
@@ -158,7 +165,7 @@ impl Naive {
     }
 
     /// Who gave what is in force.
-    fn givers(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> Vec<Source> {
+    pub(crate) fn givers(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> Vec<Source> {
         let Some(t) = self.tenants.get(tenant).filter(|_| depth <= 64) else { return Vec::new() };
         let chosen = rank(plain, &self.chosen(plain, tenant, depth, now));
         match &t.raised {
@@ -482,7 +489,7 @@ impl Naive {
         codes
     }
 
-    fn administrator(plain: &Plain, actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+    pub(crate) fn administrator(plain: &Plain, actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
         match actor {
             Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
             Actor::Subject(subject)
@@ -528,8 +535,21 @@ impl Naive {
         let cap = Some("read_only".into());
         let (inherit, removed, raised) = (false, false, None);
         let (by, raised_by) = (Vec::new(), Vec::new());
-        let new =
-            Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised, by, raised_by };
+        let new = Tenant {
+            parent,
+            environments,
+            inherit,
+            cap,
+            removed,
+            taken,
+            zone,
+            plan,
+            raised,
+            by,
+            raised_by,
+            approval: false,
+            approval_by: Vec::new(),
+        };
         self.tenants.insert(id.to_owned(), new);
     }
 
@@ -551,7 +571,7 @@ impl Naive {
     }
 
     /// A token that is for one environment gives nothing in another.
-    fn reaches(subject: Option<&Subject>, wanted: &str, codes: &mut Codes) {
+    pub(crate) fn reaches(subject: Option<&Subject>, wanted: &str, codes: &mut Codes) {
         if subject.and_then(|by| by.environment.as_ref()).is_some_and(|own| own.as_str() != wanted) {
             codes.insert("environment_foreign");
         }
@@ -796,6 +816,22 @@ impl Naive {
                     known.ended = Some(EndCause::Withdrawn);
                 }
             }
+            Command::SetApproval { tenant, required, .. } => {
+                next.rule(plain, tenant.as_str(), *required, actor, stale, &mut codes);
+            }
+            Command::Request { tenant, request, step } => {
+                next.step(
+                    self,
+                    plain,
+                    tenant.as_str(),
+                    request.as_str(),
+                    step,
+                    actor,
+                    now,
+                    stale,
+                    &mut codes,
+                );
+            }
             Command::StartSession { tenant, session, environment, basis, reason, lasts, .. } => {
                 match staff {
                     None => drop(codes.insert("not_staff")),
@@ -817,13 +853,47 @@ impl Naive {
                 let mut grant_id = None;
                 let own = |by: &[Source]| by.iter().any(|giver| giver.is(agent));
                 let mut by = Vec::new();
+                let mut asked = None;
+                let mut most = now + plain.lasts_ms;
                 let role = match basis {
-                    WantedBasis::Consent => {
+                    WantedBasis::Consent | WantedBasis::Request(_) => {
                         by = self.givers(plain, tenant.as_str(), 0, now);
+                        let mut at_most = usize::MAX;
+                        if let WantedBasis::Request(id) = basis {
+                            let key = (tenant.to_string(), id.to_string());
+                            let request = next.requests.get_mut(&key);
+                            let Some(request) = request.filter(|request| request.who == who(agent)) else {
+                                codes.insert("not_found");
+                                return Err(codes);
+                            };
+                            if request.over(now).is_some() {
+                                codes.insert("request_over");
+                                return Err(codes);
+                            }
+                            let Some(approved) = request.approved.clone() else {
+                                codes.insert("not_approved");
+                                return Err(codes);
+                            };
+                            if request.environment != environment.as_str()
+                                || self.taken(tenant.as_str(), environment.as_str(), request.asked)
+                            {
+                                codes.insert("beyond_request");
+                            }
+                            at_most = rank(plain, &approved.level);
+                            most = most.min(now + approved.lasts);
+                            by.push(approved.by);
+                            request.over = Some("used");
+                            asked = Some(id.to_string());
+                        } else if known.approval {
+                            codes.insert("approval_required");
+                        } else {
+                            by.extend(known.approval_by.iter().cloned());
+                        }
                         if own(&by) {
                             codes.insert("self_granted");
                         }
                         let level = self.level(plain, tenant.as_str(), 0, now);
+                        let level = plain.ladder[rank(plain, &level).min(at_most)].0.clone();
                         match level_role(plain, &level) {
                             Some(role) => role.to_owned(),
                             None => {
@@ -858,7 +928,6 @@ impl Naive {
                 if !plain.roles.contains_key(&role) {
                     codes.insert("role_unknown");
                 }
-                let most = now + plain.lasts_ms;
                 let deadline = match lasts {
                     None => most,
                     Some(Span::Millis(ms)) => now + ms,
@@ -898,6 +967,7 @@ impl Naive {
                     who: who(agent),
                     environment: environment.to_string(),
                     by,
+                    asked,
                     grant: grant_id,
                     role,
                     rights,
@@ -962,6 +1032,16 @@ impl Naive {
                         known.raised = None;
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
+                    Key::Request(t, r) => {
+                        let Some(request) = next.requests.get_mut(&(t.to_string(), r.to_string())) else {
+                            return Err(codes.into_iter().chain(["not_found"]).collect());
+                        };
+                        if request.over(now).is_none() {
+                            codes.insert("not_due");
+                        }
+                        request.over = request.over(now);
+                        return if codes.is_empty() { Ok(next) } else { Err(codes) };
+                    }
                     Key::Presence(..) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
@@ -1001,6 +1081,12 @@ impl Naive {
                         plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
                         raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
                         by: Source::kept(&tenant.consent.by),
+                        approval: tenant.approval.as_ref().is_some_and(|rule| rule.required),
+                        approval_by: tenant
+                            .approval
+                            .as_ref()
+                            .map(|rule| Source::kept(&rule.by))
+                            .unwrap_or_default(),
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
@@ -1052,6 +1138,7 @@ impl Naive {
                         who: format!("{}|{}", session.subject.issuer, session.subject.sub),
                         environment: session.environment.to_string(),
                         by: Source::kept(&session.givers),
+                        asked: session.request.as_ref().map(|request| request.to_string()),
                         grant: match &session.basis {
                             Basis::Consent(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),
@@ -1066,6 +1153,10 @@ impl Naive {
                         listed: None,
                     };
                     naive.sessions.insert((tenant.to_string(), id.to_string()), new);
+                }
+                (Key::Request(tenant, id), Document::Request(request)) => {
+                    let request = Asked::read(request);
+                    naive.requests.insert((tenant.to_string(), id.to_string()), request);
                 }
                 (Key::Presence(tenant, subject), Document::Presence(presence)) => {
                     for (id, environment) in &presence.sessions {

@@ -9,8 +9,8 @@ use postern::{
     lifecycle::{self, Actor, Change, Command, Outcome, Refusal},
     model::{
         ChangeId, Document, EnvironmentId, GrantId, IssuerName, Key, Ladder, Level, LevelName,
-        PermissionName, RoleName, SessionId, Span, Stored, Subject, SubjectKind, SubjectRef, TenantId,
-        Timestamp, Version, join::narrowest,
+        PermissionName, RequestId, RoleName, SessionId, Span, Stored, Subject, SubjectKind, SubjectRef,
+        TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
         Ask, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern, PermissionSet,
@@ -49,6 +49,9 @@ pub(crate) fn gid(name: &str) -> GrantId {
 }
 pub(crate) fn sid(name: &str) -> SessionId {
     SessionId::new(name).unwrap()
+}
+pub(crate) fn rid(name: &str) -> RequestId {
+    RequestId::new(name).unwrap()
 }
 pub(crate) fn role(name: &str) -> RoleName {
     RoleName::new(name).unwrap()
@@ -141,6 +144,7 @@ impl Plain {
             on_lower: if self.immediate { OnLower::Immediate } else { OnLower::Future },
             session_lasts: Span::Millis(self.lasts_ms),
             grant_most: self.grant_most_ms.map(Span::Millis),
+            approvals: postern::policy::Approvals { unanswered_ms: 4_000, usable_ms: 1_000 },
             conditions: postern::policy::Conditions::default(),
             max_exchange_ms: EXCHANGE_MS,
             members_unmapped: self.members_unmapped,

@@ -74,6 +74,7 @@ pub(crate) fn session_about(reason: &str, deadline: i64, ended: Option<i64>) -> 
         rights: Vec::new(),
         reason: reason.to_owned(),
         ticket: None,
+        request: None,
         givers: Default::default(),
         started: at(1),
         deadline: at(deadline),

@@ -215,6 +215,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         on_lower: wish.on_lower,
         session_lasts: wish.session_lasts,
         grant_most: wish.grant_most,
+        approvals: Default::default(),
         conditions: postern::policy::Conditions::default(),
         max_exchange_ms: HOUR,
         members_unmapped: false,

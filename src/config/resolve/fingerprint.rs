@@ -19,8 +19,8 @@ use crate::{
     model::{Span, SubjectKind},
     net::servers::{Protocol, Server},
     policy::{
-        Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
-        path::Delimiters, routes::Twins,
+        Approvals, Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose,
+        conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
 
@@ -111,6 +111,10 @@ fn policy_value(policy: &Policy) -> Value {
     // Only where something is demanded, so that policies from before there were conditions keep their names.
     if !policy.callers.services.is_empty() {
         put(&mut value, "services", policy.callers.services.iter().map(service_value).collect());
+    }
+    if policy.approvals != Approvals::default() {
+        let Approvals { unanswered_ms, usable_ms } = policy.approvals;
+        put(&mut value, "approvals", json!({ "unanswered_ms": unanswered_ms, "usable_ms": usable_ms }));
     }
     if !policy.conditions.is_empty() {
         put(&mut value, "conditions", conditions_value(&policy.conditions));

@@ -104,6 +104,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        approvals: terms.approvals,
         conditions,
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,

@@ -15,7 +15,10 @@ use crate::{
         written::{self, At, Consent, Field, File, List, Place},
     },
     model::{Ladder, Level, LevelName, PermissionName, RoleName, Span},
-    policy::{Catalogue, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE, permission::MOST_PERMISSIONS},
+    policy::{
+        Approvals, Catalogue, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE,
+        permission::MOST_PERMISSIONS,
+    },
 };
 
 /// The closed list, with the places of its names, and whether it was read whole.
@@ -324,6 +327,7 @@ pub(super) struct Terms {
     pub(super) session_lasts: Span,
     pub(super) grant_most: Option<Span>,
     pub(super) max_exchange_ms: i64,
+    pub(super) approvals: Approvals,
 }
 
 pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
@@ -340,7 +344,14 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
         term(context, at.place, span, 60_000, 36_600);
     }
     let max_exchange_ms = context.duration(&sessions.max_exchange, DAY / 24, 1_000, 7 * DAY);
-    Terms { session_lasts, grant_most, max_exchange_ms }
+    let none = written::Approvals::default();
+    let written = file.approvals.value().unwrap_or(&none);
+    let usual = Approvals::default();
+    let approvals = Approvals {
+        unanswered_ms: context.duration(&written.unanswered, usual.unanswered_ms, 60_000, 30 * DAY),
+        usable_ms: context.duration(&written.usable, usual.usable_ms, 60_000, DAY),
+    };
+    Terms { session_lasts, grant_most, max_exchange_ms, approvals }
 }
 
 fn term(context: Context<'_>, place: Place, span: Span, least_ms: i64, most_days: i64) {

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
-    Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
+    Approvals, Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
     KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, Service, Sessions, Staff, SubjectKind,
     Support, TenantSource, Tenants, Ticket, Unmapped,
 };
@@ -90,6 +90,8 @@ pub struct File {
     pub sessions: Field<Sessions>,
     /// How long grants may stand.
     pub grants: Field<Grants>,
+    /// How long requests of agents live where a tenant approves each session.
+    pub approvals: Field<Approvals>,
     /// The tenants' own people.
     pub members: Field<Members>,
     /// How the applications read paths.

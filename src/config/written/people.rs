@@ -356,6 +356,16 @@ pub struct Grants {
     pub longest: Field<TermOrNone>,
 }
 
+/// How long requests of agents live where a tenant approves each session.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approvals {
+    /// One that nobody answers. Default `12h`.
+    pub unanswered: Field<Duration>,
+    /// One that was approved, until its session starts. Default `15m`.
+    pub usable: Field<Duration>,
+}
+
 /// The tenants' own people.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -1,0 +1,285 @@
+//! `/v1/tenants/{t}/approval` and `/v1/tenants/{t}/requests`: where a tenant approves each session, agents ask, and
+//! administrators answer. Administrators see all of their tenant's; staff see their own.
+
+use serde::Serialize;
+
+use crate::{
+    engine::new_id,
+    lifecycle::{Command, Refusal, Step},
+    model::{
+        Document, Key, Kind, Request, RequestId, Stored, SubjectKind, TenantId, Version, join::narrowest,
+    },
+    policy::Fact,
+};
+
+use super::{
+    Api,
+    beside::{MOST_LOOKED_AT, Page, STEP},
+    call::{Call, cursor},
+    form::Form,
+    outcome::Outcome,
+    problem::Problem,
+    reply::Reply,
+    request_view::{RequestRow, RequestView},
+};
+
+#[derive(Serialize)]
+struct RuleView<'a> {
+    tenant: &'a TenantId,
+    /// Whether each session by consent has to be approved.
+    required: bool,
+    /// Of the answer to a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+}
+
+#[derive(Serialize)]
+struct ChangedView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestView>,
+    outcome: Outcome,
+    /// Of a withdrawal: it was over before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    had_ended: Option<bool>,
+}
+
+impl Api {
+    pub(super) async fn approval(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        call.must_see(tenant)?;
+        call.query(&[])?;
+        let (required, version) = self.rule(tenant).await?.ok_or(Refusal::NotFound("tenant"))?;
+        Ok(Reply::ok(&RuleView { tenant, required, outcome: None }).tagged(Some(version)))
+    }
+
+    pub(super) async fn set_approval(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        call.must_manage(tenant)?;
+        call.query(&[])?;
+        let expected = call.expected()?;
+        let object = call.object()?;
+        let required = Form::of(&object, &["required"])?.flag("required")?;
+        let command = Command::SetApproval { tenant: tenant.clone(), required, expected };
+        let outcome = self.change(call, command).await?;
+        let status = outcome.status(200);
+        // The change has happened; that it cannot be shown is no reason to say that it has not.
+        let shown = self.rule(tenant).await.ok().flatten();
+        let version = shown.map(|(_, version)| version).filter(|_| status == 200);
+        let required = shown.map_or(required, |(required, _)| required);
+        Ok(Reply::with(status, &RuleView { tenant, required, outcome: Some(outcome) }).tagged(version))
+    }
+
+    async fn rule(&self, tenant: &TenantId) -> Result<Option<(bool, Version)>, Problem> {
+        let found = self.engine.known(|facts| {
+            let known = facts.tenant(tenant.as_str())?.filter(|known| known.removed.is_none());
+            Ok(known.map(|known| {
+                let required = known.approval.as_ref().is_some_and(|rule| rule.required);
+                (required, super::version(facts, &Key::Tenant(tenant.clone())))
+            }))
+        });
+        Ok(found.await?)
+    }
+
+    pub(super) async fn requests(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        if !call.is_staff() {
+            call.must_see(tenant)?;
+        }
+        let query = call.query(&["after", "limit", "state"])?;
+        let (after, limit) = (query.after()?, query.limit()?);
+        let all = query.maybe("state", |word| match word {
+            "all" => Some(true),
+            "waiting" => Some(false),
+            _ => None,
+        });
+        let page = self.page_of_requests(call, tenant, after, limit, all?.unwrap_or(false)).await?;
+        Ok(Reply::ok(&page))
+    }
+
+    /// A page of requests. An agent's holds their own: others' are passed over, and so is what cannot be read, whose it is
+    /// cannot be told; neither rows nor cursor say anything about them (law 11).
+    async fn page_of_requests(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        after: Option<RequestId>,
+        limit: usize,
+        all: bool,
+    ) -> Result<Page<RequestRow>, Problem> {
+        let own = call.is_staff();
+        let mut page = Page::default();
+        let mut last_shown = None;
+        let mut last = after.map(|id| Key::Request(tenant.clone(), id));
+        let mut looked_at = 0;
+        while looked_at < MOST_LOOKED_AT {
+            let rows = self.engine.store().list(tenant, Kind::Request, last.as_ref(), STEP).await?;
+            let end = rows.len() < STEP;
+            looked_at += rows.len();
+            for (key, found) in rows {
+                let Key::Request(_, id) = &key else { continue };
+                let row = match found {
+                    Err(_) if own => None,
+                    Err(fault) => Some(RequestRow::Unreadable { id: id.clone(), unreadable: fault.code() }),
+                    Ok(stored) => self.row(call, tenant, id, &stored, all).await,
+                };
+                if let Some(row) = row {
+                    if page.items.len() >= limit {
+                        page.next = last_shown.as_ref().map(cursor);
+                        return Ok(page);
+                    }
+                    page.items.push(row);
+                    last_shown = Some(id.clone());
+                }
+                last = Some(key);
+            }
+            if end {
+                return Ok(page);
+            }
+        }
+        if let (false, Some(Key::Request(_, id))) = (own, &last) {
+            page.next = Some(cursor(id));
+        }
+        Ok(page)
+    }
+
+    /// A listed request as it holds at this instant, with what lies over it in this gateway's memory.
+    async fn row(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &RequestId,
+        stored: &Stored,
+        all: bool,
+    ) -> Option<RequestRow> {
+        let own = |request: &Request| !call.is_staff() || request.asker.person == call.subject.id;
+        let unreadable = || RequestRow::Unreadable { id: id.clone(), unreadable: "state_unavailable" };
+        let Some(Document::Request(request)) = narrowest(stored, &call.policy.ladder) else {
+            return (!call.is_staff()).then(unreadable);
+        };
+        if !own(&request) {
+            return None;
+        }
+        let mut view = RequestView::of(tenant, id, &request, call.now);
+        if view.state != "over" {
+            view = match self.engine.fact(&Key::Request(tenant.clone(), id.clone())).await {
+                Fact::Found(snapshot) => match &snapshot.document {
+                    Document::Request(request) => RequestView::of(tenant, id, request, call.now),
+                    _ => return Some(unreadable()),
+                },
+                Fact::Absent | Fact::Unavailable => return Some(unreadable()),
+            };
+        }
+        (all || view.state != "over").then(|| RequestRow::Request(Box::new(view)))
+    }
+
+    pub(super) async fn request(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &RequestId,
+    ) -> Result<Reply, Problem> {
+        if !call.is_staff() {
+            call.must_see(tenant)?;
+        }
+        call.query(&[])?;
+        let found = self.one_request(call, tenant, id).await?;
+        let (view, version) = found.ok_or(Refusal::NotFound("request"))?;
+        Ok(Reply::ok(&view).tagged(Some(version)))
+    }
+
+    pub(super) async fn make_request(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        call.must_be_staff()?;
+        if call.subject.acting {
+            return Err(Refusal::Acting.into());
+        }
+        call.query(&[])?;
+        call.without_conditions()?;
+        let object = call.object()?;
+        let form = Form::of(&object, &["environment", "level", "reason", "ticket", "for"])?;
+        let id = new_id("req", call.now).ok().and_then(|id| RequestId::new(&id).ok());
+        let id = id.ok_or_else(super::no_id)?;
+        let step = Step::Ask {
+            environment: form.environment()?,
+            level: form.level()?,
+            reason: form.text("reason")?.to_owned(),
+            ticket: form.maybe_text("ticket")?.map(str::to_owned),
+            lasts: form.lasts()?,
+        };
+        let path = self.path(&format!("tenants/{tenant}/requests/{id}"));
+        Ok(self.stepped(call, tenant, &id, step, 201).await?.at(path))
+    }
+
+    /// An administrator approves, asks back or refuses; the agent answers.
+    pub(super) async fn decide_request(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &RequestId,
+    ) -> Result<Reply, Problem> {
+        match call.subject.kind {
+            SubjectKind::Staff if call.subject.acting => return Err(Refusal::Acting.into()),
+            SubjectKind::Staff => {}
+            SubjectKind::Member | SubjectKind::Service => call.must_manage(tenant)?,
+        }
+        call.query(&[])?;
+        let expected = call.expected()?;
+        let object = call.object()?;
+        let step = Form::of(&object, &["approve", "ask", "answer", "refuse"])?.step(expected)?;
+        if expected.is_some() && !matches!(step, Step::Approve { .. }) {
+            call.without_conditions()?;
+        }
+        self.stepped(call, tenant, id, step, 200).await
+    }
+
+    /// The agent takes it back. A repeat is answered like the first time.
+    pub(super) async fn withdraw_request(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &RequestId,
+    ) -> Result<Reply, Problem> {
+        call.must_be_staff()?;
+        if call.subject.acting {
+            return Err(Refusal::Acting.into());
+        }
+        call.query(&[])?;
+        call.without_conditions()?;
+        call.without_body()?;
+        self.stepped(call, tenant, id, Step::Withdraw, 200).await
+    }
+
+    async fn stepped(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &RequestId,
+        step: Step,
+        done: u16,
+    ) -> Result<Reply, Problem> {
+        let withdraws = step == Step::Withdraw;
+        let command = Command::Request { tenant: tenant.clone(), request: id.clone(), step };
+        let outcome = self.change(call, command).await?;
+        let had_ended = withdraws.then_some(!outcome.changed);
+        // The change has happened; that it cannot be shown is no reason to say that it has not.
+        let shown = self.one_request(call, tenant, id).await.ok().flatten();
+        let status = outcome.status(done);
+        let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == done);
+        let request = shown.map(|(view, _)| view);
+        Ok(Reply::with(status, &ChangedView { request, outcome, had_ended }).tagged(version))
+    }
+
+    /// One request as this caller may see it.
+    async fn one_request(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: &RequestId,
+    ) -> Result<Option<(RequestView, Version)>, Problem> {
+        let found = self.engine.known(|facts| {
+            let Some(request) = facts.request(tenant.as_str(), id.as_str())? else { return Ok(None) };
+            if call.is_staff() && request.asker.person != call.subject.id {
+                return Ok(None);
+            }
+            let version = super::version(facts, &Key::Request(tenant.clone(), id.clone()));
+            Ok(Some((RequestView::of(tenant, id, request, call.now), version)))
+        });
+        Ok(found.await?)
+    }
+}
