@@ -212,6 +212,8 @@ const CASES: &[Case] = &[
     ("audience: [app]", "audience: [app]\n    claims: { support: ⟦{ everybody: true } }", "bad_value"),
     ("audience: [app]", "audience: [app]\n    claims: { roles: ⟦a..b }", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
+    ("tenants:\n  from: { path", "approvals: { usable: ⟦1s }\ntenants:\n  from: { path", "out_of_range"),
+    ("tenants:\n  from: { path", "approvals: { unanswered: ⟦31d }\ntenants:\n  from: { path", "out_of_range"),
     // Conditions on staff.
     ("tenants:\n  from: { path", "staff: { require: { acr: ⟦[] } }\ntenants:\n  from: { path", "bad_value"),
     (

@@ -90,8 +90,6 @@ pub(crate) struct Grant {
 pub(crate) struct Session {
     pub(crate) who: String,
     pub(crate) environment: String,
-    /// Of one by consent that had to be approved: by which request.
-    pub(crate) asked: Option<String>,
     /// Of one by consent: who had given it.
     pub(crate) by: Vec<Source>,
     /// `None` by consent.
@@ -853,7 +851,6 @@ impl Naive {
                 let mut grant_id = None;
                 let own = |by: &[Source]| by.iter().any(|giver| giver.is(agent));
                 let mut by = Vec::new();
-                let mut asked = None;
                 let mut most = now + plain.lasts_ms;
                 let role = match basis {
                     WantedBasis::Consent | WantedBasis::Request(_) => {
@@ -883,7 +880,6 @@ impl Naive {
                             most = most.min(now + approved.lasts);
                             by.push(approved.by);
                             request.over = Some("used");
-                            asked = Some(id.to_string());
                         } else if known.approval {
                             codes.insert("approval_required");
                         } else {
@@ -967,7 +963,6 @@ impl Naive {
                     who: who(agent),
                     environment: environment.to_string(),
                     by,
-                    asked,
                     grant: grant_id,
                     role,
                     rights,
@@ -1138,7 +1133,6 @@ impl Naive {
                         who: format!("{}|{}", session.subject.issuer, session.subject.sub),
                         environment: session.environment.to_string(),
                         by: Source::kept(&session.givers),
-                        asked: session.request.as_ref().map(|request| request.to_string()),
                         grant: match &session.basis {
                             Basis::Consent(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),

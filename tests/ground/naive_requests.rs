@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use postern::{
     lifecycle::{Actor, Step},
-    model::{RequestState, Side, Span, Subject, SubjectKind},
+    model::{Side, Span, Subject, SubjectKind},
 };
 
 use crate::{
@@ -76,14 +76,6 @@ impl Request {
             Some(approved) => (now >= approved.until).then_some("lapsed"),
             None => (now >= self.expires).then_some("expired"),
         })
-    }
-
-    pub(crate) fn stands(&self, now: i64) -> RequestState {
-        match (self.over(now), &self.approved) {
-            (Some(_), _) => RequestState::Over(postern::model::RequestEnd::Used),
-            (None, Some(_)) => RequestState::Approved,
-            (None, None) => RequestState::Open,
-        }
     }
 }
 

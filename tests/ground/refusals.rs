@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use postern::{
-    lifecycle::{Actor, Choice, Command, Refusal, Until, WantedBasis},
+    lifecycle::{Actor, Choice, Command, Refusal, Step, Until, WantedBasis},
     model::{Document, Grantee, Key, Scope, Span, Subject, Version, Zone},
     policy::Policy,
 };
@@ -32,6 +32,28 @@ fn world(policy: &Policy) -> World {
     world.run(&chosen, Actor::Subject(&herself), 2, policy).unwrap();
     let given = grant("twin", Grantee::Support, "reader", Until::At(at(90_000)));
     world.run(&given, Actor::Subject(&twin("acme")), 2, policy).unwrap();
+    let required = Command::SetApproval { tenant: tid("delta"), required: true, expected: None };
+    let delta = admin("delta");
+    world.run(&required, Actor::Subject(&delta), 3, policy).unwrap();
+    for (name, who, when) in
+        [("dead", "ben", -9_000), ("r1", "ben", 900), ("r2", "ben", 900), ("hers", "cleo", 900)]
+    {
+        // The dead one is made by hand: nobody could ask so long ago.
+        let made = world.run(&ask("delta", name, |_| {}), Actor::Subject(&staff(who)), when.max(4), policy);
+        made.unwrap();
+        if when < 0 {
+            let key = Key::Request(tid("delta"), rid(name));
+            let Some(Document::Request(mut request)) = world.document(&key, policy) else { panic!() };
+            request.expires = at(NOW);
+            world.put(key, Document::Request(request));
+        }
+    }
+    let less = yes(Some("read_only"), None);
+    world.run(&step("r2", less), Actor::Subject(&delta), 950, policy).unwrap();
+    for n in 1..8 {
+        let command = ask("delta", &format!("hers{n}"), |_| {});
+        world.run(&command, Actor::Subject(&staff("cleo")), 900, policy).unwrap();
+    }
     for (name, until) in [("g1", 90_000), ("over", 500), ("gone", 90_000)] {
         let to = Grantee::Subject(staff("anna").id);
         world.run(&grant(name, to, "administrator", Until::At(at(until))), acme, 3, policy).unwrap();
@@ -52,6 +74,37 @@ fn consent(tenant: &str, choice: Choice) -> Command {
 
 fn raise(tenant: &str, choice: Choice, until: Until) -> Command {
     Command::SetConsent { tenant: tid(tenant), choice, until: Some(until), expected: None }
+}
+
+fn ask(tenant: &str, request: &str, change: impl FnOnce(&mut Step)) -> Command {
+    let mut step = Step::Ask {
+        environment: eid("production"),
+        level: level("limited_edit"),
+        reason: "an order is stuck".into(),
+        ticket: None,
+        lasts: Some(Span::Millis(3_000)),
+    };
+    change(&mut step);
+    Command::Request { tenant: tid(tenant), request: rid(request), step }
+}
+
+fn step(request: &str, step: Step) -> Command {
+    Command::Request { tenant: tid("delta"), request: rid(request), step }
+}
+
+fn yes(to: Option<&str>, lasts: Option<i64>) -> Step {
+    Step::Approve { level: to.map(level), lasts: lasts.map(Span::Millis), expected: None }
+}
+
+fn asked(request: &str) -> WantedBasis {
+    WantedBasis::Request(rid(request))
+}
+
+fn longer(mut command: Command) -> Command {
+    if let Command::StartSession { lasts, .. } = &mut command {
+        *lasts = Some(Span::Millis(3_001));
+    }
+    command
 }
 
 fn grant(name: &str, to: Grantee, of: &str, until: Until) -> Command {
@@ -100,6 +153,8 @@ enum Who {
     ParentsAdmin,
     Anna,
     Ben,
+    Cleo,
+    Twin,
     ActingAnna,
     Configuration,
     Clock,
@@ -117,6 +172,8 @@ impl Who {
             Who::ParentsAdmin => admin("acme"),
             Who::Anna => staff("anna"),
             Who::Ben => staff("ben"),
+            Who::Cleo => staff("cleo"),
+            Who::Twin => twin(tenant),
             Who::ActingAnna => Subject { acting: true, ..staff("anna") },
             Who::Configuration | Who::Clock => return None,
         })
@@ -125,8 +182,8 @@ impl Who {
 
 fn table() -> Vec<Line> {
     use Who::{
-        Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin, SandboxAdmin,
-        SandboxAnna, Warden,
+        Acting, ActingAnna, Admin, Anna, Ben, Cleo, Clerk, Clock, Configuration, ParentsAdmin, SandboxAdmin,
+        SandboxAnna, Twin, Warden,
     };
     let anna = || Grantee::Subject(staff("anna").id);
     let soon = Until::For(Span::Millis(1_000));
@@ -362,6 +419,79 @@ fn table() -> Vec<Line> {
             start("delta", "s2", WantedBasis::Consent),
         ),
         Line("self_granted", "nor by the same address", Anna, start("acme", "s2", by("twin"))),
+        Line(
+            "approval_required",
+            "this tenant wants to be asked (GW-16)",
+            Ben,
+            start("delta", "s2", WantedBasis::Consent),
+        ),
+        Line("approval_not_required", "this one does not", Anna, ask("acme", "r9", |_| {})),
+        Line("consent_closes", "nor is one asked that blocks", Anna, ask("beta", "r9", |_| {})),
+        Line("consent_closes", "or that nobody knows (law 11)", Anna, ask("nowhere", "r9", |_| {})),
+        Line("self_granted", "nobody asks for what they gave", Anna, ask("delta", "r9", |_| {})),
+        Line("not_staff", "members ask for nothing", Admin, ask("delta", "r9", |_| {})),
+        Line("changed", "a request's name is taken", Ben, ask("delta", "r1", |_| {})),
+        Line(
+            "level_unknown",
+            "a request is for a level of the ladder",
+            Ben,
+            ask("delta", "r9", |step| {
+                if let Step::Ask { level: wanted, .. } = step {
+                    *wanted = level("most");
+                }
+            }),
+        ),
+        Line(
+            "not_approved",
+            "nobody enters before somebody says yes",
+            Ben,
+            start("delta", "s2", asked("r1")),
+        ),
+        Line("not_found", "another's request is none", Anna, start("delta", "s2", asked("r1"))),
+        Line("not_found", "an unknown tenant has none", Ben, start("nowhere", "s2", asked("r1"))),
+        Line("request_over", "it died unanswered", Ben, start("delta", "s2", asked("dead"))),
+        Line("request_over", "nor is it approved after its death", Admin, step("dead", yes(None, None))),
+        Line("request_over", "nor refused", Admin, step("dead", Step::Refuse("late".into()))),
+        Line("request_decided", "it was approved in other terms", Admin, step("r2", yes(None, None))),
+        Line(
+            "request_decided",
+            "nothing is asked about it then",
+            Admin,
+            step("r2", Step::Question("why".into())),
+        ),
+        Line(
+            "beyond_request",
+            "a yes is to no more than was asked",
+            Admin,
+            step("r1", yes(Some("full"), None)),
+        ),
+        Line("beyond_request", "nor for longer", Admin, step("r1", yes(None, Some(3_001)))),
+        Line("beyond_request", "nor for elsewhere", Ben, elsewhere(start("delta", "s2", asked("r2")))),
+        Line(
+            "lasts_too_long",
+            "nor does a session last longer",
+            Ben,
+            longer(start("delta", "s2", asked("r2"))),
+        ),
+        Line("self_granted", "nobody approves their own", Twin, step("hers", yes(None, None))),
+        Line("nothing_asked", "an answer has a question", Ben, step("r1", Step::Answer("so".into()))),
+        Line("not_found", "nobody answers for another", Anna, step("r1", Step::Answer("so".into()))),
+        Line("not_allowed", "an agent approves nothing", Ben, step("r1", yes(None, None))),
+        Line(
+            "not_allowed",
+            "a parent's administrator is none here",
+            ParentsAdmin,
+            step("r1", yes(None, None)),
+        ),
+        Line("acting", "nor does who acts for one", Acting, step("r1", yes(None, None))),
+        Line("too_many_requests", "eight wait at a time", Cleo, ask("delta", "r9", |_| {})),
+        Line("reason_unfit", "a refusal says why", Admin, step("r1", Step::Refuse(" ".into()))),
+        Line(
+            "not_due",
+            "a request that waits is not over",
+            Clock,
+            Command::Expire { key: Key::Request(tid("delta"), rid("r1")) },
+        ),
         Line("not_staff", "members start no sessions", Admin, start("acme", "s2", WantedBasis::Consent)),
         Line("not_staff", "time starts no sessions", Clock, start("acme", "s2", WantedBasis::Consent)),
         Line(
@@ -445,7 +575,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 28, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 36, "a code without a line: {seen:?}");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use postern::{
-    lifecycle::{Choice, Command, Until},
-    model::{LevelName, Span},
+    lifecycle::{Choice, Command, Step, Until, WantedBasis},
+    model::{LevelName, RequestId, Span},
 };
 
 use crate::{
@@ -143,4 +143,45 @@ fn who_sets_the_consent_that_they_work_by_as_staff_is_cut_before_it_is_answered(
         world.of_kind("access.refused").iter().any(|record| record["detail"] == "given by app|sam")
     });
     world.finish();
+}
+
+// GW-16
+#[test]
+fn a_session_by_approval_reaches_no_further_and_is_cut_when_the_approved_time_is_over() {
+    for run in [Run::Download, Run::Events, Run::Waiting] {
+        let (hooks, count) = counting();
+        let clock = ManualClock::at(NOON);
+        let world = World::of(Plan::default().hooks(hooks).clock(&clock));
+        let (admin, agent) = (world.people.admin("acme"), world.people.staff("sam"));
+        world.done(World::consent("acme", "full"), &admin);
+        world.done(Command::SetApproval { tenant: tenant("acme"), required: true, expected: None }, &admin);
+        let request = RequestId::new("req_1").unwrap();
+        let step = |step| Command::Request { tenant: tenant("acme"), request: request.clone(), step };
+        let ask = Step::Ask {
+            environment: production(),
+            level: LevelName::new("full").unwrap(),
+            reason: "a test looks around".to_owned(),
+            ticket: None,
+            lasts: None,
+        };
+        world.done(step(ask), &agent);
+        let less = Step::Approve {
+            level: Some(LevelName::new("read_only").unwrap()),
+            lasts: Some(Span::Millis(HALF_AN_HOUR)),
+            expected: None,
+        };
+        world.done(step(less), &admin);
+        world.session_on("acme", &agent, WantedBasis::Request(request), None);
+        let refused = world.ask("POST", "/t/acme/orders?do=hello", &agent, "Content-Length: 0\r\n");
+        assert_eq!(refused.status, 403, "consent is at full, and reading was approved");
+        let mut client = begin(&world, run, &agent, &count);
+        clock.advance(HALF_AN_HOUR);
+        let passed = count.load(SeqCst);
+        assert_eq!(client.ending().0, Ending::Reset, "{run:?}");
+        let outcome = world.last_outcome();
+        assert_eq!(outcome["cut_by"]["reason"], "session_expired", "{run:?}: {outcome}");
+        assert!(count.load(SeqCst) - passed <= IN_HAND, "{run:?}");
+        world.upstream.release();
+        world.finish();
+    }
 }

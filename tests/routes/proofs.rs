@@ -33,6 +33,7 @@ fn policy() -> Policy {
         on_lower: OnLower::Immediate,
         session_lasts: Span::Millis(1),
         grant_most: None,
+        approvals: Default::default(),
         max_exchange_ms: 1,
         conditions: Default::default(),
         members_unmapped: false,
