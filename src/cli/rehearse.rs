@@ -78,7 +78,7 @@ fn facts(
     let consent = Consent::own(level.clone());
     let mut documents = vec![(
         Key::Tenant(tenant.clone()),
-        Some(Document::Tenant(Tenant { parent: None, zone, environments, consent })),
+        Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
     )];
     let mut presence = Presence::default();
     let session = role.map(|role| {
