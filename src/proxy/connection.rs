@@ -5,7 +5,11 @@ mod api;
 mod outgoing;
 mod told;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
@@ -46,7 +50,10 @@ const LINGER: usize = 64 << 10;
 
 struct Connection {
     stream: Socket,
+    /// Whose connection it is.
     peer: SocketAddr,
+    /// From where the request in hand comes.
+    client: IpAddr,
     /// Bytes that have come and belong to no request yet.
     inbox: Vec<u8>,
     head: RequestHead,
@@ -125,6 +132,7 @@ impl Connection {
         Connection {
             stream,
             peer,
+            client: peer.ip().to_canonical(),
             inbox: Vec::new(),
             head: RequestHead::new(),
             patience: Patience::new(),
@@ -212,7 +220,21 @@ impl Connection {
         let request = head.view(bytes);
         let shared = core.shared();
         let routing = shared.routing.load_full();
-        self.note = Note::begin(&routing, self.peer, &request);
+        let client = match &routing.entrance.hops {
+            None => Ok(self.peer.ip()),
+            Some(hops) => hops.client(self.peer.ip(), &request),
+        };
+        self.client = client.unwrap_or(self.peer.ip()).to_canonical();
+        self.note = Note::begin(&routing, self.client, &request);
+        if client.is_err() {
+            Counters::add(&core.counters().unreadable);
+            let told = Told::plain(
+                400,
+                "forwarded_malformed",
+                "where the request comes from is not said in one way",
+            );
+            return (self.refuse(&request, &told).await, None);
+        }
         let target = match intake::target(&request, routing.paths) {
             Ok(target) => target,
             Err(fault) => {
@@ -291,7 +313,7 @@ impl Connection {
             ),
             resource: mapped.resource(&target.path, &params),
             session: collect::session(&request),
-            around: collect::around(&request, &routing.policy, self.peer),
+            around: collect::around(&request, &routing.policy, self.client),
             clock_behind: false,
         };
         let caller = match &who {
@@ -415,7 +437,8 @@ impl Connection {
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
-        let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter };
+        let client = self.client;
+        let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter, client };
         let mut lines = match own.lines(public) {
             Ok(lines) => lines,
             Err(unsent) => return self.give_up(request, &unsent, admission).await,
@@ -492,7 +515,7 @@ impl Connection {
             method: method.to_string(),
             host: host.to_owned(),
             path: target.path.as_str().to_owned(),
-            client: client_of(self.peer),
+            client: client_of(self.client),
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         }
     }

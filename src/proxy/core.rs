@@ -3,7 +3,7 @@
 
 use std::{
     cell::{RefCell, RefMut},
-    net::SocketAddr,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -222,9 +222,9 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let core = Rc::clone(&core);
                 open.spawn_local(async move {
                     let _open = Open(&core);
-                    match greet(&core, stream).await {
-                        Some(Greeted::Http1(socket)) => connection::serve(&core, socket, peer).await,
-                        Some(Greeted::Http2(socket)) => http2::serve(&core, socket, peer).await,
+                    match greet(&core, stream, peer).await {
+                        Some((Greeted::Http1(socket), peer)) => connection::serve(&core, socket, peer).await,
+                        Some((Greeted::Http2(socket), peer)) => http2::serve(&core, socket, peer).await,
                         None => {}
                     }
                 });
@@ -250,7 +250,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// The address of a peer, as text for records.
-pub(super) fn client_of(peer: SocketAddr) -> String {
-    peer.ip().to_canonical().to_string()
+/// The address of a client, as text for records.
+pub(super) fn client_of(client: IpAddr) -> String {
+    client.to_canonical().to_string()
 }

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    model::Network,
     net::{Destination, tls::ToUpstream},
     policy::{
         Policy, Rule,
@@ -15,6 +16,7 @@ use crate::{
 use super::{
     access::Wanted,
     assertion::Asserter,
+    hops::Hops,
     preflight::{Cors, Preflight},
     rate::Rate,
     wire::{KnownSet, Limits, NameSet},
@@ -119,6 +121,8 @@ pub enum Piece {
     Kind,
     /// The session, empty for members.
     Session,
+    /// The client's address.
+    Client,
 }
 
 /// An application.
@@ -155,6 +159,15 @@ pub struct Upstream {
     pub rewrite: Rewrite,
 }
 
+/// From where connections come, and who is believed about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entrance {
+    /// Who says by the PROXY protocol whose connection it is, and has to.
+    pub proxied: Vec<Network>,
+    /// Who says by a header from where a request comes.
+    pub hops: Option<Hops>,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Routing {
@@ -167,6 +180,8 @@ pub struct Routing {
     pub address_rate: Option<Rate>,
     /// How often one subject may ask the application, where that is bounded.
     pub subject_rate: Option<Rate>,
+    /// From where connections come.
+    pub entrance: Entrance,
     /// Lines and traces that are wanted.
     pub log: Wanted,
     /// Client connections at most, over all cores.

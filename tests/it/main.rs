@@ -17,6 +17,7 @@ mod client;
 mod conditions;
 mod cookies;
 mod cuts;
+mod entrance;
 mod fetched;
 mod full;
 mod held;

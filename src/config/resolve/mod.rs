@@ -7,6 +7,7 @@
 
 mod context;
 mod cors;
+mod entrance;
 mod fingerprint;
 mod gateway;
 mod issuers;
@@ -22,10 +23,10 @@ mod upstreams;
 use std::path::Path;
 
 pub use settings::{
-    AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
-    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
-    PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
-    TenantSettings, TenantSource, UpstreamSettings,
+    AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EntranceSettings, EnvironmentSource,
+    HopSettings, HostHeader, HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings,
+    LimitSettings, LogSettings, PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot,
+    StateSettings, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 
 use super::{
@@ -51,6 +52,7 @@ pub(super) fn resolve(
     let (listen, operations, dangerous) = gateway::listeners(context, file);
     let tls = tls::tls(context, file);
     let http2_in_clear = tls::http2_in_clear(context, file);
+    let entrance = entrance::entrance(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
@@ -115,6 +117,7 @@ pub(super) fn resolve(
         &policy,
         &fingerprint::Rest {
             prefix: &prefix,
+            entrance: &entrance,
             paths,
             unmapped_upstream,
             routes: &routes,
@@ -130,6 +133,7 @@ pub(super) fn resolve(
         listen: listen?,
         tls: tls?,
         http2_in_clear,
+        entrance,
         operations: operations?,
         prefix,
         workers,

@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 
 use crate::{
     config::source::Secret,
-    model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
+    model::{EnvironmentId, IssuerName, Network, SubjectKind, TenantId, Zone},
     net::{Destination, tls::ToUpstream},
     policy::{
         Policy,
@@ -32,6 +32,8 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// HTTP/2 is what is spoken in clear on the proxy listener.
     pub http2_in_clear: bool,
+    /// What stands in front of the proxy listener.
+    pub entrance: EntranceSettings,
     /// The operations listener.
     pub operations: SocketAddr,
     /// The reserved prefix; begins and ends with `/`.
@@ -71,6 +73,26 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What local play needs.
     pub dangerous: DangerousSettings,
+}
+
+/// What stands in front of the proxy listener, and what of its word counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EntranceSettings {
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxied: Vec<Network>,
+    /// Who says by a header from where a request comes.
+    pub hops: Option<HopSettings>,
+}
+
+/// Hops that are believed about a client's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HopSettings {
+    /// Theirs.
+    pub from: Vec<Network>,
+    /// They say it in `Forwarded`, not in `X-Forwarded-For`.
+    pub forwarded: bool,
+    /// How many each request passes; `None` goes by their addresses alone.
+    pub count: Option<usize>,
 }
 
 /// What is told of requests.
@@ -183,6 +205,8 @@ pub enum Slot {
     Kind,
     /// The support session.
     Session,
+    /// The client's address.
+    Client,
 }
 
 impl Slot {
@@ -194,6 +218,7 @@ impl Slot {
         ("role", Slot::Role),
         ("kind", Slot::Kind),
         ("session", Slot::Session),
+        ("client", Slot::Client),
     ];
 }
 

@@ -128,7 +128,7 @@ impl Connection {
     /// Counts a request of this address; what to say where there are too many.
     pub(super) fn too_many_here(&self, core: &Core, routing: &Routing) -> Option<Told> {
         let rate = routing.address_rate.as_ref()?;
-        let after = rate.take(rate::address(self.peer.ip()), core.engine().wall()).err()?;
+        let after = rate.take(rate::address(self.client), core.engine().wall()).err()?;
         Counters::add(&core.counters().limited);
         Some(Told::too_many("this address", after))
     }

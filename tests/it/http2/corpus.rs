@@ -10,7 +10,7 @@ use super::{
 use crate::world::*;
 
 /// The escapes of the corpus; `\e` is nothing at all.
-fn bytes(text: &str) -> Vec<u8> {
+pub fn bytes(text: &str) -> Vec<u8> {
     let mut all = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
@@ -41,13 +41,13 @@ fn bytes(text: &str) -> Vec<u8> {
     all
 }
 
-struct Case<'a> {
-    id: &'a str,
-    verdict: &'a str,
-    lines: Vec<&'a str>,
+pub struct Case<'a> {
+    pub id: &'a str,
+    pub verdict: &'a str,
+    pub lines: Vec<&'a str>,
 }
 
-fn cases(text: &str) -> Vec<Case<'_>> {
+pub fn cases(text: &str) -> Vec<Case<'_>> {
     let mut all: Vec<Case<'_>> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(first) = line.strip_prefix("=== ") {

@@ -69,6 +69,17 @@ impl Peer {
         Peer { rt, send, driver }
     }
 
+    /// Where these bytes stand before everything.
+    pub fn behind(address: SocketAddr, header: &[u8]) -> Peer {
+        let rt = runtime();
+        let (send, driver) = rt.block_on(async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, header).await.unwrap();
+            shake(stream, 64 << 10).await
+        });
+        Peer { rt, send, driver }
+    }
+
     /// Over TLS, believing that authority; which protocol was agreed on.
     pub fn secure(address: SocketAddr, authority: &[u8], alpn: &[&[u8]]) -> (Option<Vec<u8>>, Option<Peer>) {
         let rt = runtime();
