@@ -12,3 +12,4 @@ mod islands;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
+mod until;

@@ -32,6 +32,7 @@ mod silent;
 mod slow;
 mod tls;
 mod trouble;
+mod until;
 mod upstream;
 mod websocket;
 mod world;
