@@ -85,7 +85,7 @@ type Said = Result<Option<SocketAddr>, &'static str>;
 fn version_1(line: &[u8]) -> Said {
     let Some(line) = line.strip_suffix(b"\r\n") else { return Err("its line ends otherwise") };
     let Ok(text) = std::str::from_utf8(line) else { return Err("it is no text") };
-    if text.bytes().any(|byte| byte < b' ' || byte > b'~') {
+    if text.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
         return Err("it is no text");
     }
     let mut words = text.split(' ');
