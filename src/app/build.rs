@@ -292,6 +292,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         log: Wanted { access: settings.log.access, trace: settings.log.trace },
         most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
         table,
+        upgrades: bindings.iter().any(|binding| binding.upgrade),
         bindings,
         tenant: settings.tenants.from.iter().map(tenant_source).collect(),
         environment: settings.tenants.environment_from.iter().map(environment_source).collect(),

@@ -2,6 +2,7 @@
 //! the next head is looked at.
 
 mod api;
+mod heads;
 mod outgoing;
 mod told;
 
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::net::TcpStream;
 
 use crate::{
     engine::{
@@ -30,7 +31,7 @@ use super::{
     collect::{self, Mapped},
     core::{Core, client_of},
     counters::Counters,
-    intake::{self, Unreadable},
+    intake,
     patience::Patience,
     preflight::{self, Preflight},
     relay::{Client, Next, Plan, forward},
@@ -38,7 +39,7 @@ use super::{
     routing::Routing,
     socket::Socket,
     upgrade,
-    wire::{Framing, KnownSet, Parsed, RequestHead, RequestView, Target},
+    wire::{Framing, KnownSet, RequestHead, RequestView, Target},
 };
 
 /// How much is read at once while a head is awaited.
@@ -142,63 +143,6 @@ impl Connection {
         }
     }
 
-    /// The bytes of the next whole head; what came behind it stays in the inbox. `None`: the connection is over.
-    async fn next_head(&mut self, core: &Core) -> Option<Vec<u8>> {
-        let shared = core.shared();
-        let routing = shared.routing.load();
-        // Whoever has said nothing yet has no more time than for a head.
-        let mut started = self.fresh.take();
-        if self.inbox.is_empty() {
-            let most = started.map_or(routing.keep_alive, |_| routing.keep_alive.min(routing.header_timeout));
-            let ready = tokio::select! {
-                biased;
-                ready = self.patience.wait(most, self.stream.readable()) => ready,
-                () = shared.stop.cancelled() => return None,
-            };
-            if !matches!(ready, Ok(Ok(()))) {
-                return None;
-            }
-            self.inbox = core.buffer();
-        }
-        let limits = routing.limits;
-        let header_timeout = routing.header_timeout;
-        drop(routing);
-        loop {
-            if !self.inbox.is_empty() {
-                match self.head.parse(&self.inbox, &limits) {
-                    Ok(Parsed::Complete { len }) => {
-                        let rest = self.inbox.split_off(len.min(self.inbox.len()));
-                        return Some(std::mem::replace(&mut self.inbox, rest));
-                    }
-                    Ok(Parsed::Partial) => {}
-                    Err(fault) => {
-                        Counters::add(&core.counters().unreadable);
-                        self.tell(&unreadable(Unreadable::Head(fault)), false).await;
-                        return None;
-                    }
-                }
-            }
-            // The time for a head counts from its first byte, however often it is fed. Of a head that comes in one
-            // piece, as most do, no time is taken.
-            if started.is_none() && !self.inbox.is_empty() {
-                started = Some(tokio::time::Instant::now());
-            }
-            let left = header_timeout.saturating_sub(started.map_or(Duration::ZERO, |began| began.elapsed()));
-            self.inbox.reserve(PIECE);
-            match self.patience.wait(left, self.stream.read_buf(&mut self.inbox)).await {
-                Ok(Ok(0) | Err(_)) => return None,
-                Ok(Ok(_)) => {}
-                Err(_) => {
-                    if !self.inbox.is_empty() {
-                        let told = Told::plain(408, "head_too_slow", "the request's head took too long");
-                        self.tell(&told, false).await;
-                    }
-                    return None;
-                }
-            }
-        }
-    }
-
     /// Everything about one request.
     async fn handle(&mut self, core: &Core, bytes: &[u8]) -> (Next, Option<(Admission, Report)>) {
         let head = std::mem::take(&mut self.head);
@@ -220,19 +164,10 @@ impl Connection {
         let request = head.view(bytes);
         let shared = core.shared();
         let routing = shared.routing.load_full();
-        let client = match &routing.entrance.hops {
-            None => Ok(self.peer.ip()),
-            Some(hops) => hops.client(self.peer.ip(), &request),
-        };
-        self.client = client.unwrap_or(self.peer.ip()).to_canonical();
+        let known = self.look_whence(&routing, &request);
         self.note = Note::begin(&routing, self.client, &request);
-        if client.is_err() {
+        if let Err(told) = known {
             Counters::add(&core.counters().unreadable);
-            let told = Told::plain(
-                400,
-                "forwarded_malformed",
-                "where the request comes from is not said in one way",
-            );
             return (self.refuse(&request, &told).await, None);
         }
         let target = match intake::target(&request, routing.paths) {
@@ -243,6 +178,9 @@ impl Connection {
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
+        if inside && self.stream.must_switch() {
+            return (self.refuse(&request, &no_websocket().told()).await, None);
+        }
         // Before a token costs anything. The support API is asked later: whoever takes something back is never refused for
         // what others of their network do.
         if !inside && let Some(told) = self.too_many_here(core, &routing) {
@@ -430,6 +368,10 @@ impl Connection {
                 return self.give_up(request, &Unsent::new(status, code, detail), admission).await;
             }
         };
+        let must_switch = self.stream.must_switch();
+        if must_switch && upgrade.is_none() {
+            return self.give_up(request, &no_websocket(), admission).await;
+        }
         let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
         let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
@@ -474,8 +416,17 @@ impl Connection {
         } else {
             &counters.members
         });
-        let plan =
-            Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds, upgrade };
+        let plan = Plan {
+            settings: upstream,
+            target: sent,
+            host,
+            drop,
+            add: &add,
+            as_staff,
+            bounds,
+            upgrade,
+            must_switch,
+        };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;
@@ -519,6 +470,10 @@ impl Connection {
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         }
     }
+}
+
+fn no_websocket() -> Unsent {
+    Unsent::new(501, "upgrade_unsupported", "no WebSocket is spoken on this route")
 }
 
 enum Refused {

@@ -190,6 +190,8 @@ pub struct Routing {
     pub table: RouteTable,
     /// What each route means here.
     pub bindings: Vec<Binding>,
+    /// Some route may become a WebSocket.
+    pub upgrades: bool,
     /// Where the tenant is named; all that name one must agree.
     pub tenant: Vec<Source>,
     /// Where the environment is named; all that name one must agree.

@@ -180,6 +180,7 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
         "body_too_slow" => "the request's body took too long",
         "body_too_large" => "this route takes no body of that size",
+        "upstream_upgrade_refused" => "the application opened no WebSocket",
         "route_timeout" => "this took longer than the route allows",
         _ => "the message could not be passed on as it came",
     }

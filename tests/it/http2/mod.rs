@@ -6,3 +6,4 @@ mod frames;
 mod ordinary;
 pub mod peer;
 mod refused;
+mod websocket;

@@ -153,6 +153,38 @@ impl Peer {
         self.send.clone().ready().await?.send_request(request.body(()).unwrap(), true)
     }
 
+    /// Asks for a WebSocket (RFC 8441).
+    pub fn tunnel(
+        &self,
+        target: &str,
+        token: &str,
+        more: &[(&str, &str)],
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut request = Request::builder()
+            .method("CONNECT")
+            .uri(format!("http://app.example{target}"))
+            .header("sec-websocket-version", "13")
+            .extension(h2::ext::Protocol::from_static("websocket"));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        self.within(async {
+            // The gateway says in its settings that it may be asked.
+            while !self.offers_tunnels() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let mut ready = self.send.clone().ready().await.unwrap();
+            ready.send_request(request.body(()).unwrap(), false).unwrap()
+        })
+    }
+
+    pub fn offers_tunnels(&self) -> bool {
+        self.send.is_extended_connect_protocol_enabled()
+    }
+
     pub fn get(&self, target: &str, token: &str) -> Answer {
         self.get_with(target, token, &[])
     }
