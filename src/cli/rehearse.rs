@@ -78,7 +78,7 @@ fn facts(
     let consent = Consent::own(level.clone());
     let mut documents = vec![(
         Key::Tenant(tenant.clone()),
-        Some(Document::Tenant(Tenant { parent: None, zone, environments, consent })),
+        Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
     )];
     let mut presence = Presence::default();
     let session = role.map(|role| {
@@ -89,7 +89,12 @@ fn facts(
             bound: None,
             role: role.clone(),
             scope: Scope::Everything,
-            grantor: subject.id.clone(),
+            grantor: crate::model::SubjectRef {
+                issuer: subject.id.issuer.clone(),
+                sub: "(rehearsed)".into(),
+            },
+            grantor_mail: None,
+            prolonged_by: Default::default(),
             given: now,
             until: deadline,
             ended: None,
@@ -103,6 +108,7 @@ fn facts(
             rights: policy.role(role).map(|role| policy.staff_rights(role)).unwrap_or_default(),
             reason: "rehearsed".to_owned(),
             ticket: None,
+            givers: Default::default(),
             started: now,
             deadline,
             ended: None,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     lifecycle::{Command, Refusal},
     model::{Consent, Key, LevelName, PermissionName, Raise, RoleName, TenantId, Timestamp, Version, Zone},
-    policy::{Policy, level::in_force},
+    policy::{Lack, Policy, level::in_force},
 };
 
 use super::{Api, beside::Beside, call::Call, form::Form, outcome::Outcome, problem::Problem, reply::Reply};
@@ -20,13 +20,26 @@ struct View<'a> {
     at_most: Option<&'a LevelName>,
     /// A level beside that choice, and until when: then what was chosen is in force again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    raised: Option<&'a Raise>,
+    raised: Option<RaiseView<'a>>,
     in_force: Step<'a>,
     can_inherit: bool,
     /// Lowest first.
     ladder: Vec<Step<'a>>,
     /// In which calendar days are counted.
     zone: Zone,
+}
+
+/// A level until a date.
+#[derive(Serialize)]
+struct RaiseView<'a> {
+    level: &'a LevelName,
+    until: Timestamp,
+}
+
+impl<'a> RaiseView<'a> {
+    fn of(raise: &'a Raise) -> Self {
+        RaiseView { level: &raise.level, until: raise.until }
+    }
 }
 
 /// One level with what it gives to staff.
@@ -86,11 +99,19 @@ impl Api {
         let stand = self.engine.known(|facts| {
             let Some(known) = facts.tenant(tenant.as_str())? else { return Ok(None) };
             let in_force = in_force(known, facts, &call.policy, call.now)?;
+            let leads = match &known.parent {
+                Some(parent) => match facts.tenant(parent.as_str()) {
+                    Ok(parent) => parent.is_none_or(|parent| parent.removed.is_none()),
+                    Err(Lack::Unavailable) => true,
+                    Err(need) => return Err(need),
+                },
+                None => false,
+            };
             Ok(Some(Stand {
                 consent: known.consent.clone(),
                 rank: in_force.rank,
                 now: call.now,
-                can_inherit: known.parent.is_some(),
+                can_inherit: leads,
                 zone: known.zone,
                 version: super::version(facts, &key),
             }))
@@ -113,7 +134,7 @@ fn view<'a>(tenant: &'a TenantId, stand: &'a Stand, policy: &'a Policy) -> View<
     View {
         tenant,
         choice: if stand.consent.inherit { "inherit" } else { own.map_or("", LevelName::as_str) },
-        raised: stand.consent.raise_at(stand.now),
+        raised: stand.consent.raise_at(stand.now).map(RaiseView::of),
         at_most: own.filter(|_| stand.consent.inherit),
         in_force: step(policy.ladder.at(stand.rank)),
         can_inherit: stand.can_inherit,

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `consent`, `grants`, `sessions`, `rights` | one resource each |
+//! | `tenants`, `consent`, `grants`, `sessions`, `rights`, `audit` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `outcome` | what is shown |
 //! | `reply`, `problem` | a yes and a no as HTTP |
@@ -30,6 +30,7 @@ mod reply;
 mod rights;
 mod session_view;
 mod sessions;
+mod tenants;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -153,6 +154,10 @@ impl Api {
             (Place::OwnSessions, _) => self.own_sessions(call).await,
             (Place::Rights(tenant), _) => self.rights(call, tenant).await,
             (Place::Audit(tenant), _) => self.audit(call, tenant).await,
+            (Place::Tenants, _) => self.tenants(call).await,
+            (Place::Tenant(tenant), Verb::Put) => self.push_tenant(call, tenant).await,
+            (Place::Tenant(tenant), Verb::Delete) => self.remove_tenant(call, tenant).await,
+            (Place::Tenant(tenant), _) => self.tenant(call, tenant).await,
             (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
             (Place::Consent(tenant), _) => self.consent(call, tenant).await,
             (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,

@@ -122,7 +122,7 @@ pub(super) fn subject(
     Ok(Subject {
         kind: options.kind,
         id: SubjectRef { issuer: options.name.clone(), sub: Arc::from(sub.as_str()) },
-        email: if staff { email(claims, map) } else { None },
+        email: if options.kind == SubjectKind::Service { None } else { email(claims, map) },
         support: staff && support(claims, &map.support),
         tenant: match options.kind {
             SubjectKind::Staff => None,
@@ -134,7 +134,12 @@ pub(super) fn subject(
             },
         },
         environment: environment(claims, map)?,
-        roles: if options.kind == SubjectKind::Member { roles(claims, map)? } else { Vec::new() },
+        roles: match options.kind {
+            SubjectKind::Member => roles(claims, map)?,
+            // Only the configuration's word makes anything of them; of another form they say nothing.
+            SubjectKind::Service => roles(claims, map).unwrap_or_default(),
+            SubjectKind::Staff => Vec::new(),
+        },
         login: staff.then(|| login(claims, map)).flatten(),
         acting: claims.has("act"),
         expires,

@@ -2,8 +2,10 @@
 //!
 //! Never here: what a level allows ([`crate::policy`]).
 
+use std::collections::BTreeSet;
+
 use crate::{
-    model::{Consent, Document, Key, LevelName, Raise, Rank, Tenant, TenantId, Version},
+    model::{Consent, Document, Giver, Key, Raise, Tenant, TenantId, Version},
     policy::{
         Lack, SUPPORT_MANAGE,
         level::{InForce, in_force},
@@ -21,29 +23,31 @@ pub(super) fn set(
     until: Option<Until>,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
-    at.administrator(id, SUPPORT_MANAGE)?;
+    let by = at.administrator(id, SUPPORT_MANAGE)?;
     let key = Key::Tenant(id.clone());
     let Some(known) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.still_there(known)?;
     at.as_seen(&key, expected)?;
     // Of a raise that is over nothing is left but to say so.
     let (tenant, fell) = match over(at, known)? {
         Some((tenant, event)) => (tenant, Some(event)),
         None => (known.clone(), None),
     };
-    let wanted = wanted(at, &tenant, choice, until)?;
-    if wanted == tenant.consent {
+    let by = [Giver::of(by, &format!("{key}@{}", at.now.ms()))].into();
+    let wanted = wanted(at, &tenant, choice, until, by)?;
+    if same(&wanted, &tenant.consent) {
         return Ok(Change::NOTHING);
     }
     // A tenant that lowers its level never waits for a parent that cannot be read: the chain counts as closed until
     // now (rule 6), so what ran by it ends.
     let before = known_or_closed(in_force(&tenant, at.facts, at.policy, at.now))?;
     let mut changed = Tenant { consent: wanted, ..tenant.clone() };
-    let after = in_force(&changed, at.facts, at.policy, at.now)?;
+    let after = in_force(&changed, at.facts, at.policy, at.now)?.rank;
     // What ran while nothing was open stays ended (law 4), also when the level rises again. A mark that was inherited
     // until now is kept, so that leaving the parent brings nothing back. What starts in the millisecond of a rise is
     // new; what started in the millisecond of a fall is over.
     let closed = |rank| at.policy.ladder.role_at(rank).is_none();
-    let mark = match (closed(before.rank), closed(after.rank)) {
+    let mark = match (closed(before.rank), closed(after)) {
         (_, true) => Some(at.now),
         (true, false) => Some(at.now.plus_ms(-1)),
         (false, false) => None,
@@ -52,12 +56,12 @@ pub(super) fn set(
     changed.consent.closed_at = tenant.consent.closed_at.max(before.closed_at).max(mark);
     // At an equal level a tenant leaves or joins its parent, which takes nothing away; a level of its own that gives
     // nothing takes away whatever there was, and so does a raise that ends sooner.
-    let narrows = after.rank < before.rank
-        || (!changed.consent.inherit && closed(after.rank))
-        || (after.rank == before.rank && within);
+    let narrows = after < before.rank
+        || (!changed.consent.inherit && closed(after))
+        || (after == before.rank && within);
     let event = Event::ConsentChanged {
-        from: name(at, before.rank),
-        to: name(at, after.rank),
+        from: at.level(before.rank),
+        to: at.level(after),
         inherit: changed.consent.inherit,
         until: changed.consent.raised.as_ref().map(|raise| raise.until),
     };
@@ -66,28 +70,40 @@ pub(super) fn set(
 }
 
 /// What the tenant would have chosen then. Its marks stay as they are.
-fn wanted(at: &Moment<'_>, tenant: &Tenant, choice: &Choice, until: Option<Until>) -> Result<Consent, Stop> {
+fn wanted(
+    at: &Moment<'_>,
+    tenant: &Tenant,
+    choice: &Choice,
+    until: Option<Until>,
+    by: BTreeSet<Giver>,
+) -> Result<Consent, Stop> {
     let closed_at = tenant.consent.closed_at;
     let level = match (choice, until) {
         (Choice::Level(level), _) if !at.policy.ladder.knows(level) => {
             return Err(Refusal::LevelUnknown(level.clone()).into());
         }
-        (Choice::Inherit, _) if tenant.parent.is_none() => return Err(Refusal::NothingToInherit.into()),
-        (Choice::Inherit, None) => return Ok(Consent { closed_at, ..Consent::inherited() }),
-        (Choice::Level(level), None) => return Ok(Consent { closed_at, ..Consent::own(level.clone()) }),
+        (Choice::Inherit, _) if !leads(at, tenant)? => return Err(Refusal::NothingToInherit.into()),
+        (Choice::Inherit, None) => return Ok(Consent { closed_at, by, ..Consent::inherited() }),
+        (Choice::Level(level), None) => return Ok(Consent { closed_at, by, ..Consent::own(level.clone()) }),
         (Choice::Inherit, Some(_)) => None,
         (Choice::Level(level), Some(_)) => Some(level),
     };
     let standing = Tenant { consent: tenant.consent.standing(), ..tenant.clone() };
     let below = in_force(&standing, at.facts, at.policy, at.now)?;
     let (Some(level), Some(until)) = (level, until) else {
-        return Err(Refusal::NotRaised { in_force: name(at, below.rank) }.into());
+        return Err(Refusal::NotRaised { in_force: at.level(below.rank) }.into());
     };
     if at.policy.ladder.rank(level) <= below.rank {
-        return Err(Refusal::NotRaised { in_force: name(at, below.rank) }.into());
+        return Err(Refusal::NotRaised { in_force: at.level(below.rank) }.into());
     }
     let until = grant::checked(at, until, tenant.zone)?;
-    Ok(Consent { raised: Some(Raise { level: level.clone(), until }), ..standing.consent })
+    Ok(Consent { raised: Some(Raise { level: level.clone(), until, by }), ..standing.consent })
+}
+
+/// Whether nothing changes, whoever says it: who chose first has chosen.
+fn same(a: &Consent, b: &Consent) -> bool {
+    let raise = |raise: &Option<Raise>| raise.as_ref().map(|raise| (raise.level.clone(), raise.until));
+    (a.inherit, &a.cap, raise(&a.raised)) == (b.inherit, &b.cap, raise(&b.raised))
 }
 
 /// Whether the same choice stands, with no more of a raise beside it than before.
@@ -129,18 +145,24 @@ fn over(at: &Moment<'_>, tenant: &Tenant) -> Result<Option<(Tenant, Event)>, Lac
     if at.policy.ladder.role_at(after).is_none() {
         fallen.consent.closed_at = fallen.consent.closed_at.max(Some(until));
     }
-    let event = Event::ConsentFell { from: name(at, before), to: name(at, after), at: until };
+    let event = Event::ConsentFell { from: at.level(before), to: at.level(after), at: until };
     Ok(Some((fallen, event)))
 }
 
 /// A chain that cannot be read whole counts as closed (rule 6).
-fn known_or_closed(known: Result<InForce, Lack>) -> Result<InForce, Lack> {
+fn known_or_closed(known: Result<InForce<'_>, Lack>) -> Result<InForce<'_>, Lack> {
     match known {
         Err(Lack::Unavailable) => Ok(InForce::CLOSED),
         known => known,
     }
 }
 
-fn name(at: &Moment<'_>, rank: Rank) -> LevelName {
-    at.policy.ladder.at(rank).map_or_else(|| at.policy.default_level.clone(), |level| level.name.clone())
+/// Whether there is a parent to follow. One that cannot be read may be one.
+fn leads(at: &Moment<'_>, tenant: &Tenant) -> Result<bool, Lack> {
+    let Some(parent) = &tenant.parent else { return Ok(false) };
+    match at.facts.tenant(parent.as_str()) {
+        Ok(parent) => Ok(parent.is_none_or(|parent| parent.removed.is_none())),
+        Err(Lack::Unavailable) => Ok(true),
+        Err(need) => Err(need),
+    }
 }

@@ -1,6 +1,6 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
-use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, TenantId, Timestamp};
+use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, SubjectRef, TenantId, Timestamp};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,17 @@ pub enum Refusal {
     /// A tenant cannot be its own parent.
     #[error("tenant `{0}` cannot be its own parent")]
     ParentItself(TenantId),
+    /// The configuration names this tenant: what it is, is not for a service to say.
+    #[error(
+        "tenant `{0}` stands in this gateway's configuration; change it there, or take it out of `tenants.known`"
+    )]
+    TenantConfigured(TenantId),
+    /// A service removed the tenant.
+    #[error("this tenant was removed; nothing can be chosen or given in it")]
+    TenantRemoved,
+    /// A tenant without environments cannot be reached.
+    #[error("name at least one environment")]
+    EnvironmentsMissing,
     /// The ladder has no such level.
     #[error("there is no consent level `{0}`; see the ladder in the answer to GET")]
     LevelUnknown(LevelName),
@@ -44,7 +55,7 @@ pub enum Refusal {
     #[error("it was changed in between; read it again and send its current ETag")]
     Changed,
     /// There is no such environment in this tenant.
-    #[error("the tenant has no environment `{0}`")]
+    #[error("there is no environment `{0}` here")]
     EnvironmentUnknown(EnvironmentId),
     /// Rights never cross from one environment to another, and the caller's token is for one.
     #[error("your token is for environment `{own}` only; use one that is for `{wanted}`")]
@@ -88,6 +99,12 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
+    SelfGranted {
+        /// That identity, for the record.
+        by: SubjectRef,
+    },
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -118,6 +135,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// More about it, for the record alone.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Refusal::SelfGranted { by } => Some(format!("given by {by}")),
+            _ => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
@@ -127,6 +152,9 @@ impl Refusal {
             Refusal::ParentFixed(_) => "parent_fixed",
             Refusal::ParentUnknown(_) => "parent_unknown",
             Refusal::ParentItself(_) => "parent_itself",
+            Refusal::TenantConfigured(_) => "tenant_configured",
+            Refusal::TenantRemoved => "tenant_removed",
+            Refusal::EnvironmentsMissing => "environments_missing",
             Refusal::LevelUnknown(_) => "level_unknown",
             Refusal::NothingToInherit => "nothing_to_inherit",
             Refusal::NotRaised { .. } => "not_raised",
@@ -141,6 +169,7 @@ impl Refusal {
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::SelfGranted { .. } => "self_granted",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, ResourceId, ResourceType, RoleName,
-    SessionId, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, ResourceId,
+    ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
 };
 
 /// The format that this build writes and reads. What bears another number is refused, never guessed at.
@@ -119,6 +119,38 @@ pub struct Tenant {
     pub environments: BTreeSet<EnvironmentId>,
     /// How far support may go.
     pub consent: Consent,
+    /// What it pays for, as a service pushed it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan: Option<PlanName>,
+    /// The service that pushed it last; none where the configuration registered it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub service: Option<SubjectRef>,
+    /// A service removed it then: it admits no staff, and its children stand alone (rule 6). Its consent is the level
+    /// that was in force, for them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removed: Option<Timestamp>,
+    /// When each environment was last taken away: what began or was granted there until then is over, also where it is
+    /// back (law 4).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub taken: BTreeMap<EnvironmentId, Timestamp>,
+}
+
+impl Tenant {
+    /// A tenant that nothing was done to yet.
+    pub fn new(
+        parent: Option<TenantId>,
+        zone: Zone,
+        environments: BTreeSet<EnvironmentId>,
+        consent: Consent,
+    ) -> Tenant {
+        let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
+        Tenant { parent, zone, environments, consent, plan, service, removed, taken }
+    }
+
+    /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
+    pub fn took_away(&self, environment: &EnvironmentId, begun: Timestamp) -> Option<Timestamp> {
+        self.taken.get(environment).copied().filter(|at| begun <= *at)
+    }
 }
 
 /// To whom a grant is given.
@@ -191,6 +223,12 @@ pub struct Grant {
     pub scope: Scope,
     /// Who gave it.
     pub grantor: SubjectRef,
+    /// Their verified address, as far as it can be compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grantor_mail: Option<Mark>,
+    /// Who moved its expiry further away since.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub prolonged_by: BTreeSet<Giver>,
     /// When it was given.
     pub given: Timestamp,
     /// From when on it gives nothing.
@@ -198,6 +236,17 @@ pub struct Grant {
     /// Whether and why it ended before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<End>,
+}
+
+impl Grant {
+    /// Which of those who gave it this subject is, if any (GW-14).
+    pub fn given_by(&self, subject: &Subject) -> Option<SubjectRef> {
+        let grantor = Giver { person: self.grantor.clone(), mail: self.grantor_mail.clone() };
+        std::iter::once(&grantor)
+            .chain(&self.prolonged_by)
+            .find(|giver| giver.is(subject))
+            .map(|g| g.person.clone())
+    }
 }
 
 /// On what a session rests.
@@ -229,6 +278,9 @@ pub struct Session {
     /// The ticket they named.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ticket: Option<String>,
+    /// By consent: who had given what it began on.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub givers: BTreeSet<Giver>,
     /// When it began.
     pub started: Timestamp,
     /// An instant, fixed at the start.

@@ -91,6 +91,10 @@ reasons! {
     SessionExpired = "session_expired",
     /// One exchange runs so long at the most (rule 10); the session goes on.
     ExchangeTooLong = "exchange_too_long",
+    /// A service removed the tenant.
+    TenantRemoved = "tenant_removed",
+    /// The environment was taken away since the session began, or since its grant was given.
+    EnvironmentRemoved = "environment_removed",
     /// The session is for another environment.
     SessionElsewhere = "session_elsewhere",
     /// The tenant's consent no longer admits anybody, or did not for a while since the session began.
@@ -105,6 +109,8 @@ reasons! {
     GrantMissing = "grant_missing",
     /// The grant covers other resources than the one asked for.
     GrantScope = "grant_scope",
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    SelfGranted = "self_granted",
     /// The role of the session is no longer known; it gives nothing.
     RoleUnknown = "role_unknown",
     /// What the decision needs cannot be had right now.

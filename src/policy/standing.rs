@@ -58,11 +58,24 @@ pub fn standing<'a>(
     if now >= own.at {
         return Ok(Err((Reason::SessionExpired, Detail::At(own.at))));
     }
+    if let Some(at) = tenant.removed {
+        return Ok(Err((Reason::TenantRemoved, Detail::At(at))));
+    }
+    let taken = |begun| tenant.took_away(&session.environment, begun).map(Detail::At);
+    if let Some(detail) = taken(session.started) {
+        return Ok(Err((Reason::EnvironmentRemoved, detail)));
+    }
     match &session.basis {
+        Basis::Consent(_) if let Some(own) = session.givers.iter().find(|giver| giver.is(subject)) => {
+            Ok(Err(self_granted(&own.person)))
+        }
         Basis::Consent(_) => match policy.on_lower {
             OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None })),
             OnLower::Immediate => {
                 let now_in_force = in_force(tenant, facts, policy, now)?;
+                if let Some(own) = now_in_force.givers().find(|giver| giver.is(subject)) {
+                    return Ok(Err(self_granted(&own.person)));
+                }
                 let closed = now_in_force.closed_at.is_some_and(|at| session.started <= at);
                 if closed || policy.ladder.role_at(now_in_force.rank).is_none() {
                     return Ok(Err((Reason::ConsentWithdrawn, Detail::None)));
@@ -84,10 +97,21 @@ pub fn standing<'a>(
             {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             }
+            if let Some(own) = grant.given_by(subject) {
+                return Ok(Err(self_granted(&own)));
+            }
+            if let Some(detail) = taken(grant.given) {
+                return Ok(Err((Reason::EnvironmentRemoved, detail)));
+            }
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
             Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant) }))
         }
     }
+}
+
+/// Whose it was to give is not to use it (GW-14); who that is, is for the record.
+fn self_granted(giver: &SubjectRef) -> Fallen {
+    (Reason::SelfGranted, Detail::GivenBy(giver.clone()))
 }
 
 /// Why a grant gives nothing at this instant, if so.

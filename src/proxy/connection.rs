@@ -23,6 +23,7 @@ use crate::{
 };
 
 use self::{
+    heads::{Came, Coming},
     outgoing::{Own, Unsent},
     told::{answer, unreadable, upstream_words},
 };
@@ -46,6 +47,11 @@ use super::{
 const PIECE: usize = 8 << 10;
 /// How long an answer to somebody who does not read may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How closely one request follows another on a connection that is busy.
+const FOLLOWS: Duration = Duration::from_secs(1);
+/// How long a connection that waits for a request when the gateway is stopped goes on waiting for one: it may be on its
+/// way, and whoever sent it must not find a closed door.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// What is read and thrown away behind a refused request, so that its answer is not lost.
 const LINGER: usize = 64 << 10;
 
@@ -67,10 +73,34 @@ struct Connection {
     note: Option<Box<Note>>,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. What a request needs while it runs is many times what a connection needs that waits
+/// for one: it is made when one comes, kept while others follow closely, and let go of after that.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     let mut connection = Connection::new(stream, peer);
-    while let Some(bytes) = connection.next_head(core).await {
+    loop {
+        let most = core.shared().routing.load().keep_alive;
+        if !matches!(connection.first_byte(core, most.saturating_sub(FOLLOWS)).await, Coming::Now) {
+            break Box::pin(connection.close()).await;
+        }
+        match Box::pin(converse(core, connection)).await {
+            Some(rests) => connection = rests,
+            None => break,
+        }
+    }
+}
+
+/// One request after another, until none follows closely. `None`: the connection is over.
+async fn converse(core: &Core, mut connection: Connection) -> Option<Connection> {
+    loop {
+        let bytes = match connection.next_head(core).await {
+            Came::Head(bytes) => bytes,
+            Came::Nothing => {
+                // Whoever idles holds no buffer, and no table.
+                connection.head = RequestHead::new();
+                return Some(connection);
+            }
+            Came::End => break,
+        };
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
         match next {
@@ -79,7 +109,6 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
                     admission.finish(&report);
                 }
                 if connection.inbox.is_empty() {
-                    // Whoever idles holds no buffer.
                     core.give_back(std::mem::take(&mut connection.inbox));
                 }
             }
@@ -90,7 +119,7 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
                 if let Some((admission, report)) = finish {
                     admission.finish(&report);
                 }
-                return;
+                return None;
             }
             Next::Close | Next::Answer { .. } => {
                 if let Some((admission, report)) = finish {
@@ -101,6 +130,7 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
         }
     }
     connection.close().await;
+    None
 }
 
 /// Answers what has no request in it that could be read.
@@ -164,27 +194,27 @@ impl Connection {
         let request = head.view(bytes);
         let shared = core.shared();
         let routing = shared.routing.load_full();
-        let known = self.look_whence(&routing, &request);
+        let unclear = self.look_whence(&routing, &request);
         self.note = Note::begin(&routing, self.client, &request);
-        if let Err(told) = known {
+        if let Some(told) = unclear {
             Counters::add(&core.counters().unreadable);
-            return (self.refuse(&request, &told).await, None);
+            return (self.refuse(core, &request, &told).await, None);
         }
         let target = match intake::target(&request, routing.paths) {
             Ok(target) => target,
             Err(fault) => {
                 Counters::add(&core.counters().unreadable);
-                return (self.refuse(&request, &unreadable(fault)).await, None);
+                return (self.refuse(core, &request, &unreadable(fault)).await, None);
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
         if inside && self.stream.must_switch() {
-            return (self.refuse(&request, &no_websocket().told()).await, None);
+            return (self.refuse(core, &request, &no_websocket().told()).await, None);
         }
         // Before a token costs anything. The support API is asked later: whoever takes something back is never refused for
         // what others of their network do.
         if !inside && let Some(told) = self.too_many_here(core, &routing) {
-            return (self.refuse(&request, &told).await, None);
+            return (self.refuse(core, &request, &told).await, None);
         }
         let who = core.who_in_time(&request, inside).await;
         if let Some(note) = &mut self.note {
@@ -195,7 +225,7 @@ impl Connection {
             if !matches!(who, Who::Known(_))
                 && let Some(told) = self.too_many_here(core, &routing)
             {
-                return (self.refuse(&request, &told).await, None);
+                return (self.refuse(core, &request, &told).await, None);
             }
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
         }
@@ -203,11 +233,11 @@ impl Connection {
             && let Err(after) = rate.take(&subject.id, core.engine().wall())
         {
             Counters::add(&core.counters().limited);
-            return (self.refuse(&request, &Told::too_many("this person", after)).await, None);
+            return (self.refuse(core, &request, &Told::too_many("this person", after)).await, None);
         }
         let Ok(method) = http::Method::from_bytes(request.method_name()) else {
             return (
-                self.refuse(&request, &Told::plain(400, "method_malformed", "no such method")).await,
+                self.refuse(core, &request, &Told::plain(400, "method_malformed", "no such method")).await,
                 None,
             );
         };
@@ -281,7 +311,7 @@ impl Connection {
                     }
                     Err(Refused::Told(told)) => {
                         Counters::add(&core.counters().faulted);
-                        return (self.refuse(&request, &told).await, None);
+                        return (self.refuse(core, &request, &told).await, None);
                     }
                 }
             }
@@ -348,7 +378,7 @@ impl Connection {
                 Ok(path) => Some(path),
                 Err(fault) => {
                     let unsent = Unsent::new(400, "path_not_rewritten", fault.to_string());
-                    return self.give_up(request, &unsent, admission).await;
+                    return self.give_up(core, request, &unsent, admission).await;
                 }
             },
             None => None,
@@ -360,22 +390,22 @@ impl Connection {
             && bounds.request_body.is_some_and(|most| length > most)
         {
             let unsent = Unsent::new(413, "body_too_large", "this route takes no body of that size");
-            return self.give_up(request, &unsent, admission).await;
+            return self.give_up(core, request, &unsent, admission).await;
         }
         let upgrade = match upgrade::asked(request, mapped.binding, core, routing) {
             Ok(upgrade) => upgrade,
             Err((status, code, detail)) => {
-                return self.give_up(request, &Unsent::new(status, code, detail), admission).await;
+                return self.give_up(core, request, &Unsent::new(status, code, detail), admission).await;
             }
         };
         let must_switch = self.stream.must_switch();
         if must_switch && upgrade.is_none() {
-            return self.give_up(request, &no_websocket(), admission).await;
+            return self.give_up(core, request, &no_websocket(), admission).await;
         }
         let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
         let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
-            return self.give_up(request, &unsent, admission).await;
+            return self.give_up(core, request, &unsent, admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
@@ -383,7 +413,7 @@ impl Connection {
         let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter, client };
         let mut lines = match own.lines(public) {
             Ok(lines) => lines,
-            Err(unsent) => return self.give_up(request, &unsent, admission).await,
+            Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
         let mut untold = KnownSet::of(&[]);
         if let Some(note) = &mut self.note {
@@ -396,7 +426,7 @@ impl Connection {
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
-                return self.give_up(request, &unsent, admission).await;
+                return self.give_up(core, request, &unsent, admission).await;
             }
         };
         // A preflight names nobody, whatever its sender adds.

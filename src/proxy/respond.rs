@@ -90,7 +90,7 @@ impl Told {
                     format!("{detail}; consent level `{level}` would do, or a grant: ask the tenant");
                 told.level = Some(level.to_string());
             }
-            Detail::StepUp(_) => {}
+            Detail::StepUp(_) | Detail::GivenBy(_) => {}
             Detail::GrantWouldDo => told.detail = format!("{detail}; a grant would do: ask the tenant"),
         }
         if status == 401 {
@@ -153,12 +153,18 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::SessionEnded => (403, "this support session was ended"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),
         Reason::ExchangeTooLong => (403, "this exchange has run as long as one may; begin another one"),
+        Reason::TenantRemoved => (403, "this tenant was removed"),
+        Reason::EnvironmentRemoved => (403, "this environment was taken away; begin anew where it is back"),
         Reason::SessionElsewhere => (403, "this support session is for another environment"),
         Reason::ConsentWithdrawn => (403, "the tenant's consent no longer admits support"),
         Reason::ConsentLowered => (403, "the tenant's consent no longer reaches this far"),
         Reason::GrantWithdrawn => (403, "the grant behind this session was withdrawn"),
         Reason::GrantExpired => (403, "the grant behind this session has expired"),
         Reason::GrantMissing => (403, "there is no grant for you behind this session"),
+        Reason::SelfGranted => (
+            403,
+            "you gave this access yourself, as a person of the tenant; somebody else there must give it",
+        ),
         Reason::GrantScope => (403, "the grant behind this session does not cover this"),
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),

@@ -9,6 +9,8 @@ mod consent;
 mod form;
 mod grants;
 mod islands;
+mod self_granted;
+mod services;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Presence,
-        Raise, Scope, Session, Stored, Tenant, Zone,
+        Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Key, Ladder, Level,
+        Presence, Raise, Scope, Session, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -78,12 +78,12 @@ fn heads(stored: &Stored) -> Heads {
 
 fn first(kind: usize) -> Document {
     match kind {
-        0 => Document::Tenant(Tenant {
-            parent: Some(tid("acme")),
-            zone: Zone::UTC,
-            environments: ENVIRONMENTS.map(eid).into(),
-            consent: Consent::own(level("full")),
-        }),
+        0 => Document::Tenant(Tenant::new(
+            Some(tid("acme")),
+            Zone::UTC,
+            ENVIRONMENTS.map(eid).into(),
+            Consent::own(level("full")),
+        )),
         1 => Document::Grant(Grant {
             environment: eid("production"),
             to: Grantee::Email("anna@vendor.example".into()),
@@ -91,6 +91,8 @@ fn first(kind: usize) -> Document {
             role: role("administrator"),
             scope: Scope::Everything,
             grantor: admin("beta").id,
+            grantor_mail: None,
+            prolonged_by: Default::default(),
             given: at(50),
             until: at(5_000),
             ended: None,
@@ -111,6 +113,7 @@ fn session(basis: Basis) -> Session {
             .to_vec(),
         reason: "an order is stuck".into(),
         ticket: None,
+        givers: Default::default(),
         started: at(100),
         deadline: at(4_000),
         ended: None,
@@ -123,10 +126,28 @@ fn an_end(dice: &mut Dice) -> Option<End> {
     dice.one_in(3).then(|| End { at: at(150 + i64::try_from(dice.below(3)).unwrap()), cause, by })
 }
 
+/// Now and then anna herself, as a person of the tenant.
+fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
+    let mail = |address: &str| Subject { email: Some(address.into()), ..admin("beta") };
+    match dice.below(6) {
+        0 => [Giver::of(&member("beta", "anna", &[]), "a")].into(),
+        1 => [Giver::of(&mail("anna@vendor.example"), "b")].into(),
+        2 => [Giver::of(&admin("beta"), "c"), Giver::of(&mail("ben@vendor.example"), "d")].into(),
+        _ => BTreeSet::new(),
+    }
+}
+
 fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
-        Document::Tenant(tenant) => match dice.below(9) {
+        Document::Tenant(tenant) => match dice.below(12) {
+            9 => tenant.removed = tenant.removed.or(dice.one_in(3).then(|| later(dice))),
+            10 => drop(
+                tenant
+                    .taken
+                    .insert(eid(dice.pick(&ENVIRONMENTS)), at(98 + i64::try_from(dice.below(4)).unwrap())),
+            ),
+            11 => tenant.plan = dice.one_in(2).then(|| "gold".parse().unwrap()),
             0 => tenant.environments = [eid("production")].into(),
             1 => tenant.environments = ENVIRONMENTS.map(eid).into(),
             2 if dice.one_in(3) => tenant.parent = Some(tid("other")),
@@ -148,7 +169,9 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 tenant.consent.raised = dice.one_in(2).then(|| Raise {
                     level: level(dice.pick(&["limited_edit", "full", "unheard_of"])),
                     until: later(dice),
+                    by: some_givers(dice),
                 });
+                tenant.consent.by = some_givers(dice);
             }
         },
         Document::Grant(grant) => match dice.below(6) {
@@ -158,10 +181,12 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 if dice.one_in(3) => {
                 grant.scope = Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into());
             }
+            4 if dice.one_in(3) => grant.prolonged_by = some_givers(dice),
             _ => grant.until = later(dice),
         },
         Document::Session(session) => match dice.below(5) {
             0 | 1 => session.ended = session.ended.clone().or_else(|| an_end(dice)),
+            2 if dice.one_in(3) => session.givers = some_givers(dice),
             2 => session.rights.retain(|_| !dice.one_in(4)),
             3 if dice.one_in(3) => session.subject = staff(dice.pick(&STAFF)).id,
             _ => session.deadline = later(dice),
@@ -219,6 +244,8 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 })
             }) && a.consent.closed_at >= b.consent.closed_at
                 && a.environments.is_subset(&b.environments)
+                && a.removed >= b.removed
+                && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
         }
         (Document::Grant(a), Document::Grant(b)) => {
             let same = (&a.to, &a.role, &a.scope, &a.environment)
@@ -266,6 +293,12 @@ fn opened(document: &Document) -> BTreeSet<String> {
         grant.bound.get_or_insert(staff("anna").id);
     }
     docs.insert(key, document);
+    // One that follows the tenant.
+    let follows =
+        Tenant::new(Some(tid("beta")), Zone::UTC, ENVIRONMENTS.map(eid).into(), Consent::inherited());
+    docs.insert(Key::Tenant(tid("gamma")), Document::Tenant(follows));
+    let by_consent = session(Basis::Consent(level("full")));
+    docs.insert(Key::Session(tid("gamma"), sid("s2")), Document::Session(by_consent));
     let world = World::of(docs);
     let mut open = BTreeSet::new();
     for permission in PERMISSIONS {
@@ -273,6 +306,10 @@ fn opened(document: &Document) -> BTreeSet<String> {
             let request = Request::simple("beta", permission).inside("s1");
             if world.decide(&request, Caller::Known(&staff("anna")), now, &policy).allowed() {
                 open.insert(format!("{permission} at {now}"));
+            }
+            let below = Request::simple("gamma", permission).inside("s2");
+            if world.decide(&below, Caller::Known(&staff("anna")), now, &policy).allowed() {
+                open.insert(format!("{permission} below at {now}"));
             }
         }
     }

@@ -58,12 +58,7 @@ pub(crate) fn environment() -> EnvironmentId {
 }
 
 pub(crate) fn tenant(cap: &str) -> Document {
-    Document::Tenant(Tenant {
-        parent: None,
-        zone: Zone::UTC,
-        environments: [environment()].into(),
-        consent: Consent::own(level(cap)),
-    })
+    Document::Tenant(Tenant::new(None, Zone::UTC, [environment()].into(), Consent::own(level(cap))))
 }
 
 pub(crate) fn session(deadline: i64, ended: Option<i64>) -> Document {
@@ -79,6 +74,7 @@ pub(crate) fn session_about(reason: &str, deadline: i64, ended: Option<i64>) -> 
         rights: Vec::new(),
         reason: reason.to_owned(),
         ticket: None,
+        givers: Default::default(),
         started: at(1),
         deadline: at(deadline),
         ended: ended.map(|ms| End { at: at(ms), cause: EndCause::Removed, by: None }),
@@ -93,6 +89,8 @@ pub(crate) fn grant(until: i64) -> Document {
         role: RoleName::new("reader").unwrap(),
         scope: Scope::Everything,
         grantor: subject("adele"),
+        grantor_mail: None,
+        prolonged_by: Default::default(),
         given: at(1),
         until: at(until),
         ended: None,

@@ -4,7 +4,6 @@
 
 use super::{
     context::Context,
-    settings::{EntranceSettings, HopSettings},
     staff::{items, network},
 };
 use crate::{
@@ -14,6 +13,26 @@ use crate::{
     },
     model::Network,
 };
+
+/// What stands in front of the proxy listener, and what of its word counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EntranceSettings {
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxied: Vec<Network>,
+    /// Who says by a header from where a request comes.
+    pub hops: Option<HopSettings>,
+}
+
+/// Hops that are believed about a client's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HopSettings {
+    /// Theirs.
+    pub from: Vec<Network>,
+    /// They say it in `Forwarded`, not in `X-Forwarded-For`.
+    pub forwarded: bool,
+    /// How many each request passes; `None` goes by their addresses alone.
+    pub count: Option<usize>,
+}
 
 /// The most hops that are counted.
 const MOST_HOPS: u64 = 32;

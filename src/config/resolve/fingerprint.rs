@@ -11,16 +11,19 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::settings::{
-    ClaimSettings, EntranceSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText,
-    PathSettings, Piece, Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource,
-    UpstreamSettings,
+use super::{
+    entrance::EntranceSettings,
+    settings::{
+        ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings,
+        Piece, Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    },
 };
 use crate::{
     model::{Network, Span, SubjectKind},
+    net::servers::{Protocol, Server},
     policy::{
-        Conditions, Effect, OnLower, PermissionSet, Policy, conditions::TicketFrom, path::Delimiters,
-        routes::Twins,
+        Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
+        path::Delimiters, routes::Twins,
     },
 };
 
@@ -128,6 +131,9 @@ fn policy_value(policy: &Policy) -> Value {
         "environments": policy.environments.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
     });
     // Only where something is demanded, so that policies from before there were conditions keep their names.
+    if !policy.callers.services.is_empty() {
+        put(&mut value, "services", policy.callers.services.iter().map(service_value).collect());
+    }
     if !policy.conditions.is_empty() {
         put(&mut value, "conditions", conditions_value(&policy.conditions));
     }
@@ -138,6 +144,19 @@ fn put(object: &mut Value, name: &str, value: Value) {
     if let Some(members) = object.as_object_mut() {
         members.insert(name.to_owned(), value);
     }
+}
+
+fn service_value(rule: &ServiceRule) -> Value {
+    let whose = match &rule.whose {
+        Whose::Subjects(subjects) => json!({ "subjects": subjects }),
+        Whose::Roles(roles) => json!({ "roles": roles }),
+    };
+    json!({
+        "issuer": rule.issuer,
+        "whose": whose,
+        "may": rule.may.iter().map(|push| push.code()).collect::<Vec<_>>(),
+        "tenants": rule.tenants,
+    })
 }
 
 fn conditions_value(conditions: &Conditions) -> Value {
@@ -274,11 +293,13 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
         .headers
         .iter()
         .map(|(name, pieces)| json!([name.as_str(), pieces.iter().map(piece).collect::<Vec<_>>()]));
-    json!({
+    let place = |server: &Server| format!("{:?}", server.place);
+    let tls = |server: &Server| server.tls.as_ref().map(|tls| tls.name.to_str().into_owned());
+    let mut value = json!({
         "name": upstream.name,
         "authority": upstream.authority,
-        "place": format!("{:?}", upstream.place),
-        "tls": upstream.tls.as_ref().map(|tls| tls.name.to_str()),
+        "place": upstream.servers.first().map(place),
+        "tls": upstream.servers.first().and_then(tls),
         "audience": upstream.audience,
         "assert_members": upstream.assert_members,
         "host": match &upstream.host_header {
@@ -289,5 +310,17 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
         "headers": headers.collect::<Vec<_>>(),
         "strip_prefix": upstream.rewrite.strip.as_ref().map(|prefix| prefix.as_str()),
         "add_prefix": upstream.rewrite.add.as_ref().map(|prefix| prefix.as_str()),
-    })
+    });
+    if upstream.servers.len() > 1 {
+        let servers: Vec<_> =
+            upstream.servers.iter().map(|server| json!([place(server), tls(server)])).collect();
+        put(&mut value, "servers", json!(servers));
+    }
+    if upstream.protocol == Protocol::Http2 {
+        put(&mut value, "protocol", json!("http2"));
+    }
+    if upstream.trailers {
+        put(&mut value, "trailers", json!("pass"));
+    }
+    value
 }

@@ -8,10 +8,11 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
+use super::entrance::EntranceSettings;
 use crate::{
     config::source::Secret,
-    model::{EnvironmentId, IssuerName, Network, SubjectKind, TenantId, Zone},
-    net::{Destination, tls::ToUpstream},
+    model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
+    net::servers::{Check, Eject, Protocol, Server},
     policy::{
         Policy,
         path::PathRules,
@@ -75,26 +76,6 @@ pub struct Settings {
     pub dangerous: DangerousSettings,
 }
 
-/// What stands in front of the proxy listener, and what of its word counts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EntranceSettings {
-    /// Whose connections begin with a header of the PROXY protocol.
-    pub proxied: Vec<Network>,
-    /// Who says by a header from where a request comes.
-    pub hops: Option<HopSettings>,
-}
-
-/// Hops that are believed about a client's address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HopSettings {
-    /// Theirs.
-    pub from: Vec<Network>,
-    /// They say it in `Forwarded`, not in `X-Forwarded-For`.
-    pub forwarded: bool,
-    /// How many each request passes; `None` goes by their addresses alone.
-    pub count: Option<usize>,
-}
-
 /// What is told of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogSettings {
@@ -144,11 +125,19 @@ pub struct AssertionSettings {
 pub struct UpstreamSettings {
     /// Its name.
     pub name: String,
-    /// Where it is.
-    pub place: Destination,
-    /// TLS to it, with the name that its certificate must bear.
-    pub tls: Option<ToUpstream>,
-    /// `host[:port]` as written; `localhost` for a socket of this machine.
+    /// Its servers; at least one.
+    pub servers: Vec<Server>,
+    /// How they are asked whether they are well.
+    pub check: Option<Check>,
+    /// When one that cannot be connected to is left out.
+    pub eject: Eject,
+    /// What is spoken to them.
+    pub protocol: Protocol,
+    /// Whether trailers go on.
+    pub trailers: bool,
+    /// With HTTP/2: how often a silent connection is asked for a sign of life, in milliseconds.
+    pub ping_ms: i64,
+    /// `host[:port]` of the first server as written; `localhost` for a socket of this machine.
     pub authority: String,
     /// The `aud` of its assertions.
     pub audience: String,

@@ -8,6 +8,7 @@ mod entrance;
 mod field;
 mod node;
 mod people;
+mod servers;
 mod traffic;
 mod units;
 mod veil;
@@ -19,9 +20,10 @@ pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
-    KnownTenant, LevelStep, Members, OnLower, Require, Role, Sessions, Staff, SubjectKind, Support,
-    TenantSource, Tenants, Ticket, Unmapped,
+    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, Service, Sessions, Staff, SubjectKind,
+    Support, TenantSource, Tenants, Ticket, Unmapped,
 };
+pub use servers::{Eject, Health, Protocol, Trailers};
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
     Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
@@ -77,6 +79,8 @@ pub struct File {
     pub issuers: Field<List<Issuer>>,
     /// What is asked of the vendor's people beside a session.
     pub staff: Field<Staff>,
+    /// What programs may push: tenants and their members.
+    pub services: Field<List<Service>>,
     /// How a request names its tenant and environment, and which tenants there are from the start.
     pub tenants: Field<Tenants>,
     /// The closed list of permissions, `resource_type:action`. A permission that is named anywhere and not listed here

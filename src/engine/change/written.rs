@@ -161,6 +161,7 @@ impl Engine {
             tenant: command.tenant().as_str(),
             subject: Some(&subject.id),
             reason: refusal.code(),
+            detail: refusal.detail(),
             clock_moved: self.moved(),
         };
         self.scribe.refused_change(self.now(), subject.kind, &event);
@@ -191,6 +192,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         Command::Expire { key: Key::Session(_, session) } => Some(session.to_string()),
         Command::Expire { .. }
         | Command::RegisterTenant { .. }
+        | Command::PushTenant { .. }
+        | Command::RemoveTenant { .. }
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
