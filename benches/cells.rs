@@ -35,6 +35,7 @@ fn tenant() -> Document {
         parent: None,
         zone: Zone::UTC,
         environments: [EnvironmentId::new("production").unwrap()].into(),
+        stop: Default::default(),
         consent: Consent::own(LevelName::new("read").unwrap()),
     })
 }

@@ -17,6 +17,10 @@ pub(super) enum Place {
     Me,
     /// `/v1/sessions`
     OwnSessions,
+    /// `/v1/stops`
+    Stops,
+    /// `/v1/tenants/{t}/stop`
+    Stop(TenantId),
     /// `/v1/tenants/{t}/consent`
     Consent(TenantId),
     /// `/v1/tenants/{t}/grants`
@@ -60,6 +64,8 @@ impl Place {
             ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
+            ["stops"] => Ok(Place::Stops),
+            ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "audit"] => Ok(Place::Audit(id(TenantId::new(tenant))?)),
@@ -78,8 +84,9 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Document | Place::Me | Place::OwnSessions => None,
+            Place::Document | Place::Me | Place::OwnSessions | Place::Stops => None,
             Place::Consent(tenant)
+            | Place::Stop(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
@@ -95,7 +102,7 @@ impl Place {
             Place::Document | Place::Me | Place::OwnSessions | Place::Rights(_) | Place::Audit(_) => {
                 (&[Verb::Read], "GET, HEAD")
             }
-            Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::Consent(_) | Place::Stops | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
             Place::Session(..) => (&[Verb::Read, Verb::Delete], "GET, HEAD, DELETE"),

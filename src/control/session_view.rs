@@ -104,6 +104,7 @@ pub(super) fn look(
                 | Detail::Token(_)
                 | Detail::LevelWouldDo(_)
                 | Detail::GrantWouldDo
+                | Detail::LiftedBy(_)
                 | Detail::StepUp(_) => None,
             };
             let over = Over {

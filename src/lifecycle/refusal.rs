@@ -1,6 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
-use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, TenantId, Timestamp};
+use crate::model::{
+    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, Side, TenantId, Timestamp,
+};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +82,15 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// A kill switch is set.
+    #[error("support access is stopped by a kill switch; {} can lift it", lifter(.0))]
+    Stopped(Side),
+    /// The caller is none of those whom the configuration lets use this.
+    #[error("not allowed: this is for operators whom the configuration names, in a token of their own")]
+    NotOperator,
+    /// Nobody of the vendor's has a name of that issuer.
+    #[error("`{0}` is no issuer of the vendor's people; nobody would be stopped")]
+    IssuerUnknown(IssuerName),
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -109,6 +120,13 @@ pub enum Refusal {
     Unavailable,
 }
 
+fn lifter(side: &Side) -> &'static str {
+    match side {
+        Side::Tenant => "an administrator of the tenant",
+        Side::Operators => "an operator of the vendor",
+    }
+}
+
 impl Refusal {
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -132,6 +150,9 @@ impl Refusal {
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::Stopped(_) => "stopped",
+            Refusal::NotOperator => "not_operator",
+            Refusal::IssuerUnknown(_) => "issuer_unknown",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

@@ -2,7 +2,7 @@
 //!
 //! Never here: a change of one that is known.
 
-use crate::model::{Consent, Document, EnvironmentId, Key, Tenant, TenantId, Zone};
+use crate::model::{Consent, Document, EnvironmentId, Key, Stop as KillSwitch, Tenant, TenantId, Zone};
 
 use super::{Actor, Change, Event, Moment, Refusal, Stop};
 
@@ -41,6 +41,7 @@ pub(super) fn register(
         zone,
         environments: environments.iter().cloned().collect(),
         consent: Consent::own(at.policy.default_level.clone()),
+        stop: KillSwitch::default(),
     };
     Ok(Change {
         documents: vec![(Key::Tenant(id.clone()), Document::Tenant(tenant))],

@@ -51,6 +51,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Grant(a), Document::Grant(b)) => Document::Grant(grant(a, b)),
             (Document::Session(a), Document::Session(b)) => Document::Session(session(a, b)),
             (Document::Presence(a), Document::Presence(b)) => Document::Presence(presence(a, b)),
+            (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
     }
@@ -65,7 +66,7 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         consent = Consent { inherit: false, cap: lowest.or(consent.cap), closed_at: Some(Timestamp::MAX) };
     }
     let environments = a.environments.intersection(&b.environments).cloned().collect();
-    Tenant { parent: a.parent, zone: a.zone, environments, consent }
+    Tenant { parent: a.parent, zone: a.zone, environments, consent, stop: a.stop.meet(&b.stop) }
 }
 
 fn grant(a: Grant, b: &Grant) -> Grant {

@@ -11,6 +11,7 @@ pub mod document;
 pub mod id;
 pub mod join;
 pub mod network;
+pub mod stop;
 pub mod subject;
 pub mod time;
 
@@ -24,5 +25,6 @@ pub use id::{
     ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
+pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

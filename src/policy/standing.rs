@@ -4,7 +4,9 @@
 
 use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
 
-use super::{Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason, level::in_force};
+use super::{
+    Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason, emergency::halted, level::in_force,
+};
 
 /// A session that is good at this instant.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +22,7 @@ pub struct Standing<'a> {
 /// A session that is not.
 pub type Fallen = (Reason, Detail);
 
-/// Looks at a session from every side: its own end and deadline, then its basis.
+/// Looks at a session from every side: its own end and deadline, then the kill switches, then its basis.
 pub fn standing<'a>(
     session: &'a Session,
     tenant_id: &str,
@@ -38,12 +40,20 @@ pub fn standing<'a>(
             | EndCause::Withdrawn
             | EndCause::Replaced
             | EndCause::Conflict => Reason::SessionEnded,
+            EndCause::Stopped => Reason::SessionStopped,
         };
         return Ok(Err((reason, Detail::At(end.at))));
     }
     let own = Deadline { at: session.deadline, due: Due::Session };
     if now >= own.at {
         return Ok(Err((Reason::SessionExpired, Detail::At(own.at))));
+    }
+    let halted = halted(&session.subject, tenant_id, tenant, facts)?;
+    if let Some(side) = halted.now {
+        return Ok(Err((Reason::Stopped, Detail::LiftedBy(side))));
+    }
+    if let Some(at) = halted.closed_at.filter(|at| session.started <= *at) {
+        return Ok(Err((Reason::SessionStopped, Detail::At(at))));
     }
     match &session.basis {
         Basis::Consent(_) => match policy.on_lower {

@@ -10,5 +10,6 @@ mod form;
 mod grants;
 mod islands;
 mod sessions;
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;

@@ -63,6 +63,7 @@ pub(crate) fn tenant(cap: &str) -> Document {
         zone: Zone::UTC,
         environments: [environment()].into(),
         consent: Consent::own(level(cap)),
+        stop: Default::default(),
     })
 }
 

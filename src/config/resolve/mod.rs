@@ -7,6 +7,7 @@
 
 mod context;
 mod cors;
+mod emergency;
 mod fingerprint;
 mod gateway;
 mod issuers;
@@ -90,6 +91,7 @@ pub(super) fn resolve(
     }
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
+    let emergency = emergency::emergency(context, file, &issuers);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let mut policy = Policy {
         fingerprint: String::new(),
@@ -101,6 +103,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        emergency,
         conditions,
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
