@@ -69,7 +69,7 @@ fn inside(tenant: &str, by_grant: bool, policy: &Policy) -> World {
             Some(_) => Choice::Inherit,
             None => Choice::Level(level("full")),
         };
-        let command = Command::SetConsent { tenant: tid(name), choice, expected: None };
+        let command = Command::SetConsent { tenant: tid(name), choice, until: None, expected: None };
         world.run(&command, Actor::Subject(&admin(name)), 1_001, policy).unwrap();
     }
     let mut basis = WantedBasis::Consent;

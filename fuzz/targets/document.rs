@@ -67,6 +67,10 @@ fn never_wider(holds: &Document, than: &Document) {
             if let (Some(holds), Some(than)) = (rank(&holds.consent.cap), rank(&than.consent.cap)) {
                 assert!(holds <= than);
             }
+            if let Some(holds) = &holds.consent.raised {
+                let than = than.consent.raised.as_ref().expect("a raise holds where both sides have one");
+                assert!(holds.until <= than.until && LADDER.rank(&holds.level) <= LADDER.rank(&than.level));
+            }
         }
         (Document::Presence(holds), Document::Presence(than)) => {
             assert!(than.sessions.keys().all(|session| holds.sessions.contains_key(session)));

@@ -317,6 +317,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         },
         header_timeout: millis(settings.limits.header_timeout_ms),
         body_timeout: millis(settings.limits.body_idle_ms),
+        body_rate: settings.limits.body_rate,
         http2_in_clear: settings.http2_in_clear,
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
@@ -336,6 +337,7 @@ fn bounds(limits: &resolve::RouteLimits) -> Bounds {
     Bounds {
         request_body: limits.request_body,
         body_idle: millis(limits.body_idle_ms),
+        body_rate: limits.body_rate,
         response_timeout: millis(limits.response_timeout_ms),
         tunnel_idle: millis(limits.tunnel_idle_ms),
         total: millis(limits.total_ms),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     lifecycle::{Command, Refusal},
-    model::{Consent, Key, LevelName, PermissionName, RoleName, TenantId, Version, Zone},
+    model::{Consent, Key, LevelName, PermissionName, Raise, RoleName, TenantId, Timestamp, Version, Zone},
     policy::{Policy, level::in_force},
 };
 
@@ -18,6 +18,9 @@ struct View<'a> {
     /// Where two histories were joined: the level that bounds what is inherited.
     #[serde(skip_serializing_if = "Option::is_none")]
     at_most: Option<&'a LevelName>,
+    /// A level beside that choice, and until when: then what was chosen is in force again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raised: Option<&'a Raise>,
     in_force: Step<'a>,
     can_inherit: bool,
     /// Lowest first.
@@ -46,6 +49,7 @@ struct ChangedView<'a> {
 struct Stand {
     consent: Consent,
     rank: usize,
+    now: Timestamp,
     can_inherit: bool,
     zone: Zone,
     version: Version,
@@ -64,8 +68,9 @@ impl Api {
         call.query(&[])?;
         let expected = call.expected()?;
         let object = call.object()?;
-        let choice = Form::of(&object, &["level"])?.choice()?;
-        let command = Command::SetConsent { tenant: tenant.clone(), choice, expected };
+        let form = Form::of(&object, &["level", "until", "date", "for"])?;
+        let (choice, until) = (form.choice()?, form.maybe_until()?);
+        let command = Command::SetConsent { tenant: tenant.clone(), choice, until, expected };
         let outcome = self.change(call, command).await?;
         // The change has happened; that it cannot be shown is no reason to say that it has not.
         let stand = self.stand(call, tenant).await.ok().flatten();
@@ -80,10 +85,11 @@ impl Api {
         let key = Key::Tenant(tenant.clone());
         let stand = self.engine.known(|facts| {
             let Some(known) = facts.tenant(tenant.as_str())? else { return Ok(None) };
-            let in_force = in_force(known, facts, &call.policy)?;
+            let in_force = in_force(known, facts, &call.policy, call.now)?;
             Ok(Some(Stand {
                 consent: known.consent.clone(),
                 rank: in_force.rank,
+                now: call.now,
                 can_inherit: known.parent.is_some(),
                 zone: known.zone,
                 version: super::version(facts, &key),
@@ -107,6 +113,7 @@ fn view<'a>(tenant: &'a TenantId, stand: &'a Stand, policy: &'a Policy) -> View<
     View {
         tenant,
         choice: if stand.consent.inherit { "inherit" } else { own.map_or("", LevelName::as_str) },
+        raised: stand.consent.raise_at(stand.now),
         at_most: own.filter(|_| stand.consent.inherit),
         in_force: step(policy.ladder.at(stand.rank)),
         can_inherit: stand.can_inherit,

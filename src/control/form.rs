@@ -215,6 +215,12 @@ impl<'a> Form<'a> {
         Ok(Scope::Resources(resources))
     }
 
+    /// Until when a level holds, where that is said.
+    pub(super) fn maybe_until(&self) -> Result<Option<Until>, Problem> {
+        let said = ["until", "date", "for"].into_iter().any(|name| self.object.has(name));
+        if said { self.until().map(Some) } else { Ok(None) }
+    }
+
     /// Until when a grant holds: exactly one of `until`, `date` and `for`. Every grant ends.
     pub(super) fn until(&self) -> Result<Until, Problem> {
         let given: Vec<&str> =

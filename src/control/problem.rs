@@ -242,6 +242,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::ParentItself(_)
         | Refusal::LevelUnknown(_)
         | Refusal::NothingToInherit
+        | Refusal::NotRaised { .. }
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
         | Refusal::BeyondGrantor { .. }

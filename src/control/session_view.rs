@@ -9,7 +9,9 @@ use crate::{
         Basis, EndCause, EnvironmentId, Key, RoleName, SessionId, Subject, SubjectKind, SubjectRef, TenantId,
         Timestamp, Version,
     },
-    policy::{Deadline, Detail, Facts, Lack, Policy, decide::rights_now, standing::standing},
+    policy::{
+        Deadline, Detail, Due, Facts, Lack, Policy, decide::rights_now, level::closes_at, standing::standing,
+    },
 };
 
 /// One session.
@@ -95,7 +97,16 @@ pub(super) fn look(
     let standing = standing(session, tenant_id.as_str(), tenant, subject, facts, now, policy)?;
     let rights = rights_now(session, tenant, tenant_id.as_str(), subject, facts, now, policy)?;
     let (ends, over) = match standing {
-        Ok(standing) => (Some(Ends::from(standing.deadline)), None),
+        Ok(standing) => {
+            // A level that only falls to another is no end.
+            let closes = match standing.falls {
+                Some(_) => closes_at(tenant, facts, policy, now)?,
+                None => None,
+            };
+            let closes = closes.map(|at| Deadline { at, due: Due::Consent });
+            let end = closes.map_or(standing.deadline, |closes| closes.min(standing.deadline));
+            (Some(Ends::from(end)), None)
+        }
         Err((reason, detail)) => {
             let end = session.ended.as_ref();
             let at = match detail {

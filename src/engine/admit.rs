@@ -316,6 +316,8 @@ impl Engine {
                 return;
             }
         };
+        // Asked before: a decision that settles the fuse moves its deadline.
+        let due = live.fuse.fallen(self.now());
         let verdict = self.judge(live, &knock, &case.subject).await;
         let reason = match verdict {
             Ok((permit, _)) => match permit.staff() {
@@ -338,7 +340,7 @@ impl Engine {
             Err(Stop::Denied(denial)) => denial.reason,
             Err(Stop::Faulted(_)) => Reason::StateUnavailable,
         };
-        live.fuse.burn(Cut { reason, due: None, at: self.now() });
+        live.fuse.burn(Cut { reason, due, at: self.now() });
     }
 
     #[expect(clippy::too_many_arguments, reason = "a record gathers from everywhere, once")]

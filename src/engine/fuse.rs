@@ -33,7 +33,7 @@ pub struct Cut {
 pub enum Look {
     /// Go on.
     Alive,
-    /// Something that the permit rests on changed; hold until it was decided again.
+    /// Something that the permit rests on changed, or its level fell by the clock; hold until it was decided again.
     Stale,
     /// Nothing passes any more.
     Burnt(Cut),
@@ -86,7 +86,9 @@ impl Fuse {
         }
         if now.ms() >= self.deadline.load(SeqCst) {
             let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
-            self.burn(Cut { reason: reason_of(due), due: Some(due), at: now });
+            // A level that fell may still cover this: until that is decided, nothing passes.
+            let Some(reason) = reason_of(due) else { return Look::Stale };
+            self.burn(Cut { reason, due: Some(due), at: now });
             return Look::Burnt(self.cut(now));
         }
         if self.touched.load(SeqCst) != self.settled.load(SeqCst) {
@@ -146,6 +148,12 @@ impl Fuse {
         Timestamp::from_ms(self.deadline.load(SeqCst))
     }
 
+    /// Whether the passing of time is what has to be decided about: which clock it was.
+    pub(super) fn fallen(&self, now: Timestamp) -> Option<Due> {
+        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        (now.ms() >= self.deadline.load(SeqCst) && reason_of(due).is_none()).then_some(due)
+    }
+
     /// From here on bytes may pass. Said *before* the last look, so that whoever burns it either is seen by that look
     /// or sees that there is somebody to wait for.
     pub(super) fn open(&self) {
@@ -191,11 +199,13 @@ impl Fuse {
     }
 }
 
-fn reason_of(due: Due) -> Reason {
+/// What a passed deadline comes to; `None`: that has to be decided anew.
+fn reason_of(due: Due) -> Option<Reason> {
     match due {
-        Due::Session => Reason::SessionExpired,
-        Due::Exchange => Reason::ExchangeTooLong,
-        Due::Grant => Reason::GrantExpired,
+        Due::Session => Some(Reason::SessionExpired),
+        Due::Exchange => Some(Reason::ExchangeTooLong),
+        Due::Grant => Some(Reason::GrantExpired),
+        Due::Consent => None,
     }
 }
 
@@ -231,6 +241,18 @@ mod tests {
         assert_eq!(fuse.look(at(50)), Look::Alive);
         let cut = Cut { reason: Reason::GrantExpired, due: Some(Due::Grant), at: at(100) };
         assert_eq!(fuse.look(at(100)), Look::Burnt(cut));
+    }
+
+    #[test]
+    fn a_level_that_falls_holds_from_its_millisecond_until_it_is_decided_again() {
+        let fuse = Fuse::default();
+        fuse.settle(0, Deadline { at: at(100), due: Due::Consent });
+        assert_eq!((fuse.look(at(99)), fuse.fallen(at(99))), (Look::Alive, None));
+        assert_eq!((fuse.look(at(100)), fuse.fallen(at(100))), (Look::Stale, Some(Due::Consent)));
+        assert_eq!(fuse.burnt(), None);
+        fuse.settle(fuse.mark(), Deadline { at: at(900), due: Due::Session });
+        assert_eq!((fuse.look(at(100)), fuse.fallen(at(100))), (Look::Alive, None));
+        assert!(matches!(fuse.look(at(900)), Look::Burnt(_)));
     }
 
     #[test]

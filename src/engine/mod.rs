@@ -196,7 +196,12 @@ impl Engine {
         self.clock_moved.store(true, Ordering::Release);
         let event = records::ClockMoved { by_ms, now: self.now() };
         self.scribe.write(records::CLOCK_MOVED, self.now(), &event);
-        self.sweep_fuses();
+        // What holds since its level fell is taken up by whoever keeps the fuses, at once.
+        let (_, fallen) = self.sweep_fuses();
+        for live in fallen {
+            self.registry.due(&live, self.now());
+        }
+        self.registry.wake();
     }
 
     /// Counts bytes that a staff exchange took or handed on.

@@ -48,12 +48,27 @@ pub(super) struct Case {
     pub(super) subject: Arc<VerifiedSubject>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entries {
     next: u64,
     all: HashMap<u64, (Arc<Live>, BTreeSet<Key>, Timestamp)>,
     by_key: HashMap<Key, BTreeSet<u64>>,
     by_deadline: BTreeMap<(Timestamp, u64), ()>,
+    /// When whoever burns fuses looks next, without being woken.
+    looks: Timestamp,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            all: HashMap::new(),
+            by_key: HashMap::new(),
+            by_deadline: BTreeMap::new(),
+            // Nobody has looked yet: the first deadline wakes.
+            looks: Timestamp::MAX,
+        }
+    }
 }
 
 /// See the module's header.
@@ -96,8 +111,12 @@ impl Registry {
             let old = std::mem::replace(old, at);
             entries.by_deadline.remove(&(old, live.number));
             entries.by_deadline.insert((at, live.number), ());
+            // A deadline is hours away as a rule: a wake for each exchange would cost as much as the exchange's own wait.
+            let sooner = at < entries.looks;
             drop(entries);
-            self.sooner.notify_one();
+            if sooner {
+                self.sooner.notify_one();
+            }
         }
     }
 
@@ -144,24 +163,72 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Those whose deadline has passed, taken out of the deadlines; and when the next one falls.
-    pub(super) fn past(&self, now: Timestamp) -> (Vec<Arc<Live>>, Option<Timestamp>) {
+    /// Those whose deadline has passed, taken out of the deadlines; and when to look again: with the next deadline, at the
+    /// latest `most_ms` milliseconds from now. Whatever falls earlier and comes in meanwhile wakes [`Registry::sooner`].
+    pub(super) fn past(&self, now: Timestamp, most_ms: i64) -> (Vec<Arc<Live>>, Timestamp) {
         let mut entries = self.lock();
         let mut past = Vec::new();
+        let mut looks = now.plus_ms(most_ms);
         while let Some(((at, number), ())) = entries.by_deadline.first_key_value().map(|(k, v)| (*k, *v)) {
             if at > now {
-                return (past, Some(at));
+                looks = looks.min(at);
+                break;
             }
             entries.by_deadline.remove(&(at, number));
             if let Some((live, _, _)) = entries.all.get(&number) {
                 past.push(Arc::clone(live));
             }
         }
-        (past, None)
+        entries.looks = looks;
+        (past, looks)
+    }
+
+    /// Wakes whoever waits in [`Registry::sooner`]: the clock made a leap.
+    pub(super) fn wake(&self) {
+        self.sooner.notify_one();
     }
 
     /// Waits until an earlier deadline may have come in.
     pub(super) async fn sooner(&self) {
         self.sooner.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
+    fn entered(registry: &Registry, name: &str) -> Arc<Live> {
+        registry.enter(ExchangeId::new(name).unwrap())
+    }
+
+    #[test]
+    fn only_a_deadline_before_the_next_look_wakes() {
+        let registry = Registry::default();
+        let (far, near) = (entered(&registry, "exc_a"), entered(&registry, "exc_b"));
+        let woken = || pin!(registry.sooner()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert_eq!(registry.past(at(1_000), 250).1, at(1_250));
+        registry.due(&far, at(9_000));
+        assert!(!woken(), "looked at in time anyway");
+        registry.due(&near, at(1_100));
+        assert!(woken());
+        assert_eq!(
+            registry.past(at(1_050), 250).1,
+            at(1_100),
+            "the look itself comes with the next deadline"
+        );
+        let (past, next) = registry.past(at(1_100), 250);
+        assert_eq!((past.len(), next), (1, at(1_350)));
+        registry.due(&far, at(1_349));
+        assert!(woken(), "a deadline that was moved");
     }
 }

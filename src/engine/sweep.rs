@@ -12,30 +12,45 @@ use crate::{
 use super::{
     ChangeFault, Engine, Giver,
     fuse::{Cut, Look},
+    registry::Live,
 };
 
 /// The clock is looked at this often even when no deadline is near: a machine may have slept, or a clock been moved.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY_MS: i64 = 250;
 /// How often the store is asked for what has fallen due.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How much is swept at once.
 const SWEEP_MOST: usize = 256;
 
 impl Engine {
-    /// Burns the fuses of exchanges whose deadline has passed; answers how long to wait for the next.
-    pub(super) fn sweep_fuses(&self) -> Duration {
+    /// Burns the fuses of exchanges whose deadline has passed; answers how long to wait for the next, and which
+    /// exchanges hold because the level that they rest on fell: whoever asked has them decided again.
+    pub(super) fn sweep_fuses(&self) -> (Duration, Vec<Arc<Live>>) {
         let now = self.now();
-        let (past, next) = self.registry.past(now);
+        let (past, next) = self.registry.past(now, LOOK_EVERY_MS);
+        let mut fallen = Vec::new();
         for live in past {
             // The look burns what is due. A fuse whose deadline moved meanwhile is entered again.
-            if let Look::Alive | Look::Stale = live.fuse.look(now) {
-                self.registry.due(&live, live.fuse.deadline());
+            match live.fuse.look(now) {
+                Look::Stale if live.fuse.fallen(now).is_some() => fallen.push(live),
+                Look::Alive | Look::Stale => self.registry.due(&live, live.fuse.deadline()),
+                Look::Burnt(_) => {}
             }
         }
-        next.map_or(LOOK_EVERY, |next| {
-            let millis = u64::try_from(next.ms_since(now)).unwrap_or(0).max(1);
-            Duration::from_millis(millis).min(LOOK_EVERY)
-        })
+        let wait = Duration::from_millis(u64::try_from(next.ms_since(now)).unwrap_or(0).max(1));
+        (wait, fallen)
+    }
+
+    /// Decides again what holds since its level fell. Beside whoever looks at the clock: it may take a look-up.
+    fn decide_fallen(self: &Arc<Self>, fallen: Vec<Arc<Live>>) {
+        if !fallen.is_empty() {
+            let engine = Arc::clone(self);
+            self.background.spawn(async move {
+                for live in fallen {
+                    engine.judge_again(&live).await;
+                }
+            });
+        }
     }
 
     /// Where the ledger takes not even outcomes, what runs would end without a record: it ends now (law 1).
@@ -53,7 +68,8 @@ impl Engine {
     pub async fn keep_fuses(self: Arc<Self>) {
         loop {
             self.cut_unrecorded();
-            let wait = self.sweep_fuses();
+            let (wait, fallen) = self.sweep_fuses();
+            self.decide_fallen(fallen);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.registry.sooner() => {}

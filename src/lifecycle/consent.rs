@@ -1,45 +1,44 @@
-//! How a tenant chooses how far support may go.
+//! How a tenant chooses how far support may go, for good or until a date, and how a date that passed is written down.
 //!
 //! Never here: what a level allows ([`crate::policy`]).
 
 use crate::{
-    model::{Consent, Document, Key, LevelName, Rank, Tenant, TenantId, Version},
+    model::{Consent, Document, Key, LevelName, Raise, Rank, Tenant, TenantId, Version},
     policy::{
         Lack, SUPPORT_MANAGE,
         level::{InForce, in_force},
     },
 };
 
-use super::{Change, Choice, Event, Moment, Refusal, Stop};
+use super::{Change, Choice, Event, Moment, Refusal, Stop, Until, grant};
 
-/// Sets the choice: by an administrator of the tenant itself, not of its parent, and by no staff.
+/// Sets the choice: by an administrator of the tenant itself, not of its parent, and by no staff. With `until` the
+/// choice that stands is kept, and the level holds beside it until then.
 pub(super) fn set(
     at: &Moment<'_>,
     id: &TenantId,
     choice: &Choice,
+    until: Option<Until>,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
     at.administrator(id, SUPPORT_MANAGE)?;
     let key = Key::Tenant(id.clone());
-    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    let Some(known) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     at.as_seen(&key, expected)?;
-    let wanted = match choice {
-        Choice::Level(level) if at.policy.ladder.knows(level) => Consent::own(level.clone()),
-        Choice::Level(level) => return Err(Refusal::LevelUnknown(level.clone()).into()),
-        Choice::Inherit if tenant.parent.is_some() => Consent::inherited(),
-        Choice::Inherit => return Err(Refusal::NothingToInherit.into()),
+    // Of a raise that is over nothing is left but to say so.
+    let (tenant, fell) = match over(at, known)? {
+        Some((tenant, event)) => (tenant, Some(event)),
+        None => (known.clone(), None),
     };
-    if (wanted.inherit, &wanted.cap) == (tenant.consent.inherit, &tenant.consent.cap) {
+    let wanted = wanted(at, &tenant, choice, until)?;
+    if wanted == tenant.consent {
         return Ok(Change::NOTHING);
     }
     // A tenant that lowers its level never waits for a parent that cannot be read: the chain counts as closed until
     // now (rule 6), so what ran by it ends.
-    let before = match in_force(tenant, at.facts, at.policy) {
-        Err(Lack::Unavailable) => InForce { rank: 0, closed_at: None },
-        known => known?,
-    };
+    let before = known_or_closed(in_force(&tenant, at.facts, at.policy, at.now))?;
     let mut changed = Tenant { consent: wanted, ..tenant.clone() };
-    let after = in_force(&changed, at.facts, at.policy)?;
+    let after = in_force(&changed, at.facts, at.policy, at.now)?;
     // What ran while nothing was open stays ended (law 4), also when the level rises again. A mark that was inherited
     // until now is kept, so that leaving the parent brings nothing back. What starts in the millisecond of a rise is
     // new; what started in the millisecond of a fall is over.
@@ -49,16 +48,97 @@ pub(super) fn set(
         (true, false) => Some(at.now.plus_ms(-1)),
         (false, false) => None,
     };
+    let within = within(at, &changed.consent, &tenant.consent);
     changed.consent.closed_at = tenant.consent.closed_at.max(before.closed_at).max(mark);
     // At an equal level a tenant leaves or joins its parent, which takes nothing away; a level of its own that gives
-    // nothing takes away whatever there was.
-    let narrows = after.rank < before.rank || (!changed.consent.inherit && closed(after.rank));
+    // nothing takes away whatever there was, and so does a raise that ends sooner.
+    let narrows = after.rank < before.rank
+        || (!changed.consent.inherit && closed(after.rank))
+        || (after.rank == before.rank && within);
     let event = Event::ConsentChanged {
         from: name(at, before.rank),
         to: name(at, after.rank),
         inherit: changed.consent.inherit,
+        until: changed.consent.raised.as_ref().map(|raise| raise.until),
     };
-    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows })
+    let events = fell.into_iter().chain([event]).collect();
+    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events, narrows })
+}
+
+/// What the tenant would have chosen then. Its marks stay as they are.
+fn wanted(at: &Moment<'_>, tenant: &Tenant, choice: &Choice, until: Option<Until>) -> Result<Consent, Stop> {
+    let closed_at = tenant.consent.closed_at;
+    let level = match (choice, until) {
+        (Choice::Level(level), _) if !at.policy.ladder.knows(level) => {
+            return Err(Refusal::LevelUnknown(level.clone()).into());
+        }
+        (Choice::Inherit, _) if tenant.parent.is_none() => return Err(Refusal::NothingToInherit.into()),
+        (Choice::Inherit, None) => return Ok(Consent { closed_at, ..Consent::inherited() }),
+        (Choice::Level(level), None) => return Ok(Consent { closed_at, ..Consent::own(level.clone()) }),
+        (Choice::Inherit, Some(_)) => None,
+        (Choice::Level(level), Some(_)) => Some(level),
+    };
+    let standing = Tenant { consent: tenant.consent.standing(), ..tenant.clone() };
+    let below = in_force(&standing, at.facts, at.policy, at.now)?;
+    let (Some(level), Some(until)) = (level, until) else {
+        return Err(Refusal::NotRaised { in_force: name(at, below.rank) }.into());
+    };
+    if at.policy.ladder.rank(level) <= below.rank {
+        return Err(Refusal::NotRaised { in_force: name(at, below.rank) }.into());
+    }
+    let until = grant::checked(at, until, tenant.zone)?;
+    Ok(Consent { raised: Some(Raise { level: level.clone(), until }), ..standing.consent })
+}
+
+/// Whether the same choice stands, with no more of a raise beside it than before.
+fn within(at: &Moment<'_>, new: &Consent, old: &Consent) -> bool {
+    let raise = match (&new.raised, &old.raised) {
+        (None, _) => true,
+        (Some(new), Some(old)) => {
+            new.until <= old.until && at.policy.ladder.rank(&new.level) <= at.policy.ladder.rank(&old.level)
+        }
+        (Some(_), None) => false,
+    };
+    raise && (new.inherit, &new.cap) == (old.inherit, &old.cap)
+}
+
+/// Writes down that a raise is over, with the instant at which the level fell. Repeating it changes nothing.
+pub(super) fn fall(at: &Moment<'_>, id: &TenantId) -> Result<Change, Stop> {
+    let Some(known) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    match (over(at, known)?, &known.consent.raised) {
+        (Some((tenant, event)), _) => Ok(Change {
+            documents: vec![(Key::Tenant(id.clone()), Document::Tenant(tenant))],
+            events: vec![event],
+            narrows: true,
+        }),
+        (None, Some(raise)) => Err(Refusal::NotDue(raise.until).into()),
+        (None, None) => Ok(Change::NOTHING),
+    }
+}
+
+/// The tenant without its raise, where that is over; and the event that says so.
+fn over(at: &Moment<'_>, tenant: &Tenant) -> Result<Option<(Tenant, Event)>, Lack> {
+    let until = match &tenant.consent.raised {
+        Some(raise) if raise.until <= at.now => raise.until,
+        Some(_) | None => return Ok(None),
+    };
+    let before = in_force(tenant, at.facts, at.policy, until.plus_ms(-1));
+    let before = known_or_closed(before)?.rank;
+    let mut fallen = Tenant { consent: tenant.consent.standing(), ..tenant.clone() };
+    let after = known_or_closed(in_force(&fallen, at.facts, at.policy, until))?.rank;
+    if at.policy.ladder.role_at(after).is_none() {
+        fallen.consent.closed_at = fallen.consent.closed_at.max(Some(until));
+    }
+    let event = Event::ConsentFell { from: name(at, before), to: name(at, after), at: until };
+    Ok(Some((fallen, event)))
+}
+
+/// A chain that cannot be read whole counts as closed (rule 6).
+fn known_or_closed(known: Result<InForce, Lack>) -> Result<InForce, Lack> {
+    match known {
+        Err(Lack::Unavailable) => Ok(InForce::CLOSED),
+        known => known,
+    }
 }
 
 fn name(at: &Moment<'_>, rank: Rank) -> LevelName {

@@ -1,4 +1,5 @@
-//! How a passed deadline is written down: once, with the instant at which it took effect.
+//! How a passed deadline is written down: once, with the instant at which it took effect. Consent that was raised until
+//! then has fallen back.
 //!
 //! What ended it was the deadline itself, which every decision looks at; this only makes the end visible.
 //!
@@ -9,9 +10,9 @@ use crate::{
     policy::{Lack, emergency::halted},
 };
 
-use super::{Actor, Change, Moment, Refusal, Stop, grant, session};
+use super::{Actor, Change, Moment, Refusal, Stop, consent, grant, session};
 
-/// Records that a session's or grant's own deadline passed. Repeating it changes nothing.
+/// Records that the deadline of a session, a grant or a raised consent passed. Repeating it changes nothing.
 pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
     if !matches!(at.actor, Actor::Clock) {
         return Err(Refusal::NotAllowed { needed: "the passing of time" }.into());
@@ -33,7 +34,8 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
             Some(grant) if at.now < grant.until => Err(Refusal::NotDue(grant.until).into()),
             Some(grant) => Ok(grant::ended(tenant, id, grant, over(grant.until))),
         },
-        Key::Tenant(_) | Key::Presence(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
+        Key::Tenant(tenant) => consent::fall(at, tenant),
+        Key::Presence(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
     }
 }
 

@@ -155,7 +155,8 @@ fn standing_grant<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result
     }
 }
 
-fn checked(at: &Moment<'_>, until: Until, zone: Zone) -> Result<Timestamp, Refusal> {
+/// The instant that was meant: in the future, and no further than the configuration allows.
+pub(super) fn checked(at: &Moment<'_>, until: Until, zone: Zone) -> Result<Timestamp, Refusal> {
     let until = until.instant(at.now, zone);
     if until <= at.now {
         return Err(Refusal::NotInFuture(until));

@@ -87,6 +87,8 @@ pub enum Command {
         tenant: TenantId,
         /// The choice.
         choice: Choice,
+        /// Of a level: that it holds until then only, beside the choice that stands (GW-15).
+        until: Option<Until>,
         /// The version that the caller saw, where they said so.
         expected: Option<Version>,
     },
@@ -217,6 +219,18 @@ pub enum Event {
         to: LevelName,
         /// Whether it now follows its parent.
         inherit: bool,
+        /// Of a level beside the choice that stands: until when.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        until: Option<Timestamp>,
+    },
+    /// The time of a raised level was over. The levels are those in force.
+    ConsentFell {
+        /// Before.
+        from: LevelName,
+        /// After.
+        to: LevelName,
+        /// From when on.
+        at: Timestamp,
     },
     /// A grant was given.
     GrantMade {
@@ -340,7 +354,9 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::RegisterTenant { tenant, parent, zone, environments } => {
             tenant::register(&at, tenant, parent.as_ref(), *zone, environments)
         }
-        Command::SetConsent { tenant, choice, expected } => consent::set(&at, tenant, choice, *expected),
+        Command::SetConsent { tenant, choice, until, expected } => {
+            consent::set(&at, tenant, choice, *until, *expected)
+        }
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

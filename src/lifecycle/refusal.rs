@@ -34,6 +34,14 @@ pub enum Refusal {
     /// Only a tenant with a parent can inherit.
     #[error("this tenant has no parent to inherit from; choose a level")]
     NothingToInherit,
+    /// A level until a date only ever raises: its end takes away and gives nothing (GW-15).
+    #[error(
+        "`until` goes with a level above `{in_force}`, which is in force without it; leave it out to lower the level"
+    )]
+    NotRaised {
+        /// What is in force without it.
+        in_force: LevelName,
+    },
     /// Somebody changed it in between.
     #[error("it was changed in between; read it again and send its current ETag")]
     Changed,
@@ -139,6 +147,7 @@ impl Refusal {
             Refusal::ParentItself(_) => "parent_itself",
             Refusal::LevelUnknown(_) => "level_unknown",
             Refusal::NothingToInherit => "nothing_to_inherit",
+            Refusal::NotRaised { .. } => "not_raised",
             Refusal::Changed => "changed",
             Refusal::EnvironmentUnknown(_) => "environment_unknown",
             Refusal::EnvironmentForeign { .. } => "environment_foreign",

@@ -52,7 +52,7 @@ pub(super) fn start(
     let mut change = Change::NOTHING;
     let (basis, role) = match wish.basis {
         WantedBasis::Consent => {
-            let now_in_force = in_force(tenant, at.facts, at.policy)?;
+            let now_in_force = in_force(tenant, at.facts, at.policy, at.now)?;
             let level = at.policy.ladder.at(now_in_force.rank);
             let Some((level, role)) = level.and_then(|level| Some((level, level.role.clone()?))) else {
                 return Err(Refusal::ConsentCloses.into());

@@ -56,8 +56,20 @@ impl Ladder {
     }
 }
 
+/// A level that a tenant gave for a while (GW-15). It only ever raises: what is in force until then is the higher of it
+/// and of the standing choice, so that its end takes away and gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raise {
+    /// The level.
+    pub level: LevelName,
+    /// From when on it is nothing, whether that was written down or not.
+    pub until: Timestamp,
+}
+
 /// What a tenant chose. What is in force is worked out along the chain of parents at each decision, never stored
-/// (rule 6): the lower of `cap` and, where `inherit` is set, of what is in force at the parent.
+/// (rule 6): the lower of `cap` and, where `inherit` is set, of what is in force at the parent; while a raise runs,
+/// the higher of that and the raise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
@@ -66,6 +78,9 @@ pub struct Consent {
     /// The tenant's own level. Absent when it only inherits. Both are set where a fork was joined.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cap: Option<LevelName>,
+    /// Beside the standing choice: a level until a date, after which the choice above is in force again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub raised: Option<Raise>,
     /// The last instant at which the level in force was seen to give nothing: sessions by consent that began before
     /// it stay ended even when the level rises again (law 4).
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -75,12 +90,12 @@ pub struct Consent {
 impl Consent {
     /// A level of the tenant's own.
     pub fn own(level: LevelName) -> Self {
-        Self { inherit: false, cap: Some(level), closed_at: None }
+        Self { inherit: false, cap: Some(level), raised: None, closed_at: None }
     }
 
     /// Whatever the parent has.
     pub fn inherited() -> Self {
-        Self { inherit: true, cap: None, closed_at: None }
+        Self { inherit: true, cap: None, raised: None, closed_at: None }
     }
 
     /// Neither a level nor a parent to follow: nothing was consented to.
@@ -88,24 +103,44 @@ impl Consent {
         !self.inherit && self.cap.is_none()
     }
 
-    /// The narrower of two choices: both caps bind, and the parent's where either inherits.
+    /// The raise that runs at this instant.
+    pub fn raise_at(&self, now: Timestamp) -> Option<&Raise> {
+        self.raised.as_ref().filter(|raise| now < raise.until)
+    }
+
+    /// The same without its raise.
+    #[must_use]
+    pub fn standing(&self) -> Consent {
+        Consent { raised: None, ..self.clone() }
+    }
+
+    /// The narrower of two choices: both caps bind, and the parent's where either inherits. A raise holds where both
+    /// have one: the lower level, until the earlier end.
     #[must_use]
     pub fn meet(&self, other: &Consent, ladder: &Ladder) -> Consent {
         if self.is_nothing() || other.is_nothing() {
-            return Consent { inherit: false, cap: None, closed_at: self.closed_at.max(other.closed_at) };
+            let closed_at = self.closed_at.max(other.closed_at);
+            return Consent { inherit: false, cap: None, raised: None, closed_at };
         }
+        // Of two names of the same rank (both unknown, say) the lesser name, so that order plays no part.
+        let lower = |a: &LevelName, b: &LevelName| {
+            if (ladder.rank(a), a) <= (ladder.rank(b), b) { a.clone() } else { b.clone() }
+        };
         let cap = match (&self.cap, &other.cap) {
-            (Some(a), Some(b)) => {
-                // Of two names of the same rank (both unknown, say) the lesser name, so that order plays no part.
-                let lower = if (ladder.rank(a), a) <= (ladder.rank(b), b) { a } else { b };
-                Some(lower.clone())
-            }
+            (Some(a), Some(b)) => Some(lower(a, b)),
             (Some(one), None) | (None, Some(one)) => Some(one.clone()),
             (None, None) => None,
+        };
+        let raised = match (&self.raised, &other.raised) {
+            (Some(a), Some(b)) => {
+                Some(Raise { level: lower(&a.level, &b.level), until: a.until.min(b.until) })
+            }
+            (Some(_) | None, _) => None,
         };
         Consent {
             inherit: self.inherit || other.inherit,
             cap,
+            raised,
             closed_at: self.closed_at.max(other.closed_at),
         }
     }

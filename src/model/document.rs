@@ -292,16 +292,13 @@ impl Document {
         }
     }
 
-    /// When its own deadline falls, while it has not ended.
+    /// When its own deadline falls, while it has not ended; of a tenant, when its raised consent falls back.
     pub fn due(&self) -> Option<Timestamp> {
         match self {
             Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
-            Document::Grant(_)
-            | Document::Session(_)
-            | Document::Tenant(_)
-            | Document::Presence(_)
-            | Document::Stop(_) => None,
+            Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
+            Document::Grant(_) | Document::Session(_) | Document::Presence(_) | Document::Stop(_) => None,
         }
     }
 }

@@ -63,7 +63,12 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
     if a.parent != b.parent {
         // A parent is fixed at registration; two of them cannot both be true, so nothing is open.
         let lowest = ladder.at(0).map(|level| level.name.clone());
-        consent = Consent { inherit: false, cap: lowest.or(consent.cap), closed_at: Some(Timestamp::MAX) };
+        consent = Consent {
+            inherit: false,
+            cap: lowest.or(consent.cap),
+            raised: None,
+            closed_at: Some(Timestamp::MAX),
+        };
     }
     let environments = a.environments.intersection(&b.environments).cloned().collect();
     Tenant { parent: a.parent, zone: a.zone, environments, consent, stop: a.stop.meet(&b.stop) }

@@ -15,7 +15,7 @@ pub mod stop;
 pub mod subject;
 pub mod time;
 
-pub use consent::{Consent, Ladder, Level, Rank};
+pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
     Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored,
     Tenant, Version,

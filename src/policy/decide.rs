@@ -83,6 +83,8 @@ pub enum Due {
     Grant,
     /// The longest time that one exchange may run.
     Exchange,
+    /// The consent was raised until then; it is decided again, and what the level below does not cover is cut.
+    Consent,
 }
 
 impl Due {
@@ -92,6 +94,7 @@ impl Due {
             Due::Session => "session",
             Due::Grant => "grant",
             Due::Exchange => "exchange",
+            Due::Consent => "consent",
         }
     }
 }
@@ -350,7 +353,7 @@ fn staff(
             session: id.clone(),
             role: session.role.clone(),
             basis: session.basis.clone(),
-            deadline: standing.deadline.min(longest),
+            deadline: standing.again().min(longest),
         }),
     }))
 }

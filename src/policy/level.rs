@@ -1,4 +1,5 @@
-//! Which consent level is in force for a tenant: its own, or what its chain of parents comes to (rule 6).
+//! Which consent level is in force for a tenant at an instant: its own, or what its chain of parents comes to (rule 6),
+//! and while a raise runs at least that.
 //!
 //! Worked out at each decision, never stored.
 
@@ -16,29 +17,90 @@ pub struct InForce {
     pub rank: Rank,
     /// The last instant at which it was seen to give nothing.
     pub closed_at: Option<Timestamp>,
+    /// When it may fall by the passing of time alone: the end of the raise that it rests on, here or further up.
+    pub falls: Option<Timestamp>,
+}
+
+impl InForce {
+    /// What a chain comes to that cannot be read whole.
+    pub const CLOSED: InForce = InForce { rank: 0, closed_at: None, falls: None };
 }
 
 /// Works out the level in force. A chain that cannot be read whole, ends without a level, or passes
-/// [`LONGEST_CHAIN`] comes to the lowest level.
-pub fn in_force(tenant: &Tenant, facts: &Facts, policy: &Policy) -> Result<InForce, Lack> {
-    let mut at = tenant;
-    let mut rank = usize::MAX;
-    let mut closed_at = None;
-    for _ in 0..=LONGEST_CHAIN {
-        closed_at = closed_at.max(at.consent.closed_at);
-        if let Some(cap) = &at.consent.cap {
-            rank = rank.min(policy.ladder.rank(cap));
+/// [`LONGEST_CHAIN`] comes to the lowest level. Where nothing else changes, time only lowers what this answers.
+pub fn in_force(tenant: &Tenant, facts: &Facts, policy: &Policy, now: Timestamp) -> Result<InForce, Lack> {
+    level(tenant, facts, policy, now, LONGEST_CHAIN)
+}
+
+/// From when on the level in force gives nothing by the passing of time alone, as far as can be told now.
+pub fn closes_at(
+    tenant: &Tenant,
+    facts: &Facts,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Lack> {
+    let mut next = in_force(tenant, facts, policy, now)?.falls;
+    while let Some(at) = next {
+        let then = in_force(tenant, facts, policy, at)?;
+        if policy.ladder.role_at(then.rank).is_none() {
+            return Ok(Some(at));
         }
-        if !at.consent.inherit {
-            // Neither a level nor a parent to ask: nothing was consented to.
-            let rank = if at.consent.cap.is_some() { rank } else { 0 };
-            return Ok(InForce { rank, closed_at });
-        }
-        let Some(parent) = &at.parent else { break };
-        match facts.tenant(parent.as_str())? {
-            Some(parent) => at = parent,
-            None => break,
-        }
+        // Each raise ends once, so this comes to an end.
+        next = then.falls.filter(|falls| *falls > at);
     }
-    Ok(InForce { rank: 0, closed_at })
+    Ok(None)
+}
+
+fn level(
+    tenant: &Tenant,
+    facts: &Facts,
+    policy: &Policy,
+    now: Timestamp,
+    further: usize,
+) -> Result<InForce, Lack> {
+    let chosen = standing(tenant, facts, policy, now, further);
+    let Some(raise) = tenant.consent.raise_at(now) else { return chosen };
+    let chosen = match chosen {
+        // It stands by itself, whatever lies below it.
+        Err(Lack::Unavailable) => InForce::CLOSED,
+        known => known?,
+    };
+    let rank = policy.ladder.rank(&raise.level);
+    // While it runs, a closing further up is none here.
+    let open = policy.ladder.role_at(rank).is_some();
+    let closed_at = if open { tenant.consent.closed_at } else { chosen.closed_at };
+    Ok(if chosen.rank >= rank {
+        InForce { closed_at, ..chosen }
+    } else {
+        InForce { rank, closed_at, falls: Some(raise.until) }
+    })
+}
+
+/// What the choice that stands comes to, without a raise of the tenant's own.
+fn standing(
+    tenant: &Tenant,
+    facts: &Facts,
+    policy: &Policy,
+    now: Timestamp,
+    further: usize,
+) -> Result<InForce, Lack> {
+    let own = &tenant.consent;
+    let cap = own.cap.as_ref().map(|cap| policy.ladder.rank(cap));
+    if !own.inherit {
+        // Neither a level nor a parent to ask: nothing was consented to.
+        return Ok(InForce { rank: cap.unwrap_or(0), closed_at: own.closed_at, falls: None });
+    }
+    let parent = match &tenant.parent {
+        Some(parent) if further > 0 => facts.tenant(parent.as_str())?,
+        Some(_) | None => None,
+    };
+    let above = match parent {
+        Some(parent) => level(parent, facts, policy, now, further - 1)?,
+        None => InForce::CLOSED,
+    };
+    Ok(InForce {
+        rank: cap.map_or(above.rank, |cap| cap.min(above.rank)),
+        closed_at: own.closed_at.max(above.closed_at),
+        falls: above.falls,
+    })
 }

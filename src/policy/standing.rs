@@ -5,7 +5,9 @@
 use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
 
 use super::{
-    Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason, emergency::halted, level::in_force,
+    Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
+    emergency::halted,
+    level::{InForce, in_force},
 };
 
 /// A session that is good at this instant.
@@ -15,8 +17,18 @@ pub struct Standing<'a> {
     pub deadline: Deadline,
     /// By consent with `on_lower: immediate`: the level that bounds it now.
     pub bound: Option<Rank>,
+    /// And when that level may fall by the passing of time alone.
+    pub falls: Option<Timestamp>,
     /// The grant behind it.
     pub grant: Option<&'a Grant>,
+}
+
+impl Standing<'_> {
+    /// Until when a decision holds: to the session's end, or to the fall of its level, when it is decided again.
+    pub fn again(&self) -> Deadline {
+        let falls = self.falls.map(|at| Deadline { at, due: Due::Consent });
+        falls.map_or(self.deadline, |falls| self.deadline.min(falls))
+    }
 }
 
 /// A session that is not.
@@ -57,14 +69,15 @@ pub fn standing<'a>(
     }
     match &session.basis {
         Basis::Consent(_) => match policy.on_lower {
-            OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, grant: None })),
+            OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None })),
             OnLower::Immediate => {
-                let now_in_force = in_force(tenant, facts, policy)?;
+                let now_in_force = in_force(tenant, facts, policy, now)?;
                 let closed = now_in_force.closed_at.is_some_and(|at| session.started <= at);
                 if closed || policy.ladder.role_at(now_in_force.rank).is_none() {
                     return Ok(Err((Reason::ConsentWithdrawn, Detail::None)));
                 }
-                Ok(Ok(Standing { deadline: own, bound: Some(now_in_force.rank), grant: None }))
+                let InForce { rank, falls, .. } = now_in_force;
+                Ok(Ok(Standing { deadline: own, bound: Some(rank), falls, grant: None }))
             }
         },
         Basis::Grant(id) => {
@@ -81,7 +94,7 @@ pub fn standing<'a>(
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             }
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
-            Ok(Ok(Standing { deadline, bound: None, grant: Some(grant) }))
+            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant) }))
         }
     }
 }

@@ -51,6 +51,8 @@ struct Connection {
     inbox: Vec<u8>,
     head: RequestHead,
     patience: Patience,
+    /// When it began, until its first head has come.
+    fresh: Option<tokio::time::Instant>,
     /// The kernel was told to keep little that is not sent.
     little_unsent: bool,
     /// What is told of the request in hand, where that is wanted.
@@ -126,6 +128,7 @@ impl Connection {
             inbox: Vec::new(),
             head: RequestHead::new(),
             patience: Patience::new(),
+            fresh: Some(tokio::time::Instant::now()),
             little_unsent: false,
             note: None,
         }
@@ -135,10 +138,13 @@ impl Connection {
     async fn next_head(&mut self, core: &Core) -> Option<Vec<u8>> {
         let shared = core.shared();
         let routing = shared.routing.load();
+        // Whoever has said nothing yet has no more time than for a head.
+        let mut started = self.fresh.take();
         if self.inbox.is_empty() {
+            let most = started.map_or(routing.keep_alive, |_| routing.keep_alive.min(routing.header_timeout));
             let ready = tokio::select! {
                 biased;
-                ready = self.patience.wait(routing.keep_alive, self.stream.readable()) => ready,
+                ready = self.patience.wait(most, self.stream.readable()) => ready,
                 () = shared.stop.cancelled() => return None,
             };
             if !matches!(ready, Ok(Ok(()))) {
@@ -149,7 +155,6 @@ impl Connection {
         let limits = routing.limits;
         let header_timeout = routing.header_timeout;
         drop(routing);
-        let mut started = None;
         loop {
             if !self.inbox.is_empty() {
                 match self.head.parse(&self.inbox, &limits) {

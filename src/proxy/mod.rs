@@ -19,6 +19,7 @@ mod greet;
 mod http2;
 mod inside;
 mod intake;
+mod pace;
 mod patience;
 pub mod preflight;
 pub mod preview;

@@ -32,14 +32,33 @@ impl Patience {
         most: Duration,
         what: impl Future<Output = T>,
     ) -> Result<T, TooSlow> {
+        self.within(most, &mut None, what).await
+    }
+
+    /// The same, and how long the waiting took: nothing where nobody had to wait.
+    pub(super) async fn timed<T>(
+        &mut self,
+        most: Duration,
+        what: impl Future<Output = T>,
+    ) -> Result<(T, Duration), TooSlow> {
+        let mut began = None;
+        let value = self.within(most, &mut began, what).await?;
+        Ok((value, began.map_or(Duration::ZERO, |began| began.elapsed())))
+    }
+
+    async fn within<T>(
+        &mut self,
+        most: Duration,
+        began: &mut Option<Instant>,
+        what: impl Future<Output = T>,
+    ) -> Result<T, TooSlow> {
         let mut what = std::pin::pin!(what);
-        let mut deadline = None;
         poll_fn(|cx| {
             if let Poll::Ready(value) = what.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
             }
             // The clock is read only for those who have to wait.
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + most);
+            let deadline = *began.get_or_insert_with(Instant::now) + most;
             loop {
                 if self.sleep.as_mut().poll(cx).is_pending() {
                     if self.sleep.deadline() <= deadline {

@@ -22,6 +22,7 @@ use self::{
 use super::{
     core::Core,
     gate::{Broken, Gate},
+    pace::Pace,
     patience::{Patience, TooSlow},
     routing::{Bounds, Routing, Upstream},
     socket::Socket,
@@ -308,7 +309,9 @@ async fn converse(
     let up = async {
         if !bodyless {
             let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
-            match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, most, tally).await {
+            let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
+            match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, pace, most, tally).await
+            {
                 // An application may answer before it has read everything; its answer says what it thinks.
                 Err(Trouble::Upstream(_)) => {
                     tally.given_up.set(true);

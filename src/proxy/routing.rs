@@ -74,6 +74,8 @@ pub struct Bounds {
     pub request_body: Option<u64>,
     /// How long a body may stand still.
     pub body_idle: Option<Duration>,
+    /// The fewest bytes a second of a request's body, where that is asked for.
+    pub body_rate: Option<u64>,
     /// How long to wait for the head of an answer.
     pub response_timeout: Option<Duration>,
     /// How long a tunnel may be silent in both directions.
@@ -201,6 +203,8 @@ pub struct Routing {
     pub header_timeout: Duration,
     /// How long a peer may pause within a body.
     pub body_timeout: Duration,
+    /// The fewest bytes a second at which a body may come; 0 asks for none.
+    pub body_rate: u64,
     /// How long a connection may idle between requests.
     pub keep_alive: Duration,
     /// The largest body that the support API takes.

@@ -140,6 +140,7 @@ fn no_session_outlives_consent_that_was_lowered_while_it_started() {
         Command::SetConsent {
             tenant: tenant("acme-eu"),
             choice: postern::lifecycle::Choice::Inherit,
+            until: None,
             expected: None,
         },
         &child,

@@ -44,7 +44,7 @@ fn fault(text: &str, code: &str) -> String {
 fn a_route_says_what_it_does_and_how_far_it_goes() {
     let text = and(
         "{ name: searchOrders, route: \"POST /t/{tenant}/search\", permission: [orders:read, orders:write], effect: read, \
-         record: true, environments: [production], preflight: forward, limits: { request_body: 1 MiB, body_idle: 5s, \
+         record: true, environments: [production], preflight: forward, limits: { request_body: 1 MiB, body_idle: 5s, body_rate: 1 KiB, \
          response_timeout: 2s, total: 1m } }",
     );
     let (settings, _) = load(&text).unwrap_or_else(|faults| panic!("{faults}"));
@@ -60,6 +60,7 @@ fn a_route_says_what_it_does_and_how_far_it_goes() {
         RouteLimits {
             request_body: Some(1 << 20),
             body_idle_ms: Some(5_000),
+            body_rate: Some(1024),
             response_timeout_ms: Some(2_000),
             tunnel_idle_ms: None,
             total_ms: Some(60_000)

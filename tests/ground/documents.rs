@@ -2,13 +2,13 @@
 //! over. Both implementations read the same documents and must agree.
 
 use postern::{
-    model::{Basis, Consent, Document, End, EndCause, Grantee, Key, Presence, Scope},
-    policy::Decision,
+    model::{Basis, Consent, Document, End, EndCause, Grantee, Key, Presence, Raise, Scope},
+    policy::{Decision, Due},
 };
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    histories::{Dice, a_request, caller, play, policies},
+    histories::{Dice, a_request, caller, open_levels, play, policies},
     naive::Naive,
     world::*,
 };
@@ -36,6 +36,10 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
                     cap: dice
                         .one_in(2)
                         .then(|| level(dice.pick(&["block", "read_only", "full", "enhanced"]))),
+                    raised: dice.one_in(2).then(|| Raise {
+                        level: level(dice.pick(&["block", "limited_edit", "full", "enhanced"])),
+                        until: near(dice),
+                    }),
                     closed_at: dice.one_in(2).then(|| near(dice)),
                 };
             }
@@ -107,7 +111,8 @@ proptest! {
         for seed in changes {
             tamper(&mut Dice::new(seed), &mut world, now, &policy);
         }
-        let naive = Naive::read(&world.documents(&policy));
+        let documents = world.documents(&policy);
+        let naive = Naive::read(&documents, &open_levels(&policy), now);
         for seed in asks {
             let (request, subject) = a_request(&mut Dice::new(seed), &naive);
             let decided = world.decide(&request, caller(&subject), now, &policy);
@@ -126,9 +131,14 @@ proptest! {
             {
                 let over = staff.deadline.at.ms();
                 let named = Request { session: Name::of(staff.session.as_str()), ..request.clone() };
-                let exchange = staff.deadline.due == postern::policy::Due::Exchange;
+                let due = staff.deadline.due;
                 prop_assert_eq!(world.decide(&named, caller(&subject), over - 1, &policy).allowed(), true);
-                prop_assert!(exchange || !world.decide(&named, caller(&subject), over, &policy).allowed());
+                let then = world.decide(&named, caller(&subject), over, &policy);
+                prop_assert!(matches!(due, Due::Exchange | Due::Consent) || !then.allowed());
+                // A level that falls by the clock is decided again at that instant.
+                let later = Naive::read(&documents, &open_levels(&policy), over);
+                let objections = later.objections(&plain, &named, caller(&subject), over);
+                prop_assert_eq!(then.allowed(), objections.is_empty(), "{} against {:?}", then.code(), objections);
             }
         }
     }

@@ -93,7 +93,7 @@ fn tenants(now: &str, policy: &Policy) -> World {
 
 fn set(world: &mut World, to: &str, now: i64, policy: &Policy) {
     let choice = Choice::Level(level(to));
-    let command = Command::SetConsent { tenant: tid("beta"), choice, expected: None };
+    let command = Command::SetConsent { tenant: tid("beta"), choice, until: None, expected: None };
     world.run(&command, Actor::Subject(&admin("beta")), now, policy).unwrap();
 }
 

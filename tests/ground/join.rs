@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     model::{
         Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Halt, Key, Ladder, Level,
-        Presence, Reach, Scope, Session, Stop, Stored, Tenant, Zone,
+        Presence, Raise, Reach, Scope, Session, Stop, Stored, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -157,11 +157,15 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                     level(dice.pick(&["block", "read_only", "limited_edit", "full", "unheard_of", "other"]));
                 tenant.consent = match dice.below(6) {
                     0 => Consent::inherited(),
-                    1 => Consent { inherit: true, cap: Some(cap), closed_at: None },
-                    2 if dice.one_in(3) => Consent { inherit: false, cap: None, closed_at: None },
+                    1 => Consent { cap: Some(cap), ..Consent::inherited() },
+                    2 if dice.one_in(3) => Consent { inherit: false, ..Consent::inherited() },
                     _ => Consent::own(cap),
                 };
                 tenant.consent.closed_at = closed_at;
+                tenant.consent.raised = dice.one_in(2).then(|| Raise {
+                    level: level(dice.pick(&["limited_edit", "full", "unheard_of"])),
+                    until: later(dice),
+                });
             }
         },
         Document::Grant(grant) => match dice.below(6) {
@@ -199,8 +203,13 @@ fn play(kind: usize, steps: &[u64]) -> Copies {
     copies
 }
 
-/// The level in force for a tenant of this consent whose parent stands at `parent`.
-fn in_force(consent: &Consent, parent: usize, ladder: &Ladder) -> usize {
+/// The level in force at an instant for a tenant of this consent whose parent stands at `parent`.
+fn in_force(consent: &Consent, parent: usize, ladder: &Ladder, now: i64) -> usize {
+    let raise = consent.raise_at(at(now)).map_or(0, |raise| ladder.rank(&raise.level));
+    raise.max(chosen(consent, parent, ladder))
+}
+
+fn chosen(consent: &Consent, parent: usize, ladder: &Ladder) -> usize {
     match (consent.inherit, &consent.cap) {
         (false, None) => 0,
         (true, None) => parent,
@@ -226,7 +235,9 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
             (0..4).all(|p| {
                 // Of another parent nothing is known.
                 let highest = if a.parent == b.parent { p } else { 3 };
-                in_force(&a.consent, highest, &ladder) <= in_force(&b.consent, p, &ladder)
+                [100, 199, 200, 699, 700, 5_000].into_iter().all(|now| {
+                    in_force(&a.consent, highest, &ladder, now) <= in_force(&b.consent, p, &ladder, now)
+                })
             }) && a.consent.closed_at >= b.consent.closed_at
                 && stays(&a.stop, &b.stop)
                 && a.environments.is_subset(&b.environments)

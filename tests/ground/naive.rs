@@ -24,6 +24,8 @@ pub(crate) struct Tenant {
     pub(crate) environments: Words,
     pub(crate) inherit: bool,
     pub(crate) cap: Option<String>,
+    /// A level beside that choice, and until when.
+    pub(crate) raised: Option<(String, i64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -117,8 +119,17 @@ impl Naive {
         bearing(tenant, who).iter().any(|name| self.stops.contains_key(name))
     }
 
-    /// Rule 6, by plain recursion. `None` where the chain cannot be read whole.
-    pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize) -> String {
+    /// GW-15: while a level is raised, the higher of it and of what was chosen.
+    pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
+        let chosen = self.chosen(plain, tenant, depth, now);
+        match self.tenants.get(tenant).and_then(|t| t.raised.clone()) {
+            Some((level, until)) if now < until && rank(plain, &level) > rank(plain, &chosen) => level,
+            _ => chosen,
+        }
+    }
+
+    /// Rule 6, by plain recursion. The lowest where the chain cannot be read whole.
+    fn chosen(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
         let lowest = plain.ladder[0].0.clone();
         let Some(t) = self.tenants.get(tenant) else { return lowest };
         if depth > 64 {
@@ -127,7 +138,7 @@ impl Naive {
         let above = match (&t.parent, t.inherit) {
             (_, false) => None,
             (None, true) => Some(lowest.clone()),
-            (Some(parent), true) => Some(self.level(plain, parent, depth + 1)),
+            (Some(parent), true) => Some(self.level(plain, parent, depth + 1, now)),
         };
         match (above, t.cap.clone()) {
             (None, None) => lowest,
@@ -148,8 +159,8 @@ impl Naive {
         }
     }
 
-    fn open(&self, plain: &Plain, tenant: &str) -> bool {
-        level_role(plain, &self.level(plain, tenant, 0)).is_some()
+    fn open(&self, plain: &Plain, tenant: &str, now: i64) -> bool {
+        level_role(plain, &self.level(plain, tenant, 0, now)).is_some()
     }
 
     /// Whether `upper` is the tenant itself or above it.
@@ -162,9 +173,22 @@ impl Naive {
                 .is_some_and(|p| self.is_above(upper, p))
     }
 
-    /// To be called after each step: sessions by consent where nothing is open are over.
-    pub(crate) fn look(&mut self, plain: &Plain) {
-        let closed: Vec<_> = self.tenants.keys().filter(|t| !self.open(plain, t)).cloned().collect();
+    /// To be called before and after each step: sessions by consent where nothing is open are over.
+    pub(crate) fn look(&mut self, plain: &Plain, now: i64) {
+        let closed: Vec<_> = self.tenants.keys().filter(|t| !self.open(plain, t, now)).cloned().collect();
+        let over = |t: &&Tenant| t.inherit && t.raised.as_ref().is_some_and(|(_, until)| *until <= now);
+        let fallen: Vec<_> =
+            self.tenants.iter().filter(|(_, t)| over(t)).map(|(name, _)| name.clone()).collect();
+        // What follows its parent again may see a closing there that happened before.
+        let joined: BTreeSet<_> = self
+            .sessions
+            .keys()
+            .filter(|(tenant, _)| fallen.iter().any(|upper| self.is_above(upper, tenant)))
+            .cloned()
+            .collect();
+        for key in joined {
+            self.sessions.get_mut(&key).unwrap().joined = true;
+        }
         for ((tenant, _), session) in &mut self.sessions {
             session.closed |= session.grant.is_none() && closed.contains(tenant);
         }
@@ -221,7 +245,7 @@ impl Naive {
             codes.insert("session_stopped");
         }
         match &session.grant {
-            None if plain.immediate && (session.closed || !self.open(plain, tenant)) => {
+            None if plain.immediate && (session.closed || !self.open(plain, tenant, now)) => {
                 codes.insert("consent_withdrawn");
             }
             None => {}
@@ -240,11 +264,11 @@ impl Naive {
     }
 
     /// Rule 4: start ∩ role now ∩ level now, minus the ceiling.
-    pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session) -> Words {
-        let now = role_can(plain, &session.role);
-        let mut rights: Words = session.rights.intersection(&now).cloned().collect();
+    pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session, now: i64) -> Words {
+        let role = role_can(plain, &session.role);
+        let mut rights: Words = session.rights.intersection(&role).cloned().collect();
         if session.grant.is_none() && plain.immediate {
-            let level = self.level(plain, tenant, 0);
+            let level = self.level(plain, tenant, 0, now);
             let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
             rights.retain(|right| level.contains(right));
         }
@@ -377,7 +401,7 @@ impl Naive {
         if !plain.roles.contains_key(&session.role) {
             codes.insert("role_unknown");
         }
-        let rights = self.rights(plain, tenant, session);
+        let rights = self.rights(plain, tenant, session, now);
         let role = role_can(plain, &session.role);
         for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
             if !session.rights.contains(permission) || !role.contains(permission) {
@@ -480,14 +504,15 @@ impl Naive {
                             codes.insert("parent_unknown");
                         }
                         let environments = environments.iter().map(|e| e.to_string()).collect();
-                        let new =
-                            Tenant { parent, environments, inherit: false, cap: Some("read_only".into()) };
+                        let cap = Some("read_only".into());
+                        let new = Tenant { parent, environments, inherit: false, cap, raised: None };
                         next.tenants.insert(tenant.to_string(), new);
                     }
                 }
             }
-            Command::SetConsent { tenant, choice, .. } => {
+            Command::SetConsent { tenant, choice, until, .. } => {
                 Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                let below = self.chosen(plain, tenant.as_str(), 0, now);
                 let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -500,13 +525,29 @@ impl Naive {
                         if !plain.ladder.iter().any(|(name, _)| name == level.as_str()) {
                             codes.insert("level_unknown");
                         }
-                        (known.inherit, known.cap) = (false, Some(level.to_string()));
+                        match until {
+                            Some(until) => {
+                                if rank(plain, level.as_str()) <= rank(plain, &below) {
+                                    codes.insert("not_raised");
+                                }
+                                let until = Self::until(until, now);
+                                Self::dates(plain, until, now, &mut codes);
+                                known.raised = Some((level.to_string(), until));
+                            }
+                            None => {
+                                (known.inherit, known.cap) = (false, Some(level.to_string()));
+                                known.raised = None;
+                            }
+                        }
                     }
                     Choice::Inherit => {
                         if known.parent.is_none() {
                             codes.insert("nothing_to_inherit");
                         }
-                        (known.inherit, known.cap) = (true, None);
+                        if until.is_some() {
+                            codes.insert("not_raised");
+                        }
+                        (known.inherit, known.cap, known.raised) = (true, None, None);
                         for ((below, _), session) in &mut next.sessions {
                             session.joined |= self.is_above(tenant.as_str(), below);
                         }
@@ -611,7 +652,7 @@ impl Naive {
                 let mut grant_id = None;
                 let role = match basis {
                     WantedBasis::Consent => {
-                        let level = self.level(plain, tenant.as_str(), 0);
+                        let level = self.level(plain, tenant.as_str(), 0, now);
                         match level_role(plain, &level) {
                             Some(role) => role.to_owned(),
                             None => {
@@ -794,7 +835,17 @@ impl Naive {
                         Some(grant) => (&mut grant.ended, grant.until),
                         None => return Err(codes.into_iter().chain(["not_found"]).collect()),
                     },
-                    Key::Tenant(_) | Key::Presence(..) | Key::Stop(_) => {
+                    Key::Tenant(t) => {
+                        let Some(known) = next.tenants.get_mut(t.as_str()) else {
+                            return Err(codes.into_iter().chain(["not_found"]).collect());
+                        };
+                        if known.raised.as_ref().is_some_and(|(_, until)| now < *until) {
+                            codes.insert("not_due");
+                        }
+                        known.raised = None;
+                        return if codes.is_empty() { Ok(next) } else { Err(codes) };
+                    }
+                    Key::Presence(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -809,23 +860,25 @@ impl Naive {
         if !codes.is_empty() {
             return Err(codes);
         }
-        next.look(plain);
+        next.look(plain, now);
         Ok(next)
     }
 
-    /// The same world read from documents; closings are told by the marks.
-    pub(crate) fn read(documents: &BTreeMap<Key, Document>) -> Naive {
+    /// The same world read from documents at that instant; closings are told by the marks. `open`: the levels that give
+    /// something.
+    pub(crate) fn read(documents: &BTreeMap<Key, Document>, open: &Words, now: i64) -> Naive {
         let mut naive = Naive::default();
         let mut listed = BTreeSet::new();
         for (key, document) in documents {
             match (key, document) {
                 (Key::Tenant(id), Document::Tenant(tenant)) => {
-                    let Consent { inherit, cap, .. } = &tenant.consent;
+                    let Consent { inherit, cap, raised, .. } = &tenant.consent;
                     let new = Tenant {
                         parent: tenant.parent.as_ref().map(|p| p.to_string()),
                         environments: tenant.environments.iter().map(|e| e.to_string()).collect(),
                         inherit: *inherit,
                         cap: cap.as_ref().map(|c| c.to_string()),
+                        raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
                     };
                     naive.tenants.insert(id.to_string(), new);
                     if tenant.stop.set.is_some() {
@@ -867,6 +920,11 @@ impl Naive {
                             break;
                         }
                         closed |= t.consent.closed_at.is_some_and(|at| session.started <= at);
+                        // While a level of its own is raised, a closing further up is none here.
+                        let raised = t.consent.raised.as_ref();
+                        if raised.is_some_and(|r| now < r.until.ms() && open.contains(r.level.as_str())) {
+                            break;
+                        }
                         next = t.parent.clone().filter(|_| t.consent.inherit);
                     }
                     let new = Session {

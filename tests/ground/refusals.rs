@@ -15,7 +15,7 @@ const NOW: i64 = 1_000;
 /// `acme` at `full`, its child `beta` at `block`, a grant to anna and one to ben's address, anna inside `acme`.
 fn world(policy: &Policy) -> World {
     let mut world = World::default();
-    for (tenant, parent) in [("acme", None), ("beta", Some("acme"))] {
+    for (tenant, parent) in [("acme", None), ("beta", Some("acme")), ("gamma", None)] {
         world.run(&register(tenant, parent), Actor::Configuration, 1, policy).unwrap();
     }
     let administrator = admin("acme");
@@ -24,6 +24,8 @@ fn world(policy: &Policy) -> World {
     world
         .run(&consent("beta", Choice::Level(level("block"))), Actor::Subject(&admin("beta")), 2, policy)
         .unwrap();
+    let raised = raise("gamma", Choice::Level(level("full")), Until::At(at(NOW + 1)));
+    world.run(&raised, Actor::Subject(&admin("gamma")), 2, policy).unwrap();
     for (name, until) in [("g1", 90_000), ("over", 500), ("gone", 90_000)] {
         let to = Grantee::Subject(staff("anna").id);
         world.run(&grant(name, to, "administrator", Until::At(at(until))), acme, 3, policy).unwrap();
@@ -39,7 +41,11 @@ fn register(tenant: &str, parent: Option<&str>) -> Command {
 }
 
 fn consent(tenant: &str, choice: Choice) -> Command {
-    Command::SetConsent { tenant: tid(tenant), choice, expected: None }
+    Command::SetConsent { tenant: tid(tenant), choice, until: None, expected: None }
+}
+
+fn raise(tenant: &str, choice: Choice, until: Until) -> Command {
+    Command::SetConsent { tenant: tid(tenant), choice, until: Some(until), expected: None }
 }
 
 fn grant(name: &str, to: Grantee, of: &str, until: Until) -> Command {
@@ -228,9 +234,15 @@ fn table() -> Vec<Line> {
         Line("not_found", "there is no such session", Clock, expire("s9")),
         Line(
             "not_found",
-            "a tenant has no deadline",
+            "an index has no deadline",
             Clock,
-            Command::Expire { key: Key::Tenant(tid("acme")) },
+            Command::Expire { key: Key::Presence(tid("acme"), staff("anna").id) },
+        ),
+        Line(
+            "not_found",
+            "nor has a tenant that nobody knows",
+            Clock,
+            Command::Expire { key: Key::Tenant(tid("nowhere")) },
         ),
         Line("parent_fixed", "a parent is fixed at registration", Configuration, register("beta", None)),
         Line(
@@ -253,10 +265,41 @@ fn table() -> Vec<Line> {
             consent("acme", Choice::Inherit),
         ),
         Line(
+            "not_raised",
+            "until a date a level only rises (GW-15)",
+            Admin,
+            raise("acme", level_of("limited_edit"), soon),
+        ),
+        Line("not_raised", "nor stays as it is", Admin, raise("acme", level_of("full"), soon)),
+        Line("not_raised", "what is inherited has no date", Admin, raise("beta", Choice::Inherit, soon)),
+        Line(
+            "not_in_future",
+            "consent is raised until later than now",
+            Admin,
+            raise("beta", level_of("full"), Until::At(at(NOW))),
+        ),
+        Line(
+            "too_far",
+            "consent is raised no further ahead than a grant",
+            Admin,
+            raise("beta", level_of("full"), Until::For(Span::Millis(100_001))),
+        ),
+        Line(
+            "not_due",
+            "a raise that runs is not written down as over",
+            Clock,
+            Command::Expire { key: Key::Tenant(tid("gamma")) },
+        ),
+        Line(
             "changed",
             "consent was changed in between",
             Admin,
-            Command::SetConsent { tenant: tid("acme"), choice: level_of("block"), expected: seen(9) },
+            Command::SetConsent {
+                tenant: tid("acme"),
+                choice: level_of("block"),
+                until: None,
+                expected: seen(9),
+            },
         ),
         Line("changed", "a grant was changed in between", Admin, moved("g1", soon, seen(2))),
         Line("changed", "a grant's name is taken", Admin, grant("g1", anna(), "reader", soon)),
@@ -433,7 +476,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 29, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 30, "a code without a line: {seen:?}");
 }
 
 #[test]
@@ -469,6 +512,7 @@ fn repeating_what_is_so_already_changes_nothing() {
     nothing(&world, &Command::Expire { key: Key::Session(tid("acme"), sid("s1")) }, Actor::Clock);
     nothing(&world, &Command::Expire { key: Key::Grant(tid("acme"), gid("gone")) }, Actor::Clock);
     nothing(&world, &consent("acme", Choice::Level(level("full"))), acme);
+    nothing(&world, &Command::Expire { key: Key::Tenant(tid("acme")) }, Actor::Clock);
     nothing(&world, &register("beta", Some("acme")), Actor::Configuration);
     let moved = Command::MoveGrant {
         tenant: tid("acme"),

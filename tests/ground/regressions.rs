@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Event, Until, WantedBasis},
-    model::{Consent, Document, EndCause, Grantee, Key, Ladder, Level, Scope, Span, Subject, Version, Zone},
+    model::{
+        Consent, Document, EndCause, Grantee, Key, Ladder, Level, Raise, Scope, Span, Subject, Version, Zone,
+    },
     policy::{Caller, Fact, Facts, Policy, Snapshot},
 };
 
@@ -36,7 +38,7 @@ fn set(
     now: i64,
     policy: &Policy,
 ) -> postern::lifecycle::Change {
-    let command = Command::SetConsent { tenant: tid(tenant), choice, expected: None };
+    let command = Command::SetConsent { tenant: tid(tenant), choice, until: None, expected: None };
     world.run(&command, Actor::Subject(&admin(tenant)), now, policy).unwrap()
 }
 
@@ -100,7 +102,8 @@ fn a_tenant_closes_itself_while_its_parent_cannot_be_read() {
     let mut world = family(&policy, "full");
     set(&mut world, "beta", Choice::Level(level("full")), 5, &policy);
     world.unavailable.insert(Key::Tenant(tid("acme")));
-    let command = Command::SetConsent { tenant: tid("beta"), choice: Choice::Inherit, expected: None };
+    let command =
+        Command::SetConsent { tenant: tid("beta"), choice: Choice::Inherit, until: None, expected: None };
     let refusal = world.run(&command, Actor::Subject(&admin("beta")), 6, &policy).unwrap_err();
     assert_eq!(refusal.code(), "state_unavailable");
 }
@@ -152,7 +155,7 @@ fn a_choice_that_says_nothing_stays_closed_beside_any_other() {
     let ladder = Ladder::new(
         LEVELS.into_iter().map(|name| Level { name: level(name), role: Some(role("reader")) }).collect(),
     );
-    let nothing = Consent { inherit: false, cap: None, closed_at: None };
+    let nothing = Consent { inherit: false, cap: None, raised: None, closed_at: None };
     for other in [Consent::own(level("full")), Consent::inherited(), nothing.clone()] {
         assert_eq!(nothing.meet(&other, &ladder), nothing);
         assert_eq!(other.meet(&nothing, &ladder), nothing);
@@ -269,4 +272,53 @@ fn a_token_by_which_somebody_acts_as_an_agent_enters_no_session() {
     assert!(world.decide(&request, Caller::Known(&staff("anna")), 4, &policy).allowed());
     let decided = world.decide(&request, Caller::Known(&acting), 4, &policy);
     assert_eq!(decided.code(), "acting");
+}
+
+fn raise(tenant: &str, to: &str, until: i64) -> Command {
+    let choice = Choice::Level(level(to));
+    Command::SetConsent { tenant: tid(tenant), choice, until: Some(Until::At(at(until))), expected: None }
+}
+
+// GW-15
+#[test]
+fn a_raised_level_stands_by_itself_where_the_parent_cannot_be_read() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "read_only");
+    world.run(&raise("beta", "full", 1_000), Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    world.unavailable.insert(Key::Tenant(tid("acme")));
+    assert!(allowed(&world, "beta", "s1", 999, &policy));
+    assert!(!allowed(&world, "beta", "s1", 1_000, &policy), "and nothing does when it is over");
+    // The end is written down all the same, as what could be known of it.
+    let expire = Command::Expire { key: Key::Tenant(tid("beta")) };
+    let change = world.run(&expire, Actor::Clock, 2_000, &policy).unwrap();
+    let fell = Event::ConsentFell { from: level("full"), to: level("block"), at: at(1_000) };
+    assert_eq!(change.events, [fell]);
+    assert!(change.narrows);
+}
+
+// GW-15
+#[test]
+fn of_a_raise_and_a_parent_the_higher_is_in_force_so_that_its_end_only_takes_away() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "read_only");
+    world.run(&raise("beta", "limited_edit", 1_000), Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    set(&mut world, "acme", Choice::Level(level("full")), 5, &policy);
+    world.run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&staff("ben")), 6, &policy).unwrap();
+    let writes = |now| {
+        let request = Request::simple("beta", "orders:write").inside("s2");
+        world.decide(&request, Caller::Known(&staff("ben")), now, &policy).allowed()
+    };
+    assert!(writes(999) && writes(1_000), "the parent's level covers it before and after");
+}
+
+// GW-15
+#[test]
+fn a_document_of_before_raises_is_read_and_written_as_it_was() {
+    let text = r#"{"parent":"acme","zone":"UTC","environments":["production"],"consent":{"inherit":false,"cap":"full"}}"#;
+    let tenant: postern::model::Tenant = serde_json::from_str(text).unwrap();
+    assert_eq!(tenant.consent, Consent::own(level("full")));
+    assert_eq!(serde_json::to_string(&tenant).unwrap(), text);
+    assert_eq!(Document::Tenant(tenant.clone()).due(), None);
+    let consent = Consent { raised: Some(Raise { level: level("full"), until: at(7) }), ..tenant.consent };
+    assert_eq!(Document::Tenant(postern::model::Tenant { consent, ..tenant }).due(), Some(at(7)));
 }

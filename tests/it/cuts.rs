@@ -33,7 +33,7 @@ pub fn counting() -> (Hooks, Arc<AtomicU64>) {
 
 /// What kind of exchange is under way when the end comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
+pub enum Run {
     Download,
     /// The client reads nothing, so every buffer on the way is full.
     FullDownload,
@@ -49,15 +49,15 @@ const RUNS: [Run; 6] =
     [Run::Download, Run::FullDownload, Run::Events, Run::Upload, Run::FullUpload, Run::Waiting];
 
 /// An exchange under way, from the client's end.
-struct Under {
-    client: Client,
+pub struct Under {
+    pub client: Client,
     /// Writes for as long as it can, and tells how that ended: an error of a socket is told once, to whoever asks first.
     writer: Option<std::thread::JoinHandle<std::io::ErrorKind>>,
 }
 
 impl Under {
     /// Reads to the end; how it ended, and what the kernels still held.
-    fn ending(&mut self) -> (Ending, u64) {
+    pub fn ending(&mut self) -> (Ending, u64) {
         let (how, held) = self.client.read_out();
         let written = self.writer.take().map(|writer| writer.join().unwrap());
         let reset = written == Some(std::io::ErrorKind::ConnectionReset);
@@ -66,7 +66,7 @@ impl Under {
 }
 
 /// Begins one, and comes back when bytes flow, or no more can.
-fn begin(world: &World, run: Run, token: &str, count: &AtomicU64) -> Under {
+pub fn begin(world: &World, run: Run, token: &str, count: &AtomicU64) -> Under {
     let mut writer = None;
     let mut client = match run {
         Run::FullDownload => Client::narrow(world.gateway().address()),

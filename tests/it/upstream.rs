@@ -231,7 +231,8 @@ impl Line {
         let n: usize = value("n").and_then(|n| n.parse().ok()).unwrap_or(0);
         let has_body = chunked || length.is_some_and(|length| length > 0);
         let deed = value("do").unwrap_or("hello");
-        let takes_no_body = ["early", "refuse-and-stay", "stall", "sip", "drip-read"].contains(&deed);
+        let takes_no_body =
+            ["early", "answer-ahead", "refuse-and-stay", "stall", "sip", "drip-read"].contains(&deed);
         let mut taken = 0;
         if has_body && !takes_no_body {
             taken = self.body_to_end(index, length, chunked)?;
@@ -296,6 +297,12 @@ impl Line {
             }
             "early" => {
                 self.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")?;
+                self.until_closed();
+                None
+            }
+            // Begins its answer before it has read the body, and goes on reading.
+            "answer-ahead" => {
+                self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nahead\r\n")?;
                 self.until_closed();
                 None
             }

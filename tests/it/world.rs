@@ -457,7 +457,7 @@ impl World {
 
     pub fn consent(id: &str, level: &str) -> Command {
         let choice = Choice::Level(LevelName::new(level).unwrap());
-        Command::SetConsent { tenant: tenant(id), choice, expected: None }
+        Command::SetConsent { tenant: tenant(id), choice, until: None, expected: None }
     }
 
     pub fn ledger_dir(&self) -> PathBuf {

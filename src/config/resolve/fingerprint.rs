@@ -149,6 +149,14 @@ fn conditions_value(conditions: &Conditions) -> Value {
 }
 
 fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
+    let mut limits = vec![
+        json!(route.limits.request_body),
+        json!(route.limits.body_idle_ms),
+        json!(route.limits.response_timeout_ms),
+        json!(route.limits.tunnel_idle_ms),
+        json!(route.limits.total_ms),
+    ];
+    limits.extend(route.limits.body_rate.map(|rate| json!({ "body_rate": rate })));
     let rule = policy.rules.get(route.rule);
     let permissions = rule.map(|rule| {
         let names = rule.permissions.iter().filter_map(|id| policy.catalogue.name(*id));
@@ -172,13 +180,7 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
             Preflight::Refuse => "refuse",
         },
         "upgrade": route.upgrade,
-        "limits": [
-            json!(route.limits.request_body),
-            json!(route.limits.body_idle_ms),
-            json!(route.limits.response_timeout_ms),
-            json!(route.limits.tunnel_idle_ms),
-            json!(route.limits.total_ms),
-        ],
+        "limits": limits,
     })
 }
 

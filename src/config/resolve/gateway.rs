@@ -31,6 +31,8 @@ const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 pub(super) const DAY: i64 = 24 * HOUR;
+/// Far below any line that people still use.
+const BODY_RATE: u64 = 240;
 
 pub(super) fn name(context: Context<'_>, file: &File) -> Option<String> {
     let at = context.need(&file.gateway, TOP(), "gateway", "name this gateway, e.g. `gateway: main`")?;
@@ -273,6 +275,7 @@ pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
         token,
         header_timeout_ms: context.duration(&written.header_timeout, 10 * SECOND, 100, 5 * MINUTE),
         body_idle_ms: context.duration(&written.body_idle, MINUTE, 100, HOUR),
+        body_rate: context.size(&written.body_rate, BODY_RATE, 0, 1 << 30),
         keep_alive_ms: context.duration(&written.keep_alive, MINUTE, 100, HOUR),
         api_body: context.size(&written.api_body, 64 << 10, 1 << 10, 1 << 20),
         connections: context.count(&written.connections, 10_000, 1, 1_000_000),

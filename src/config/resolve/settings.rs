@@ -426,6 +426,8 @@ pub struct RouteLimits {
     pub request_body: Option<u64>,
     /// Milliseconds that a body may stand still.
     pub body_idle_ms: Option<i64>,
+    /// The fewest bytes a second of a request's body.
+    pub body_rate: Option<u64>,
     /// Milliseconds until the head of an answer.
     pub response_timeout_ms: Option<i64>,
     /// Milliseconds that a tunnel may be silent.
@@ -462,6 +464,8 @@ pub struct LimitSettings {
     pub header_timeout_ms: i64,
     /// Milliseconds that a body may stand still.
     pub body_idle_ms: i64,
+    /// The fewest bytes a second of a request's body; 0 asks for none.
+    pub body_rate: u64,
     /// Milliseconds until the next request of a connection.
     pub keep_alive_ms: i64,
     /// Bytes of a body that the support API takes.

@@ -289,6 +289,9 @@ pub struct RouteLimits {
     pub request_body: Field<Size>,
     /// How long a body may stand still. Default: `limits.body_idle`.
     pub body_idle: Field<Duration>,
+    /// The fewest bytes a second at which a request's body may come; `0 B` where its sender may be silent for most of the
+    /// time. Default: `limits.body_rate`.
+    pub body_rate: Field<Size>,
     /// How long the head of an answer may take. Default: the upstream's `response_timeout`.
     pub response_timeout: Field<Duration>,
     /// How long a tunnel may be silent in both directions. Default `5m`.
@@ -336,10 +339,14 @@ pub struct Limits {
     pub headers: Field<u64>,
     /// The largest token. Default `8 KiB`.
     pub token: Field<Size>,
-    /// How long the head of a request may take to arrive. Default `10s`.
+    /// How long the head of a request may take to arrive: the first of a connection from its beginning, each other from its
+    /// first byte. Default `10s`.
     pub header_timeout: Field<Duration>,
-    /// How long a body may stand still. Default `60s`.
+    /// How long a body may stand still, in either direction. Default `60s`.
     pub body_idle: Field<Duration>,
+    /// The fewest bytes a second at which a request's body may come, over any time longer than `body_idle`; `0 B` asks for
+    /// none. Slower ones get 408. Default `240 B`.
+    pub body_rate: Field<Size>,
     /// How long a connection may wait for its next request. Default `60s`.
     pub keep_alive: Field<Duration>,
     /// The largest body that the support API takes. Default `64 KiB`.

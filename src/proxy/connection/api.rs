@@ -10,6 +10,7 @@ use crate::{
         core::Core,
         counters::Counters,
         inside::InsideCall,
+        pace::Pace,
         relay::Next,
         respond::Told,
         routing::Routing,
@@ -113,11 +114,12 @@ impl Connection {
             return Err(None);
         }
         let mut body = Vec::new();
+        let mut pace = Pace::new(routing.body_rate, routing.body_timeout);
         while !reader.is_done() {
             if self.inbox.is_empty() {
                 self.inbox.reserve(PIECE);
                 let read = self.stream.read_buf(&mut self.inbox);
-                match self.patience.wait(routing.body_timeout, read).await {
+                match pace.wait(&mut self.patience, read).await {
                     Ok(Ok(0) | Err(_)) => return Err(None),
                     Ok(Ok(_)) => {}
                     Err(_) => {
@@ -132,6 +134,7 @@ impl Connection {
             let step = reader
                 .advance(&self.inbox)
                 .map_err(|fault| Some(Told::plain(400, fault.code(), fault.to_string())))?;
+            pace.came(step.data.len() as u64);
             body.extend_from_slice(self.inbox.get(step.data.clone()).unwrap_or_default());
             self.inbox.drain(..step.consumed);
             if body.len() > routing.api_body {

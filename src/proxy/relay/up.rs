@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::proxy::{
     core::Core,
     gate::Gate,
+    pace::Pace,
     patience::{Patience, TooSlow},
     socket::Half,
 };
@@ -26,6 +27,7 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     inbox: &mut Vec<u8>,
     to: &mut W,
     mut body: Body,
+    mut pace: Pace,
     most: Duration,
     tally: &Tally,
 ) -> Result<(), Trouble> {
@@ -33,14 +35,16 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let mut out = core.buffer();
     loop {
         inbox.reserve(PIECE);
-        match patience.wait(most, gate.read(from, inbox)).await {
+        match pace.wait(&mut patience, gate.read(from, inbox)).await {
             Ok(Ok(0)) => return Err(Trouble::ClientGone),
             Ok(Ok(_)) => {}
             Ok(Err(broken)) => return Err(Trouble::of_client(broken)),
             Err(TooSlow) => return Err(Trouble::Client("body_too_slow")),
         }
         out.clear();
+        let before = tally.received.get();
         let whole = body.take(inbox, &mut out, tally).map_err(Trouble::Client)?;
+        pace.came(tally.received.get() - before);
         match patience.wait(most, gate.write(to, &out)).await {
             Ok(written) => written.map_err(Trouble::of_upstream)?,
             Err(TooSlow) => return Err(Trouble::Upstream("upstream_reads_too_slowly")),

@@ -4,5 +4,5 @@ mod corpus;
 mod cuts;
 mod frames;
 mod ordinary;
-mod peer;
+pub mod peer;
 mod refused;

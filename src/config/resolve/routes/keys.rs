@@ -207,6 +207,7 @@ pub(super) fn limits(context: Context<'_>, route: &Route) -> RouteLimits {
         request_body: (!written.request_body.is_absent())
             .then(|| context.size(&written.request_body, 0, 0, 1 << 50)),
         body_idle_ms: time(&written.body_idle, DAY / 24),
+        body_rate: (!written.body_rate.is_absent()).then(|| context.size(&written.body_rate, 0, 0, 1 << 30)),
         response_timeout_ms: time(&written.response_timeout, DAY / 24),
         tunnel_idle_ms: time(&written.tunnel_idle, DAY),
         total_ms: time(&written.total, 7 * DAY),
