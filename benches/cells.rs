@@ -31,13 +31,12 @@ fn key(number: usize) -> Key {
 }
 
 fn tenant() -> Document {
-    Document::Tenant(Tenant {
-        parent: None,
-        zone: Zone::UTC,
-        environments: [EnvironmentId::new("production").unwrap()].into(),
-        stop: Default::default(),
-        consent: Consent::own(LevelName::new("read").unwrap()),
-    })
+    Document::Tenant(Tenant::new(
+        None,
+        Zone::UTC,
+        [EnvironmentId::new("production").unwrap()].into(),
+        Consent::own(LevelName::new("read").unwrap()),
+    ))
 }
 
 fn commit(id: &str, key: Key, before: Option<&Stored>) -> Commit {

@@ -221,6 +221,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         conditions: Default::default(),
         members_unmapped: false,
         environments: Default::default(),
+        callers: Default::default(),
         rules: Vec::new(),
         catalogue,
     };

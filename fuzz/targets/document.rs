@@ -63,6 +63,8 @@ fn never_wider(holds: &Document, than: &Document) {
         (Document::Tenant(holds), Document::Tenant(than)) => {
             assert!(holds.environments.is_subset(&than.environments));
             assert!(holds.consent.closed_at >= than.consent.closed_at);
+            assert!(holds.removed >= than.removed);
+            assert!(than.taken.iter().all(|(name, at)| holds.taken.get(name).is_some_and(|later| later >= at)));
             let rank = |cap: &Option<LevelName>| cap.as_ref().map(|cap| LADDER.rank(cap));
             if let (Some(holds), Some(than)) = (rank(&holds.consent.cap), rank(&than.consent.cap)) {
                 assert!(holds <= than);

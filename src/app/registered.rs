@@ -10,8 +10,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     config::resolve::KnownTenant,
     engine::Engine,
-    model::{Consent, Document, Key, Tenant, TenantId},
+    model::{Consent, Document, Key, Tenant, TenantId, join::narrowest},
     policy::{Fact, Policy, Snapshot},
+    state::Found,
 };
 
 /// How many tenants one look at the store takes.
@@ -36,7 +37,13 @@ pub(super) async fn compare(engine: Arc<Engine>, known: Vec<KnownTenant>) {
                 return;
             }
         };
-        for (tenant, _) in page.iter().filter(|(tenant, _)| !known.contains(tenant)) {
+        let configured = |found: &Found| match found.as_ref().map(|stored| narrowest(stored, &policy.ladder))
+        {
+            Ok(Some(Document::Tenant(tenant))) => tenant.service.is_none(),
+            Ok(_) | Err(_) => true,
+        };
+        let gone = |(tenant, found): &&(TenantId, Found)| !known.contains(tenant) && configured(found);
+        for (tenant, _) in page.iter().filter(gone) {
             tracing::warn!(%tenant, "this tenant is registered and no longer in `tenants.known`; it stays as it is");
         }
         match page.into_iter().next_back() {
@@ -48,10 +55,16 @@ pub(super) async fn compare(engine: Arc<Engine>, known: Vec<KnownTenant>) {
 
 /// What the configuration says of a tenant, and the store says otherwise.
 fn differences(configured: &KnownTenant, registered: &Snapshot, policy: &Policy) -> Vec<String> {
-    let Document::Tenant(Tenant { zone, environments, consent, .. }) = &registered.document else {
+    let Document::Tenant(Tenant { zone, environments, consent, service, .. }) = &registered.document else {
         return Vec::new();
     };
     let mut told = Vec::new();
+    if service.is_some() {
+        told.push(
+            "a service pushed this tenant first; what it said stays, and it is refused from now on"
+                .to_owned(),
+        );
+    }
     if *zone != configured.zone {
         told.push(format!(
             "`zone` is `{}`, and was `{}` when the tenant was registered",

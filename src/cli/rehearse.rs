@@ -8,7 +8,7 @@ use crate::{
     config::Settings,
     model::{
         Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, Reach,
-        RoleName, Scope, Session, SessionId, Stop, Subject, Tenant, TenantId, Timestamp, Version, Zone,
+        RoleName, Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Ask, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide},
 };
@@ -78,7 +78,7 @@ fn facts(
     let consent = Consent::own(level.clone());
     let mut documents = vec![(
         Key::Tenant(tenant.clone()),
-        Some(Document::Tenant(Tenant { parent: None, zone, environments, consent, stop: Stop::default() })),
+        Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
     )];
     documents.push((Key::Stop(Reach::All), None));
     let mut presence = Presence::default();

@@ -47,6 +47,8 @@ pub enum Code {
     UnknownEnvironment,
     /// A parent that is not declared.
     UnknownTenant,
+    /// An issuer that is not declared.
+    UnknownIssuer,
     /// A time zone that this build does not know.
     UnknownZone,
     /// A pattern that covers no permission.
@@ -148,6 +150,7 @@ impl Code {
             Code::UnknownUpstream => "unknown_upstream",
             Code::UnknownEnvironment => "unknown_environment",
             Code::UnknownTenant => "unknown_tenant",
+            Code::UnknownIssuer => "unknown_issuer",
             Code::UnknownZone => "unknown_zone",
             Code::PatternCoversNothing => "pattern_covers_nothing",
             Code::ReservedName => "reserved_name",

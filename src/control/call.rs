@@ -18,7 +18,9 @@ use crate::{
     },
     lifecycle::Refusal,
     model::{SubjectKind, TenantId, Timestamp, Version},
-    policy::{Around, Named, Policy, SUPPORT_MANAGE, SUPPORT_READ, decide::administers, standing::Fallen},
+    policy::{
+        Around, Named, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, decide::administers, standing::Fallen,
+    },
 };
 
 use super::problem::Problem;
@@ -87,6 +89,21 @@ impl Call<'_> {
             false if self.subject.acting => Err(Refusal::Acting.into()),
             false => Err(Refusal::NotAllowed { needed }.into()),
         }
+    }
+
+    /// Whether the caller is a service that may push that in that tenant. Nothing is looked up.
+    pub(super) fn may_push(&self, push: Push, tenant: &TenantId) -> bool {
+        self.policy.callers.may(self.subject, push, tenant)
+    }
+
+    /// Refuses whoever may not push that in that tenant.
+    pub(super) fn must_push(&self, push: Push, tenant: &TenantId) -> Result<(), Problem> {
+        self.must(self.may_push(push, tenant), push.code())
+    }
+
+    /// Refuses whoever may push that nowhere.
+    pub(super) fn must_be_pusher(&self, push: Push) -> Result<(), Problem> {
+        self.must(self.policy.callers.pushes(self.subject, push), push.code())
     }
 
     /// Refuses everybody but the vendor's staff.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     lifecycle::{Command, Refusal},
     model::{Consent, Key, LevelName, PermissionName, Raise, RoleName, TenantId, Timestamp, Version, Zone},
-    policy::{Policy, level::in_force},
+    policy::{Lack, Policy, level::in_force},
 };
 
 use super::{Api, beside::Beside, call::Call, form::Form, outcome::Outcome, problem::Problem, reply::Reply};
@@ -86,11 +86,19 @@ impl Api {
         let stand = self.engine.known(|facts| {
             let Some(known) = facts.tenant(tenant.as_str())? else { return Ok(None) };
             let in_force = in_force(known, facts, &call.policy, call.now)?;
+            let leads = match &known.parent {
+                Some(parent) => match facts.tenant(parent.as_str()) {
+                    Ok(parent) => parent.is_none_or(|parent| parent.removed.is_none()),
+                    Err(Lack::Unavailable) => true,
+                    Err(need) => return Err(need),
+                },
+                None => false,
+            };
             Ok(Some(Stand {
                 consent: known.consent.clone(),
                 rank: in_force.rank,
                 now: call.now,
-                can_inherit: known.parent.is_some(),
+                can_inherit: leads,
                 zone: known.zone,
                 version: super::version(facts, &key),
             }))

@@ -9,8 +9,8 @@ use crate::{
     identity::json::{Json, Object},
     lifecycle::{Choice, Until, WantedBasis},
     model::{
-        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, Reach, ResourceId, ResourceType, RoleName,
-        Scope, Span, SubjectRef, TenantId, Timestamp,
+        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, Reach, ResourceId, ResourceType,
+        RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Zone,
     },
 };
 
@@ -77,6 +77,50 @@ impl<'a> Form<'a> {
     /// An environment's name.
     pub(super) fn environment(&self) -> Result<EnvironmentId, Problem> {
         self.read("environment", EnvironmentId::new)
+    }
+
+    /// A tenant's parent, where it has one.
+    pub(super) fn parent(&self) -> Result<Option<TenantId>, Problem> {
+        if self.object.has("parent") { self.read("parent", TenantId::new).map(Some) } else { Ok(None) }
+    }
+
+    /// A tenant's time zone.
+    pub(super) fn zone(&self) -> Result<Zone, Problem> {
+        Zone::named(self.text("zone")?)
+            .ok_or_else(|| self.wrong("zone", "it must be an IANA name such as `Europe/Berlin`, or `UTC`"))
+    }
+
+    /// A tenant's environments.
+    pub(super) fn environments(&self) -> Result<Vec<EnvironmentId>, Problem> {
+        self.words("environments", EnvironmentId::new)
+    }
+
+    /// What a tenant pays for.
+    pub(super) fn plan(&self) -> Result<Option<PlanName>, Problem> {
+        if self.object.has("plan") { self.read("plan", PlanName::new).map(Some) } else { Ok(None) }
+    }
+
+    /// A list of names, each once.
+    fn words<T: PartialEq, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, Problem> {
+        let Json::List(list) = self.must(name)? else { return Err(self.wrong(name, "it must be a list")) };
+        if list.len() > MOST_RESOURCES {
+            return Err(self.wrong(name, format!("it must name at most {MOST_RESOURCES}")));
+        }
+        let mut words = Vec::with_capacity(list.len());
+        for (number, one) in list.iter().enumerate() {
+            let at = format!("{name}[{number}]");
+            let text = one.text().ok_or_else(|| self.wrong(&at, "it must be a text"))?;
+            let word = read(text).map_err(|fault| self.wrong(&at, format!("it {fault}")))?;
+            if words.contains(&word) {
+                return Err(self.wrong(&at, "it stands twice"));
+            }
+            words.push(word);
+        }
+        Ok(words)
     }
 
     /// A role's name.

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `consent`, `grants`, `sessions`, `rights`, `stops` | one resource each |
+//! | `tenants`, `consent`, `grants`, `sessions`, `rights`, `stops`, `audit` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `outcome` | what is shown |
 //! | `reply`, `problem` | a yes and a no as HTTP |
@@ -31,6 +31,7 @@ mod rights;
 mod session_view;
 mod sessions;
 mod stops;
+mod tenants;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -159,6 +160,10 @@ impl Api {
             (Place::Stop(tenant), _) => self.tenant_stop(call, tenant).await,
             (Place::Rights(tenant), _) => self.rights(call, tenant).await,
             (Place::Audit(tenant), _) => self.audit(call, tenant).await,
+            (Place::Tenants, _) => self.tenants(call).await,
+            (Place::Tenant(tenant), Verb::Put) => self.push_tenant(call, tenant).await,
+            (Place::Tenant(tenant), Verb::Delete) => self.remove_tenant(call, tenant).await,
+            (Place::Tenant(tenant), _) => self.tenant(call, tenant).await,
             (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
             (Place::Consent(tenant), _) => self.consent(call, tenant).await,
             (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,

@@ -48,6 +48,11 @@ impl Outcome {
         }
     }
 
+    /// Whether a tenant became known by it.
+    pub(super) fn registered(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::TenantRegistered))
+    }
+
     /// 202 while something is still to come; otherwise `done`.
     pub(super) fn status(&self, done: u16) -> u16 {
         if self.waiting.is_empty() { done } else { 202 }

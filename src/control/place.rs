@@ -21,6 +21,10 @@ pub(super) enum Place {
     Stops,
     /// `/v1/tenants/{t}/stop`
     Stop(TenantId),
+    /// `/v1/tenants`
+    Tenants,
+    /// `/v1/tenants/{t}`
+    Tenant(TenantId),
     /// `/v1/tenants/{t}/consent`
     Consent(TenantId),
     /// `/v1/tenants/{t}/grants`
@@ -66,6 +70,8 @@ impl Place {
             ["sessions"] => Ok(Place::OwnSessions),
             ["stops"] => Ok(Place::Stops),
             ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
+            ["tenants"] => Ok(Place::Tenants),
+            ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "audit"] => Ok(Place::Audit(id(TenantId::new(tenant))?)),
@@ -84,8 +90,9 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Document | Place::Me | Place::OwnSessions | Place::Stops => None,
-            Place::Consent(tenant)
+            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants | Place::Stops => None,
+            Place::Tenant(tenant)
+            | Place::Consent(tenant)
             | Place::Stop(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
@@ -99,9 +106,13 @@ impl Place {
     /// What a method means here.
     pub(super) fn verb(&self, method: &Method) -> Result<Verb, Problem> {
         let (verbs, allow): (&[Verb], _) = match self {
-            Place::Document | Place::Me | Place::OwnSessions | Place::Rights(_) | Place::Audit(_) => {
-                (&[Verb::Read], "GET, HEAD")
-            }
+            Place::Document
+            | Place::Me
+            | Place::OwnSessions
+            | Place::Tenants
+            | Place::Rights(_)
+            | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
+            Place::Tenant(_) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
             Place::Consent(_) | Place::Stops | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
@@ -156,9 +167,8 @@ mod tests {
             "/v2/me",
             "/v1//me",
             "/V1/me",
-            "/v1/tenants",
-            "/v1/tenants/acme",
             "/v1/tenants/acme/",
+            "/v1/tenants/acme/tenants",
             "/v1/tenants/acme/consent/",
             "/v1/tenants/acme/consent/x",
             "/v1/tenants/acme/grants/g/h",
@@ -168,6 +178,7 @@ mod tests {
             assert_eq!(Place::of(path).unwrap_err().code, "path_unknown", "{path}");
         }
         for path in [
+            "/v1/tenants/",
             "/v1/tenants//consent",
             "/v1/tenants/a%63me/consent",
             "/v1/tenants/../consent",

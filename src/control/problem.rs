@@ -236,10 +236,12 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::ConsentCloses
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
+        Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,
         Refusal::ParentFixed(_) | Refusal::Ended(_) | Refusal::TooManySessions(_) | Refusal::NotDue(_) => 409,
         Refusal::Changed => 412,
         Refusal::ParentUnknown(_)
         | Refusal::ParentItself(_)
+        | Refusal::EnvironmentsMissing
         | Refusal::LevelUnknown(_)
         | Refusal::NothingToInherit
         | Refusal::NotRaised { .. }

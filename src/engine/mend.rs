@@ -328,7 +328,11 @@ impl Engine {
 /// The command without what its giver had seen.
 fn unconditional(command: &Command) -> Command {
     let mut command = command.clone();
-    if let Command::SetConsent { expected, .. } | Command::MoveGrant { expected, .. } = &mut command {
+    if let Command::SetConsent { expected, .. }
+    | Command::MoveGrant { expected, .. }
+    | Command::PushTenant { expected, .. }
+    | Command::RemoveTenant { expected, .. } = &mut command
+    {
         *expected = None;
     }
     command

@@ -134,7 +134,12 @@ pub(super) fn subject(
             },
         },
         environment: environment(claims, map)?,
-        roles: if options.kind == SubjectKind::Member { roles(claims, map)? } else { Vec::new() },
+        roles: match options.kind {
+            SubjectKind::Member => roles(claims, map)?,
+            // Only the configuration's word makes anything of them; of another form they say nothing.
+            SubjectKind::Service => roles(claims, map).unwrap_or_default(),
+            SubjectKind::Staff => Vec::new(),
+        },
         login: staff.then(|| login(claims, map)).flatten(),
         acting: claims.has("act"),
         expires,

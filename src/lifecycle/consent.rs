@@ -3,7 +3,7 @@
 //! Never here: what a level allows ([`crate::policy`]).
 
 use crate::{
-    model::{Consent, Document, Key, LevelName, Raise, Rank, Tenant, TenantId, Version},
+    model::{Consent, Document, Key, Raise, Tenant, TenantId, Version},
     policy::{
         Lack, SUPPORT_MANAGE,
         level::{InForce, in_force},
@@ -24,6 +24,7 @@ pub(super) fn set(
     at.administrator(id, SUPPORT_MANAGE)?;
     let key = Key::Tenant(id.clone());
     let Some(known) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.still_there(known)?;
     at.as_seen(&key, expected)?;
     // Of a raise that is over nothing is left but to say so.
     let (tenant, fell) = match over(at, known)? {
@@ -56,8 +57,8 @@ pub(super) fn set(
         || (!changed.consent.inherit && closed(after.rank))
         || (after.rank == before.rank && within);
     let event = Event::ConsentChanged {
-        from: name(at, before.rank),
-        to: name(at, after.rank),
+        from: at.level(before.rank),
+        to: at.level(after.rank),
         inherit: changed.consent.inherit,
         until: changed.consent.raised.as_ref().map(|raise| raise.until),
     };
@@ -72,7 +73,7 @@ fn wanted(at: &Moment<'_>, tenant: &Tenant, choice: &Choice, until: Option<Until
         (Choice::Level(level), _) if !at.policy.ladder.knows(level) => {
             return Err(Refusal::LevelUnknown(level.clone()).into());
         }
-        (Choice::Inherit, _) if tenant.parent.is_none() => return Err(Refusal::NothingToInherit.into()),
+        (Choice::Inherit, _) if !leads(at, tenant)? => return Err(Refusal::NothingToInherit.into()),
         (Choice::Inherit, None) => return Ok(Consent { closed_at, ..Consent::inherited() }),
         (Choice::Level(level), None) => return Ok(Consent { closed_at, ..Consent::own(level.clone()) }),
         (Choice::Inherit, Some(_)) => None,
@@ -81,10 +82,10 @@ fn wanted(at: &Moment<'_>, tenant: &Tenant, choice: &Choice, until: Option<Until
     let standing = Tenant { consent: tenant.consent.standing(), ..tenant.clone() };
     let below = in_force(&standing, at.facts, at.policy, at.now)?;
     let (Some(level), Some(until)) = (level, until) else {
-        return Err(Refusal::NotRaised { in_force: name(at, below.rank) }.into());
+        return Err(Refusal::NotRaised { in_force: at.level(below.rank) }.into());
     };
     if at.policy.ladder.rank(level) <= below.rank {
-        return Err(Refusal::NotRaised { in_force: name(at, below.rank) }.into());
+        return Err(Refusal::NotRaised { in_force: at.level(below.rank) }.into());
     }
     let until = grant::checked(at, until, tenant.zone)?;
     Ok(Consent { raised: Some(Raise { level: level.clone(), until }), ..standing.consent })
@@ -129,7 +130,7 @@ fn over(at: &Moment<'_>, tenant: &Tenant) -> Result<Option<(Tenant, Event)>, Lac
     if at.policy.ladder.role_at(after).is_none() {
         fallen.consent.closed_at = fallen.consent.closed_at.max(Some(until));
     }
-    let event = Event::ConsentFell { from: name(at, before), to: name(at, after), at: until };
+    let event = Event::ConsentFell { from: at.level(before), to: at.level(after), at: until };
     Ok(Some((fallen, event)))
 }
 
@@ -141,6 +142,12 @@ fn known_or_closed(known: Result<InForce, Lack>) -> Result<InForce, Lack> {
     }
 }
 
-fn name(at: &Moment<'_>, rank: Rank) -> LevelName {
-    at.policy.ladder.at(rank).map_or_else(|| at.policy.default_level.clone(), |level| level.name.clone())
+/// Whether there is a parent to follow. One that cannot be read may be one.
+fn leads(at: &Moment<'_>, tenant: &Tenant) -> Result<bool, Lack> {
+    let Some(parent) = &tenant.parent else { return Ok(false) };
+    match at.facts.tenant(parent.as_str()) {
+        Ok(parent) => Ok(parent.is_none_or(|parent| parent.removed.is_none())),
+        Err(Lack::Unavailable) => Ok(true),
+        Err(need) => Err(need),
+    }
 }

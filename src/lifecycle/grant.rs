@@ -54,6 +54,7 @@ pub(super) fn make(
     let grantor = at.administrator(id, SUPPORT_MANAGE)?;
     at.reaches(terms.environment)?;
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.still_there(tenant)?;
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
@@ -101,6 +102,9 @@ pub(super) fn move_expiry(
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {
         return Ok(Change::NOTHING);
+    }
+    if until > grant.until {
+        at.still_there(tenant)?;
     }
     if until > grant.until
         && let Some(role) = at.policy.role(&grant.role)

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, Reach, RoleName, Scope,
-        SessionId, Side, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, Reach, RoleName,
+        Scope, SessionId, Side, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Facts, Lack, Need, Policy},
+    policy::{Facts, Lack, Need, Policy, Push},
 };
 
 pub use grant::Until;
@@ -80,6 +80,28 @@ pub enum Command {
         zone: Zone,
         /// Its environments.
         environments: Vec<EnvironmentId>,
+    },
+    /// Says what a tenant is, whole: a service.
+    PushTenant {
+        /// Its id.
+        tenant: TenantId,
+        /// Its parent, which must be known already and stays what it was.
+        parent: Option<TenantId>,
+        /// Its time zone.
+        zone: Zone,
+        /// Its environments.
+        environments: Vec<EnvironmentId>,
+        /// What it pays for.
+        plan: Option<PlanName>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Removes a tenant: a service.
+    RemoveTenant {
+        /// Which.
+        tenant: TenantId,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
     },
     /// Chooses how far support may go.
     SetConsent {
@@ -177,6 +199,8 @@ impl Command {
     pub fn code(&self) -> &'static str {
         match self {
             Command::RegisterTenant { .. } => "register_tenant",
+            Command::PushTenant { .. } => "push_tenant",
+            Command::RemoveTenant { .. } => "remove_tenant",
             Command::SetConsent { .. } => "set_consent",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
@@ -193,6 +217,8 @@ impl Command {
     pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Command::RegisterTenant { tenant, .. }
+            | Command::PushTenant { tenant, .. }
+            | Command::RemoveTenant { tenant, .. }
             | Command::SetConsent { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
@@ -211,6 +237,20 @@ impl Command {
 pub enum Event {
     /// A tenant became known.
     TenantRegistered,
+    /// What is known of a tenant changed: as it is now.
+    TenantChanged {
+        /// Its time zone.
+        zone: Zone,
+        /// Its environments.
+        environments: Vec<EnvironmentId>,
+        /// What it pays for.
+        plan: Option<PlanName>,
+    },
+    /// A tenant was removed.
+    TenantRemoved {
+        /// The level that was in force until then.
+        level: LevelName,
+    },
     /// A tenant's choice changed. The levels are those in force.
     ConsentChanged {
         /// Before.
@@ -352,8 +392,15 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
     let at = Moment { facts, actor, now, policy };
     let result = match command {
         Command::RegisterTenant { tenant, parent, zone, environments } => {
-            tenant::register(&at, tenant, parent.as_ref(), *zone, environments)
+            let parent = parent.as_ref();
+            tenant::register(&at, tenant, &tenant::Wanted { parent, zone: *zone, environments, plan: None })
         }
+        Command::PushTenant { tenant, parent, zone, environments, plan, expected } => {
+            let (parent, plan) = (parent.as_ref(), plan.as_ref());
+            let wanted = tenant::Wanted { parent, zone: *zone, environments, plan };
+            tenant::push(&at, tenant, &wanted, *expected)
+        }
+        Command::RemoveTenant { tenant, expected } => tenant::remove(&at, tenant, *expected),
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }
@@ -405,6 +452,28 @@ impl Moment<'_> {
             }
             Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotAllowed { needed }),
         }
+    }
+
+    /// The service, which must be allowed to push that in that tenant.
+    fn service(&self, tenant: &TenantId, push: Push) -> Result<&Subject, Refusal> {
+        match self.actor {
+            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting),
+            Actor::Subject(subject) if self.policy.callers.may(subject, push, tenant) => Ok(subject),
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
+                Err(Refusal::NotAllowed { needed: push.code() })
+            }
+        }
+    }
+
+    /// The name of a level.
+    fn level(&self, rank: Rank) -> LevelName {
+        let level = self.policy.ladder.at(rank).map(|level| level.name.clone());
+        level.unwrap_or_else(|| self.policy.default_level.clone())
+    }
+
+    /// Refuses what would choose or give something in a tenant that was removed.
+    fn still_there(&self, tenant: &Tenant) -> Result<(), Refusal> {
+        if tenant.removed.is_some() { Err(Refusal::TenantRemoved) } else { Ok(()) }
     }
 
     /// Refuses what reaches into an environment that the caller's token is not for. Ends and withdrawals are free.

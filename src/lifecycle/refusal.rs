@@ -28,6 +28,17 @@ pub enum Refusal {
     /// A tenant cannot be its own parent.
     #[error("tenant `{0}` cannot be its own parent")]
     ParentItself(TenantId),
+    /// The configuration names this tenant: what it is, is not for a service to say.
+    #[error(
+        "tenant `{0}` stands in this gateway's configuration; change it there, or take it out of `tenants.known`"
+    )]
+    TenantConfigured(TenantId),
+    /// A service removed the tenant.
+    #[error("this tenant was removed; nothing can be chosen or given in it")]
+    TenantRemoved,
+    /// A tenant without environments cannot be reached.
+    #[error("name at least one environment")]
+    EnvironmentsMissing,
     /// The ladder has no such level.
     #[error("there is no consent level `{0}`; see the ladder in the answer to GET")]
     LevelUnknown(LevelName),
@@ -46,7 +57,7 @@ pub enum Refusal {
     #[error("it was changed in between; read it again and send its current ETag")]
     Changed,
     /// There is no such environment in this tenant.
-    #[error("the tenant has no environment `{0}`")]
+    #[error("there is no environment `{0}` here")]
     EnvironmentUnknown(EnvironmentId),
     /// Rights never cross from one environment to another, and the caller's token is for one.
     #[error("your token is for environment `{own}` only; use one that is for `{wanted}`")]
@@ -145,6 +156,9 @@ impl Refusal {
             Refusal::ParentFixed(_) => "parent_fixed",
             Refusal::ParentUnknown(_) => "parent_unknown",
             Refusal::ParentItself(_) => "parent_itself",
+            Refusal::TenantConfigured(_) => "tenant_configured",
+            Refusal::TenantRemoved => "tenant_removed",
+            Refusal::EnvironmentsMissing => "environments_missing",
             Refusal::LevelUnknown(_) => "level_unknown",
             Refusal::NothingToInherit => "nothing_to_inherit",
             Refusal::NotRaised { .. } => "not_raised",

@@ -48,7 +48,8 @@ pub(super) fn start(
     ticket(at, wish)?;
     not_stopped(everywhere(&agent.id, at.facts)?)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
-    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(closes(wish).into()) };
+    let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
+    let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
     let (basis, role) = match wish.basis {
         WantedBasis::Consent => {
@@ -62,6 +63,9 @@ pub(super) fn start(
         WantedBasis::Grant(grant_id) => {
             let found = at.facts.grant(id.as_str(), grant_id.as_str())?;
             let grant = usable(found, agent, wish.environment, at.now)?;
+            if tenant.took_away(wish.environment, grant.given).is_some() {
+                return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
+            }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };
                 change.documents.push((Key::Grant(id.clone(), grant_id.clone()), Document::Grant(bound)));

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, ResourceId, ResourceType, RoleName,
-    SessionId, SubjectRef, TenantId, Timestamp, Zone,
+    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, PlanName, ResourceId, ResourceType,
+    RoleName, SessionId, SubjectRef, TenantId, Timestamp, Zone,
     consent::Consent,
     stop::{Reach, Stop},
 };
@@ -135,6 +135,39 @@ pub struct Tenant {
     /// Its own kill switch.
     #[serde(skip_serializing_if = "Stop::is_nothing", default)]
     pub stop: Stop,
+    /// What it pays for, as a service pushed it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan: Option<PlanName>,
+    /// The service that pushed it last; none where the configuration registered it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub service: Option<SubjectRef>,
+    /// A service removed it then: it admits no staff, and its children stand alone (rule 6). Its consent is the level
+    /// that was in force, for them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removed: Option<Timestamp>,
+    /// When each environment was last taken away: what began or was granted there until then is over, also where it is
+    /// back (law 4).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub taken: BTreeMap<EnvironmentId, Timestamp>,
+}
+
+impl Tenant {
+    /// A tenant that nothing was done to yet.
+    pub fn new(
+        parent: Option<TenantId>,
+        zone: Zone,
+        environments: BTreeSet<EnvironmentId>,
+        consent: Consent,
+    ) -> Tenant {
+        let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
+        let stop = Stop::default();
+        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken }
+    }
+
+    /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
+    pub fn took_away(&self, environment: &EnvironmentId, begun: Timestamp) -> Option<Timestamp> {
+        self.taken.get(environment).copied().filter(|at| begun <= *at)
+    }
 }
 
 /// To whom a grant is given.

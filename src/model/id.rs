@@ -168,6 +168,10 @@ identifier!(
     LevelName, word, 64
 );
 identifier!(
+    /// What a tenant pays for, as its provisioning calls it.
+    PlanName, opaque, 64
+);
+identifier!(
     /// The short name that the configuration gives to an issuer of tokens.
     IssuerName, word, 64
 );

@@ -71,7 +71,13 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         };
     }
     let environments = a.environments.intersection(&b.environments).cloned().collect();
-    Tenant { parent: a.parent, zone: a.zone, environments, consent, stop: a.stop.meet(&b.stop) }
+    let mut taken = a.taken;
+    for (environment, at) in &b.taken {
+        let known = taken.entry(environment.clone()).or_insert(*at);
+        *known = (*known).max(*at);
+    }
+    let stop = a.stop.meet(&b.stop);
+    Tenant { environments, consent, stop, taken, removed: a.removed.max(b.removed), ..a }
 }
 
 fn grant(a: Grant, b: &Grant) -> Grant {

@@ -21,8 +21,8 @@ pub use document::{
     Tenant, Version,
 };
 pub use id::{
-    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, ResourceId,
-    ResourceType, RoleName, SessionId, TenantId,
+    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
+    ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
 pub use stop::{Halt, Reach, Side, Stop};

@@ -26,9 +26,17 @@ impl InForce {
     pub const CLOSED: InForce = InForce { rank: 0, closed_at: None, falls: None };
 }
 
+/// The highest level of a tenant whose parent a service removed: `read_only`, or nothing on a ladder without it.
+fn rank_alone(policy: &Policy) -> Rank {
+    policy.ladder.levels().iter().position(|level| level.name.as_str() == "read_only").unwrap_or(0)
+}
+
 /// Works out the level in force. A chain that cannot be read whole, ends without a level, or passes
-/// [`LONGEST_CHAIN`] comes to the lowest level. Where nothing else changes, time only lowers what this answers.
+/// [`LONGEST_CHAIN`] comes to the lowest level; so does a tenant that was removed. Where nothing else changes, time only lowers what this answers.
 pub fn in_force(tenant: &Tenant, facts: &Facts, policy: &Policy, now: Timestamp) -> Result<InForce, Lack> {
+    if tenant.removed.is_some() {
+        return Ok(InForce { closed_at: tenant.consent.closed_at, ..InForce::CLOSED });
+    }
     level(tenant, facts, policy, now, LONGEST_CHAIN)
 }
 
@@ -95,7 +103,13 @@ fn standing(
         Some(_) | None => None,
     };
     let above = match parent {
-        Some(parent) => level(parent, facts, policy, now, further - 1)?,
+        Some(parent) => {
+            let above = level(parent, facts, policy, now, further - 1)?;
+            // One that was removed leads nobody any more: what followed it stands alone, at the lower of its last level,
+            // which its consent says, and this.
+            let alone = parent.removed.map_or(usize::MAX, |_| rank_alone(policy));
+            InForce { rank: above.rank.min(alone), ..above }
+        }
         None => InForce::CLOSED,
     };
     Ok(InForce {

@@ -6,6 +6,7 @@
 //! Never here: who wrote what in which file ([`crate::config`]), how documents are fetched ([`crate::state`]), how a
 //! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.
 
+pub mod callers;
 pub mod conditions;
 pub mod decide;
 pub mod emergency;
@@ -27,6 +28,7 @@ use crate::model::{
     EnvironmentId, Ladder, LevelName, PermissionName, Rank, ResourceType, RoleName, Span, Subject,
 };
 
+pub use callers::{Callers, Push, ServiceRule, Whose};
 pub use conditions::{Around, Conditions};
 pub use decide::{
     Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
@@ -138,6 +140,8 @@ pub struct Policy {
     pub members_unmapped: bool,
     /// Every environment that the configuration knows.
     pub environments: BTreeSet<EnvironmentId>,
+    /// What is said of callers beside their tokens.
+    pub callers: Callers,
     /// The rules of the map, by number.
     pub rules: Vec<Rule>,
 }

@@ -95,6 +95,10 @@ reasons! {
     SessionExpired = "session_expired",
     /// One exchange runs so long at the most (rule 10); the session goes on.
     ExchangeTooLong = "exchange_too_long",
+    /// A service removed the tenant.
+    TenantRemoved = "tenant_removed",
+    /// The environment was taken away since the session began, or since its grant was given.
+    EnvironmentRemoved = "environment_removed",
     /// The session is for another environment.
     SessionElsewhere = "session_elsewhere",
     /// The tenant's consent no longer admits anybody, or did not for a while since the session began.

@@ -67,6 +67,13 @@ pub fn standing<'a>(
     if let Some(at) = halted.closed_at.filter(|at| session.started <= *at) {
         return Ok(Err((Reason::SessionStopped, Detail::At(at))));
     }
+    if let Some(at) = tenant.removed {
+        return Ok(Err((Reason::TenantRemoved, Detail::At(at))));
+    }
+    let taken = |begun| tenant.took_away(&session.environment, begun).map(Detail::At);
+    if let Some(detail) = taken(session.started) {
+        return Ok(Err((Reason::EnvironmentRemoved, detail)));
+    }
     match &session.basis {
         Basis::Consent(_) => match policy.on_lower {
             OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None })),
@@ -92,6 +99,9 @@ pub fn standing<'a>(
                 || !bound_to(grant, &subject.id)
             {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
+            }
+            if let Some(detail) = taken(grant.given) {
+                return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
             Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant) }))

@@ -164,6 +164,8 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::SessionStopped => (403, "a kill switch ended this support session; start another one"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),
         Reason::ExchangeTooLong => (403, "this exchange has run as long as one may; begin another one"),
+        Reason::TenantRemoved => (403, "this tenant was removed"),
+        Reason::EnvironmentRemoved => (403, "this environment was taken away; begin anew where it is back"),
         Reason::SessionElsewhere => (403, "this support session is for another environment"),
         Reason::ConsentWithdrawn => (403, "the tenant's consent no longer admits support"),
         Reason::ConsentLowered => (403, "the tenant's consent no longer reaches this far"),

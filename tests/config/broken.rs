@@ -35,6 +35,17 @@ const CASES: &[Case] = &[
     ("identity_headers: [X-User]", "identity_headers: [⟦1]", "wrong_type"),
     ("kind: staff", "kind: ⟦stuff", "unknown_word"),
     ("members: { unmapped: refuse }", "members: { unmapped: ⟦maybe }", "unknown_word"),
+    // Services.
+    (
+        "gateway: main",
+        "gateway: main\nservices: [{ issuer: ⟦vendor, subjects: [x], may: \"tenants:push\" }]",
+        "bad_value",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nservices: [{ issuer: ⟦vendr, subjects: [x], may: \"tenants:push\" }]",
+        "unknown_issuer",
+    ),
     // Sizes and durations.
     ("sessions: { last: 8h }", "sessions: { last: ⟦8 hours }", "bad_value"),
     ("sessions: { last: 8h }", "sessions: { last: ⟦8 }", "bad_value"),

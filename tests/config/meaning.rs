@@ -9,7 +9,7 @@ use postern::{
         resolve::{EnvironmentSource, HostHeader, HostLabel, KeyText, Piece, Slot, TenantSource},
     },
     model::{Span, SubjectKind},
-    policy::OnLower,
+    policy::{OnLower, Whose},
 };
 
 fn good(text: &str) -> (config::Settings, Vec<Warning>) {
@@ -416,4 +416,36 @@ fn what_is_empty_is_told_as_empty() {
     // All that is missing is told at once, and nothing else.
     let all = codes("gateway: main");
     assert_eq!(all, [Code::MissingKey; 11]);
+}
+
+// GW-09
+#[test]
+fn services_may_what_they_are_allowed_and_a_change_of_it_is_another_policy() {
+    let programs = "- { name: programs, issuer: \"https://programs.example\", kind: service, audience: postern, algorithms: [ES256], keys: { file: vendor.jwks.json } }\n  - name: vendor";
+    let text = with("- name: vendor", programs);
+    let said = |lines: &str| text.replace("gateway: main", &format!("gateway: main\nservices:\n{lines}"));
+    let settings = good(&said(
+        "  - { issuer: programs, subjects: [crm, billing], may: \"tenants:push\" }\n  - { issuer: programs, roles: roster, may: [\"members:push\", \"tenants:push\"], tenants: [acme] }",
+    ))
+    .0;
+    let callers = &settings.policy.callers;
+    let told: Vec<_> = callers
+        .services
+        .iter()
+        .map(|rule| (rule.may.len(), rule.tenants.as_ref().map(|t| t.len())))
+        .collect();
+    assert_eq!(told, [(1, None), (2, Some(1))]);
+    assert!(matches!(&callers.services[0].whose, Whose::Subjects(names) if names.len() == 2));
+    assert!(matches!(&callers.services[1].whose, Whose::Roles(names) if names.len() == 1));
+    assert!(callers.configured.contains("acme") && callers.configured.len() == settings.tenants.known.len());
+    let mut seen = std::collections::BTreeSet::from([good(&text).0.policy.fingerprint]);
+    for lines in [
+        "  - { issuer: programs, subjects: [crm], may: \"tenants:push\" }",
+        "  - { issuer: programs, subjects: [crm], may: \"members:push\" }",
+        "  - { issuer: programs, subjects: [crn], may: \"members:push\" }",
+        "  - { issuer: programs, roles: [crn], may: \"members:push\" }",
+        "  - { issuer: programs, roles: [crn], may: \"members:push\", tenants: acme }",
+    ] {
+        assert!(seen.insert(good(&said(lines)).0.policy.fingerprint), "{lines}");
+    }
 }

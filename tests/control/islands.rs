@@ -13,6 +13,9 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
     let make =
         r#"{"environment":"production","to":"support","role":"viewer","scope":"everything","for":"1d"}"#;
     vec![
+        ("GET", format!("/v1/tenants/{tenant}"), ""),
+        ("PUT", format!("/v1/tenants/{tenant}"), r#"{"zone":"UTC","environments":["production"]}"#),
+        ("DELETE", format!("/v1/tenants/{tenant}"), ""),
         ("GET", at("consent"), ""),
         ("PUT", at("consent"), r#"{"level":"full"}"#),
         ("PUT", at("consent"), r#"{"level":"no_such"}"#),

@@ -9,6 +9,7 @@ mod consent;
 mod form;
 mod grants;
 mod islands;
+mod services;
 mod sessions;
 mod stops;
 #[path = "../support/mod.rs"]

@@ -45,6 +45,8 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             }
             // A cycle of parents among them.
             1 => tenant.parent = Some(tid(dice.pick(&TENANTS))),
+            2 if dice.one_in(2) => tenant.removed = Some(near(dice)),
+            2 if dice.one_in(2) => drop(tenant.taken.insert(eid(dice.pick(&ENVIRONMENTS)), near(dice))),
             2 => tenant.parent = None,
             _ => tenant.environments = [eid(dice.pick(&["sandbox", "moon"]))].into(),
         },

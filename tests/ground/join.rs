@@ -78,13 +78,12 @@ fn heads(stored: &Stored) -> Heads {
 
 fn first(kind: usize) -> Document {
     match kind {
-        0 => Document::Tenant(Tenant {
-            parent: Some(tid("acme")),
-            zone: Zone::UTC,
-            environments: ENVIRONMENTS.map(eid).into(),
-            consent: Consent::own(level("full")),
-            stop: Stop::default(),
-        }),
+        0 => Document::Tenant(Tenant::new(
+            Some(tid("acme")),
+            Zone::UTC,
+            ENVIRONMENTS.map(eid).into(),
+            Consent::own(level("full")),
+        )),
         1 => Document::Grant(Grant {
             environment: eid("production"),
             to: Grantee::Email("anna@vendor.example".into()),
@@ -142,8 +141,15 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
         Document::Stop(stop) => switch(dice, stop),
-        Document::Tenant(tenant) => match dice.below(10) {
-            9 => switch(dice, &mut tenant.stop),
+        Document::Tenant(tenant) => match dice.below(13) {
+            12 => switch(dice, &mut tenant.stop),
+            9 => tenant.removed = tenant.removed.or(dice.one_in(3).then(|| later(dice))),
+            10 => drop(
+                tenant
+                    .taken
+                    .insert(eid(dice.pick(&ENVIRONMENTS)), at(98 + i64::try_from(dice.below(4)).unwrap())),
+            ),
+            11 => tenant.plan = dice.one_in(2).then(|| "gold".parse().unwrap()),
             0 => tenant.environments = [eid("production")].into(),
             1 => tenant.environments = ENVIRONMENTS.map(eid).into(),
             2 if dice.one_in(3) => tenant.parent = Some(tid("other")),
@@ -241,6 +247,8 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
             }) && a.consent.closed_at >= b.consent.closed_at
                 && stays(&a.stop, &b.stop)
                 && a.environments.is_subset(&b.environments)
+                && a.removed >= b.removed
+                && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
         }
         (Document::Grant(a), Document::Grant(b)) => {
             let same = (&a.to, &a.role, &a.scope, &a.environment)
@@ -289,6 +297,12 @@ fn opened(document: &Document) -> BTreeSet<String> {
         grant.bound.get_or_insert(staff("anna").id);
     }
     docs.insert(key, document);
+    // One that follows the tenant.
+    let follows =
+        Tenant::new(Some(tid("beta")), Zone::UTC, ENVIRONMENTS.map(eid).into(), Consent::inherited());
+    docs.insert(Key::Tenant(tid("gamma")), Document::Tenant(follows));
+    let by_consent = session(Basis::Consent(level("full")));
+    docs.insert(Key::Session(tid("gamma"), sid("s2")), Document::Session(by_consent));
     let world = World::of(docs);
     let mut open = BTreeSet::new();
     for permission in PERMISSIONS {
@@ -296,6 +310,10 @@ fn opened(document: &Document) -> BTreeSet<String> {
             let request = Request::simple("beta", permission).inside("s1");
             if world.decide(&request, Caller::Known(&staff("anna")), now, &policy).allowed() {
                 open.insert(format!("{permission} at {now}"));
+            }
+            let below = Request::simple("gamma", permission).inside("s2");
+            if world.decide(&below, Caller::Known(&staff("anna")), now, &policy).allowed() {
+                open.insert(format!("{permission} below at {now}"));
             }
         }
     }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
-    model::{Basis, Consent, Document, EndCause, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind},
+    model::{
+        Basis, Consent, Document, EndCause, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind, Zone,
+    },
     policy::Caller,
 };
 
@@ -24,6 +26,11 @@ pub(crate) struct Tenant {
     pub(crate) environments: Words,
     pub(crate) inherit: bool,
     pub(crate) cap: Option<String>,
+    pub(crate) removed: bool,
+    /// What began or was granted in an environment until then is over.
+    pub(crate) taken: BTreeMap<String, i64>,
+    pub(crate) zone: Zone,
+    pub(crate) plan: Option<String>,
     /// A level beside that choice, and until when.
     pub(crate) raised: Option<(String, i64)>,
 }
@@ -36,6 +43,7 @@ pub(crate) struct Grant {
     pub(crate) role: String,
     /// `None` for everything.
     pub(crate) scope: Option<BTreeSet<(String, String)>>,
+    pub(crate) given: i64,
     pub(crate) until: i64,
     pub(crate) ended: Option<EndCause>,
 }
@@ -48,6 +56,7 @@ pub(crate) struct Session {
     pub(crate) grant: Option<String>,
     pub(crate) role: String,
     pub(crate) rights: Words,
+    pub(crate) started: i64,
     pub(crate) deadline: i64,
     pub(crate) ended: Option<EndCause>,
     /// The level in force was seen closed since it began.
@@ -121,11 +130,17 @@ impl Naive {
 
     /// GW-15: while a level is raised, the higher of it and of what was chosen.
     pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
+        let removed = self.tenants.get(tenant).is_some_and(|t| t.removed);
+        if removed && depth == 0 {
+            return plain.ladder[0].0.clone();
+        }
         let chosen = self.chosen(plain, tenant, depth, now);
-        match self.tenants.get(tenant).and_then(|t| t.raised.clone()) {
+        let own = match self.tenants.get(tenant).and_then(|t| t.raised.clone()) {
             Some((level, until)) if now < until && rank(plain, &level) > rank(plain, &chosen) => level,
             _ => chosen,
-        }
+        };
+        // A parent that was removed: the child has the lower of what it last gave and this.
+        if removed && rank(plain, &own) > rank(plain, "read_only") { "read_only".into() } else { own }
     }
 
     /// Rule 6, by plain recursion. The lowest where the chain cannot be read whole.
@@ -157,6 +172,12 @@ impl Naive {
                 }
             }
         }
+    }
+
+    /// Whether what began then in that environment of a tenant is over because the environment went away since.
+    fn taken(&self, tenant: &str, environment: &str, begun: i64) -> bool {
+        let tenant = self.tenants.get(tenant);
+        tenant.and_then(|t| t.taken.get(environment)).is_some_and(|at| begun <= *at)
     }
 
     fn open(&self, plain: &Plain, tenant: &str, now: i64) -> bool {
@@ -244,6 +265,12 @@ impl Naive {
         if session.stopped {
             codes.insert("session_stopped");
         }
+        if self.tenants.get(tenant).is_some_and(|t| t.removed) {
+            codes.insert("tenant_removed");
+        }
+        if self.taken(tenant, &session.environment, session.started) {
+            codes.insert("environment_removed");
+        }
         match &session.grant {
             None if plain.immediate && (session.closed || !self.open(plain, tenant, now)) => {
                 codes.insert("consent_withdrawn");
@@ -256,6 +283,9 @@ impl Naive {
                     let bound = !matches!(grant.to, Grantee::Email(_)) || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
+                    }
+                    if self.taken(tenant, &session.environment, grant.given) {
+                        codes.insert("environment_removed");
                     }
                 }
             }
@@ -437,6 +467,41 @@ impl Naive {
         }
     }
 
+    /// `crm` may push everything everywhere, `narrow` what `beta` is.
+    fn service(actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+        match actor {
+            Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
+            Actor::Subject(subject)
+                if subject.kind == SubjectKind::Service
+                    && (&*subject.id.sub == "crm" || (&*subject.id.sub == "narrow" && tenant == "beta"))
+                    && subject.tenant.as_ref().is_none_or(|own| own.as_str() == tenant) => {}
+            _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// A tenant that was not there, or not any more.
+    fn registered(
+        &mut self,
+        id: &str,
+        parent: Option<String>,
+        zone: Zone,
+        environments: Words,
+        plan: Option<String>,
+        codes: &mut Codes,
+    ) {
+        if parent.as_deref() == Some(id) {
+            codes.insert("parent_itself");
+        }
+        if parent.as_ref().is_some_and(|p| self.tenants.get(p).is_none_or(|p| p.removed)) {
+            codes.insert("parent_unknown");
+        }
+        let taken = self.tenants.get(id).map(|before| before.taken.clone()).unwrap_or_default();
+        let cap = Some("read_only".into());
+        let (inherit, removed, raised) = (false, false, None);
+        let new = Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised };
+        self.tenants.insert(id.to_owned(), new);
+    }
+
     fn until(until: &Until, now: i64) -> i64 {
         match until {
             Until::At(at) => at.ms(),
@@ -488,26 +553,73 @@ impl Naive {
         };
         let staff = subject.filter(|s| s.kind == SubjectKind::Staff);
         match command {
-            Command::RegisterTenant { tenant, parent, environments, .. } => {
+            Command::RegisterTenant { tenant, parent, environments, zone } => {
                 let parent = parent.as_ref().map(|p| p.to_string());
                 if !matches!(actor, Actor::Configuration) {
                     codes.insert("not_allowed");
                 }
                 match self.tenants.get(tenant.as_str()) {
                     Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
-                    Some(_) => {}
-                    None => {
-                        if parent.as_deref() == Some(tenant.as_str()) {
-                            codes.insert("parent_itself");
-                        }
-                        if parent.as_ref().is_some_and(|p| !self.tenants.contains_key(p)) {
-                            codes.insert("parent_unknown");
-                        }
+                    Some(known) if !known.removed => {}
+                    Some(_) | None => {
                         let environments = environments.iter().map(|e| e.to_string()).collect();
-                        let cap = Some("read_only".into());
-                        let new = Tenant { parent, environments, inherit: false, cap, raised: None };
-                        next.tenants.insert(tenant.to_string(), new);
+                        next.registered(tenant.as_str(), parent, *zone, environments, None, &mut codes);
                     }
+                }
+            }
+            Command::PushTenant { tenant, parent, zone, environments, plan, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                let parent = parent.as_ref().map(|p| p.to_string());
+                let plan = plan.as_ref().map(|p| p.to_string());
+                let wanted: Words = environments.iter().map(|e| e.to_string()).collect();
+                if wanted.is_empty() {
+                    codes.insert("environments_missing");
+                }
+                if wanted.iter().any(|e| !ENVIRONMENTS.contains(&e.as_str())) {
+                    codes.insert("environment_unknown");
+                }
+                if plain.configured.contains(&tenant.to_string()) {
+                    codes.insert("tenant_configured");
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                match next.tenants.get_mut(tenant.as_str()) {
+                    Some(known) if known.parent != parent => drop(codes.insert("parent_fixed")),
+                    Some(known) if !known.removed => {
+                        for lost in known.environments.difference(&wanted) {
+                            known.taken.insert(lost.clone(), now);
+                        }
+                        (known.zone, known.environments, known.plan) = (*zone, wanted, plan);
+                    }
+                    Some(_) | None => {
+                        if let Some(parent) = &parent {
+                            Self::service(actor, parent, &mut codes);
+                        }
+                        next.registered(tenant.as_str(), parent, *zone, wanted, plan, &mut codes);
+                    }
+                }
+            }
+            Command::RemoveTenant { tenant, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                if plain.configured.contains(&tenant.to_string()) {
+                    codes.insert("tenant_configured");
+                }
+                // No raise outlives its date by it.
+                let level = self.level(plain, tenant.as_str(), 0, i64::MAX);
+                let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if !known.removed {
+                    if stale {
+                        codes.insert("changed");
+                    }
+                    for lost in &known.environments {
+                        known.taken.insert(lost.clone(), now);
+                    }
+                    (known.removed, known.inherit, known.cap) = (true, false, Some(level));
+                    known.raised = None;
                 }
             }
             Command::SetConsent { tenant, choice, until, .. } => {
@@ -517,6 +629,9 @@ impl Naive {
                     codes.insert("not_found");
                     return Err(codes);
                 };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
                 if stale {
                     codes.insert("changed");
                 }
@@ -541,7 +656,8 @@ impl Naive {
                         }
                     }
                     Choice::Inherit => {
-                        if known.parent.is_none() {
+                        let above = known.parent.as_ref().and_then(|p| self.tenants.get(p));
+                        if known.parent.is_none() || above.is_some_and(|above| above.removed) {
                             codes.insert("nothing_to_inherit");
                         }
                         if until.is_some() {
@@ -562,6 +678,9 @@ impl Naive {
                     codes.insert("not_found");
                     return Err(codes);
                 };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
                 if !known.environments.contains(environment.as_str()) {
                     codes.insert("environment_unknown");
                 }
@@ -592,6 +711,7 @@ impl Naive {
                         bound: None,
                         role: role.to_string(),
                         scope,
+                        given: now,
                         until,
                         ended: None,
                     },
@@ -612,6 +732,9 @@ impl Naive {
                 Self::reaches(subject, &known.environment, &mut codes);
                 let before = known.until;
                 known.until = Self::until(until, now);
+                if known.until > before && self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
+                    codes.insert("tenant_removed");
+                }
                 if known.until > before {
                     Self::bounded(plain, subject, &known.role, &mut codes);
                 }
@@ -642,7 +765,7 @@ impl Naive {
                 if everywhere.iter().any(|name| self.stops.contains_key(name)) {
                     codes.insert("stopped");
                 }
-                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert(if *basis == WantedBasis::Consent { "consent_closes" } else { "not_found" });
                     return Err(codes);
                 };
@@ -669,6 +792,7 @@ impl Naive {
                             return Err(codes);
                         };
                         if grant.ended.is_some()
+                            || self.taken(tenant.as_str(), environment.as_str(), grant.given)
                             || now >= grant.until
                             || grant.environment != environment.as_str()
                         {
@@ -728,6 +852,7 @@ impl Naive {
                     grant: grant_id,
                     role,
                     rights,
+                    started: now,
                     deadline,
                     ended: None,
                     closed: false,
@@ -878,6 +1003,10 @@ impl Naive {
                         environments: tenant.environments.iter().map(|e| e.to_string()).collect(),
                         inherit: *inherit,
                         cap: cap.as_ref().map(|c| c.to_string()),
+                        removed: tenant.removed.is_some(),
+                        taken: tenant.taken.iter().map(|(e, at)| (e.to_string(), at.ms())).collect(),
+                        zone: tenant.zone,
+                        plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
                         raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
                     };
                     naive.tenants.insert(id.to_string(), new);
@@ -904,6 +1033,7 @@ impl Naive {
                                 Some(list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect())
                             }
                         },
+                        given: grant.given.ms(),
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
                     };
@@ -936,6 +1066,7 @@ impl Naive {
                         },
                         role: session.role.to_string(),
                         rights: session.rights.iter().map(|r| r.to_string()).collect(),
+                        started: session.started.ms(),
                         deadline: session.deadline.ms(),
                         ended: session.ended.as_ref().map(|end| end.cause),
                         closed,

@@ -13,8 +13,8 @@ use postern::{
         Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, Caller, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern, PermissionSet, Policy, Role,
-        Rule, Snapshot, Verdict, decide, decide::Route,
+        Ask, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern, PermissionSet,
+        Policy, Push, Role, Rule, ServiceRule, Snapshot, Verdict, Whose, decide, decide::Route,
     },
 };
 
@@ -75,6 +75,8 @@ pub(crate) struct Plain {
     pub(crate) lasts_ms: i64,
     pub(crate) grant_most_ms: Option<i64>,
     pub(crate) members_unmapped: bool,
+    /// The tenants that the configuration names.
+    pub(crate) configured: Vec<String>,
 }
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -106,6 +108,7 @@ impl Plain {
             lasts_ms: 10_000,
             grant_most_ms: None,
             members_unmapped: false,
+            configured: words(&["other"]),
         }
     }
 
@@ -146,10 +149,32 @@ impl Plain {
             max_exchange_ms: EXCHANGE_MS,
             members_unmapped: self.members_unmapped,
             environments: ENVIRONMENTS.iter().map(|name| eid(name)).collect(),
+            callers: Callers {
+                services: vec![
+                    service_rule("crm", &[Push::Tenants, Push::Members], None),
+                    service_rule("narrow", &[Push::Tenants], Some(&["beta"])),
+                ],
+                configured: Arc::new(self.configured.iter().map(|name| tid(name)).collect()),
+            },
             rules: Vec::new(),
             catalogue,
         }
     }
+}
+
+fn service_rule(sub: &str, may: &[Push], tenants: Option<&[&str]>) -> ServiceRule {
+    ServiceRule {
+        issuer: IssuerName::new("programs").unwrap(),
+        whose: Whose::Subjects([Arc::from(sub)].into()),
+        may: may.iter().copied().collect(),
+        tenants: tenants.map(|names| names.iter().map(|name| tid(name)).collect()),
+    }
+}
+
+/// Programs: `crm` may push everything everywhere, `narrow` what `beta` is.
+pub(crate) fn program(sub: &str) -> Subject {
+    let like = member("acme", sub, &[]);
+    Subject { kind: SubjectKind::Service, id: person("programs", sub), tenant: None, ..like }
 }
 
 /// The vendor's people: `anna` and `cleo` hold the same address, `anna` and `ben` are support.

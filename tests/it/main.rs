@@ -27,6 +27,7 @@ mod path;
 mod peers;
 mod reload;
 mod routes;
+mod services;
 mod silent;
 mod slow;
 mod tls;

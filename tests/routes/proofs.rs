@@ -38,6 +38,7 @@ fn policy() -> Policy {
         conditions: Default::default(),
         members_unmapped: false,
         environments: BTreeSet::new(),
+        callers: Default::default(),
         rules: Vec::new(),
     }
 }

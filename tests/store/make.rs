@@ -58,13 +58,7 @@ pub(crate) fn environment() -> EnvironmentId {
 }
 
 pub(crate) fn tenant(cap: &str) -> Document {
-    Document::Tenant(Tenant {
-        parent: None,
-        zone: Zone::UTC,
-        environments: [environment()].into(),
-        consent: Consent::own(level(cap)),
-        stop: Default::default(),
-    })
+    Document::Tenant(Tenant::new(None, Zone::UTC, [environment()].into(), Consent::own(level(cap))))
 }
 
 pub(crate) fn session(deadline: i64, ended: Option<i64>) -> Document {

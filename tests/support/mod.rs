@@ -30,7 +30,10 @@ use postern::{
         EnvironmentId, IssuerName, Ladder, Level, LevelName, PermissionName, RoleName, Span, SubjectKind,
         SubjectRef, TenantId, Timestamp, Zone,
     },
-    policy::{Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Role},
+    policy::{
+        Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push, Role, ServiceRule,
+        Whose,
+    },
     state::{Cells, Embedded, Store},
 };
 use serde_json::{Value, json};
@@ -106,6 +109,7 @@ pub(crate) struct World {
     verifier: Verifier,
     staff: Signer,
     members: Signer,
+    services: Signer,
     dir: tempfile::TempDir,
 }
 
@@ -228,8 +232,25 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         max_exchange_ms: HOUR,
         members_unmapped: false,
         environments: ["production", "sandbox"].map(|name| EnvironmentId::new(name).unwrap()).into(),
+        callers: Callers { services: services(), configured: Arc::new([tenant("globex")].into()) },
         rules: Vec::new(),
     }
+}
+
+/// `crm` pushes everything everywhere, `narrow` what `acme-west` is, whoever is a `roster` members everywhere.
+fn services() -> Vec<ServiceRule> {
+    let rule = |whose, may: &[Push], tenants: Option<&str>| ServiceRule {
+        issuer: IssuerName::new("services").unwrap(),
+        whose,
+        may: may.iter().copied().collect(),
+        tenants: tenants.map(|name| [tenant(name)].into()),
+    };
+    let subject = |name: &str| Whose::Subjects([Arc::from(name)].into());
+    vec![
+        rule(subject("crm"), &[Push::Tenants, Push::Members], None),
+        rule(subject("narrow"), &[Push::Tenants, Push::Members], Some("acme-west")),
+        rule(Whose::Roles([RoleName::new("roster").unwrap()].into()), &[Push::Members], None),
+    ]
 }
 
 fn issuer(name: &str, kind: SubjectKind, signer: &Signer) -> IssuerOptions {
@@ -292,14 +313,28 @@ impl World {
         let (engine, journal, recovered) = begin(&dir, &clock, &store, &wish).await;
         let (staff, members) =
             (Signer::generate(Algorithm::Es256).unwrap(), Signer::generate(Algorithm::EdDsa).unwrap());
+        let services = Signer::generate(Algorithm::Es256).unwrap();
         let issuers = vec![
             issuer("staff", SubjectKind::Staff, &staff),
             issuer("members", SubjectKind::Member, &members),
+            issuer("services", SubjectKind::Service, &services),
         ];
         let verifier = Verifier::new(issuers, Limits::default()).unwrap();
         let api = Arc::new(Api::new(Arc::clone(&engine), "/_postern/"));
-        let world =
-            World { api, engine, clock, store, journal, recovered, wish, verifier, staff, members, dir };
+        let world = World {
+            api,
+            engine,
+            clock,
+            store,
+            journal,
+            recovered,
+            wish,
+            verifier,
+            staff,
+            members,
+            services,
+            dir,
+        };
         world.register("acme", None, "Europe/Berlin", &["production", "sandbox"]).await;
         world.register("acme-west", Some("acme"), "Europe/Berlin", &["production", "sandbox"]).await;
         world.register("globex", None, "UTC", &["production"]).await;
@@ -309,7 +344,9 @@ impl World {
     /// The same gateway after a restart: nothing in its memory, the same store and ledger.
     pub(crate) async fn restarted(self) -> World {
         self.journal.close();
-        let World { api, engine, clock, store, journal, wish, verifier, staff, members, dir, .. } = self;
+        let World {
+            api, engine, clock, store, journal, wish, verifier, staff, members, services, dir, ..
+        } = self;
         drop((api, engine));
         // Whoever writes in the background lets go of the ledger when it finds it closed.
         let mut waited = 0;
@@ -320,7 +357,7 @@ impl World {
         drop(journal);
         let (engine, journal, recovered) = begin(&dir, &clock, &store, &wish).await;
         let api = Arc::new(Api::new(Arc::clone(&engine), "/_postern/"));
-        World { api, engine, clock, store, journal, recovered, wish, verifier, staff, members, dir }
+        World { api, engine, clock, store, journal, recovered, wish, verifier, staff, members, services, dir }
     }
 
     pub(crate) async fn register(&self, name: &str, parent: Option<&str>, zone: &str, environments: &[&str]) {
@@ -357,6 +394,17 @@ impl World {
     pub(crate) fn agent(&self, sub: &str) -> Who {
         let email = format!("{sub}@vendor.example");
         self.staff_with(sub, json!({"email": email, "email_verified": true, "team": "support"}))
+    }
+
+    /// A program with more claims.
+    pub(crate) fn service_with(&self, sub: &str, more: Value) -> Who {
+        let token = self.services.sign("at+jwt", &self.claims("services", sub, more)).unwrap();
+        self.verified(&token)
+    }
+
+    /// The program that pushes tenants and members everywhere.
+    pub(crate) fn crm(&self) -> Who {
+        self.service_with("crm", json!({}))
     }
 
     /// A tenant's person with these roles and more claims.

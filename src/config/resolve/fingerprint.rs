@@ -18,8 +18,8 @@ use super::settings::{
 use crate::{
     model::{Span, SubjectKind, SubjectRef},
     policy::{
-        Conditions, Effect, OnLower, PermissionSet, Policy, conditions::TicketFrom, path::Delimiters,
-        routes::Twins,
+        Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
+        path::Delimiters, routes::Twins,
     },
 };
 
@@ -108,6 +108,9 @@ fn policy_value(policy: &Policy) -> Value {
         "environments": policy.environments.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
     });
     // Only where something is demanded, so that policies from before there were conditions keep their names.
+    if !policy.callers.services.is_empty() {
+        put(&mut value, "services", policy.callers.services.iter().map(service_value).collect());
+    }
     if !policy.conditions.is_empty() {
         put(&mut value, "conditions", conditions_value(&policy.conditions));
     }
@@ -125,6 +128,19 @@ fn put(object: &mut Value, name: &str, value: Value) {
     if let Some(members) = object.as_object_mut() {
         members.insert(name.to_owned(), value);
     }
+}
+
+fn service_value(rule: &ServiceRule) -> Value {
+    let whose = match &rule.whose {
+        Whose::Subjects(subjects) => json!({ "subjects": subjects }),
+        Whose::Roles(roles) => json!({ "roles": roles }),
+    };
+    json!({
+        "issuer": rule.issuer,
+        "whose": whose,
+        "may": rule.may.iter().map(|push| push.code()).collect::<Vec<_>>(),
+        "tenants": rule.tenants,
+    })
 }
 
 fn conditions_value(conditions: &Conditions) -> Value {

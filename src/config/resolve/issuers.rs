@@ -251,7 +251,7 @@ fn claims(context: Context<'_>, field: &Field<Claims>, kind: written::SubjectKin
     match kind {
         written::SubjectKind::Staff => {
             of_other(place(&written.tenant), "tenant", "members");
-            of_other(place(&written.roles), "roles", "members");
+            of_other(place(&written.roles), "roles", "members and services");
         }
         written::SubjectKind::Member => {
             of_other(place(&written.email), "email", "staff");
@@ -259,7 +259,6 @@ fn claims(context: Context<'_>, field: &Field<Claims>, kind: written::SubjectKin
             of_other(written.support.given().map(|at| at.place), "support", "staff");
         }
         written::SubjectKind::Service => {
-            of_other(place(&written.roles), "roles", "members");
             of_other(place(&written.email), "email", "staff");
             of_other(place(&written.email_verified), "email_verified", "staff");
             of_other(written.support.given().map(|at| at.place), "support", "staff");

@@ -14,6 +14,7 @@ mod issuers;
 mod keys;
 mod rights;
 mod routes;
+mod services;
 mod settings;
 mod staff;
 mod tenants;
@@ -92,7 +93,9 @@ pub(super) fn resolve(
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(context, file, &issuers);
+    let services = services::services(context, file, &issuers);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
+    let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
     let mut policy = Policy {
         fingerprint: String::new(),
         catalogue: names.catalogue,
@@ -108,6 +111,7 @@ pub(super) fn resolve(
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
         environments: tenants.environments.clone(),
+        callers: crate::policy::Callers { services, configured },
         rules,
     };
     // What is missing was told; it would only be told again as something that does not hold.

@@ -19,8 +19,8 @@ pub use emergency::{Person, Stops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
-    KnownTenant, LevelStep, Members, OnLower, Require, Role, Sessions, Staff, SubjectKind, Support,
-    TenantSource, Tenants, Ticket, Unmapped,
+    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, Service, Sessions, Staff, SubjectKind,
+    Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
@@ -74,6 +74,8 @@ pub struct File {
     pub staff: Field<Staff>,
     /// Kill switches: who may use them beside the tenants.
     pub stops: Field<Stops>,
+    /// What programs may push: tenants and their members.
+    pub services: Field<List<Service>>,
     /// How a request names its tenant and environment, and which tenants there are from the start.
     pub tenants: Field<Tenants>,
     /// The closed list of permissions, `resource_type:action`. A permission that is named anywhere and not listed here

@@ -123,7 +123,7 @@ impl JsonSchema for JsonText {
 pub struct Claims {
     /// A member's tenant. Default `tenant`.
     pub tenant: Field<String>,
-    /// A member's roles: a text or a list of texts. Default `roles`.
+    /// A member's or service's roles: a text or a list of texts. Default `roles`.
     pub roles: Field<String>,
     /// A staff person's address. Default `email`.
     pub email: Field<String>,
@@ -151,6 +151,37 @@ pub struct Support {
 pub struct Staff {
     /// What each request of theirs must meet, calls to the support API included; leaving a session takes none of it.
     pub require: Field<Require>,
+}
+
+/// What some programs may push. Nothing else is open to them but what the map opens to everybody.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend(
+    "required" = ["issuer", "may"],
+    "oneOf" = [{ "required": ["subjects"] }, { "required": ["roles"] }]
+))]
+pub struct Service {
+    /// The issuer of their tokens, of kind `service`, by its name.
+    pub issuer: Field<String>,
+    /// Which subjects, by the `sub` of their tokens; or …
+    pub subjects: Field<OneOrMany<String>>,
+    /// … those whose token names one of these roles, where the issuer's `claims.roles` says.
+    pub roles: Field<OneOrMany<String>>,
+    /// What they may.
+    pub may: Field<OneOrMany<Push>>,
+    /// In which tenants only. Default: all, those included that are not known yet.
+    pub tenants: Field<OneOrMany<String>>,
+}
+
+/// What a program may push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Push {
+    /// Tenants: parent, zone, environments and plan; and their removal. Not those of `tenants.known`.
+    #[serde(rename = "tenants:push")]
+    Tenants,
+    /// Tenants' members: roles, and that they are suspended or gone.
+    #[serde(rename = "members:push")]
+    Members,
 }
 
 /// Conditions on staff. What a token does not say counts as not met.

@@ -191,6 +191,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         Command::Expire { key: Key::Session(_, session) } => Some(session.to_string()),
         Command::Expire { .. }
         | Command::RegisterTenant { .. }
+        | Command::PushTenant { .. }
+        | Command::RemoveTenant { .. }
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
