@@ -183,7 +183,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                 to: a_grantee(dice),
                 role: role(if dice.one_in(8) { "gone" } else { ROLES[dice.below(4)] }),
                 scope: match dice.below(4) {
-                    0 => Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into()),
+                    0 | 2 => Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into()),
                     1 if dice.one_in(3) => Scope::Resources(BTreeSet::new()),
                     _ => Scope::Everything,
                 },
