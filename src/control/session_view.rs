@@ -116,6 +116,7 @@ pub(super) fn look(
                 | Detail::LevelWouldDo(_)
                 | Detail::GrantWouldDo
                 | Detail::LiftedBy(_)
+                | Detail::GivenBy(_)
                 | Detail::StepUp(_) => None,
             };
             let over = Over {

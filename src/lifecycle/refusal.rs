@@ -1,7 +1,7 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
 use crate::model::{
-    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, Side, TenantId, Timestamp,
+    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, Side, SubjectRef, TenantId, Timestamp,
 };
 
 /// Why a command was refused.
@@ -110,6 +110,12 @@ pub enum Refusal {
     /// Nobody of the vendor's has a name of that issuer.
     #[error("`{0}` is no issuer of the vendor's people; nobody would be stopped")]
     IssuerUnknown(IssuerName),
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
+    SelfGranted {
+        /// That identity, for the record.
+        by: SubjectRef,
+    },
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -147,6 +153,14 @@ fn lifter(side: &Side) -> &'static str {
 }
 
 impl Refusal {
+    /// More about it, for the record alone.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Refusal::SelfGranted { by } => Some(format!("given by {by}")),
+            _ => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
@@ -176,6 +190,7 @@ impl Refusal {
             Refusal::Stopped(_) => "stopped",
             Refusal::NotOperator => "not_operator",
             Refusal::IssuerUnknown(_) => "issuer_unknown",
+            Refusal::SelfGranted { .. } => "self_granted",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

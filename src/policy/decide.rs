@@ -123,6 +123,8 @@ pub enum Detail {
     GrantWouldDo,
     /// Of a kill switch: who can lift it.
     LiftedBy(Side),
+    /// The member identity that gave it; for the record alone.
+    GivenBy(SubjectRef),
     /// Signing in anew would do, like this: parameters of an RFC 9470 challenge, each after `, `.
     StepUp(Arc<str>),
 }

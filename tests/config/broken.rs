@@ -209,7 +209,7 @@ const CASES: &[Case] = &[
     ("audience: [app]", "audience: [app]\n    cookie: ⟦\"a;b\"", "bad_value"),
     ("audience: postern", "audience: ⟦[]", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { tenant: ⟦org }", "bad_value"),
-    ("audience: [app]", "audience: [app]\n    claims: { email: ⟦email }", "bad_value"),
+    ("audience: [app]", "audience: [app]\n    claims: { support: ⟦{ everybody: true } }", "bad_value"),
     ("audience: [app]", "audience: [app]\n    claims: { roles: ⟦a..b }", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
     // Emergencies.
