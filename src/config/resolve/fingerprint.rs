@@ -6,7 +6,7 @@
 //!
 //! Never here: what any of it means.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use super::{
     },
 };
 use crate::{
-    model::{Network, Span, SubjectKind},
+    model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
         Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
@@ -137,7 +137,14 @@ fn policy_value(policy: &Policy) -> Value {
     if !policy.conditions.is_empty() {
         put(&mut value, "conditions", conditions_value(&policy.conditions));
     }
+    if !policy.emergency.operators.is_empty() {
+        put(&mut value, "stops", people(&policy.emergency.operators));
+    }
     value
+}
+
+fn people(people: &BTreeSet<SubjectRef>) -> Value {
+    people.iter().map(|person| json!([person.issuer.as_str(), &*person.sub])).collect()
 }
 
 fn put(object: &mut Value, name: &str, value: Value) {
