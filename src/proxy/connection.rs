@@ -6,6 +6,8 @@ mod heads;
 mod outgoing;
 mod told;
 
+pub(super) use told::turn_away;
+
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -138,24 +140,6 @@ pub(super) async fn refuse(stream: Socket, peer: SocketAddr, told: &Told) {
     let mut connection = Connection::new(stream, peer);
     connection.tell(told, false).await;
     connection.close().await;
-}
-
-/// Tells a connection that there is no room for it.
-pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
-    let told =
-        Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
-    Counters::add(&core.counters().faulted);
-    if core.shared().tls.load().is_some() || core.shared().routing.load().http2_in_clear {
-        // A handshake is what there is no room for, of TLS or of HTTP/2.
-        return;
-    }
-    let mut out = Vec::new();
-    answer(&mut out, &told, false, true);
-    // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
-    // written to. What the kernel does not take at once is not worth waiting for.
-    let socket = socket2::SockRef::from(stream);
-    let _ = socket.send(&out);
-    let _ = socket.shutdown(std::net::Shutdown::Write);
 }
 
 impl Connection {

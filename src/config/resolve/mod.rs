@@ -24,10 +24,11 @@ mod upstreams;
 
 use std::path::Path;
 
+pub use cors::CorsSettings;
 pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
-    AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
-    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
+    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
-use super::entrance::EntranceSettings;
+use super::{cors::CorsSettings, entrance::EntranceSettings};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
@@ -448,19 +448,6 @@ pub struct RouteLimits {
     pub tunnel_idle_ms: Option<i64>,
     /// Milliseconds of the whole exchange.
     pub total_ms: Option<i64>,
-}
-
-/// How CORS preflights are answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CorsSettings {
-    /// The origins that may ask, as browsers write them.
-    pub origins: Vec<String>,
-    /// The request headers that they may send, in lower case.
-    pub headers: Vec<String>,
-    /// Whether they may send cookies.
-    pub credentials: bool,
-    /// Seconds that a browser may remember the answer.
-    pub max_age_s: i64,
 }
 
 /// Bounds.

@@ -215,3 +215,21 @@ pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: 
         },
     );
 }
+
+/// Tells a connection that there is no room for it.
+pub(in crate::proxy) fn turn_away(core: &Core, stream: &TcpStream) {
+    let told =
+        Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
+    Counters::add(&core.counters().faulted);
+    if core.shared().tls.load().is_some() || core.shared().routing.load().http2_in_clear {
+        // A handshake is what there is no room for, of TLS or of HTTP/2.
+        return;
+    }
+    let mut out = Vec::new();
+    answer(&mut out, &told, false, true);
+    // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
+    // written to. What the kernel does not take at once is not worth waiting for.
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.send(&out);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+}
