@@ -12,6 +12,7 @@ mod open;
 mod operations;
 mod registered;
 mod reload;
+mod servers;
 mod systemd;
 mod watch;
 
@@ -193,6 +194,7 @@ impl Gateway {
             Arc::new(move || engine.now())
         };
         let keeping = stop.child_token();
+        background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));
         let first = keepers.load_full();
         first.start(&verifier, &now, background.handle(), &keeping);
         background.block_on(first.first(FIRST_KEYS));

@@ -27,6 +27,7 @@ use super::{
     http2,
     inside::InsideHandler,
     routing::Routing,
+    servers::Loads,
     upstream::Pool,
     wire::{Limits, NameSet, RequestHead, RequestView, ResponseHead},
 };
@@ -86,6 +87,7 @@ pub struct Core {
     stopping: Cell<bool>,
     tokens: RefCell<TokenCache>,
     pool: RefCell<Pool>,
+    loads: RefCell<Loads>,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
     caching: NameSet,
@@ -101,6 +103,7 @@ impl Core {
             shared,
             tokens: RefCell::new(TokenCache::new(CacheLimits::default())),
             pool: RefCell::default(),
+            loads: RefCell::default(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
             caching: NameSet::new(CACHING),
@@ -138,6 +141,11 @@ impl Core {
     /// The pool; borrowed for one call, never across a wait.
     pub(super) fn pool(&self) -> RefMut<'_, Pool> {
         self.pool.borrow_mut()
+    }
+
+    /// What is under way, by server; borrowed for one call, never across a wait.
+    pub(super) fn loads(&self) -> RefMut<'_, Loads> {
+        self.loads.borrow_mut()
     }
 
     pub(super) fn buffer(&self) -> Vec<u8> {

@@ -167,7 +167,8 @@ impl Connection {
 }
 
 fn nothing_forwarded(code: &'static str) -> Report {
-    Report { end: crate::engine::End::NotForwarded, status: None, sent: 0, received: 0, fault: Some(code) }
+    let end = crate::engine::End::NotForwarded;
+    Report { end, status: None, sent: 0, received: 0, fault: Some(code), server: None }
 }
 
 pub(super) fn unreadable(fault: Unreadable) -> Told {
@@ -177,6 +178,7 @@ pub(super) fn unreadable(fault: Unreadable) -> Told {
 pub(super) fn upstream_words(code: &str) -> &'static str {
     match code {
         "upstream_unreachable" | "upstream_connect_timeout" => "the application cannot be reached",
+        "upstream_protocol" => "the application does not speak the protocol that is configured",
         "upstream_timeout" => "the application did not answer in time",
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
         "body_too_slow" => "the request's body took too long",
