@@ -66,7 +66,8 @@ fn function(lines: &[&str]) -> Option<String> {
             is_test |= line.contains("test]") || line.contains("test(");
             continue;
         }
-        let head = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ").trim_start_matches("async ");
+        let head =
+            line.trim_start_matches("pub(crate) ").trim_start_matches("pub ").trim_start_matches("async ");
         let name = head.strip_prefix("fn ")?.split(['(', '<']).next()?;
         return is_test.then(|| name.to_owned());
     }
@@ -113,7 +114,9 @@ fn every_requirement_of_the_gateway_has_a_test_that_bears_its_id() {
         }
         match (tests.is_empty(), wanted[id].is_not_built()) {
             (true, false) => faults.push(format!("{id} has no test: {what}")),
-            (false, true) => faults.push(format!("{id} has tests, and docs/requirements.md says that it is not built")),
+            (false, true) => {
+                faults.push(format!("{id} has tests, and docs/requirements.md says that it is not built"))
+            }
             (true, true) | (false, false) => {}
         }
     }
@@ -121,7 +124,11 @@ fn every_requirement_of_the_gateway_has_a_test_that_bears_its_id() {
         faults.push(format!("{id} is borne by a test and stands in no row of docs/requirements.md"));
     }
     let built = wanted.values().filter(|wanted| !wanted.is_not_built()).count();
-    println!("\n{} tests show {built} of {} requirements.", found.values().map(Vec::len).sum::<usize>(), wanted.len());
+    println!(
+        "\n{} tests show {built} of {} requirements.",
+        found.values().map(Vec::len).sum::<usize>(),
+        wanted.len()
+    );
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
