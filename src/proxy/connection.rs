@@ -14,8 +14,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpStream;
-
 use crate::{
     engine::{
         Admission, Answer, Glance, Report,
@@ -27,7 +25,7 @@ use crate::{
 use self::{
     heads::{Came, Coming},
     outgoing::{Own, Unsent},
-    told::{answer, unreadable, upstream_words},
+    told::{unreadable, upstream_words},
 };
 use super::{
     access::Note,
