@@ -218,6 +218,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         grant_most: None,
         approvals: Default::default(),
         max_exchange_ms: 1,
+        emergency: Default::default(),
         conditions: Default::default(),
         members_unmapped: false,
         environments: Default::default(),

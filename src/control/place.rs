@@ -17,6 +17,10 @@ pub(super) enum Place {
     Me,
     /// `/v1/sessions`
     OwnSessions,
+    /// `/v1/stops`
+    Stops,
+    /// `/v1/tenants/{t}/stop`
+    Stop(TenantId),
     /// `/v1/tenants`
     Tenants,
     /// `/v1/tenants/{t}`
@@ -70,6 +74,8 @@ impl Place {
             ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
+            ["stops"] => Ok(Place::Stops),
+            ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants"] => Ok(Place::Tenants),
             ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
@@ -95,9 +101,10 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants => None,
+            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants | Place::Stops => None,
             Place::Tenant(tenant)
             | Place::Consent(tenant)
+            | Place::Stop(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
@@ -120,7 +127,9 @@ impl Place {
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
             Place::Tenant(_) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
-            Place::Consent(_) | Place::Approval(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {
+                (&[Verb::Read, Verb::Put], "GET, HEAD, PUT")
+            }
             Place::Grants(_) | Place::Sessions(_) | Place::Requests(_) => {
                 (&[Verb::Read, Verb::Post], "GET, HEAD, POST")
             }

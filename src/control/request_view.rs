@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::{
-    EnvironmentId, LevelName, Request, RequestEnd, RequestId, RequestState, SessionId, Side, SubjectRef,
+    EnvironmentId, LevelName, Request, RequestEnd, RequestId, RequestState, SessionId, Speaker, SubjectRef,
     TenantId, Timestamp,
 };
 
@@ -51,7 +51,7 @@ pub(super) struct RequestView {
 #[derive(Debug, Clone, Serialize)]
 struct RemarkView {
     at: Timestamp,
-    from: Side,
+    from: Speaker,
     by: SubjectRef,
     text: String,
 }

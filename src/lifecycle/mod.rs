@@ -12,15 +12,16 @@ mod grant;
 mod refusal;
 mod request;
 mod session;
+mod stop;
 mod tenant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RequestEnd,
-        RequestId, RoleName, Scope, SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp,
-        Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, Reach,
+        RequestEnd, RequestId, RoleName, Scope, SessionId, Side, Span, Subject, SubjectRef, Tenant, TenantId,
+        Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy, Push},
 };
@@ -28,6 +29,7 @@ use crate::{
 pub use grant::Until;
 pub use refusal::Refusal;
 pub use request::Step;
+pub use stop::Switch;
 
 /// Who gives a command.
 #[derive(Debug, Clone, Copy)]
@@ -194,6 +196,20 @@ pub enum Command {
         /// Which session.
         session: SessionId,
     },
+    /// Sets a kill switch.
+    Stop {
+        /// Which.
+        switch: Switch,
+        /// Why.
+        reason: String,
+    },
+    /// Lifts a kill switch.
+    Lift {
+        /// Which.
+        switch: Switch,
+        /// Why.
+        reason: String,
+    },
     /// Writes down that a deadline passed.
     Expire {
         /// Of which document.
@@ -216,12 +232,14 @@ impl Command {
             Command::Request { step, .. } => step.code(),
             Command::StartSession { .. } => "start_session",
             Command::EndSession { .. } => "end_session",
+            Command::Stop { .. } => "stop",
+            Command::Lift { .. } => "lift",
             Command::Expire { .. } => "expire",
         }
     }
 
-    /// The tenant that it concerns.
-    pub fn tenant(&self) -> &TenantId {
+    /// The tenant that it concerns; none where it concerns them all.
+    pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Command::RegisterTenant { tenant, .. }
             | Command::PushTenant { tenant, .. }
@@ -233,7 +251,8 @@ impl Command {
             | Command::SetApproval { tenant, .. }
             | Command::Request { tenant, .. }
             | Command::StartSession { tenant, .. }
-            | Command::EndSession { tenant, .. } => tenant,
+            | Command::EndSession { tenant, .. } => Some(tenant),
+            Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
         }
     }
@@ -364,6 +383,24 @@ pub enum Event {
         /// Until when at most.
         deadline: Timestamp,
     },
+    /// A kill switch was set.
+    SupportStopped {
+        /// How far it reaches.
+        reach: Reach,
+        /// Whose it is.
+        side: Side,
+        /// Why.
+        reason: String,
+    },
+    /// A kill switch was lifted. What it ended stays ended.
+    SupportLetGoOn {
+        /// How far it reached.
+        reach: Reach,
+        /// Whose it was.
+        side: Side,
+        /// Why.
+        reason: String,
+    },
     /// A session ended.
     SessionEnded {
         /// Which.
@@ -460,6 +497,8 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             )
         }
         Command::EndSession { tenant, session } => session::end(&at, tenant, session),
+        Command::Stop { switch, reason } => stop::set(&at, switch, reason),
+        Command::Lift { switch, reason } => stop::lift(&at, switch, reason),
         Command::Expire { key } => expire::expire(&at, key),
     };
     match result {

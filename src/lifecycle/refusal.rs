@@ -1,7 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
 use crate::model::{
-    EnvironmentId, LevelName, PermissionName, RequestEnd, RoleName, SubjectRef, TenantId, Timestamp,
+    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, RoleName, Side, SubjectRef, TenantId,
+    Timestamp,
 };
 
 /// Why a command was refused.
@@ -101,6 +102,15 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// A kill switch is set.
+    #[error("support access is stopped by a kill switch; {} can lift it", lifter(.0))]
+    Stopped(Side),
+    /// The caller is none of those whom the configuration lets use this.
+    #[error("not allowed: this is for operators whom the configuration names, in a token of their own")]
+    NotOperator,
+    /// Nobody of the vendor's has a name of that issuer.
+    #[error("`{0}` is no issuer of the vendor's people; nobody would be stopped")]
+    IssuerUnknown(IssuerName),
     /// The caller gave it themselves, as a person of the tenant (GW-14).
     #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
     SelfGranted {
@@ -167,6 +177,13 @@ pub enum Refusal {
     Unavailable,
 }
 
+fn lifter(side: &Side) -> &'static str {
+    match side {
+        Side::Tenant => "an administrator of the tenant",
+        Side::Operators => "an operator of the vendor",
+    }
+}
+
 impl Refusal {
     /// More about it, for the record alone.
     pub fn detail(&self) -> Option<String> {
@@ -202,6 +219,9 @@ impl Refusal {
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::Stopped(_) => "stopped",
+            Refusal::NotOperator => "not_operator",
+            Refusal::IssuerUnknown(_) => "issuer_unknown",
             Refusal::SelfGranted { .. } => "self_granted",
             Refusal::ApprovalRequired => "approval_required",
             Refusal::ApprovalNotRequired => "approval_not_required",

@@ -8,13 +8,17 @@
 use crate::{
     model::{
         Approval, Document, EnvironmentId, Giver, Key, LevelName, Over, Presence, Remark, Request,
-        RequestEnd, RequestId, RequestState, Side, Span, SubjectRef, Tenant, TenantId, Timestamp, Version,
+        RequestEnd, RequestId, RequestState, Span, Speaker, SubjectRef, Tenant, TenantId, Timestamp, Version,
         document::ApprovalRule,
     },
-    policy::{Lack, SUPPORT_MANAGE, level::in_force},
+    policy::{
+        Lack, SUPPORT_MANAGE,
+        emergency::{everywhere, halted},
+        level::in_force,
+    },
 };
 
-use super::{Change, Event, Moment, Refusal, Stop, session};
+use super::{Change, Event, Moment, Refusal, Stop, session, stop::not_stopped};
 
 /// Requests of one agent in one tenant that wait at a time, at most.
 const MOST_REQUESTS: usize = 8;
@@ -122,6 +126,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
     at.reaches(wanted.environment)?;
     session::written(wanted.reason, wanted.ticket)?;
     session::ticket(at, wanted.ticket)?;
+    not_stopped(everywhere(&agent.id, at.facts)?)?;
     // As at a start: an unknown tenant closes like one that blocks.
     let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
     let Some(tenant) = known else { return Err(Refusal::ConsentCloses.into()) };
@@ -130,6 +135,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
         return Err(Refusal::ConsentCloses.into());
     }
     session::not_self(now_in_force.givers(), agent)?;
+    not_stopped(halted(&agent.id, id.as_str(), tenant, at.facts)?)?;
     if !tenant.approval.as_ref().is_some_and(|rule| rule.required) {
         return Err(Refusal::ApprovalNotRequired.into());
     }
@@ -239,7 +245,7 @@ fn question(at: &Moment<'_>, id: &TenantId, request_id: &RequestId, text: &str) 
     let by = at.administrator(id, SUPPORT_MANAGE)?.id.clone();
     let request = found(at, id, request_id)?;
     let event = Event::RequestQuestioned { request: request_id.clone() };
-    remark(at, id, request_id, request, Side::Tenant, by, text, event)
+    remark(at, id, request_id, request, Speaker::Tenant, by, text, event)
 }
 
 fn answer(at: &Moment<'_>, id: &TenantId, request_id: &RequestId, text: &str) -> Result<Change, Stop> {
@@ -249,7 +255,7 @@ fn answer(at: &Moment<'_>, id: &TenantId, request_id: &RequestId, text: &str) ->
         return Err(Refusal::NothingAsked.into());
     }
     let event = Event::RequestAnswered { request: request_id.clone() };
-    remark(at, id, request_id, request, Side::Agent, agent, text, event)
+    remark(at, id, request_id, request, Speaker::Agent, agent, text, event)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the two sides of one conversation")]
@@ -258,7 +264,7 @@ fn remark(
     id: &TenantId,
     request_id: &RequestId,
     request: &Request,
-    from: Side,
+    from: Speaker,
     by: SubjectRef,
     text: &str,
     event: Event,

@@ -57,6 +57,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Request(a), Document::Request(b)) => {
                 Document::Request(a.narrower(b, |level| ladder.rank(level)))
             }
+            (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
     }
@@ -81,6 +82,7 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         let known = taken.entry(environment.clone()).or_insert(*at);
         *known = (*known).max(*at);
     }
+    let stop = a.stop.meet(&b.stop);
     // Whoever of the two asks for approval does; where neither does, who waived it stays remembered.
     let approval = match (a.approval, &b.approval) {
         (Some(a), Some(b)) => Some(ApprovalRule {
@@ -89,7 +91,7 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         }),
         (one, other) => one.or_else(|| other.clone()),
     };
-    Tenant { environments, consent, taken, removed: a.removed.max(b.removed), approval, ..a }
+    Tenant { environments, consent, taken, removed: a.removed.max(b.removed), approval, stop, ..a }
 }
 
 fn grant(a: Grant, b: &Grant) -> Grant {

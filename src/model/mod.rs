@@ -13,6 +13,7 @@ pub mod id;
 pub mod join;
 pub mod network;
 pub mod request;
+pub mod stop;
 pub mod subject;
 pub mod time;
 
@@ -27,6 +28,7 @@ pub use id::{
     RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
-pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Side};
+pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
+pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

@@ -46,7 +46,7 @@ pub struct Remark {
     /// When.
     pub at: Timestamp,
     /// Whose side.
-    pub from: Side,
+    pub from: Speaker,
     /// Who.
     pub by: SubjectRef,
     /// What they said.
@@ -56,7 +56,7 @@ pub struct Remark {
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum Speaker {
     /// A person of the tenant: asks.
     Tenant,
     /// The agent: answers.
@@ -164,7 +164,7 @@ impl Request {
 
     /// The question that waits for its answer.
     pub fn question(&self) -> Option<&Remark> {
-        self.talk.last().filter(|remark| remark.from == Side::Tenant)
+        self.talk.last().filter(|remark| remark.from == Speaker::Tenant)
     }
 
     /// The narrower of two histories of one request: the earlier end; an approval only where both have one, the less of

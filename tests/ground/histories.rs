@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
-    lifecycle::{Actor, Choice, Command, Refusal, Step, Until, WantedBasis},
-    model::{Document, Grantee, Key, Scope, Span, Subject, SubjectKind, Version, Zone},
+    lifecycle::{Actor, Choice, Command, Refusal, Step, Switch, Until, WantedBasis},
+    model::{Document, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind, Version, Zone},
     policy::{Caller, Decision, Fact, Facts, Policy, Reason, decide::rights_now},
 };
 use proptest::{collection::vec, prelude::*};
@@ -130,13 +130,13 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
     } else {
         asked[asked.len() - 1 - dice.below(asked.len().min(3))]
     };
-    match dice.below(31) {
-        25 => {
+    match dice.below(34) {
+        28 => {
             let expected = seen(dice, world.version(&Key::Tenant(tid(tenant))));
             let required = !dice.one_in(4);
             (Command::SetApproval { tenant: tid(tenant), required, expected }, someone_for(dice, tenant))
         }
-        26..=30 => a_step(dice, world, naive, tenant, request, now),
+        29..=33 => a_step(dice, world, naive, tenant, request, now),
         24 => {
             let at = dice.below(5);
             let who = Who::Person(match dice.below(8) {
@@ -199,7 +199,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                 to: a_grantee(dice),
                 role: role(if dice.one_in(8) { "gone" } else { ROLES[dice.below(4)] }),
                 scope: match dice.below(4) {
-                    0 => Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into()),
+                    0 | 2 => Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into()),
                     1 if dice.one_in(3) => Scope::Resources(BTreeSet::new()),
                     _ => Scope::Everything,
                 },
@@ -246,6 +246,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             let whose = if dice.one_in(2) { an_agent(dice) } else { someone_for(dice, tenant) };
             (Command::EndSession { tenant: tid(tenant), session: sid(session) }, whose)
         }
+        22 | 23 => a_switch(dice, naive, tenant),
         _ => {
             let key = match dice.below(8) {
                 0 if dice.one_in(2) => Key::Tenant(tid(tenant)),
@@ -304,30 +305,72 @@ fn a_step(
         };
         return (command, agent(dice));
     }
-    let (step, who) = match dice.below(if open { 12 } else { 5 }) {
-        0..=3 => {
-            let step = Step::Ask {
-                environment: eid(if dice.one_in(8) { "moon" } else { "production" }),
-                level: any_level(dice),
-                reason: text(dice),
-                ticket: None,
-                lasts: span(dice),
-            };
-            let new = if dice.one_in(10) { request.to_owned() } else { format!("r{}", world.changes) };
-            let who = an_agent(dice);
-            return (Command::Request { tenant: tid(tenant), request: rid(&new), step }, who);
-        }
-        4 => (Step::Withdraw, agent(dice)),
-        5 => (Step::Refuse(text(dice)), someone_for(dice, tenant)),
-        6 | 7 => (Step::Question(text(dice)), someone_for(dice, tenant)),
-        8 => (Step::Answer(text(dice)), agent(dice)),
-        _ => {
-            let expected = seen(dice, world.version(&Key::Request(tid(tenant), rid(request))));
-            let level = dice.one_in(2).then(|| any_level(dice));
-            (Step::Approve { level, lasts: span(dice), expected }, someone_for(dice, tenant))
-        }
-    };
+    let questioned = open && known.is_some_and(|known| known.talk.last() == Some(&true));
+    let (step, who) =
+        match if questioned && dice.one_in(2) { 8 } else { dice.below(if open { 14 } else { 5 }) } {
+            0..=3 => {
+                let step = Step::Ask {
+                    environment: eid(if dice.one_in(8) { "moon" } else { "production" }),
+                    level: any_level(dice),
+                    reason: text(dice),
+                    ticket: None,
+                    lasts: span(dice),
+                };
+                let new = if dice.one_in(10) { request.to_owned() } else { format!("r{}", world.changes) };
+                let who = an_agent(dice);
+                return (Command::Request { tenant: tid(tenant), request: rid(&new), step }, who);
+            }
+            4 => (Step::Withdraw, agent(dice)),
+            5 => (Step::Refuse(text(dice)), someone_for(dice, tenant)),
+            6 | 7 | 12 | 13 => (Step::Question(text(dice)), someone_for(dice, tenant)),
+            8 => (Step::Answer(text(dice)), agent(dice)),
+            _ => {
+                let expected = seen(dice, world.version(&Key::Request(tid(tenant), rid(request))));
+                let level = dice.one_in(2).then(|| any_level(dice));
+                (Step::Approve { level, lasts: span(dice), expected }, someone_for(dice, tenant))
+            }
+        };
     (Command::Request { tenant: tid(tenant), request: rid(request), step }, who)
+}
+
+/// A kill switch set, or one that is set lifted.
+fn a_switch(dice: &mut Dice, naive: &Naive, tenant: &str) -> (Command, Who) {
+    let reason = if dice.one_in(20) { " ".to_owned() } else { "something is wrong".to_owned() };
+    let whose = dice.pick(&["anna", "ben", "cleo", "olga"]);
+    let switch = match dice.below(8) {
+        0 => Switch::Operators(Reach::All),
+        1 | 2 => Switch::Operators(Reach::Tenant(tid(tenant))),
+        3 | 4 => {
+            let issuer = if dice.one_in(9) { "tenants" } else { "vendor" };
+            Switch::Operators(Reach::Person(person(issuer, whose)))
+        }
+        _ => Switch::Own(tid(tenant)),
+    };
+    // Mostly what is set is lifted, so that not everything stands still.
+    let set: Vec<&str> = naive.stops.keys().map(String::as_str).collect();
+    let lift = !set.is_empty() && !dice.one_in(5);
+    let switch =
+        match if lift { set[dice.below(set.len())].split_once(' ').unwrap_or(("all", "")) } else { ("", "") }
+        {
+            ("own", tenant) => Switch::Own(tid(tenant)),
+            ("tenant", tenant) => Switch::Operators(Reach::Tenant(tid(tenant))),
+            ("person", name) => {
+                let (issuer, sub) = name.split_once('|').unwrap();
+                Switch::Operators(Reach::Person(person(issuer, sub)))
+            }
+            ("all", _) => Switch::Operators(Reach::All),
+            _ => switch,
+        };
+    let who = match &switch {
+        Switch::Own(tenant) => someone_for(dice, tenant.as_str()),
+        Switch::Operators(_) => Who::Person(match dice.below(12) {
+            0 => Subject { acting: true, ..staff("olga") },
+            1 => staff("ben"),
+            2 => admin("acme"),
+            n => staff(OPERATORS[n % 2]),
+        }),
+    };
+    (if lift { Command::Lift { switch, reason } } else { Command::Stop { switch, reason } }, who)
 }
 
 /// A request of any kind, with who makes it; `None` is nobody.
@@ -416,7 +459,11 @@ pub(crate) fn lawful(
         assert!(chain.len() < 70);
     }
     for key in &decided.asked {
-        let mine = key.tenant().as_str() == of_tenant;
+        let mine = match (key, caller) {
+            (Key::Stop(Reach::All), _) => true,
+            (Key::Stop(Reach::Person(person)), Caller::Known(subject)) => *person == subject.id,
+            _ => key.tenant().is_some_and(|tenant| tenant.as_str() == of_tenant),
+        };
         assert!(
             mine || matches!(key, Key::Tenant(t) if chain.iter().any(|c| c == t.as_str())),
             "{key} was asked for"
@@ -477,9 +524,11 @@ fn told(world: &World, key: &Key, now: i64, policy: &Policy) -> Result<BTreeSet<
     for key in world.docs.keys() {
         facts.put(key.clone(), world.fact(key, policy));
     }
-    for name in TENANTS {
-        if facts.get(&Key::Tenant(tid(name))).is_none() {
-            facts.put(Key::Tenant(tid(name)), Fact::Absent);
+    let people = STAFF.map(|sub| Reach::Person(staff(sub).id));
+    let reaches = TENANTS.map(|name| Reach::Tenant(tid(name))).into_iter().chain(people).chain([Reach::All]);
+    for key in TENANTS.map(|name| Key::Tenant(tid(name))).into_iter().chain(reaches.map(Key::Stop)) {
+        if facts.get(&key).is_none() {
+            facts.put(key, Fact::Absent);
         }
     }
     let subject = staff(&session.subject.sub);
@@ -619,7 +668,9 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             let lenient = !strict || naive.sessions.iter().any(|((tenant, _), s)| s.joined && here(tenant));
             if decided.allowed() {
                 assert!(objections.is_empty(), "allowed against {objections:?}: {request:?} by {subject:?}");
-            } else if !(lenient && matches!(decided.code(), "consent_withdrawn" | "session_missing")) {
+            } else if !(lenient
+                && matches!(decided.code(), "consent_withdrawn" | "session_stopped" | "session_missing"))
+            {
                 assert!(
                     objections.contains(decided.code()),
                     "{} is not in {objections:?}: {request:?} by {subject:?}",
@@ -655,7 +706,7 @@ struct Tally {
 fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: &Policy) {
     if let Who::Person(subject) = who {
         let staff = subject.kind == SubjectKind::Staff;
-        let own = subject.tenant.as_ref() == Some(command.tenant());
+        let own = subject.tenant.as_ref() == command.tenant();
         match command {
             Command::Request { step: Step::Ask { .. } | Step::Answer(_) | Step::Withdraw, .. } => {
                 assert!(staff && !subject.acting, "GW-16");
@@ -665,7 +716,15 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             | Command::Request { .. }
             | Command::MakeGrant { .. }
             | Command::MoveGrant { .. }
-            | Command::WithdrawGrant { .. } => assert!(!staff && own && !subject.acting, "P17-11, law 5"),
+            | Command::WithdrawGrant { .. }
+            | Command::Stop { switch: Switch::Own(_), .. }
+            | Command::Lift { switch: Switch::Own(_), .. } => {
+                assert!(!staff && own && !subject.acting, "P17-11, law 5");
+            }
+            Command::Stop { switch: Switch::Operators(_), .. }
+            | Command::Lift { switch: Switch::Operators(_), .. } => {
+                assert!(staff && !subject.acting && OPERATORS.contains(&&*subject.id.sub), "GW-13");
+            }
             Command::StartSession { .. } => assert!(staff && !subject.acting),
             Command::EndSession { .. } => assert!((staff || own) && !subject.acting),
             Command::PushTenant { .. } | Command::RemoveTenant { .. } => {
@@ -696,6 +755,7 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             (Document::Tenant(a), Some(Document::Tenant(b))) => {
                 assert_eq!(a.parent, b.parent, "rule 6");
                 assert!(a.consent.closed_at <= b.consent.closed_at);
+                assert!(a.stop.closed_at <= b.stop.closed_at);
                 assert!(
                     a.taken.iter().all(|(e, at)| b.taken.get(e).is_some_and(|later| at <= later)),
                     "law 4"
@@ -709,6 +769,9 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 assert!(b.talk.starts_with(&a.talk), "what was said was said");
             }
             (Document::Presence(_), Some(Document::Presence(_))) => {}
+            (Document::Stop(a), Some(Document::Stop(b))) => {
+                assert!(a.closed_at <= b.closed_at && (!a.others || b.others), "what was ended stays ended");
+            }
             (a, b) => panic!("{a:?} became {b:?}"),
         }
     }
@@ -796,8 +859,9 @@ proptest! {
             let at = TENANTS.iter().position(|t| t == tenant).unwrap_or(0);
             // Its own documents, and of its parents the tenants themselves.
             island.docs.retain(|key, _| {
-                let chain = at < 4 && TENANTS[..=at].contains(&key.tenant().as_str());
-                key.tenant().as_str() == tenant || (chain && matches!(key, Key::Tenant(_)))
+                let Some(of) = key.tenant() else { return true };
+                let chain = at < 4 && TENANTS[..=at].contains(&of.as_str());
+                of.as_str() == tenant || (chain && matches!(key, Key::Tenant(_)))
             });
             prop_assert_eq!(island.decide(&request, caller(&subject), now, &policy).decision, whole.decision);
         }
@@ -850,7 +914,7 @@ fn the_histories_reach_every_command_and_most_codes() {
         refused.extend(tally.refused.into_keys());
         decided.extend(tally.decided.into_keys());
     }
-    assert_eq!(accepted.len(), 17, "{accepted:?}");
+    assert_eq!(accepted.len(), 19, "{accepted:?}");
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not

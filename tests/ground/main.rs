@@ -24,4 +24,5 @@ mod naive;
 mod naive_requests;
 mod refusals;
 mod regressions;
+mod stops;
 mod world;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use postern::{
     lifecycle::{Actor, Step},
-    model::{Side, Span, Subject, SubjectKind},
+    model::{Span, Speaker, Subject, SubjectKind},
 };
 
 use crate::{
@@ -59,7 +59,7 @@ impl Request {
             lasts: millis(request.lasts),
             asked: request.asked.ms(),
             expires: request.expires.ms(),
-            talk: request.talk.iter().map(|remark| remark.from == Side::Tenant).collect(),
+            talk: request.talk.iter().map(|remark| remark.from == Speaker::Tenant).collect(),
             approved: request.approval.as_ref().map(|approval| Approved {
                 by: Source::Kept(approval.by.clone()),
                 level: approval.level.to_string(),
@@ -150,6 +150,9 @@ impl Naive {
         if let Step::Ask { environment, level, lasts, .. } = step {
             let Some(agent) = agent(&actor, codes) else { return };
             Naive::reaches(subject, environment.as_str(), codes);
+            if before.is_stopped(tenant, &who(agent)) {
+                codes.insert("stopped");
+            }
             let Some(known) = before.tenants.get(tenant).filter(|t| !t.removed) else {
                 codes.insert("consent_closes");
                 return;

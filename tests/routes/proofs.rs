@@ -35,6 +35,7 @@ fn policy() -> Policy {
         grant_most: None,
         approvals: Default::default(),
         max_exchange_ms: 1,
+        emergency: Default::default(),
         conditions: Default::default(),
         members_unmapped: false,
         environments: BTreeSet::new(),

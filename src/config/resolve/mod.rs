@@ -7,6 +7,8 @@
 
 mod context;
 mod cors;
+mod emergency;
+mod entrance;
 mod fingerprint;
 mod gateway;
 mod issuers;
@@ -22,9 +24,11 @@ mod upstreams;
 
 use std::path::Path;
 
+pub use cors::CorsSettings;
+pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
-    AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
-    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
+    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };
@@ -52,6 +56,7 @@ pub(super) fn resolve(
     let (listen, operations, dangerous) = gateway::listeners(context, file);
     let tls = tls::tls(context, file);
     let http2_in_clear = tls::http2_in_clear(context, file);
+    let entrance = entrance::entrance(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
@@ -91,6 +96,7 @@ pub(super) fn resolve(
     }
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
+    let emergency = emergency::emergency(context, file, &issuers);
     let services = services::services(context, file, &issuers);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
@@ -105,6 +111,7 @@ pub(super) fn resolve(
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
         approvals: terms.approvals,
+        emergency,
         conditions,
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
@@ -120,6 +127,7 @@ pub(super) fn resolve(
         &policy,
         &fingerprint::Rest {
             prefix: &prefix,
+            entrance: &entrance,
             paths,
             unmapped_upstream,
             routes: &routes,
@@ -135,6 +143,7 @@ pub(super) fn resolve(
         listen: listen?,
         tls: tls?,
         http2_in_clear,
+        entrance,
         operations: operations?,
         prefix,
         workers,
