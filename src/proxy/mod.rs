@@ -22,6 +22,7 @@ pub mod health;
 mod http2;
 mod inside;
 mod intake;
+mod onward;
 mod pace;
 mod patience;
 pub mod preflight;

@@ -90,6 +90,7 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
     let Opened { send, mut connection, mut pings, read, .. } = opened;
     // The line has its own; the last to go ends the connection in order.
     drop(send);
+    let pong = PONG.min(ping);
     let mut look = pin!(sleep(ping.min(idle)));
     let (mut heard, mut heard_at) = (read.get(), Instant::now());
     let mut asked: Option<Instant> = None;
@@ -114,7 +115,7 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
         if read.get() != heard {
             (heard, heard_at) = (read.get(), now);
         }
-        if asked.is_some_and(|asked| now >= asked + PONG) {
+        if asked.is_some_and(|asked| now >= asked + pong) {
             tracing::warn!("a connection of HTTP/2 to an application gives no sign of life");
             return;
         }
@@ -128,7 +129,7 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
             asked = Some(now);
         }
         let next = match asked {
-            Some(asked) => asked + PONG,
+            Some(asked) => asked + pong,
             None if used => heard_at.max(now - ping / 2) + ping,
             None => line.idle_since.get() + idle,
         };
