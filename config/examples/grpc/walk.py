@@ -111,7 +111,8 @@ refused(
     grpc.StatusCode.PERMISSION_DENIED,
     lambda: get(b"7", metadata=metadata("staff"), timeout=10),
 )
-session = api("POST", "/tenants/acme/sessions", "staff", {"reason": "a note is missing"})
+wanted = {"environment": "production", "basis": "consent", "reason": "a note is missing"}
+session = api("POST", "/tenants/acme/sessions", "staff", wanted).get("session", {})
 holds("a session by consent", "id" in session, session)
 answer, call = get.with_call(b"7", metadata=metadata("staff"), timeout=10)
 holds("support reads", answer == b"note 7", answer)
@@ -126,7 +127,7 @@ words = queue.Queue()
 call = chat(iter(words.get, None), metadata=metadata("staff"), timeout=20)
 words.put(b"still here")
 holds("a call of support is under way", next(call) == b"STILL HERE")
-api("POST", f"/tenants/acme/sessions/{session['id']}/end", "member")
+api("DELETE", f"/tenants/acme/sessions/{session['id']}", "member")
 words.put(b"still here")
 refused("its removal cuts it: CANCELLED", grpc.StatusCode.CANCELLED, lambda: next(call))
 words.put(None)

@@ -42,6 +42,8 @@ const MOST_HEAD: u32 = 64 << 10;
 const REMEMBERED: usize = 200;
 /// How long an answer to a ping may take.
 const PONG: Duration = Duration::from_secs(10);
+/// The shortest time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long an end in order may take.
 const ENDING: Duration = Duration::from_secs(1);
 
@@ -130,11 +132,11 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
         }
         let next = match asked {
             Some(asked) => asked + pong,
-            None if used => heard_at.max(now - ping / 2) + ping,
+            None if used => heard_at + ping,
             None => line.idle_since.get() + idle,
         };
         // Something may have become used or unused meanwhile: looked at now and then.
-        look.as_mut().reset(next.min(now + ping.min(idle)).max(now + Duration::from_millis(10)));
+        look.as_mut().reset(next.min(now + ping.min(idle)).max(now + LOOK));
     }
 }
 

@@ -144,10 +144,7 @@ async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
         }
         let notes = Arc::clone(&notes);
         tokio::spawn(async move {
-            if let Err(fault) = answer(request, respond, &notes, number).await
-                && let Some(reason) = fault.reason()
-                && fault.is_remote()
-            {
+            if let Err(Gone(Some(reason))) = answer(request, respond, &notes, number).await {
                 notes.resets.lock().unwrap().push(reason);
             }
         });
@@ -177,12 +174,27 @@ async fn more(body: &mut RecvStream, notes: &Notes) -> Result<Option<Bytes>, h2:
     }
 }
 
-async fn say(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
+/// Why a stream is over, as an error of the other side's.
+fn gone(reset: Result<Reason, h2::Error>) -> Gone {
+    reset.map_or_else(Gone::from, |reason| Gone(Some(reason)))
+}
+
+/// A stream that is over, and why, where the other side said so.
+struct Gone(Option<Reason>);
+
+impl From<h2::Error> for Gone {
+    fn from(fault: h2::Error) -> Gone {
+        Gone(fault.reason().filter(|_| fault.is_remote()))
+    }
+}
+
+async fn say(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Gone> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let room = match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
             Some(room) => room?,
-            None => return Err(Reason::CANCEL.into()),
+            // It takes no more: the other side says why.
+            None => return Err(gone(std::future::poll_fn(|cx| stream.poll_reset(cx)).await)),
         };
         let now = data.split_to(room.min(data.len()));
         stream.send_data(now, false)?;
@@ -196,7 +208,7 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
     notes: &Notes,
     connection: u64,
-) -> Result<(), h2::Error> {
+) -> Result<(), Gone> {
     let (parts, mut body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let deed = query.split('&').find_map(|pair| pair.strip_prefix("do=")).unwrap_or("hello");

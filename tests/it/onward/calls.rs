@@ -107,7 +107,7 @@ fn a_unary_call_passes_with_its_trailers_both_ways() {
         );
         let seen = application.last();
         assert_eq!(seen.headers["te"], "trailers");
-        assert_eq!(seen.headers["x-remote-user"].is_empty(), false);
+        assert!(!seen.headers["x-remote-user"].is_empty());
         assert!(!seen.headers.contains_key("transfer-encoding") && !seen.headers.contains_key("host"));
         // What says who somebody is, or how a message is framed, does not come in by the back door.
         let came = seen.trailers.expect("trailers came");

@@ -19,7 +19,10 @@ fn a_removal_resets_the_streams_towards_the_application_and_no_byte_follows() {
     let application = Application::start();
     let plan = Plan { upstream: Some(application.address), ..Plan::default() };
     let one = ("workers: 2", "workers: 1\nhttp2: prior_knowledge");
-    let world = World::of(plan.hooks(hooks).edit(URL, GRPC).edit(one.0, one.1));
+    // The member is silent for a while.
+    let patient = ("body_idle: 5s", "body_idle: 60s");
+    let plan = plan.hooks(hooks).edit(URL, GRPC).edit(one.0, one.1).edit(patient.0, patient.1);
+    let world = World::of(plan);
     let (agent, admin) = (world.people.staff("sam"), world.people.admin("acme"));
     world.done(World::consent("acme", "edit"), &admin);
     let session = world.start_session("acme", &agent);

@@ -5,6 +5,7 @@ mod broken;
 mod calls;
 mod cuts;
 mod raw;
+mod secure;
 
 use application::Application;
 
