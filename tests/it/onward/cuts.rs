@@ -85,7 +85,7 @@ fn a_removal_resets_the_streams_towards_the_application_and_no_byte_follows() {
 fn a_client_that_goes_away_takes_its_stream_with_it() {
     let application = Application::start();
     let plan = Plan { upstream: Some(application.address), ..Plan::default() };
-    let world = World::of(plan.edit(URL, GRPC));
+    let world = World::of(plan.edit(URL, GRPC).edit("workers: 2", "workers: 1"));
     let agent = world.people.staff("sam");
     world.start_session("acme", &agent);
     let mut client = world.client();
