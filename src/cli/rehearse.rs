@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::{
     config::Settings,
     model::{
-        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, RoleName,
-        Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
+        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, Reach,
+        RoleName, Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Ask, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide},
 };
@@ -80,6 +80,7 @@ fn facts(
         Key::Tenant(tenant.clone()),
         Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
     )];
+    documents.push((Key::Stop(Reach::All), None));
     let mut presence = Presence::default();
     let session = role.map(|role| {
         presence.sessions.insert(id.clone(), environment.clone());
@@ -89,7 +90,12 @@ fn facts(
             bound: None,
             role: role.clone(),
             scope: Scope::Everything,
-            grantor: subject.id.clone(),
+            grantor: crate::model::SubjectRef {
+                issuer: subject.id.issuer.clone(),
+                sub: "(rehearsed)".into(),
+            },
+            grantor_mail: None,
+            prolonged_by: Default::default(),
             given: now,
             until: deadline,
             ended: None,
@@ -103,6 +109,7 @@ fn facts(
             rights: policy.role(role).map(|role| policy.staff_rights(role)).unwrap_or_default(),
             reason: "rehearsed".to_owned(),
             ticket: None,
+            givers: Default::default(),
             started: now,
             deadline,
             ended: None,

@@ -17,6 +17,10 @@ pub(super) enum Place {
     Me,
     /// `/v1/sessions`
     OwnSessions,
+    /// `/v1/stops`
+    Stops,
+    /// `/v1/tenants/{t}/stop`
+    Stop(TenantId),
     /// `/v1/tenants`
     Tenants,
     /// `/v1/tenants/{t}`
@@ -64,6 +68,8 @@ impl Place {
             ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
+            ["stops"] => Ok(Place::Stops),
+            ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants"] => Ok(Place::Tenants),
             ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
@@ -84,9 +90,10 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants => None,
+            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants | Place::Stops => None,
             Place::Tenant(tenant)
             | Place::Consent(tenant)
+            | Place::Stop(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
@@ -106,7 +113,7 @@ impl Place {
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
             Place::Tenant(_) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
-            Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::Consent(_) | Place::Stops | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
             Place::Session(..) => (&[Verb::Read, Verb::Delete], "GET, HEAD, DELETE"),

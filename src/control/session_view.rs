@@ -115,6 +115,8 @@ pub(super) fn look(
                 | Detail::Token(_)
                 | Detail::LevelWouldDo(_)
                 | Detail::GrantWouldDo
+                | Detail::LiftedBy(_)
+                | Detail::GivenBy(_)
                 | Detail::StepUp(_) => None,
             };
             let over = Over {

@@ -13,7 +13,7 @@ use crate::{
         journal::{AppendError, Class, Draft, Personal, Receipt},
     },
     identity::VerifiedSubject,
-    model::{ExchangeId, Timestamp},
+    model::{ExchangeId, SubjectKind, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -479,7 +479,8 @@ pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
 pub(super) fn personal(subject: &VerifiedSubject, client: &str) -> Vec<Personal> {
     let person = subject.id.to_string();
     let mut values = Vec::new();
-    if let Some(email) = &subject.email {
+    // Of a tenant's people the address is only compared, never kept.
+    if let Some(email) = subject.email.as_ref().filter(|_| subject.kind == SubjectKind::Staff) {
         values.push(Personal { person: person.clone(), name: "email", value: email.to_string() });
     }
     if !client.is_empty() {

@@ -11,20 +11,22 @@ mod expire;
 mod grant;
 mod refusal;
 mod session;
+mod stop;
 mod tenant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RoleName, Scope,
-        SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, Reach, RoleName,
+        Scope, SessionId, Side, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy, Push},
 };
 
 pub use grant::Until;
 pub use refusal::Refusal;
+pub use stop::Switch;
 
 /// Who gives a command.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +173,20 @@ pub enum Command {
         /// Which session.
         session: SessionId,
     },
+    /// Sets a kill switch.
+    Stop {
+        /// Which.
+        switch: Switch,
+        /// Why.
+        reason: String,
+    },
+    /// Lifts a kill switch.
+    Lift {
+        /// Which.
+        switch: Switch,
+        /// Why.
+        reason: String,
+    },
     /// Writes down that a deadline passed.
     Expire {
         /// Of which document.
@@ -191,12 +207,14 @@ impl Command {
             Command::WithdrawGrant { .. } => "withdraw_grant",
             Command::StartSession { .. } => "start_session",
             Command::EndSession { .. } => "end_session",
+            Command::Stop { .. } => "stop",
+            Command::Lift { .. } => "lift",
             Command::Expire { .. } => "expire",
         }
     }
 
-    /// The tenant that it concerns.
-    pub fn tenant(&self) -> &TenantId {
+    /// The tenant that it concerns; none where it concerns them all.
+    pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Command::RegisterTenant { tenant, .. }
             | Command::PushTenant { tenant, .. }
@@ -206,7 +224,8 @@ impl Command {
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
             | Command::StartSession { tenant, .. }
-            | Command::EndSession { tenant, .. } => tenant,
+            | Command::EndSession { tenant, .. } => Some(tenant),
+            Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
         }
     }
@@ -290,6 +309,24 @@ pub enum Event {
         role: RoleName,
         /// Until when at most.
         deadline: Timestamp,
+    },
+    /// A kill switch was set.
+    SupportStopped {
+        /// How far it reaches.
+        reach: Reach,
+        /// Whose it is.
+        side: Side,
+        /// Why.
+        reason: String,
+    },
+    /// A kill switch was lifted. What it ended stays ended.
+    SupportLetGoOn {
+        /// How far it reached.
+        reach: Reach,
+        /// Whose it was.
+        side: Side,
+        /// Why.
+        reason: String,
     },
     /// A session ended.
     SessionEnded {
@@ -383,6 +420,8 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             )
         }
         Command::EndSession { tenant, session } => session::end(&at, tenant, session),
+        Command::Stop { switch, reason } => stop::set(&at, switch, reason),
+        Command::Lift { switch, reason } => stop::lift(&at, switch, reason),
         Command::Expire { key } => expire::expire(&at, key),
     };
     match result {

@@ -1,6 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
-use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, TenantId, Timestamp};
+use crate::model::{
+    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, Side, SubjectRef, TenantId, Timestamp,
+};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +101,21 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// A kill switch is set.
+    #[error("support access is stopped by a kill switch; {} can lift it", lifter(.0))]
+    Stopped(Side),
+    /// The caller is none of those whom the configuration lets use this.
+    #[error("not allowed: this is for operators whom the configuration names, in a token of their own")]
+    NotOperator,
+    /// Nobody of the vendor's has a name of that issuer.
+    #[error("`{0}` is no issuer of the vendor's people; nobody would be stopped")]
+    IssuerUnknown(IssuerName),
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
+    SelfGranted {
+        /// That identity, for the record.
+        by: SubjectRef,
+    },
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -128,7 +145,22 @@ pub enum Refusal {
     Unavailable,
 }
 
+fn lifter(side: &Side) -> &'static str {
+    match side {
+        Side::Tenant => "an administrator of the tenant",
+        Side::Operators => "an operator of the vendor",
+    }
+}
+
 impl Refusal {
+    /// More about it, for the record alone.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Refusal::SelfGranted { by } => Some(format!("given by {by}")),
+            _ => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
@@ -155,6 +187,10 @@ impl Refusal {
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::Stopped(_) => "stopped",
+            Refusal::NotOperator => "not_operator",
+            Refusal::IssuerUnknown(_) => "issuer_unknown",
+            Refusal::SelfGranted { .. } => "self_granted",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

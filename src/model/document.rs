@@ -9,8 +9,10 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, PlanName, ResourceId, ResourceType,
-    RoleName, SessionId, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, ResourceId,
+    ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    consent::Consent,
+    stop::{Reach, Stop},
 };
 
 /// The format that this build writes and reads. What bears another number is refused, never guessed at.
@@ -46,7 +48,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11).
+/// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11). The switches of
+/// the vendor's operators are an island of their own, which no tenant's id can spell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -58,16 +61,20 @@ pub enum Key {
     Session(TenantId, SessionId),
     /// The sessions of one staff subject in one tenant: an index, it grants nothing.
     Presence(TenantId, SubjectRef),
+    /// A kill switch of the vendor's operators.
+    Stop(Reach),
 }
 
 impl Key {
-    /// The tenant that the document belongs to.
-    pub fn tenant(&self) -> &TenantId {
+    /// The tenant that the document concerns; none where it concerns them all.
+    pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Key::Tenant(tenant)
             | Key::Grant(tenant, _)
             | Key::Session(tenant, _)
-            | Key::Presence(tenant, _) => tenant,
+            | Key::Presence(tenant, _)
+            | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
+            Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
     }
 
@@ -78,6 +85,7 @@ impl Key {
             Key::Grant(..) => Kind::Grant,
             Key::Session(..) => Kind::Session,
             Key::Presence(..) => Kind::Presence,
+            Key::Stop(_) => Kind::Stop,
         }
     }
 }
@@ -89,6 +97,9 @@ impl fmt::Display for Key {
             Key::Grant(tenant, grant) => write!(f, "grant/{tenant}/{grant}"),
             Key::Session(tenant, session) => write!(f, "session/{tenant}/{session}"),
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
+            Key::Stop(Reach::All) => f.write_str("stop/all"),
+            Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
+            Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
         }
     }
 }
@@ -104,6 +115,8 @@ pub enum Kind {
     Session,
     /// [`Presence`].
     Presence,
+    /// [`Stop`].
+    Stop,
 }
 
 /// An organisation of the application, as far as Postern knows it.
@@ -119,6 +132,9 @@ pub struct Tenant {
     pub environments: BTreeSet<EnvironmentId>,
     /// How far support may go.
     pub consent: Consent,
+    /// Its own kill switch.
+    #[serde(skip_serializing_if = "Stop::is_nothing", default)]
+    pub stop: Stop,
     /// What it pays for, as a service pushed it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan: Option<PlanName>,
@@ -144,7 +160,8 @@ impl Tenant {
         consent: Consent,
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
-        Tenant { parent, zone, environments, consent, plan, service, removed, taken }
+        let stop = Stop::default();
+        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -202,6 +219,8 @@ pub enum EndCause {
     Withdrawn,
     /// The agent started another session by consent.
     Replaced,
+    /// A kill switch.
+    Stopped,
     /// Two histories of it disagree in what cannot differ.
     Conflict,
 }
@@ -223,6 +242,12 @@ pub struct Grant {
     pub scope: Scope,
     /// Who gave it.
     pub grantor: SubjectRef,
+    /// Their verified address, as far as it can be compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grantor_mail: Option<Mark>,
+    /// Who moved its expiry further away since.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub prolonged_by: BTreeSet<Giver>,
     /// When it was given.
     pub given: Timestamp,
     /// From when on it gives nothing.
@@ -230,6 +255,17 @@ pub struct Grant {
     /// Whether and why it ended before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<End>,
+}
+
+impl Grant {
+    /// Which of those who gave it this subject is, if any (GW-14).
+    pub fn given_by(&self, subject: &Subject) -> Option<SubjectRef> {
+        let grantor = Giver { person: self.grantor.clone(), mail: self.grantor_mail.clone() };
+        std::iter::once(&grantor)
+            .chain(&self.prolonged_by)
+            .find(|giver| giver.is(subject))
+            .map(|g| g.person.clone())
+    }
 }
 
 /// On what a session rests.
@@ -261,6 +297,9 @@ pub struct Session {
     /// The ticket they named.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ticket: Option<String>,
+    /// By consent: who had given what it began on.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub givers: BTreeSet<Giver>,
     /// When it began.
     pub started: Timestamp,
     /// An instant, fixed at the start.
@@ -290,6 +329,8 @@ pub enum Document {
     Session(Session),
     /// An index.
     Presence(Presence),
+    /// A kill switch.
+    Stop(Stop),
 }
 
 impl Document {
@@ -300,6 +341,7 @@ impl Document {
             Document::Grant(_) => Kind::Grant,
             Document::Session(_) => Kind::Session,
             Document::Presence(_) => Kind::Presence,
+            Document::Stop(_) => Kind::Stop,
         }
     }
 
@@ -309,7 +351,7 @@ impl Document {
             Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
             Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
-            Document::Grant(_) | Document::Session(_) | Document::Presence(_) => None,
+            Document::Grant(_) | Document::Session(_) | Document::Presence(_) | Document::Stop(_) => None,
         }
     }
 }

@@ -8,9 +8,11 @@
 
 pub mod consent;
 pub mod document;
+pub mod giver;
 pub mod id;
 pub mod join;
 pub mod network;
+pub mod stop;
 pub mod subject;
 pub mod time;
 
@@ -19,10 +21,12 @@ pub use document::{
     Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored,
     Tenant, Version,
 };
+pub use giver::{Giver, Mark};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
     ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
+pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

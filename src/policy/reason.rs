@@ -87,6 +87,10 @@ reasons! {
     SessionAmbiguous = "session_ambiguous",
     /// The session was ended.
     SessionEnded = "session_ended",
+    /// A kill switch is set: over this person, the tenant, or everything.
+    Stopped = "stopped",
+    /// A kill switch ended the session; it was lifted since, and the session stays ended.
+    SessionStopped = "session_stopped",
     /// The session's deadline has passed.
     SessionExpired = "session_expired",
     /// One exchange runs so long at the most (rule 10); the session goes on.
@@ -109,6 +113,8 @@ reasons! {
     GrantMissing = "grant_missing",
     /// The grant covers other resources than the one asked for.
     GrantScope = "grant_scope",
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    SelfGranted = "self_granted",
     /// The role of the session is no longer known; it gives nothing.
     RoleUnknown = "role_unknown",
     /// What the decision needs cannot be had right now.

@@ -6,6 +6,7 @@ use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, Subj
 
 use super::{
     Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
+    emergency::halted,
     level::{InForce, in_force},
 };
 
@@ -33,7 +34,7 @@ impl Standing<'_> {
 /// A session that is not.
 pub type Fallen = (Reason, Detail);
 
-/// Looks at a session from every side: its own end and deadline, then its basis.
+/// Looks at a session from every side: its own end and deadline, then the kill switches, then its basis.
 pub fn standing<'a>(
     session: &'a Session,
     tenant_id: &str,
@@ -51,12 +52,20 @@ pub fn standing<'a>(
             | EndCause::Withdrawn
             | EndCause::Replaced
             | EndCause::Conflict => Reason::SessionEnded,
+            EndCause::Stopped => Reason::SessionStopped,
         };
         return Ok(Err((reason, Detail::At(end.at))));
     }
     let own = Deadline { at: session.deadline, due: Due::Session };
     if now >= own.at {
         return Ok(Err((Reason::SessionExpired, Detail::At(own.at))));
+    }
+    let halted = halted(&session.subject, tenant_id, tenant, facts)?;
+    if let Some(side) = halted.now {
+        return Ok(Err((Reason::Stopped, Detail::LiftedBy(side))));
+    }
+    if let Some(at) = halted.closed_at.filter(|at| session.started <= *at) {
+        return Ok(Err((Reason::SessionStopped, Detail::At(at))));
     }
     if let Some(at) = tenant.removed {
         return Ok(Err((Reason::TenantRemoved, Detail::At(at))));
@@ -66,10 +75,16 @@ pub fn standing<'a>(
         return Ok(Err((Reason::EnvironmentRemoved, detail)));
     }
     match &session.basis {
+        Basis::Consent(_) if let Some(own) = session.givers.iter().find(|giver| giver.is(subject)) => {
+            Ok(Err(self_granted(&own.person)))
+        }
         Basis::Consent(_) => match policy.on_lower {
             OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None })),
             OnLower::Immediate => {
                 let now_in_force = in_force(tenant, facts, policy, now)?;
+                if let Some(own) = now_in_force.givers().find(|giver| giver.is(subject)) {
+                    return Ok(Err(self_granted(&own.person)));
+                }
                 let closed = now_in_force.closed_at.is_some_and(|at| session.started <= at);
                 if closed || policy.ladder.role_at(now_in_force.rank).is_none() {
                     return Ok(Err((Reason::ConsentWithdrawn, Detail::None)));
@@ -91,6 +106,9 @@ pub fn standing<'a>(
             {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             }
+            if let Some(own) = grant.given_by(subject) {
+                return Ok(Err(self_granted(&own)));
+            }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
@@ -98,6 +116,11 @@ pub fn standing<'a>(
             Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant) }))
         }
     }
+}
+
+/// Whose it was to give is not to use it (GW-14); who that is, is for the record.
+fn self_granted(giver: &SubjectRef) -> Fallen {
+    (Reason::SelfGranted, Detail::GivenBy(giver.clone()))
 }
 
 /// Why a grant gives nothing at this instant, if so.

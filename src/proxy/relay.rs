@@ -10,7 +10,7 @@ mod reach;
 mod tunnel;
 mod up;
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, pin::pin, sync::Arc};
 
 use crate::{
     engine::{Admission, End, Report},
@@ -137,11 +137,12 @@ pub(super) async fn forward(
 ) -> (Next, Report) {
     let gate = Gate::new(core.engine(), admission.live().map(std::convert::AsRef::as_ref));
     let tally = Tally::default();
-    let running = exchange(core, routing, gate, request, plan, client, &tally);
+    // Pinned where it stands: each hand-over of it would copy kilobytes, for every request.
+    let mut running = pin!(exchange(core, routing, gate, request, plan, client, &tally));
     let bounded = async {
         match plan.bounds.total {
-            None => running.await,
-            Some(most) => match tokio::time::timeout(most, running).await {
+            None => running.as_mut().await,
+            Some(most) => match tokio::time::timeout(most, running.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
             },
@@ -335,24 +336,6 @@ impl Talk<'_> {
             }
         }
         let bodyless = tally.uploaded.get();
-        let up = async {
-            if !bodyless {
-                let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
-                let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
-                match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, pace, most, tally)
-                    .await
-                {
-                    // An application may answer before it has read everything; its answer says what it thinks.
-                    Err(Trouble::Upstream(_)) => {
-                        tally.given_up.set(true);
-                        return Ok(drain(gate, &mut from_client, inbox).await);
-                    }
-                    uploaded => uploaded?,
-                }
-            }
-            // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
-            Ok(watch(gate, &mut from_client, inbox).await)
-        };
         let answer = Answer {
             head_request: request.method_name() == b"HEAD",
             version: head.version(),
@@ -367,10 +350,37 @@ impl Talk<'_> {
             }),
         };
         let result = {
-            let down =
-                download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, out);
-            let mut up = std::pin::pin!(up);
-            let mut down = std::pin::pin!(down);
+            // Both are pinned where they are made: to move them would copy them.
+            let mut up = pin!(async {
+                if !bodyless {
+                    let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
+                    let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
+                    match upload(
+                        core,
+                        gate,
+                        &mut from_client,
+                        inbox,
+                        &mut to_upstream,
+                        body,
+                        pace,
+                        most,
+                        tally,
+                    )
+                    .await
+                    {
+                        // An application may answer before it has read everything; its answer says what it thinks.
+                        Err(Trouble::Upstream(_)) => {
+                            tally.given_up.set(true);
+                            return Ok(drain(gate, &mut from_client, inbox).await);
+                        }
+                        uploaded => uploaded?,
+                    }
+                }
+                // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
+                Ok(watch(gate, &mut from_client, inbox).await)
+            });
+            let mut down =
+                pin!(download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, out));
             tokio::select! {
                 biased;
                 answered = &mut down => answered,

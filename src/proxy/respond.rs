@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::policy::{Denial, Detail, Reason};
+use crate::{
+    model::Side,
+    policy::{Denial, Detail, Reason},
+};
 
 /// An answer to somebody who does not get what they asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +93,13 @@ impl Told {
                     format!("{detail}; consent level `{level}` would do, or a grant: ask the tenant");
                 told.level = Some(level.to_string());
             }
-            Detail::StepUp(_) => {}
+            Detail::StepUp(_) | Detail::GivenBy(_) => {}
+            Detail::LiftedBy(Side::Tenant) => {
+                told.detail = format!("{detail}; an administrator of the tenant can lift it");
+            }
+            Detail::LiftedBy(Side::Operators) => {
+                told.detail = format!("{detail}; an operator of the vendor can lift it");
+            }
             Detail::GrantWouldDo => told.detail = format!("{detail}; a grant would do: ask the tenant"),
         }
         if status == 401 {
@@ -151,6 +160,8 @@ fn words(reason: Reason) -> (u16, &'static str) {
             (409, "several of your sessions are active here; name one in `Postern-Session`")
         }
         Reason::SessionEnded => (403, "this support session was ended"),
+        Reason::Stopped => (403, "support access is stopped by a kill switch"),
+        Reason::SessionStopped => (403, "a kill switch ended this support session; start another one"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),
         Reason::ExchangeTooLong => (403, "this exchange has run as long as one may; begin another one"),
         Reason::TenantRemoved => (403, "this tenant was removed"),
@@ -161,6 +172,10 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::GrantWithdrawn => (403, "the grant behind this session was withdrawn"),
         Reason::GrantExpired => (403, "the grant behind this session has expired"),
         Reason::GrantMissing => (403, "there is no grant for you behind this session"),
+        Reason::SelfGranted => (
+            403,
+            "you gave this access yourself, as a person of the tenant; somebody else there must give it",
+        ),
         Reason::GrantScope => (403, "the grant behind this session does not cover this"),
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),

@@ -156,6 +156,7 @@ fn spellings_and_alternatives_are_read() {
     );
 }
 
+// GW-02
 #[test]
 fn servers_of_an_application_are_read_with_what_is_said_of_them() {
     let text = with(
@@ -301,6 +302,7 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", protocol: http2"),
         ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", trailers: pass"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
+        ("gateway: main", "gateway: main\nstops: { operators: [{ issuer: vendor, sub: olga }] }"),
         ("gateway: main", "gateway: main\nprefix: /support/"),
         ("gateway: main", "gateway: main\npaths: { case: distinct }"),
         ("gateway: main", "gateway: main\npaths: { semicolons: allow }"),

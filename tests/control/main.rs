@@ -9,8 +9,10 @@ mod consent;
 mod form;
 mod grants;
 mod islands;
+mod self_granted;
 mod services;
 mod sessions;
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
 mod until;

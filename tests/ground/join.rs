@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Presence,
-        Raise, Scope, Session, Stored, Tenant, Zone,
+        Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Halt, Key, Ladder, Level,
+        Presence, Raise, Reach, Scope, Session, Stop, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -91,11 +91,14 @@ fn first(kind: usize) -> Document {
             role: role("administrator"),
             scope: Scope::Everything,
             grantor: admin("beta").id,
+            grantor_mail: None,
+            prolonged_by: Default::default(),
             given: at(50),
             until: at(5_000),
             ended: None,
         }),
         2 => Document::Session(session(Basis::Consent(level("full")))),
+        3 => Document::Stop(Stop::default()),
         _ => Document::Presence(Presence { sessions: [(sid("s1"), eid("production"))].into() }),
     }
 }
@@ -111,6 +114,7 @@ fn session(basis: Basis) -> Session {
             .to_vec(),
         reason: "an order is stuck".into(),
         ticket: None,
+        givers: Default::default(),
         started: at(100),
         deadline: at(4_000),
         ended: None,
@@ -123,10 +127,36 @@ fn an_end(dice: &mut Dice) -> Option<End> {
     dice.one_in(3).then(|| End { at: at(150 + i64::try_from(dice.below(3)).unwrap()), cause, by })
 }
 
+/// A kill switch is set or lifted; its mark only ever rises.
+fn switch(dice: &mut Dice, stop: &mut Stop) {
+    let now = at(98 + i64::try_from(dice.below(4)).unwrap());
+    stop.closed_at = stop.closed_at.max(Some(now));
+    stop.others |= dice.one_in(4);
+    stop.set = dice.one_in(2).then(|| Halt {
+        own: dice.one_in(2),
+        since: now,
+        by: staff(dice.pick(&OPERATORS)).id,
+        reason: "something is wrong".into(),
+    });
+}
+
+/// Now and then anna herself, as a person of the tenant.
+fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
+    let mail = |address: &str| Subject { email: Some(address.into()), ..admin("beta") };
+    match dice.below(6) {
+        0 => [Giver::of(&member("beta", "anna", &[]), "a")].into(),
+        1 => [Giver::of(&mail("anna@vendor.example"), "b")].into(),
+        2 => [Giver::of(&admin("beta"), "c"), Giver::of(&mail("ben@vendor.example"), "d")].into(),
+        _ => BTreeSet::new(),
+    }
+}
+
 fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
-        Document::Tenant(tenant) => match dice.below(12) {
+        Document::Stop(stop) => switch(dice, stop),
+        Document::Tenant(tenant) => match dice.below(13) {
+            12 => switch(dice, &mut tenant.stop),
             9 => tenant.removed = tenant.removed.or(dice.one_in(3).then(|| later(dice))),
             10 => drop(
                 tenant
@@ -155,7 +185,9 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 tenant.consent.raised = dice.one_in(2).then(|| Raise {
                     level: level(dice.pick(&["limited_edit", "full", "unheard_of"])),
                     until: later(dice),
+                    by: some_givers(dice),
                 });
+                tenant.consent.by = some_givers(dice);
             }
         },
         Document::Grant(grant) => match dice.below(6) {
@@ -165,10 +197,12 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 if dice.one_in(3) => {
                 grant.scope = Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into());
             }
+            4 if dice.one_in(3) => grant.prolonged_by = some_givers(dice),
             _ => grant.until = later(dice),
         },
         Document::Session(session) => match dice.below(5) {
             0 | 1 => session.ended = session.ended.clone().or_else(|| an_end(dice)),
+            2 if dice.one_in(3) => session.givers = some_givers(dice),
             2 => session.rights.retain(|_| !dice.one_in(4)),
             3 if dice.one_in(3) => session.subject = staff(dice.pick(&STAFF)).id,
             _ => session.deadline = later(dice),
@@ -215,7 +249,11 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
         (Some(a), Some(b)) => a.at <= b.at,
         (None, Some(_)) => false,
     };
+    let stays = |a: &Stop, b: &Stop| {
+        a.closed_at >= b.closed_at && (a.set.is_some() || b.set.is_none()) && (a.others || !b.others)
+    };
     match (narrow, wide) {
+        (Document::Stop(a), Document::Stop(b)) => stays(a, b),
         (Document::Tenant(a), Document::Tenant(b)) => {
             let ladder = ladder();
             (0..4).all(|p| {
@@ -225,6 +263,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                     in_force(&a.consent, highest, &ladder, now) <= in_force(&b.consent, p, &ladder, now)
                 })
             }) && a.consent.closed_at >= b.consent.closed_at
+                && stays(&a.stop, &b.stop)
                 && a.environments.is_subset(&b.environments)
                 && a.removed >= b.removed
                 && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
@@ -250,7 +289,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
     }
 }
 
-/// What `anna` may do where `document` is one of three that her session rests on and the others are good.
+/// What `anna` may do where `document` is one of four that her session rests on and the others are good.
 fn opened(document: &Document) -> BTreeSet<String> {
     let plain = Plain::new(true);
     let policy = plain.compile();
@@ -267,6 +306,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
     let key = match document {
         Document::Tenant(_) => Key::Tenant(tid("beta")),
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
+        Document::Stop(_) => Key::Stop(Reach::All),
         Document::Session(_) | Document::Presence(_) => Key::Session(tid("beta"), sid("s1")),
     };
     let mut document = document.clone();
@@ -322,7 +362,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..5usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -344,7 +384,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..5usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -353,7 +393,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..4usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..5usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {
@@ -448,8 +488,11 @@ fn with_a_stranger(value: &serde_json::Value, path: &str, found: &mut Vec<(Strin
 
 #[test]
 fn unknown_fields_are_refused_at_every_depth_and_so_is_another_format() {
-    for kind in 0..4 {
+    for kind in 0..5 {
         let mut document = first(kind);
+        if let Document::Stop(stop) = &mut document {
+            switch(&mut Dice::new(1), stop);
+        }
         if let Document::Session(session) = &mut document {
             session.ended = Some(End { at: at(200), cause: EndCause::Removed, by: Some(staff("ben").id) });
         }

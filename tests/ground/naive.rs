@@ -8,15 +8,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
-    lifecycle::{Actor, Choice, Command, Until, WantedBasis},
-    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind, Zone},
+    lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
+    model::{
+        Basis, Consent, Document, EndCause, Giver, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind,
+        Zone,
+    },
     policy::Caller,
 };
 
-use crate::world::{ENVIRONMENTS, Map, Name, PERMISSIONS, Plain, Request};
+use crate::world::{ENVIRONMENTS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request};
 
 pub(crate) type Words = BTreeSet<String>;
 type Codes = BTreeSet<&'static str>;
+
+/// Somebody who gave something: as they came, or as a document keeps them.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Came(String, Option<String>),
+    Kept(Giver),
+}
+
+impl Source {
+    fn came(by: Option<&Subject>) -> Vec<Source> {
+        by.map(|by| Source::Came(by.id.sub.to_string(), by.email.as_ref().map(|e| e.to_string())))
+            .into_iter()
+            .collect()
+    }
+
+    fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
+        givers.iter().cloned().map(Source::Kept).collect()
+    }
+
+    /// GW-14: the same `sub`, whoever says it, or the same address.
+    fn is(&self, subject: &Subject) -> bool {
+        match self {
+            Source::Came(sub, mail) => {
+                *sub == *subject.id.sub || (mail.is_some() && mail.as_deref() == subject.email.as_deref())
+            }
+            Source::Kept(giver) => giver.is(subject),
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Tenant {
@@ -31,6 +63,9 @@ pub(crate) struct Tenant {
     pub(crate) plan: Option<String>,
     /// A level beside that choice, and until when.
     pub(crate) raised: Option<(String, i64)>,
+    /// Who chose, and who raised.
+    pub(crate) by: Vec<Source>,
+    pub(crate) raised_by: Vec<Source>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,12 +79,16 @@ pub(crate) struct Grant {
     pub(crate) given: i64,
     pub(crate) until: i64,
     pub(crate) ended: Option<EndCause>,
+    /// Who gave or prolonged it.
+    pub(crate) by: Vec<Source>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) who: String,
     pub(crate) environment: String,
+    /// Of one by consent: who had given it.
+    pub(crate) by: Vec<Source>,
     /// `None` by consent.
     pub(crate) grant: Option<String>,
     pub(crate) role: String,
@@ -59,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) ended: Option<EndCause>,
     /// The level in force was seen closed since it began.
     pub(crate) closed: bool,
+    /// A kill switch was set over it since it began.
+    pub(crate) stopped: bool,
     /// Since it began a tenant of its chain began to follow its parent: then the product may see a closing that
     /// happened further up before that, and be narrower than need be.
     pub(crate) joined: bool,
@@ -71,6 +112,8 @@ pub(crate) struct Naive {
     pub(crate) tenants: BTreeMap<String, Tenant>,
     pub(crate) grants: BTreeMap<(String, String), Grant>,
     pub(crate) sessions: BTreeMap<(String, String), Session>,
+    /// The kill switches that are set, by name; whether somebody set it over themselves.
+    pub(crate) stops: BTreeMap<String, bool>,
 }
 
 fn covers(pattern: &str, name: &str) -> bool {
@@ -103,7 +146,25 @@ pub(crate) fn who(subject: &Subject) -> String {
     format!("{}|{}", subject.id.issuer, subject.id.sub)
 }
 
+/// The names of the switches that bear on somebody in a tenant.
+fn bearing(tenant: &str, who: &str) -> [String; 4] {
+    ["all".into(), format!("own {tenant}"), format!("tenant {tenant}"), format!("person {who}")]
+}
+
+pub(crate) fn switch_name(switch: &Switch) -> String {
+    match switch {
+        Switch::Own(tenant) => format!("own {tenant}"),
+        Switch::Operators(Reach::All) => "all".into(),
+        Switch::Operators(Reach::Tenant(tenant)) => format!("tenant {tenant}"),
+        Switch::Operators(Reach::Person(person)) => format!("person {}|{}", person.issuer, person.sub),
+    }
+}
+
 impl Naive {
+    fn is_stopped(&self, tenant: &str, who: &str) -> bool {
+        bearing(tenant, who).iter().any(|name| self.stops.contains_key(name))
+    }
+
     /// GW-15: while a level is raised, the higher of it and of what was chosen.
     pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
         let removed = self.tenants.get(tenant).is_some_and(|t| t.removed);
@@ -117,6 +178,20 @@ impl Naive {
         };
         // A parent that was removed: the child has the lower of what it last gave and this.
         if removed && rank(plain, &own) > rank(plain, "read_only") { "read_only".into() } else { own }
+    }
+
+    /// Who gave what is in force.
+    fn givers(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> Vec<Source> {
+        let Some(t) = self.tenants.get(tenant).filter(|_| depth <= 64) else { return Vec::new() };
+        let chosen = rank(plain, &self.chosen(plain, tenant, depth, now));
+        match &t.raised {
+            Some((level, until)) if now < *until && rank(plain, level) > chosen => t.raised_by.clone(),
+            _ => {
+                let above = t.parent.as_ref().filter(|_| t.inherit);
+                let above = above.map(|parent| self.givers(plain, parent, depth + 1, now));
+                t.by.iter().cloned().chain(above.unwrap_or_default()).collect()
+            }
+        }
     }
 
     /// Rule 6, by plain recursion. The lowest where the chain cannot be read whole.
@@ -228,11 +303,23 @@ impl Naive {
         let mut codes = Codes::new();
         match session.ended {
             Some(EndCause::Expired) => drop(codes.insert("session_expired")),
+            Some(EndCause::Stopped) => drop(codes.insert("session_stopped")),
             Some(_) => drop(codes.insert("session_ended")),
             None => {}
         }
         if now >= session.deadline {
             codes.insert("session_expired");
+        }
+        if self.is_stopped(tenant, &session.who) {
+            codes.insert("stopped");
+        }
+        if session.stopped {
+            codes.insert("session_stopped");
+        }
+        let own = |by: &[Source]| by.iter().any(|giver| giver.is(subject));
+        let force = || self.givers(plain, tenant, 0, now);
+        if session.grant.is_none() && (own(&session.by) || (plain.immediate && own(&force()))) {
+            codes.insert("self_granted");
         }
         if self.tenants.get(tenant).is_some_and(|t| t.removed) {
             codes.insert("tenant_removed");
@@ -249,6 +336,9 @@ impl Naive {
                 let grant = self.grants.get(&(tenant.to_owned(), id.clone()));
                 codes.extend(Self::grant_faults(grant, now));
                 if let Some(grant) = grant {
+                    if own(&grant.by) {
+                        codes.insert("self_granted");
+                    }
                     let bound = !matches!(grant.to, Grantee::Email(_)) || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
@@ -467,7 +557,9 @@ impl Naive {
         let taken = self.tenants.get(id).map(|before| before.taken.clone()).unwrap_or_default();
         let cap = Some("read_only".into());
         let (inherit, removed, raised) = (false, false, None);
-        let new = Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised };
+        let (by, raised_by) = (Vec::new(), Vec::new());
+        let new =
+            Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised, by, raised_by };
         self.tenants.insert(id.to_owned(), new);
     }
 
@@ -576,6 +668,7 @@ impl Naive {
                 }
                 // No raise outlives its date by it.
                 let level = self.level(plain, tenant.as_str(), 0, i64::MAX);
+                let by = self.givers(plain, tenant.as_str(), 0, i64::MAX);
                 let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -589,6 +682,7 @@ impl Naive {
                     }
                     (known.removed, known.inherit, known.cap) = (true, false, Some(level));
                     known.raised = None;
+                    known.by = by;
                 }
             }
             Command::SetConsent { tenant, choice, until, .. } => {
@@ -604,6 +698,8 @@ impl Naive {
                 if stale {
                     codes.insert("changed");
                 }
+                let was = (known.inherit, known.cap.clone());
+                let raise_was = known.raised.clone().filter(|(_, until)| now < *until);
                 match choice {
                     Choice::Level(level) => {
                         if !plain.ladder.iter().any(|(name, _)| name == level.as_str()) {
@@ -637,6 +733,15 @@ impl Naive {
                             session.joined |= self.is_above(tenant.as_str(), below);
                         }
                     }
+                }
+                // Who chose first has chosen.
+                let known = next.tenants.get_mut(tenant.as_str()).unwrap();
+                let raise = known.raised.clone();
+                if until.is_none() && (was != (known.inherit, known.cap.clone()) || raise != raise_was) {
+                    known.by = Source::came(subject);
+                }
+                if until.is_some() && raise != raise_was {
+                    known.raised_by = Source::came(subject);
                 }
             }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
@@ -683,6 +788,7 @@ impl Naive {
                         given: now,
                         until,
                         ended: None,
+                        by: Source::came(subject),
                     },
                 );
             }
@@ -705,6 +811,7 @@ impl Naive {
                     codes.insert("tenant_removed");
                 }
                 if known.until > before {
+                    known.by.extend(Source::came(subject));
                     Self::bounded(plain, subject, &known.role, &mut codes);
                 }
                 Self::dates(plain, known.until, now, &mut codes);
@@ -730,6 +837,10 @@ impl Naive {
                     codes.insert("reason_unfit");
                 }
                 let Some(agent) = staff else { return Err(codes) };
+                let everywhere = ["all".to_owned(), format!("person {}", who(agent))];
+                if everywhere.iter().any(|name| self.stops.contains_key(name)) {
+                    codes.insert("stopped");
+                }
                 let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert(if *basis == WantedBasis::Consent { "consent_closes" } else { "not_found" });
                     return Err(codes);
@@ -738,8 +849,14 @@ impl Naive {
                     codes.insert("environment_unknown");
                 }
                 let mut grant_id = None;
+                let own = |by: &[Source]| by.iter().any(|giver| giver.is(agent));
+                let mut by = Vec::new();
                 let role = match basis {
                     WantedBasis::Consent => {
+                        by = self.givers(plain, tenant.as_str(), 0, now);
+                        if own(&by) {
+                            codes.insert("self_granted");
+                        }
                         let level = self.level(plain, tenant.as_str(), 0, now);
                         match level_role(plain, &level) {
                             Some(role) => role.to_owned(),
@@ -763,12 +880,18 @@ impl Naive {
                         {
                             codes.insert("grant_gives_nothing");
                         }
+                        if own(&grant.by) {
+                            codes.insert("self_granted");
+                        }
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                             grant.bound = Some(who(agent));
                         }
                         grant.role.clone()
                     }
                 };
+                if self.is_stopped(tenant.as_str(), &who(agent)) {
+                    codes.insert("stopped");
+                }
                 if !plain.roles.contains_key(&role) {
                     codes.insert("role_unknown");
                 }
@@ -811,6 +934,7 @@ impl Naive {
                 let new = Session {
                     who: who(agent),
                     environment: environment.to_string(),
+                    by,
                     grant: grant_id,
                     role,
                     rights,
@@ -818,6 +942,7 @@ impl Naive {
                     deadline,
                     ended: None,
                     closed: false,
+                    stopped: false,
                     joined: false,
                     listed: Some(environment.to_string()),
                 };
@@ -847,15 +972,71 @@ impl Naive {
                     found.listed = None;
                 }
             }
+            Command::Stop { switch, reason } | Command::Lift { switch, reason } => {
+                let set = matches!(command, Command::Stop { .. });
+                let name = switch_name(switch);
+                let mut themselves = false;
+                if reason.trim().is_empty() {
+                    codes.insert("reason_unfit");
+                }
+                match switch {
+                    Switch::Own(tenant) => {
+                        Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                        if !self.tenants.contains_key(tenant.as_str()) {
+                            codes.insert("not_found");
+                        }
+                    }
+                    Switch::Operators(reach) => {
+                        let by = match staff {
+                            Some(by) if by.acting => return Err(Codes::from(["acting"])),
+                            Some(by) if OPERATORS.contains(&&*by.id.sub) => who(by),
+                            _ if subject.is_some_and(|s| s.acting) => return Err(Codes::from(["acting"])),
+                            _ => return Err(Codes::from(["not_operator"])),
+                        };
+                        themselves = name == format!("person {by}");
+                        // Who is stopped is no operator, save that they undo what they did to themselves.
+                        let own = self.stops.get(&format!("person {by}"));
+                        let undoes = themselves && (set || own == Some(&true));
+                        if own.is_some() && !undoes {
+                            codes.insert("stopped");
+                        }
+                        match reach {
+                            Reach::Person(person) if set && person.issuer.as_str() != "vendor" => {
+                                codes.insert("issuer_unknown");
+                            }
+                            Reach::Tenant(tenant) if set && !self.tenants.contains_key(tenant.as_str()) => {
+                                codes.insert("not_found");
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                if set {
+                    let before = next.stops.get(&name).copied();
+                    // Only what somebody set over themselves gives way to another one's.
+                    if before.is_none() || (before == Some(true) && !themselves) {
+                        next.stops.insert(name.clone(), themselves);
+                        for ((tenant, _), session) in &mut next.sessions {
+                            session.stopped |= bearing(tenant, &session.who).contains(&name);
+                        }
+                    }
+                } else {
+                    next.stops.remove(&name);
+                }
+            }
             Command::Expire { key } => {
                 if !matches!(actor, Actor::Clock) {
                     codes.insert("not_allowed");
                 }
+                let mut cause = EndCause::Expired;
                 let (ended, deadline) = match key {
                     Key::Session(t, s) => match next.sessions.get_mut(&(t.to_string(), s.to_string())) {
                         Some(session) => {
                             if session.ended.is_none() && now >= session.deadline {
                                 session.listed = None;
+                            }
+                            if session.stopped {
+                                cause = EndCause::Stopped;
                             }
                             (&mut session.ended, session.deadline)
                         }
@@ -875,7 +1056,7 @@ impl Naive {
                         known.raised = None;
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) => {
+                    Key::Presence(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -883,7 +1064,7 @@ impl Naive {
                     if now < deadline {
                         codes.insert("not_due");
                     }
-                    *ended = Some(EndCause::Expired);
+                    *ended = Some(cause);
                 }
             }
         }
@@ -913,8 +1094,20 @@ impl Naive {
                         zone: tenant.zone,
                         plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
                         raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
+                        by: Source::kept(&tenant.consent.by),
+                        raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
+                    if tenant.stop.set.is_some() {
+                        naive.stops.insert(format!("own {id}"), false);
+                    }
+                }
+                (Key::Stop(reach), Document::Stop(stop)) => {
+                    if let Some(halt) = &stop.set
+                        && counts(documents, reach)
+                    {
+                        naive.stops.insert(switch_name(&Switch::Operators(reach.clone())), halt.own);
+                    }
                 }
                 (Key::Grant(tenant, id), Document::Grant(grant)) => {
                     let new = Grant {
@@ -931,6 +1124,13 @@ impl Naive {
                         given: grant.given.ms(),
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
+                        by: {
+                            let grantor =
+                                Giver { person: grant.grantor.clone(), mail: grant.grantor_mail.clone() };
+                            let mut by = Source::kept(&grant.prolonged_by);
+                            by.push(Source::Kept(grantor));
+                            by
+                        },
                     };
                     naive.grants.insert((tenant.to_string(), id.to_string()), new);
                 }
@@ -955,6 +1155,7 @@ impl Naive {
                     let new = Session {
                         who: format!("{}|{}", session.subject.issuer, session.subject.sub),
                         environment: session.environment.to_string(),
+                        by: Source::kept(&session.givers),
                         grant: match &session.basis {
                             Basis::Consent(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),
@@ -965,6 +1166,7 @@ impl Naive {
                         deadline: session.deadline.ms(),
                         ended: session.ended.as_ref().map(|end| end.cause),
                         closed,
+                        stopped: over(documents, tenant.as_str(), session),
                         joined: false,
                         listed: None,
                     };
@@ -992,4 +1194,28 @@ impl Naive {
         }
         naive
     }
+}
+
+/// A switch over a tenant or a person counts where the one over everything says that there are such.
+fn counts(documents: &BTreeMap<Key, Document>, reach: &Reach) -> bool {
+    let all = documents.get(&Key::Stop(Reach::All));
+    *reach == Reach::All || matches!(all, Some(Document::Stop(all)) if all.others)
+}
+
+/// Whether a switch was set over a session since it began.
+fn over(documents: &BTreeMap<Key, Document>, tenant: &str, session: &postern::model::Session) -> bool {
+    documents.iter().any(|(key, document)| {
+        let stop = match (key, document) {
+            (Key::Tenant(id), Document::Tenant(known)) if id.as_str() == tenant => &known.stop,
+            (Key::Stop(reach), Document::Stop(stop)) if counts(documents, reach) => {
+                let who = format!("{}|{}", session.subject.issuer, session.subject.sub);
+                if !bearing(tenant, &who).contains(&switch_name(&Switch::Operators(reach.clone()))) {
+                    return false;
+                }
+                stop
+            }
+            _ => return false,
+        };
+        stop.closed_at.is_some_and(|at| session.started <= at)
+    })
 }

@@ -74,6 +74,7 @@ fn a_removal_does_not_wait_for_an_index_that_cannot_be_read() {
     assert_eq!(world.run(&expire, Actor::Clock, 90_000, &policy).unwrap().documents, []);
 }
 
+// GW-17
 #[test]
 fn what_cannot_be_read_is_not_committed_against_as_absent() {
     let mut facts = Facts::new();
@@ -121,6 +122,7 @@ fn leaving_or_joining_the_parent_at_the_same_level_is_no_narrowing() {
     assert!(set(&mut world, "beta", Choice::Level(level("block")), 10, &policy).narrows);
 }
 
+// GW-17
 #[test]
 fn a_document_of_another_kind_is_unreadable_and_not_absent() {
     let policy = Plain::new(true).compile();
@@ -155,7 +157,7 @@ fn a_choice_that_says_nothing_stays_closed_beside_any_other() {
     let ladder = Ladder::new(
         LEVELS.into_iter().map(|name| Level { name: level(name), role: Some(role("reader")) }).collect(),
     );
-    let nothing = Consent { inherit: false, cap: None, raised: None, closed_at: None };
+    let nothing = Consent::nothing();
     for other in [Consent::own(level("full")), Consent::inherited(), nothing.clone()] {
         assert_eq!(nothing.meet(&other, &ladder), nothing);
         assert_eq!(other.meet(&nothing, &ladder), nothing);
@@ -214,7 +216,7 @@ fn a_chain_of_64_parents_counts_and_one_more_is_closed() {
     assert_eq!(refusal.unwrap_err().code(), "consent_closes");
     // A look at the root is what the deepest decision takes; everything else of the chain, too.
     let request = Request::simple("t64", "orders:read").inside("s1");
-    assert_eq!(world.decide(&request, Caller::Known(&anna), 4, &policy).rounds, 67);
+    assert_eq!(world.decide(&request, Caller::Known(&anna), 4, &policy).rounds, 68);
     match world.document(&Key::Tenant(tid("t0")), &policy) {
         Some(Document::Tenant(root)) => assert!(!root.consent.inherit),
         other => panic!("{other:?}"),
@@ -319,6 +321,98 @@ fn a_document_of_before_raises_is_read_and_written_as_it_was() {
     assert_eq!(tenant.consent, Consent::own(level("full")));
     assert_eq!(serde_json::to_string(&tenant).unwrap(), text);
     assert_eq!(Document::Tenant(tenant.clone()).due(), None);
-    let consent = Consent { raised: Some(Raise { level: level("full"), until: at(7) }), ..tenant.consent };
+    let consent = Consent {
+        raised: Some(Raise { level: level("full"), until: at(7), by: Default::default() }),
+        ..tenant.consent
+    };
     assert_eq!(Document::Tenant(postern::model::Tenant { consent, ..tenant }).due(), Some(at(7)));
+}
+
+// GW-14
+#[test]
+fn whoever_gives_what_a_session_runs_by_is_cut_from_it_and_others_are_not() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    world.run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&staff("ben")), 3, &policy).unwrap();
+    let code = |world: &World, session: &str, who: &str, now| {
+        let request = Request::simple("beta", "orders:read").inside(session);
+        world.decide(&request, Caller::Known(&staff(who)), now, &policy).code()
+    };
+    assert_eq!(code(&world, "s1", "anna", 4), "session_by_consent");
+    // Further up the chain, by an identity that shares nothing but the address.
+    let command = Command::SetConsent {
+        tenant: tid("acme"),
+        choice: Choice::Level(level("limited_edit")),
+        until: None,
+        expected: None,
+    };
+    world.run(&command, Actor::Subject(&twin("acme")), 5, &policy).unwrap();
+    assert_eq!(code(&world, "s1", "anna", 6), "self_granted");
+    assert_eq!(code(&world, "s2", "ben", 6), "session_by_consent");
+    set(&mut world, "acme", Choice::Level(level("full")), 7, &policy);
+    assert_eq!(code(&world, "s1", "anna", 8), "session_by_consent", "somebody else gives it now");
+    // A raise counts while it runs, and no longer.
+    let herself = member("beta", "anna", &["administrator"]);
+    set(&mut world, "acme", Choice::Level(level("read_only")), 9, &policy);
+    world.run(&raise("beta", "full", 100), Actor::Subject(&herself), 10, &policy).unwrap();
+    assert_eq!(code(&world, "s1", "anna", 99), "self_granted");
+    assert_eq!(code(&world, "s1", "anna", 100), "session_by_consent");
+}
+
+// GW-14
+#[test]
+fn a_session_remembers_who_gave_what_it_began_on_where_lowering_waits() {
+    let policy = Plain::new(false).compile();
+    let mut world = family(&policy, "read_only");
+    let (twin, nameless) = (twin("acme"), Subject { email: None, ..staff("anna") });
+    let command = Command::SetConsent {
+        tenant: tid("acme"),
+        choice: Choice::Level(level("full")),
+        until: None,
+        expected: None,
+    };
+    world.run(&command, Actor::Subject(&twin), 4, &policy).unwrap();
+    // Her token does not say her address when she enters, and says it later.
+    world.run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&nameless), 5, &policy).unwrap();
+    set(&mut world, "acme", Choice::Level(level("limited_edit")), 6, &policy);
+    let request = Request::simple("beta", "orders:read").inside("s2");
+    assert_eq!(world.decide(&request, Caller::Known(&nameless), 7, &policy).code(), "session_by_consent");
+    assert_eq!(world.decide(&request, Caller::Known(&staff("anna")), 7, &policy).code(), "self_granted");
+}
+
+// GW-14
+#[test]
+fn nobody_prolongs_a_grant_for_themselves() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    let grant = Command::MakeGrant {
+        tenant: tid("beta"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        to: Grantee::Support,
+        role: role("reader"),
+        scope: Scope::Everything,
+        until: Until::At(at(1_000)),
+    };
+    world.run(&grant, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    let enter = |session: &str| start("beta", session, WantedBasis::Grant(gid("g1")));
+    world.run(&enter("s2"), Actor::Subject(&staff("anna")), 5, &policy).unwrap();
+    let moved = |until| Command::MoveGrant {
+        tenant: tid("beta"),
+        grant: gid("g1"),
+        until: Until::At(at(until)),
+        expected: None,
+    };
+    let herself = member("beta", "anna", &["administrator"]);
+    world.run(&moved(900), Actor::Subject(&herself), 6, &policy).unwrap();
+    let read = Request::simple("beta", "orders:read").inside("s2");
+    assert!(world.decide(&read, Caller::Known(&staff("anna")), 7, &policy).allowed(), "shorter is no gift");
+    world.run(&moved(2_000), Actor::Subject(&herself), 8, &policy).unwrap();
+    assert_eq!(world.decide(&read, Caller::Known(&staff("anna")), 9, &policy).code(), "self_granted");
+    let refusal = world.run(&enter("s3"), Actor::Subject(&staff("anna")), 9, &policy).unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.detail().as_deref()),
+        ("self_granted", Some("given by tenants|anna"))
+    );
+    world.run(&enter("s4"), Actor::Subject(&staff("ben")), 9, &policy).unwrap();
 }
