@@ -55,6 +55,8 @@ pub(super) struct Plan<'a> {
     pub(super) bounds: Bounds,
     /// The client asks for a tunnel, and may have one.
     pub(super) upgrade: Option<Handshake>,
+    /// The client takes every success for the tunnel.
+    pub(super) must_switch: bool,
 }
 
 /// The client's side of an exchange.
@@ -344,6 +346,7 @@ impl Talk<'_> {
             timeout: response_timeout,
             write_timeout,
             upgrade: plan.upgrade.as_ref(),
+            must_switch: plan.must_switch,
             trailers: passes.then(|| {
                 let kept = if plan.as_staff { core.caching() } else { NameSet::empty() };
                 [&routing.stripped, kept]
