@@ -66,7 +66,7 @@ pub fn run() -> bool {
         let log = std::fs::File::create(world.dir().join("slowhttptest")).unwrap();
         // Attackers have machines of their own: here theirs gives way to the innocent's.
         let mut attack = Command::new("nice")
-            .args(["-n", "19", "slowhttptest", "-c", ATTACK, "-r", PACE, "-p", "3", "-j", &cookie])
+            .args(["-n", "10", "slowhttptest", "-c", ATTACK, "-r", PACE, "-p", "3", "-j", &cookie])
             .args(["-l", &(AFTER + ASK as u64 + 1).to_string()])
             .args(&args)
             .stdin(Stdio::null())
@@ -89,8 +89,12 @@ pub fn run() -> bool {
             std::thread::sleep(Duration::from_millis(50));
         }
         let came = said(&world.dir().join("slowhttptest"));
-        assert!(came * 10 >= ATTACK.parse::<u64>().unwrap() * 9, "only {came} connections attacked");
-        rows.push((name, waited, held, rss, cpu, waited.p99 <= bound(quiet.p99)));
+        // What did not come proves nothing.
+        let attacked = came * 10 >= ATTACK.parse::<u64>().unwrap() * 9;
+        if !attacked {
+            eprintln!("{name}: only {came} connections attacked");
+        }
+        rows.push((name, waited, held, rss, cpu, attacked && waited.p99 <= bound(quiet.p99)));
     }
     println!(
         "\n| attack | connections held | p50 µs | p99 µs | most µs | gateway's CPU % | RSS MiB | as before |"
