@@ -236,6 +236,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NotRaised { .. }
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
+        | Refusal::IssuerUnknown(_)
         | Refusal::BeyondGrantor { .. }
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }

@@ -29,7 +29,7 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
             Some(grant) => Ok(grant::ended(tenant, id, grant, over(grant.until))),
         },
         Key::Tenant(tenant) => consent::fall(at, tenant),
-        Key::Presence(..) => Err(Refusal::NotFound("deadline").into()),
+        Key::Presence(..) | Key::Member(..) => Err(Refusal::NotFound("deadline").into()),
     }
 }
 

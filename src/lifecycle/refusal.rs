@@ -1,6 +1,6 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
-use crate::model::{EnvironmentId, LevelName, PermissionName, RoleName, TenantId, Timestamp};
+use crate::model::{EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, TenantId, Timestamp};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,9 @@ pub enum Refusal {
     /// The configuration has no such role.
     #[error("there is no role `{0}`")]
     RoleUnknown(RoleName),
+    /// No issuer of members is called so.
+    #[error("no issuer of members is called `{0}`")]
+    IssuerUnknown(IssuerName),
     /// Nobody hands on what they may not do themselves (step 7 of a decision: what the grantor can do).
     #[error("you may not hand on role `{role}`: it holds `{lacking}`, which none of your roles does")]
     BeyondGrantor {
@@ -148,6 +151,7 @@ impl Refusal {
             Refusal::EnvironmentUnknown(_) => "environment_unknown",
             Refusal::EnvironmentForeign { .. } => "environment_foreign",
             Refusal::RoleUnknown(_) => "role_unknown",
+            Refusal::IssuerUnknown(_) => "issuer_unknown",
             Refusal::BeyondGrantor { .. } => "beyond_grantor",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",

@@ -22,6 +22,7 @@ fn tag(kind: Kind) -> u8 {
         Kind::Grant => 2,
         Kind::Session => 3,
         Kind::Presence => 4,
+        Kind::Member => 5,
     }
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         Key::Tenant(_) => {}
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
-        Key::Presence(_, subject) => {
+        Key::Presence(_, subject) | Key::Member(_, subject) => {
             bytes.extend_from_slice(subject.issuer.as_str().as_bytes());
             bytes.push(END);
             bytes.extend_from_slice(subject.sub.as_bytes());
@@ -63,13 +64,16 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         1 if rest.is_empty() => Some(Key::Tenant(tenant)),
         2 => Some(Key::Grant(tenant, GrantId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         3 => Some(Key::Session(tenant, SessionId::new(std::str::from_utf8(rest).ok()?).ok()?)),
-        4 => {
-            let (issuer, sub) = cut(rest)?;
-            let issuer = IssuerName::new(issuer).ok()?;
-            Some(Key::Presence(tenant, SubjectRef { issuer, sub: std::str::from_utf8(sub).ok()?.into() }))
-        }
+        4 => Some(Key::Presence(tenant, read_subject(rest)?)),
+        5 => Some(Key::Member(tenant, read_subject(rest)?)),
         _ => None,
     }
+}
+
+fn read_subject(bytes: &[u8]) -> Option<SubjectRef> {
+    let (issuer, sub) = cut(bytes)?;
+    let issuer = IssuerName::new(issuer).ok()?;
+    Some(SubjectRef { issuer, sub: std::str::from_utf8(sub).ok()?.into() })
 }
 
 fn cut(bytes: &[u8]) -> Option<(&str, &[u8])> {

@@ -9,6 +9,7 @@ mod consent;
 mod form;
 mod grants;
 mod islands;
+mod members;
 mod services;
 mod sessions;
 #[path = "../support/mod.rs"]

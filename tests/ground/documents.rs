@@ -78,6 +78,11 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
                 };
             }
         },
+        Document::Member(member) => match dice.below(3) {
+            0 => member.suspended = !member.suspended,
+            1 => member.removed = dice.one_in(2).then(|| near(dice)),
+            _ => member.roles = [role(dice.pick(&ROLES))].into(),
+        },
         // Somebody else's session, or one that is not there, in an index.
         Document::Presence(Presence { sessions }) => {
             for key in &keys {

@@ -65,6 +65,7 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         3 => Subject { acting: true, ..admin(tenant) },
         4 => return Who::Configuration,
         5 => member(tenant, "wanda", &["warden"]),
+        7 | 8 => rower(tenant, "rita"),
         6 => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
         _ => admin(tenant),
     })
@@ -103,6 +104,30 @@ fn seen(dice: &mut Dice, current: Version) -> Option<Version> {
     }
 }
 
+fn a_row(dice: &mut Dice, world: &World, tenant: &str) -> (Command, Who) {
+    let member = match dice.below(10) {
+        0 => person("vendor", "anna"),
+        1..=5 => person("rows", "rita"),
+        6 => person("tenants", "wanda"),
+        _ => admin(tenant).id,
+    };
+    let expected = seen(dice, world.version(&Key::Member(tid(tenant), member.clone())));
+    let who = match dice.below(12) {
+        0 => someone_for(dice, tenant),
+        1 => Who::Person(program("narrow")),
+        _ => Who::Person(program("crm")),
+    };
+    if dice.one_in(8) {
+        return (Command::RemoveMember { tenant: tid(tenant), member, expected }, who);
+    }
+    let mut roles = vec![role(dice.pick(&["administrator", "administrator", "warden", "clerk"]))];
+    if dice.one_in(12) {
+        roles.push(role("gone"));
+    }
+    let (suspended, email) = (dice.one_in(8), dice.one_in(4).then(|| "rita@acme.example".into()));
+    (Command::PushMember { tenant: tid(tenant), member, roles, suspended, email, expected }, who)
+}
+
 fn a_removal(dice: &mut Dice, world: &World, tenant: &str) -> Command {
     let expected = seen(dice, world.version(&Key::Tenant(tid(tenant))));
     Command::RemoveTenant { tenant: tid(tenant), expected }
@@ -120,7 +145,8 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
         naive.sessions.keys().filter(|(t, _)| t == tenant).map(|(_, s)| s.as_str()).collect();
     let grant = if known.is_empty() || dice.one_in(10) { "g-none" } else { known[dice.below(known.len())] };
     let session = if open.is_empty() || dice.one_in(10) { "s-none" } else { open[dice.below(open.len())] };
-    match dice.below(25) {
+    match dice.below(27) {
+        25 | 26 => a_row(dice, world, tenant),
         24 => {
             let at = dice.below(5);
             let who = Who::Person(match dice.below(8) {
@@ -257,6 +283,7 @@ pub(crate) fn a_request(dice: &mut Dice, naive: &Naive) -> (Request, Option<Subj
             1 => Some(admin(tenant)),
             2 => Some(member(tenant, "clara", &["reader", "gone"])),
             3 => Some(admin(dice.pick(&TENANTS))),
+            4 => Some(rower(tenant, "rita")),
             _ => Some(staff(dice.pick(&STAFF))),
         },
     };
@@ -323,7 +350,14 @@ pub(crate) fn lawful(
         assert!(chain.len() < 70);
     }
     for key in &decided.asked {
-        let mine = key.tenant().as_str() == of_tenant;
+        // A member's own row is theirs, also where the map is silent and names no tenant.
+        let own = match (caller, key) {
+            (Caller::Known(subject), Key::Member(tenant, person)) => {
+                subject.tenant.as_ref() == Some(tenant) && subject.id == *person
+            }
+            _ => false,
+        };
+        let mine = own || key.tenant().as_str() == of_tenant;
         assert!(
             mine || matches!(key, Key::Tenant(t) if chain.iter().any(|c| c == t.as_str())),
             "{key} was asked for"
@@ -384,6 +418,14 @@ pub(crate) fn rights(world: &World, key: &Key, now: i64, policy: &Policy) -> BTr
     let mut facts = Facts::new();
     for key in world.docs.keys() {
         facts.put(key.clone(), world.fact(key, policy));
+    }
+    for key in world.docs.keys() {
+        if let Some(Document::Grant(grant)) = world.document(key, policy) {
+            let giver = Key::Member(key.tenant().clone(), grant.grantor);
+            if facts.get(&giver).is_none() {
+                facts.put(giver, Fact::Absent);
+            }
+        }
     }
     for name in TENANTS {
         if facts.get(&Key::Tenant(tid(name))).is_none() {
@@ -454,6 +496,11 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             | Command::PushTenant { tenant, expected, .. }
             | Command::RemoveTenant { tenant, expected } => {
                 expected.is_some_and(|e| e != world.version(&Key::Tenant(tenant.clone())))
+            }
+            Command::PushMember { tenant, member, expected, .. }
+            | Command::RemoveMember { tenant, member, expected } => {
+                let key = Key::Member(tenant.clone(), member.clone());
+                expected.is_some_and(|e| e != world.version(&key))
             }
             Command::MoveGrant { tenant, grant, expected, .. } => {
                 expected.is_some_and(|e| e != world.version(&Key::Grant(tenant.clone(), grant.clone())))
@@ -558,7 +605,10 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             | Command::WithdrawGrant { .. } => assert!(!staff && own && !subject.acting, "P17-11, law 5"),
             Command::StartSession { .. } => assert!(staff && !subject.acting),
             Command::EndSession { .. } => assert!((staff || own) && !subject.acting),
-            Command::PushTenant { .. } | Command::RemoveTenant { .. } => {
+            Command::PushTenant { .. }
+            | Command::RemoveTenant { .. }
+            | Command::PushMember { .. }
+            | Command::RemoveMember { .. } => {
                 assert!(subject.kind == SubjectKind::Service && !subject.acting, "GW-09");
             }
             Command::RegisterTenant { .. } | Command::Expire { .. } => panic!("no person's business"),
@@ -591,7 +641,8 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                     "law 4"
                 );
             }
-            (Document::Presence(_), Some(Document::Presence(_))) => {}
+            (Document::Presence(_), Some(Document::Presence(_)))
+            | (Document::Member(_), Some(Document::Member(_))) => {}
             (a, b) => panic!("{a:?} became {b:?}"),
         }
     }
@@ -733,7 +784,7 @@ fn the_histories_reach_every_command_and_most_codes() {
         refused.extend(tally.refused.into_keys());
         decided.extend(tally.decided.into_keys());
     }
-    assert_eq!(accepted.len(), 10, "{accepted:?}");
+    assert_eq!(accepted.len(), 12, "{accepted:?}");
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not

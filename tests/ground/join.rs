@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Presence,
-        Raise, Scope, Session, Stored, Tenant, Zone,
+        Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Member,
+        Presence, Raise, Scope, Session, Stored, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -96,6 +96,12 @@ fn first(kind: usize) -> Document {
             ended: None,
         }),
         2 => Document::Session(session(Basis::Consent(level("full")))),
+        3 => Document::Member(Member {
+            roles: ["administrator", "clerk"].map(role).into(),
+            suspended: false,
+            email: Some("beta-admin@beta.example".into()),
+            removed: None,
+        }),
         _ => Document::Presence(Presence { sessions: [(sid("s1"), eid("production"))].into() }),
     }
 }
@@ -173,6 +179,13 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 if dice.one_in(3) => session.subject = staff(dice.pick(&STAFF)).id,
             _ => session.deadline = later(dice),
         },
+        Document::Member(member) => match dice.below(5) {
+            0 => drop(member.roles.pop_first()),
+            1 => drop(member.roles.insert(role(dice.pick(&["administrator", "clerk", "reader"])))),
+            2 => member.suspended = dice.one_in(2),
+            3 => member.email = dice.one_in(2).then(|| dice.pick(&["a@b", "c@d"]).into()),
+            _ => member.removed = dice.one_in(3).then(|| later(dice)),
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -242,6 +255,12 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && over(&a.ended, &b.ended)
                 && (same || a.ended.is_some())
         }
+        (Document::Member(a), Document::Member(b)) => {
+            a.roles.is_subset(&b.roles)
+                && (a.suspended || !b.suspended)
+                && a.removed >= b.removed
+                && (a.email.is_none() || a.email == b.email)
+        }
         // An index has to point at everything; it opens nothing.
         (Document::Presence(a), Document::Presence(b)) => {
             b.sessions.keys().all(|id| a.sessions.contains_key(id))
@@ -254,7 +273,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
 fn opened(document: &Document) -> BTreeSet<String> {
     let plain = Plain::new(true);
     let policy = plain.compile();
-    let grant = matches!(document, Document::Grant(_));
+    let grant = matches!(document, Document::Grant(_) | Document::Member(_));
     let basis = if grant { Basis::Grant(gid("g1")) } else { Basis::Consent(level("full")) };
     let mut docs = BTreeMap::from([
         (Key::Tenant(tid("acme")), first(0)),
@@ -267,6 +286,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
     let key = match document {
         Document::Tenant(_) => Key::Tenant(tid("beta")),
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
+        Document::Member(_) => Key::Member(tid("beta"), admin("beta").id),
         Document::Session(_) | Document::Presence(_) => Key::Session(tid("beta"), sid("s1")),
     };
     let mut document = document.clone();
@@ -274,6 +294,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
         // A grant that nobody used yet is open to whoever comes first, anna among them: she is let in to compare.
         grant.bound.get_or_insert(staff("anna").id);
     }
+    docs.insert(Key::Grant(tid("beta"), gid("g1")), first(1));
     docs.insert(key, document);
     // One that follows the tenant.
     let follows =
@@ -322,7 +343,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..5usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -344,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..4usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..5usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -353,7 +374,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..4usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..5usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {

@@ -17,8 +17,8 @@ use serde::Deserialize;
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
-    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, Service, Sessions, Staff, SubjectKind,
-    Support, TenantSource, Tenants, Ticket, Unmapped,
+    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, RolesFrom, Service, Sessions, Staff,
+    SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
