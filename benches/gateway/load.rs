@@ -27,7 +27,7 @@ pub struct Request {
 }
 
 impl Request {
-    fn wanted(&self) -> usize {
+    pub fn wanted(&self) -> usize {
         if self.large { LARGE } else { SMALL }
     }
 }
@@ -90,7 +90,7 @@ impl Load {
 }
 
 /// Whether this is a whole answer with a body of that length.
-fn whole(buffer: &[u8], wanted: usize) -> bool {
+pub fn whole(buffer: &[u8], wanted: usize) -> bool {
     // Far less than one head is read at a time, so scanning from the front is cheap.
     let Some(end) = find(&buffer[..buffer.len().min(4 << 10)], b"\r\n\r\n") else { return false };
     assert!(

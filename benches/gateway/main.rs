@@ -4,6 +4,8 @@
 //! cargo bench --bench gateway                         # prints tables
 //! cargo bench --bench gateway -- --write              # and puts them into docs/performance.md
 //! cargo bench --bench gateway -- --rounds 15 --only cpu,latency,instructions,syscalls
+//! cargo bench --bench gateway -- peers                # the same beside HAProxy and Envoy (scripts/peers)
+//! cargo bench --bench gateway -- slow | idle | soak   # what wears a gateway down (scripts/slow, scripts/soak)
 //! ```
 //!
 //! Wanted beside cargo: `nginx` (Debian: `apt-get install nginx-light`) and `taskset`; for instructions `perf` with
@@ -29,10 +31,15 @@
 )]
 
 mod bare;
+#[path = "../endure/mod.rs"]
+mod endure;
 mod load;
 mod measure;
 mod origin;
+#[path = "../peers/mod.rs"]
+mod peers;
 mod report;
+mod secure;
 mod world;
 
 use std::{path::Path, time::Instant};
@@ -82,7 +89,24 @@ fn main() {
         Some("origin") => origin::serve(args[1].parse().unwrap()),
         Some("bare") => bare::serve(args[1].parse().unwrap(), args[2].parse().unwrap()),
         Some("postern") => world::postern(Path::new(&args[1]), args[2] == "plain-clock"),
+        Some("service") => peers::service::serve(args[1].parse().unwrap(), Path::new(&args[2])),
+        Some("peers") => {
+            let wishes = Wishes::of(&args);
+            peers::run(wishes.rounds, wishes.write, wishes.only.as_deref());
+        }
+        Some("slow") => leave(endure::slow::run()),
+        Some("idle") => {
+            leave(endure::idle::run(args.get(1).and_then(|n| n.parse().ok()).unwrap_or(endure::idle::IDLE)))
+        }
+        Some("soak") => leave(endure::soak::run(&endure::soak::Wishes::of(&args))),
         _ => run(&Wishes::of(&args)),
+    }
+}
+
+/// Ends this program with what a person or a script is to know of it.
+fn leave(fine: bool) {
+    if !fine {
+        std::process::exit(1);
     }
 }
 

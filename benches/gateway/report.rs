@@ -127,15 +127,20 @@ impl Report {
 
     /// Puts the tables into that page, between its marks.
     pub fn write(&self, page: &Path) {
-        let old = std::fs::read_to_string(page).unwrap();
-        let (before, rest) = old.split_once(BEGIN).expect("the page has a mark where measurements begin");
-        let (_, after) = rest.split_once(END).expect("the page has a mark where measurements end");
-        std::fs::write(page, format!("{before}{BEGIN}{}{END}{after}", self.text())).unwrap();
+        put(page, BEGIN, END, &self.text());
     }
 }
 
+/// Puts text between two marks of a page.
+pub fn put(page: &Path, begin: &str, end: &str, text: &str) {
+    let old = std::fs::read_to_string(page).unwrap();
+    let (before, rest) = old.split_once(begin).expect("the page has a mark where measurements begin");
+    let (_, after) = rest.split_once(end).expect("the page has a mark where measurements end");
+    std::fs::write(page, format!("{before}{begin}{text}{end}{after}")).unwrap();
+}
+
 /// On what it ran.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");

@@ -23,10 +23,17 @@ use serde_json::json;
 
 use crate::load::{Request, Requests};
 
-const MEMBERS_ISSUER: &str = "https://id.app.example";
+pub const MEMBERS_ISSUER: &str = "https://id.app.example";
 const STAFF_ISSUER: &str = "https://id.vendor.example";
 /// Tokens that nobody has seen before.
 const COLD_TOKENS: usize = 60_000;
+
+/// What differs from the configuration that is measured by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// HTTP/1.1 and HTTP/2 over TLS, instead of HTTP/1.1 in clear.
+    pub secure: bool,
+}
 
 /// Who stands in front of the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,22 +106,22 @@ fn core_near_the_disk(dir: &Path) -> (usize, [f64; 2]) {
     (usize::from(medians[1] < medians[0]), medians)
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn now_s() -> u64 {
+pub fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn start(core: usize, wrapper: &[String], program: &Path, args: &[String]) -> Child {
+pub fn start(core: usize, wrapper: &[String], program: &Path, args: &[String]) -> Child {
     let core = core.to_string();
     let mut command = Command::new("taskset");
     command.args(["-c", &core]).args(wrapper).arg(program).args(args).stdin(Stdio::null());
     command.spawn().unwrap_or_else(|fault| panic!("{} does not start: {fault}", program.display()))
 }
 
-fn wait_for(port: u16) {
+pub fn wait_for(port: u16) {
     let until = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < until, "nobody listens on port {port}");
@@ -135,10 +142,13 @@ impl World {
         let signer = || Signer::generate(Algorithm::Es256).unwrap();
         let (member, vendor) = (signer(), signer());
         put("members.jwks.json", &member.public_jwks().unwrap());
+        let pair = rcgen::KeyPair::from_pem(&member.to_pem().unwrap()).unwrap();
+        put("members.pub.pem", &pair.public_key_pem());
         put("vendor.jwks.json", &vendor.public_jwks().unwrap());
         put("assertion.pem", &Signer::generate(Algorithm::EdDsa).unwrap().to_pem().unwrap());
         let ledger = SigningKey::generate("example.com/postern/bench").unwrap();
         put("ledger.key", &ledger.to_text().unwrap());
+        put("ledger.pub", &ledger.verifying_key().to_text());
         let now = now_s();
         let claims = json!({
             "iss": STAFF_ISSUER, "aud": "postern", "sub": "agent-7", "iat": now - 5, "exp": now + 36_000,
@@ -147,12 +157,32 @@ impl World {
         let staff_token = vendor.sign("at+jwt", &claims).unwrap();
         put("staff.token", &staff_token);
         let member_token = member_token(&member, 0);
+        let shown = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        put("tls.pem", &shown.cert.pem());
+        put("tls.key", &shown.signing_key.serialize_pem());
+        // HAProxy reads both from one file.
+        put("tls.both.pem", &format!("{}{}", shown.cert.pem(), shown.signing_key.serialize_pem()));
         World { dir, core, origin: free_port(), members: member, member_token, staff_token }
     }
 
     /// The core of the gateways.
     pub fn core(&self) -> usize {
         self.core
+    }
+
+    /// Where the origin is.
+    pub fn origin_port(&self) -> u16 {
+        self.origin
+    }
+
+    /// Who signs members' tokens.
+    pub fn members(&self) -> &Signer {
+        &self.members
+    }
+
+    /// The token of the member who asks for what is warm, and the one of the agent.
+    pub fn tokens(&self) -> [&str; 2] {
+        [&self.member_token, &self.staff_token]
     }
 
     pub fn dir(&self) -> &Path {
@@ -167,6 +197,13 @@ impl World {
         Peer { kind: Kind::Bare, pid: child.id(), port: self.origin, child }
     }
 
+    /// Starts a program beside the gateways, on their core.
+    pub fn beside(&self, port: u16, program: &Path, args: &[String]) -> Peer {
+        let child = start(self.core, &[], program, args);
+        wait_for(port);
+        Peer { kind: Kind::Bare, pid: child.id(), port, child }
+    }
+
     /// Starts all gateways, on one core.
     pub fn peers(&self) -> Vec<Peer> {
         [Kind::Nginx, Kind::Bare, Kind::Postern].map(|kind| self.peer(kind, Vec::new())).into()
@@ -174,11 +211,16 @@ impl World {
 
     /// Starts one of them, maybe under a tool.
     pub fn peer(&self, kind: Kind, wrapper: Vec<String>) -> Peer {
+        self.peer_as(kind, wrapper, Plan::default())
+    }
+
+    /// The same, otherwise than by default.
+    pub fn peer_as(&self, kind: Kind, wrapper: Vec<String>, plan: Plan) -> Peer {
         let exe = std::env::current_exe().unwrap();
         let port = free_port();
         let (program, args) = match kind {
             Kind::Nginx => {
-                let at = self.nginx(port);
+                let at = self.nginx(port, plan);
                 let text = |path: &Path| path.display().to_string();
                 let args = ["-p", &text(&at), "-c", &text(&at.join("nginx.conf")), "-e", "stderr"];
                 (PathBuf::from("/usr/sbin/nginx"), args.map(str::to_owned).to_vec())
@@ -186,7 +228,14 @@ impl World {
             Kind::Bare => (exe, vec!["bare".to_owned(), port.to_string(), self.origin.to_string()]),
             Kind::Postern => {
                 let clock = if wrapper.is_empty() { "own-clock" } else { "plain-clock" };
-                (exe, vec!["postern".to_owned(), self.postern(port).display().to_string(), clock.to_owned()])
+                (
+                    exe,
+                    vec![
+                        "postern".to_owned(),
+                        self.postern(port, plan).display().to_string(),
+                        clock.to_owned(),
+                    ],
+                )
             }
         };
         assert!(program.exists(), "nginx is missing: `apt-get install nginx-light`");
@@ -203,19 +252,25 @@ impl World {
         Peer { kind, pid: child.id(), port, child }
     }
 
-    fn nginx(&self, port: u16) -> PathBuf {
+    /// The same for nginx.
+    pub fn nginx(&self, port: u16, plan: Plan) -> PathBuf {
         let at = self.dir().join(port.to_string());
         std::fs::create_dir_all(&at).unwrap();
-        let origin = self.origin;
+        let (origin, dir) = (self.origin, self.dir().display());
+        let listen = if plan.secure {
+            format!("ssl http2; ssl_certificate {dir}/tls.pem; ssl_certificate_key {dir}/tls.key")
+        } else {
+            String::new()
+        };
         let text = format!(
             "daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr crit;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 300;
   client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port} {listen};
     location / {{
       proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffers 32 8k;
     }}
@@ -227,7 +282,8 @@ http {{
         at
     }
 
-    fn postern(&self, port: u16) -> PathBuf {
+    /// Writes a configuration for that port; the directory that it lies in.
+    pub fn postern(&self, port: u16, plan: Plan) -> PathBuf {
         let at = self.dir().join(port.to_string());
         std::fs::create_dir_all(&at).unwrap();
         let (origin, operations) = (self.origin, free_port());
@@ -256,9 +312,12 @@ consent:
 sessions: {{ last: 8h }}
 grants: {{ longest: 180d }}
 members: {{ unmapped: refuse }}
-limits: {{ request_head: 32 KiB, headers: 100, header_timeout: 10s, body_idle: 60s, keep_alive: 300s }}
+limits: {{ request_head: 32 KiB, headers: 100, header_timeout: 10s, body_idle: 60s, keep_alive: 300s, connections: 30000 }}
 "
         );
+        if plan.secure {
+            text += "tls: { certificates: [{ chain: ../tls.pem, key: { file: ../tls.key } }] }\n";
+        }
         // Eight resources of five routes each.
         let resources =
             ["orders", "mappings", "integrations", "jobs", "users", "invoices", "products", "returns"];
@@ -316,6 +375,17 @@ limits: {{ request_head: 32 KiB, headers: 100, header_timeout: 10s, body_idle: 6
                 .map(|n| World::request(&member_token(&self.members, n + 1), false))
                 .collect(),
         )
+    }
+
+    /// As many different members, each asking for 1 KiB.
+    pub fn people(&self, count: usize) -> Vec<Request> {
+        (0..count).map(|n| World::request(&member_token(&self.members, COLD_TOKENS + n), false)).collect()
+    }
+
+    /// Any GET, with more lines in its head.
+    pub fn asking(&self, path: &str, token: &str, more: &str) -> Vec<u8> {
+        format!("GET {path} HTTP/1.1\r\nHost: app.example\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
+            .into_bytes()
     }
 
     /// A support agent's request for 1 KiB.

@@ -24,6 +24,7 @@ use crate::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
         TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
     },
+    net,
     policy::{
         Effect, Rule,
         routes::{RouteFault, RouteSpec, RouteTable},
@@ -31,9 +32,10 @@ use crate::{
     proxy::{
         access::Wanted,
         assertion::Asserter,
+        health::Health,
         preflight::{Cors, Preflight},
         rate::Rate,
-        routing::{Assert, Binding, Bounds, HeaderTemplate, Label, Piece, Routing, Source, Upstream},
+        routing::{Assert, Binding, Bounds, HeaderTemplate, Label, Piece, Routing, Server, Source, Upstream},
         wire::{Limits, NameSet},
     },
 };
@@ -392,16 +394,11 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     Upstream {
         name: settings.name.clone(),
-        // Connections of plain TCP outlive a reload; those over TLS do not, since whom they were proved to is judged by
-        // the authorities of their own time. A number, not an address: memory is used again.
-        key: match &settings.tls {
-            Some(tls) => {
-                format!("{} {:?} {}", settings.place, tls.name, BUILT.fetch_add(1, Ordering::Relaxed))
-            }
-            None => settings.place.to_string(),
-        },
-        place: settings.place.clone(),
-        tls: settings.tls.clone(),
+        servers: settings.servers.iter().map(|one| server(settings, one)).collect(),
+        check: settings.check.clone(),
+        protocol: settings.protocol,
+        trailers: settings.trailers,
+        ping: millis(settings.ping_ms),
         authority: settings.authority.clone(),
         host: match &settings.host_header {
             HostHeader::Upstream => Some(settings.authority.clone()),
@@ -423,6 +420,22 @@ fn upstream(settings: &UpstreamSettings) -> Upstream {
         idle: usize::try_from(settings.idle).unwrap_or(usize::MAX),
         idle_timeout: millis(settings.idle_timeout_ms),
         rewrite: settings.rewrite.clone(),
+    }
+}
+
+fn server(upstream: &UpstreamSettings, settings: &net::servers::Server) -> Server {
+    let name = settings.place.to_string();
+    Server {
+        // Connections of plain TCP outlive a reload; those over TLS do not, since whom they were proved to is judged by
+        // the authorities of their own time. A number, not an address: memory is used again.
+        key: match &settings.tls {
+            Some(tls) => format!("{name} {:?} {}", tls.name, BUILT.fetch_add(1, Ordering::Relaxed)),
+            None => name.clone(),
+        },
+        place: settings.place.clone(),
+        tls: settings.tls.clone(),
+        health: Arc::new(Health::new(&upstream.name, &name, upstream.eject)),
+        name: name.into(),
     }
 }
 

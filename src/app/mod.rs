@@ -12,6 +12,7 @@ mod open;
 mod operations;
 mod registered;
 mod reload;
+mod servers;
 mod systemd;
 mod watch;
 
@@ -50,6 +51,9 @@ const HALT: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(2);
 /// How long a start waits for the first keys. Without them it goes on: their issuers' tokens get 503 until they come.
 const FIRST_KEYS: Duration = Duration::from_secs(3);
+/// How long a start waits until the past is settled, so that staff who come to a gateway that was just restarted are not
+/// refused for it. Without it goes on: they get 503 until it is.
+const FIRST_SETTLING: Duration = Duration::from_secs(1);
 /// How long settling rests between tries.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -176,8 +180,10 @@ impl Gateway {
         });
         let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
         let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
+        let (settled, past) = tokio::sync::oneshot::channel();
         background.spawn(async move {
             settling.await;
+            let _ = settled.send(());
             comparing.await;
         });
         background.spawn(Arc::clone(&engine).keep_fuses());
@@ -188,6 +194,7 @@ impl Gateway {
             Arc::new(move || engine.now())
         };
         let keeping = stop.child_token();
+        background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));
         let first = keepers.load_full();
         first.start(&verifier, &now, background.handle(), &keeping);
         background.block_on(first.first(FIRST_KEYS));
@@ -222,6 +229,7 @@ impl Gateway {
             let watching = Arc::clone(&reloader).keep_watching(settings.file.clone(), watch.every);
             background.spawn(watching);
         }
+        let _ = background.block_on(async { tokio::time::timeout(FIRST_SETTLING, past).await });
         let mut cores = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
             let shared = Arc::clone(&shared);

@@ -20,7 +20,7 @@ use crate::{
     proxy::Shared,
 };
 
-use super::{clock::SystemClock, keys::KeyKeepers, reload::Reloader};
+use super::{clock::SystemClock, keys::KeyKeepers, reload::Reloader, servers};
 
 /// The furthest that the clock moves at once: ten years, in milliseconds.
 const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
@@ -154,6 +154,8 @@ impl Operations {
         }
         self.keys.load().metrics(self.engine.now(), &mut out);
         self.reloader.metrics(&mut out);
+        let retried = self.shared.counters.retried.load(std::sync::atomic::Ordering::Relaxed);
+        servers::metrics(&self.shared.routing.load(), retried, &mut out);
         out
     }
 

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     build::{self, BuildFault},
     keys::{KeyKeepers, Now},
-    registered,
+    registered, servers,
     watch::{self, Noting, Stamps},
 };
 use crate::{
@@ -215,7 +215,7 @@ impl Reloader {
             tracing::warn!("{doubt}");
         }
         let before = self.shared.routing.load_full();
-        let routing = Arc::new(built.routing);
+        let routing = Arc::new(built.routing.adopting(&before));
         let same = same_issuers(&inner.settings.issuers, &settings.issuers);
         let standing = standing(before, Arc::clone(&routing), same);
         // From here on nothing fails: recorded, then in force.
@@ -225,11 +225,12 @@ impl Reloader {
         let verifier = built.verifier.adopting(&self.verifier.load());
         self.verifier.store(Arc::new(verifier));
         self.shared.tls.store(settings.tls.clone());
-        self.shared.routing.store(routing);
+        self.shared.routing.store(Arc::clone(&routing));
         self.api.store(Arc::new(Api::new(Arc::clone(&self.engine), &settings.prefix)));
         self.drain_ms.store(settings.limits.drain_ms, Relaxed);
         inner.keeping.cancel();
         inner.keeping = self.stop.child_token();
+        self.background.spawn(servers::keep_checking(routing, inner.keeping.clone()));
         built.keepers.start(&self.verifier, &self.now, &self.background, &inner.keeping);
         self.keepers.store(Arc::new(built.keepers));
         if !self.engine.decide_again().await {

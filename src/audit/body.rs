@@ -50,7 +50,8 @@ impl Body {
         let text = serde_json::to_string(event).map_err(|e| BodyError::Json(e.to_string()))?;
         let inner = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or(BodyError::NotAnObject)?;
         let mut clash = None;
-        walk(text.as_bytes(), &mut |found| {
+        // Every record passes here: no path is made for names alone.
+        walk(text.as_bytes(), false, &mut |found| {
             if let Found::TopKey(key) = found
                 && RESERVED.iter().any(|name| name.as_bytes() == key)
             {
@@ -62,7 +63,10 @@ impl Body {
         }
         // The leaf of a line ends at the first `,"open":`, so no deeper member may be spelled like that; `o` is the
         // same letter to every reader of JSON.
-        Ok(Body(inner.replace(",\"open\":", ",\"\\u006fpen\":")))
+        if inner.contains(",\"open\":") {
+            return Ok(Body(inner.replace(",\"open\":", ",\"\\u006fpen\":")));
+        }
+        Ok(Body(inner.to_owned()))
     }
 
     /// The members.
@@ -75,7 +79,7 @@ impl Body {
     pub(crate) fn cut_to(&self, max: usize) -> Option<(String, Vec<Cut>)> {
         let text = format!("{{{}}}", self.0);
         let mut strings = Vec::new();
-        walk(text.as_bytes(), &mut |found| {
+        walk(text.as_bytes(), true, &mut |found| {
             if let Found::Text { start, end, path } = found {
                 strings.push((start, end, path.to_owned()));
             }
@@ -141,8 +145,9 @@ struct Level {
     path: usize,
 }
 
-/// Walks compact, valid JSON (as serde_json writes it) and tells of names and strings.
-fn walk(text: &[u8], tell: &mut impl FnMut(Found<'_>)) {
+/// Walks compact, valid JSON (as serde_json writes it) and tells of names and strings; where paths are not wanted, they
+/// are empty.
+fn walk(text: &[u8], paths: bool, tell: &mut impl FnMut(Found<'_>)) {
     let mut levels: Vec<Level> = Vec::new();
     let mut path = String::new();
     let mut at = 0;
@@ -152,7 +157,7 @@ fn walk(text: &[u8], tell: &mut impl FnMut(Found<'_>)) {
             b'{' | b'[' => {
                 let array = *byte == b'[';
                 levels.push(Level { array, index: 0, path: path.len() });
-                if array {
+                if array && paths {
                     path.push_str("/0");
                 }
                 is_key = !array;
@@ -167,7 +172,7 @@ fn walk(text: &[u8], tell: &mut impl FnMut(Found<'_>)) {
                 if let Some(level) = levels.last_mut() {
                     path.truncate(level.path);
                     level.index += 1;
-                    if level.array {
+                    if level.array && paths {
                         path.push_str(&format!("/{}", level.index));
                     }
                     is_key = !level.array;
@@ -188,6 +193,10 @@ fn walk(text: &[u8], tell: &mut impl FnMut(Found<'_>)) {
                     let key = text.get(start + 1..at).unwrap_or_default();
                     if levels.len() == 1 {
                         tell(Found::TopKey(key));
+                    }
+                    if !paths {
+                        at += 1;
+                        continue;
                     }
                     let key = String::from_utf8_lossy(key).replace('~', "~0").replace('/', "~1");
                     path.push('/');

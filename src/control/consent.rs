@@ -20,13 +20,26 @@ struct View<'a> {
     at_most: Option<&'a LevelName>,
     /// A level beside that choice, and until when: then what was chosen is in force again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    raised: Option<&'a Raise>,
+    raised: Option<RaiseView<'a>>,
     in_force: Step<'a>,
     can_inherit: bool,
     /// Lowest first.
     ladder: Vec<Step<'a>>,
     /// In which calendar days are counted.
     zone: Zone,
+}
+
+/// A level until a date.
+#[derive(Serialize)]
+struct RaiseView<'a> {
+    level: &'a LevelName,
+    until: Timestamp,
+}
+
+impl<'a> RaiseView<'a> {
+    fn of(raise: &'a Raise) -> Self {
+        RaiseView { level: &raise.level, until: raise.until }
+    }
 }
 
 /// One level with what it gives to staff.
@@ -121,7 +134,7 @@ fn view<'a>(tenant: &'a TenantId, stand: &'a Stand, policy: &'a Policy) -> View<
     View {
         tenant,
         choice: if stand.consent.inherit { "inherit" } else { own.map_or("", LevelName::as_str) },
-        raised: stand.consent.raise_at(stand.now),
+        raised: stand.consent.raise_at(stand.now).map(RaiseView::of),
         at_most: own.filter(|_| stand.consent.inherit),
         in_force: step(policy.ladder.at(stand.rank)),
         can_inherit: stand.can_inherit,

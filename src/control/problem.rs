@@ -223,6 +223,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NotStaff
         | Refusal::EnvironmentForeign { .. }
         | Refusal::ConsentCloses
+        | Refusal::SelfGranted { .. }
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,

@@ -13,7 +13,7 @@ use crate::{
         journal::{AppendError, Class, Draft, Personal, Receipt},
     },
     identity::VerifiedSubject,
-    model::{ExchangeId, RoleName, Timestamp},
+    model::{ExchangeId, RoleName, SubjectKind, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -93,6 +93,8 @@ pub struct Report {
     pub received: u64,
     /// The code of what went wrong.
     pub fault: Option<&'static str>,
+    /// Which of several servers it went to, or was meant for last.
+    pub server: Option<Arc<str>>,
 }
 
 /// Leave to forward one request. Only the engine makes one; only with one in hand does anything go upstream.
@@ -193,7 +195,7 @@ impl Recorded {
 impl Drop for Recorded {
     fn drop(&mut self) {
         let end = if self.live.fuse.burnt().is_some() { End::Cut } else { End::ClientGone };
-        self.report(&Report { end, status: None, sent: 0, received: 0, fault: None });
+        self.report(&Report { end, status: None, sent: 0, received: 0, fault: None, server: None });
     }
 }
 
@@ -298,6 +300,7 @@ impl Engine {
                         sent: 0,
                         received: 0,
                         fault,
+                        server: None,
                     });
                     return Err(Stop::Denied(denied(cut)));
                 }
@@ -430,6 +433,7 @@ impl Engine {
                 End::Complete | End::ClientGone | End::UpstreamFailed | End::Unknown => None,
             },
             fault: report.fault,
+            server: report.server.as_deref(),
             clock_moved: self.moved(),
         };
         match Body::of(&event) {
@@ -467,7 +471,14 @@ enum Stage {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if let Stage::Asked(session) = &self.stage {
-            let report = Report { end: End::NotForwarded, status: None, sent: 0, received: 0, fault: None };
+            let report = Report {
+                end: End::NotForwarded,
+                status: None,
+                sent: 0,
+                received: 0,
+                fault: None,
+                server: None,
+            };
             self.engine.conclude(&self.live, session.as_deref(), self.engine.now(), &report);
         }
         if !matches!(self.stage, Stage::Recorded) {
@@ -490,7 +501,8 @@ pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
 pub(super) fn personal(subject: &VerifiedSubject, client: &str) -> Vec<Personal> {
     let person = subject.id.to_string();
     let mut values = Vec::new();
-    if let Some(email) = &subject.email {
+    // Of a tenant's people the address is only compared, never kept.
+    if let Some(email) = subject.email.as_ref().filter(|_| subject.kind == SubjectKind::Staff) {
         values.push(Personal { person: person.clone(), name: "email", value: email.to_string() });
     }
     if !client.is_empty() {

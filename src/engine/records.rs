@@ -102,6 +102,8 @@ pub(super) struct AccessOutcome<'a> {
     pub(super) cut_by: Option<CutWords>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fault: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }
@@ -211,6 +213,8 @@ pub(super) struct ChangeRefused<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<&'a SubjectRef>,
     pub(super) reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) detail: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

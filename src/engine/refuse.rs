@@ -66,6 +66,7 @@ fn detail(detail: &Detail) -> Option<String> {
         Detail::Token(code) => Some((*code).to_owned()),
         Detail::At(at) => Some(at.to_string()),
         Detail::LevelWouldDo(level) => Some(format!("level {level} would do")),
+        Detail::GivenBy(giver) => Some(format!("given by {giver}")),
         Detail::StepUp(wanted) => Some(wanted.trim_start_matches(", ").to_owned()),
         Detail::GrantWouldDo => Some("a grant would do".to_owned()),
     }

@@ -102,6 +102,7 @@ impl Engine {
             millis: 0,
             cut_by: None,
             fault: Some("gateway_stopped"),
+            server: None,
             clock_moved: false,
         };
         self.settled_draft(records::ACCESS_OUTCOME, intent, Body::of(&event).unwrap_or_default())

@@ -122,7 +122,7 @@ pub(super) fn subject(
     Ok(Subject {
         kind: options.kind,
         id: SubjectRef { issuer: options.name.clone(), sub: Arc::from(sub.as_str()) },
-        email: if staff { email(claims, map) } else { None },
+        email: if options.kind == SubjectKind::Service { None } else { email(claims, map) },
         support: staff && support(claims, &map.support),
         tenant: match options.kind {
             SubjectKind::Staff => None,

@@ -2,8 +2,10 @@
 //!
 //! Never here: what a level allows ([`crate::policy`]).
 
+use std::collections::BTreeSet;
+
 use crate::{
-    model::{Consent, Document, Key, Raise, Tenant, TenantId, Version},
+    model::{Consent, Document, Giver, Key, Raise, Tenant, TenantId, Version},
     policy::{
         Lack, SUPPORT_MANAGE,
         level::{InForce, in_force},
@@ -21,7 +23,7 @@ pub(super) fn set(
     until: Option<Until>,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
-    at.administrator(id, SUPPORT_MANAGE)?;
+    let by = at.administrator(id, SUPPORT_MANAGE)?;
     let key = Key::Tenant(id.clone());
     let Some(known) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     at.still_there(known)?;
@@ -31,20 +33,21 @@ pub(super) fn set(
         Some((tenant, event)) => (tenant, Some(event)),
         None => (known.clone(), None),
     };
-    let wanted = wanted(at, &tenant, choice, until)?;
-    if wanted == tenant.consent {
+    let by = [Giver::of(by, &format!("{key}@{}", at.now.ms()))].into();
+    let wanted = wanted(at, &tenant, choice, until, by)?;
+    if same(&wanted, &tenant.consent) {
         return Ok(Change::NOTHING);
     }
     // A tenant that lowers its level never waits for a parent that cannot be read: the chain counts as closed until
     // now (rule 6), so what ran by it ends.
     let before = known_or_closed(in_force(&tenant, at.facts, at.policy, at.now))?;
     let mut changed = Tenant { consent: wanted, ..tenant.clone() };
-    let after = in_force(&changed, at.facts, at.policy, at.now)?;
+    let after = in_force(&changed, at.facts, at.policy, at.now)?.rank;
     // What ran while nothing was open stays ended (law 4), also when the level rises again. A mark that was inherited
     // until now is kept, so that leaving the parent brings nothing back. What starts in the millisecond of a rise is
     // new; what started in the millisecond of a fall is over.
     let closed = |rank| at.policy.ladder.role_at(rank).is_none();
-    let mark = match (closed(before.rank), closed(after.rank)) {
+    let mark = match (closed(before.rank), closed(after)) {
         (_, true) => Some(at.now),
         (true, false) => Some(at.now.plus_ms(-1)),
         (false, false) => None,
@@ -53,12 +56,12 @@ pub(super) fn set(
     changed.consent.closed_at = tenant.consent.closed_at.max(before.closed_at).max(mark);
     // At an equal level a tenant leaves or joins its parent, which takes nothing away; a level of its own that gives
     // nothing takes away whatever there was, and so does a raise that ends sooner.
-    let narrows = after.rank < before.rank
-        || (!changed.consent.inherit && closed(after.rank))
-        || (after.rank == before.rank && within);
+    let narrows = after < before.rank
+        || (!changed.consent.inherit && closed(after))
+        || (after == before.rank && within);
     let event = Event::ConsentChanged {
         from: at.level(before.rank),
-        to: at.level(after.rank),
+        to: at.level(after),
         inherit: changed.consent.inherit,
         until: changed.consent.raised.as_ref().map(|raise| raise.until),
     };
@@ -67,15 +70,21 @@ pub(super) fn set(
 }
 
 /// What the tenant would have chosen then. Its marks stay as they are.
-fn wanted(at: &Moment<'_>, tenant: &Tenant, choice: &Choice, until: Option<Until>) -> Result<Consent, Stop> {
+fn wanted(
+    at: &Moment<'_>,
+    tenant: &Tenant,
+    choice: &Choice,
+    until: Option<Until>,
+    by: BTreeSet<Giver>,
+) -> Result<Consent, Stop> {
     let closed_at = tenant.consent.closed_at;
     let level = match (choice, until) {
         (Choice::Level(level), _) if !at.policy.ladder.knows(level) => {
             return Err(Refusal::LevelUnknown(level.clone()).into());
         }
         (Choice::Inherit, _) if !leads(at, tenant)? => return Err(Refusal::NothingToInherit.into()),
-        (Choice::Inherit, None) => return Ok(Consent { closed_at, ..Consent::inherited() }),
-        (Choice::Level(level), None) => return Ok(Consent { closed_at, ..Consent::own(level.clone()) }),
+        (Choice::Inherit, None) => return Ok(Consent { closed_at, by, ..Consent::inherited() }),
+        (Choice::Level(level), None) => return Ok(Consent { closed_at, by, ..Consent::own(level.clone()) }),
         (Choice::Inherit, Some(_)) => None,
         (Choice::Level(level), Some(_)) => Some(level),
     };
@@ -88,7 +97,13 @@ fn wanted(at: &Moment<'_>, tenant: &Tenant, choice: &Choice, until: Option<Until
         return Err(Refusal::NotRaised { in_force: at.level(below.rank) }.into());
     }
     let until = grant::checked(at, until, tenant.zone)?;
-    Ok(Consent { raised: Some(Raise { level: level.clone(), until }), ..standing.consent })
+    Ok(Consent { raised: Some(Raise { level: level.clone(), until, by }), ..standing.consent })
+}
+
+/// Whether nothing changes, whoever says it: who chose first has chosen.
+fn same(a: &Consent, b: &Consent) -> bool {
+    let raise = |raise: &Option<Raise>| raise.as_ref().map(|raise| (raise.level.clone(), raise.until));
+    (a.inherit, &a.cap, raise(&a.raised)) == (b.inherit, &b.cap, raise(&b.raised))
 }
 
 /// Whether the same choice stands, with no more of a raise beside it than before.
@@ -135,7 +150,7 @@ fn over(at: &Moment<'_>, tenant: &Tenant) -> Result<Option<(Tenant, Event)>, Lac
 }
 
 /// A chain that cannot be read whole counts as closed (rule 6).
-fn known_or_closed(known: Result<InForce, Lack>) -> Result<InForce, Lack> {
+fn known_or_closed(known: Result<InForce<'_>, Lack>) -> Result<InForce<'_>, Lack> {
     match known {
         Err(Lack::Unavailable) => Ok(InForce::CLOSED),
         known => known,

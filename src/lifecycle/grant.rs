@@ -6,8 +6,8 @@ use chrono::NaiveDate;
 
 use crate::{
     model::{
-        Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span, Subject,
-        TenantId, Timestamp, Version, Zone,
+        Document, End, EndCause, EnvironmentId, Giver, Grant, GrantId, Grantee, Key, RoleName, Scope, Span,
+        Subject, TenantId, Timestamp, Version, Zone,
     },
     policy::{Role, SUPPORT_MANAGE, rows::held},
 };
@@ -67,6 +67,7 @@ pub(super) fn make(
     }
     let until = checked(at, *terms.until, tenant.zone)?;
     let key = Key::Grant(id.clone(), grant.clone());
+    let giver = Giver::of(grantor, &key.to_string());
     if at.facts.grant(id.as_str(), grant.as_str())?.is_some() {
         return Err(Refusal::Changed.into());
     }
@@ -76,7 +77,9 @@ pub(super) fn make(
         bound: None,
         role: terms.role.clone(),
         scope: terms.scope.clone(),
-        grantor: grantor.id.clone(),
+        grantor: giver.person,
+        grantor_mail: giver.mail,
+        prolonged_by: Default::default(),
         given: at.now,
         until,
         ended: None,
@@ -103,16 +106,19 @@ pub(super) fn move_expiry(
     if until == grant.until {
         return Ok(Change::NOTHING);
     }
+    let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-    }
-    if until > grant.until
-        && let Some(role) = at.policy.role(&grant.role)
-    {
-        may_hand_on(at, by, &grant.role, role)?;
+        if let Some(role) = at.policy.role(&grant.role) {
+            may_hand_on(at, by, &grant.role, role)?;
+        }
+        // Nobody prolongs for themselves either (GW-14). Once is enough of each.
+        if grant.given_by(by).is_none() {
+            prolonged_by.insert(Giver::of(by, &format!("{key}@{}", at.now.ms())));
+        }
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
-    let document = Document::Grant(Grant { until, ..grant.clone() });
+    let document = Document::Grant(Grant { until, prolonged_by, ..grant.clone() });
     Ok(Change { documents: vec![(key, document)], events: vec![event], narrows: until < grant.until })
 }
 

@@ -1,6 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
-use crate::model::{EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, TenantId, Timestamp};
+use crate::model::{
+    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, SubjectRef, TenantId, Timestamp,
+};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +104,12 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
+    SelfGranted {
+        /// That identity, for the record.
+        by: SubjectRef,
+    },
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -132,6 +140,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// More about it, for the record alone.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Refusal::SelfGranted { by } => Some(format!("given by {by}")),
+            _ => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
@@ -159,6 +175,7 @@ impl Refusal {
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::SelfGranted { .. } => "self_granted",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

@@ -2,9 +2,11 @@
 //!
 //! Never here: whether a session is good right now ([`crate::policy`]).
 
+use std::collections::BTreeSet;
+
 use crate::{
     model::{
-        Basis, Document, End, EndCause, EnvironmentId, Grant, Grantee, Key, Presence, RoleName, Session,
+        Basis, Document, End, EndCause, EnvironmentId, Giver, Grant, Grantee, Key, Presence, Session,
         SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
@@ -49,6 +51,7 @@ pub(super) fn start(
     let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
     let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
+    let mut givers = BTreeSet::new();
     let (basis, role) = match wish.basis {
         WantedBasis::Consent => {
             let now_in_force = in_force(tenant, at.facts, at.policy, at.now)?;
@@ -56,11 +59,17 @@ pub(super) fn start(
             let Some((level, role)) = level.and_then(|level| Some((level, level.role.clone()?))) else {
                 return Err(Refusal::ConsentCloses.into());
             };
+            // Whoever gave what is in force does not use it themselves (GW-14); who gave it is kept beside it.
+            givers.extend(now_in_force.givers().cloned());
+            not_self(&givers, agent)?;
             (Basis::Consent(level.name.clone()), role)
         }
         WantedBasis::Grant(grant_id) => {
             let found = at.facts.grant(id.as_str(), grant_id.as_str())?;
             let grant = usable(found, agent, wish.environment, at.now)?;
+            if let Some(by) = grant.given_by(agent) {
+                return Err(Refusal::SelfGranted { by }.into());
+            }
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
@@ -100,7 +109,19 @@ pub(super) fn start(
         role: role.clone(),
         deadline,
     });
-    let document = new_session(at, agent, wish, basis, role, rights, deadline);
+    let document = Session {
+        subject: agent.id.clone(),
+        environment: wish.environment.clone(),
+        basis,
+        role,
+        rights,
+        reason: wish.reason.to_owned(),
+        ticket: wish.ticket.map(str::to_owned),
+        givers,
+        started: at.now,
+        deadline,
+        ended: None,
+    };
     change.documents.push((Key::Session(id.clone(), session.clone()), Document::Session(document)));
     change.documents.push((Key::Presence(id.clone(), agent.id.clone()), Document::Presence(presence)));
     Ok(change)
@@ -118,26 +139,14 @@ fn ticket(at: &Moment<'_>, wish: &Wish<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn new_session(
-    at: &Moment<'_>,
+/// Refuses whoever is among those who gave it.
+pub(super) fn not_self<'g>(
+    givers: impl IntoIterator<Item = &'g Giver>,
     agent: &Subject,
-    wish: &Wish<'_>,
-    basis: Basis,
-    role: RoleName,
-    rights: Vec<crate::model::PermissionName>,
-    deadline: Timestamp,
-) -> Session {
-    Session {
-        subject: agent.id.clone(),
-        environment: wish.environment.clone(),
-        basis,
-        role,
-        rights,
-        reason: wish.reason.to_owned(),
-        ticket: wish.ticket.map(str::to_owned),
-        started: at.now,
-        deadline,
-        ended: None,
+) -> Result<(), Refusal> {
+    match givers.into_iter().find(|giver| giver.is(agent)) {
+        Some(giver) => Err(Refusal::SelfGranted { by: giver.person.clone() }),
+        None => Ok(()),
     }
 }
 

@@ -115,8 +115,12 @@ pub(super) fn remove(at: &Moment<'_>, id: &TenantId, expected: Option<Version>) 
     };
     let level = at.level(before.rank);
     let all: Vec<_> = known.environments.iter().cloned().collect();
-    let consent =
-        Consent { closed_at: known.consent.closed_at.max(before.closed_at), ..Consent::own(level.clone()) };
+    // Who gave it still has, to whatever follows this tenant.
+    let consent = Consent {
+        closed_at: known.consent.closed_at.max(before.closed_at),
+        by: before.givers().cloned().collect(),
+        ..Consent::own(level.clone())
+    };
     let removed = Tenant {
         consent,
         service: Some(by),
@@ -129,13 +133,13 @@ pub(super) fn remove(at: &Moment<'_>, id: &TenantId, expected: Option<Version>) 
 }
 
 /// The level in force that no raise props up, here or further up: what is raised until a date does not outlive it.
-fn lasting(at: &Moment<'_>, tenant: &Tenant) -> Result<InForce, Lack> {
+fn lasting<'a>(at: &Moment<'a>, tenant: &'a Tenant) -> Result<InForce<'a>, Lack> {
     let mut lasting = in_force(tenant, at.facts, at.policy, at.now)?;
     while let Some(falls) = lasting.falls {
         let then = in_force(tenant, at.facts, at.policy, falls)?;
         let rank = then.rank.min(lasting.rank);
         // Each raise ends once, so this comes to an end.
-        lasting = InForce { rank, falls: then.falls.filter(|next| *next > falls), ..lasting };
+        lasting = InForce { rank, falls: then.falls.filter(|next| *next > falls), by: then.by, ..lasting };
     }
     Ok(lasting)
 }

@@ -2,9 +2,11 @@
 //!
 //! Never here: what a level's role may do (that is [`crate::policy`]).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::{LevelName, RoleName, Timestamp};
+use super::{Giver, LevelName, RoleName, Timestamp};
 
 /// The ladder of consent levels, lowest first. The configuration makes it; the lowest level gives nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,9 @@ pub struct Raise {
     pub level: LevelName,
     /// From when on it is nothing, whether that was written down or not.
     pub until: Timestamp,
+    /// Who gave it; several where a fork was joined.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub by: BTreeSet<Giver>,
 }
 
 /// What a tenant chose. What is in force is worked out along the chain of parents at each decision, never stored
@@ -81,6 +86,9 @@ pub struct Consent {
     /// Beside the standing choice: a level until a date, after which the choice above is in force again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub raised: Option<Raise>,
+    /// Who made the choice that stands; several where a fork was joined, nobody where it is the configuration's.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub by: BTreeSet<Giver>,
     /// The last instant at which the level in force was seen to give nothing: sessions by consent that began before
     /// it stay ended even when the level rises again (law 4).
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -90,15 +98,20 @@ pub struct Consent {
 impl Consent {
     /// A level of the tenant's own.
     pub fn own(level: LevelName) -> Self {
-        Self { inherit: false, cap: Some(level), raised: None, closed_at: None }
+        Self { inherit: false, cap: Some(level), ..Self::nothing() }
     }
 
     /// Whatever the parent has.
     pub fn inherited() -> Self {
-        Self { inherit: true, cap: None, raised: None, closed_at: None }
+        Self { inherit: true, ..Self::nothing() }
     }
 
-    /// Neither a level nor a parent to follow: nothing was consented to.
+    /// Neither a level nor a parent to follow.
+    pub fn nothing() -> Self {
+        Self { inherit: false, cap: None, raised: None, by: BTreeSet::new(), closed_at: None }
+    }
+
+    /// Whether neither a level nor a parent is chosen: nothing was consented to.
     pub fn is_nothing(&self) -> bool {
         !self.inherit && self.cap.is_none()
     }
@@ -119,8 +132,7 @@ impl Consent {
     #[must_use]
     pub fn meet(&self, other: &Consent, ladder: &Ladder) -> Consent {
         if self.is_nothing() || other.is_nothing() {
-            let closed_at = self.closed_at.max(other.closed_at);
-            return Consent { inherit: false, cap: None, raised: None, closed_at };
+            return Consent { closed_at: self.closed_at.max(other.closed_at), ..Consent::nothing() };
         }
         // Of two names of the same rank (both unknown, say) the lesser name, so that order plays no part.
         let lower = |a: &LevelName, b: &LevelName| {
@@ -133,7 +145,8 @@ impl Consent {
         };
         let raised = match (&self.raised, &other.raised) {
             (Some(a), Some(b)) => {
-                Some(Raise { level: lower(&a.level, &b.level), until: a.until.min(b.until) })
+                let by = a.by.union(&b.by).cloned().collect();
+                Some(Raise { level: lower(&a.level, &b.level), until: a.until.min(b.until), by })
             }
             (Some(_) | None, _) => None,
         };
@@ -141,6 +154,7 @@ impl Consent {
             inherit: self.inherit || other.inherit,
             cap,
             raised,
+            by: self.by.union(&other.by).cloned().collect(),
             closed_at: self.closed_at.max(other.closed_at),
         }
     }

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, GrantId, LevelName, PermissionName, PlanName, ResourceId, ResourceType,
-    RoleName, SessionId, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, ResourceId,
+    ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
 };
 
 /// The format that this build writes and reads. What bears another number is refused, never guessed at.
@@ -230,6 +230,12 @@ pub struct Grant {
     pub scope: Scope,
     /// Who gave it.
     pub grantor: SubjectRef,
+    /// Their verified address, as far as it can be compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grantor_mail: Option<Mark>,
+    /// Who moved its expiry further away since.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub prolonged_by: BTreeSet<Giver>,
     /// When it was given.
     pub given: Timestamp,
     /// From when on it gives nothing.
@@ -237,6 +243,17 @@ pub struct Grant {
     /// Whether and why it ended before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<End>,
+}
+
+impl Grant {
+    /// Which of those who gave it this subject is, if any (GW-14).
+    pub fn given_by(&self, subject: &Subject) -> Option<SubjectRef> {
+        let grantor = Giver { person: self.grantor.clone(), mail: self.grantor_mail.clone() };
+        std::iter::once(&grantor)
+            .chain(&self.prolonged_by)
+            .find(|giver| giver.is(subject))
+            .map(|g| g.person.clone())
+    }
 }
 
 /// On what a session rests.
@@ -268,6 +285,9 @@ pub struct Session {
     /// The ticket they named.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ticket: Option<String>,
+    /// By consent: who had given what it began on.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub givers: BTreeSet<Giver>,
     /// When it began.
     pub started: Timestamp,
     /// An instant, fixed at the start.

@@ -66,10 +66,10 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         // A parent is fixed at registration; two of them cannot both be true, so nothing is open.
         let lowest = ladder.at(0).map(|level| level.name.clone());
         consent = Consent {
-            inherit: false,
             cap: lowest.or(consent.cap),
-            raised: None,
+            by: consent.by,
             closed_at: Some(Timestamp::MAX),
+            ..Consent::nothing()
         };
     }
     let environments = a.environments.intersection(&b.environments).cloned().collect();
@@ -91,7 +91,9 @@ fn grant(a: Grant, b: &Grant) -> Grant {
         && (a.bound.is_none() || b.bound.is_none() || a.bound == b.bound);
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.given);
     let bound = a.bound.or_else(|| b.bound.clone());
-    Grant { until: a.until.min(b.until), ended, bound, ..a }
+    let grantor_mail = a.grantor_mail.or_else(|| b.grantor_mail.clone());
+    let prolonged_by = a.prolonged_by.union(&b.prolonged_by).cloned().collect();
+    Grant { until: a.until.min(b.until), ended, bound, grantor_mail, prolonged_by, ..a }
 }
 
 fn session(a: Session, b: &Session) -> Session {
@@ -102,7 +104,8 @@ fn session(a: Session, b: &Session) -> Session {
         && a.started == b.started;
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.started);
     let rights = a.rights.into_iter().filter(|right| b.rights.binary_search(right).is_ok()).collect();
-    Session { deadline: a.deadline.min(b.deadline), ended, rights, ..a }
+    let givers = a.givers.union(&b.givers).cloned().collect();
+    Session { deadline: a.deadline.min(b.deadline), ended, rights, givers, ..a }
 }
 
 /// An index must not lose what it points at; whether that is any good is decided from the sessions themselves.

@@ -8,6 +8,7 @@
 
 pub mod consent;
 pub mod document;
+pub mod giver;
 pub mod id;
 pub mod join;
 pub mod network;
@@ -19,6 +20,7 @@ pub use document::{
     Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
     Stored, Tenant, Version,
 };
+pub use giver::{Giver, Mark};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
     ResourceId, ResourceType, RoleName, SessionId, TenantId,

@@ -43,7 +43,8 @@ pub struct Subject {
     pub kind: SubjectKind,
     /// Who it is.
     pub id: SubjectRef,
-    /// Of staff only: an address that the issuer says it verified, lower-cased ASCII. It only finds a person (rule 1).
+    /// Of staff and members: an address that the issuer says it verified, lower-cased ASCII. It only finds a person
+    /// (rule 1), and a member's only finds that they are staff too (GW-14).
     pub email: Option<Arc<str>>,
     /// Of staff only: whether the configuration counts them as support as a whole.
     pub support: bool,

@@ -1,6 +1,7 @@
-//! The network as the configuration names it: where an application is, and TLS on both sides. Used by whoever listens and
+//! The network as the configuration names it: where an application is, its servers, and TLS on both sides. Used by whoever listens and
 //! connects. Never here: a connection, HTTP.
 
+pub mod servers;
 pub mod tls;
 
 use std::{fmt, path::PathBuf};

@@ -121,11 +121,11 @@ pub fn serving(serving: &Serving<'_>) -> Result<Arc<ServerConfig>, (Option<usize
     Ok(Arc::new(config))
 }
 
-/// The client's side, towards an application: its authorities in PEM, or the system's.
+/// The client's side, towards an application that speaks HTTP/2 or HTTP/1.1: its authorities in PEM, or the system's.
 ///
 /// # Errors
 /// [`TlsFault`].
-pub fn asking(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsFault> {
+pub fn asking(ca: Option<&[u8]>, http2: bool) -> Result<Arc<ClientConfig>, TlsFault> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(true))
         .map_err(|fault| TlsFault::Unusable(fault.to_string()))?;
@@ -134,7 +134,7 @@ pub fn asking(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsFault> {
         None => system_roots()?,
     };
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![HTTP_1.to_vec()];
+    config.alpn_protocols = vec![if http2 { HTTP_2 } else { HTTP_1 }.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -122,6 +122,8 @@ pub enum Detail {
     LevelWouldDo(LevelName),
     /// No level would do; a grant would.
     GrantWouldDo,
+    /// The member identity that gave it; for the record alone.
+    GivenBy(SubjectRef),
     /// Signing in anew would do, like this: parameters of an RFC 9470 challenge, each after `, `.
     StepUp(Arc<str>),
 }

@@ -3,7 +3,9 @@
 //!
 //! Worked out at each decision, never stored.
 
-use crate::model::{Rank, Tenant, Timestamp};
+use std::collections::BTreeSet;
+
+use crate::model::{Giver, Rank, Tenant, Timestamp};
 
 use super::{Facts, Lack, Policy};
 
@@ -11,19 +13,26 @@ use super::{Facts, Lack, Policy};
 pub const LONGEST_CHAIN: usize = 64;
 
 /// What is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InForce {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce<'a> {
     /// The level, by its place on the ladder; 0 is the lowest.
     pub rank: Rank,
     /// The last instant at which it was seen to give nothing.
     pub closed_at: Option<Timestamp>,
     /// When it may fall by the passing of time alone: the end of the raise that it rests on, here or further up.
     pub falls: Option<Timestamp>,
+    /// Who gave it: whoever chose here, and whoever chose further up as far as it was followed.
+    pub by: Vec<&'a BTreeSet<Giver>>,
 }
 
-impl InForce {
+impl InForce<'_> {
     /// What a chain comes to that cannot be read whole.
-    pub const CLOSED: InForce = InForce { rank: 0, closed_at: None, falls: None };
+    pub const CLOSED: InForce<'static> = InForce { rank: 0, closed_at: None, falls: None, by: Vec::new() };
+
+    /// All who gave it.
+    pub fn givers(&self) -> impl Iterator<Item = &Giver> {
+        self.by.iter().flat_map(|by| by.iter())
+    }
 }
 
 /// The highest level of a tenant whose parent a service removed: `read_only`, or nothing on a ladder without it.
@@ -32,8 +41,14 @@ fn rank_alone(policy: &Policy) -> Rank {
 }
 
 /// Works out the level in force. A chain that cannot be read whole, ends without a level, or passes
-/// [`LONGEST_CHAIN`] comes to the lowest level; so does a tenant that was removed. Where nothing else changes, time only lowers what this answers.
-pub fn in_force(tenant: &Tenant, facts: &Facts, policy: &Policy, now: Timestamp) -> Result<InForce, Lack> {
+/// [`LONGEST_CHAIN`] comes to the lowest level; so does a tenant that was removed. Where nothing else changes, time only
+/// lowers what this answers.
+pub fn in_force<'a>(
+    tenant: &'a Tenant,
+    facts: &'a Facts,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<InForce<'a>, Lack> {
     if tenant.removed.is_some() {
         return Ok(InForce { closed_at: tenant.consent.closed_at, ..InForce::CLOSED });
     }
@@ -59,13 +74,13 @@ pub fn closes_at(
     Ok(None)
 }
 
-fn level(
-    tenant: &Tenant,
-    facts: &Facts,
+fn level<'a>(
+    tenant: &'a Tenant,
+    facts: &'a Facts,
     policy: &Policy,
     now: Timestamp,
     further: usize,
-) -> Result<InForce, Lack> {
+) -> Result<InForce<'a>, Lack> {
     let chosen = standing(tenant, facts, policy, now, further);
     let Some(raise) = tenant.consent.raise_at(now) else { return chosen };
     let chosen = match chosen {
@@ -80,23 +95,28 @@ fn level(
     Ok(if chosen.rank >= rank {
         InForce { closed_at, ..chosen }
     } else {
-        InForce { rank, closed_at, falls: Some(raise.until) }
+        InForce { rank, closed_at, falls: Some(raise.until), by: vec![&raise.by] }
     })
 }
 
 /// What the choice that stands comes to, without a raise of the tenant's own.
-fn standing(
-    tenant: &Tenant,
-    facts: &Facts,
+fn standing<'a>(
+    tenant: &'a Tenant,
+    facts: &'a Facts,
     policy: &Policy,
     now: Timestamp,
     further: usize,
-) -> Result<InForce, Lack> {
+) -> Result<InForce<'a>, Lack> {
     let own = &tenant.consent;
+    // What nobody gave is nobody's: nothing is kept of it.
+    let mut by: Vec<&BTreeSet<Giver>> = Vec::new();
+    if !own.by.is_empty() {
+        by.push(&own.by);
+    }
     let cap = own.cap.as_ref().map(|cap| policy.ladder.rank(cap));
     if !own.inherit {
         // Neither a level nor a parent to ask: nothing was consented to.
-        return Ok(InForce { rank: cap.unwrap_or(0), closed_at: own.closed_at, falls: None });
+        return Ok(InForce { rank: cap.unwrap_or(0), closed_at: own.closed_at, falls: None, by });
     }
     let parent = match &tenant.parent {
         Some(parent) if further > 0 => facts.tenant(parent.as_str())?,
@@ -112,9 +132,11 @@ fn standing(
         }
         None => InForce::CLOSED,
     };
+    by.extend(above.by);
     Ok(InForce {
         rank: cap.map_or(above.rank, |cap| cap.min(above.rank)),
         closed_at: own.closed_at.max(above.closed_at),
         falls: above.falls,
+        by,
     })
 }

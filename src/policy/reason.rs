@@ -117,6 +117,8 @@ reasons! {
     GrantorLacks = "grantor_lacks",
     /// The grant covers other resources than the one asked for.
     GrantScope = "grant_scope",
+    /// The caller gave it themselves, as a person of the tenant (GW-14).
+    SelfGranted = "self_granted",
     /// The role of the session is no longer known; it gives nothing.
     RoleUnknown = "role_unknown",
     /// What the decision needs cannot be had right now.

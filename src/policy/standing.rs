@@ -71,12 +71,18 @@ pub fn standing<'a>(
         return Ok(Err((Reason::EnvironmentRemoved, detail)));
     }
     match &session.basis {
+        Basis::Consent(_) if let Some(own) = session.givers.iter().find(|giver| giver.is(subject)) => {
+            Ok(Err(self_granted(&own.person)))
+        }
         Basis::Consent(_) => match policy.on_lower {
             OnLower::Future => {
                 Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None, giver: None }))
             }
             OnLower::Immediate => {
                 let now_in_force = in_force(tenant, facts, policy, now)?;
+                if let Some(own) = now_in_force.givers().find(|giver| giver.is(subject)) {
+                    return Ok(Err(self_granted(&own.person)));
+                }
                 let closed = now_in_force.closed_at.is_some_and(|at| session.started <= at);
                 if closed || policy.ladder.role_at(now_in_force.rank).is_none() {
                     return Ok(Err((Reason::ConsentWithdrawn, Detail::None)));
@@ -98,6 +104,9 @@ pub fn standing<'a>(
             {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             }
+            if let Some(own) = grant.given_by(subject) {
+                return Ok(Err(self_granted(&own)));
+            }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
@@ -109,6 +118,11 @@ pub fn standing<'a>(
             Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))
         }
     }
+}
+
+/// Whose it was to give is not to use it (GW-14); who that is, is for the record.
+fn self_granted(giver: &SubjectRef) -> Fallen {
+    (Reason::SelfGranted, Detail::GivenBy(giver.clone()))
 }
 
 /// Why a grant gives nothing at this instant, if so.

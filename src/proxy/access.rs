@@ -334,6 +334,7 @@ mod tests {
                         sent: 7,
                         received: 0,
                         fault: None,
+                        server: None,
                     });
                 });
                 log(&|_| {});

@@ -41,8 +41,28 @@ use super::{
 const PIECE: usize = 8 << 10;
 /// How long an answer to somebody who does not read may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How closely one request follows another on a connection that is busy.
+const FOLLOWS: Duration = Duration::from_secs(1);
+/// How long a connection that waits for a request when the gateway is stopped goes on waiting for one: it may be on its
+/// way, and whoever sent it must not find a closed door.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// What is read and thrown away behind a refused request, so that its answer is not lost.
 const LINGER: usize = 64 << 10;
+
+/// Whether something comes from a client.
+enum Coming {
+    Now,
+    NotYet,
+    /// Nothing will any more.
+    Never,
+}
+
+/// What came of waiting for a head.
+enum Came {
+    Head(Vec<u8>),
+    Nothing,
+    End,
+}
 
 struct Connection {
     stream: Socket,
@@ -59,10 +79,34 @@ struct Connection {
     note: Option<Box<Note>>,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. What a request needs while it runs is many times what a connection needs that waits
+/// for one: it is made when one comes, kept while others follow closely, and let go of after that.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     let mut connection = Connection::new(stream, peer);
-    while let Some(bytes) = connection.next_head(core).await {
+    loop {
+        let most = core.shared().routing.load().keep_alive;
+        if !matches!(connection.first_byte(core, most.saturating_sub(FOLLOWS)).await, Coming::Now) {
+            break Box::pin(connection.close()).await;
+        }
+        match Box::pin(converse(core, connection)).await {
+            Some(rests) => connection = rests,
+            None => break,
+        }
+    }
+}
+
+/// One request after another, until none follows closely. `None`: the connection is over.
+async fn converse(core: &Core, mut connection: Connection) -> Option<Connection> {
+    loop {
+        let bytes = match connection.next_head(core).await {
+            Came::Head(bytes) => bytes,
+            Came::Nothing => {
+                // Whoever idles holds no buffer, and no table.
+                connection.head = RequestHead::new();
+                return Some(connection);
+            }
+            Came::End => break,
+        };
         let (next, finish) = connection.handle(core, &bytes).await;
         core.give_back(bytes);
         match next {
@@ -71,7 +115,6 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
                     admission.finish(&report);
                 }
                 if connection.inbox.is_empty() {
-                    // Whoever idles holds no buffer.
                     core.give_back(std::mem::take(&mut connection.inbox));
                 }
             }
@@ -82,7 +125,7 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
                 if let Some((admission, report)) = finish {
                     admission.finish(&report);
                 }
-                return;
+                return None;
             }
             Next::Close | Next::Answer { .. } => {
                 if let Some((admission, report)) = finish {
@@ -93,6 +136,7 @@ pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
         }
     }
     connection.close().await;
+    None
 }
 
 /// Answers what has no request in it that could be read.
@@ -134,24 +178,44 @@ impl Connection {
         }
     }
 
-    /// The bytes of the next whole head; what came behind it stays in the inbox. `None`: the connection is over.
-    async fn next_head(&mut self, core: &Core) -> Option<Vec<u8>> {
+    /// Waits for the first byte of a request, so long at most. Whoever has said nothing yet has no more time than for a
+    /// head; when the gateway stops, nobody has more than for what is on its way.
+    async fn first_byte(&mut self, core: &Core, most: Duration) -> Coming {
+        let most = match self.fresh {
+            None => most,
+            Some(began) => {
+                let routing = core.shared().routing.load();
+                routing.keep_alive.min(routing.header_timeout).saturating_sub(began.elapsed())
+            }
+        };
+        let mut ready = tokio::select! {
+            biased;
+            ready = self.patience.wait(most, self.stream.readable()) => Some(ready),
+            () = core.stopped() => None,
+        };
+        let stopped = ready.is_none();
+        if stopped {
+            ready = Some(self.patience.wait(most.min(LAST_CALL), self.stream.readable()).await);
+        }
+        match ready {
+            Some(Ok(Ok(()))) => Coming::Now,
+            Some(Err(_)) if !stopped && self.fresh.is_none() => Coming::NotYet,
+            Some(_) | None => Coming::Never,
+        }
+    }
+
+    /// The bytes of the next whole head; what came behind it stays in the inbox.
+    async fn next_head(&mut self, core: &Core) -> Came {
         let shared = core.shared();
         let routing = shared.routing.load();
-        // Whoever has said nothing yet has no more time than for a head.
-        let mut started = self.fresh.take();
         if self.inbox.is_empty() {
-            let most = started.map_or(routing.keep_alive, |_| routing.keep_alive.min(routing.header_timeout));
-            let ready = tokio::select! {
-                biased;
-                ready = self.patience.wait(most, self.stream.readable()) => ready,
-                () = shared.stop.cancelled() => return None,
-            };
-            if !matches!(ready, Ok(Ok(()))) {
-                return None;
+            match self.first_byte(core, routing.keep_alive.min(FOLLOWS)).await {
+                Coming::Now => self.inbox = core.buffer(),
+                Coming::NotYet => return Came::Nothing,
+                Coming::Never => return Came::End,
             }
-            self.inbox = core.buffer();
         }
+        let mut started = self.fresh.take();
         let limits = routing.limits;
         let header_timeout = routing.header_timeout;
         drop(routing);
@@ -160,13 +224,13 @@ impl Connection {
                 match self.head.parse(&self.inbox, &limits) {
                     Ok(Parsed::Complete { len }) => {
                         let rest = self.inbox.split_off(len.min(self.inbox.len()));
-                        return Some(std::mem::replace(&mut self.inbox, rest));
+                        return Came::Head(std::mem::replace(&mut self.inbox, rest));
                     }
                     Ok(Parsed::Partial) => {}
                     Err(fault) => {
                         Counters::add(&core.counters().unreadable);
                         self.tell(&unreadable(Unreadable::Head(fault)), false).await;
-                        return None;
+                        return Came::End;
                     }
                 }
             }
@@ -178,14 +242,14 @@ impl Connection {
             let left = header_timeout.saturating_sub(started.map_or(Duration::ZERO, |began| began.elapsed()));
             self.inbox.reserve(PIECE);
             match self.patience.wait(left, self.stream.read_buf(&mut self.inbox)).await {
-                Ok(Ok(0) | Err(_)) => return None,
+                Ok(Ok(0) | Err(_)) => return Came::End,
                 Ok(Ok(_)) => {}
                 Err(_) => {
                     if !self.inbox.is_empty() {
                         let told = Told::plain(408, "head_too_slow", "the request's head took too long");
                         self.tell(&told, false).await;
                     }
-                    return None;
+                    return Came::End;
                 }
             }
         }
@@ -217,14 +281,14 @@ impl Connection {
             Ok(target) => target,
             Err(fault) => {
                 Counters::add(&core.counters().unreadable);
-                return (self.refuse(&request, &unreadable(fault)).await, None);
+                return (self.refuse(core, &request, &unreadable(fault)).await, None);
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
         // Before a token costs anything. The support API is asked later: whoever takes something back is never refused for
         // what others of their network do.
         if !inside && let Some(told) = self.too_many_here(core, &routing) {
-            return (self.refuse(&request, &told).await, None);
+            return (self.refuse(core, &request, &told).await, None);
         }
         let who = core.who_in_time(&request, inside).await;
         if let Some(note) = &mut self.note {
@@ -235,7 +299,7 @@ impl Connection {
             if !matches!(who, Who::Known(_))
                 && let Some(told) = self.too_many_here(core, &routing)
             {
-                return (self.refuse(&request, &told).await, None);
+                return (self.refuse(core, &request, &told).await, None);
             }
             return (self.inside(core, &routing, &request, target.whole, who).await, None);
         }
@@ -243,11 +307,11 @@ impl Connection {
             && let Err(after) = rate.take(&subject.id, core.engine().wall())
         {
             Counters::add(&core.counters().limited);
-            return (self.refuse(&request, &Told::too_many("this person", after)).await, None);
+            return (self.refuse(core, &request, &Told::too_many("this person", after)).await, None);
         }
         let Ok(method) = http::Method::from_bytes(request.method_name()) else {
             return (
-                self.refuse(&request, &Told::plain(400, "method_malformed", "no such method")).await,
+                self.refuse(core, &request, &Told::plain(400, "method_malformed", "no such method")).await,
                 None,
             );
         };
@@ -321,7 +385,7 @@ impl Connection {
                     }
                     Err(Refused::Told(told)) => {
                         Counters::add(&core.counters().faulted);
-                        return (self.refuse(&request, &told).await, None);
+                        return (self.refuse(core, &request, &told).await, None);
                     }
                 }
             }
@@ -388,7 +452,7 @@ impl Connection {
                 Ok(path) => Some(path),
                 Err(fault) => {
                     let unsent = Unsent::new(400, "path_not_rewritten", fault.to_string());
-                    return self.give_up(request, &unsent, admission).await;
+                    return self.give_up(core, request, &unsent, admission).await;
                 }
             },
             None => None,
@@ -400,25 +464,25 @@ impl Connection {
             && bounds.request_body.is_some_and(|most| length > most)
         {
             let unsent = Unsent::new(413, "body_too_large", "this route takes no body of that size");
-            return self.give_up(request, &unsent, admission).await;
+            return self.give_up(core, request, &unsent, admission).await;
         }
         let upgrade = match upgrade::asked(request, mapped.binding, core, routing) {
             Ok(upgrade) => upgrade,
             Err((status, code, detail)) => {
-                return self.give_up(request, &Unsent::new(status, code, detail), admission).await;
+                return self.give_up(core, request, &Unsent::new(status, code, detail), admission).await;
             }
         };
         let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
         let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
-            return self.give_up(request, &unsent, admission).await;
+            return self.give_up(core, request, &unsent, admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
         let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter };
         let mut lines = match own.lines(public) {
             Ok(lines) => lines,
-            Err(unsent) => return self.give_up(request, &unsent, admission).await,
+            Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
         let mut untold = KnownSet::of(&[]);
         if let Some(note) = &mut self.note {
@@ -431,7 +495,7 @@ impl Connection {
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
-                return self.give_up(request, &unsent, admission).await;
+                return self.give_up(core, request, &unsent, admission).await;
             }
         };
         // A preflight names nobody, whatever its sender adds.

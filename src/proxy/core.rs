@@ -2,7 +2,7 @@
 //! shared with another core but [`Shared`].
 
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -27,8 +27,9 @@ use super::{
     http2,
     inside::InsideHandler,
     routing::Routing,
+    servers::Loads,
     upstream::Pool,
-    wire::{Limits, NameSet, RequestView, ResponseHead},
+    wire::{Limits, NameSet, RequestHead, RequestView, ResponseHead},
 };
 
 /// Buffers kept by a core, and the largest one kept.
@@ -82,8 +83,11 @@ pub struct Shared {
 pub struct Core {
     shared: Arc<Shared>,
     halt: CancellationToken,
+    stop: CancellationToken,
+    stopping: Cell<bool>,
     tokens: RefCell<TokenCache>,
     pool: RefCell<Pool>,
+    loads: RefCell<Loads>,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
     caching: NameSet,
@@ -94,9 +98,12 @@ impl Core {
     pub fn new(shared: Arc<Shared>) -> Rc<Core> {
         Rc::new(Core {
             halt: shared.halt.child_token(),
+            stop: shared.stop.child_token(),
+            stopping: Cell::new(false),
             shared,
             tokens: RefCell::new(TokenCache::new(CacheLimits::default())),
             pool: RefCell::default(),
+            loads: RefCell::default(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
             caching: NameSet::new(CACHING),
@@ -113,6 +120,16 @@ impl Core {
         &self.halt
     }
 
+    /// Over when no new requests are to be taken; of each core its own, as above.
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Whether a connection may be used again after this request: while the gateway stops, none is.
+    pub(super) fn keeps(&self, head: &RequestHead) -> bool {
+        head.keep_alive() && !self.stopping.get()
+    }
+
     pub(super) fn engine(&self) -> &Arc<Engine> {
         &self.shared.engine
     }
@@ -124,6 +141,11 @@ impl Core {
     /// The pool; borrowed for one call, never across a wait.
     pub(super) fn pool(&self) -> RefMut<'_, Pool> {
         self.pool.borrow_mut()
+    }
+
+    /// What is under way, by server; borrowed for one call, never across a wait.
+    pub(super) fn loads(&self) -> RefMut<'_, Loads> {
+        self.loads.borrow_mut()
     }
 
     pub(super) fn buffer(&self) -> Vec<u8> {
@@ -204,12 +226,11 @@ impl Core {
 
 /// Accepts connections until told to stop, then waits for the ones that are open.
 pub async fn serve(core: Rc<Core>, listener: TcpListener) {
-    let stop = core.shared.stop.clone();
     let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = core.stopped() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -222,9 +243,10 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 let core = Rc::clone(&core);
                 open.spawn_local(async move {
                     let _open = Open(&core);
-                    match greet(&core, stream).await {
+                    // Each in a place of its own: a connection that idles holds none of what the others take.
+                    match Box::pin(greet(&core, stream)).await {
                         Some(Greeted::Http1(socket)) => connection::serve(&core, socket, peer).await,
-                        Some(Greeted::Http2(socket)) => http2::serve(&core, socket, peer).await,
+                        Some(Greeted::Http2(socket)) => Box::pin(http2::serve(&core, socket, peer)).await,
                         None => {}
                     }
                 });
@@ -236,6 +258,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
             }
         }
     }
+    core.stopping.set(true);
     drop(listener);
     open.close();
     open.wait().await;

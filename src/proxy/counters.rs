@@ -21,6 +21,8 @@ pub struct Counters {
     pub faulted: AtomicU64,
     /// Requests that the application failed.
     pub upstream_failed: AtomicU64,
+    /// Requests that tried another server, none of their bytes having left.
+    pub retried: AtomicU64,
     /// Staff exchanges that were cut.
     pub cut: AtomicU64,
     /// Requests to the support API.

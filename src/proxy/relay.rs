@@ -6,16 +6,18 @@
 mod binds;
 mod body;
 mod down;
+mod reach;
 mod tunnel;
 mod up;
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, pin::pin, sync::Arc};
 
 use crate::engine::{Admission, End, Report};
 
 use self::{
     body::Body,
     down::{Answer, Down, download},
+    reach::{Reached, Way},
     tunnel::{Ends, tunnel},
     up::{drain, upload, watch},
 };
@@ -27,7 +29,6 @@ use super::{
     routing::{Bounds, Routing, Upstream},
     socket::Socket,
     upgrade::{self, Handshake},
-    upstream::connect,
     wire::{
         Authority, BodyReader, BodyWriter, CONTINUE, KnownSet, Name, RequestEdit, RequestView, Target,
         UpstreamConnection, Value, write_request,
@@ -111,8 +112,8 @@ struct Tally {
     started: Cell<bool>,
     /// The request's body was taken to its end.
     uploaded: Cell<bool>,
-    /// The application's connection was kept from an earlier exchange.
-    pooled: Cell<bool>,
+    /// The server that it went to, or was meant for last; where there are several.
+    server: Cell<Option<Arc<str>>>,
     /// The application takes no more of it.
     given_up: Cell<bool>,
 }
@@ -128,11 +129,12 @@ pub(super) async fn forward(
 ) -> (Next, Report) {
     let gate = Gate::new(core.engine(), admission.live().map(std::convert::AsRef::as_ref));
     let tally = Tally::default();
-    let running = exchange(core, routing, gate, request, plan, client, &tally);
+    // Pinned where it stands: each hand-over of it would copy kilobytes, for every request.
+    let mut running = pin!(exchange(core, routing, gate, request, plan, client, &tally));
     let bounded = async {
         match plan.bounds.total {
-            None => running.await,
-            Some(most) => match tokio::time::timeout(most, running).await {
+            None => running.as_mut().await,
+            Some(most) => match tokio::time::timeout(most, running.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
             },
@@ -154,9 +156,10 @@ pub(super) async fn forward(
         Err(Trouble::Halted) => (End::Cut, Some("gateway_stopped")),
     };
     let answerable = !tally.started.get();
-    let again = head.keep_alive() && tally.uploaded.get();
+    let again = core.keeps(head) && tally.uploaded.get();
     let next = match ended {
-        Ok(Upto::Reusable) if again => Next::Again,
+        // As its head has told the client by now.
+        Ok(Upto::Reusable) if head.keep_alive() && tally.uploaded.get() => Next::Again,
         Ok(_) => Next::Close,
         Err(Trouble::Upstream(code)) if answerable => Next::Answer { status: 502, code, again },
         Err(Trouble::UpstreamSlow(code)) if answerable => Next::Answer { status: 504, code, again },
@@ -180,6 +183,7 @@ pub(super) async fn forward(
         sent: tally.sent.get(),
         received: tally.received.get(),
         fault,
+        server: tally.server.take(),
     };
     (next, report)
 }
@@ -200,74 +204,32 @@ async fn exchange(
     tally: &Tally,
 ) -> Result<Upto, Trouble> {
     gate.look().map_err(Trouble::of_client)?;
-    // Taken in a statement of its own: the pool is not held while a connection is opened.
-    let pooled = core.pool().take(plan.settings);
-    tally.pooled.set(pooled.is_some());
-    let mut upstream = match pooled {
-        Some(stream) => stream,
-        None => open(plan.settings, gate).await?,
-    };
-    let result = converse(core, routing, gate, request, plan, client, &mut upstream, tally).await;
+    let mut way = Way::new(core, plan.settings, gate, tally);
+    let mut reached = way.reach().await?;
+    let result = converse(core, routing, gate, request, plan, client, &mut way, &mut reached, tally).await;
     match result {
         Ok((upto, true)) => {
-            core.pool().put(plan.settings, upstream);
+            core.pool().put(plan.settings, reached.server, reached.socket);
             Ok(upto)
         }
         Ok((upto, false)) => Ok(upto),
         Err(trouble) => {
-            upstream.reset_on_drop();
+            reached.socket.reset_on_drop();
             Err(trouble)
         }
     }
 }
 
-/// A connection of its own, unless it is cut meanwhile.
-async fn open(settings: &Upstream, gate: Gate<'_>) -> Result<Socket, Trouble> {
-    let connected = tokio::select! {
-        connected = connect(settings) => connected,
-        _ = gate.cut() => return Err(Trouble::Cut),
-    };
-    connected.map_err(|code| match code {
-        "upstream_connect_timeout" => Trouble::UpstreamSlow(code),
-        code => Trouble::Upstream(code),
-    })
-}
-
-/// Sends what is ready of a request. A kept connection that is found dead before the kernel took one byte for it is
-/// replaced by a fresh one, once, whatever the method: nothing of the request was said yet. Once a byte has left, nobody
-/// can know what became of it, and it is never said again.
-async fn say(
-    gate: Gate<'_>,
-    plan: &Plan<'_>,
-    upstream: &mut Socket,
-    bytes: &[u8],
-    most: Duration,
-    patience: &mut Patience,
-    tally: &Tally,
-) -> Result<(), Trouble> {
-    loop {
-        let mut left = 0;
-        let writing = gate.write_both(upstream, bytes, &[], |count| left += count);
-        match patience.wait(most, writing).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(Broken::Gone)) if left == 0 && tally.pooled.replace(false) => {
-                *upstream = open(plan.settings, gate).await?;
-            }
-            Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
-            Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
-        }
-    }
-}
-
 #[expect(clippy::too_many_arguments, reason = "both sides of one conversation and what is said about it")]
-async fn converse(
+async fn converse<'p>(
     core: &Core,
     routing: &Routing,
     gate: Gate<'_>,
     request: &RequestView<'_>,
     plan: &Plan<'_>,
     client: Client<'_>,
-    upstream: &mut Socket,
+    way: &mut Way<'p>,
+    reached: &mut Reached<'p>,
     tally: &Tally,
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
@@ -295,8 +257,8 @@ async fn converse(
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
-    say(gate, plan, upstream, &out, response_timeout, patience, tally).await?;
-    let (client, upstream) = (stream.split(), upstream.split());
+    way.say(reached, &out, response_timeout, patience).await?;
+    let (client, upstream) = (stream.split(), reached.socket.split());
     let (mut from_client, mut to_client) = (client.half(), client.half());
     let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
     if head.expect_continue() && !tally.uploaded.get() {
@@ -306,37 +268,45 @@ async fn converse(
         }
     }
     let bodyless = tally.uploaded.get();
-    let up = async {
-        if !bodyless {
-            let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
-            let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
-            match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, pace, most, tally).await
-            {
-                // An application may answer before it has read everything; its answer says what it thinks.
-                Err(Trouble::Upstream(_)) => {
-                    tally.given_up.set(true);
-                    return Ok(drain(gate, &mut from_client, inbox).await);
-                }
-                uploaded => uploaded?,
-            }
-        }
-        // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
-        Ok(watch(gate, &mut from_client, inbox).await)
-    };
     let answer = Answer {
         head_request: request.method_name() == b"HEAD",
         version: head.version(),
-        keep_alive: head.keep_alive(),
+        keep_alive: core.keeps(head),
         as_staff: plan.as_staff,
         timeout: response_timeout,
         write_timeout,
         upgrade: plan.upgrade.as_ref(),
     };
     let result = {
-        let down =
-            download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, &mut out);
-        let mut up = std::pin::pin!(up);
-        let mut down = std::pin::pin!(down);
+        // Both are pinned where they are made: to move them would copy them.
+        let mut up = pin!(async {
+            if !bodyless {
+                let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
+                let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
+                match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, pace, most, tally)
+                    .await
+                {
+                    // An application may answer before it has read everything; its answer says what it thinks.
+                    Err(Trouble::Upstream(_)) => {
+                        tally.given_up.set(true);
+                        return Ok(drain(gate, &mut from_client, inbox).await);
+                    }
+                    uploaded => uploaded?,
+                }
+            }
+            // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
+            Ok(watch(gate, &mut from_client, inbox).await)
+        });
+        let mut down = pin!(download(
+            core,
+            gate,
+            &mut from_upstream,
+            &mut to_client,
+            &answer,
+            patience,
+            tally,
+            &mut out
+        ));
         tokio::select! {
             biased;
             answered = &mut down => answered,

@@ -90,7 +90,7 @@ impl Told {
                     format!("{detail}; consent level `{level}` would do, or a grant: ask the tenant");
                 told.level = Some(level.to_string());
             }
-            Detail::StepUp(_) => {}
+            Detail::StepUp(_) | Detail::GivenBy(_) => {}
             Detail::GrantWouldDo => told.detail = format!("{detail}; a grant would do: ask the tenant"),
         }
         if status == 401 {
@@ -167,6 +167,10 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::GrantWithdrawn => (403, "the grant behind this session was withdrawn"),
         Reason::GrantExpired => (403, "the grant behind this session has expired"),
         Reason::GrantMissing => (403, "there is no grant for you behind this session"),
+        Reason::SelfGranted => (
+            403,
+            "you gave this access yourself, as a person of the tenant; somebody else there must give it",
+        ),
         Reason::GrantScope => (403, "the grant behind this session does not cover this"),
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),

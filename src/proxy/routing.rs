@@ -4,7 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    net::{Destination, tls::ToUpstream},
+    net::{
+        Destination,
+        servers::{Check, Protocol},
+        tls::ToUpstream,
+    },
     policy::{
         Policy, Rule,
         path::PathRules,
@@ -15,6 +19,7 @@ use crate::{
 use super::{
     access::Wanted,
     assertion::Asserter,
+    health::Health,
     preflight::{Cors, Preflight},
     rate::Rate,
     wire::{KnownSet, Limits, NameSet},
@@ -121,17 +126,36 @@ pub enum Piece {
     Session,
 }
 
-/// An application.
+/// One server of an application.
 #[derive(Debug, Clone)]
-pub struct Upstream {
-    /// Its name in the configuration.
-    pub name: String,
+pub struct Server {
+    /// Its address, as it is told of.
+    pub name: Arc<str>,
     /// What its connections are kept under: two that differ in it share none.
     pub key: String,
     /// Where it is.
     pub place: Destination,
     /// TLS to it, and the name that its certificate must bear.
     pub tls: Option<ToUpstream>,
+    /// Whether it is well; one for all cores.
+    pub health: Arc<Health>,
+}
+
+/// An application.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its servers: at least one, at most 64. All are sent the same.
+    pub servers: Vec<Server>,
+    /// How they are asked whether they are well.
+    pub check: Option<Check>,
+    /// What is spoken to them.
+    pub protocol: Protocol,
+    /// Trailers go on, as far as they may.
+    pub trailers: bool,
+    /// How often a silent connection of HTTP/2 is asked for a sign of life.
+    pub ping: Duration,
     /// The Host to send where neither `host` nor the client names one.
     pub authority: String,
     /// The Host to send, where it is not the client's.
@@ -212,6 +236,24 @@ pub struct Routing {
 }
 
 impl Routing {
+    /// Takes over what is known of the servers that are the same in both maps.
+    #[must_use]
+    pub fn adopting(mut self, before: &Routing) -> Routing {
+        for upstream in &mut self.upstreams {
+            let Some(same) = before.upstreams.iter().find(|one| one.name == upstream.name) else { continue };
+            if same.check != upstream.check {
+                continue;
+            }
+            for server in &mut upstream.servers {
+                let known = same.servers.iter().find(|one| one.name == server.name);
+                if let Some(known) = known.filter(|known| known.health.is_judged_like(&server.health)) {
+                    server.health = Arc::clone(&known.health);
+                }
+            }
+        }
+        self
+    }
+
     /// Known headers that never reach an application, by whether whoever asks is treated as staff (rule 13).
     pub fn dropped(&self, as_staff: bool) -> KnownSet {
         use super::wire::Known;

@@ -1,21 +1,19 @@
 //! Connections to applications: one pool a core, last in first out. A connection comes back only after an exchange that
 //! ended complete and in step; one that was closed or spoke unasked is thrown away before anything is sent on it.
 //!
-//! Never here: a retry after bytes were sent.
+//! Never here: opening one (see [`dial`](super::dial)), a retry after bytes were sent.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, time::Duration};
 
-use tokio::{
-    net::{TcpStream, UnixStream},
-    time::Instant,
+use tokio::time::Instant;
+
+use super::{
+    routing::{Server, Upstream},
+    socket::Socket,
 };
-use tokio_rustls::TlsConnector;
 
-use crate::net::Destination;
-
-use super::{routing::Upstream, socket::Socket};
-
-const UNREACHABLE: &str = "upstream_unreachable";
+/// How often servers are looked through for connections that nobody takes any more.
+const SWEEP: Duration = Duration::from_secs(10);
 
 struct Idle {
     socket: Socket,
@@ -26,13 +24,19 @@ struct Idle {
 #[derive(Default)]
 pub(super) struct Pool {
     /// By address: a map that is put in force later may number its applications anew.
-    idle: HashMap<Box<str>, Vec<Idle>>,
+    idle: HashMap<Box<str>, Kept>,
+    swept: Option<Instant>,
+}
+
+struct Kept {
+    list: Vec<Idle>,
+    timeout: Duration,
 }
 
 impl Pool {
     /// An idle connection that is still good.
-    pub(super) fn take(&mut self, settings: &Upstream) -> Option<Socket> {
-        let list = self.idle.get_mut(settings.key.as_str())?;
+    pub(super) fn take(&mut self, settings: &Upstream, server: &Server) -> Option<Socket> {
+        let list = &mut self.idle.get_mut(server.key.as_str())?.list;
         while let Some(mut idle) = list.pop() {
             if idle.since.elapsed() > settings.idle_timeout {
                 // Those below are older still.
@@ -47,55 +51,55 @@ impl Pool {
     }
 
     /// Keeps a connection for the next exchange.
-    pub(super) fn put(&mut self, settings: &Upstream, socket: Socket) {
+    pub(super) fn put(&mut self, settings: &Upstream, server: &Server, socket: Socket) {
         let idle = Idle { socket, since: Instant::now() };
-        match self.idle.get_mut(settings.key.as_str()) {
-            Some(list) if list.len() < settings.idle => list.push(idle),
+        match self.idle.get_mut(server.key.as_str()) {
+            Some(kept) if kept.list.len() < settings.idle => kept.list.push(idle),
             Some(_) => {}
-            None if settings.idle > 0 => drop(self.idle.insert(settings.key.as_str().into(), vec![idle])),
+            None if settings.idle > 0 => {
+                let kept = Kept { list: vec![idle], timeout: settings.idle_timeout };
+                self.idle.insert(server.key.as_str().into(), kept);
+            }
             None => {}
         }
     }
-}
 
-/// Opens a connection; where the application speaks TLS, the time for it includes the handshake.
-pub(super) async fn connect(settings: &Upstream) -> Result<Socket, &'static str> {
-    let open = async {
-        match &settings.place {
-            Destination::Unix(path) => {
-                Ok(Socket::Unix(UnixStream::connect(path).await.map_err(|_| UNREACHABLE)?))
-            }
-            Destination::Tcp(address) => {
-                let stream = TcpStream::connect(address.as_str()).await.map_err(|_| UNREACHABLE)?;
-                let _ = stream.set_nodelay(true);
-                let Some(tls) = &settings.tls else { return Ok(Socket::Tcp(stream)) };
-                let connector = TlsConnector::from(Arc::clone(&tls.config));
-                match connector.connect(tls.name.clone(), stream).await {
-                    Ok(stream) => Ok(Socket::Application(Box::new(stream))),
-                    Err(fault) => {
-                        tracing::warn!(upstream = settings.name, %fault, "TLS with an application failed");
-                        Err("upstream_tls_failed")
-                    }
-                }
-            }
+    /// Lets go of servers whose newest connection is too old: those of another map, of which none is taken any more,
+    /// above all. Called where a connection has to be opened, so that those who find one pay nothing.
+    pub(super) fn sweep(&mut self) {
+        if self.swept.is_some_and(|swept| swept.elapsed() < SWEEP) {
+            return;
         }
-    };
-    tokio::time::timeout(settings.connect_timeout, open).await.unwrap_or(Err("upstream_connect_timeout"))
+        self.swept = Some(Instant::now());
+        self.idle.retain(|_, kept| kept.list.last().is_some_and(|idle| idle.since.elapsed() <= kept.timeout));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{io::Write, mem::MaybeUninit, net::TcpListener, time::Duration};
+pub(super) mod tests {
+    use std::{io::Write, mem::MaybeUninit, net::TcpListener, sync::Arc};
 
     use super::*;
-    use crate::proxy::routing::Assert;
+    use crate::{
+        net::{Destination, servers::Protocol},
+        proxy::{dial::dial, health::Health, routing::Assert},
+    };
 
-    fn settings(address: String) -> Upstream {
-        Upstream {
-            name: "app".to_owned(),
+    pub(in crate::proxy) fn settings(address: String) -> Upstream {
+        let server = Server {
+            name: address.as_str().into(),
             key: address.clone(),
+            health: Arc::new(Health::new("app", &address, Default::default())),
             place: Destination::Tcp(address),
             tls: None,
+        };
+        Upstream {
+            name: "app".to_owned(),
+            servers: vec![server],
+            check: None,
+            protocol: Protocol::Http1,
+            trailers: false,
+            ping: Duration::from_secs(300),
             authority: "app".to_owned(),
             host: None,
             audience: "app".to_owned(),
@@ -122,9 +126,12 @@ mod tests {
     async fn a_connection_that_spoke_unasked_or_ended_is_not_used_again() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let settings = settings(listener.local_addr().unwrap().to_string());
+        let server = &settings.servers[0];
+        let open =
+            || async { Socket::from(dial(server, Protocol::Http1, settings.connect_timeout).await.unwrap()) };
         let mut pool = Pool::default();
         for speaks in [true, false] {
-            let stream = connect(&settings).await.unwrap();
+            let stream = open().await;
             let (mut peer, _) = listener.accept().unwrap();
             if speaks {
                 peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nspoof").unwrap();
@@ -132,14 +139,17 @@ mod tests {
                 drop(peer);
             }
             until_something_came(&stream);
-            pool.put(&settings, stream);
-            assert!(pool.take(&settings).is_none(), "speaks: {speaks}");
+            pool.put(&settings, server, stream);
+            assert!(pool.take(&settings, server).is_none(), "speaks: {speaks}");
         }
-        let stream = connect(&settings).await.unwrap();
+        let stream = open().await;
         let _peer = listener.accept().unwrap();
-        pool.put(&settings, stream);
-        let elsewhere = Upstream { key: "127.0.0.1:9".to_owned(), ..settings.clone() };
-        assert!(pool.take(&elsewhere).is_none(), "a connection goes to the address it was made to");
-        assert!(pool.take(&settings).is_some());
+        pool.put(&settings, server, stream);
+        let elsewhere = Server { key: "127.0.0.1:9".to_owned(), ..server.clone() };
+        assert!(
+            pool.take(&settings, &elsewhere).is_none(),
+            "a connection goes to the address it was made to"
+        );
+        assert!(pool.take(&settings, server).is_some());
     }
 }

@@ -96,6 +96,43 @@ const CASES: &[Case] = &[
     ("\"http://127.0.0.1:8000\"", "\"⟦unix:run/app.sock\"", "bad_url"),
     ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", ca: ⟦vendor.jwks.json", "bad_value"),
     ("\"http://127.0.0.1:8000\"", "\"unix:/run/app.sock\", server_name: ⟦app.example", "bad_value"),
+    (
+        "\"http://127.0.0.1:8000\"",
+        "\"http://127.0.0.1:8000\", servers: ⟦[\"http://127.0.0.1:8001\"]",
+        "one_of",
+    ),
+    ("url: \"http://127.0.0.1:8000\"", "servers: ⟦[]", "missing_key"),
+    (
+        "url: \"http://127.0.0.1:8000\"",
+        "servers: [\"http://a:1\", \"http://b\", ⟦\"http://a:1\"]",
+        "duplicate_name",
+    ),
+    ("url: \"http://127.0.0.1:8000\"", "servers: [\"http://a:1\", \"http://a:2⟦/x\"]", "bad_url"),
+    (
+        "url: \"http://127.0.0.1:8000\"",
+        "servers: [\"unix:/a\", \"http://a:1\", ⟦\"https://a:2\"]",
+        "bad_value",
+    ),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", health: ⟦{ every: 1s }", "missing_key"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", health: { path: ⟦healthz }", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", health: { path: ⟦\"/a b\" }", "bad_value"),
+    (
+        "\"http://127.0.0.1:8000\"",
+        "\"http://127.0.0.1:8000\", health: { path: /, status: ⟦100 }",
+        "out_of_range",
+    ),
+    (
+        "\"http://127.0.0.1:8000\"",
+        "\"http://127.0.0.1:8000\", health: { path: /, every: ⟦1ms }",
+        "out_of_range",
+    ),
+    (
+        "\"http://127.0.0.1:8000\"",
+        "\"http://127.0.0.1:8000\", eject: { first: 10s, most: ⟦1s }",
+        "out_of_range",
+    ),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", ping: ⟦5m", "bad_value"),
+    ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", protocol: ⟦h2", "unknown_word"),
     ("\"http://127.0.0.1:8000\"", "\"https://app.example\", ca: ⟦vendor.jwks.json", "bad_certificate"),
     ("\"http://127.0.0.1:8000\"", "\"https://app.example\", ca: ⟦nowhere.pem", "secret_unreadable"),
     (
@@ -172,7 +209,7 @@ const CASES: &[Case] = &[
     ("audience: [app]", "audience: [app]\n    cookie: ⟦\"a;b\"", "bad_value"),
     ("audience: postern", "audience: ⟦[]", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { tenant: ⟦org }", "bad_value"),
-    ("audience: [app]", "audience: [app]\n    claims: { email: ⟦email }", "bad_value"),
+    ("audience: [app]", "audience: [app]\n    claims: { support: ⟦{ everybody: true } }", "bad_value"),
     ("audience: [app]", "audience: [app]\n    claims: { roles: ⟦a..b }", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
     // Conditions on staff.

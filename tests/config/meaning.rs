@@ -33,7 +33,7 @@ fn the_base_means_what_it_says() {
     let removed: Vec<&str> = settings.identity_headers.iter().map(|h| h.as_str()).collect();
     assert_eq!(removed, ["x-user", "x-remote-user", "postern-assertion"]);
     let app = &settings.upstreams[0];
-    assert_eq!((app.place.to_string().as_str(), app.audience.as_str()), ("127.0.0.1:8000", "app"));
+    assert_eq!((app.servers[0].place.to_string().as_str(), app.audience.as_str()), ("127.0.0.1:8000", "app"));
     assert_eq!(app.host_header, HostHeader::Upstream);
     assert_eq!(app.headers[0].1, [Piece::Slot(Slot::Subject)]);
     assert_eq!(settings.issuers[0].kind, SubjectKind::Staff);
@@ -147,7 +147,10 @@ fn spellings_and_alternatives_are_read() {
     let text = with("\"http://127.0.0.1:8000\"", "\"http://[::1]:8000/\"");
     let (settings, _) = good(&text);
     assert_eq!(
-        (settings.upstreams[0].place.to_string().as_str(), settings.upstreams[0].authority.as_str()),
+        (
+            settings.upstreams[0].servers[0].place.to_string().as_str(),
+            settings.upstreams[0].authority.as_str()
+        ),
         ("[::1]:8000", "[::1]:8000")
     );
 }

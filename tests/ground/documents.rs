@@ -1,8 +1,10 @@
 //! Decisions on documents that no history need have made: what another build, a fork, or a broken store might hand
 //! over. Both implementations read the same documents and must agree.
 
+use std::collections::BTreeSet;
+
 use postern::{
-    model::{Basis, Consent, Document, End, EndCause, Grantee, Key, Presence, Raise, Scope},
+    model::{Basis, Consent, Document, End, EndCause, Giver, Grantee, Key, Presence, Raise, Scope},
     policy::{Decision, Due},
 };
 use proptest::{collection::vec, prelude::*};
@@ -12,6 +14,16 @@ use crate::{
     naive::Naive,
     world::*,
 };
+
+/// Now and then somebody of the tenant who is staff too.
+fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
+    match dice.below(6) {
+        0 => [Giver::of(&member("acme", dice.pick(&STAFF), &[]), "a")].into(),
+        1 => [Giver::of(&twin("acme"), "b")].into(),
+        2 => [Giver::of(&admin("acme"), "c")].into(),
+        _ => BTreeSet::new(),
+    }
+}
 
 /// Puts something else into one document, or takes it away.
 fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy::Policy) {
@@ -39,7 +51,9 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
                     raised: dice.one_in(2).then(|| Raise {
                         level: level(dice.pick(&["block", "limited_edit", "full", "enhanced"])),
                         until: near(dice),
+                        by: some_givers(dice),
                     }),
+                    by: some_givers(dice),
                     closed_at: dice.one_in(2).then(|| near(dice)),
                 };
             }
@@ -50,7 +64,8 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             2 => tenant.parent = None,
             _ => tenant.environments = [eid(dice.pick(&["sandbox", "moon"]))].into(),
         },
-        Document::Grant(grant) => match dice.below(6) {
+        Document::Grant(grant) => match dice.below(7) {
+            6 => grant.prolonged_by = some_givers(dice),
             0 => grant.until = near(dice),
             1 => grant.ended = end(dice),
             2 => grant.bound = dice.one_in(2).then(|| staff(dice.pick(&STAFF)).id),
@@ -58,7 +73,8 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             4 => grant.environment = eid(dice.pick(&ENVIRONMENTS)),
             _ => grant.scope = Scope::Resources([("orders".parse().unwrap(), "o2".parse().unwrap())].into()),
         },
-        Document::Session(session) => match dice.below(6) {
+        Document::Session(session) => match dice.below(7) {
+            6 => session.givers = some_givers(dice),
             0 => session.deadline = near(dice),
             1 => session.ended = end(dice),
             2 => session.role = role(dice.pick(&ROLES)),

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Basis, ChangeId, Consent, Document, End, EndCause, Grant, Grantee, Key, Ladder, Level, Member,
-        Presence, Raise, Scope, Session, Stored, Tenant, Zone,
+        Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Key, Ladder, Level, Member,
+        Presence, Raise, Scope, Session, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -91,6 +91,8 @@ fn first(kind: usize) -> Document {
             role: role("administrator"),
             scope: Scope::Everything,
             grantor: admin("beta").id,
+            grantor_mail: None,
+            prolonged_by: Default::default(),
             given: at(50),
             until: at(5_000),
             ended: None,
@@ -117,6 +119,7 @@ fn session(basis: Basis) -> Session {
             .to_vec(),
         reason: "an order is stuck".into(),
         ticket: None,
+        givers: Default::default(),
         started: at(100),
         deadline: at(4_000),
         ended: None,
@@ -127,6 +130,17 @@ fn an_end(dice: &mut Dice) -> Option<End> {
     let cause = [EndCause::Removed, EndCause::Expired, EndCause::Withdrawn][dice.below(3)];
     let by = dice.one_in(2).then(|| admin("beta").id);
     dice.one_in(3).then(|| End { at: at(150 + i64::try_from(dice.below(3)).unwrap()), cause, by })
+}
+
+/// Now and then anna herself, as a person of the tenant.
+fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
+    let mail = |address: &str| Subject { email: Some(address.into()), ..admin("beta") };
+    match dice.below(6) {
+        0 => [Giver::of(&member("beta", "anna", &[]), "a")].into(),
+        1 => [Giver::of(&mail("anna@vendor.example"), "b")].into(),
+        2 => [Giver::of(&admin("beta"), "c"), Giver::of(&mail("ben@vendor.example"), "d")].into(),
+        _ => BTreeSet::new(),
+    }
 }
 
 fn mutate(dice: &mut Dice, document: &mut Document) {
@@ -161,7 +175,9 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 tenant.consent.raised = dice.one_in(2).then(|| Raise {
                     level: level(dice.pick(&["limited_edit", "full", "unheard_of"])),
                     until: later(dice),
+                    by: some_givers(dice),
                 });
+                tenant.consent.by = some_givers(dice);
             }
         },
         Document::Grant(grant) => match dice.below(6) {
@@ -171,10 +187,12 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 if dice.one_in(3) => {
                 grant.scope = Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into());
             }
+            4 if dice.one_in(3) => grant.prolonged_by = some_givers(dice),
             _ => grant.until = later(dice),
         },
         Document::Session(session) => match dice.below(5) {
             0 | 1 => session.ended = session.ended.clone().or_else(|| an_end(dice)),
+            2 if dice.one_in(3) => session.givers = some_givers(dice),
             2 => session.rights.retain(|_| !dice.one_in(4)),
             3 if dice.one_in(3) => session.subject = staff(dice.pick(&STAFF)).id,
             _ => session.deadline = later(dice),

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     lifecycle::{Actor, Choice, Command, Until, WantedBasis},
-    model::{Basis, Consent, Document, EndCause, Grantee, Key, Scope, Span, Subject, SubjectKind, Zone},
+    model::{
+        Basis, Consent, Document, EndCause, Giver, Grantee, Key, Scope, Span, Subject, SubjectKind, Zone,
+    },
     policy::Caller,
 };
 
@@ -17,6 +19,35 @@ use crate::world::{ENVIRONMENTS, Map, Name, PERMISSIONS, Plain, Request};
 
 pub(crate) type Words = BTreeSet<String>;
 type Codes = BTreeSet<&'static str>;
+
+/// Somebody who gave something: as they came, or as a document keeps them.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Came(String, Option<String>),
+    Kept(Giver),
+}
+
+impl Source {
+    fn came(by: Option<&Subject>) -> Vec<Source> {
+        by.map(|by| Source::Came(by.id.sub.to_string(), by.email.as_ref().map(|e| e.to_string())))
+            .into_iter()
+            .collect()
+    }
+
+    fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
+        givers.iter().cloned().map(Source::Kept).collect()
+    }
+
+    /// GW-14: the same `sub`, whoever says it, or the same address.
+    fn is(&self, subject: &Subject) -> bool {
+        match self {
+            Source::Came(sub, mail) => {
+                *sub == *subject.id.sub || (mail.is_some() && mail.as_deref() == subject.email.as_deref())
+            }
+            Source::Kept(giver) => giver.is(subject),
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Tenant {
@@ -31,6 +62,9 @@ pub(crate) struct Tenant {
     pub(crate) plan: Option<String>,
     /// A level beside that choice, and until when.
     pub(crate) raised: Option<(String, i64)>,
+    /// Who chose, and who raised.
+    pub(crate) by: Vec<Source>,
+    pub(crate) raised_by: Vec<Source>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,12 +79,16 @@ pub(crate) struct Grant {
     pub(crate) given: i64,
     pub(crate) until: i64,
     pub(crate) ended: Option<EndCause>,
+    /// Who gave or prolonged it.
+    pub(crate) by: Vec<Source>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) who: String,
     pub(crate) environment: String,
+    /// Of one by consent: who had given it.
+    pub(crate) by: Vec<Source>,
     /// `None` by consent.
     pub(crate) grant: Option<String>,
     pub(crate) role: String,
@@ -128,6 +166,20 @@ impl Naive {
         };
         // A parent that was removed: the child has the lower of what it last gave and this.
         if removed && rank(plain, &own) > rank(plain, "read_only") { "read_only".into() } else { own }
+    }
+
+    /// Who gave what is in force.
+    fn givers(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> Vec<Source> {
+        let Some(t) = self.tenants.get(tenant).filter(|_| depth <= 64) else { return Vec::new() };
+        let chosen = rank(plain, &self.chosen(plain, tenant, depth, now));
+        match &t.raised {
+            Some((level, until)) if now < *until && rank(plain, level) > chosen => t.raised_by.clone(),
+            _ => {
+                let above = t.parent.as_ref().filter(|_| t.inherit);
+                let above = above.map(|parent| self.givers(plain, parent, depth + 1, now));
+                t.by.iter().cloned().chain(above.unwrap_or_default()).collect()
+            }
+        }
     }
 
     /// Rule 6, by plain recursion. The lowest where the chain cannot be read whole.
@@ -272,6 +324,11 @@ impl Naive {
         if now >= session.deadline {
             codes.insert("session_expired");
         }
+        let own = |by: &[Source]| by.iter().any(|giver| giver.is(subject));
+        let force = || self.givers(plain, tenant, 0, now);
+        if session.grant.is_none() && (own(&session.by) || (plain.immediate && own(&force()))) {
+            codes.insert("self_granted");
+        }
         if self.tenants.get(tenant).is_some_and(|t| t.removed) {
             codes.insert("tenant_removed");
         }
@@ -287,6 +344,9 @@ impl Naive {
                 let grant = self.grants.get(&(tenant.to_owned(), id.clone()));
                 codes.extend(Self::grant_faults(grant, now));
                 if let Some(grant) = grant {
+                    if own(&grant.by) {
+                        codes.insert("self_granted");
+                    }
                     let bound = !matches!(grant.to, Grantee::Email(_)) || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
@@ -523,7 +583,9 @@ impl Naive {
         let taken = self.tenants.get(id).map(|before| before.taken.clone()).unwrap_or_default();
         let cap = Some("read_only".into());
         let (inherit, removed, raised) = (false, false, None);
-        let new = Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised };
+        let (by, raised_by) = (Vec::new(), Vec::new());
+        let new =
+            Tenant { parent, environments, inherit, cap, removed, taken, zone, plan, raised, by, raised_by };
         self.tenants.insert(id.to_owned(), new);
     }
 
@@ -675,6 +737,7 @@ impl Naive {
                 }
                 // No raise outlives its date by it.
                 let level = self.level(plain, tenant.as_str(), 0, i64::MAX);
+                let by = self.givers(plain, tenant.as_str(), 0, i64::MAX);
                 let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -688,6 +751,7 @@ impl Naive {
                     }
                     (known.removed, known.inherit, known.cap) = (true, false, Some(level));
                     known.raised = None;
+                    known.by = by;
                 }
             }
             Command::SetConsent { tenant, choice, until, .. } => {
@@ -703,6 +767,8 @@ impl Naive {
                 if stale {
                     codes.insert("changed");
                 }
+                let was = (known.inherit, known.cap.clone());
+                let raise_was = known.raised.clone().filter(|(_, until)| now < *until);
                 match choice {
                     Choice::Level(level) => {
                         if !plain.ladder.iter().any(|(name, _)| name == level.as_str()) {
@@ -736,6 +802,15 @@ impl Naive {
                             session.joined |= self.is_above(tenant.as_str(), below);
                         }
                     }
+                }
+                // Who chose first has chosen.
+                let known = next.tenants.get_mut(tenant.as_str()).unwrap();
+                let raise = known.raised.clone();
+                if until.is_none() && (was != (known.inherit, known.cap.clone()) || raise != raise_was) {
+                    known.by = Source::came(subject);
+                }
+                if until.is_some() && raise != raise_was {
+                    known.raised_by = Source::came(subject);
                 }
             }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
@@ -783,6 +858,7 @@ impl Naive {
                         given: now,
                         until,
                         ended: None,
+                        by: Source::came(subject),
                     },
                 );
             }
@@ -805,6 +881,7 @@ impl Naive {
                     codes.insert("tenant_removed");
                 }
                 if known.until > before {
+                    known.by.extend(Source::came(subject));
                     self.bounded(plain, subject, &known.role, &mut codes);
                 }
                 Self::dates(plain, known.until, now, &mut codes);
@@ -838,8 +915,14 @@ impl Naive {
                     codes.insert("environment_unknown");
                 }
                 let mut grant_id = None;
+                let own = |by: &[Source]| by.iter().any(|giver| giver.is(agent));
+                let mut by = Vec::new();
                 let role = match basis {
                     WantedBasis::Consent => {
+                        by = self.givers(plain, tenant.as_str(), 0, now);
+                        if own(&by) {
+                            codes.insert("self_granted");
+                        }
                         let level = self.level(plain, tenant.as_str(), 0, now);
                         match level_role(plain, &level) {
                             Some(role) => role.to_owned(),
@@ -863,6 +946,9 @@ impl Naive {
                             || grant.environment != environment.as_str()
                         {
                             codes.insert("grant_gives_nothing");
+                        }
+                        if own(&grant.by) {
+                            codes.insert("self_granted");
                         }
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                             grant.bound = Some(who(agent));
@@ -912,6 +998,7 @@ impl Naive {
                 let new = Session {
                     who: who(agent),
                     environment: environment.to_string(),
+                    by,
                     grant: grant_id,
                     role,
                     rights,
@@ -1014,6 +1101,8 @@ impl Naive {
                         zone: tenant.zone,
                         plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
                         raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
+                        by: Source::kept(&tenant.consent.by),
+                        raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
                 }
@@ -1033,6 +1122,13 @@ impl Naive {
                         given: grant.given.ms(),
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
+                        by: {
+                            let grantor =
+                                Giver { person: grant.grantor.clone(), mail: grant.grantor_mail.clone() };
+                            let mut by = Source::kept(&grant.prolonged_by);
+                            by.push(Source::Kept(grantor));
+                            by
+                        },
                     };
                     naive.grants.insert((tenant.to_string(), id.to_string()), new);
                 }
@@ -1057,6 +1153,7 @@ impl Naive {
                     let new = Session {
                         who: format!("{}|{}", session.subject.issuer, session.subject.sub),
                         environment: session.environment.to_string(),
+                        by: Source::kept(&session.givers),
                         grant: match &session.basis {
                             Basis::Consent(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),

@@ -26,6 +26,12 @@ fn world(policy: &Policy) -> World {
         .unwrap();
     let raised = raise("gamma", Choice::Level(level("full")), Until::At(at(NOW + 1)));
     world.run(&raised, Actor::Subject(&admin("gamma")), 2, policy).unwrap();
+    world.run(&register("delta", None), Actor::Configuration, 1, policy).unwrap();
+    let herself = member("delta", "anna", &["administrator"]);
+    let chosen = consent("delta", Choice::Level(level("full")));
+    world.run(&chosen, Actor::Subject(&herself), 2, policy).unwrap();
+    let given = grant("twin", Grantee::Support, "reader", Until::At(at(90_000)));
+    world.run(&given, Actor::Subject(&twin("acme")), 2, policy).unwrap();
     for (name, until) in [("g1", 90_000), ("over", 500), ("gone", 90_000)] {
         let to = Grantee::Subject(staff("anna").id);
         world.run(&grant(name, to, "administrator", Until::At(at(until))), acme, 3, policy).unwrap();
@@ -349,6 +355,13 @@ fn table() -> Vec<Line> {
             Anna,
             elsewhere(start("acme", "s2", by("g1"))),
         ),
+        Line(
+            "self_granted",
+            "nobody consents to themselves (GW-14), by the same name",
+            Anna,
+            start("delta", "s2", WantedBasis::Consent),
+        ),
+        Line("self_granted", "nor by the same address", Anna, start("acme", "s2", by("twin"))),
         Line("not_staff", "members start no sessions", Admin, start("acme", "s2", WantedBasis::Consent)),
         Line("not_staff", "time starts no sessions", Clock, start("acme", "s2", WantedBasis::Consent)),
         Line(
@@ -432,7 +445,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 27, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 28, "a code without a line: {seen:?}");
 }
 
 #[test]

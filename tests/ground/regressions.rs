@@ -155,7 +155,7 @@ fn a_choice_that_says_nothing_stays_closed_beside_any_other() {
     let ladder = Ladder::new(
         LEVELS.into_iter().map(|name| Level { name: level(name), role: Some(role("reader")) }).collect(),
     );
-    let nothing = Consent { inherit: false, cap: None, raised: None, closed_at: None };
+    let nothing = Consent::nothing();
     for other in [Consent::own(level("full")), Consent::inherited(), nothing.clone()] {
         assert_eq!(nothing.meet(&other, &ladder), nothing);
         assert_eq!(other.meet(&nothing, &ladder), nothing);
@@ -319,6 +319,98 @@ fn a_document_of_before_raises_is_read_and_written_as_it_was() {
     assert_eq!(tenant.consent, Consent::own(level("full")));
     assert_eq!(serde_json::to_string(&tenant).unwrap(), text);
     assert_eq!(Document::Tenant(tenant.clone()).due(), None);
-    let consent = Consent { raised: Some(Raise { level: level("full"), until: at(7) }), ..tenant.consent };
+    let consent = Consent {
+        raised: Some(Raise { level: level("full"), until: at(7), by: Default::default() }),
+        ..tenant.consent
+    };
     assert_eq!(Document::Tenant(postern::model::Tenant { consent, ..tenant }).due(), Some(at(7)));
+}
+
+// GW-14
+#[test]
+fn whoever_gives_what_a_session_runs_by_is_cut_from_it_and_others_are_not() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    world.run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&staff("ben")), 3, &policy).unwrap();
+    let code = |world: &World, session: &str, who: &str, now| {
+        let request = Request::simple("beta", "orders:read").inside(session);
+        world.decide(&request, Caller::Known(&staff(who)), now, &policy).code()
+    };
+    assert_eq!(code(&world, "s1", "anna", 4), "session_by_consent");
+    // Further up the chain, by an identity that shares nothing but the address.
+    let command = Command::SetConsent {
+        tenant: tid("acme"),
+        choice: Choice::Level(level("limited_edit")),
+        until: None,
+        expected: None,
+    };
+    world.run(&command, Actor::Subject(&twin("acme")), 5, &policy).unwrap();
+    assert_eq!(code(&world, "s1", "anna", 6), "self_granted");
+    assert_eq!(code(&world, "s2", "ben", 6), "session_by_consent");
+    set(&mut world, "acme", Choice::Level(level("full")), 7, &policy);
+    assert_eq!(code(&world, "s1", "anna", 8), "session_by_consent", "somebody else gives it now");
+    // A raise counts while it runs, and no longer.
+    let herself = member("beta", "anna", &["administrator"]);
+    set(&mut world, "acme", Choice::Level(level("read_only")), 9, &policy);
+    world.run(&raise("beta", "full", 100), Actor::Subject(&herself), 10, &policy).unwrap();
+    assert_eq!(code(&world, "s1", "anna", 99), "self_granted");
+    assert_eq!(code(&world, "s1", "anna", 100), "session_by_consent");
+}
+
+// GW-14
+#[test]
+fn a_session_remembers_who_gave_what_it_began_on_where_lowering_waits() {
+    let policy = Plain::new(false).compile();
+    let mut world = family(&policy, "read_only");
+    let (twin, nameless) = (twin("acme"), Subject { email: None, ..staff("anna") });
+    let command = Command::SetConsent {
+        tenant: tid("acme"),
+        choice: Choice::Level(level("full")),
+        until: None,
+        expected: None,
+    };
+    world.run(&command, Actor::Subject(&twin), 4, &policy).unwrap();
+    // Her token does not say her address when she enters, and says it later.
+    world.run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&nameless), 5, &policy).unwrap();
+    set(&mut world, "acme", Choice::Level(level("limited_edit")), 6, &policy);
+    let request = Request::simple("beta", "orders:read").inside("s2");
+    assert_eq!(world.decide(&request, Caller::Known(&nameless), 7, &policy).code(), "session_by_consent");
+    assert_eq!(world.decide(&request, Caller::Known(&staff("anna")), 7, &policy).code(), "self_granted");
+}
+
+// GW-14
+#[test]
+fn nobody_prolongs_a_grant_for_themselves() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    let grant = Command::MakeGrant {
+        tenant: tid("beta"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        to: Grantee::Support,
+        role: role("reader"),
+        scope: Scope::Everything,
+        until: Until::At(at(1_000)),
+    };
+    world.run(&grant, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    let enter = |session: &str| start("beta", session, WantedBasis::Grant(gid("g1")));
+    world.run(&enter("s2"), Actor::Subject(&staff("anna")), 5, &policy).unwrap();
+    let moved = |until| Command::MoveGrant {
+        tenant: tid("beta"),
+        grant: gid("g1"),
+        until: Until::At(at(until)),
+        expected: None,
+    };
+    let herself = member("beta", "anna", &["administrator"]);
+    world.run(&moved(900), Actor::Subject(&herself), 6, &policy).unwrap();
+    let read = Request::simple("beta", "orders:read").inside("s2");
+    assert!(world.decide(&read, Caller::Known(&staff("anna")), 7, &policy).allowed(), "shorter is no gift");
+    world.run(&moved(2_000), Actor::Subject(&herself), 8, &policy).unwrap();
+    assert_eq!(world.decide(&read, Caller::Known(&staff("anna")), 9, &policy).code(), "self_granted");
+    let refusal = world.run(&enter("s3"), Actor::Subject(&staff("anna")), 9, &policy).unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.detail().as_deref()),
+        ("self_granted", Some("given by tenants|anna"))
+    );
+    world.run(&enter("s4"), Actor::Subject(&staff("ben")), 9, &policy).unwrap();
 }

@@ -217,6 +217,11 @@ pub(crate) fn admin(tenant: &str) -> Subject {
     member(tenant, &format!("{tenant}-admin"), &["administrator"])
 }
 
+/// An administrator with the address of anna and cleo, who are staff.
+pub(crate) fn twin(tenant: &str) -> Subject {
+    Subject { email: Some(Arc::from("anna@vendor.example")), ..member(tenant, "twin", &["administrator"]) }
+}
+
 /// A request, in words.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {

@@ -110,10 +110,37 @@ fn what_the_lower_level_covers_goes_on_and_a_parents_fall_reaches_its_children()
         assert_eq!(download.more(), Ending::Open);
         count.load(SeqCst) > before + 1_000_000
     });
-    let cut: Vec<_> = world.of_kind("access.outcome").into_iter().filter(|o| o["end"] == "cut").collect();
+    let cuts =
+        || -> Vec<_> { world.of_kind("access.outcome").into_iter().filter(|o| o["end"] == "cut").collect() };
+    until("the outcome follows", || !cuts().is_empty());
+    let cut = cuts();
     assert_eq!(cut.len(), 1);
     assert_eq!(cut[0]["cut_by"]["reason"], "consent_lowered");
     drop(download);
     until("the fall is written down", || event_count(&world, "consent_fell") == 1);
     Arc::into_inner(world).unwrap().finish();
+}
+
+// GW-14
+#[test]
+fn who_sets_the_consent_that_they_work_by_as_staff_is_cut_before_it_is_answered() {
+    let (hooks, count) = counting();
+    let world = World::of(Plan::default().hooks(hooks));
+    let agent = world.people.staff("sam");
+    world.start_session("acme", &agent);
+    let mut client = begin(&world, Run::Download, &agent, &count);
+    // The same person, by the tenant's own issuer: raising it is no way to more for themselves.
+    world.done(World::consent("acme", "full"), &world.people.member("sam", "acme", &["admin"]));
+    let answered = count.load(SeqCst);
+    assert_eq!(client.ending().0, Ending::Reset);
+    assert_eq!(count.load(SeqCst), answered, "bytes passed after the answer");
+    let outcome = world.last_outcome();
+    assert_eq!(outcome["cut_by"]["reason"], "self_granted", "{outcome}");
+    let refused = world.get("/t/acme/orders", &agent);
+    assert_eq!(refused.status, 403);
+    assert!(String::from_utf8_lossy(&refused.body).contains("self_granted"));
+    until("the auditor reads whose it was", || {
+        world.of_kind("access.refused").iter().any(|record| record["detail"] == "given by app|sam")
+    });
+    world.finish();
 }

@@ -284,6 +284,15 @@ impl Line {
                     self.write(&chunk)?;
                 }
             }
+            // As many pieces, each a little later than the one before.
+            "ticks" => {
+                self.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                for _ in 0..n {
+                    self.write(b"4\r\ntick\r\n")?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                self.write(b"0\r\n\r\n")
+            }
             "events" => {
                 self.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
                 self.write(b"d\r\ndata: first\n\n\r\n")?;

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use crate::{
     policy::{Named, Route, Rule, routes::Standing},
-    proxy::preview::Preview,
+    proxy::{preview::Preview, routing::Upstream},
 };
 
 use super::{Stage, passes};
@@ -66,13 +66,17 @@ pub(super) fn candidates(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -
     Ok(())
 }
 
+fn servers(upstream: &Upstream) -> String {
+    upstream.servers.iter().map(|server| &*server.name).collect::<Vec<_>>().join(", ")
+}
+
 pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule: &Rule) -> io::Result<()> {
     let policy = &stage.settings.policy;
     if let Some(kind) = &rule.resource {
         line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
     }
     if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
-        line(out, "upstream", &format!("{} at {}", upstream.name, upstream.place))?;
+        line(out, "upstream", &format!("{} at {}", upstream.name, servers(upstream)))?;
     }
     if rule.public {
         return line(

@@ -17,6 +17,7 @@ use super::settings::{
 };
 use crate::{
     model::{Span, SubjectKind},
+    net::servers::{Protocol, Server},
     policy::{
         Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
         path::Delimiters, routes::Twins,
@@ -276,11 +277,13 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
         .headers
         .iter()
         .map(|(name, pieces)| json!([name.as_str(), pieces.iter().map(piece).collect::<Vec<_>>()]));
-    json!({
+    let place = |server: &Server| format!("{:?}", server.place);
+    let tls = |server: &Server| server.tls.as_ref().map(|tls| tls.name.to_str().into_owned());
+    let mut value = json!({
         "name": upstream.name,
         "authority": upstream.authority,
-        "place": format!("{:?}", upstream.place),
-        "tls": upstream.tls.as_ref().map(|tls| tls.name.to_str()),
+        "place": upstream.servers.first().map(place),
+        "tls": upstream.servers.first().and_then(tls),
         "audience": upstream.audience,
         "assert_members": upstream.assert_members,
         "host": match &upstream.host_header {
@@ -291,5 +294,17 @@ fn upstream_value(upstream: &UpstreamSettings) -> Value {
         "headers": headers.collect::<Vec<_>>(),
         "strip_prefix": upstream.rewrite.strip.as_ref().map(|prefix| prefix.as_str()),
         "add_prefix": upstream.rewrite.add.as_ref().map(|prefix| prefix.as_str()),
-    })
+    });
+    if upstream.servers.len() > 1 {
+        let servers: Vec<_> =
+            upstream.servers.iter().map(|server| json!([place(server), tls(server)])).collect();
+        put(&mut value, "servers", json!(servers));
+    }
+    if upstream.protocol == Protocol::Http2 {
+        put(&mut value, "protocol", json!("http2"));
+    }
+    if upstream.trailers {
+        put(&mut value, "trailers", json!("pass"));
+    }
+    value
 }

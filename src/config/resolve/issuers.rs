@@ -281,8 +281,6 @@ fn claims(context: Context<'_>, field: &Field<Claims>, kind: written::SubjectKin
             of_other(place(&written.roles), "roles", "members and services");
         }
         written::SubjectKind::Member => {
-            of_other(place(&written.email), "email", "staff");
-            of_other(place(&written.email_verified), "email_verified", "staff");
             of_other(written.support.given().map(|at| at.place), "support", "staff");
         }
         written::SubjectKind::Service => {

@@ -230,6 +230,7 @@ fn route(
     )?;
     if let Some(upstream) = around.upstreams.list.get(upstream) {
         keys::rewritten(context, template_place, &template, upstream, around.paths.rules);
+        keys::upgraded(context, written, upstream);
     }
     let rule = Rule {
         name: name?,

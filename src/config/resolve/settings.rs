@@ -11,7 +11,7 @@ use http::{HeaderName, Method};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
-    net::{Destination, tls::ToUpstream},
+    net::servers::{Check, Eject, Protocol, Server},
     policy::{
         Policy,
         path::PathRules,
@@ -122,11 +122,19 @@ pub struct AssertionSettings {
 pub struct UpstreamSettings {
     /// Its name.
     pub name: String,
-    /// Where it is.
-    pub place: Destination,
-    /// TLS to it, with the name that its certificate must bear.
-    pub tls: Option<ToUpstream>,
-    /// `host[:port]` as written; `localhost` for a socket of this machine.
+    /// Its servers; at least one.
+    pub servers: Vec<Server>,
+    /// How they are asked whether they are well.
+    pub check: Option<Check>,
+    /// When one that cannot be connected to is left out.
+    pub eject: Eject,
+    /// What is spoken to them.
+    pub protocol: Protocol,
+    /// Whether trailers go on.
+    pub trailers: bool,
+    /// With HTTP/2: how often a silent connection is asked for a sign of life, in milliseconds.
+    pub ping_ms: i64,
+    /// `host[:port]` of the first server as written; `localhost` for a socket of this machine.
     pub authority: String,
     /// The `aud` of its assertions.
     pub audience: String,

@@ -85,15 +85,16 @@ pub(super) fn tls(context: Context<'_>, file: &File) -> Option<Option<Server>> {
     }
 }
 
-/// TLS to an application; the outer `None` where a fault was told.
+/// TLS to a server of an application; the outer `None` where a fault was told.
 pub(super) fn upstream(
     context: Context<'_>,
     written: &Upstream,
     url: Place,
     address: &Address,
+    http2: bool,
 ) -> Option<Option<ToUpstream>> {
     if !address.secure {
-        return only_with_https(context, written);
+        return Some(None);
     }
     let (place, name) = match &written.server_name {
         Field::Absent => (url, &address.host),
@@ -112,7 +113,7 @@ pub(super) fn upstream(
             (at.place, Some(context.read(at, "the authority of the application's certificate")?.1))
         }
     };
-    match asking(ca.as_ref().map(|pem| pem.as_slice())) {
+    match asking(ca.as_ref().map(|pem| pem.as_slice()), http2) {
         Ok(config) => Some(Some(ToUpstream { config, name })),
         Err(fault) => {
             let hint = "name a PEM file with the certificates of the authorities that you trust for it";
@@ -127,7 +128,8 @@ pub(super) fn upstream(
     }
 }
 
-fn only_with_https(context: Context<'_>, written: &Upstream) -> Option<Option<ToUpstream>> {
+/// Where no server of an application speaks TLS, nothing is said about it.
+pub(super) fn without(context: Context<'_>, written: &Upstream) -> Option<()> {
     let given = [("ca", &written.ca), ("server_name", &written.server_name)];
     let mut fine = true;
     for (key, field) in given {
@@ -137,5 +139,5 @@ fn only_with_https(context: Context<'_>, written: &Upstream) -> Option<Option<To
             context.put(Code::BadValue, at.place, message, "write `https://` in `url`, or leave it out");
         }
     }
-    fine.then_some(None)
+    fine.then_some(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Never here: connecting to them, or filling a template.
 
+mod servers;
 mod serves;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -12,19 +13,22 @@ use super::{
     context::{Context, folded, short},
     gateway::TOP,
     settings::{HostHeader, Piece, Slot, UpstreamSettings},
-    tls,
 };
+use servers::servers;
 use serves::{Served, prefix, served};
 
 use crate::{
     config::{
         fault::Code,
         suggest,
-        written::{Assert, At, Field, File, Place, Upstream},
+        written::{self, Assert, At, Field, File, Place, Upstream},
     },
-    net::Destination,
+    net::{
+        Destination,
+        servers::{Eject, Protocol},
+    },
     policy::routes::{Prefix, Rewrite},
-    proxy::wire::Authority,
+    proxy::wire::{Authority, Target},
 };
 
 /// The upstreams by their names, and whether some were left out because they are broken.
@@ -130,8 +134,12 @@ pub(super) fn upstreams(context: Context<'_>, file: &File, assertion: Option<&He
 fn blank(name: &str) -> UpstreamSettings {
     UpstreamSettings {
         name: name.to_owned(),
-        place: Destination::Tcp(String::new()),
-        tls: None,
+        servers: Vec::new(),
+        check: None,
+        eject: Eject::default(),
+        protocol: Protocol::Http1,
+        trailers: false,
+        ping_ms: 0,
         authority: String::new(),
         audience: String::new(),
         host_header: HostHeader::Upstream,
@@ -153,17 +161,8 @@ fn upstream(
 ) -> Option<UpstreamSettings> {
     let written = &at.value;
     let name = context.visible(key, "the name of an upstream", 64);
-    let url = context.need(
-        &written.url,
-        at.place,
-        "url",
-        "give its address, e.g. `url: \"http://127.0.0.1:8000\"`",
-    );
-    let address = url.and_then(|url| address(context, url));
-    let tls = match (url, &address) {
-        (Some(url), Some(address)) => tls::upstream(context, written, url.place, address),
-        _ => None,
-    };
+    let http2 = written.protocol.value() == Some(&written::Protocol::Http2);
+    let found = servers(context, written, at.place, http2);
     let audience = match &written.audience {
         Field::Absent => name.clone(),
         Field::Broken => None,
@@ -179,18 +178,26 @@ fn upstream(
     };
     let assert_members = written.assert.value() == Some(&Assert::Everyone);
     let idle = context.count(&written.idle, 256, 0, 10_000);
-    let idle_timeout_ms = context.duration(&written.idle_timeout, 4_000, 0, 3_600_000);
+    let idle_timeout_ms =
+        context.duration(&written.idle_timeout, if http2 { 60_000 } else { 4_000 }, 0, 3_600_000);
     let connect_timeout_ms = context.duration(&written.connect_timeout, 2_000, 1, 60_000);
     let response_timeout_ms = context.duration(&written.response_timeout, 60_000, 1, 3_600_000);
     let headers = headers(context, written, assertion);
     let rewrite =
         Rewrite { strip: prefix(context, &written.strip_prefix), add: prefix(context, &written.add_prefix) };
-    let address = address?;
+    let check = servers::check(context, &written.health);
+    let eject = servers::eject(context, &written.eject);
+    let ping_ms = servers::ping(context, written, http2);
+    let found = found?;
     Some(UpstreamSettings {
         name: name?,
-        place: address.place,
-        tls: tls?,
-        authority: address.authority,
+        servers: found.list,
+        check: check?,
+        eject,
+        protocol: if http2 { Protocol::Http2 } else { Protocol::Http1 },
+        trailers: written.trailers.value() == Some(&written::Trailers::Pass),
+        ping_ms,
+        authority: found.authority,
         audience: audience?,
         host_header: host_header?,
         assert_members,
@@ -223,6 +230,11 @@ pub(super) struct Address {
     pub(super) host: String,
     pub(super) authority: String,
     pub(super) secure: bool,
+}
+
+/// Whether this can be asked for as it is.
+fn is_target(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= 1024 && Target::new(text).is_some()
 }
 
 fn address(context: Context<'_>, at: &At<String>) -> Option<Address> {

@@ -7,6 +7,7 @@ mod decode;
 mod field;
 mod node;
 mod people;
+mod servers;
 mod traffic;
 mod units;
 mod veil;
@@ -20,6 +21,7 @@ pub use people::{
     KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, RolesFrom, Service, Sessions, Staff,
     SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
+pub use servers::{Eject, Health, Protocol, Trailers};
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
     Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,

@@ -138,7 +138,8 @@ pub struct Claims {
     pub tenant: Field<String>,
     /// A member's or service's roles: a text or a list of texts. Default `roles`.
     pub roles: Field<String>,
-    /// A staff person's address. Default `email`.
+    /// A person's address: a staff person's finds grants for it, a member's finds that they are staff too. Default
+    /// `email`.
     pub email: Field<String>,
     /// Whether the issuer verified that address. Default `email_verified`.
     pub email_verified: Field<String>,

@@ -5,7 +5,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Duration, Field, List, OneOrMany, Size, Table};
+use super::{
+    Duration, Field, List, OneOrMany, Size, Table,
+    servers::{Eject, Health, Protocol, Trailers},
+};
 
 /// The embedded store: one file, this gateway's alone.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -111,11 +114,24 @@ pub enum Http2 {
 /// An application behind the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["url"]))]
+#[schemars(extend("oneOf" = [{ "required": ["url"] }, { "required": ["servers"] }]))]
 pub struct Upstream {
     /// Its address: `http://host:port`, `https://host:port` or `unix:/path/to.sock`, nothing behind it. The request's
-    /// own path is appended.
+    /// own path is appended. Either this or `servers`.
     pub url: Field<String>,
+    /// Its addresses, where several servers do the same: each request goes to one of them. At most 64.
+    pub servers: Field<List<String>>,
+    /// How it is asked whether it is well. Default: not at all; who cannot be connected to is left out for a while.
+    pub health: Field<Health>,
+    /// When a server that cannot be connected to is left out, and for how long.
+    pub eject: Field<Eject>,
+    /// What is spoken to it. Default `http1`.
+    pub protocol: Field<Protocol>,
+    /// What becomes of trailers, in both directions. Default `drop`; gRPC needs `pass`.
+    pub trailers: Field<Trailers>,
+    /// With `protocol: http2`: how often a connection that is silent is asked for a sign of life. Default `5m`, which
+    /// gRPC servers put up with.
+    pub ping: Field<Duration>,
     /// Which routes are its own where they name no `upstream`: those for a host, those below a prefix. The longest
     /// prefix wins, and one for the route's own host before one for every host.
     pub serves: Field<OneOrMany<Serves>>,
@@ -137,7 +153,7 @@ pub struct Upstream {
     /// How many idle connections each core keeps. Default 256.
     pub idle: Field<u64>,
     /// How long an idle connection is kept: less than the application keeps it. Default `4s`, below the five seconds
-    /// after which common servers hang up.
+    /// after which common servers hang up; of HTTP/2, which says so before it does, `60s`.
     pub idle_timeout: Field<Duration>,
     /// How long connecting may take. Default `2s`.
     pub connect_timeout: Field<Duration>,

@@ -161,6 +161,7 @@ impl Engine {
             tenant: command.tenant().as_str(),
             subject: Some(&subject.id),
             reason: refusal.code(),
+            detail: refusal.detail(),
             clock_moved: self.moved(),
         };
         self.scribe.refused_change(self.now(), subject.kind, &event);

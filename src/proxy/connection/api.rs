@@ -42,7 +42,7 @@ impl Connection {
         };
         let body = match body {
             Ok(body) => body,
-            Err(Some(told)) => return self.refuse(request, &told).await,
+            Err(Some(told)) => return self.refuse(core, request, &told).await,
             Err(None) => return Next::Close,
         };
         let below = whole.get(routing.prefix.len().saturating_sub(1)..).unwrap_or("/");
@@ -56,11 +56,11 @@ impl Connection {
         }
         let Ok(call) = builder.body(bytes::Bytes::from(body)) else {
             let told = Told::plain(400, "request_malformed", "the request cannot be read");
-            return self.refuse(request, &told).await;
+            return self.refuse(core, request, &told).await;
         };
         let call = InsideCall { request: call, who, client: self.peer.ip().to_canonical() };
         let answered = (core.shared().inside)(call).await;
-        let again = request.head().keep_alive() && (known || !request.head().framing().has_body());
+        let again = core.keeps(request.head()) && (known || !request.head().framing().has_body());
         let mut out = core.buffer();
         let mut content_type = None;
         let mut extra = Vec::new();

@@ -50,12 +50,12 @@ impl Connection {
             Named::Missing | Named::Unclear => None,
         };
         core.engine().refused(who, denial, tenant, about, &routing.policy);
-        self.refuse(request, &Told::denial(denial)).await
+        self.refuse(core, request, &Told::denial(denial)).await
     }
 
     /// Answers a request that goes no further. Its body, if one is announced, is not taken.
-    pub(super) async fn refuse(&mut self, request: &RequestView<'_>, told: &Told) -> Next {
-        let again = request.head().keep_alive() && !request.head().framing().has_body();
+    pub(super) async fn refuse(&mut self, core: &Core, request: &RequestView<'_>, told: &Told) -> Next {
+        let again = core.keeps(request.head()) && !request.head().framing().has_body();
         if self.tell_for(request, told, again).await && again { Next::Again } else { Next::Close }
     }
 
@@ -95,13 +95,13 @@ impl Connection {
         let Some(lines) = routing.cors.answer(question) else {
             Counters::add(&core.counters().denied);
             let told = Told::plain(403, "preflight_origin", "pages of this origin may not ask here");
-            return self.refuse(request, &told).await;
+            return self.refuse(core, request, &told).await;
         };
         Counters::add(&core.counters().public);
         if let Some(note) = &mut self.note {
             note.answered(204);
         }
-        let again = request.head().keep_alive();
+        let again = core.keeps(request.head());
         let mut extra = Vec::new();
         for (name, value) in &lines {
             if let (Some(name), Some(value)) = (HeaderName::new(name), Value::ascii(value)) {
@@ -156,17 +156,19 @@ impl Connection {
     /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.
     pub(super) async fn give_up(
         &mut self,
+        core: &Core,
         request: &RequestView<'_>,
         unsent: &Unsent,
         admission: Admission,
     ) -> (Next, Option<(Admission, Report)>) {
         admission.finish(&nothing_forwarded(unsent.code));
-        (self.refuse(request, &unsent.told()).await, None)
+        (self.refuse(core, request, &unsent.told()).await, None)
     }
 }
 
 fn nothing_forwarded(code: &'static str) -> Report {
-    Report { end: crate::engine::End::NotForwarded, status: None, sent: 0, received: 0, fault: Some(code) }
+    let end = crate::engine::End::NotForwarded;
+    Report { end, status: None, sent: 0, received: 0, fault: Some(code), server: None }
 }
 
 pub(super) fn unreadable(fault: Unreadable) -> Told {
@@ -176,6 +178,7 @@ pub(super) fn unreadable(fault: Unreadable) -> Told {
 pub(super) fn upstream_words(code: &str) -> &'static str {
     match code {
         "upstream_unreachable" | "upstream_connect_timeout" => "the application cannot be reached",
+        "upstream_protocol" => "the application does not speak the protocol that is configured",
         "upstream_timeout" => "the application did not answer in time",
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
         "body_too_slow" => "the request's body took too long",

@@ -93,7 +93,7 @@ async fn converse(
     loop {
         tokio::select! {
             biased;
-            () = shared.stop.cancelled(), if !ending => {
+            () = core.stopped(), if !ending => {
                 connection.graceful_shutdown();
                 ending = true;
                 timer.as_mut().reset(Instant::now() + ENDING);

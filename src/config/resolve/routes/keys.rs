@@ -11,13 +11,14 @@ use crate::{
             context::{Context, short},
             gateway::DAY,
             rights::Names,
-            settings::{Preflight, RouteLimits},
+            settings::{Preflight, RouteLimits, UpstreamSettings},
             tenants::parameter,
         },
         suggest,
         written::{self, At, Field, Place, Route},
     },
     model::{EnvironmentId, ResourceType},
+    net::servers::Protocol,
     policy::{Effect, PermissionId, path::PathRules},
 };
 
@@ -151,6 +152,23 @@ pub(super) fn effect(route: &Route) -> Option<Effect> {
 }
 
 /// Whether a connection may become a WebSocket: only a `GET` asks for one (RFC 6455, 4.1).
+/// A connection of HTTP/2 becomes nothing else.
+pub(super) fn upgraded(context: Context<'_>, route: &Route, upstream: &UpstreamSettings) {
+    if let Some(at) = route.upgrade.given()
+        && upstream.protocol == Protocol::Http2
+    {
+        context.put(
+            Code::BadValue,
+            at.place,
+            format!(
+                "`{}` is spoken to by HTTP/2, whose connections become no WebSockets",
+                short(&upstream.name)
+            ),
+            "give WebSockets an upstream of their own with `protocol: http1`, at the same address if need be",
+        );
+    }
+}
+
 pub(super) fn upgrade(context: Context<'_>, route: &Route, methods: &[Method]) -> bool {
     let Some(at) = route.upgrade.given() else { return false };
     let written::Upgrade::Websocket = at.value;

@@ -85,19 +85,7 @@ pub(in crate::config::resolve) fn whole(
     steps: &Steps,
 ) {
     let none = Rewrite::default();
-    let mut addresses: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
-    let applications: Vec<Option<usize>> = upstreams
-        .iter()
-        .map(|upstream| {
-            let fresh = addresses.len();
-            let host = match &upstream.host_header {
-                HostHeader::Client => return None,
-                HostHeader::Upstream => Some(upstream.authority.as_str()),
-                HostHeader::Fixed(host) => Some(host.as_str()),
-            };
-            Some(*addresses.entry((upstream.place.to_string(), host)).or_insert(fresh))
-        })
-        .collect();
+    let applications = applications(upstreams);
     let lines: Vec<Line<'_>> = entries
         .iter()
         .filter_map(|entry| {
@@ -116,6 +104,34 @@ pub(in crate::config::resolve) fn whole(
     for broken in proofs::prove(policy, &lines, &owned.table, &steps.reading) {
         tell(context, owned, policy, steps, &broken);
     }
+}
+
+/// Which upstreams are one application: they share a server, and the host that it is told. `None` where that is the
+/// client's to say.
+fn applications(upstreams: &[UpstreamSettings]) -> Vec<Option<usize>> {
+    let mut addresses: BTreeMap<(String, &str), usize> = BTreeMap::new();
+    let mut applications: Vec<Option<usize>> = Vec::new();
+    for (fresh, upstream) in upstreams.iter().enumerate() {
+        let host = match &upstream.host_header {
+            HostHeader::Client => {
+                applications.push(None);
+                continue;
+            }
+            HostHeader::Upstream => upstream.authority.as_str(),
+            HostHeader::Fixed(host) => host.as_str(),
+        };
+        applications.push(Some(fresh));
+        for server in &upstream.servers {
+            let known = *addresses.entry((server.place.to_string(), host)).or_insert(fresh);
+            // Whatever was the one is the other from now on.
+            for number in applications.iter_mut().flatten().chain(addresses.values_mut()) {
+                if *number == known {
+                    *number = fresh;
+                }
+            }
+        }
+    }
+    applications
 }
 
 fn tell(context: Context<'_>, owned: &Owned, policy: &Policy, steps: &Steps, broken: &Broken) {

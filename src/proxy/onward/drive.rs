@@ -1,0 +1,180 @@
+//! One connection of HTTP/2 to an application, from its opening to its end: its frames are moved here, its silence is
+//! looked into, and when nobody uses it any more it ends in order.
+//!
+//! Never here: streams.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use h2::{
+    Ping, PingPong,
+    client::{Builder, Connection, SendRequest},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, sleep, timeout},
+};
+
+use super::lines::{Line, STREAMS};
+use crate::net::servers::Protocol;
+use crate::proxy::{
+    dial::{PROTOCOL, dial},
+    http2::pieces::Piece,
+    routing::Server,
+    socket::Socket,
+};
+
+/// What may come unread of one stream, in bytes. All streams of a connection together may hold as many times as much: none
+/// waits because another one is not read.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// What a stream may hold that the kernel has not taken yet, in bytes.
+const UNSENT: usize = 64 << 10;
+/// The largest head of an answer, in bytes.
+const MOST_HEAD: u32 = 64 << 10;
+/// Streams that are remembered after they were reset, for what is still under way of them.
+const REMEMBERED: usize = 200;
+/// How long an answer to a ping may take.
+const PONG: Duration = Duration::from_secs(10);
+/// How long an end in order may take.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// A connection that the application has answered on.
+pub(super) struct Opened {
+    pub(super) send: SendRequest<Piece>,
+    pub(super) secure: bool,
+    connection: Connection<Wire, Piece>,
+    pings: PingPong,
+    read: Rc<Cell<u64>>,
+}
+
+/// Opens one.
+pub(super) async fn open(server: &Server, most: Duration) -> Result<Opened, &'static str> {
+    let socket = Socket::from(dial(server, Protocol::Http2, most).await?);
+    // What the kernel has taken of one stream stands before all others, and no reset takes it back.
+    socket.keep_little_unsent();
+    let read = Rc::new(Cell::new(0));
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * u32::try_from(STREAMS).unwrap_or(1))
+        .initial_max_send_streams(STREAMS)
+        .max_header_list_size(MOST_HEAD)
+        .max_send_buffer_size(UNSENT)
+        .max_concurrent_reset_streams(REMEMBERED);
+    let wire = Wire { socket, read: Rc::clone(&read) };
+    let (send, mut connection) = builder.handshake::<_, Piece>(wire).await.map_err(|_| PROTOCOL)?;
+    let mut pings = connection.ping_pong().ok_or(PROTOCOL)?;
+    // Settings come before everything else: with the answer to this, they are known.
+    let answered = tokio::select! {
+        biased;
+        answered = pings.ping(Ping::opaque()) => answered.is_ok(),
+        _ = &mut connection => false,
+    };
+    if !answered {
+        tracing::warn!(server = &*server.name, "an application does not speak HTTP/2");
+        return Err(PROTOCOL);
+    }
+    Ok(Opened { send, secure: server.tls.is_some(), connection, pings, read })
+}
+
+/// Moves its frames until it is over, one way or the other.
+pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Duration) {
+    let Opened { send, mut connection, mut pings, read, .. } = opened;
+    // The line has its own; the last to go ends the connection in order.
+    drop(send);
+    let mut look = pin!(sleep(ping.min(idle)));
+    let (mut heard, mut heard_at) = (read.get(), Instant::now());
+    let mut asked: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                if let Err(fault) = ended {
+                    tracing::debug!(%fault, "a connection of HTTP/2 to an application failed");
+                }
+                return;
+            }
+            answered = poll_fn(|cx| pings.poll_pong(cx)), if asked.is_some() => {
+                if answered.is_err() {
+                    return;
+                }
+                asked = None;
+            }
+            () = &mut look => {}
+        }
+        let now = Instant::now();
+        if read.get() != heard {
+            (heard, heard_at) = (read.get(), now);
+        }
+        if asked.is_some_and(|asked| now >= asked + PONG) {
+            tracing::warn!("a connection of HTTP/2 to an application gives no sign of life");
+            return;
+        }
+        let used = line.under_way.get() > 0;
+        if !used && now >= line.idle_since.get() + idle {
+            line.close();
+            let _ = timeout(ENDING, &mut connection).await;
+            return;
+        }
+        if used && asked.is_none() && now >= heard_at + ping && pings.send_ping(Ping::opaque()).is_ok() {
+            asked = Some(now);
+        }
+        let next = match asked {
+            Some(asked) => asked + PONG,
+            None if used => heard_at.max(now - ping / 2) + ping,
+            None => line.idle_since.get() + idle,
+        };
+        // Something may have become used or unused meanwhile: looked at now and then.
+        look.as_mut().reset(next.min(now + ping.min(idle)).max(now + Duration::from_millis(10)));
+    }
+}
+
+/// The socket below, with a count of what came.
+struct Wire {
+    socket: Socket,
+    read: Rc<Cell<u64>>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        this.read.set(this.read.get() + (buf.filled().len() - before) as u64);
+        read
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
