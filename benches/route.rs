@@ -217,6 +217,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         session_lasts: Span::Millis(1),
         grant_most: None,
         max_exchange_ms: 1,
+        emergency: Default::default(),
         conditions: Default::default(),
         members_unmapped: false,
         environments: Default::default(),

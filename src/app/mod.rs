@@ -359,11 +359,11 @@ async fn register(engine: &Arc<Engine>, tenants: Vec<Command>) {
             match engine.change(command.clone(), Giver::Configuration).await {
                 Ok(_) => break,
                 Err(ChangeFault::Refused(refusal)) => {
-                    tracing::error!(tenant = %command.tenant(), %refusal, "a configured tenant could not be registered");
+                    tracing::error!(tenant = ?command.tenant(), %refusal, "a configured tenant could not be registered");
                     break;
                 }
                 Err(fault) => {
-                    tracing::warn!(tenant = %command.tenant(), %fault, "a tenant is registered later");
+                    tracing::warn!(tenant = ?command.tenant(), %fault, "a tenant is registered later");
                     tokio::time::sleep(SETTLE_AGAIN).await;
                 }
             }

@@ -125,6 +125,10 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         Span::Millis(policy.max_exchange_ms)
     )?;
 
+    let operators: Vec<String> = policy.emergency.operators.iter().map(ToString::to_string).collect();
+    if !operators.is_empty() {
+        writeln!(out, "kill switches: {}, beside each tenant's own", operators.join(", "))?;
+    }
     let environments: Vec<&str> = policy.environments.iter().map(|name| name.as_str()).collect();
     writeln!(out, "\nenvironments: {}", environments.join(", "))?;
     writeln!(out, "tenants known from the start: {}", settings.tenants.known.len())?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::{
     config::Settings,
     model::{
-        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, RoleName,
-        Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
+        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, Reach,
+        RoleName, Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Ask, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide},
 };
@@ -80,6 +80,7 @@ fn facts(
         Key::Tenant(tenant.clone()),
         Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
     )];
+    documents.push((Key::Stop(Reach::All), None));
     let mut presence = Presence::default();
     let session = role.map(|role| {
         presence.sessions.insert(id.clone(), environment.clone());

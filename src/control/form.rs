@@ -9,8 +9,8 @@ use crate::{
     identity::json::{Json, Object},
     lifecycle::{Choice, Until, WantedBasis},
     model::{
-        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, ResourceId, ResourceType, RoleName,
-        Scope, Span, SubjectRef, TenantId, Timestamp, Zone,
+        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, Reach, ResourceId, ResourceType,
+        RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Zone,
     },
 };
 
@@ -188,6 +188,38 @@ impl<'a> Form<'a> {
                 }
             }
             _ => Err(wrong()),
+        }
+    }
+
+    /// How far a kill switch reaches: `"all"`, `{"tenant": "…"}` or `{"person": {"issuer": "…", "sub": "…"}}`.
+    pub(super) fn reach(&self) -> Result<Reach, Problem> {
+        let wrong = || {
+            let detail = "it must be `\"all\"`, `{\"tenant\": \"…\"}` or \
+                          `{\"person\": {\"issuer\": \"…\", \"sub\": \"…\"}}`";
+            self.wrong("reach", detail)
+        };
+        match self.must("reach")? {
+            Json::Text(word) if word == "all" => Ok(Reach::All),
+            Json::Object(object) => {
+                let form = self.below(object, "reach", &["tenant", "person"])?;
+                match (object.has("tenant"), object.get("person")) {
+                    (true, None) => form.read("tenant", TenantId::new).map(Reach::Tenant),
+                    (false, Some(Json::Object(person))) => {
+                        form.below(person, "person", &["issuer", "sub"])?.subject().map(Reach::Person)
+                    }
+                    (false, Some(_)) => Err(form.wrong("person", "it must be an object")),
+                    (true, Some(_)) | (false, None) => Err(wrong()),
+                }
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn yes_or_no(&self, name: &str) -> Result<bool, Problem> {
+        match self.must(name)? {
+            Json::Bool(yes) => Ok(*yes),
+            _ => Err(self.wrong(name, "it must be `true` or `false`")),
         }
     }
 

@@ -18,6 +18,10 @@ pub(super) enum Place {
     Me,
     /// `/v1/sessions`
     OwnSessions,
+    /// `/v1/stops`
+    Stops,
+    /// `/v1/tenants/{t}/stop`
+    Stop(TenantId),
     /// `/v1/tenants`
     Tenants,
     /// `/v1/tenants/{t}`
@@ -69,6 +73,8 @@ impl Place {
             ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
+            ["stops"] => Ok(Place::Stops),
+            ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants"] => Ok(Place::Tenants),
             ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members"] => Ok(Place::Members(id(TenantId::new(tenant))?)),
@@ -97,11 +103,12 @@ impl Place {
     /// The tenant that it lies in.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants => None,
+            Place::Document | Place::Me | Place::OwnSessions | Place::Tenants | Place::Stops => None,
             Place::Tenant(tenant)
             | Place::Members(tenant)
             | Place::Member(tenant, _)
             | Place::Consent(tenant)
+            | Place::Stop(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
@@ -124,7 +131,7 @@ impl Place {
             Place::Tenant(_) | Place::Member(..) => {
                 (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
             }
-            Place::Consent(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::Consent(_) | Place::Stops | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
             Place::Session(..) => (&[Verb::Read, Verb::Delete], "GET, HEAD, DELETE"),

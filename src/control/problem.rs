@@ -12,7 +12,7 @@ use crate::{
     audit::AppendError,
     engine::{ChangeFault, Unavailable},
     lifecycle::Refusal,
-    model::Ladder,
+    model::{Ladder, Side},
     policy::{Detail, Reason},
     state::StoreFault,
 };
@@ -32,6 +32,8 @@ pub(super) struct Problem {
     pub(super) fault: Option<&'static str>,
     /// The consent level that would do.
     pub(super) level: Option<Box<str>>,
+    /// Of a kill switch: who can lift it.
+    pub(super) lifted_by: Option<Side>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,
     /// Of a sign-in that is not enough: what would be, as parameters of a challenge.
@@ -53,6 +55,8 @@ struct Written<'a> {
     fault: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     level_that_would_do: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifted_by: Option<Side>,
 }
 
 impl Problem {
@@ -64,6 +68,7 @@ impl Problem {
             field: None,
             fault: None,
             level: None,
+            lifted_by: None,
             allow: None,
             step_up: None,
             recorded: false,
@@ -119,6 +124,9 @@ impl Problem {
         let mut problem = Problem::new(change_status(fault), fault.code(), fault.to_string());
         if let ChangeFault::Refused(refusal) = fault {
             problem.recorded = true;
+            if let Refusal::Stopped(side) = refusal {
+                problem.lifted_by = Some(*side);
+            }
             if *refusal == Refusal::ConsentCloses {
                 let level = ladder.levels().iter().find(|level| level.role.is_some());
                 problem.level = level.map(|level| Box::from(level.name.as_str()));
@@ -140,6 +148,7 @@ impl Problem {
             field: self.field.as_deref(),
             fault: self.fault,
             level_that_would_do: self.level.as_deref(),
+            lifted_by: self.lifted_by,
         };
         let body = serde_json::to_vec(&written).unwrap_or_default();
         let mut response = reply::response(self.status, "application/problem+json", body);
@@ -221,6 +230,8 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         Refusal::NotAllowed { .. }
         | Refusal::Acting
         | Refusal::NotStaff
+        | Refusal::NotOperator
+        | Refusal::Stopped(_)
         | Refusal::EnvironmentForeign { .. }
         | Refusal::ConsentCloses
         | Refusal::SelfGranted { .. }
@@ -237,11 +248,11 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NotRaised { .. }
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
-        | Refusal::IssuerUnknown(_)
         | Refusal::BeyondGrantor { .. }
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty
+        | Refusal::IssuerUnknown(_)
         | Refusal::ReasonUnfit(_)
         | Refusal::TicketUnfit(_)
         | Refusal::TicketMissing(_)

@@ -115,6 +115,7 @@ pub(super) fn look(
                 | Detail::Token(_)
                 | Detail::LevelWouldDo(_)
                 | Detail::GrantWouldDo
+                | Detail::LiftedBy(_)
                 | Detail::GivenBy(_)
                 | Detail::StepUp(_) => None,
             };

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     lifecycle::{Change, Command, Event, Refusal},
-    model::{ChangeId, Document, Head, Key, Stored, Timestamp, Version, join::narrowest},
+    model::{ChangeId, Document, Head, Key, Stored, TenantId, Timestamp, Version, join::narrowest},
     state::Commit,
 };
 
@@ -119,7 +119,9 @@ impl Pending {
 
     fn about(&self) -> About<'_> {
         let (session, tenant, settled) = match &self.origin {
-            Origin::Made { command, .. } => (session_of(command), Some(command.tenant().as_str()), false),
+            Origin::Made { command, .. } => {
+                (session_of(command), command.tenant().map(TenantId::as_str), false)
+            }
             Origin::Found { session, tenant } => (session.clone(), tenant.as_deref(), true),
         };
         About { change: &self.change, session, tenant, settled }

@@ -158,7 +158,8 @@ pub(super) struct Count {
 pub(super) struct ChangeIntent<'a> {
     pub(super) change: &'a str,
     pub(super) command: &'static str,
-    pub(super) tenant: &'a TenantId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a TenantId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<&'a SubjectRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,7 +210,8 @@ pub(super) struct ChangeOutcome<'a> {
 #[derive(Serialize)]
 pub(super) struct ChangeRefused<'a> {
     pub(super) command: &'static str,
-    pub(super) tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<&'a SubjectRef>,
     pub(super) reason: &'static str,

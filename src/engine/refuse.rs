@@ -3,7 +3,7 @@
 //! Never here: deciding, and how a refusal is answered.
 
 use crate::{
-    model::SubjectKind,
+    model::{Side, SubjectKind},
     policy::{Denial, Detail, Policy},
 };
 
@@ -68,6 +68,8 @@ fn detail(detail: &Detail) -> Option<String> {
         Detail::LevelWouldDo(level) => Some(format!("level {level} would do")),
         Detail::GivenBy(giver) => Some(format!("given by {giver}")),
         Detail::StepUp(wanted) => Some(wanted.trim_start_matches(", ").to_owned()),
+        Detail::LiftedBy(Side::Tenant) => Some("the tenant can lift it".to_owned()),
+        Detail::LiftedBy(Side::Operators) => Some("an operator can lift it".to_owned()),
         Detail::GrantWouldDo => Some("a grant would do".to_owned()),
     }
 }

@@ -5,7 +5,10 @@
 //!
 //! Never here: when a deadline is.
 
-use crate::model::{End, EndCause, Key};
+use crate::{
+    model::{End, EndCause, Key, Session, TenantId},
+    policy::{Lack, emergency::halted},
+};
 
 use super::{Actor, Change, Moment, Refusal, Stop, consent, grant, session};
 
@@ -20,7 +23,10 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
             None => Err(Refusal::NotFound("session").into()),
             Some(session) if session.ended.is_some() => Ok(nothing),
             Some(session) if at.now < session.deadline => Err(Refusal::NotDue(session.deadline).into()),
-            Some(session) => session::ended(at, tenant, id, session, over(session.deadline)),
+            Some(session) => {
+                let end = stopped(at, tenant, session)?.unwrap_or_else(|| over(session.deadline));
+                session::ended(at, tenant, id, session, end)
+            }
         },
         Key::Grant(tenant, id) => match at.facts.grant(tenant.as_str(), id.as_str())? {
             None => Err(Refusal::NotFound("grant").into()),
@@ -29,7 +35,23 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
             Some(grant) => Ok(grant::ended(tenant, id, grant, over(grant.until))),
         },
         Key::Tenant(tenant) => consent::fall(at, tenant),
-        Key::Presence(..) | Key::Member(..) => Err(Refusal::NotFound("deadline").into()),
+        Key::Presence(..) | Key::Member(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
+    }
+}
+
+/// Of a session that a kill switch ended before its time was over: that end. Where that cannot be told it is the
+/// deadline's.
+fn stopped(at: &Moment<'_>, id: &TenantId, session: &Session) -> Result<Option<End>, Stop> {
+    let known = || {
+        let Some(tenant) = at.facts.tenant(id.as_str())? else { return Ok(None) };
+        let halted = halted(&session.subject, id.as_str(), tenant, at.facts)?;
+        // A switch that was lifted since may bear a later mark than the deadline.
+        Ok(halted.closed_at.filter(|at| session.started <= *at).map(|at| at.min(session.deadline)))
+    };
+    match known() {
+        Ok(closed) => Ok(closed.map(|at| End { at, cause: EndCause::Stopped, by: None })),
+        Err(Lack::Unavailable) => Ok(None),
+        Err(lack) => Err(lack.into()),
     }
 }
 

@@ -12,6 +12,7 @@ mod grant;
 mod member;
 mod refusal;
 mod session;
+mod stop;
 mod tenant;
 
 use std::sync::Arc;
@@ -20,14 +21,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RoleName, Scope,
-        SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, Reach, RoleName,
+        Scope, SessionId, Side, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy, Push, rows::administers},
 };
 
 pub use grant::Until;
 pub use refusal::Refusal;
+pub use stop::Switch;
 
 /// Who gives a command.
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +200,20 @@ pub enum Command {
         /// Which session.
         session: SessionId,
     },
+    /// Sets a kill switch.
+    Stop {
+        /// Which.
+        switch: Switch,
+        /// Why.
+        reason: String,
+    },
+    /// Lifts a kill switch.
+    Lift {
+        /// Which.
+        switch: Switch,
+        /// Why.
+        reason: String,
+    },
     /// Writes down that a deadline passed.
     Expire {
         /// Of which document.
@@ -220,12 +236,14 @@ impl Command {
             Command::WithdrawGrant { .. } => "withdraw_grant",
             Command::StartSession { .. } => "start_session",
             Command::EndSession { .. } => "end_session",
+            Command::Stop { .. } => "stop",
+            Command::Lift { .. } => "lift",
             Command::Expire { .. } => "expire",
         }
     }
 
-    /// The tenant that it concerns.
-    pub fn tenant(&self) -> &TenantId {
+    /// The tenant that it concerns; none where it concerns them all.
+    pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Command::RegisterTenant { tenant, .. }
             | Command::PushTenant { tenant, .. }
@@ -237,7 +255,8 @@ impl Command {
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
             | Command::StartSession { tenant, .. }
-            | Command::EndSession { tenant, .. } => tenant,
+            | Command::EndSession { tenant, .. } => Some(tenant),
+            Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
         }
     }
@@ -336,6 +355,24 @@ pub enum Event {
         /// Until when at most.
         deadline: Timestamp,
     },
+    /// A kill switch was set.
+    SupportStopped {
+        /// How far it reaches.
+        reach: Reach,
+        /// Whose it is.
+        side: Side,
+        /// Why.
+        reason: String,
+    },
+    /// A kill switch was lifted. What it ended stays ended.
+    SupportLetGoOn {
+        /// How far it reached.
+        reach: Reach,
+        /// Whose it was.
+        side: Side,
+        /// Why.
+        reason: String,
+    },
     /// A session ended.
     SessionEnded {
         /// Which.
@@ -433,6 +470,8 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             )
         }
         Command::EndSession { tenant, session } => session::end(&at, tenant, session),
+        Command::Stop { switch, reason } => stop::set(&at, switch, reason),
+        Command::Lift { switch, reason } => stop::lift(&at, switch, reason),
         Command::Expire { key } => expire::expire(&at, key),
     };
     match result {

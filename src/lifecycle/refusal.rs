@@ -1,7 +1,7 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
 use crate::model::{
-    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, SubjectRef, TenantId, Timestamp,
+    EnvironmentId, IssuerName, LevelName, PermissionName, RoleName, Side, SubjectRef, TenantId, Timestamp,
 };
 
 /// Why a command was refused.
@@ -70,9 +70,6 @@ pub enum Refusal {
     /// The configuration has no such role.
     #[error("there is no role `{0}`")]
     RoleUnknown(RoleName),
-    /// No issuer of members is called so.
-    #[error("no issuer of members is called `{0}`")]
-    IssuerUnknown(IssuerName),
     /// Nobody hands on what they may not do themselves (step 7 of a decision: what the grantor can do).
     #[error("you may not hand on role `{role}`: it holds `{lacking}`, which none of your roles does")]
     BeyondGrantor {
@@ -104,6 +101,15 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// A kill switch is set.
+    #[error("support access is stopped by a kill switch; {} can lift it", lifter(.0))]
+    Stopped(Side),
+    /// The caller is none of those whom the configuration lets use this.
+    #[error("not allowed: this is for operators whom the configuration names, in a token of their own")]
+    NotOperator,
+    /// Nobody of those who are meant has a name of that issuer: the vendor's people, or members.
+    #[error("`{0}` is no issuer of such people; nobody would be meant")]
+    IssuerUnknown(IssuerName),
     /// The caller gave it themselves, as a person of the tenant (GW-14).
     #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
     SelfGranted {
@@ -139,6 +145,13 @@ pub enum Refusal {
     Unavailable,
 }
 
+fn lifter(side: &Side) -> &'static str {
+    match side {
+        Side::Tenant => "an administrator of the tenant",
+        Side::Operators => "an operator of the vendor",
+    }
+}
+
 impl Refusal {
     /// More about it, for the record alone.
     pub fn detail(&self) -> Option<String> {
@@ -167,7 +180,6 @@ impl Refusal {
             Refusal::EnvironmentUnknown(_) => "environment_unknown",
             Refusal::EnvironmentForeign { .. } => "environment_foreign",
             Refusal::RoleUnknown(_) => "role_unknown",
-            Refusal::IssuerUnknown(_) => "issuer_unknown",
             Refusal::BeyondGrantor { .. } => "beyond_grantor",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
@@ -175,6 +187,9 @@ impl Refusal {
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
+            Refusal::Stopped(_) => "stopped",
+            Refusal::NotOperator => "not_operator",
+            Refusal::IssuerUnknown(_) => "issuer_unknown",
             Refusal::SelfGranted { .. } => "self_granted",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",

@@ -12,13 +12,14 @@ use crate::{
     policy::{
         Lack, Named, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
+        emergency::{everywhere, halted},
         level::in_force,
         rows::{administers, giver},
         standing::{grant_fallen, is_for},
     },
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis, stop::not_stopped};
 
 /// Characters of a reason, at most.
 const LONGEST_REASON: usize = 500;
@@ -47,6 +48,7 @@ pub(super) fn start(
     at.reaches(wish.environment)?;
     written(wish)?;
     ticket(at, wish)?;
+    not_stopped(everywhere(&agent.id, at.facts)?)?;
     // Whoever cannot enter learns nothing about which tenants exist: an unknown tenant closes like one that blocks.
     let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
     let Some(tenant) = known else { return Err(closes(wish).into()) };
@@ -83,6 +85,8 @@ pub(super) fn start(
             (Basis::Grant(grant_id.clone()), grant.role.clone())
         }
     };
+    // Told to nobody but who would have entered, and so knows that there is such a tenant (law 11).
+    not_stopped(halted(&agent.id, id.as_str(), tenant, at.facts)?)?;
     if !tenant.environments.contains(wish.environment) {
         return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
     }

@@ -182,6 +182,7 @@ fn make(
         plan: wanted.plan.cloned(),
         service,
         taken: before.map(|before| before.taken.clone()).unwrap_or_default(),
+        stop: before.map(|before| before.stop.clone()).unwrap_or_default(),
         ..Tenant::new(wanted.parent.cloned(), wanted.zone, environments, consent)
     };
     Ok(Change {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
     ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, ResourceId,
-    ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone, consent::Consent,
+    ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    consent::Consent,
+    stop::{Reach, Stop},
 };
 
 /// The format that this build writes and reads. What bears another number is refused, never guessed at.
@@ -46,7 +48,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11).
+/// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11). The switches of
+/// the vendor's operators are an island of their own, which no tenant's id can spell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Key {
@@ -60,17 +63,21 @@ pub enum Key {
     Presence(TenantId, SubjectRef),
     /// One member of a tenant.
     Member(TenantId, SubjectRef),
+    /// A kill switch of the vendor's operators.
+    Stop(Reach),
 }
 
 impl Key {
-    /// The tenant that the document belongs to.
-    pub fn tenant(&self) -> &TenantId {
+    /// The tenant that the document concerns; none where it concerns them all.
+    pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Key::Tenant(tenant)
             | Key::Grant(tenant, _)
             | Key::Session(tenant, _)
             | Key::Presence(tenant, _)
-            | Key::Member(tenant, _) => tenant,
+            | Key::Member(tenant, _)
+            | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
+            Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
     }
 
@@ -82,6 +89,7 @@ impl Key {
             Key::Session(..) => Kind::Session,
             Key::Presence(..) => Kind::Presence,
             Key::Member(..) => Kind::Member,
+            Key::Stop(_) => Kind::Stop,
         }
     }
 }
@@ -94,6 +102,9 @@ impl fmt::Display for Key {
             Key::Session(tenant, session) => write!(f, "session/{tenant}/{session}"),
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
             Key::Member(tenant, subject) => write!(f, "member/{tenant}/{subject}"),
+            Key::Stop(Reach::All) => f.write_str("stop/all"),
+            Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
+            Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
         }
     }
 }
@@ -111,6 +122,8 @@ pub enum Kind {
     Presence,
     /// [`Member`].
     Member,
+    /// [`Stop`].
+    Stop,
 }
 
 /// An organisation of the application, as far as Postern knows it.
@@ -126,6 +139,9 @@ pub struct Tenant {
     pub environments: BTreeSet<EnvironmentId>,
     /// How far support may go.
     pub consent: Consent,
+    /// Its own kill switch.
+    #[serde(skip_serializing_if = "Stop::is_nothing", default)]
+    pub stop: Stop,
     /// What it pays for, as a service pushed it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan: Option<PlanName>,
@@ -151,7 +167,8 @@ impl Tenant {
         consent: Consent,
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
-        Tenant { parent, zone, environments, consent, plan, service, removed, taken }
+        let stop = Stop::default();
+        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -209,6 +226,8 @@ pub enum EndCause {
     Withdrawn,
     /// The agent started another session by consent.
     Replaced,
+    /// A kill switch.
+    Stopped,
     /// Two histories of it disagree in what cannot differ.
     Conflict,
 }
@@ -336,6 +355,8 @@ pub enum Document {
     Presence(Presence),
     /// A tenant's person.
     Member(Member),
+    /// A kill switch.
+    Stop(Stop),
 }
 
 impl Document {
@@ -347,6 +368,7 @@ impl Document {
             Document::Session(_) => Kind::Session,
             Document::Presence(_) => Kind::Presence,
             Document::Member(_) => Kind::Member,
+            Document::Stop(_) => Kind::Stop,
         }
     }
 
@@ -356,7 +378,11 @@ impl Document {
             Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
             Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
-            Document::Grant(_) | Document::Session(_) | Document::Presence(_) | Document::Member(_) => None,
+            Document::Grant(_)
+            | Document::Session(_)
+            | Document::Presence(_)
+            | Document::Member(_)
+            | Document::Stop(_) => None,
         }
     }
 }

@@ -54,6 +54,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Session(a), Document::Session(b)) => Document::Session(session(a, b)),
             (Document::Presence(a), Document::Presence(b)) => Document::Presence(presence(a, b)),
             (Document::Member(a), Document::Member(b)) => Document::Member(member(a, b)),
+            (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
     }
@@ -78,7 +79,8 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         let known = taken.entry(environment.clone()).or_insert(*at);
         *known = (*known).max(*at);
     }
-    Tenant { environments, consent, taken, removed: a.removed.max(b.removed), ..a }
+    let stop = a.stop.meet(&b.stop);
+    Tenant { environments, consent, stop, taken, removed: a.removed.max(b.removed), ..a }
 }
 
 fn grant(a: Grant, b: &Grant) -> Grant {

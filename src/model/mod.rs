@@ -12,6 +12,7 @@ pub mod giver;
 pub mod id;
 pub mod join;
 pub mod network;
+pub mod stop;
 pub mod subject;
 pub mod time;
 
@@ -26,5 +27,6 @@ pub use id::{
     ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
+pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Subject, SubjectKind, SubjectRef,
-    Tenant, TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
+    SubjectRef, Tenant, TenantId, Timestamp,
 };
 
 use super::{
@@ -122,6 +122,8 @@ pub enum Detail {
     LevelWouldDo(LevelName),
     /// No level would do; a grant would.
     GrantWouldDo,
+    /// Of a kill switch: who can lift it.
+    LiftedBy(Side),
     /// The member identity that gave it; for the record alone.
     GivenBy(SubjectRef),
     /// Signing in anew would do, like this: parameters of an RFC 9470 challenge, each after `, `.

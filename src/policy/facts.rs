@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Key, Member, Presence, Session, SessionId, SubjectRef, Tenant, TenantId,
-    Version,
+    Document, Grant, GrantId, Key, Member, Presence, Reach, Session, SessionId, Stop, SubjectRef, Tenant,
+    TenantId, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -157,6 +157,37 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Member(member))) => Ok(Some(member)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// The operators' switch over everything.
+    pub fn stop_of_all(&self) -> Result<Option<&Stop>, Lack> {
+        self.stop(|reach| *reach == Reach::All, || Some(Reach::All))
+    }
+
+    /// The operators' switch over a person.
+    pub fn stop_of_person(&self, subject: &SubjectRef) -> Result<Option<&Stop>, Lack> {
+        let wanted = |reach: &Reach| matches!(reach, Reach::Person(person) if person == subject);
+        self.stop(wanted, || Some(Reach::Person(subject.clone())))
+    }
+
+    /// The operators' switch over a tenant.
+    pub fn stop_of_tenant(&self, tenant: &str) -> Result<Option<&Stop>, Lack> {
+        let wanted = |reach: &Reach| matches!(reach, Reach::Tenant(id) if id.as_str() == tenant);
+        self.stop(wanted, || TenantId::new(tenant).ok().map(Reach::Tenant))
+    }
+
+    fn stop(
+        &self,
+        wanted: impl Fn(&Reach) -> bool,
+        name: impl FnOnce() -> Option<Reach>,
+    ) -> Result<Option<&Stop>, Lack> {
+        let found =
+            self.look(|key| matches!(key, Key::Stop(reach) if wanted(reach)), || name().map(Key::Stop))?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Stop(stop))) => Ok(Some(stop)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -9,6 +9,7 @@
 pub mod callers;
 pub mod conditions;
 pub mod decide;
+pub mod emergency;
 pub mod facts;
 pub mod level;
 pub mod path;
@@ -33,6 +34,7 @@ pub use conditions::{Around, Conditions};
 pub use decide::{
     Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
 };
+pub use emergency::Emergency;
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
@@ -129,6 +131,8 @@ pub struct Policy {
     pub session_lasts: Span,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
+    /// Kill switches: who may use them.
+    pub emergency: Emergency,
     /// What staff access demands beside a session.
     pub conditions: Conditions,
     /// How long one staff exchange runs at most, in milliseconds (rule 10).

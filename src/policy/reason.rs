@@ -91,6 +91,10 @@ reasons! {
     SessionAmbiguous = "session_ambiguous",
     /// The session was ended.
     SessionEnded = "session_ended",
+    /// A kill switch is set: over this person, the tenant, or everything.
+    Stopped = "stopped",
+    /// A kill switch ended the session; it was lifted since, and the session stays ended.
+    SessionStopped = "session_stopped",
     /// The session's deadline has passed.
     SessionExpired = "session_expired",
     /// One exchange runs so long at the most (rule 10); the session goes on.

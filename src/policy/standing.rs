@@ -8,6 +8,7 @@ use crate::model::{
 
 use super::{
     Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
+    emergency::halted,
     level::{InForce, in_force},
     rows::giver,
 };
@@ -38,7 +39,7 @@ impl Standing<'_> {
 /// A session that is not.
 pub type Fallen = (Reason, Detail);
 
-/// Looks at a session from every side: its own end and deadline, then its basis.
+/// Looks at a session from every side: its own end and deadline, then the kill switches, then its basis.
 pub fn standing<'a>(
     session: &'a Session,
     tenant_id: &str,
@@ -56,12 +57,20 @@ pub fn standing<'a>(
             | EndCause::Withdrawn
             | EndCause::Replaced
             | EndCause::Conflict => Reason::SessionEnded,
+            EndCause::Stopped => Reason::SessionStopped,
         };
         return Ok(Err((reason, Detail::At(end.at))));
     }
     let own = Deadline { at: session.deadline, due: Due::Session };
     if now >= own.at {
         return Ok(Err((Reason::SessionExpired, Detail::At(own.at))));
+    }
+    let halted = halted(&session.subject, tenant_id, tenant, facts)?;
+    if let Some(side) = halted.now {
+        return Ok(Err((Reason::Stopped, Detail::LiftedBy(side))));
+    }
+    if let Some(at) = halted.closed_at.filter(|at| session.started <= *at) {
+        return Ok(Err((Reason::SessionStopped, Detail::At(at))));
     }
     if let Some(at) = tenant.removed {
         return Ok(Err((Reason::TenantRemoved, Detail::At(at))));

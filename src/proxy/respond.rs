@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::policy::{Denial, Detail, Reason};
+use crate::{
+    model::Side,
+    policy::{Denial, Detail, Reason},
+};
 
 /// An answer to somebody who does not get what they asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,12 @@ impl Told {
                 told.level = Some(level.to_string());
             }
             Detail::StepUp(_) | Detail::GivenBy(_) => {}
+            Detail::LiftedBy(Side::Tenant) => {
+                told.detail = format!("{detail}; an administrator of the tenant can lift it");
+            }
+            Detail::LiftedBy(Side::Operators) => {
+                told.detail = format!("{detail}; an operator of the vendor can lift it");
+            }
             Detail::GrantWouldDo => told.detail = format!("{detail}; a grant would do: ask the tenant"),
         }
         if status == 401 {
@@ -151,6 +160,8 @@ fn words(reason: Reason) -> (u16, &'static str) {
             (409, "several of your sessions are active here; name one in `Postern-Session`")
         }
         Reason::SessionEnded => (403, "this support session was ended"),
+        Reason::Stopped => (403, "support access is stopped by a kill switch"),
+        Reason::SessionStopped => (403, "a kill switch ended this support session; start another one"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),
         Reason::ExchangeTooLong => (403, "this exchange has run as long as one may; begin another one"),
         Reason::MemberUnknown => (403, "you are not known as a member of this tenant"),

@@ -4,12 +4,14 @@
 //! are one range that no other tenant's name can reach into (law 11), and bytes are ordered as keys are. A document is
 //! its JSON form with its format number.
 //!
+//! The kill switches of the vendor's operators lie in a range of their own, below the tenant without a name.
+//!
 //! Never here: where the bytes are kept.
 
 use serde::Deserialize;
 
 use crate::model::{
-    GrantId, IssuerName, Key, Kind, SessionId, Stored, SubjectRef, TenantId, document::FORMAT,
+    GrantId, IssuerName, Key, Kind, Reach, SessionId, Stored, SubjectRef, TenantId, document::FORMAT,
 };
 
 use super::{Found, Refusal, Unreadable};
@@ -23,6 +25,8 @@ fn tag(kind: Kind) -> u8 {
         Kind::Session => 3,
         Kind::Presence => 4,
         Kind::Member => 5,
+        // Far from the others: what is below tenants goes on counting there, and bytes are ordered as keys are.
+        Kind::Stop => 100,
     }
 }
 
@@ -39,26 +43,51 @@ pub(crate) fn tenant_prefix(tenant: &TenantId, kind: Kind) -> Vec<u8> {
     bytes
 }
 
+/// What the keys of all kill switches begin with. No tenant's id is empty.
+pub(crate) fn stops_prefix() -> Vec<u8> {
+    vec![tag(Kind::Stop), END]
+}
+
 /// A key as bytes.
 pub(crate) fn key(key: &Key) -> Vec<u8> {
-    let mut bytes = tenant_prefix(key.tenant(), key.kind());
+    let mut bytes = match key {
+        Key::Tenant(tenant)
+        | Key::Grant(tenant, _)
+        | Key::Session(tenant, _)
+        | Key::Presence(tenant, _)
+        | Key::Member(tenant, _) => tenant_prefix(tenant, key.kind()),
+        Key::Stop(_) => stops_prefix(),
+    };
     match key {
-        Key::Tenant(_) => {}
+        Key::Tenant(_) | Key::Stop(Reach::All) => {}
+        Key::Stop(Reach::Tenant(tenant)) => {
+            bytes.push(1);
+            bytes.extend_from_slice(tenant.as_str().as_bytes());
+        }
+        Key::Stop(Reach::Person(subject)) => {
+            bytes.push(2);
+            push_subject(&mut bytes, subject);
+        }
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
-        Key::Presence(_, subject) | Key::Member(_, subject) => {
-            bytes.extend_from_slice(subject.issuer.as_str().as_bytes());
-            bytes.push(END);
-            bytes.extend_from_slice(subject.sub.as_bytes());
-        }
+        Key::Presence(_, subject) | Key::Member(_, subject) => push_subject(&mut bytes, subject),
     }
     bytes
+}
+
+fn push_subject(bytes: &mut Vec<u8>, subject: &SubjectRef) {
+    bytes.extend_from_slice(subject.issuer.as_str().as_bytes());
+    bytes.push(END);
+    bytes.extend_from_slice(subject.sub.as_bytes());
 }
 
 /// A key from its bytes; `None` when they are none.
 pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
     let (kind, rest) = bytes.split_first()?;
     let (tenant, rest) = cut(rest)?;
+    if *kind == tag(Kind::Stop) {
+        return if tenant.is_empty() { read_reach(rest).map(Key::Stop) } else { None };
+    }
     let tenant = TenantId::new(tenant).ok()?;
     match kind {
         1 if rest.is_empty() => Some(Key::Tenant(tenant)),
@@ -67,6 +96,15 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         4 => Some(Key::Presence(tenant, read_subject(rest)?)),
         5 => Some(Key::Member(tenant, read_subject(rest)?)),
         _ => None,
+    }
+}
+
+fn read_reach(bytes: &[u8]) -> Option<Reach> {
+    match bytes.split_first() {
+        None => Some(Reach::All),
+        Some((1, tenant)) => Some(Reach::Tenant(TenantId::new(std::str::from_utf8(tenant).ok()?).ok()?)),
+        Some((2, subject)) => Some(Reach::Person(read_subject(subject)?)),
+        Some(_) => None,
     }
 }
 
@@ -135,16 +173,19 @@ mod tests {
 
     fn any_key() -> impl Strategy<Value = Key> {
         let id = "[a-c][a-c._~-]{0,3}";
-        (0..4usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+        (0..7usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
             let tenant = TenantId::new(&tenant).unwrap();
             match kind {
                 0 => Key::Tenant(tenant),
                 1 => Key::Grant(tenant, GrantId::new(&second).unwrap()),
                 2 => Key::Session(tenant, SessionId::new(&second).unwrap()),
-                _ => Key::Presence(
-                    tenant,
-                    SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() },
-                ),
+                4 => Key::Stop(Reach::All),
+                5 => Key::Stop(Reach::Tenant(tenant)),
+                kind => {
+                    let subject =
+                        SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() };
+                    if kind == 3 { Key::Presence(tenant, subject) } else { Key::Stop(Reach::Person(subject)) }
+                }
             }
         })
     }
@@ -158,9 +199,14 @@ mod tests {
 
         #[test]
         fn a_prefix_holds_the_keys_of_its_tenant_and_no_other(a in any_key(), b in any_key()) {
-            let prefix = tenant_prefix(a.tenant(), a.kind());
+            let stops = |key: &Key| key.kind() == Kind::Stop;
+            let prefix = match a.tenant().filter(|_| !stops(&a)) {
+                Some(tenant) => tenant_prefix(tenant, a.kind()),
+                None => stops_prefix(),
+            };
             let inside = key(&b) >= prefix && key(&b) < after_prefix(&prefix);
-            prop_assert_eq!(inside, b.tenant() == a.tenant() && b.kind() == a.kind());
+            let same = if stops(&a) { stops(&b) } else { b.tenant() == a.tenant() && b.kind() == a.kind() };
+            prop_assert_eq!(inside, same);
         }
 
         #[test]

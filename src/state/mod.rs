@@ -127,6 +127,13 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>>;
 
+    /// The kill switches of the vendor's operators by key, those after `after`, at most `limit`.
+    fn list_stops<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>>;
+
     /// What has not ended and whose own deadline is not after `until`: by deadline, then by key, those after `after`,
     /// at most `limit`.
     fn due<'a>(

@@ -212,6 +212,29 @@ const CASES: &[Case] = &[
     ("audience: [app]", "audience: [app]\n    claims: { support: ⟦{ everybody: true } }", "bad_value"),
     ("audience: [app]", "audience: [app]\n    claims: { roles: ⟦a..b }", "bad_value"),
     ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
+    // Emergencies.
+    ("tenants:\n  from: { path", "stops: ⟦{ }\ntenants:\n  from: { path", "missing_key"),
+    ("tenants:\n  from: { path", "stops: { operators: ⟦[] }\ntenants:\n  from: { path", "bad_value"),
+    (
+        "tenants:\n  from: { path",
+        "stops: { operators: [⟦{ issuer: vendor }] }\ntenants:\n  from: { path",
+        "missing_key",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "stops: { operators: [{ issuer: ⟦app, sub: x }] }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "stops: { operators: [{ issuer: vendor, sub: ⟦a b }] }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "stops: { operators: [{ issuer: vendor, sub: x }, ⟦{ issuer: vendor, sub: x }] }\ntenants:\n  from: { path",
+        "duplicate_name",
+    ),
     // Conditions on staff.
     ("tenants:\n  from: { path", "staff: { require: { acr: ⟦[] } }\ntenants:\n  from: { path", "bad_value"),
     (

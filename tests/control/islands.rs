@@ -36,6 +36,9 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
         ("GET", at("rights?environment=production"), ""),
         ("GET", at("audit"), ""),
         ("GET", at("audit?limit=1"), ""),
+        ("GET", at("stop"), ""),
+        ("PUT", at("stop"), r#"{"stopped":true,"reason":"x"}"#),
+        ("PUT", at("stop"), "{}"),
     ]
 }
 

@@ -13,6 +13,7 @@ mod members;
 mod self_granted;
 mod services;
 mod sessions;
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
 mod until;

@@ -35,8 +35,8 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
     }
     let near = |dice: &mut Dice| at(now - 1 + i64::try_from(dice.below(3)).unwrap());
     let end = |dice: &mut Dice| {
-        use EndCause::{Conflict, Ended, Expired, Removed, Replaced, Withdrawn};
-        let cause = [Expired, Ended, Removed, Withdrawn, Replaced, Conflict][dice.below(6)];
+        use EndCause::{Conflict, Ended, Expired, Removed, Replaced, Stopped, Withdrawn};
+        let cause = [Expired, Ended, Removed, Withdrawn, Replaced, Stopped, Conflict][dice.below(7)];
         dice.one_in(2).then(|| End { at: near(dice), cause, by: None })
     };
     let mut document = world.document(&key, policy).unwrap();
@@ -98,6 +98,11 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             0 => member.suspended = !member.suspended,
             1 => member.removed = dice.one_in(2).then(|| near(dice)),
             _ => member.roles = [role(dice.pick(&ROLES))].into(),
+        },
+        Document::Stop(stop) => match dice.below(3) {
+            0 => stop.set = None,
+            1 => stop.closed_at = dice.one_in(2).then(|| near(dice)),
+            _ => stop.others = dice.one_in(2),
         },
         // Somebody else's session, or one that is not there, in an index.
         Document::Presence(Presence { sessions }) => {

@@ -22,4 +22,5 @@ mod join;
 mod naive;
 mod refusals;
 mod regressions;
+mod stops;
 mod world;

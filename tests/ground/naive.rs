@@ -8,14 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
-    lifecycle::{Actor, Choice, Command, Until, WantedBasis},
+    lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
     model::{
-        Basis, Consent, Document, EndCause, Giver, Grantee, Key, Scope, Span, Subject, SubjectKind, Zone,
+        Basis, Consent, Document, EndCause, Giver, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind,
+        Zone,
     },
     policy::Caller,
 };
 
-use crate::world::{ENVIRONMENTS, Map, Name, PERMISSIONS, Plain, Request};
+use crate::world::{ENVIRONMENTS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request};
 
 pub(crate) type Words = BTreeSet<String>;
 type Codes = BTreeSet<&'static str>;
@@ -98,6 +99,8 @@ pub(crate) struct Session {
     pub(crate) ended: Option<EndCause>,
     /// The level in force was seen closed since it began.
     pub(crate) closed: bool,
+    /// A kill switch was set over it since it began.
+    pub(crate) stopped: bool,
     /// Since it began a tenant of its chain began to follow its parent: then the product may see a closing that
     /// happened further up before that, and be narrower than need be.
     pub(crate) joined: bool,
@@ -120,6 +123,8 @@ pub(crate) struct Naive {
     pub(crate) tenants: BTreeMap<String, Tenant>,
     pub(crate) grants: BTreeMap<(String, String), Grant>,
     pub(crate) sessions: BTreeMap<(String, String), Session>,
+    /// The kill switches that are set, by name; whether somebody set it over themselves.
+    pub(crate) stops: BTreeMap<String, bool>,
 }
 
 fn covers(pattern: &str, name: &str) -> bool {
@@ -152,7 +157,25 @@ pub(crate) fn who(subject: &Subject) -> String {
     format!("{}|{}", subject.id.issuer, subject.id.sub)
 }
 
+/// The names of the switches that bear on somebody in a tenant.
+fn bearing(tenant: &str, who: &str) -> [String; 4] {
+    ["all".into(), format!("own {tenant}"), format!("tenant {tenant}"), format!("person {who}")]
+}
+
+pub(crate) fn switch_name(switch: &Switch) -> String {
+    match switch {
+        Switch::Own(tenant) => format!("own {tenant}"),
+        Switch::Operators(Reach::All) => "all".into(),
+        Switch::Operators(Reach::Tenant(tenant)) => format!("tenant {tenant}"),
+        Switch::Operators(Reach::Person(person)) => format!("person {}|{}", person.issuer, person.sub),
+    }
+}
+
 impl Naive {
+    fn is_stopped(&self, tenant: &str, who: &str) -> bool {
+        bearing(tenant, who).iter().any(|name| self.stops.contains_key(name))
+    }
+
     /// GW-15: while a level is raised, the higher of it and of what was chosen.
     pub(crate) fn level(&self, plain: &Plain, tenant: &str, depth: usize, now: i64) -> String {
         let removed = self.tenants.get(tenant).is_some_and(|t| t.removed);
@@ -318,11 +341,18 @@ impl Naive {
         let mut codes = Codes::new();
         match session.ended {
             Some(EndCause::Expired) => drop(codes.insert("session_expired")),
+            Some(EndCause::Stopped) => drop(codes.insert("session_stopped")),
             Some(_) => drop(codes.insert("session_ended")),
             None => {}
         }
         if now >= session.deadline {
             codes.insert("session_expired");
+        }
+        if self.is_stopped(tenant, &session.who) {
+            codes.insert("stopped");
+        }
+        if session.stopped {
+            codes.insert("session_stopped");
         }
         let own = |by: &[Source]| by.iter().any(|giver| giver.is(subject));
         let force = || self.givers(plain, tenant, 0, now);
@@ -907,6 +937,10 @@ impl Naive {
                     codes.insert("reason_unfit");
                 }
                 let Some(agent) = staff else { return Err(codes) };
+                let everywhere = ["all".to_owned(), format!("person {}", who(agent))];
+                if everywhere.iter().any(|name| self.stops.contains_key(name)) {
+                    codes.insert("stopped");
+                }
                 let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert(if *basis == WantedBasis::Consent { "consent_closes" } else { "not_found" });
                     return Err(codes);
@@ -956,6 +990,9 @@ impl Naive {
                         grant.role.clone()
                     }
                 };
+                if self.is_stopped(tenant.as_str(), &who(agent)) {
+                    codes.insert("stopped");
+                }
                 if !plain.roles.contains_key(&role) {
                     codes.insert("role_unknown");
                 }
@@ -1006,6 +1043,7 @@ impl Naive {
                     deadline,
                     ended: None,
                     closed: false,
+                    stopped: false,
                     joined: false,
                     listed: Some(environment.to_string()),
                 };
@@ -1035,15 +1073,71 @@ impl Naive {
                     found.listed = None;
                 }
             }
+            Command::Stop { switch, reason } | Command::Lift { switch, reason } => {
+                let set = matches!(command, Command::Stop { .. });
+                let name = switch_name(switch);
+                let mut themselves = false;
+                if reason.trim().is_empty() {
+                    codes.insert("reason_unfit");
+                }
+                match switch {
+                    Switch::Own(tenant) => {
+                        self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                        if !self.tenants.contains_key(tenant.as_str()) {
+                            codes.insert("not_found");
+                        }
+                    }
+                    Switch::Operators(reach) => {
+                        let by = match staff {
+                            Some(by) if by.acting => return Err(Codes::from(["acting"])),
+                            Some(by) if OPERATORS.contains(&&*by.id.sub) => who(by),
+                            _ if subject.is_some_and(|s| s.acting) => return Err(Codes::from(["acting"])),
+                            _ => return Err(Codes::from(["not_operator"])),
+                        };
+                        themselves = name == format!("person {by}");
+                        // Who is stopped is no operator, save that they undo what they did to themselves.
+                        let own = self.stops.get(&format!("person {by}"));
+                        let undoes = themselves && (set || own == Some(&true));
+                        if own.is_some() && !undoes {
+                            codes.insert("stopped");
+                        }
+                        match reach {
+                            Reach::Person(person) if set && person.issuer.as_str() != "vendor" => {
+                                codes.insert("issuer_unknown");
+                            }
+                            Reach::Tenant(tenant) if set && !self.tenants.contains_key(tenant.as_str()) => {
+                                codes.insert("not_found");
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                if set {
+                    let before = next.stops.get(&name).copied();
+                    // Only what somebody set over themselves gives way to another one's.
+                    if before.is_none() || (before == Some(true) && !themselves) {
+                        next.stops.insert(name.clone(), themselves);
+                        for ((tenant, _), session) in &mut next.sessions {
+                            session.stopped |= bearing(tenant, &session.who).contains(&name);
+                        }
+                    }
+                } else {
+                    next.stops.remove(&name);
+                }
+            }
             Command::Expire { key } => {
                 if !matches!(actor, Actor::Clock) {
                     codes.insert("not_allowed");
                 }
+                let mut cause = EndCause::Expired;
                 let (ended, deadline) = match key {
                     Key::Session(t, s) => match next.sessions.get_mut(&(t.to_string(), s.to_string())) {
                         Some(session) => {
                             if session.ended.is_none() && now >= session.deadline {
                                 session.listed = None;
+                            }
+                            if session.stopped {
+                                cause = EndCause::Stopped;
                             }
                             (&mut session.ended, session.deadline)
                         }
@@ -1063,7 +1157,7 @@ impl Naive {
                         known.raised = None;
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Member(..) => {
+                    Key::Presence(..) | Key::Member(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -1071,7 +1165,7 @@ impl Naive {
                     if now < deadline {
                         codes.insert("not_due");
                     }
-                    *ended = Some(EndCause::Expired);
+                    *ended = Some(cause);
                 }
             }
         }
@@ -1105,6 +1199,16 @@ impl Naive {
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
+                    if tenant.stop.set.is_some() {
+                        naive.stops.insert(format!("own {id}"), false);
+                    }
+                }
+                (Key::Stop(reach), Document::Stop(stop)) => {
+                    if let Some(halt) = &stop.set
+                        && counts(documents, reach)
+                    {
+                        naive.stops.insert(switch_name(&Switch::Operators(reach.clone())), halt.own);
+                    }
                 }
                 (Key::Grant(tenant, id), Document::Grant(grant)) => {
                     let new = Grant {
@@ -1164,6 +1268,7 @@ impl Naive {
                         deadline: session.deadline.ms(),
                         ended: session.ended.as_ref().map(|end| end.cause),
                         closed,
+                        stopped: over(documents, tenant.as_str(), session),
                         joined: false,
                         listed: None,
                     };
@@ -1200,4 +1305,28 @@ impl Naive {
         }
         naive
     }
+}
+
+/// A switch over a tenant or a person counts where the one over everything says that there are such.
+fn counts(documents: &BTreeMap<Key, Document>, reach: &Reach) -> bool {
+    let all = documents.get(&Key::Stop(Reach::All));
+    *reach == Reach::All || matches!(all, Some(Document::Stop(all)) if all.others)
+}
+
+/// Whether a switch was set over a session since it began.
+fn over(documents: &BTreeMap<Key, Document>, tenant: &str, session: &postern::model::Session) -> bool {
+    documents.iter().any(|(key, document)| {
+        let stop = match (key, document) {
+            (Key::Tenant(id), Document::Tenant(known)) if id.as_str() == tenant => &known.stop,
+            (Key::Stop(reach), Document::Stop(stop)) if counts(documents, reach) => {
+                let who = format!("{}|{}", session.subject.issuer, session.subject.sub);
+                if !bearing(tenant, &who).contains(&switch_name(&Switch::Operators(reach.clone()))) {
+                    return false;
+                }
+                stop
+            }
+            _ => return false,
+        };
+        stop.closed_at.is_some_and(|at| session.started <= at)
+    })
 }

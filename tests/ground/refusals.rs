@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use postern::{
-    lifecycle::{Actor, Choice, Command, Refusal, Until, WantedBasis},
-    model::{Document, Grantee, Key, Scope, Span, Subject, Version, Zone},
+    lifecycle::{Actor, Choice, Command, Refusal, Switch, Until, WantedBasis},
+    model::{Document, Grantee, Key, Reach, Scope, Span, Subject, Version, Zone},
     policy::Policy,
 };
 
@@ -100,6 +100,7 @@ enum Who {
     ParentsAdmin,
     Anna,
     Ben,
+    Olga,
     ActingAnna,
     Configuration,
     Clock,
@@ -117,6 +118,7 @@ impl Who {
             Who::ParentsAdmin => admin("acme"),
             Who::Anna => staff("anna"),
             Who::Ben => staff("ben"),
+            Who::Olga => staff("olga"),
             Who::ActingAnna => Subject { acting: true, ..staff("anna") },
             Who::Configuration | Who::Clock => return None,
         })
@@ -125,7 +127,7 @@ impl Who {
 
 fn table() -> Vec<Line> {
     use Who::{
-        Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, ParentsAdmin, SandboxAdmin,
+        Acting, ActingAnna, Admin, Anna, Ben, Clerk, Clock, Configuration, Olga, ParentsAdmin, SandboxAdmin,
         SandboxAnna, Warden,
     };
     let anna = || Grantee::Subject(staff("anna").id);
@@ -162,7 +164,41 @@ fn table() -> Vec<Line> {
         }
         other => other,
     };
+    let stop = |switch| Command::Stop { switch, reason: "something is wrong".into() };
+    let lift = |switch| Command::Lift { switch, reason: "it is well again".into() };
+    let over = |name: &str| Switch::Operators(Reach::Person(staff(name).id));
+    let all = || Switch::Operators(Reach::All);
+    let own = |name: &str| Switch::Own(tid(name));
     vec![
+        Line("not_operator", "no other staff stop anything (GW-13)", Ben, stop(all())),
+        Line("not_operator", "nor let it go on", Ben, lift(all())),
+        Line("not_operator", "a tenant's administrator stops nobody else", Admin, stop(over("anna"))),
+        Line("not_operator", "time stops nothing", Clock, stop(all())),
+        Line("acting", "nobody stops anything while acting", ActingAnna, stop(all())),
+        Line("not_allowed", "an operator does not use the tenant's own switch", Olga, stop(own("acme"))),
+        Line("not_allowed", "nor lifts it", Olga, lift(own("acme"))),
+        Line("not_allowed", "the parent's administrator stops no child", ParentsAdmin, stop(own("beta"))),
+        Line("acting", "nobody lifts while acting", Acting, lift(own("acme"))),
+        Line(
+            "issuer_unknown",
+            "a member is nobody whom this stops",
+            Olga,
+            stop(Switch::Operators(Reach::Person(person("tenants", "acme-admin")))),
+        ),
+        Line(
+            "not_found",
+            "a slip of the pen stops no tenant",
+            Olga,
+            stop(Switch::Operators(Reach::Tenant(tid("nowhere")))),
+        ),
+        Line("not_found", "there is no tenant to stop", Admin, stop(own("nowhere"))),
+        Line("reason_unfit", "a stop says why", Olga, Command::Stop { switch: all(), reason: "  ".into() }),
+        Line(
+            "reason_unfit",
+            "a lift says why",
+            Admin,
+            Command::Lift { switch: own("acme"), reason: "a\nb".into() },
+        ),
         Line("not_allowed", "an administrator registers no tenant", Admin, register("new", None)),
         Line(
             "not_allowed",
@@ -400,7 +436,7 @@ fn table() -> Vec<Line> {
 }
 
 fn run(world: &World, line: &Line, policy: &Policy) -> Result<postern::lifecycle::Change, Refusal> {
-    let subject = line.2.subject(line.3.tenant().as_str());
+    let subject = line.2.subject(line.3.tenant().map_or("acme", |tenant| tenant.as_str()));
     let actor = match (&subject, line.2) {
         (Some(subject), _) => Actor::Subject(subject),
         (None, Who::Clock) => Actor::Clock,
@@ -427,7 +463,15 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
             Ok(change) => panic!("{}: {change:?}", line.1),
         }
     }
-    // The two that take a world of their own.
+    // Those that take a world of their own.
+    let olga = staff("olga");
+    let mut stopped = world.clone();
+    let stop = Command::Stop { switch: Switch::Operators(Reach::All), reason: "all of it".into() };
+    stopped.run(&stop, Actor::Subject(&olga), NOW, &policy).unwrap();
+    let enter = start("acme", "s2", WantedBasis::Consent);
+    let refusal = stopped.dry(&enter, Actor::Subject(&staff("anna")), NOW, &policy).unwrap_err();
+    assert!(refusal.to_string().contains("an operator"), "{refusal}");
+    seen.insert(refusal.code());
     let mut broken = world.clone();
     broken.unavailable.insert(Key::Tenant(tid("acme")));
     let anna = staff("anna");
@@ -445,7 +489,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 28, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 31, "a code without a line: {seen:?}");
 }
 
 #[test]

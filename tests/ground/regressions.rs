@@ -214,7 +214,7 @@ fn a_chain_of_64_parents_counts_and_one_more_is_closed() {
     assert_eq!(refusal.unwrap_err().code(), "consent_closes");
     // A look at the root is what the deepest decision takes; everything else of the chain, too.
     let request = Request::simple("t64", "orders:read").inside("s1");
-    assert_eq!(world.decide(&request, Caller::Known(&anna), 4, &policy).rounds, 67);
+    assert_eq!(world.decide(&request, Caller::Known(&anna), 4, &policy).rounds, 68);
     match world.document(&Key::Tenant(tid("t0")), &policy) {
         Some(Document::Tenant(root)) => assert!(!root.consent.inherit),
         other => panic!("{other:?}"),

@@ -34,6 +34,7 @@ fn policy() -> Policy {
         session_lasts: Span::Millis(1),
         grant_most: None,
         max_exchange_ms: 1,
+        emergency: Default::default(),
         conditions: Default::default(),
         members_unmapped: false,
         environments: BTreeSet::new(),

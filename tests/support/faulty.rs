@@ -121,6 +121,18 @@ impl Store for Faulty {
         self.real.list_tenants(after, limit)
     }
 
+    fn list_stops<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        Box::pin(async move {
+            self.readable()?;
+            let rows = self.real.list_stops(after, limit).await?;
+            Ok(rows.into_iter().map(|(key, found)| (key.clone(), self.found(&key, found))).collect())
+        })
+    }
+
     fn due<'a>(
         &'a self,
         until: Timestamp,

@@ -28,9 +28,12 @@ use postern::{
     lifecycle::Command,
     model::{
         EnvironmentId, IssuerName, Ladder, Level, LevelName, PermissionName, RoleName, Span, SubjectKind,
-        TenantId, Timestamp, Zone,
+        SubjectRef, TenantId, Timestamp, Zone,
     },
-    policy::{Callers, Catalogue, OnLower, Pattern, PermissionSet, Policy, Push, Role, ServiceRule, Whose},
+    policy::{
+        Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push, Role, ServiceRule,
+        Whose,
+    },
     state::{Cells, Embedded, Store},
 };
 use serde_json::{Value, json};
@@ -73,6 +76,7 @@ pub(crate) struct Wish {
     pub(crate) session_lasts: Span,
     pub(crate) grant_most: Option<Span>,
     pub(crate) settle: bool,
+    pub(crate) emergency: Emergency,
 }
 
 impl Default for Wish {
@@ -82,8 +86,16 @@ impl Default for Wish {
             session_lasts: Span::CalendarDays(5),
             grant_most: Some(Span::CalendarDays(365)),
             settle: true,
+            emergency: emergency(),
         }
     }
+}
+
+/// The agents `olga` and `otto` are operators.
+pub(crate) fn emergency() -> Emergency {
+    let staff = IssuerName::new("staff").unwrap();
+    let operator = |sub: &str| SubjectRef { issuer: staff.clone(), sub: sub.into() };
+    Emergency { operators: ["olga", "otto"].map(operator).into(), staff: [staff.clone()].into() }
 }
 
 pub(crate) struct World {
@@ -215,6 +227,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         on_lower: wish.on_lower,
         session_lasts: wish.session_lasts,
         grant_most: wish.grant_most,
+        emergency: wish.emergency.clone(),
         conditions: postern::policy::Conditions::default(),
         max_exchange_ms: HOUR,
         members_unmapped: false,

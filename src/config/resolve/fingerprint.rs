@@ -6,7 +6,7 @@
 //!
 //! Never here: what any of it means.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::settings::{
     Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
 use crate::{
-    model::{Span, SubjectKind},
+    model::{Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
         Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
@@ -115,7 +115,14 @@ fn policy_value(policy: &Policy) -> Value {
     if !policy.conditions.is_empty() {
         put(&mut value, "conditions", conditions_value(&policy.conditions));
     }
+    if !policy.emergency.operators.is_empty() {
+        put(&mut value, "stops", people(&policy.emergency.operators));
+    }
     value
+}
+
+fn people(people: &BTreeSet<SubjectRef>) -> Value {
+    people.iter().map(|person| json!([person.issuer.as_str(), &*person.sub])).collect()
 }
 
 fn put(object: &mut Value, name: &str, value: Value) {

@@ -7,6 +7,7 @@
 
 mod context;
 mod cors;
+mod emergency;
 mod fingerprint;
 mod gateway;
 mod issuers;
@@ -91,6 +92,7 @@ pub(super) fn resolve(
     }
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
+    let emergency = emergency::emergency(context, file, &issuers);
     let services = services::services(context, file, &issuers);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
@@ -104,6 +106,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        emergency,
         conditions,
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,

@@ -4,6 +4,7 @@
 //! Never here: defaults, references between keys, anything that needs a second key to judge (see [`super::resolve`]).
 
 mod decode;
+mod emergency;
 mod field;
 mod node;
 mod people;
@@ -15,6 +16,7 @@ mod veil;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use emergency::{Person, Stops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
@@ -72,6 +74,8 @@ pub struct File {
     pub issuers: Field<List<Issuer>>,
     /// What is asked of the vendor's people beside a session.
     pub staff: Field<Staff>,
+    /// Kill switches: who may use them beside the tenants.
+    pub stops: Field<Stops>,
     /// What programs may push: tenants and their members.
     pub services: Field<List<Service>>,
     /// How a request names its tenant and environment, and which tenants there are from the start.

@@ -14,7 +14,7 @@ use crate::{
         records,
     },
     lifecycle::{Change, Command, Event, Refusal},
-    model::{ChangeId, Key, Stored},
+    model::{ChangeId, Key, Stored, TenantId},
     policy::{Facts, Policy},
 };
 
@@ -158,7 +158,7 @@ impl Engine {
         let Giver::Subject(subject, _) = giver else { return };
         let event = records::ChangeRefused {
             command: command.code(),
-            tenant: command.tenant().as_str(),
+            tenant: command.tenant().map(TenantId::as_str),
             subject: Some(&subject.id),
             reason: refusal.code(),
             detail: refusal.detail(),
@@ -179,7 +179,7 @@ pub(in crate::engine) struct About<'a> {
 
 impl<'a> About<'a> {
     pub(super) fn of(this: &'a Try<'_>) -> About<'a> {
-        let tenant = Some(this.command.tenant().as_str());
+        let tenant = this.command.tenant().map(TenantId::as_str);
         About { change: &this.change, session: session_of(this.command), tenant, settled: false }
     }
 }
@@ -199,6 +199,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
-        | Command::WithdrawGrant { .. } => None,
+        | Command::WithdrawGrant { .. }
+        | Command::Stop { .. }
+        | Command::Lift { .. } => None,
     }
 }

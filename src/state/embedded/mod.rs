@@ -302,8 +302,17 @@ impl Store for Embedded {
         let after = after.map(|tenant| codec::key(&Key::Tenant(tenant.clone())));
         self.read(move |read| {
             let rows = reading::list(read, &codec::kind_prefix(Kind::Tenant), after.as_deref(), limit)?;
-            Ok(rows.into_iter().map(|(key, found)| (key.tenant().clone(), found)).collect())
+            Ok(rows.into_iter().filter_map(|(key, found)| Some((key.tenant()?.clone(), found))).collect())
         })
+    }
+
+    fn list_stops<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        let (after, limit) = (after.map(codec::key), limit.min(PAGE_MOST));
+        self.read(move |read| reading::list(read, &codec::stops_prefix(), after.as_deref(), limit))
     }
 
     fn due<'a>(
