@@ -68,7 +68,7 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         9 | 10 => rower(tenant, "rita"),
         6 => Subject { environment: Some(eid("sandbox")), ..admin(tenant) },
         // People of the vendor who are administrators too: by name, and by address.
-        7 if dice.one_in(2) => member(tenant, dice.pick(&STAFF), &["administrator"]),
+        7 => member(tenant, dice.pick(&STAFF), &["administrator"]),
         8 if dice.one_in(2) => twin(tenant),
         _ => admin(tenant),
     })
