@@ -1,6 +1,6 @@
 //! What the application hears about the caller: a signed assertion and configured headers (law 9, rule 14).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 use serde::Serialize;
 
@@ -48,6 +48,8 @@ pub struct About<'a> {
     pub method: &'a str,
     /// The path as forwarded, without query.
     pub path: &'a str,
+    /// From where the request comes.
+    pub client: IpAddr,
 }
 
 #[derive(Serialize)]
@@ -122,6 +124,9 @@ pub fn fill(template: &HeaderTemplate, about: &About<'_>) -> String {
                 SubjectKind::Member => "member",
                 SubjectKind::Service => "service",
             }),
+            Piece::Client => {
+                let _ = write!(value, "{}", about.client);
+            }
             Piece::Session => {
                 if let Some(staff) = about.staff {
                     let _ = write!(value, "{}", staff.session);

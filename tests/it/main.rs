@@ -17,6 +17,7 @@ mod client;
 mod conditions;
 mod cookies;
 mod cuts;
+mod entrance;
 mod farm;
 mod fetched;
 mod full;

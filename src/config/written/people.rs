@@ -208,7 +208,8 @@ pub struct Require {
     pub amr: Field<OneOrMany<String>>,
     /// How long ago they may have signed in (`auth_time`). It bounds what begins, not what runs.
     pub max_auth_age: Field<Duration>,
-    /// The networks that they may come from, e.g. `10.1.0.0/16` or `2001:db8::/32`: of the peer that connects.
+    /// The networks that they may come from, e.g. `10.1.0.0/16` or `2001:db8::/32`: of whoever connects, or of
+    /// whom `proxy_protocol` and `trusted_hops` name.
     pub networks: Field<OneOrMany<String>>,
     /// The ticket that they must name.
     pub ticket: Field<Ticket>,
