@@ -82,6 +82,11 @@ fn never_wider(holds: &Document, than: &Document) {
             assert!(holds.over.is_some() || than.over.is_none());
             assert!(holds.approval.is_none() || than.approval.is_some());
         }
+        (Document::Member(holds), Document::Member(than)) => {
+            assert!(holds.roles.is_subset(&than.roles));
+            assert!(holds.suspended || !than.suspended);
+            assert!(holds.removed >= than.removed);
+        }
         _ => panic!("the kind changed"),
     }
 }

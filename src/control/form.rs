@@ -100,6 +100,31 @@ impl<'a> Form<'a> {
         if self.object.has("plan") { self.read("plan", PlanName::new).map(Some) } else { Ok(None) }
     }
 
+    /// A member's roles.
+    pub(super) fn roles(&self) -> Result<Vec<RoleName>, Problem> {
+        self.words("roles", RoleName::new)
+    }
+
+    /// A yes or no that has to be said.
+    pub(super) fn must_flag(&self, name: &str) -> Result<bool, Problem> {
+        self.must(name)?;
+        self.flag(name)
+    }
+
+    /// A switch that is off where it is left out.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.object.get(name) {
+            None => Ok(false),
+            Some(Json::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.wrong(name, "it must be `true` or `false`")),
+        }
+    }
+
+    /// An address, where there is one.
+    pub(super) fn maybe_email(&self) -> Result<Option<Arc<str>>, Problem> {
+        if self.object.has("email") { self.email().map(Some) } else { Ok(None) }
+    }
+
     /// A list of names, each once.
     fn words<T: PartialEq, E: std::fmt::Display>(
         &self,
@@ -144,14 +169,6 @@ impl<'a> Form<'a> {
     /// A level's name.
     pub(super) fn level(&self) -> Result<LevelName, Problem> {
         self.read("level", LevelName::new)
-    }
-
-    /// A yes or no.
-    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
-        match self.must(name)? {
-            Json::Bool(flag) => Ok(*flag),
-            _ => Err(self.wrong(name, "it must be `true` or `false`")),
-        }
     }
 
     /// What an answer to a request says: exactly one of its members.

@@ -56,7 +56,7 @@ impl Api {
         call.query(&[])?;
         let expected = call.expected()?;
         let object = call.object()?;
-        let required = Form::of(&object, &["required"])?.flag("required")?;
+        let required = Form::of(&object, &["required"])?.must_flag("required")?;
         let command = Command::SetApproval { tenant: tenant.clone(), required, expected };
         let outcome = self.change(call, command).await?;
         let status = outcome.status(200);

@@ -332,7 +332,9 @@ fn unconditional(command: &Command) -> Command {
     | Command::SetApproval { expected, .. }
     | Command::MoveGrant { expected, .. }
     | Command::PushTenant { expected, .. }
-    | Command::RemoveTenant { expected, .. } = &mut command
+    | Command::RemoveTenant { expected, .. }
+    | Command::PushMember { expected, .. }
+    | Command::RemoveMember { expected, .. } = &mut command
     {
         *expected = None;
     }

@@ -24,6 +24,20 @@ pub enum Event {
         /// What it pays for.
         plan: Option<PlanName>,
     },
+    /// A member's row was written.
+    MemberPushed {
+        /// Whose.
+        member: SubjectRef,
+        /// Their roles from now on.
+        roles: Vec<RoleName>,
+        /// Whether they may do nothing for now.
+        suspended: bool,
+    },
+    /// Somebody is no member any more.
+    MemberRemoved {
+        /// Who.
+        member: SubjectRef,
+    },
     /// A tenant was removed.
     TenantRemoved {
         /// The level that was in force until then.

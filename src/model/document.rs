@@ -61,6 +61,8 @@ pub enum Key {
     Session(TenantId, SessionId),
     /// The sessions of one staff subject in one tenant: an index, it grants nothing.
     Presence(TenantId, SubjectRef),
+    /// One member of a tenant.
+    Member(TenantId, SubjectRef),
     /// One request for approval.
     Request(TenantId, RequestId),
     /// A kill switch of the vendor's operators.
@@ -75,6 +77,7 @@ impl Key {
             | Key::Grant(tenant, _)
             | Key::Session(tenant, _)
             | Key::Presence(tenant, _)
+            | Key::Member(tenant, _)
             | Key::Request(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
@@ -88,6 +91,7 @@ impl Key {
             Key::Grant(..) => Kind::Grant,
             Key::Session(..) => Kind::Session,
             Key::Presence(..) => Kind::Presence,
+            Key::Member(..) => Kind::Member,
             Key::Request(..) => Kind::Request,
             Key::Stop(_) => Kind::Stop,
         }
@@ -101,6 +105,7 @@ impl fmt::Display for Key {
             Key::Grant(tenant, grant) => write!(f, "grant/{tenant}/{grant}"),
             Key::Session(tenant, session) => write!(f, "session/{tenant}/{session}"),
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
+            Key::Member(tenant, subject) => write!(f, "member/{tenant}/{subject}"),
             Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
@@ -120,6 +125,8 @@ pub enum Kind {
     Session,
     /// [`Presence`].
     Presence,
+    /// [`Member`].
+    Member,
     /// [`Request`].
     Request,
     /// [`Stop`].
@@ -343,6 +350,23 @@ pub struct Presence {
     pub requests: BTreeSet<RequestId>,
 }
 
+/// One of a tenant's people, as a service pushed it: a row below the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The roles they hold there; names that no policy knows give nothing.
+    pub roles: BTreeSet<RoleName>,
+    /// They may do nothing for now.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub suspended: bool,
+    /// An address that somebody verified, lower-cased ASCII.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub email: Option<Arc<str>>,
+    /// Since when they are no member any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removed: Option<Timestamp>,
+}
+
 /// What a key names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -355,6 +379,8 @@ pub enum Document {
     Session(Session),
     /// An index.
     Presence(Presence),
+    /// A tenant's person.
+    Member(Member),
     /// A request for approval.
     Request(Request),
     /// A kill switch.
@@ -369,6 +395,7 @@ impl Document {
             Document::Grant(_) => Kind::Grant,
             Document::Session(_) => Kind::Session,
             Document::Presence(_) => Kind::Presence,
+            Document::Member(_) => Kind::Member,
             Document::Request(_) => Kind::Request,
             Document::Stop(_) => Kind::Stop,
         }
@@ -381,7 +408,11 @@ impl Document {
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
             Document::Request(request) => request.due(),
             Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
-            Document::Grant(_) | Document::Session(_) | Document::Presence(_) | Document::Stop(_) => None,
+            Document::Grant(_)
+            | Document::Session(_)
+            | Document::Presence(_)
+            | Document::Member(_)
+            | Document::Stop(_) => None,
         }
     }
 }

@@ -97,6 +97,7 @@ fn parts(document: &Document) -> usize {
         Document::Session(session) => session.rights.len() + session.reason.len() / 64,
         Document::Presence(presence) => presence.sessions.len() + presence.requests.len(),
         Document::Request(request) => 2 + request.reason.len() / 64 + request.talk.len() * 8,
+        Document::Member(member) => member.roles.len(),
         Document::Stop(stop) => stop.set.iter().map(|halt| halt.reason.len() / 64).sum(),
     }
 }

@@ -324,6 +324,7 @@ async fn the_rule_is_a_setting_with_an_etag_and_a_request_is_too() {
     assert_eq!(second.body["required"], true);
     set(&first.etag(), false).await.refused(412, "changed");
     assert_eq!(require(&world, "acme", true).await.body["outcome"], json!({"changed": false}));
+    world.put("PUT", path, json!({}), &admin).await.refused(400, "body_malformed");
     let id = asked(&world, "anna").await;
     let tag = world.get(&format!("{ACME}/{id}"), &admin).await.is(200).etag();
     patch(&world, &id, json!({"ask": "why?"}), &admin).await.is(200);

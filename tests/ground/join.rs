@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     model::{
         Approval, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Halt, Key,
-        Ladder, Level, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope, Session, Span,
-        Speaker, Stop, Stored, Subject, Tenant, Zone,
+        Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope, Session,
+        Span, Speaker, Stop, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         join::{join, narrowest},
     },
@@ -99,6 +99,12 @@ fn first(kind: usize) -> Document {
             ended: None,
         }),
         2 => Document::Session(session(Basis::Consent(level("full")))),
+        5 => Document::Member(Member {
+            roles: ["administrator", "clerk"].map(role).into(),
+            suspended: false,
+            email: Some("beta-admin@beta.example".into()),
+            removed: None,
+        }),
         3 => Document::Stop(Stop::default()),
         4 => Document::Presence(Presence {
             sessions: [(sid("s1"), eid("production"))].into(),
@@ -253,6 +259,13 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 text: "why".into(),
             }),
         },
+        Document::Member(member) => match dice.below(5) {
+            0 => drop(member.roles.pop_first()),
+            1 => drop(member.roles.insert(role(dice.pick(&["administrator", "clerk", "reader"])))),
+            2 => member.suspended = dice.one_in(2),
+            3 => member.email = dice.one_in(2).then(|| dice.pick(&["a@b", "c@d"]).into()),
+            _ => member.removed = dice.one_in(3).then(|| later(dice)),
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -327,6 +340,12 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && over(&a.ended, &b.ended)
                 && (same || a.ended.is_some())
         }
+        (Document::Member(a), Document::Member(b)) => {
+            a.roles.is_subset(&b.roles)
+                && (a.suspended || !b.suspended)
+                && a.removed >= b.removed
+                && (a.email.is_none() || a.email == b.email)
+        }
         // An index has to point at everything; it opens nothing.
         (Document::Request(a), Document::Request(b)) => {
             let ladder = ladder();
@@ -356,7 +375,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
 fn opened(document: &Document) -> BTreeSet<String> {
     let plain = Plain::new(true);
     let policy = plain.compile();
-    let grant = matches!(document, Document::Grant(_));
+    let grant = matches!(document, Document::Grant(_) | Document::Member(_));
     let basis = if grant { Basis::Grant(gid("g1")) } else { Basis::Consent(level("full")) };
     let mut docs = BTreeMap::from([
         (Key::Tenant(tid("acme")), first(0)),
@@ -369,6 +388,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
     let key = match document {
         Document::Tenant(_) => Key::Tenant(tid("beta")),
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
+        Document::Member(_) => Key::Member(tid("beta"), admin("beta").id),
         Document::Stop(_) => Key::Stop(Reach::All),
         Document::Session(_) | Document::Presence(_) | Document::Request(_) => {
             Key::Session(tid("beta"), sid("s1"))
@@ -379,12 +399,14 @@ fn opened(document: &Document) -> BTreeSet<String> {
         // A grant that nobody used yet is open to whoever comes first, anna among them: she is let in to compare.
         grant.bound.get_or_insert(staff("anna").id);
     }
+    docs.insert(Key::Grant(tid("beta"), gid("g1")), first(1));
     docs.insert(key, document);
     // One that follows the tenant.
     let follows =
         Tenant::new(Some(tid("beta")), Zone::UTC, ENVIRONMENTS.map(eid).into(), Consent::inherited());
     docs.insert(Key::Tenant(tid("gamma")), Document::Tenant(follows));
-    let by_consent = session(Basis::Consent(level("full")));
+    // Of somebody who is never among those who chose: whom their own choices shut out is another matter (GW-14).
+    let by_consent = Session { subject: staff("cleo").id, ..session(Basis::Consent(level("full"))) };
     docs.insert(Key::Session(tid("gamma"), sid("s2")), Document::Session(by_consent));
     let world = World::of(docs);
     let mut open = BTreeSet::new();
@@ -395,7 +417,8 @@ fn opened(document: &Document) -> BTreeSet<String> {
                 open.insert(format!("{permission} at {now}"));
             }
             let below = crate::world::Request::simple("gamma", permission).inside("s2");
-            if world.decide(&below, Caller::Known(&staff("anna")), now, &policy).allowed() {
+            let cleo = Subject { email: None, ..staff("cleo") };
+            if world.decide(&below, Caller::Known(&cleo), now, &policy).allowed() {
                 open.insert(format!("{permission} below at {now}"));
             }
         }
@@ -407,7 +430,14 @@ fn laws_of_what_holds(joined: &Stored) {
     let holds = narrowest(joined, &ladder()).unwrap();
     for head in &joined.heads {
         assert!(is_within(&holds, &head.document), "{holds:?} is wider than {:?}", head.document);
-        if !matches!(holds, Document::Presence(_) | Document::Request(_)) {
+        // Whom a raise of their own shuts out while it runs may be let in where it is gone (GW-14).
+        let own =
+            |raise: &Raise| raise.by.iter().any(|giver| giver.mail.is_some() || &*giver.person.sub == "anna");
+        let shut_out = match &head.document {
+            Document::Tenant(tenant) => tenant.consent.raised.as_ref().is_some_and(own),
+            _ => false,
+        };
+        if !shut_out && !matches!(holds, Document::Presence(_) | Document::Request(_)) {
             assert!(
                 opened(&holds).is_subset(&opened(&head.document)),
                 "{holds:?} opens more than {:?}",

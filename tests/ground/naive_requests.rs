@@ -105,7 +105,7 @@ impl Naive {
         stale: bool,
         codes: &mut Codes,
     ) {
-        Naive::administrator(plain, actor, tenant, codes);
+        self.administrator(plain, actor, tenant, codes);
         let Some(known) = self.tenants.get_mut(tenant) else {
             codes.insert("not_found");
             return;
@@ -212,7 +212,7 @@ impl Naive {
                 return;
             }
         } else {
-            Naive::administrator(plain, actor, tenant, codes);
+            before.administrator(plain, actor, tenant, codes);
         }
         let known = before.tenants.get(tenant);
         let (Some(request), Some(known)) = (self.requests.get_mut(&key), known) else {

@@ -196,6 +196,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::RemoveTenant { .. }
         | Command::SetApproval { .. }
         | Command::Request { .. }
+        | Command::PushMember { .. }
+        | Command::RemoveMember { .. }
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
