@@ -24,6 +24,7 @@ mod http2;
 mod inside;
 mod intake;
 mod pace;
+pub mod page;
 mod patience;
 pub mod preflight;
 pub mod preview;

@@ -25,6 +25,7 @@ mod held;
 mod http2;
 mod issuer;
 mod killed;
+mod pages;
 mod path;
 mod peers;
 mod reload;
