@@ -228,6 +228,9 @@ fn issuer_options(
             *slot = Some(path(text)?);
         }
     }
+    if issuer.rows {
+        options.claims.roles = None;
+    }
     options.claims.environment = environment.map(path).transpose()?;
     options.claims.support = match &issuer.claims.support {
         SupportSettings::Nobody => SupportRule::Nobody,

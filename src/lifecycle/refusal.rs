@@ -107,8 +107,8 @@ pub enum Refusal {
     /// The caller is none of those whom the configuration lets use this.
     #[error("not allowed: this is for operators whom the configuration names, in a token of their own")]
     NotOperator,
-    /// Nobody of the vendor's has a name of that issuer.
-    #[error("`{0}` is no issuer of the vendor's people; nobody would be stopped")]
+    /// Nobody of those who are meant has a name of that issuer: the vendor's people, or members.
+    #[error("`{0}` is no issuer of such people; nobody would be meant")]
     IssuerUnknown(IssuerName),
     /// The caller gave it themselves, as a person of the tenant (GW-14).
     #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     engine::new_id,
     identity::{ASSERTION_TYPE, Signer},
-    model::{Subject, SubjectKind, Timestamp},
+    model::{RoleName, Subject, SubjectKind, Timestamp},
     policy::Staff,
 };
 
@@ -38,6 +38,8 @@ pub struct About<'a> {
     pub subject: &'a Subject,
     /// Of staff: where and as what.
     pub staff: Option<&'a Staff>,
+    /// Of a member: the roles they hold.
+    pub roles: &'a [RoleName],
     /// The tenant.
     pub tenant: &'a str,
     /// The environment.
@@ -103,7 +105,7 @@ impl Asserter {
 fn roles(about: &About<'_>) -> String {
     match about.staff {
         Some(staff) => staff.role.to_string(),
-        None => about.subject.roles.iter().map(crate::model::RoleName::as_str).collect::<Vec<_>>().join(","),
+        None => about.roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(","),
     }
 }
 

@@ -283,6 +283,9 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
     if let Some(cookie) = &issuer.cookie {
         put(&mut value, "cookie", json!(cookie));
     }
+    if issuer.rows {
+        put(&mut value, "roles", json!("rows"));
+    }
     if issuer.untyped {
         put(&mut value, "untyped", json!(true));
     }

@@ -115,7 +115,7 @@ pub(super) fn resolve(
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
         environments: tenants.environments.clone(),
-        callers: crate::policy::Callers { services, configured },
+        callers: services::callers(services, configured, &issuers),
         rules,
     };
     // What is missing was told; it would only be told again as something that does not hold.

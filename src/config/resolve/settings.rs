@@ -226,6 +226,8 @@ pub struct IssuerSettings {
     pub algorithms: Vec<String>,
     /// Tokens without `typ` are taken too.
     pub untyped: bool,
+    /// Of members: their roles stand in rows.
+    pub rows: bool,
     /// A cookie that may carry its tokens.
     pub cookie: Option<String>,
     /// Accepted `typ`.

@@ -22,8 +22,8 @@ pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
-    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, Service, Sessions, Staff, SubjectKind,
-    Support, TenantSource, Tenants, Ticket, Unmapped,
+    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, RolesFrom, Service, Sessions, Staff,
+    SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use traffic::{

@@ -36,8 +36,21 @@ pub struct Issuer {
     pub untyped: Field<bool>,
     /// A cookie that may carry its tokens, beside `Authorization`. For members only; the support API takes none.
     pub cookie: Field<String>,
+    /// Of members: where their roles stand. Default `claims`.
+    pub roles: Field<RolesFrom>,
     /// Where its claims stand.
     pub claims: Field<Claims>,
+}
+
+/// Where members' roles stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolesFrom {
+    /// In their tokens.
+    Claims,
+    /// In rows below their tenants, which services push. What a token says of roles is not looked at; whoever has no row
+    /// may do nothing.
+    Rows,
 }
 
 /// Whom an issuer speaks for.

@@ -58,6 +58,7 @@ impl<'a> Own<'a> {
         let about = About {
             subject: subject.subject(),
             staff: self.admission.staff(),
+            roles: self.admission.roles().unwrap_or(&subject.roles),
             tenant: self.tenant(subject.subject()),
             environment: named(self.ask.environment),
             method: self.method.as_str(),
