@@ -25,6 +25,7 @@ mod held;
 mod http2;
 mod issuer;
 mod killed;
+mod onward;
 mod pages;
 mod path;
 mod peers;
