@@ -40,5 +40,5 @@ pub use request::{Method, RequestHead, RequestView};
 pub use response::{ResponseHead, ResponseView};
 pub use write::{
     CONTINUE, ClientConnection, Name, RequestEdit, ResponseEdit, SimpleResponse, Target, UpstreamConnection,
-    Value, client_framing, write_request, write_response, write_simple_response,
+    Value, client_framing, write_request, write_response, write_simple_response, write_stream_head,
 };
