@@ -23,6 +23,7 @@ pub mod hops;
 mod http2;
 mod inside;
 mod intake;
+mod onward;
 mod pace;
 mod patience;
 pub mod preflight;

@@ -26,6 +26,7 @@ mod held;
 mod http2;
 mod issuer;
 mod killed;
+mod onward;
 mod path;
 mod peers;
 mod reload;
