@@ -25,6 +25,7 @@ mod inside;
 mod intake;
 mod onward;
 mod pace;
+pub mod page;
 mod patience;
 pub mod preflight;
 pub mod preview;
@@ -40,4 +41,4 @@ mod upstream;
 pub mod wire;
 
 pub use self::core::{Core, FreshKeys, Shared, serve};
-pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler};
+pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler, Pieces};
