@@ -40,4 +40,4 @@ mod upstream;
 pub mod wire;
 
 pub use self::core::{Core, FreshKeys, Shared, serve};
-pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler};
+pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler, Pieces};
