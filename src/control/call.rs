@@ -19,7 +19,8 @@ use crate::{
     lifecycle::Refusal,
     model::{SubjectKind, TenantId, Timestamp, Version},
     policy::{
-        Around, Named, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, decide::administers, standing::Fallen,
+        Around, Conditions, Named, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, decide::administers,
+        standing::Fallen,
     },
 };
 
@@ -55,7 +56,11 @@ impl Call<'_> {
 
     /// What the configuration demands of staff and this call does not meet, if anything.
     pub(super) fn unmet(&self) -> Option<Fallen> {
-        let conditions = &self.policy.conditions;
+        self.unmet_of(&self.policy.conditions)
+    }
+
+    /// What these conditions demand and this call does not meet, if anything.
+    pub(super) fn unmet_of(&self, conditions: &Conditions) -> Option<Fallen> {
         let mut named = conditions.ticket_header().map(|name| self.headers.get_all(name).iter());
         let mut next = || named.as_mut().and_then(Iterator::next);
         let ticket = match (next(), next()) {

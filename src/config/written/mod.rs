@@ -16,7 +16,7 @@ mod veil;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use emergency::{Person, Stops};
+pub use emergency::{BreakGlass, Person, Stops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
@@ -76,6 +76,8 @@ pub struct File {
     pub staff: Field<Staff>,
     /// Kill switches: who may use them beside the tenants.
     pub stops: Field<Stops>,
+    /// Entry without anybody's consent, in an emergency. Without it there is none.
+    pub break_glass: Field<BreakGlass>,
     /// What programs may push: tenants and their members.
     pub services: Field<List<Service>>,
     /// How a request names its tenant and environment, and which tenants there are from the start.
