@@ -435,6 +435,7 @@ fn python(key: &VerifyingKey, dirs: &[PathBuf]) -> Vec<serde_json::Value> {
     reports
 }
 
+// GW-07
 #[test]
 fn both_verifiers_name_every_changed_line() {
     let dir = tempfile::tempdir().unwrap();

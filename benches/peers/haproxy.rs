@@ -58,7 +58,7 @@ pub fn write(
     let config = format!(
         "global
   nbthread 1
-  maxconn 16384
+  maxconn 4096
   tune.ssl.default-dh-param 2048
 defaults
   mode http
@@ -72,7 +72,7 @@ frontend in
   bind 127.0.0.1:{port} {bind}
 {rules}  default_backend origin
 backend origin
-  server origin 127.0.0.1:{} maxconn 16384 pool-max-conn 1024
+  server origin 127.0.0.1:{} maxconn 4096 pool-max-conn 1024
 ",
         world.origin_port()
     );

@@ -77,6 +77,11 @@ fn never_wider(holds: &Document, than: &Document) {
         (Document::Presence(holds), Document::Presence(than)) => {
             assert!(than.sessions.keys().all(|session| holds.sessions.contains_key(session)));
         }
+        (Document::Member(holds), Document::Member(than)) => {
+            assert!(holds.roles.is_subset(&than.roles));
+            assert!(holds.suspended || !than.suspended);
+            assert!(holds.removed >= than.removed);
+        }
         _ => panic!("the kind changed"),
     }
 }

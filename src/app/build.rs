@@ -33,9 +33,13 @@ use crate::{
         access::Wanted,
         assertion::Asserter,
         health::Health,
+        hops::{HopHeader, Hops},
         preflight::{Cors, Preflight},
         rate::Rate,
-        routing::{Assert, Binding, Bounds, HeaderTemplate, Label, Piece, Routing, Server, Source, Upstream},
+        routing::{
+            Assert, Binding, Bounds, Entrance, HeaderTemplate, Label, Piece, Routing, Server, Source,
+            Upstream,
+        },
         wire::{Limits, NameSet},
     },
 };
@@ -224,6 +228,9 @@ fn issuer_options(
             *slot = Some(path(text)?);
         }
     }
+    if issuer.rows {
+        options.claims.roles = None;
+    }
     options.claims.environment = environment.map(path).transpose()?;
     options.claims.support = match &issuer.claims.support {
         SupportSettings::Nobody => SupportRule::Nobody,
@@ -287,9 +294,11 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         asserter,
         address_rate: settings.limits.address_rate.map(|(second, once)| Rate::new(second, once)),
         subject_rate: settings.limits.subject_rate.map(|(second, once)| Rate::new(second, once)),
+        entrance: entrance(&settings.entrance),
         log: Wanted { access: settings.log.access, trace: settings.log.trace },
         most_connections: i64::try_from(settings.limits.connections).unwrap_or(i64::MAX),
         table,
+        upgrades: bindings.iter().any(|binding| binding.upgrade),
         bindings,
         tenant: settings.tenants.from.iter().map(tenant_source).collect(),
         environment: settings.tenants.environment_from.iter().map(environment_source).collect(),
@@ -324,6 +333,15 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })
+}
+
+fn entrance(settings: &resolve::EntranceSettings) -> Entrance {
+    let hops = settings.hops.as_ref().map(|hops| Hops {
+        from: hops.from.clone(),
+        header: if hops.forwarded { HopHeader::Forwarded } else { HopHeader::XForwardedFor },
+        count: hops.count,
+    });
+    Entrance { proxied: settings.proxied.clone(), hops }
 }
 
 fn preflight(written: resolve::Preflight) -> Preflight {
@@ -446,6 +464,7 @@ fn piece(piece: &crate::config::resolve::Piece) -> Piece {
             Slot::Role => Piece::Role,
             Slot::Kind => Piece::Kind,
             Slot::Session => Piece::Session,
+            Slot::Client => Piece::Client,
         },
     }
 }

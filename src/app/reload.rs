@@ -356,6 +356,7 @@ fn same_issuers(before: &[IssuerSettings], now: &[IssuerSettings]) -> BTreeSet<I
             one.name == other.name
                 && one.issuer == other.issuer
                 && one.kind == other.kind
+                && one.rows == other.rows
                 && one.claims.support == other.claims.support
         })
     };

@@ -100,6 +100,25 @@ impl<'a> Form<'a> {
         if self.object.has("plan") { self.read("plan", PlanName::new).map(Some) } else { Ok(None) }
     }
 
+    /// A member's roles.
+    pub(super) fn roles(&self) -> Result<Vec<RoleName>, Problem> {
+        self.words("roles", RoleName::new)
+    }
+
+    /// A switch that is off where it is left out.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.object.get(name) {
+            None => Ok(false),
+            Some(Json::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.wrong(name, "it must be `true` or `false`")),
+        }
+    }
+
+    /// An address, where there is one.
+    pub(super) fn maybe_email(&self) -> Result<Option<Arc<str>>, Problem> {
+        if self.object.has("email") { self.email().map(Some) } else { Ok(None) }
+    }
+
     /// A list of names, each once.
     fn words<T: PartialEq, E: std::fmt::Display>(
         &self,

@@ -128,9 +128,11 @@ impl Api {
         match self.engine.fact(&Key::Grant(tenant.clone(), id.clone())).await {
             Fact::Found(snapshot) => match &snapshot.document {
                 Document::Grant(grant) => Some(GrantView::of(tenant, id, grant, call.now)),
-                Document::Tenant(_) | Document::Session(_) | Document::Presence(_) | Document::Stop(_) => {
-                    None
-                }
+                Document::Tenant(_)
+                | Document::Session(_)
+                | Document::Presence(_)
+                | Document::Stop(_)
+                | Document::Member(_) => None,
             },
             Fact::Absent | Fact::Unavailable => None,
         }
@@ -288,6 +290,7 @@ impl Api {
 fn last_grant(key: Option<&Key>) -> Option<String> {
     match key {
         Some(Key::Grant(_, id)) => Some(cursor(id)),
-        Some(Key::Tenant(_) | Key::Session(..) | Key::Presence(..) | Key::Stop(_)) | None => None,
+        Some(Key::Tenant(_) | Key::Session(..) | Key::Presence(..) | Key::Stop(_) | Key::Member(..))
+        | None => None,
     }
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `consent`, `grants`, `sessions`, `rights`, `stops`, `break_glass`, `audit` | one resource each |
+//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `rights`, `stops`, `break_glass`, `audit` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `outcome` | what is shown |
 //! | `reply`, `problem` | a yes and a no as HTTP |
@@ -24,6 +24,7 @@ mod consent;
 mod form;
 mod grant_view;
 mod grants;
+mod members;
 mod outcome;
 mod place;
 mod problem;
@@ -46,8 +47,8 @@ use crate::{
     },
     identity::VerifiedSubject,
     lifecycle::Command,
-    model::{Key, Version},
-    policy::Facts,
+    model::{Key, RoleName, SubjectKind, Version},
+    policy::{Facts, Policy, rows::held},
 };
 
 use self::{
@@ -117,10 +118,12 @@ impl Api {
         let subject = verified(who)?;
         let place = Place::of(head.uri.path())?;
         let verb = place.verb(&head.method)?;
+        let policy = self.engine.policy();
         let call = Call {
+            row: self.row_of(subject, &policy).await?,
             subject,
             client,
-            policy: self.engine.policy(),
+            policy,
             now,
             query: head.uri.query(),
             headers: &head.headers,
@@ -168,6 +171,10 @@ impl Api {
             (Place::Tenant(tenant), Verb::Put) => self.push_tenant(call, tenant).await,
             (Place::Tenant(tenant), Verb::Delete) => self.remove_tenant(call, tenant).await,
             (Place::Tenant(tenant), _) => self.tenant(call, tenant).await,
+            (Place::Members(tenant), _) => self.members(call, tenant).await,
+            (Place::Member(tenant, member), Verb::Put) => self.push_member(call, tenant, member).await,
+            (Place::Member(tenant, member), Verb::Delete) => self.remove_member(call, tenant, member).await,
+            (Place::Member(tenant, member), _) => self.member(call, tenant, member).await,
             (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
             (Place::Consent(tenant), _) => self.consent(call, tenant).await,
             (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,
@@ -180,6 +187,22 @@ impl Api {
             (Place::Session(tenant, id), Verb::Delete) => self.end_session(call, tenant, id).await,
             (Place::Session(tenant, id), _) => self.session(call, tenant, id).await,
         }
+    }
+
+    /// The roles of a member whose roles stand in a row: the caller's own, so nothing is said of anybody else by it.
+    async fn row_of(
+        &self,
+        subject: &VerifiedSubject,
+        policy: &Policy,
+    ) -> Result<Option<Vec<RoleName>>, Problem> {
+        if subject.kind != SubjectKind::Member || !policy.callers.by_row.contains(&subject.id.issuer) {
+            return Ok(None);
+        }
+        let held = self.engine.known(|facts| {
+            let held = held(subject, facts, policy)?;
+            Ok(held.row().map(|row| row.roles.iter().cloned().collect()).unwrap_or_default())
+        });
+        Ok(Some(held.await?))
     }
 
     /// Makes a change by the caller.

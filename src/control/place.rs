@@ -2,9 +2,10 @@
 //!
 //! Never here: whether the caller may, or whether it exists.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
-use crate::model::{GrantId, IdFault, SessionId, TenantId};
+use crate::model::{GrantId, IdFault, IssuerName, SessionId, SubjectRef, TenantId};
 
 use super::problem::Problem;
 
@@ -27,6 +28,10 @@ pub(super) enum Place {
     Tenants,
     /// `/v1/tenants/{t}`
     Tenant(TenantId),
+    /// `/v1/tenants/{t}/members`
+    Members(TenantId),
+    /// `/v1/tenants/{t}/members/{id}`
+    Member(TenantId, SubjectRef),
     /// `/v1/tenants/{t}/consent`
     Consent(TenantId),
     /// `/v1/tenants/{t}/grants`
@@ -75,6 +80,14 @@ impl Place {
             ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants"] => Ok(Place::Tenants),
             ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "members"] => Ok(Place::Members(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "members", member] => {
+                let member = member_named(member).ok_or_else(|| {
+                    let detail = "a member is `issuer.` and the `sub` in base64url without padding";
+                    Problem::new(400, "id_malformed", detail)
+                })?;
+                Ok(Place::Member(id(TenantId::new(tenant))?, member))
+            }
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "audit"] => Ok(Place::Audit(id(TenantId::new(tenant))?)),
@@ -95,6 +108,8 @@ impl Place {
         match self {
             Place::Document | Place::Me | Place::OwnSessions | Place::Tenants | Place::Stops => None,
             Place::Tenant(tenant)
+            | Place::Members(tenant)
+            | Place::Member(tenant, _)
             | Place::Consent(tenant)
             | Place::Stop(tenant)
             | Place::BreakGlass(tenant)
@@ -114,9 +129,12 @@ impl Place {
             | Place::Me
             | Place::OwnSessions
             | Place::Tenants
+            | Place::Members(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
-            Place::Tenant(_) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
+            Place::Tenant(_) | Place::Member(..) => {
+                (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
+            }
             Place::Consent(_) | Place::Stops | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
@@ -137,6 +155,19 @@ impl Place {
             Problem { allow: Some(allow), ..problem }
         })
     }
+}
+
+/// The one spelling of a member in a path: nothing that it holds needs an escape.
+pub(super) fn member_id(member: &SubjectRef) -> String {
+    format!("{}.{}", member.issuer, URL_SAFE_NO_PAD.encode(member.sub.as_bytes()))
+}
+
+fn member_named(text: &str) -> Option<SubjectRef> {
+    let (issuer, sub) = text.split_once('.')?;
+    let sub = String::from_utf8(URL_SAFE_NO_PAD.decode(sub).ok()?).ok()?;
+    let fits = (1..=255).contains(&sub.len()) && sub.bytes().all(|b| b.is_ascii_graphic());
+    let member = SubjectRef { issuer: IssuerName::new(issuer).ok()?, sub: sub.into() };
+    (fits && member_id(&member) == text).then_some(member)
 }
 
 fn id<T>(read: Result<T, IdFault>) -> Result<T, Problem> {
@@ -190,6 +221,12 @@ mod tests {
             "/v1/tenants/acme/grants/",
             "/v1/tenants/acme/sessions/a%2fb",
             "/v1/tenants/é/rights",
+            "/v1/tenants/acme/members/anna",
+            "/v1/tenants/acme/members/app.",
+            "/v1/tenants/acme/members/app.YW5uYQ==",
+            "/v1/tenants/acme/members/app.YW5uYR",
+            "/v1/tenants/acme/members/App.YW5uYQ",
+            "/v1/tenants/acme/members/app.w6k",
         ] {
             assert_eq!(Place::of(path).unwrap_err().code, "id_malformed", "{path}");
         }

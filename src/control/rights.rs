@@ -62,7 +62,7 @@ impl Api {
             support: staff.then_some(subject.support),
             tenant: subject.tenant.as_ref(),
             environment: subject.environment.as_ref(),
-            roles: (!staff).then_some(subject.roles.as_slice()),
+            roles: (!staff).then_some(call.roles()),
             acting: subject.acting,
             token_expires: subject.expires,
         }))
@@ -87,14 +87,14 @@ impl Api {
                 let closed = |name: &PermissionName| subject.acting && name.resource_type() == SUPPORT_TYPE;
                 let rights = call.policy.catalogue.iter();
                 let rights = rights
-                    .filter(|(id, name)| call.policy.member_can(subject, *id) && !closed(name))
+                    .filter(|(id, name)| call.can(*id) && !closed(name))
                     .map(|(_, name)| name)
                     .collect();
                 Ok(Reply::ok(&MemberRights {
                     tenant,
                     environment: &environment,
                     kind,
-                    roles: &subject.roles,
+                    roles: call.roles(),
                     rights,
                 }))
             }

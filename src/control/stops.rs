@@ -195,6 +195,7 @@ fn must_be_operator(call: &Call<'_>) -> Result<(), Problem> {
 fn after_of(last: Option<&Key>) -> Option<String> {
     match last {
         Some(Key::Stop(reach)) => Some(cursor(reach)),
-        Some(Key::Tenant(_) | Key::Grant(..) | Key::Session(..) | Key::Presence(..)) | None => None,
+        Some(Key::Tenant(_) | Key::Grant(..) | Key::Session(..) | Key::Presence(..) | Key::Member(..))
+        | None => None,
     }
 }

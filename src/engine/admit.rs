@@ -13,7 +13,7 @@ use crate::{
         journal::{AppendError, Class, Draft, Personal, Receipt},
     },
     identity::VerifiedSubject,
-    model::{Basis, ExchangeId, SubjectKind, Timestamp},
+    model::{Basis, ExchangeId, RoleName, SubjectKind, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -107,7 +107,8 @@ pub struct Admission {
 }
 
 enum Inner {
-    Open,
+    /// The roles, where they stand in a row and not in the token.
+    Open(Option<Vec<RoleName>>),
     Recorded(Box<Recorded>),
 }
 
@@ -124,7 +125,7 @@ impl Admission {
     /// Of a staff exchange: its fuse. `None`: nothing to look at.
     pub fn fuse(&self) -> Option<&Fuse> {
         match &self.inner {
-            Inner::Open => None,
+            Inner::Open(_) => None,
             Inner::Recorded(recorded) => Some(&recorded.live.fuse),
         }
     }
@@ -132,7 +133,7 @@ impl Admission {
     /// Of a staff exchange: the entry that its fuse belongs to.
     pub fn live(&self) -> Option<&Arc<Live>> {
         match &self.inner {
-            Inner::Open => None,
+            Inner::Open(_) => None,
             Inner::Recorded(recorded) => Some(&recorded.live),
         }
     }
@@ -140,7 +141,7 @@ impl Admission {
     /// Of a staff exchange: where and as what.
     pub fn staff(&self) -> Option<&Staff> {
         match &self.inner {
-            Inner::Open => None,
+            Inner::Open(_) => None,
             Inner::Recorded(recorded) => recorded.permit.staff(),
         }
     }
@@ -148,8 +149,16 @@ impl Admission {
     /// Of a staff exchange: the proof that its intent is durable.
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.inner {
-            Inner::Open => None,
+            Inner::Open(_) => None,
             Inner::Recorded(recorded) => Some(&recorded.receipt),
+        }
+    }
+
+    /// Of a member whose roles stand in a row: these.
+    pub fn roles(&self) -> Option<&[RoleName]> {
+        match &self.inner {
+            Inner::Open(roles) => roles.as_deref(),
+            Inner::Recorded(recorded) => recorded.permit.roles(),
         }
     }
 
@@ -159,6 +168,13 @@ impl Admission {
         if let Inner::Recorded(recorded) = &mut self.inner {
             recorded.report(report);
         }
+    }
+}
+
+impl Admission {
+    /// Of whoever needs neither record nor fuse.
+    pub(super) fn open(permit: &Permit) -> Admission {
+        Admission { inner: Inner::Open(permit.roles().map(<[RoleName]>::to_vec)) }
     }
 }
 
@@ -190,9 +206,12 @@ impl Engine {
             Verdict::Decided(Decision::Allow(permit))
                 if permit.staff().is_none() && !member::records_it(ask, caller) =>
             {
-                Glance::Admitted(Admission { inner: Inner::Open })
+                Glance::Admitted(Admission::open(&permit))
             }
             Verdict::Decided(Decision::Deny(denial)) => Glance::Denied(denial),
+            Verdict::Need(need) if member::unrecorded(ask, caller) => {
+                self.glance_at_row(ask, caller, need, policy)
+            }
             Verdict::Decided(Decision::Allow(_)) | Verdict::Need(_) => Glance::Look,
         }
     }
@@ -204,6 +223,9 @@ impl Engine {
         subject: Arc<VerifiedSubject>,
         about: &Particulars,
     ) -> Answer {
+        if member::unrecorded(&knock.ask(false), Caller::Known(subject.subject())) {
+            return self.admit_member(&knock, &subject).await;
+        }
         if !self.settled.load(std::sync::atomic::Ordering::Acquire) {
             return Answer::Faulted(Fault::Settling);
         }

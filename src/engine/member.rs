@@ -1,4 +1,4 @@
-//! Members on routes that record (`record: true`): their intent is durable before anything goes to the application, and
+//! Members whose roles stand in rows; and members on routes that record (`record: true`): their intent is durable before anything goes to the application, and
 //! where it cannot be written, nothing does.
 //!
 //! Never here: staff; theirs is [`admit`](super::admit).
@@ -10,13 +10,15 @@ use serde::Serialize;
 use crate::{
     audit::{body::Body, journal::Draft},
     identity::VerifiedSubject,
-    model::{EnvironmentId, ExchangeId, PermissionName, RoleName, SubjectRef, TenantId},
-    policy::{Ask, Caller, Deadline, Due, Permit, Reason, Route},
+    model::{EnvironmentId, ExchangeId, PermissionName, RoleName, SubjectKind, SubjectRef, TenantId},
+    policy::{
+        Ask, Caller, Deadline, Decision, Due, Facts, Need, Permit, Policy, Reason, Route, Verdict, decide,
+    },
 };
 
 use super::{
     Engine,
-    admit::personal,
+    admit::{Admission, Answer, Fault, Glance, MOST_ROUNDS, personal},
     knock::{Knock, Name, Particulars, Path},
     records,
     registry::Live,
@@ -50,12 +52,54 @@ pub(super) fn records_it(ask: &Ask<'_>, caller: Caller<'_>) -> bool {
     matches!((ask.route, caller), (Route::Mapped(rule), Caller::Known(_)) if rule.record && !rule.public)
 }
 
-/// Whether a permit is a member's, which rests on no document.
+/// Whether it is a member who asks, of whom nothing is recorded here.
+pub(super) fn unrecorded(ask: &Ask<'_>, caller: Caller<'_>) -> bool {
+    matches!(caller, Caller::Known(subject) if subject.kind == SubjectKind::Member)
+        && !records_it(ask, caller)
+}
+
+/// Whether a permit is a member's, which rests on their row at most.
 pub(super) fn is_theirs(permit: &Permit) -> bool {
     permit.staff().is_none() && permit.reason() == Reason::MemberRole
 }
 
 impl Engine {
+    /// Goes on from a first look at a member whose roles stand in a row, while that is at hand.
+    pub(super) fn glance_at_row(
+        &self,
+        ask: &Ask<'_>,
+        caller: Caller<'_>,
+        need: Need,
+        policy: &Policy,
+    ) -> Glance {
+        let mut facts = Facts::new();
+        for key in need.0 {
+            let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
+            facts.put(key, fact);
+        }
+        match decide(ask, caller, &facts, self.now(), policy) {
+            Verdict::Decided(Decision::Allow(permit)) => Glance::Admitted(Admission::open(&permit)),
+            Verdict::Decided(Decision::Deny(denial)) => Glance::Denied(denial),
+            Verdict::Need(_) => Glance::Look,
+        }
+    }
+
+    /// Admits a member whose row is not at hand. No record, no fuse, and nothing of the past is waited for.
+    pub(super) async fn admit_member(&self, knock: &Knock, subject: &VerifiedSubject) -> Answer {
+        let mut facts = Facts::new();
+        for _ in 0..MOST_ROUNDS {
+            let (ask, caller) = (knock.ask(false), Caller::Known(subject.subject()));
+            match decide(&ask, caller, &facts, self.now(), &knock.policy) {
+                Verdict::Need(need) => self.fetch(need, &mut facts, None).await,
+                Verdict::Decided(Decision::Allow(permit)) => {
+                    return Answer::Admitted(Admission::open(&permit));
+                }
+                Verdict::Decided(Decision::Deny(denial)) => return Answer::Denied(denial),
+            }
+        }
+        Answer::Faulted(Fault::Undecided)
+    }
+
     /// When a member's recorded exchange ends by our clocks: not.
     pub(super) fn member_deadline(&self) -> Deadline {
         Deadline { at: self.now().plus_ms(NEVER), due: Due::Exchange }
@@ -83,7 +127,7 @@ impl Engine {
             environment,
             subject: &subject.id,
             token: subject.fingerprint().to_string(),
-            roles: &subject.roles,
+            roles: permit.roles().unwrap_or(&subject.roles),
             reason: permit.reason().code(),
             method: &about.method,
             path: &about.path,

@@ -331,7 +331,9 @@ fn unconditional(command: &Command) -> Command {
     if let Command::SetConsent { expected, .. }
     | Command::MoveGrant { expected, .. }
     | Command::PushTenant { expected, .. }
-    | Command::RemoveTenant { expected, .. } = &mut command
+    | Command::RemoveTenant { expected, .. }
+    | Command::PushMember { expected, .. }
+    | Command::RemoveMember { expected, .. } = &mut command
     {
         *expected = None;
     }

@@ -35,7 +35,7 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
             Some(grant) => Ok(grant::ended(tenant, id, grant, over(grant.until))),
         },
         Key::Tenant(tenant) => consent::fall(at, tenant),
-        Key::Presence(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
+        Key::Presence(..) | Key::Member(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         Document, End, EndCause, EnvironmentId, Giver, Grant, GrantId, Grantee, Key, RoleName, Scope, Span,
         Subject, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Role, SUPPORT_MANAGE},
+    policy::{Role, SUPPORT_MANAGE, rows::held},
 };
 
 use super::{Change, Event, Moment, Refusal, Stop};
@@ -135,12 +135,14 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
 }
 
 /// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway.
-fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Refusal> {
-    let lacking = at.policy.staff_rights(role).into_iter().find(|right| {
-        at.policy.catalogue.id(right.as_str()).is_none_or(|right| !at.policy.member_can(by, right))
-    });
+fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Stop> {
+    let held = held(by, at.facts, at.policy)?;
+    let lacking =
+        at.policy.staff_rights(role).into_iter().find(|right| {
+            at.policy.catalogue.id(right.as_str()).is_none_or(|right| !held.can(at.policy, right))
+        });
     match lacking {
-        Some(lacking) => Err(Refusal::BeyondGrantor { role: name.clone(), lacking }),
+        Some(lacking) => Err(Refusal::BeyondGrantor { role: name.clone(), lacking }.into()),
         None => Ok(()),
     }
 }

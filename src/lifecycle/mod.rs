@@ -10,10 +10,13 @@ mod break_glass;
 mod consent;
 mod expire;
 mod grant;
+mod member;
 mod refusal;
 mod session;
 mod stop;
 mod tenant;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +25,7 @@ use crate::{
         Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, Reach, RoleName,
         Scope, SessionId, Side, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Facts, Lack, Need, Policy, Push},
+    policy::{Facts, Lack, Need, Policy, Push, rows::administers},
 };
 
 pub use grant::Until;
@@ -101,6 +104,30 @@ pub enum Command {
     RemoveTenant {
         /// Which.
         tenant: TenantId,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Says who a member of a tenant is, whole: a service.
+    PushMember {
+        /// Of which tenant.
+        tenant: TenantId,
+        /// Who.
+        member: SubjectRef,
+        /// The roles they hold.
+        roles: Vec<RoleName>,
+        /// Whether they may do nothing for now.
+        suspended: bool,
+        /// An address that somebody verified.
+        email: Option<Arc<str>>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Says that somebody is no member any more: a service.
+    RemoveMember {
+        /// Of which tenant.
+        tenant: TenantId,
+        /// Who.
+        member: SubjectRef,
         /// The version that the caller saw, where they said so.
         expected: Option<Version>,
     },
@@ -219,6 +246,8 @@ impl Command {
             Command::RegisterTenant { .. } => "register_tenant",
             Command::PushTenant { .. } => "push_tenant",
             Command::RemoveTenant { .. } => "remove_tenant",
+            Command::PushMember { .. } => "push_member",
+            Command::RemoveMember { .. } => "remove_member",
             Command::SetConsent { .. } => "set_consent",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
@@ -238,6 +267,8 @@ impl Command {
             Command::RegisterTenant { tenant, .. }
             | Command::PushTenant { tenant, .. }
             | Command::RemoveTenant { tenant, .. }
+            | Command::PushMember { tenant, .. }
+            | Command::RemoveMember { tenant, .. }
             | Command::SetConsent { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
@@ -265,6 +296,20 @@ pub enum Event {
         environments: Vec<EnvironmentId>,
         /// What it pays for.
         plan: Option<PlanName>,
+    },
+    /// A member's row was written.
+    MemberPushed {
+        /// Whose.
+        member: SubjectRef,
+        /// Their roles from now on.
+        roles: Vec<RoleName>,
+        /// Whether they may do nothing for now.
+        suspended: bool,
+    },
+    /// Somebody is no member any more.
+    MemberRemoved {
+        /// Who.
+        member: SubjectRef,
     },
     /// A tenant was removed.
     TenantRemoved {
@@ -436,6 +481,11 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             tenant::push(&at, tenant, &wanted, *expected)
         }
         Command::RemoveTenant { tenant, expected } => tenant::remove(&at, tenant, *expected),
+        Command::PushMember { tenant, member, roles, suspended, email, expected } => {
+            let wanted = member::Wanted { roles, suspended: *suspended, email: email.as_ref() };
+            member::push(&at, tenant, member, &wanted, *expected)
+        }
+        Command::RemoveMember { tenant, member, expected } => member::remove(&at, tenant, member, *expected),
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }
@@ -481,15 +531,15 @@ struct Moment<'a> {
 
 impl Moment<'_> {
     /// The person, who must administer support access in that tenant.
-    fn administrator(&self, tenant: &TenantId, needed: &'static str) -> Result<&Subject, Refusal> {
+    fn administrator(&self, tenant: &TenantId, needed: &'static str) -> Result<&Subject, Stop> {
         match self.actor {
-            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting),
-            Actor::Subject(subject)
-                if crate::policy::decide::administers(subject, tenant, self.policy, needed) =>
-            {
+            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting.into()),
+            Actor::Subject(subject) if administers(subject, tenant, self.facts, self.policy, needed)? => {
                 Ok(subject)
             }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotAllowed { needed }),
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
+                Err(Refusal::NotAllowed { needed }.into())
+            }
         }
     }
 

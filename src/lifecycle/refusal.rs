@@ -113,8 +113,8 @@ pub enum Refusal {
     /// The incident's reference has another shape than the configuration asks for.
     #[error("`incident` does not look like one: `{0}` is the shape of one")]
     IncidentMalformed(String),
-    /// Nobody of the vendor's has a name of that issuer.
-    #[error("`{0}` is no issuer of the vendor's people; nobody would be stopped")]
+    /// Nobody of those who are meant has a name of that issuer: the vendor's people, or members.
+    #[error("`{0}` is no issuer of such people; nobody would be meant")]
     IssuerUnknown(IssuerName),
     /// The caller gave it themselves, as a person of the tenant (GW-14).
     #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]

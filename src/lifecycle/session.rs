@@ -12,9 +12,9 @@ use crate::{
     policy::{
         Lack, Named, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
-        decide::administers,
         emergency::{everywhere, halted},
         level::in_force,
+        rows::{administers, giver},
         standing::{grant_fallen, is_for},
     },
 };
@@ -74,6 +74,9 @@ pub(super) fn start(
             }
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
+            }
+            if giver(&grant.grantor, id.as_str(), at.facts, at.policy)?.is_err() {
+                return Err(Refusal::GrantGivesNothing("whoever gave it is no member there any more").into());
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };
@@ -160,7 +163,7 @@ pub(super) fn end(at: &Moment<'_>, id: &TenantId, session_id: &SessionId) -> Res
     if actor.acting {
         return Err(Refusal::Acting.into());
     }
-    let removes = administers(actor, id, at.policy, SUPPORT_MANAGE);
+    let removes = administers(actor, id, at.facts, at.policy, SUPPORT_MANAGE)?;
     if !removes && actor.kind != SubjectKind::Staff {
         return Err(Refusal::NotAllowed { needed: SUPPORT_MANAGE }.into());
     }

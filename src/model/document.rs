@@ -61,6 +61,8 @@ pub enum Key {
     Session(TenantId, SessionId),
     /// The sessions of one staff subject in one tenant: an index, it grants nothing.
     Presence(TenantId, SubjectRef),
+    /// One member of a tenant.
+    Member(TenantId, SubjectRef),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -73,6 +75,7 @@ impl Key {
             | Key::Grant(tenant, _)
             | Key::Session(tenant, _)
             | Key::Presence(tenant, _)
+            | Key::Member(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -85,6 +88,7 @@ impl Key {
             Key::Grant(..) => Kind::Grant,
             Key::Session(..) => Kind::Session,
             Key::Presence(..) => Kind::Presence,
+            Key::Member(..) => Kind::Member,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -97,6 +101,7 @@ impl fmt::Display for Key {
             Key::Grant(tenant, grant) => write!(f, "grant/{tenant}/{grant}"),
             Key::Session(tenant, session) => write!(f, "session/{tenant}/{session}"),
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
+            Key::Member(tenant, subject) => write!(f, "member/{tenant}/{subject}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -115,6 +120,8 @@ pub enum Kind {
     Session,
     /// [`Presence`].
     Presence,
+    /// [`Member`].
+    Member,
     /// [`Stop`].
     Stop,
 }
@@ -331,6 +338,23 @@ pub struct Presence {
     pub sessions: BTreeMap<SessionId, EnvironmentId>,
 }
 
+/// One of a tenant's people, as a service pushed it: a row below the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The roles they hold there; names that no policy knows give nothing.
+    pub roles: BTreeSet<RoleName>,
+    /// They may do nothing for now.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub suspended: bool,
+    /// An address that somebody verified, lower-cased ASCII.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub email: Option<Arc<str>>,
+    /// Since when they are no member any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removed: Option<Timestamp>,
+}
+
 /// What a key names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -343,6 +367,8 @@ pub enum Document {
     Session(Session),
     /// An index.
     Presence(Presence),
+    /// A tenant's person.
+    Member(Member),
     /// A kill switch.
     Stop(Stop),
 }
@@ -355,6 +381,7 @@ impl Document {
             Document::Grant(_) => Kind::Grant,
             Document::Session(_) => Kind::Session,
             Document::Presence(_) => Kind::Presence,
+            Document::Member(_) => Kind::Member,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -365,7 +392,11 @@ impl Document {
             Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
             Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
-            Document::Grant(_) | Document::Session(_) | Document::Presence(_) | Document::Stop(_) => None,
+            Document::Grant(_)
+            | Document::Session(_)
+            | Document::Presence(_)
+            | Document::Member(_)
+            | Document::Stop(_) => None,
         }
     }
 }

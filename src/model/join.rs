@@ -11,7 +11,9 @@
 use super::{
     ChangeId, Timestamp,
     consent::{Consent, Ladder},
-    document::{Document, End, EndCause, FORMAT, Grant, Head, Presence, REMEMBERED, Session, Stored, Tenant},
+    document::{
+        Document, End, EndCause, FORMAT, Grant, Head, Member, Presence, REMEMBERED, Session, Stored, Tenant,
+    },
 };
 
 /// Joins two copies of one document. Commutative, associative, idempotent, as long as neither is further behind than
@@ -51,6 +53,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Grant(a), Document::Grant(b)) => Document::Grant(grant(a, b)),
             (Document::Session(a), Document::Session(b)) => Document::Session(session(a, b)),
             (Document::Presence(a), Document::Presence(b)) => Document::Presence(presence(a, b)),
+            (Document::Member(a), Document::Member(b)) => Document::Member(member(a, b)),
             (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
@@ -111,6 +114,16 @@ fn session(a: Session, b: &Session) -> Session {
 fn presence(mut a: Presence, b: &Presence) -> Presence {
     a.sessions.extend(b.sessions.iter().map(|(id, environment)| (id.clone(), environment.clone())));
     a
+}
+
+/// Whoever is suspended or gone in one history is; an address that differs finds nobody.
+fn member(a: Member, b: &Member) -> Member {
+    Member {
+        roles: a.roles.intersection(&b.roles).cloned().collect(),
+        suspended: a.suspended || b.suspended,
+        email: a.email.filter(|email| b.email.as_ref() == Some(email)),
+        removed: a.removed.max(b.removed),
+    }
 }
 
 fn earlier(a: Option<End>, b: Option<&End>, same: bool, begin: Timestamp) -> Option<End> {

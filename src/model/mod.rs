@@ -18,8 +18,8 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored,
-    Tenant, Version,
+    Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
+    Stored, Tenant, Version,
 };
 pub use giver::{Giver, Mark};
 pub use id::{

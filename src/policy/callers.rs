@@ -1,4 +1,5 @@
-//! What the configuration says of callers beside their tokens: what services may push, and which tenants are not theirs.
+//! What the configuration says of callers beside their tokens: what services may push, which tenants are not
+//! theirs, and whose roles stand in rows.
 //!
 //! Never here: who a caller is ([`crate::identity`]).
 
@@ -54,6 +55,10 @@ pub struct Callers {
     pub services: Vec<ServiceRule>,
     /// The tenants that the configuration names: they are not for a service to change.
     pub configured: Arc<BTreeSet<TenantId>>,
+    /// The issuers of members.
+    pub members: BTreeSet<IssuerName>,
+    /// Those of them whose members hold the roles of their rows; their tokens name none.
+    pub by_row: BTreeSet<IssuerName>,
 }
 
 impl Callers {

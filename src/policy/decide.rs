@@ -14,6 +14,7 @@ use crate::model::{
 use super::{
     Around, Facts, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
+    rows::{Held, held},
     standing::{Fallen, Standing, standing},
 };
 
@@ -160,12 +161,18 @@ pub struct Staff {
 pub struct Permit {
     reason: Reason,
     staff: Option<Staff>,
+    roles: Option<Vec<RoleName>>,
 }
 
 impl Permit {
     /// Which rule opened.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// Of a member whose roles stand in a row: these. `None`: those of the token.
+    pub fn roles(&self) -> Option<&[RoleName]> {
+        self.roles.as_deref()
     }
 
     /// Of a staff request: where and as what. `None` for members and public routes.
@@ -201,7 +208,7 @@ fn deny_as((reason, detail): Fallen) -> Decision {
 }
 
 fn allow(reason: Reason) -> Decision {
-    Decision::Allow(Permit { reason, staff: None })
+    Decision::Allow(Permit { reason, staff: None, roles: None })
 }
 
 /// Decides. See the module's header.
@@ -216,7 +223,7 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
         (Caller::Refused(fault), _) => Ok(deny_as((Reason::TokenInvalid, Detail::Token(fault)))),
         (Caller::Unverifiable, _) => Ok(deny(Reason::KeysUnavailable)),
         (Caller::Known(subject), _) => match subject.kind {
-            SubjectKind::Member => Ok(member(ask, subject, policy)),
+            SubjectKind::Member => member(ask, subject, facts, policy),
             SubjectKind::Staff => staff(ask, subject, facts, now, policy),
             SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
@@ -228,48 +235,73 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
     }
 }
 
-/// A tenant's own user: token and map are all it takes; no document, no store, no ledger.
-fn member(ask: &Ask<'_>, subject: &Subject, policy: &Policy) -> Decision {
+/// A tenant's own user: token and map are all it takes; no document, no store, no ledger. Where roles stand in rows, also
+/// their row.
+fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> Result<Decision, Lack> {
     let rule = match ask.route {
         Route::Mapped(rule) => Some(rule),
         // Somebody acts as them: the map's silence opens nothing to whoever that is (law 3).
         Route::Unmapped if policy.members_unmapped && !subject.acting => None,
         // Here the map is not silent: what it demands of this path must not be had by another spelling of path or
         // method (law 10).
-        Route::Twin => return deny(Reason::RouteTwin),
-        Route::Method => return deny(Reason::MethodUnmapped),
-        Route::Unmapped => return deny(Reason::RouteUnmapped),
+        Route::Twin => return Ok(deny(Reason::RouteTwin)),
+        Route::Method => return Ok(deny(Reason::MethodUnmapped)),
+        Route::Unmapped => return Ok(deny(Reason::RouteUnmapped)),
     };
     match ask.tenant {
         Named::As(tenant) if subject.tenant.as_ref().is_none_or(|own| own.as_str() != tenant) => {
-            return deny(Reason::TenantForeign);
+            return Ok(deny(Reason::TenantForeign));
         }
         Named::As(_) => {}
         // Where the map is silent nothing says where a path names its tenant: the token's speaks for itself.
         Named::Missing if rule.is_none() && subject.tenant.is_some() => {}
-        Named::Missing => return deny(Reason::TenantMissing),
-        Named::Unclear => return deny(Reason::TenantUnclear),
+        Named::Missing => return Ok(deny(Reason::TenantMissing)),
+        Named::Unclear => return Ok(deny(Reason::TenantUnclear)),
     }
     match ask.environment {
         Named::As(environment) if policy.environments.contains(environment) => {}
-        Named::As(_) | Named::Missing | Named::Unclear => return deny(Reason::EnvironmentUnknown),
+        Named::As(_) | Named::Missing | Named::Unclear => return Ok(deny(Reason::EnvironmentUnknown)),
     }
     if let (Some(rule), Named::As(environment)) = (rule, ask.environment)
         && !rule.is_in(environment)
     {
-        return deny(Reason::RouteElsewhere);
+        return Ok(deny(Reason::RouteElsewhere));
     }
     match rule {
         // Nobody acts as a member above the ceiling, nor where support access itself is administered (law 5).
         Some(rule) if subject.acting && rule.permissions.iter().any(|p| policy.above_ceiling(*p)) => {
-            deny(Reason::Ceiling)
+            Ok(deny(Reason::Ceiling))
         }
-        Some(rule) if rule.permissions.iter().all(|p| policy.member_can(subject, *p)) => {
-            allow(Reason::MemberRole)
+        // Where roles stand in rows a token names none, so nobody of them passes here.
+        Some(rule)
+            if !rule.permissions.is_empty()
+                && rule.permissions.iter().all(|p| policy.member_can(subject, *p)) =>
+        {
+            Ok(allow(Reason::MemberRole))
         }
-        Some(_) => deny(Reason::PermissionMissing),
-        None => allow(Reason::MemberUnmapped),
+        rule => member_by_row(rule, subject, facts, policy),
     }
+}
+
+/// A member whose token does not say that they may: their row does, or nothing does.
+#[cold]
+fn member_by_row(
+    rule: Option<&Rule>,
+    subject: &Subject,
+    facts: &Facts,
+    policy: &Policy,
+) -> Result<Decision, Lack> {
+    let held = held(subject, facts, policy)?;
+    if let Held::Nothing(reason) = held {
+        return Ok(deny(reason));
+    }
+    let reason = match rule {
+        None => Reason::MemberUnmapped,
+        Some(rule) if rule.permissions.iter().all(|p| held.can(policy, *p)) => Reason::MemberRole,
+        Some(_) => return Ok(deny(Reason::PermissionMissing)),
+    };
+    let roles = held.row().map(|row| row.roles.iter().cloned().collect());
+    Ok(Decision::Allow(Permit { reason, staff: None, roles }))
 }
 
 fn staff(
@@ -356,6 +388,7 @@ fn staff(
     };
     Ok(Decision::Allow(Permit {
         reason,
+        roles: None,
         staff: Some(Staff {
             tenant: tenant_name.clone(),
             environment: session.environment.clone(),
@@ -437,6 +470,9 @@ fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy
         {
             return Some((Reason::ConsentLowered, Detail::None));
         }
+        if standing.giver.is_some_and(|giver| !policy.roles_can(&giver.roles, *permission)) {
+            return Some((Reason::GrantorLacks, Detail::None));
+        }
     }
     None
 }
@@ -449,15 +485,6 @@ fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> boo
             (Some(_) | None, _) => false,
         },
     }
-}
-
-/// Whether a tenant's administrators can be told apart from staff is no matter of this module; what they may change
-/// is decided in [`crate::lifecycle`]. Here only: does this member administer support access in that tenant?
-pub fn administers(subject: &Subject, tenant: &TenantId, policy: &Policy, permission: &str) -> bool {
-    subject.kind == SubjectKind::Member
-        && !subject.acting
-        && subject.tenant.as_ref() == Some(tenant)
-        && policy.catalogue.id(permission).is_some_and(|p| policy.member_can(subject, p))
 }
 
 /// The rights of a good session at this instant, for telling the agent and the tenant.
@@ -481,6 +508,7 @@ pub fn rights_now(
                     && standing.bound.is_none_or(|rank| {
                         policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
                     })
+                    && standing.giver.is_none_or(|giver| policy.roles_can(&giver.roles, *id))
             })
             .map(|(_, name)| name.to_string())
             .collect()

@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Key, Presence, Reach, Session, SessionId, Stop, SubjectRef, Tenant, TenantId,
-    Version,
+    Document, Grant, GrantId, Key, Member, Presence, Reach, Session, SessionId, Stop, SubjectRef, Tenant,
+    TenantId, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -144,6 +144,19 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Presence(presence))) => Ok(Some(presence)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// The row of a tenant's member.
+    pub fn member(&self, tenant: &str, subject: &SubjectRef) -> Result<Option<&Member>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Member(t, s) if s == subject && t.as_str() == tenant),
+            || Some(Key::Member(TenantId::new(tenant).ok()?, subject.clone())),
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Member(member))) => Ok(Some(member)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -17,6 +17,7 @@ pub mod permission;
 pub mod proofs;
 pub mod reason;
 pub mod routes;
+pub mod rows;
 pub mod shape;
 pub mod standing;
 
@@ -163,11 +164,19 @@ impl Policy {
             || self.catalogue.name(permission).is_none_or(|name| name.resource_type() == SUPPORT_TYPE)
     }
 
-    /// What a member's roles allow, in their own tenant.
+    /// What the roles that a member's token names allow, in their own tenant.
     pub fn member_can(&self, subject: &Subject, permission: PermissionId) -> bool {
-        subject
-            .roles
-            .iter()
+        self.roles_can(&subject.roles, permission)
+    }
+
+    /// What any of these roles allows.
+    pub fn roles_can<'a>(
+        &self,
+        roles: impl IntoIterator<Item = &'a RoleName>,
+        permission: PermissionId,
+    ) -> bool {
+        roles
+            .into_iter()
             .any(|name| self.role(name).is_some_and(|role| role.permissions.contains(permission)))
     }
 

@@ -61,6 +61,10 @@ reasons! {
     EnvironmentUnknown = "environment_unknown",
     /// The route does not exist in this environment.
     RouteElsewhere = "route_elsewhere",
+    /// Roles of this caller's issuer stand in rows, and there is none of them.
+    MemberUnknown = "member_unknown",
+    /// The member is suspended.
+    MemberSuspended = "member_suspended",
     /// The caller's rights do not hold the permission of the route.
     PermissionMissing = "permission_missing",
     /// Somebody acts as this staff subject: acting never chains (law 5).
@@ -115,6 +119,10 @@ reasons! {
     GrantExpired = "grant_expired",
     /// The grant behind the session cannot be found or is not for this person.
     GrantMissing = "grant_missing",
+    /// Whoever gave the grant is no member any more, or suspended, or nobody knows (rule 5).
+    GrantorGone = "grantor_gone",
+    /// Whoever gave the grant cannot do this any more.
+    GrantorLacks = "grantor_lacks",
     /// The grant covers other resources than the one asked for.
     GrantScope = "grant_scope",
     /// The caller gave it themselves, as a person of the tenant (GW-14).

@@ -2,12 +2,15 @@
 //!
 //! Never here: what a good session may do (see [`mod@super::decide`]).
 
-use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
+use crate::model::{
+    Basis, EndCause, Grant, Grantee, Member, Rank, Session, Subject, SubjectRef, Tenant, Timestamp,
+};
 
 use super::{
     Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
     emergency::halted,
     level::{InForce, in_force},
+    rows::giver,
 };
 
 /// A session that is good at this instant.
@@ -21,6 +24,8 @@ pub struct Standing<'a> {
     pub falls: Option<Timestamp>,
     /// The grant behind it.
     pub grant: Option<&'a Grant>,
+    /// By a grant: the row of whoever gave it, which bounds it now (rule 5).
+    pub giver: Option<&'a Member>,
 }
 
 impl Standing<'_> {
@@ -79,7 +84,9 @@ pub fn standing<'a>(
             Ok(Err(self_granted(&own.person)))
         }
         Basis::Consent(_) => match policy.on_lower {
-            OnLower::Future => Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None })),
+            OnLower::Future => {
+                Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None, giver: None }))
+            }
             OnLower::Immediate => {
                 let now_in_force = in_force(tenant, facts, policy, now)?;
                 if let Some(own) = now_in_force.givers().find(|giver| giver.is(subject)) {
@@ -90,11 +97,11 @@ pub fn standing<'a>(
                     return Ok(Err((Reason::ConsentWithdrawn, Detail::None)));
                 }
                 let InForce { rank, falls, .. } = now_in_force;
-                Ok(Ok(Standing { deadline: own, bound: Some(rank), falls, grant: None }))
+                Ok(Ok(Standing { deadline: own, bound: Some(rank), falls, grant: None, giver: None }))
             }
         },
         Basis::BreakGlass(_) if policy.glass_holds(session) => {
-            Ok(Ok(Standing { deadline: own, bound: None, falls: None, grant: None }))
+            Ok(Ok(Standing { deadline: own, bound: None, falls: None, giver: None, grant: None }))
         }
         Basis::BreakGlass(_) => Ok(Err((Reason::BreakGlassWithdrawn, Detail::None))),
         Basis::Grant(id) => {
@@ -116,8 +123,12 @@ pub fn standing<'a>(
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
+            let giver = match giver(&grant.grantor, tenant_id, facts, policy)? {
+                Ok(giver) => giver,
+                Err(reason) => return Ok(Err((reason, Detail::None))),
+            };
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
-            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant) }))
+            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))
         }
     }
 }

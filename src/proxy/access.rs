@@ -6,7 +6,7 @@
 //!
 //! Never here: what is proven about an access (that is the ledger's).
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::IpAddr};
 
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ pub struct Wanted {
 pub(super) struct Note {
     wanted: Wanted,
     began: Instant,
-    client: SocketAddr,
+    client: IpAddr,
     method: String,
     path: String,
     /// The context that goes on: the client's, or a new one.
@@ -66,11 +66,7 @@ fn clip(text: &str) -> String {
 
 impl Note {
     /// Begins, where anything of it is wanted.
-    pub(super) fn begin(
-        routing: &Routing,
-        client: SocketAddr,
-        request: &RequestView<'_>,
-    ) -> Option<Box<Note>> {
+    pub(super) fn begin(routing: &Routing, client: IpAddr, request: &RequestView<'_>) -> Option<Box<Note>> {
         let wanted = routing.log;
         if wanted == Wanted::default() {
             return None;
@@ -307,7 +303,7 @@ mod tests {
                 let mut note = Note {
                     wanted: Wanted { access: true, trace: false },
                     began: Instant::now(),
-                    client: SocketAddr::from(([192, 0, 2, 7], 4711)),
+                    client: IpAddr::from([192, 0, 2, 7]),
                     method: "GET".to_owned(),
                     path: "/a".to_owned(),
                     trace: None,

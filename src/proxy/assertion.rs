@@ -1,13 +1,13 @@
 //! What the application hears about the caller: a signed assertion and configured headers (law 9, rule 14).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 use serde::Serialize;
 
 use crate::{
     engine::new_id,
     identity::{ASSERTION_TYPE, Signer},
-    model::{Subject, SubjectKind, Timestamp},
+    model::{RoleName, Subject, SubjectKind, Timestamp},
     policy::Staff,
 };
 
@@ -38,6 +38,8 @@ pub struct About<'a> {
     pub subject: &'a Subject,
     /// Of staff: where and as what.
     pub staff: Option<&'a Staff>,
+    /// Of a member: the roles they hold.
+    pub roles: &'a [RoleName],
     /// The tenant.
     pub tenant: &'a str,
     /// The environment.
@@ -46,6 +48,8 @@ pub struct About<'a> {
     pub method: &'a str,
     /// The path as forwarded, without query.
     pub path: &'a str,
+    /// From where the request comes.
+    pub client: IpAddr,
 }
 
 #[derive(Serialize)]
@@ -101,7 +105,7 @@ impl Asserter {
 fn roles(about: &About<'_>) -> String {
     match about.staff {
         Some(staff) => staff.role.to_string(),
-        None => about.subject.roles.iter().map(crate::model::RoleName::as_str).collect::<Vec<_>>().join(","),
+        None => about.roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(","),
     }
 }
 
@@ -120,6 +124,9 @@ pub fn fill(template: &HeaderTemplate, about: &About<'_>) -> String {
                 SubjectKind::Member => "member",
                 SubjectKind::Service => "service",
             }),
+            Piece::Client => {
+                let _ = write!(value, "{}", about.client);
+            }
             Piece::Session => {
                 if let Some(staff) = about.staff {
                     let _ = write!(value, "{}", staff.session);

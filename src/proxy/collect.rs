@@ -1,7 +1,7 @@
 //! What a request says about itself: tenant, environment, session, token. Collecting never refuses; what is missing,
 //! doubled or contradictory is a fact that the decision is told.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use crate::{
     engine::knock::{Who, address_of},
@@ -168,8 +168,8 @@ pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
 }
 
 /// What staff conditions look at.
-pub(super) fn around<'a>(request: &RequestView<'a>, policy: &Policy, peer: SocketAddr) -> Around<'a> {
-    Around { client: Some(address_of(peer.ip())), ticket: ticket(request, policy), asked: None }
+pub(super) fn around<'a>(request: &RequestView<'a>, policy: &Policy, client: IpAddr) -> Around<'a> {
+    Around { client: Some(address_of(client)), ticket: ticket(request, policy), asked: None }
 }
 
 /// The ticket, where the configuration has a header for it.

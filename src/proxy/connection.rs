@@ -2,12 +2,17 @@
 //! the next head is looked at.
 
 mod api;
+mod heads;
 mod outgoing;
 mod told;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+pub(super) use told::turn_away;
 
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     engine::{
@@ -18,15 +23,16 @@ use crate::{
 };
 
 use self::{
+    heads::{Came, Coming},
     outgoing::{Own, Unsent},
-    told::{answer, unreadable, upstream_words},
+    told::{unreadable, upstream_words},
 };
 use super::{
     access::Note,
     collect::{self, Mapped},
     core::{Core, client_of},
     counters::Counters,
-    intake::{self, Unreadable},
+    intake,
     patience::Patience,
     preflight::{self, Preflight},
     relay::{Client, Next, Plan, forward},
@@ -34,7 +40,7 @@ use super::{
     routing::Routing,
     socket::Socket,
     upgrade,
-    wire::{Framing, KnownSet, Parsed, RequestHead, RequestView, Target},
+    wire::{Framing, KnownSet, RequestHead, RequestView, Target},
 };
 
 /// How much is read at once while a head is awaited.
@@ -49,24 +55,12 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// What is read and thrown away behind a refused request, so that its answer is not lost.
 const LINGER: usize = 64 << 10;
 
-/// Whether something comes from a client.
-enum Coming {
-    Now,
-    NotYet,
-    /// Nothing will any more.
-    Never,
-}
-
-/// What came of waiting for a head.
-enum Came {
-    Head(Vec<u8>),
-    Nothing,
-    End,
-}
-
 struct Connection {
     stream: Socket,
+    /// Whose connection it is.
     peer: SocketAddr,
+    /// From where the request in hand comes.
+    client: IpAddr,
     /// Bytes that have come and belong to no request yet.
     inbox: Vec<u8>,
     head: RequestHead,
@@ -146,112 +140,18 @@ pub(super) async fn refuse(stream: Socket, peer: SocketAddr, told: &Told) {
     connection.close().await;
 }
 
-/// Tells a connection that there is no room for it.
-pub(super) fn turn_away(core: &Core, stream: &TcpStream) {
-    let told =
-        Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
-    Counters::add(&core.counters().faulted);
-    if core.shared().tls.load().is_some() || core.shared().routing.load().http2_in_clear {
-        // A handshake is what there is no room for, of TLS or of HTTP/2.
-        return;
-    }
-    let mut out = Vec::new();
-    answer(&mut out, &told, false, true);
-    // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
-    // written to. What the kernel does not take at once is not worth waiting for.
-    let socket = socket2::SockRef::from(stream);
-    let _ = socket.send(&out);
-    let _ = socket.shutdown(std::net::Shutdown::Write);
-}
-
 impl Connection {
     fn new(stream: Socket, peer: SocketAddr) -> Connection {
         Connection {
             stream,
             peer,
+            client: peer.ip().to_canonical(),
             inbox: Vec::new(),
             head: RequestHead::new(),
             patience: Patience::new(),
             fresh: Some(tokio::time::Instant::now()),
             little_unsent: false,
             note: None,
-        }
-    }
-
-    /// Waits for the first byte of a request, so long at most. Whoever has said nothing yet has no more time than for a
-    /// head; when the gateway stops, nobody has more than for what is on its way.
-    async fn first_byte(&mut self, core: &Core, most: Duration) -> Coming {
-        let most = match self.fresh {
-            None => most,
-            Some(began) => {
-                let routing = core.shared().routing.load();
-                routing.keep_alive.min(routing.header_timeout).saturating_sub(began.elapsed())
-            }
-        };
-        let mut ready = tokio::select! {
-            biased;
-            ready = self.patience.wait(most, self.stream.readable()) => Some(ready),
-            () = core.stopped() => None,
-        };
-        let stopped = ready.is_none();
-        if stopped {
-            ready = Some(self.patience.wait(most.min(LAST_CALL), self.stream.readable()).await);
-        }
-        match ready {
-            Some(Ok(Ok(()))) => Coming::Now,
-            Some(Err(_)) if !stopped && self.fresh.is_none() => Coming::NotYet,
-            Some(_) | None => Coming::Never,
-        }
-    }
-
-    /// The bytes of the next whole head; what came behind it stays in the inbox.
-    async fn next_head(&mut self, core: &Core) -> Came {
-        let shared = core.shared();
-        let routing = shared.routing.load();
-        if self.inbox.is_empty() {
-            match self.first_byte(core, routing.keep_alive.min(FOLLOWS)).await {
-                Coming::Now => self.inbox = core.buffer(),
-                Coming::NotYet => return Came::Nothing,
-                Coming::Never => return Came::End,
-            }
-        }
-        let mut started = self.fresh.take();
-        let limits = routing.limits;
-        let header_timeout = routing.header_timeout;
-        drop(routing);
-        loop {
-            if !self.inbox.is_empty() {
-                match self.head.parse(&self.inbox, &limits) {
-                    Ok(Parsed::Complete { len }) => {
-                        let rest = self.inbox.split_off(len.min(self.inbox.len()));
-                        return Came::Head(std::mem::replace(&mut self.inbox, rest));
-                    }
-                    Ok(Parsed::Partial) => {}
-                    Err(fault) => {
-                        Counters::add(&core.counters().unreadable);
-                        self.tell(&unreadable(Unreadable::Head(fault)), false).await;
-                        return Came::End;
-                    }
-                }
-            }
-            // The time for a head counts from its first byte, however often it is fed. Of a head that comes in one
-            // piece, as most do, no time is taken.
-            if started.is_none() && !self.inbox.is_empty() {
-                started = Some(tokio::time::Instant::now());
-            }
-            let left = header_timeout.saturating_sub(started.map_or(Duration::ZERO, |began| began.elapsed()));
-            self.inbox.reserve(PIECE);
-            match self.patience.wait(left, self.stream.read_buf(&mut self.inbox)).await {
-                Ok(Ok(0) | Err(_)) => return Came::End,
-                Ok(Ok(_)) => {}
-                Err(_) => {
-                    if !self.inbox.is_empty() {
-                        let told = Told::plain(408, "head_too_slow", "the request's head took too long");
-                        self.tell(&told, false).await;
-                    }
-                    return Came::End;
-                }
-            }
         }
     }
 
@@ -276,7 +176,12 @@ impl Connection {
         let request = head.view(bytes);
         let shared = core.shared();
         let routing = shared.routing.load_full();
-        self.note = Note::begin(&routing, self.peer, &request);
+        let unclear = self.look_whence(&routing, &request);
+        self.note = Note::begin(&routing, self.client, &request);
+        if let Some(told) = unclear {
+            Counters::add(&core.counters().unreadable);
+            return (self.refuse(core, &request, &told).await, None);
+        }
         let target = match intake::target(&request, routing.paths) {
             Ok(target) => target,
             Err(fault) => {
@@ -285,6 +190,9 @@ impl Connection {
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
+        if inside && self.stream.must_switch() {
+            return (self.refuse(core, &request, &no_websocket().told()).await, None);
+        }
         // Before a token costs anything. The support API is asked later: whoever takes something back is never refused for
         // what others of their network do.
         if !inside && let Some(told) = self.too_many_here(core, &routing) {
@@ -355,7 +263,7 @@ impl Connection {
             ),
             resource: mapped.resource(&target.path, &params),
             session: collect::session(&request),
-            around: collect::around(&request, &routing.policy, self.peer),
+            around: collect::around(&request, &routing.policy, self.client),
             clock_behind: false,
         };
         let caller = match &who {
@@ -472,6 +380,10 @@ impl Connection {
                 return self.give_up(core, request, &Unsent::new(status, code, detail), admission).await;
             }
         };
+        let must_switch = self.stream.must_switch();
+        if must_switch && upgrade.is_none() {
+            return self.give_up(core, request, &no_websocket(), admission).await;
+        }
         let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
         let (Some(upstream), Some(sent)) = (upstream, sent) else {
             let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
@@ -479,7 +391,8 @@ impl Connection {
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
-        let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter };
+        let client = self.client;
+        let own = Own { core, upstream, method, path, ask, who, admission: &admission, asserter, client };
         let mut lines = match own.lines(public) {
             Ok(lines) => lines,
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
@@ -515,8 +428,17 @@ impl Connection {
         } else {
             &counters.members
         });
-        let plan =
-            Plan { settings: upstream, target: sent, host, drop, add: &add, as_staff, bounds, upgrade };
+        let plan = Plan {
+            settings: upstream,
+            target: sent,
+            host,
+            drop,
+            add: &add,
+            as_staff,
+            bounds,
+            upgrade,
+            must_switch,
+        };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };
         let (next, report) = forward(core, routing, &admission, request, &plan, client).await;
@@ -556,10 +478,14 @@ impl Connection {
             method: method.to_string(),
             host: host.to_owned(),
             path: target.path.as_str().to_owned(),
-            client: client_of(self.peer),
+            client: client_of(self.client),
             upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         }
     }
+}
+
+fn no_websocket() -> Unsent {
+    Unsent::new(501, "upgrade_unsupported", "no WebSocket is spoken on this route")
 }
 
 enum Refused {

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    net::SocketAddr,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -244,9 +244,11 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener) {
                 open.spawn_local(async move {
                     let _open = Open(&core);
                     // Each in a place of its own: a connection that idles holds none of what the others take.
-                    match Box::pin(greet(&core, stream)).await {
-                        Some(Greeted::Http1(socket)) => connection::serve(&core, socket, peer).await,
-                        Some(Greeted::Http2(socket)) => Box::pin(http2::serve(&core, socket, peer)).await,
+                    match Box::pin(greet(&core, stream, peer)).await {
+                        Some((Greeted::Http1(socket), peer)) => connection::serve(&core, socket, peer).await,
+                        Some((Greeted::Http2(socket), peer)) => {
+                            Box::pin(http2::serve(&core, socket, peer)).await;
+                        }
                         None => {}
                     }
                 });
@@ -273,7 +275,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// The address of a peer, as text for records.
-pub(super) fn client_of(peer: SocketAddr) -> String {
-    peer.ip().to_canonical().to_string()
+/// The address of a client, as text for records.
+pub(super) fn client_of(client: IpAddr) -> String {
+    client.to_canonical().to_string()
 }

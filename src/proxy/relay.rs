@@ -51,6 +51,8 @@ pub(super) struct Plan<'a> {
     pub(super) bounds: Bounds,
     /// The client asks for a tunnel, and may have one.
     pub(super) upgrade: Option<Handshake>,
+    /// The client takes every success for the tunnel.
+    pub(super) must_switch: bool,
 }
 
 /// The client's side of an exchange.
@@ -276,6 +278,7 @@ async fn converse<'p>(
         timeout: response_timeout,
         write_timeout,
         upgrade: plan.upgrade.as_ref(),
+        must_switch: plan.must_switch,
     };
     let result = {
         // Both are pinned where they are made: to move them would copy them.

@@ -166,6 +166,12 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::SessionStopped => (403, "a kill switch ended this support session; start another one"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),
         Reason::ExchangeTooLong => (403, "this exchange has run as long as one may; begin another one"),
+        Reason::MemberUnknown => (403, "you are not known as a member of this tenant"),
+        Reason::MemberSuspended => (403, "your membership of this tenant is suspended"),
+        Reason::GrantorGone => {
+            (403, "whoever gave the grant behind this session is no member there any more")
+        }
+        Reason::GrantorLacks => (403, "whoever gave the grant behind this session cannot do this any more"),
         Reason::TenantRemoved => (403, "this tenant was removed"),
         Reason::EnvironmentRemoved => (403, "this environment was taken away; begin anew where it is back"),
         Reason::SessionElsewhere => (403, "this support session is for another environment"),

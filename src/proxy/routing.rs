@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    model::Network,
     net::{
         Destination,
         servers::{Check, Protocol},
@@ -20,6 +21,7 @@ use super::{
     access::Wanted,
     assertion::Asserter,
     health::Health,
+    hops::Hops,
     preflight::{Cors, Preflight},
     rate::Rate,
     wire::{KnownSet, Limits, NameSet},
@@ -124,6 +126,8 @@ pub enum Piece {
     Kind,
     /// The session, empty for members.
     Session,
+    /// The client's address.
+    Client,
 }
 
 /// One server of an application.
@@ -179,6 +183,15 @@ pub struct Upstream {
     pub rewrite: Rewrite,
 }
 
+/// From where connections come, and who is believed about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entrance {
+    /// Who says by the PROXY protocol whose connection it is, and has to.
+    pub proxied: Vec<Network>,
+    /// Who says by a header from where a request comes.
+    pub hops: Option<Hops>,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Routing {
@@ -191,6 +204,8 @@ pub struct Routing {
     pub address_rate: Option<Rate>,
     /// How often one subject may ask the application, where that is bounded.
     pub subject_rate: Option<Rate>,
+    /// From where connections come.
+    pub entrance: Entrance,
     /// Lines and traces that are wanted.
     pub log: Wanted,
     /// Client connections at most, over all cores.
@@ -199,6 +214,8 @@ pub struct Routing {
     pub table: RouteTable,
     /// What each route means here.
     pub bindings: Vec<Binding>,
+    /// Some route may become a WebSocket.
+    pub upgrades: bool,
     /// Where the tenant is named; all that name one must agree.
     pub tenant: Vec<Source>,
     /// Where the environment is named; all that name one must agree.

@@ -117,6 +117,11 @@ impl Socket {
         }
     }
 
+    /// Whether this is to become a tunnel, and answers its client nothing else that means success.
+    pub(super) fn must_switch(&self) -> bool {
+        matches!(self, Socket::Stream(stream) if stream.must_switch())
+    }
+
     /// Has the kernel take little more than it can send.
     pub(super) fn keep_little_unsent(&self) {
         if let Some(Kernel::Tcp(stream)) = self.kernel() {

@@ -96,6 +96,7 @@ fn parts(document: &Document) -> usize {
         },
         Document::Session(session) => session.rights.len() + session.reason.len() / 64,
         Document::Presence(presence) => presence.sessions.len(),
+        Document::Member(member) => member.roles.len(),
         Document::Stop(stop) => stop.set.iter().map(|halt| halt.reason.len() / 64).sum(),
     }
 }

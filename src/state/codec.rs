@@ -24,6 +24,7 @@ fn tag(kind: Kind) -> u8 {
         Kind::Grant => 2,
         Kind::Session => 3,
         Kind::Presence => 4,
+        Kind::Member => 5,
         // Far from the others: what is below tenants goes on counting there, and bytes are ordered as keys are.
         Kind::Stop => 100,
     }
@@ -50,9 +51,11 @@ pub(crate) fn stops_prefix() -> Vec<u8> {
 /// A key as bytes.
 pub(crate) fn key(key: &Key) -> Vec<u8> {
     let mut bytes = match key {
-        Key::Tenant(tenant) | Key::Grant(tenant, _) | Key::Session(tenant, _) | Key::Presence(tenant, _) => {
-            tenant_prefix(tenant, key.kind())
-        }
+        Key::Tenant(tenant)
+        | Key::Grant(tenant, _)
+        | Key::Session(tenant, _)
+        | Key::Presence(tenant, _)
+        | Key::Member(tenant, _) => tenant_prefix(tenant, key.kind()),
         Key::Stop(_) => stops_prefix(),
     };
     match key {
@@ -67,7 +70,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         }
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
-        Key::Presence(_, subject) => push_subject(&mut bytes, subject),
+        Key::Presence(_, subject) | Key::Member(_, subject) => push_subject(&mut bytes, subject),
     }
     bytes
 }
@@ -91,6 +94,7 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         2 => Some(Key::Grant(tenant, GrantId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         3 => Some(Key::Session(tenant, SessionId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         4 => Some(Key::Presence(tenant, read_subject(rest)?)),
+        5 => Some(Key::Member(tenant, read_subject(rest)?)),
         _ => None,
     }
 }

@@ -147,6 +147,7 @@ fn a_token_says_only_what_its_issuer_may_say() {
     world.finish();
 }
 
+// GW-18
 #[test]
 fn an_assertion_that_the_application_heard_opens_nothing() {
     let world = World::start();

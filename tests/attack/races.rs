@@ -117,6 +117,7 @@ fn an_end_during_the_connect_is_an_end() {
     at_rest(world);
 }
 
+// GW-07
 #[test]
 fn an_end_during_the_receipt_lets_nothing_out() {
     for body in ["", "Content-Length: 5\r\n\r\nhello", "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"] {

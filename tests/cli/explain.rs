@@ -83,6 +83,7 @@ fn explain(place: &Place, args: &[&str]) -> Came {
     place.run(&[&["explain", "--config", "postern.yaml"], args].concat())
 }
 
+// GW-03
 #[test]
 fn explanations_of_all_kinds_of_requests() {
     let place = Place::new();

@@ -24,6 +24,7 @@ fn merged(place: &Place, map: &str) {
     fs::write(place.file("postern.yaml"), format!("{before}{map}")).unwrap();
 }
 
+// GW-03
 #[test]
 fn a_document_becomes_a_map_that_passes_the_check() {
     let place = place_with("shop.yaml", SHOP);

@@ -62,6 +62,25 @@ const CASES: &[Case] = &[
     ("limits: { headers: 100 }", "limits: { request_head: 32 KiB, token: ⟦32 KiB }", "out_of_range"),
     ("limits: { headers: 100 }", "limits: { request_head: 9 KiB, target: ⟦9 KiB }", "out_of_range"),
     ("limits: { headers: 100 }", "limits: { request_head: ⟦8 KiB, token: 4 KiB }", "out_of_range"),
+    // What stands in front.
+    ("gateway: main", "gateway: main\nproxy_protocol: ⟦{ }", "missing_key"),
+    ("gateway: main", "gateway: main\nproxy_protocol: { from: ⟦[] }", "bad_value"),
+    ("gateway: main", "gateway: main\nproxy_protocol: { from: ⟦balancer }", "bad_value"),
+    ("gateway: main", "gateway: main\nproxy_protocol: { from: ⟦0.0.0.0/0 }", "bad_value"),
+    ("gateway: main", "gateway: main\nproxy_protocol: { from: [10.0.0.1, ⟦\"::/0\"] }", "bad_value"),
+    ("gateway: main", "gateway: main\ntrusted_hops: ⟦{ from: 10.0.0.1 }", "missing_key"),
+    ("gateway: main", "gateway: main\ntrusted_hops: ⟦{ header: forwarded }", "missing_key"),
+    (
+        "gateway: main",
+        "gateway: main\ntrusted_hops: { from: ⟦\"::ffff:0:0/96\", header: forwarded }",
+        "bad_value",
+    ),
+    ("gateway: main", "gateway: main\ntrusted_hops: { from: 10.0.0.1, header: ⟦x_real_ip }", "unknown_word"),
+    (
+        "gateway: main",
+        "gateway: main\ntrusted_hops: { from: 10.0.0.1, header: forwarded, count: ⟦0 }",
+        "out_of_range",
+    ),
     // The gateway.
     ("gateway: main", "gateway: ⟦\"main gate\"", "bad_value"),
     ("listen: 127.0.0.1:8080", "listen: ⟦localhost:8080", "bad_value"),
@@ -235,7 +254,7 @@ const CASES: &[Case] = &[
         "stops: { operators: [{ issuer: vendor, sub: x }, ⟦{ issuer: vendor, sub: x }] }\ntenants:\n  from: { path",
         "duplicate_name",
     ),
-    ("tenants:\n  from: { path", "break_glass: ⟦{ }\ntenants:\n  from: { path", "missing_key"),
+    ("tenants:\n  from: { path", "break_glass: ⟦{ role: admin }\ntenants:\n  from: { path", "missing_key"),
     (
         "tenants:\n  from: { path",
         "break_glass: { operators: [{ issuer: vendor, sub: x }], role: ⟦nobody }\ntenants:\n  from: { path",
@@ -243,7 +262,7 @@ const CASES: &[Case] = &[
     ),
     (
         "tenants:\n  from: { path",
-        "break_glass: { operators: ⟦[{ issuer: vendor, sub: x }, { issuer: vendor, sub: y }], most: 1, role: admin }\ntenants:\n  from: { path",
+        "break_glass: { operators: ⟦[{ issuer: vendor, sub: x }, { issuer: vendor, sub: w }], most: 1, role: admin }\ntenants:\n  from: { path",
         "out_of_range",
     ),
     (

@@ -155,6 +155,7 @@ fn spellings_and_alternatives_are_read() {
     );
 }
 
+// GW-02
 #[test]
 fn hmac_is_for_loopback_and_for_those_who_say_so() {
     let text = with("algorithms: [ES256]", "algorithms: [HS256]")

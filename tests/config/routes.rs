@@ -40,6 +40,7 @@ fn fault(text: &str, code: &str) -> String {
     errors[0].message.clone()
 }
 
+// GW-03
 #[test]
 fn a_route_says_what_it_does_and_how_far_it_goes() {
     let text = and(
@@ -237,6 +238,7 @@ fn a_reading_level_that_reaches_a_writing_route_is_told_with_the_request() {
 const BASE_FULL_READS: (&str, &str) =
     ("{ level: full, role: admin }", "{ level: full, role: admin, effect: read }");
 
+// GW-10
 #[test]
 fn a_way_around_the_ceiling_is_told_with_the_request() {
     // The closed route is `POST /t/{tenant}/users` on every host.

@@ -35,6 +35,7 @@ async fn busy() -> (World, String) {
     (world, session)
 }
 
+// GW-11
 #[tokio::test]
 async fn a_tenant_reads_all_of_its_own_record_and_nothing_of_others() {
     let (world, session) = busy().await;
@@ -56,6 +57,7 @@ async fn a_tenant_reads_all_of_its_own_record_and_nothing_of_others() {
     assert_eq!(started["open"][0]["client"], "192.0.2.7", "{started}");
 }
 
+// GW-11
 #[tokio::test]
 async fn what_is_read_can_be_proven() {
     let (world, _) = busy().await;

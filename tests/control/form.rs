@@ -20,6 +20,7 @@ async fn the_description_is_served_to_anybody_and_knows_each_operation() {
     for template in paths {
         let path = template
             .replace("{tenant}", "acme")
+            .replace("{member}", "rows.cml0YQ")
             .replace("{grant}", "grt_nothing")
             .replace("{session}", "ses_nothing");
         for method in ["GET", "PUT", "POST", "PATCH", "DELETE"] {

@@ -54,6 +54,7 @@ async fn grants_to_a_subject_and_to_support_as_a_whole() {
     world.enter_by("acme", &all, &world.staff_with("dev", json!({}))).await.refused(404, "not_found");
 }
 
+// GW-10
 #[tokio::test]
 async fn p17_09_12_the_administrator_role_can_be_granted_and_stays_below_the_ceiling() {
     let world = World::new().await;

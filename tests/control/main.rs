@@ -10,6 +10,7 @@ mod consent;
 mod form;
 mod grants;
 mod islands;
+mod members;
 mod self_granted;
 mod services;
 mod sessions;

@@ -102,6 +102,11 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
                 };
             }
         },
+        Document::Member(member) => match dice.below(3) {
+            0 => member.suspended = !member.suspended,
+            1 => member.removed = dice.one_in(2).then(|| near(dice)),
+            _ => member.roles = [role(dice.pick(&ROLES))].into(),
+        },
         Document::Stop(stop) => match dice.below(3) {
             0 => stop.set = None,
             1 => stop.closed_at = dice.one_in(2).then(|| near(dice)),

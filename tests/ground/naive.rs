@@ -76,6 +76,7 @@ pub(crate) struct Grant {
     pub(crate) to: Grantee,
     pub(crate) bound: Option<String>,
     pub(crate) role: String,
+    pub(crate) grantor: String,
     /// `None` for everything.
     pub(crate) scope: Option<BTreeSet<(String, String)>>,
     pub(crate) given: i64,
@@ -110,8 +111,18 @@ pub(crate) struct Session {
     pub(crate) listed: Option<String>,
 }
 
+/// A member's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) roles: Words,
+    pub(crate) suspended: bool,
+    pub(crate) email: Option<String>,
+    pub(crate) removed: bool,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Naive {
+    pub(crate) members: BTreeMap<(String, String), Row>,
     pub(crate) tenants: BTreeMap<String, Tenant>,
     pub(crate) grants: BTreeMap<(String, String), Grant>,
     pub(crate) sessions: BTreeMap<(String, String), Session>,
@@ -279,6 +290,33 @@ impl Naive {
         }
     }
 
+    fn all_of(plain: &Plain, roles: impl Iterator<Item = String>) -> Words {
+        roles.flat_map(|role| role_can(plain, &role)).collect()
+    }
+
+    /// What a member may do: by the token, or where the issuer says so by the row.
+    fn held(&self, plain: &Plain, subject: &Subject) -> Result<Words, &'static str> {
+        if subject.id.issuer.as_str() != "rows" {
+            return Ok(Self::all_of(plain, subject.roles.iter().map(|role| role.to_string())));
+        }
+        let tenant = subject.tenant.as_ref().map(|own| own.to_string()).unwrap_or_default();
+        match self.members.get(&(tenant, who(subject))) {
+            Some(row) if !row.removed && !row.suspended => Ok(Self::all_of(plain, row.roles.iter().cloned())),
+            Some(row) if !row.removed => Err("member_suspended"),
+            Some(_) | None => Err("member_unknown"),
+        }
+    }
+
+    /// Rule 5: what whoever gave a grant can do now; `None` where no row says it.
+    fn giver(&self, plain: &Plain, tenant: &str, grant: &Grant) -> Result<Option<Words>, &'static str> {
+        match self.members.get(&(tenant.to_owned(), grant.grantor.clone())) {
+            Some(row) if row.removed || row.suspended => Err("grantor_gone"),
+            Some(row) => Ok(Some(Self::all_of(plain, row.roles.iter().cloned()))),
+            None if grant.grantor.starts_with("rows|") => Err("grantor_gone"),
+            None => Ok(None),
+        }
+    }
+
     fn is_for(grant: &Grant, subject: &Subject) -> bool {
         match &grant.to {
             Grantee::Subject(named) => *named == subject.id,
@@ -363,6 +401,7 @@ impl Naive {
                     if self.taken(tenant, &session.environment, grant.given) {
                         codes.insert("environment_removed");
                     }
+                    codes.extend(self.giver(plain, tenant, grant).err());
                 }
             }
         }
@@ -377,6 +416,10 @@ impl Naive {
             let level = self.level(plain, tenant, 0, now);
             let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
             rights.retain(|right| level.contains(right));
+        }
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
+        if let Some(Ok(Some(giver))) = grant.map(|grant| self.giver(plain, tenant, grant)) {
+            rights.retain(|right| giver.contains(right));
         }
         rights.retain(|right| !forbidden(plain, right));
         rights
@@ -395,6 +438,7 @@ impl Naive {
             Caller::Known(subject) => subject,
         };
         let member = subject.kind == SubjectKind::Member;
+        let by_row = subject.id.issuer.as_str() == "rows";
         match &request.tenant {
             // Where members may pass an unmapped route, nothing says where its path would name a tenant: theirs counts.
             Name::Missing
@@ -422,9 +466,8 @@ impl Naive {
                 codes.insert("route_unmapped");
             }
             Map::Rule(permissions, _, _) if member => {
-                let all: Words =
-                    subject.roles.iter().flat_map(|role| role_can(plain, role.as_str())).collect();
-                if permissions.iter().any(|p| !all.contains(p)) {
+                let all = Self::all_of(plain, subject.roles.iter().map(|role| role.to_string()));
+                if !by_row && permissions.iter().any(|p| !all.contains(p)) {
                     codes.insert("permission_missing");
                 }
                 if subject.acting && permissions.iter().any(|p| forbidden(plain, p)) {
@@ -439,7 +482,7 @@ impl Naive {
             Map::Unmapped => {}
         }
         if member {
-            return Some(codes);
+            return if by_row && codes.is_empty() { None } else { Some(codes) };
         }
         if subject.acting {
             codes.insert("acting");
@@ -457,6 +500,20 @@ impl Naive {
     pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
         if let Some(codes) = Self::beforehand(plain, request, caller) {
             return codes;
+        }
+        if let Caller::Known(subject) = caller
+            && subject.kind == SubjectKind::Member
+        {
+            let held = match self.held(plain, subject) {
+                Ok(held) => held,
+                Err(code) => return Codes::from([code]),
+            };
+            return match &request.route {
+                Map::Rule(permissions, _, _) if permissions.iter().any(|p| !held.contains(p)) => {
+                    Codes::from(["permission_missing"])
+                }
+                _ => Codes::new(),
+            };
         }
         let (Caller::Known(subject), Map::Rule(permissions, _, kind)) = (caller, &request.route) else {
             panic!("decided beforehand")
@@ -512,6 +569,8 @@ impl Naive {
         for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
             if !session.rights.contains(permission) || !role.contains(permission) {
                 codes.insert("permission_missing");
+            } else if session.grant.is_some() {
+                codes.insert("grantor_lacks");
             } else {
                 codes.insert("consent_lowered");
             }
@@ -529,16 +588,13 @@ impl Naive {
         codes
     }
 
-    fn administrator(plain: &Plain, actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+    fn administrator(&self, plain: &Plain, actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
         match actor {
             Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
             Actor::Subject(subject)
                 if subject.kind == SubjectKind::Member
                     && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant)
-                    && subject
-                        .roles
-                        .iter()
-                        .any(|r| role_can(plain, r.as_str()).contains("support:manage")) => {}
+                    && self.held(plain, subject).is_ok_and(|held| held.contains("support:manage")) => {}
             _ => drop(codes.insert("not_allowed")),
         }
     }
@@ -605,9 +661,8 @@ impl Naive {
     }
 
     /// Nobody hands on what they may not do themselves.
-    fn bounded(plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
-        let own: Words =
-            by.iter().flat_map(|by| &by.roles).flat_map(|r| role_can(plain, r.as_str())).collect();
+    fn bounded(&self, plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
+        let own = by.and_then(|by| self.held(plain, by).ok()).unwrap_or_default();
         if role_can(plain, role).iter().any(|right| !forbidden(plain, right) && !own.contains(right)) {
             codes.insert("beyond_grantor");
         }
@@ -678,6 +733,50 @@ impl Naive {
                     }
                 }
             }
+            Command::PushMember { tenant, member, roles, suspended, email, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                // `narrow` pushes tenants alone.
+                if subject.is_some_and(|by| &*by.id.sub == "narrow") {
+                    codes.insert("not_allowed");
+                }
+                if !["tenants", "rows"].contains(&member.issuer.as_str()) {
+                    codes.insert("issuer_unknown");
+                }
+                if roles.iter().any(|role| !plain.roles.contains_key(role.as_str())) {
+                    codes.insert("role_unknown");
+                }
+                match self.tenants.get(tenant.as_str()) {
+                    None => drop(codes.insert("not_found")),
+                    Some(known) if known.removed => drop(codes.insert("tenant_removed")),
+                    Some(_) => {}
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                let row = Row {
+                    roles: roles.iter().map(|role| role.to_string()).collect(),
+                    suspended: *suspended,
+                    email: email.as_ref().map(|email| email.to_string()),
+                    removed: false,
+                };
+                next.members.insert((tenant.to_string(), member.to_string()), row);
+            }
+            Command::RemoveMember { tenant, member, .. } => {
+                Self::service(actor, tenant.as_str(), &mut codes);
+                if subject.is_some_and(|by| &*by.id.sub == "narrow") {
+                    codes.insert("not_allowed");
+                }
+                match next.members.get_mut(&(tenant.to_string(), member.to_string())) {
+                    None => drop(codes.insert("not_found")),
+                    Some(row) if row.removed => {}
+                    Some(row) => {
+                        if stale {
+                            codes.insert("changed");
+                        }
+                        (row.roles, row.email, row.removed) = (Words::new(), None, true);
+                    }
+                }
+            }
             Command::RemoveTenant { tenant, .. } => {
                 Self::service(actor, tenant.as_str(), &mut codes);
                 if plain.configured.contains(&tenant.to_string()) {
@@ -703,7 +802,7 @@ impl Naive {
                 }
             }
             Command::SetConsent { tenant, choice, until, .. } => {
-                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
                 let below = self.chosen(plain, tenant.as_str(), 0, now);
                 let Some(known) = next.tenants.get_mut(tenant.as_str()) else {
                     codes.insert("not_found");
@@ -762,7 +861,7 @@ impl Naive {
                 }
             }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
-                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
                 // Of the token alone, so it is true of tenants too that nobody knows.
                 Self::reaches(subject, environment.as_str(), &mut codes);
                 let Some(known) = self.tenants.get(tenant.as_str()) else {
@@ -778,7 +877,7 @@ impl Naive {
                 if !plain.roles.contains_key(role.as_str()) {
                     codes.insert("role_unknown");
                 }
-                Self::bounded(plain, subject, role.as_str(), &mut codes);
+                self.bounded(plain, subject, role.as_str(), &mut codes);
                 let scope = match scope {
                     Scope::Everything => None,
                     Scope::Resources(list) => Some(
@@ -802,6 +901,7 @@ impl Naive {
                         bound: None,
                         role: role.to_string(),
                         scope,
+                        grantor: subject.map(who).unwrap_or_default(),
                         given: now,
                         until,
                         ended: None,
@@ -810,7 +910,7 @@ impl Naive {
                 );
             }
             Command::MoveGrant { tenant, grant, until, .. } => {
-                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
                 let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -829,12 +929,12 @@ impl Naive {
                 }
                 if known.until > before {
                     known.by.extend(Source::came(subject));
-                    Self::bounded(plain, subject, &known.role, &mut codes);
+                    self.bounded(plain, subject, &known.role, &mut codes);
                 }
                 Self::dates(plain, known.until, now, &mut codes);
             }
             Command::WithdrawGrant { tenant, grant } => {
-                Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
                 let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -892,6 +992,7 @@ impl Naive {
                         };
                         if grant.ended.is_some()
                             || self.taken(tenant.as_str(), environment.as_str(), grant.given)
+                            || self.giver(plain, tenant.as_str(), grant).is_err()
                             || now >= grant.until
                             || grant.environment != environment.as_str()
                         {
@@ -1053,7 +1154,7 @@ impl Naive {
             }
             Command::EndSession { tenant, session } => {
                 let mut power = Codes::new();
-                Self::administrator(plain, actor, tenant.as_str(), &mut power);
+                self.administrator(plain, actor, tenant.as_str(), &mut power);
                 if power.contains("acting") {
                     return Err(power);
                 }
@@ -1082,7 +1183,7 @@ impl Naive {
                 }
                 match switch {
                     Switch::Own(tenant) => {
-                        Self::administrator(plain, actor, tenant.as_str(), &mut codes);
+                        self.administrator(plain, actor, tenant.as_str(), &mut codes);
                         if !self.tenants.contains_key(tenant.as_str()) {
                             codes.insert("not_found");
                         }
@@ -1157,7 +1258,7 @@ impl Naive {
                         known.raised = None;
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Stop(_) => {
+                    Key::Presence(..) | Key::Member(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -1216,6 +1317,7 @@ impl Naive {
                         to: grant.to.clone(),
                         bound: grant.bound.as_ref().map(|b| format!("{}|{}", b.issuer, b.sub)),
                         role: grant.role.to_string(),
+                        grantor: grant.grantor.to_string(),
                         scope: match &grant.scope {
                             Scope::Everything => None,
                             Scope::Resources(list) => {
@@ -1273,6 +1375,15 @@ impl Naive {
                         listed: None,
                     };
                     naive.sessions.insert((tenant.to_string(), id.to_string()), new);
+                }
+                (Key::Member(tenant, person), Document::Member(member)) => {
+                    let row = Row {
+                        roles: member.roles.iter().map(|role| role.to_string()).collect(),
+                        suspended: member.suspended,
+                        email: member.email.as_ref().map(|email| email.to_string()),
+                        removed: member.removed.is_some(),
+                    };
+                    naive.members.insert((tenant.to_string(), person.to_string()), row);
                 }
                 (Key::Presence(tenant, subject), Document::Presence(presence)) => {
                     for (id, environment) in &presence.sessions {

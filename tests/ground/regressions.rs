@@ -74,6 +74,7 @@ fn a_removal_does_not_wait_for_an_index_that_cannot_be_read() {
     assert_eq!(world.run(&expire, Actor::Clock, 90_000, &policy).unwrap().documents, []);
 }
 
+// GW-17
 #[test]
 fn what_cannot_be_read_is_not_committed_against_as_absent() {
     let mut facts = Facts::new();
@@ -121,6 +122,7 @@ fn leaving_or_joining_the_parent_at_the_same_level_is_no_narrowing() {
     assert!(set(&mut world, "beta", Choice::Level(level("block")), 10, &policy).narrows);
 }
 
+// GW-17
 #[test]
 fn a_document_of_another_kind_is_unreadable_and_not_absent() {
     let policy = Plain::new(true).compile();

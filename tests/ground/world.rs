@@ -168,6 +168,8 @@ impl Plain {
                     service_rule("narrow", &[Push::Tenants], Some(&["beta"])),
                 ],
                 configured: Arc::new(self.configured.iter().map(|name| tid(name)).collect()),
+                members: ["tenants", "rows"].map(|name| IssuerName::new(name).unwrap()).into(),
+                by_row: [IssuerName::new("rows").unwrap()].into(),
             },
             rules: Vec::new(),
             catalogue,
@@ -229,6 +231,11 @@ pub(crate) fn member(tenant: &str, sub: &str, roles: &[&str]) -> Subject {
         acting: false,
         expires: Timestamp::MAX,
     }
+}
+
+/// A member whose roles stand in a row.
+pub(crate) fn rower(tenant: &str, sub: &str) -> Subject {
+    Subject { id: person("rows", sub), ..member(tenant, sub, &[]) }
 }
 
 pub(crate) fn admin(tenant: &str) -> Subject {

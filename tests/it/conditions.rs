@@ -25,6 +25,7 @@ fn challenge(reply: &crate::client::Reply) -> String {
     reply.values("WWW-Authenticate").join("; ")
 }
 
+// GW-12
 #[test]
 fn a_sign_in_that_is_not_enough_is_told_which_one_would_be() {
     let clock = ManualClock::at(NOON);
@@ -83,6 +84,7 @@ fn a_sign_in_that_is_not_enough_is_told_which_one_would_be() {
     world.finish();
 }
 
+// GW-12
 #[test]
 fn staff_come_from_their_networks_only_and_leave_from_anywhere() {
     let world = demanding("{ networks: [10.0.0.0/8, \"2001:db8::/32\"] }", Plan::default());
@@ -115,6 +117,7 @@ fn staff_come_from_their_networks_only_and_leave_from_anywhere() {
     world.finish();
 }
 
+// GW-12
 #[test]
 fn a_ticket_stands_in_a_header_where_one_is_asked_for() {
     let world =
@@ -141,6 +144,7 @@ fn a_ticket_stands_in_a_header_where_one_is_asked_for() {
     world.finish();
 }
 
+// GW-12
 #[test]
 fn a_ticket_stands_in_the_token_where_its_claim_is_named() {
     let world = demanding("{ ticket: { pattern: \"INC[0-9]{7}\", claim: context.ticket } }", Plan::default());
@@ -160,6 +164,7 @@ fn a_ticket_stands_in_the_token_where_its_claim_is_named() {
     world.finish();
 }
 
+// GW-12
 #[test]
 fn a_ticket_is_named_when_a_session_starts_where_nothing_else_is_said() {
     let world = demanding("{ ticket: { pattern: \"HELP-[0-9]{1,6}\" } }", Plan::default());

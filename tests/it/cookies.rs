@@ -12,6 +12,7 @@ fn cookie(token: &str) -> String {
     format!("Cookie: __Host-token={token}\r\n")
 }
 
+// GW-02
 #[test]
 fn a_member_may_bring_a_token_in_the_cookie_of_its_issuer() {
     let world = world();

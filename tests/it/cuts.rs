@@ -52,7 +52,7 @@ const RUNS: [Run; 6] =
 pub struct Under {
     pub client: Client,
     /// Writes for as long as it can, and tells how that ended: an error of a socket is told once, to whoever asks first.
-    writer: Option<std::thread::JoinHandle<std::io::ErrorKind>>,
+    pub writer: Option<std::thread::JoinHandle<std::io::ErrorKind>>,
 }
 
 impl Under {
@@ -262,6 +262,7 @@ fn a_withdrawn_grant_cuts_the_sessions_on_it() {
 }
 
 /// Without a change there is no answer to wait for: from the deadline on, by the gateway's clock, nothing passes.
+// GW-05
 #[test]
 fn a_deadline_that_passes_cuts_whatever_runs() {
     for run in RUNS {
@@ -291,6 +292,7 @@ fn a_deadline_that_passes_cuts_whatever_runs() {
     }
 }
 
+// GW-05
 #[test]
 fn a_real_deadline_cuts_by_itself_in_time() {
     let (hooks, count) = counting();

@@ -60,6 +60,7 @@ fn metric(world: &World, name: &str) -> u64 {
     text.lines().find_map(|row| row.strip_prefix(&line)).unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
 
+// GW-02
 #[test]
 fn fetched_keys_verify_from_the_first_request_on() {
     let issuer = Issuer::start(Answer::Silence);
@@ -95,6 +96,7 @@ fn tokens_are_answered_503_until_the_first_keys_come() {
     world.finish();
 }
 
+// GW-02
 #[test]
 fn a_new_key_counts_at_its_first_token_and_a_withdrawn_one_no_longer() {
     let issuer = Issuer::start(Answer::Silence);
@@ -139,6 +141,7 @@ fn the_first_token_of_a_new_key_waits_for_the_fetch_that_it_asked_for() {
     world.finish();
 }
 
+// GW-02
 #[test]
 fn the_last_good_keys_outlive_an_outage_until_they_are_too_old() {
     let clock = ManualClock::at(NOON);

@@ -81,6 +81,8 @@ fn use_up(world: &World, agent: &str) {
     panic!("the disk is never full");
 }
 
+// GW-08
+// GW-07
 #[test]
 fn a_full_disk_stops_staff_only_and_a_removal_still_cuts_at_once() {
     let disk = SmallDisk::mount(16);
@@ -207,6 +209,7 @@ fn a_removal_that_nothing_can_be_written_about_is_in_force_and_becomes_durable()
 }
 
 /// What an earlier life left open is settled once, however often the disk makes the settling begin again.
+// GW-08
 #[test]
 fn a_start_on_a_full_disk_serves_members_and_settles_once_there_is_room() {
     let disk = SmallDisk::mount(16);

@@ -83,6 +83,7 @@ fn an_exchange_held_while_its_session_is_removed_is_not_forwarded() {
     world.finish();
 }
 
+// GW-05
 #[test]
 fn an_exchange_held_past_its_deadline_is_not_forwarded() {
     let (hold, hooks) = Hold::at(Step::AccessRecorded);
@@ -132,6 +133,7 @@ fn with_child(step: Option<Step>, lasts_ms: i64) -> (World, Child, String, i64) 
     (world, child, agent, deadline)
 }
 
+// GW-05
 #[test]
 fn a_process_stopped_there_past_its_deadline_forwards_nothing() {
     let (mut world, mut child, agent, deadline) = with_child(Some(Step::AccessRecorded), 1_500);

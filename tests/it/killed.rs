@@ -89,6 +89,7 @@ fn load(
     }
 }
 
+// GW-07
 #[test]
 fn twenty_five_kills_under_load_lose_nothing_that_was_answered() {
     const ROUNDS: u64 = 25;
@@ -197,6 +198,7 @@ fn twenty_five_kills_under_load_lose_nothing_that_was_answered() {
     );
 }
 
+// GW-04
 #[test]
 fn a_kill_between_any_two_steps_of_a_change_leaves_it_whole_or_undone() {
     let steps = [
@@ -251,6 +253,7 @@ fn a_kill_between_any_two_steps_of_a_change_leaves_it_whole_or_undone() {
     }
 }
 
+// GW-07
 #[test]
 fn a_kill_between_record_and_forwarding_is_settled_as_unknown() {
     let mut world = World::of(Plan::default());

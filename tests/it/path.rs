@@ -8,6 +8,7 @@ use postern::{
 
 use crate::{client::Ending, world::*};
 
+// GW-03
 #[test]
 fn a_member_reads_and_writes_by_their_role() {
     let world = World::start();
@@ -130,6 +131,7 @@ fn sessions_hold_in_their_tenant_and_environment_only_and_ambiguity_is_said() {
     world.finish();
 }
 
+// GW-18
 #[test]
 fn the_application_hears_only_what_the_gateway_says() {
     let world = World::of(
@@ -267,6 +269,7 @@ fn requests_that_come_together_are_decided_one_after_another() {
     world.finish();
 }
 
+// GW-01
 #[test]
 fn versions_methods_and_framings_pass_as_they_are_meant() {
     let world = World::start();
@@ -341,6 +344,7 @@ fn continue_is_said_after_admission_only() {
     world.finish();
 }
 
+// GW-01
 #[test]
 fn large_bodies_pass_whole_both_ways_and_are_counted() {
     let world = World::start();

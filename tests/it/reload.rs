@@ -22,16 +22,16 @@ use crate::{
 };
 
 /// A gateway that was started from a file, which tests write anew.
-struct FromFile {
-    world: World,
+pub struct FromFile {
+    pub world: World,
     file: PathBuf,
     text: String,
 }
 
-const NEVER: Duration = Duration::from_secs(3600);
+pub const NEVER: Duration = Duration::from_secs(3600);
 
 impl FromFile {
-    fn start(hooks: postern::engine::hooks::Hooks, every: Duration, edits: &[(&str, &str)]) -> FromFile {
+    pub fn start(hooks: postern::engine::hooks::Hooks, every: Duration, edits: &[(&str, &str)]) -> FromFile {
         FromFile::start_beside(hooks, every, edits, |_| {})
     }
 
@@ -65,7 +65,7 @@ impl FromFile {
         replace(&self.file, text.as_bytes());
     }
 
-    fn reload(&self, edits: &[(&str, &str)]) -> Result<(), ReloadFault> {
+    pub fn reload(&self, edits: &[(&str, &str)]) -> Result<(), ReloadFault> {
         self.write(edits);
         self.world.gateway().reload()
     }
@@ -134,6 +134,7 @@ fn end(world: &World, session: &postern::model::SessionId, agent: &str) {
     world.done(World::end("acme", session), agent);
 }
 
+// GW-03
 #[test]
 fn twenty_reloads_under_load_fail_no_request_and_cut_no_stream() {
     let (hooks, _) = counting();
@@ -268,6 +269,7 @@ fn a_role_that_loses_a_permission_cuts_the_download_that_needs_it() {
     assert_eq!(outcome["cut_by"]["reason"], "permission_missing", "{outcome}");
 }
 
+// GW-10
 #[test]
 fn a_permission_that_goes_under_the_ceiling_cuts_and_one_that_leaves_it_does_not() {
     let (ending, outcome) =
@@ -297,6 +299,7 @@ fn an_issuer_that_is_gone_or_speaks_for_others_cuts_its_agents() {
     assert_eq!(ending, None, "which tokens are taken bounds what begins");
 }
 
+// GW-02
 #[test]
 fn a_change_of_a_key_file_alone_reloads() {
     let (hooks, _) = counting();
@@ -326,6 +329,7 @@ fn a_change_of_a_key_file_alone_reloads() {
     it.world.finish();
 }
 
+// GW-03
 #[test]
 fn ten_thousand_routes_are_reloaded_under_load() {
     let (hooks, _) = counting();

@@ -118,6 +118,7 @@ fn streams(
     })
 }
 
+// GW-01
 #[test]
 fn restarts_under_load_fail_no_request_and_cut_no_stream() {
     let mut held = Held::start(Plan::default());

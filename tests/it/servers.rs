@@ -167,7 +167,7 @@ fn a_server_killed_between_requests_fails_none() {
     world.finish();
 }
 
-// GW-13
+// GW-07
 #[test]
 fn the_record_of_staff_names_the_server_that_was_asked_and_there_is_one_record() {
     let farm = farm(2);

@@ -97,3 +97,72 @@ fn a_service_passes_no_route_but_those_that_are_open_to_everybody() {
     assert_eq!(call(&world, "GET", "/tenants", &program(&world, "other"), "").code(), "not_allowed");
     world.finish();
 }
+
+/// The members' issuer of the usual world, with roles in rows.
+fn with_rows(plan: Plan) -> Plan {
+    with_services(plan).edit("    kind: member\n", "    kind: member\n    roles: rows\n").edit(
+        "GET /t/{tenant}/orders\", permission: orders:read",
+        "GET /t/{tenant}/orders\", permission: orders:read, record: true",
+    )
+}
+
+// GW-08, GW-09
+#[test]
+fn members_pass_by_their_rows_and_what_a_suspension_ends_on_recorded_routes_is_cut() {
+    let (hooks, _) = counting();
+    let mut world = World::of(with_rows(Plan::default()).hooks(hooks));
+    let crm = program(&world, "crm");
+    // What the token says of roles is not looked at.
+    let mia = world.people.member("mia", "acme", &["admin"]);
+    let row = "/tenants/acme/members/app.bWlh";
+    assert_eq!(world.get("/t/acme/download", &mia).code(), "member_unknown");
+    assert_eq!(call(&world, "PUT", row, &crm, r#"{"roles":["read_only"]}"#).status, 200);
+    assert_eq!(world.get("/t/acme/download", &mia).status, 200);
+    assert_eq!(
+        world.ask("POST", "/t/acme/orders", &mia, "Content-Length: 0\r\n").code(),
+        "permission_missing"
+    );
+    assert_eq!(world.get("/t/globex/download", &mia).code(), "tenant_foreign");
+    assert_eq!(call(&world, "PUT", row, &crm, r#"{"roles":["editor"]}"#).status, 200);
+    assert_eq!(world.ask("POST", "/t/acme/orders", &mia, "Content-Length: 0\r\n").status, 200);
+    // A route that records knows the roles, and holds what runs to the row.
+    let mut client = world.client();
+    client.send(request("GET", "/t/acme/orders?do=forever", &mia, ""));
+    assert!(client.head().contains(" 200 "));
+    let intent = world.records().into_iter().rfind(|r| r["kind"] == "access.intent").unwrap();
+    assert_eq!((&intent["subject"]["sub"], &intent["roles"]), (&json!("mia"), &json!(["editor"])));
+    assert_eq!(call(&world, "PUT", row, &crm, r#"{"roles":["editor"],"suspended":true}"#).status, 200);
+    assert_eq!(client.read_out().0, Ending::Reset);
+    assert_eq!(world.last_outcome()["cut_by"]["reason"], "member_suspended");
+    assert_eq!(world.get("/t/acme/download", &mia).code(), "member_suspended");
+    // A restart knows it from the store.
+    world.gateway.take().unwrap().stop();
+    world.up();
+    assert_eq!(world.get("/t/acme/download", &mia).code(), "member_suspended");
+    assert_eq!(call(&world, "DELETE", row, &crm, "").status, 200);
+    assert_eq!(world.get("/t/acme/download", &mia).code(), "member_unknown");
+    world.finish();
+}
+
+// CEL-19
+#[test]
+fn a_giver_who_is_suspended_takes_their_support_along() {
+    let (hooks, count) = counting();
+    let world = World::of(with_rows(Plan::default()).hooks(hooks));
+    let (crm, agent) = (program(&world, "crm"), world.people.staff("sam"));
+    let row = "/tenants/acme/members/app.YWNtZS1hZG1pbg";
+    assert_eq!(call(&world, "PUT", row, &crm, r#"{"roles":["admin"]}"#).status, 200);
+    let grant = world.make_grant(
+        "acme",
+        "editor",
+        postern::lifecycle::Until::For(postern::model::Span::Millis(3_600_000)),
+    );
+    world.session_on("acme", &agent, postern::lifecycle::WantedBasis::Grant(grant), None);
+    let mut client = download(&world, "acme", &agent, &count);
+    assert_eq!(call(&world, "PUT", row, &crm, r#"{"roles":["admin"],"suspended":true}"#).status, 200);
+    let answered = count.load(SeqCst);
+    assert_eq!(client.read_out().0, Ending::Reset);
+    assert_eq!(count.load(SeqCst), answered, "bytes passed after the answer");
+    assert_eq!(world.last_outcome()["cut_by"]["reason"], "grantor_gone");
+    world.finish();
+}

@@ -626,3 +626,28 @@ fn a_kept_connection_that_takes_nothing_any_more_is_replaced_before_a_byte_has_l
     }
     world.finish();
 }
+
+#[test]
+fn the_header_of_a_balancer_stands_before_the_handshake() {
+    let plan = Plan::default()
+        .edit("listen: 127.0.0.1:0", "listen: 127.0.0.1:0\nproxy_protocol: { from: 127.0.0.1 }")
+        .edit("headers: {", "headers: { X-Client: \"{client}\",");
+    let Secure { world, .. } = secure(plan, "");
+    for split in [false, true] {
+        let mut tcp = world.client().stream;
+        let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x0a\0\0\x01\x12\x67\x01\xbb";
+        for piece in header.chunks(if split { 1 } else { header.len() }) {
+            tcp.write_all(piece).unwrap();
+        }
+        let mut client = Tls::over(tcp, "app.example", config(&[&TLS13], None));
+        assert_eq!(client.send(&orders(&world)).reply().status, 200);
+        assert_eq!(world.upstream.last().values("x-client"), ["203.0.113.7"]);
+    }
+    // A handshake in its place, and the header within.
+    let mut bare = world.client();
+    bare.send([&[22u8, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[0; 40]].concat());
+    assert_eq!(bare.stream.read(&mut [0; 64]).unwrap_or(0), 0);
+    failed(&world, 0);
+    assert_eq!(world.upstream.seen().len(), 2);
+    world.finish();
+}

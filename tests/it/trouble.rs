@@ -34,6 +34,7 @@ fn rest(world: &mut World) {
     world.gateway.take().unwrap().stop();
 }
 
+// GW-04
 #[test]
 fn a_store_that_is_missing_beside_its_ledger_is_rebuilt() {
     let (mut world, agent, session) = lived_in();
@@ -50,6 +51,7 @@ fn a_store_that_is_missing_beside_its_ledger_is_rebuilt() {
     world.finish();
 }
 
+// GW-17
 #[test]
 fn a_store_that_went_back_gives_nothing_back() {
     let (mut world, agent, session) = lived_in();
@@ -78,6 +80,7 @@ fn a_store_that_went_back_gives_nothing_back() {
     world.finish();
 }
 
+// GW-17
 #[test]
 fn a_store_that_went_back_is_not_healed_from_a_ledger_that_was_tampered_with() {
     let (mut world, _, session) = lived_in();
@@ -96,6 +99,7 @@ fn a_store_that_went_back_is_not_healed_from_a_ledger_that_was_tampered_with() {
     assert_eq!(open.code(), "ledger_unverified", "{fault}");
 }
 
+// GW-17
 #[test]
 fn a_ledger_that_is_missing_beside_its_store_is_not_begun_anew() {
     let (mut world, agent, _) = lived_in();
@@ -202,6 +206,7 @@ fn a_clock_put_right_while_the_gateway_runs_lets_staff_in_again() {
     world.finish();
 }
 
+// GW-17
 #[test]
 fn a_damaged_store_is_refused_and_named() {
     let (mut world, agent, _) = lived_in();
@@ -284,6 +289,7 @@ fn a_port_in_use_is_refused_and_named_and_nothing_is_left_behind() {
     world.finish();
 }
 
+// GW-17
 #[test]
 fn nothing_is_begun_where_nothing_is_and_no_empty_store_beside_a_ledger() {
     let mut world = World::prepared(Plan::default());
@@ -316,6 +322,7 @@ fn a_ledger_that_was_tampered_with_rebuilds_nothing() {
     assert!(!world.data.join("state.redb").exists());
 }
 
+// GW-05
 #[test]
 fn a_clock_set_back_prolongs_nothing() {
     let clock = ManualClock::at(NOON);

@@ -217,6 +217,10 @@ impl Line {
         let length = seen.values("content-length").first().and_then(|v| v.parse::<usize>().ok());
         let chunked = seen.values("transfer-encoding").iter().any(|v| v == "chunked");
         let accept = seen.values("sec-websocket-key").first().map(|key| derive_accept_key(key.as_bytes()));
+        let spoken = seen
+            .values("sec-websocket-protocol")
+            .first()
+            .and_then(|all| Some(all.rsplit_once(", ")?.1.to_owned()));
         let target = seen.line().split(' ').nth(1).unwrap_or_default().to_owned();
         let is_head = seen.line().starts_with("HEAD ");
         let index = {
@@ -403,6 +407,12 @@ impl Line {
                 self.switch(&accept?, "")?;
                 self.wait();
                 None
+            }
+            // Speaks the last of what is offered.
+            "socket-spoken" => {
+                let spoken = spoken?;
+                self.write(format!("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: {spoken}\r\n\r\n", accept?).as_bytes())?;
+                self.echo()
             }
             // Its first words come with the head, and it has no others.
             "socket-brief" => {

@@ -89,6 +89,7 @@ fn echo() -> SocketAddr {
     address
 }
 
+// GW-01
 #[test]
 fn messages_of_every_kind_and_size_come_back_as_they_were() {
     let (world, agent, _) = staffed(Plan { upstream: Some(echo()), ..plan() });
@@ -427,6 +428,7 @@ fn a_grant_that_is_withdrawn_cuts_tunnels_under_it() {
     );
 }
 
+// GW-05
 #[test]
 fn a_tunnel_ends_with_its_session_and_at_max_exchange() {
     for (longest, reason) in [("8h", "session_expired"), ("10m", "exchange_too_long")] {

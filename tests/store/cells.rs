@@ -67,6 +67,7 @@ async fn absence_is_known_without_asking_and_ends_with_a_commit() {
     assert_eq!(cells.hit(&key), None, "a fault is not kept");
 }
 
+// GW-04
 #[test]
 fn memory_stays_bounded_by_absent_names() {
     let store = Arc::new(Slow::default());

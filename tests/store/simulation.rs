@@ -213,6 +213,7 @@ fn play(steps: Vec<Step>, capacity: usize) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
+    // GW-04
     #[test]
     fn nobody_is_handed_a_version_older_than_one_acknowledged(
         steps in proptest::collection::vec(any_step(), 1..60),
@@ -222,6 +223,7 @@ proptest! {
     }
 }
 
+// GW-04
 #[test]
 fn a_change_during_a_load_wins() {
     for arrives in [Step::Acknowledge(1), Step::Forget(0), Step::ForgetAll] {

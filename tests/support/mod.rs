@@ -245,7 +245,12 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         max_exchange_ms: HOUR,
         members_unmapped: false,
         environments: ["production", "sandbox"].map(|name| EnvironmentId::new(name).unwrap()).into(),
-        callers: Callers { services: services(), configured: Arc::new([tenant("globex")].into()) },
+        callers: Callers {
+            services: services(),
+            configured: Arc::new([tenant("globex")].into()),
+            members: ["members", "rows"].map(|name| IssuerName::new(name).unwrap()).into(),
+            by_row: [IssuerName::new("rows").unwrap()].into(),
+        },
         rules: Vec::new(),
     }
 }
@@ -331,6 +336,12 @@ impl World {
             issuer("staff", SubjectKind::Staff, &staff),
             issuer("members", SubjectKind::Member, &members),
             issuer("services", SubjectKind::Service, &services),
+            {
+                // Signed with the services' key, so that there need not be one more.
+                let mut rows = issuer("rows", SubjectKind::Member, &services);
+                rows.claims.roles = None;
+                rows
+            },
         ];
         let verifier = Verifier::new(issuers, Limits::default()).unwrap();
         let api = Arc::new(Api::new(Arc::clone(&engine), "/_postern/"));
@@ -412,6 +423,13 @@ impl World {
     /// A program with more claims.
     pub(crate) fn service_with(&self, sub: &str, more: Value) -> Who {
         let token = self.services.sign("at+jwt", &self.claims("services", sub, more)).unwrap();
+        self.verified(&token)
+    }
+
+    /// A tenant's person whose roles stand in a row, whatever the token says.
+    pub(crate) fn rower(&self, tenant: &str, sub: &str) -> Who {
+        let more = json!({"tenant": tenant, "roles": ["admin"]});
+        let token = self.services.sign("at+jwt", &self.claims("rows", sub, more)).unwrap();
         self.verified(&token)
     }
 

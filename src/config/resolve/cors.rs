@@ -2,10 +2,7 @@
 
 use http::HeaderName;
 
-use super::{
-    context::{Context, short},
-    settings::CorsSettings,
-};
+use super::context::{Context, short};
 use crate::config::{
     fault::Code,
     written::{At, File},
@@ -13,6 +10,19 @@ use crate::config::{
 
 /// The longest time for which browsers remember an answer, in milliseconds.
 const DAY: i64 = 86_400_000;
+
+/// How CORS preflights are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorsSettings {
+    /// The origins that may ask, as browsers write them.
+    pub origins: Vec<String>,
+    /// The request headers that they may send, in lower case.
+    pub headers: Vec<String>,
+    /// Whether they may send cookies.
+    pub credentials: bool,
+    /// Seconds that a browser may remember the answer.
+    pub max_age_s: i64,
+}
 
 pub(super) fn cors(context: Context<'_>, file: &File) -> Option<CorsSettings> {
     let at = file.cors.given()?;

@@ -11,12 +11,15 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::settings::{
-    ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings, Piece,
-    Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+use super::{
+    entrance::EntranceSettings,
+    settings::{
+        ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings,
+        Piece, Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    },
 };
 use crate::{
-    model::{Span, SubjectKind, SubjectRef},
+    model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
         Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose, conditions::TicketFrom,
@@ -27,6 +30,7 @@ use crate::{
 /// What is digested beside the policy.
 pub(super) struct Rest<'a> {
     pub(super) prefix: &'a str,
+    pub(super) entrance: &'a EntranceSettings,
     pub(super) paths: PathSettings,
     pub(super) unmapped_upstream: Option<usize>,
     pub(super) routes: &'a [RouteEntry],
@@ -39,7 +43,7 @@ pub(super) struct Rest<'a> {
 /// SHA-256 in hexadecimal over canonical JSON: keys sorted, no spaces.
 pub(super) fn fingerprint(policy: &Policy, rest: &Rest<'_>) -> String {
     // `serde_json::Map` is sorted by key.
-    let value = json!({
+    let mut value = json!({
         "format": 1,
         "policy": policy_value(policy),
         "routes": rest.routes.iter().map(|route| route_value(policy, route)).collect::<Vec<_>>(),
@@ -51,7 +55,25 @@ pub(super) fn fingerprint(policy: &Policy, rest: &Rest<'_>) -> String {
         "upstreams": rest.upstreams.iter().map(upstream_value).collect::<Vec<_>>(),
         "identity_headers": rest.identity_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
     });
+    // From where a request comes is decided on; where only whoever connects says it, names stay as they were.
+    if *rest.entrance != EntranceSettings::default() {
+        put(&mut value, "entrance", entrance_value(rest.entrance));
+    }
     sha256(&value.to_string())
+}
+
+fn entrance_value(entrance: &EntranceSettings) -> Value {
+    let networks = |all: &[Network]| all.iter().map(network_value).collect::<Vec<_>>();
+    let hops = entrance.hops.as_ref();
+    json!({
+        "proxied": networks(&entrance.proxied),
+        "hops": hops.map(|hops| json!([networks(&hops.from), hops.forwarded, hops.count])),
+    })
+}
+
+fn network_value(network: &Network) -> String {
+    let (base, bits) = network.parts();
+    format!("{base:032x}/{bits}")
 }
 
 fn sha256(text: &str) -> String {
@@ -169,10 +191,7 @@ fn conditions_value(conditions: &Conditions) -> Value {
         "acr": conditions.acr,
         "amr": conditions.amr,
         "max_auth_age_ms": conditions.max_auth_age_ms,
-        "networks": conditions.networks.iter().map(|network| {
-            let (base, bits) = network.parts();
-            format!("{base:032x}/{bits}")
-        }).collect::<Vec<_>>(),
+        "networks": conditions.networks.iter().map(network_value).collect::<Vec<_>>(),
         "ticket": ticket,
     })
 }
@@ -275,6 +294,9 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
     });
     if let Some(cookie) = &issuer.cookie {
         put(&mut value, "cookie", json!(cookie));
+    }
+    if issuer.rows {
+        put(&mut value, "roles", json!("rows"));
     }
     if issuer.untyped {
         put(&mut value, "untyped", json!(true));

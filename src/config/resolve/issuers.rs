@@ -110,6 +110,7 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
     };
     let claims = kind.and_then(|kind| claims(context, &written.claims, kind.value));
     let cookie = cookie(context, &written.cookie, kind.map(|kind| kind.value));
+    let rows = rows(context, written, kind.map(|kind| kind.value));
     let keys = keys::keys(context, &written.keys, at.place, dangerous);
     let algorithms = algorithms(
         context,
@@ -130,6 +131,7 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
         audiences: audiences?,
         algorithms: algorithms?,
         untyped: written.untyped.value().copied().unwrap_or(false),
+        rows,
         cookie: cookie?,
         types,
         keys: keys?.text,
@@ -137,6 +139,31 @@ fn issuer(context: Context<'_>, at: &At<Issuer>, dangerous: DangerousSettings) -
         max_lifetime_ms,
         claims: claims?,
     })
+}
+
+/// Whether members' roles stand in rows.
+fn rows(context: Context<'_>, written: &Issuer, kind: Option<written::SubjectKind>) -> bool {
+    let Some(at) = written.roles.given() else { return false };
+    if kind.is_some_and(|kind| kind != written::SubjectKind::Member) {
+        context.put(
+            Code::BadValue,
+            at.place,
+            "`roles` says where members' roles stand, and this issuer speaks for others",
+            "remove it",
+        );
+        return false;
+    }
+    let rows = at.value == written::RolesFrom::Rows;
+    let claim = written.claims.value().and_then(|claims| claims.roles.given());
+    if let (true, Some(claim)) = (rows, claim) {
+        context.put(
+            Code::BadValue,
+            claim.place,
+            "roles stand in rows here, so none are read from tokens",
+            "remove the claim, or write `roles: claims`",
+        );
+    }
+    rows
 }
 
 /// A cookie for tokens: of members alone, since a browser sends it unasked.

@@ -8,6 +8,7 @@
 mod context;
 mod cors;
 mod emergency;
+mod entrance;
 mod fingerprint;
 mod gateway;
 mod issuers;
@@ -23,9 +24,11 @@ mod upstreams;
 
 use std::path::Path;
 
+pub use cors::CorsSettings;
+pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
-    AssertionSettings, ClaimSettings, CorsSettings, DangerousSettings, EnvironmentSource, HostHeader,
-    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
+    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };
@@ -53,6 +56,7 @@ pub(super) fn resolve(
     let (listen, operations, dangerous) = gateway::listeners(context, file);
     let tls = tls::tls(context, file);
     let http2_in_clear = tls::http2_in_clear(context, file);
+    let entrance = entrance::entrance(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
@@ -111,7 +115,7 @@ pub(super) fn resolve(
         max_exchange_ms: terms.max_exchange_ms,
         members_unmapped,
         environments: tenants.environments.clone(),
-        callers: crate::policy::Callers { services, configured },
+        callers: services::callers(services, configured, &issuers),
         rules,
     };
     // What is missing was told; it would only be told again as something that does not hold.
@@ -122,6 +126,7 @@ pub(super) fn resolve(
         &policy,
         &fingerprint::Rest {
             prefix: &prefix,
+            entrance: &entrance,
             paths,
             unmapped_upstream,
             routes: &routes,
@@ -137,6 +142,7 @@ pub(super) fn resolve(
         listen: listen?,
         tls: tls?,
         http2_in_clear,
+        entrance,
         operations: operations?,
         prefix,
         workers,

@@ -14,13 +14,28 @@ use crate::{
         written::{self, At, Field, File, OneOrMany, Service},
     },
     model::{IdFault, IssuerName, RoleName, SubjectKind, TenantId},
-    policy::{Push, ServiceRule, Whose},
+    policy::{Callers, Push, ServiceRule, Whose},
 };
 
 pub(super) fn services(context: Context<'_>, file: &File, issuers: &[IssuerSettings]) -> Vec<ServiceRule> {
     let Some(list) = file.services.value() else { return Vec::new() };
     let whole = file.issuers.value().is_some_and(|written| written.items.len() == issuers.len());
     list.items.iter().filter_map(|at| service(context, at, issuers, whole)).collect()
+}
+
+/// All that is said of callers beside their tokens.
+pub(super) fn callers(
+    services: Vec<ServiceRule>,
+    configured: Arc<BTreeSet<TenantId>>,
+    issuers: &[IssuerSettings],
+) -> Callers {
+    let members = issuers.iter().filter(|issuer| issuer.kind == SubjectKind::Member);
+    Callers {
+        services,
+        configured,
+        members: members.clone().map(|issuer| issuer.name.clone()).collect(),
+        by_row: members.filter(|issuer| issuer.rows).map(|issuer| issuer.name.clone()).collect(),
+    }
 }
 
 fn service(

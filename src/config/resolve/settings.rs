@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
+use super::{cors::CorsSettings, entrance::EntranceSettings};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
@@ -32,6 +33,8 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// HTTP/2 is what is spoken in clear on the proxy listener.
     pub http2_in_clear: bool,
+    /// What stands in front of the proxy listener.
+    pub entrance: EntranceSettings,
     /// The operations listener.
     pub operations: SocketAddr,
     /// The reserved prefix; begins and ends with `/`.
@@ -191,6 +194,8 @@ pub enum Slot {
     Kind,
     /// The support session.
     Session,
+    /// The client's address.
+    Client,
 }
 
 impl Slot {
@@ -202,6 +207,7 @@ impl Slot {
         ("role", Slot::Role),
         ("kind", Slot::Kind),
         ("session", Slot::Session),
+        ("client", Slot::Client),
     ];
 }
 
@@ -220,6 +226,8 @@ pub struct IssuerSettings {
     pub algorithms: Vec<String>,
     /// Tokens without `typ` are taken too.
     pub untyped: bool,
+    /// Of members: their roles stand in rows.
+    pub rows: bool,
     /// A cookie that may carry its tokens.
     pub cookie: Option<String>,
     /// Accepted `typ`.
@@ -442,19 +450,6 @@ pub struct RouteLimits {
     pub tunnel_idle_ms: Option<i64>,
     /// Milliseconds of the whole exchange.
     pub total_ms: Option<i64>,
-}
-
-/// How CORS preflights are answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CorsSettings {
-    /// The origins that may ask, as browsers write them.
-    pub origins: Vec<String>,
-    /// The request headers that they may send, in lower case.
-    pub headers: Vec<String>,
-    /// Whether they may send cookies.
-    pub credentials: bool,
-    /// Seconds that a browser may remember the answer.
-    pub max_age_s: i64,
 }
 
 /// Bounds.

@@ -48,7 +48,7 @@ pub(super) fn sign_in(context: Context<'_>, written: &Require) -> Conditions {
 }
 
 /// A list that says something: an empty one would demand nothing where somebody meant to.
-fn items<T>(
+pub(super) fn items<T>(
     context: Context<'_>,
     field: &Field<OneOrMany<String>>,
     what: &str,
@@ -67,7 +67,7 @@ fn words(context: Context<'_>, field: &Field<OneOrMany<String>>, what: &str) -> 
 }
 
 /// `address/bits`, or one address.
-fn network(context: Context<'_>, at: &At<String>) -> Option<Network> {
+pub(super) fn network(context: Context<'_>, at: &At<String>) -> Option<Network> {
     let (address, bits) = match at.value.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (at.value.as_str(), None),

@@ -5,6 +5,7 @@
 
 mod decode;
 mod emergency;
+mod entrance;
 mod field;
 mod node;
 mod people;
@@ -17,11 +18,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use emergency::{BreakGlass, Person, Stops};
+pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
     Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
-    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, Service, Sessions, Staff, SubjectKind,
-    Support, TenantSource, Tenants, Ticket, Unmapped,
+    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, RolesFrom, Service, Sessions, Staff,
+    SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use traffic::{
@@ -53,6 +55,11 @@ pub struct File {
     pub tls: Field<Tls>,
     /// Where HTTP/2 is spoken to clients. Default `offered`.
     pub http2: Field<Http2>,
+    /// The PROXY protocol on `listen`. Default: nobody speaks it.
+    pub proxy_protocol: Field<ProxyProtocol>,
+    /// Hops in front of the gateway that are believed about a client's address: in records, rates, the access log and
+    /// `staff.require.networks`. Default: the address of whoever connects counts, and no header.
+    pub trusted_hops: Field<TrustedHops>,
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default `127.0.0.1:9090`; keep it away from the public.
     pub operations: Field<String>,
     /// The prefix of the support API; no route may lie below it. Default `/_postern/`.

@@ -36,8 +36,21 @@ pub struct Issuer {
     pub untyped: Field<bool>,
     /// A cookie that may carry its tokens, beside `Authorization`. For members only; the support API takes none.
     pub cookie: Field<String>,
+    /// Of members: where their roles stand. Default `claims`.
+    pub roles: Field<RolesFrom>,
     /// Where its claims stand.
     pub claims: Field<Claims>,
+}
+
+/// Where members' roles stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolesFrom {
+    /// In their tokens.
+    Claims,
+    /// In rows below their tenants, which services push. What a token says of roles is not looked at; whoever has no row
+    /// may do nothing.
+    Rows,
 }
 
 /// Whom an issuer speaks for.
@@ -195,7 +208,8 @@ pub struct Require {
     pub amr: Field<OneOrMany<String>>,
     /// How long ago they may have signed in (`auth_time`). It bounds what begins, not what runs.
     pub max_auth_age: Field<Duration>,
-    /// The networks that they may come from, e.g. `10.1.0.0/16` or `2001:db8::/32`: of the peer that connects.
+    /// The networks that they may come from, e.g. `10.1.0.0/16` or `2001:db8::/32`: of whoever connects, or of
+    /// whom `proxy_protocol` and `trusted_hops` name.
     pub networks: Field<OneOrMany<String>>,
     /// The ticket that they must name.
     pub ticket: Field<Ticket>,

@@ -159,8 +159,8 @@ pub struct Upstream {
     pub connect_timeout: Field<Duration>,
     /// How long the head of its answer may take. Default `60s`.
     pub response_timeout: Field<Duration>,
-    /// Headers set on each request: templates with `{subject}`, `{tenant}`, `{environment}`, `{role}`, `{kind}` and
-    /// `{session}`. What the client sent under these names is removed.
+    /// Headers set on each request: templates with `{subject}`, `{tenant}`, `{environment}`, `{role}`, `{kind}`,
+    /// `{session}` and `{client}` (the client's address). What the client sent under these names is removed.
     pub headers: Field<Table<String>>,
 }
 

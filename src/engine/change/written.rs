@@ -198,6 +198,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::RegisterTenant { .. }
         | Command::PushTenant { .. }
         | Command::RemoveTenant { .. }
+        | Command::PushMember { .. }
+        | Command::RemoveMember { .. }
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }

@@ -58,7 +58,7 @@ impl Connection {
             let told = Told::plain(400, "request_malformed", "the request cannot be read");
             return self.refuse(core, request, &told).await;
         };
-        let call = InsideCall { request: call, who, client: self.peer.ip().to_canonical() };
+        let call = InsideCall { request: call, who, client: self.client };
         let answered = (core.shared().inside)(call).await;
         let again = core.keeps(request.head()) && (known || !request.head().framing().has_body());
         let mut out = core.buffer();

@@ -2,6 +2,8 @@
 //!
 //! Never here: writing the head (see [`wire`](crate::proxy::wire)).
 
+use std::net::IpAddr;
+
 use crate::{
     engine::{Admission, knock::Who},
     model::{Subject, SubjectKind},
@@ -42,6 +44,7 @@ pub(super) struct Own<'a> {
     pub(super) who: &'a Who,
     pub(super) admission: &'a Admission,
     pub(super) asserter: &'a Asserter,
+    pub(super) client: IpAddr,
 }
 
 impl<'a> Own<'a> {
@@ -55,10 +58,12 @@ impl<'a> Own<'a> {
         let about = About {
             subject: subject.subject(),
             staff: self.admission.staff(),
+            roles: self.admission.roles().unwrap_or(&subject.roles),
             tenant: self.tenant(subject.subject()),
             environment: named(self.ask.environment),
             method: self.method.as_str(),
             path: self.path,
+            client: self.client,
         };
         if self.upstream.assert == Assert::All || subject.kind == SubjectKind::Staff {
             let asserter = self.asserter;

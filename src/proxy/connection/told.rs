@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     engine::{
@@ -128,7 +131,7 @@ impl Connection {
     /// Counts a request of this address; what to say where there are too many.
     pub(super) fn too_many_here(&self, core: &Core, routing: &Routing) -> Option<Told> {
         let rate = routing.address_rate.as_ref()?;
-        let after = rate.take(rate::address(self.peer.ip()), core.engine().wall()).err()?;
+        let after = rate.take(rate::address(self.client), core.engine().wall()).err()?;
         Counters::add(&core.counters().limited);
         Some(Told::too_many("this address", after))
     }
@@ -183,6 +186,7 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",
         "body_too_slow" => "the request's body took too long",
         "body_too_large" => "this route takes no body of that size",
+        "upstream_upgrade_refused" => "the application opened no WebSocket",
         "route_timeout" => "this took longer than the route allows",
         _ => "the message could not be passed on as it came",
     }
@@ -213,4 +217,22 @@ pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: 
             connection: if close { ClientConnection::Close } else { ClientConnection::Open },
         },
     );
+}
+
+/// Tells a connection that there is no room for it.
+pub(in crate::proxy) fn turn_away(core: &Core, stream: &TcpStream) {
+    let told =
+        Told::plain(503, "too_many_connections", "the gateway has no room for another connection; try again");
+    Counters::add(&core.counters().faulted);
+    if core.shared().tls.load().is_some() || core.shared().routing.load().http2_in_clear {
+        // A handshake is what there is no room for, of TLS or of HTTP/2.
+        return;
+    }
+    let mut out = Vec::new();
+    answer(&mut out, &told, false, true);
+    // The kernel is asked, not the runtime: of a connection this young the runtime does not know yet that it can be
+    // written to. What the kernel does not take at once is not worth waiting for.
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.send(&out);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
 }

@@ -68,9 +68,9 @@ async fn converse(
     open: &TaskTracker,
 ) -> bool {
     let shared = core.shared();
-    let (header_timeout, keep_alive, most_head) = {
+    let (header_timeout, keep_alive, most_head, upgrades) = {
         let routing = shared.routing.load();
-        (routing.header_timeout, routing.keep_alive, routing.limits.max_head)
+        (routing.header_timeout, routing.keep_alive, routing.limits.max_head, routing.upgrades)
     };
     let mut builder = h2::server::Builder::new();
     builder
@@ -82,6 +82,9 @@ async fn converse(
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(ERROR_RESETS))
         .max_concurrent_reset_streams(REMEMBERED);
+    if upgrades {
+        builder.enable_connect_protocol();
+    }
     let wire = Wire::new(Rc::clone(socket), Rc::clone(account));
     let shaken = Patience::new().wait(header_timeout, builder.handshake::<_, Piece>(wire)).await;
     let Ok(Ok(mut connection)) = shaken else {

@@ -83,8 +83,21 @@ enum Outbound {
     Head(Vec<u8>),
     /// Its body.
     Body(BodyReader, SendStream<Piece>),
+    /// Bytes of a tunnel, as they are.
+    Tunnel(SendStream<Piece>),
     /// All of it was given to the connection; `None` where it had no body.
     Done(Option<SendStream<Piece>>),
+}
+
+/// Whether the stream is to become a tunnel (RFC 8441).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    /// No.
+    Never,
+    /// It asks, and nothing that comes behind its head is looked at before it is granted.
+    Asked,
+    /// It is one.
+    Done,
 }
 
 /// See the module's header.
@@ -100,6 +113,7 @@ pub(in crate::proxy) struct Stream {
     parser: ResponseHead,
     outbound: Outbound,
     head_request: bool,
+    switch: Switch,
     queue: Rc<Queue>,
     account: Rc<Account>,
     /// The drop takes back what was not sent.
@@ -120,6 +134,7 @@ impl Stream {
             parser: ResponseHead::new(),
             outbound: Outbound::Head(Vec::new()),
             head_request: incoming.head_request,
+            switch: if incoming.tunnel { Switch::Asked } else { Switch::Never },
             queue: Rc::default(),
             account,
             cut: Cell::new(false),
@@ -134,6 +149,11 @@ impl Stream {
     /// Whether the client has let go of it.
     pub(in crate::proxy) fn hung_up(&self) -> bool {
         self.gone
+    }
+
+    /// Whether it becomes a tunnel, or is refused: to its client any other success were a tunnel too.
+    pub(in crate::proxy) fn must_switch(&self) -> bool {
+        self.switch != Switch::Never
     }
 
     /// Makes the drop a reset: what was not sent is not sent any more.
@@ -182,7 +202,9 @@ impl Stream {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let reset = match &mut self.outbound {
             Outbound::Head(_) => self.respond.poll_reset(cx),
-            Outbound::Body(_, stream) | Outbound::Done(Some(stream)) => stream.poll_reset(cx),
+            Outbound::Body(_, stream) | Outbound::Tunnel(stream) | Outbound::Done(Some(stream)) => {
+                stream.poll_reset(cx)
+            }
             Outbound::Done(None) => return Poll::Pending,
         };
         let _ = ready!(reset);
@@ -200,7 +222,15 @@ impl Stream {
         };
         let head = std::mem::take(before);
         let taken = len.saturating_sub(had);
-        let status = StatusCode::from_u16(self.parser.status()).map_err(io::Error::other)?;
+        let mut status = StatusCode::from_u16(self.parser.status()).map_err(io::Error::other)?;
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        // Those who write the answer see to it; here it would be taken for what it is not.
+        if switched != (self.switch == Switch::Asked && (switched || status.is_success())) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if switched {
+            status = StatusCode::OK;
+        }
         let mut response = Response::new(());
         *response.status_mut() = status;
         for field in self.parser.view(&head).fields() {
@@ -212,12 +242,18 @@ impl Stream {
                     | Known::TransferEncoding
                     | Known::Upgrade
             );
-            if of_a_connection {
+            if of_a_connection || (switched && field.known == Known::SecWebSocketAccept) {
                 continue;
             }
             let name = HeaderName::from_bytes(field.name).map_err(io::Error::other)?;
             let value = HeaderValue::from_bytes(field.value).map_err(io::Error::other)?;
             response.headers_mut().append(name, value);
+        }
+        if switched {
+            let stream = self.respond.send_response(response, false).map_err(io::Error::other)?;
+            self.switch = Switch::Done;
+            self.outbound = Outbound::Tunnel(stream);
+            return Ok(taken);
         }
         if self.parser.is_informational() {
             self.parser.clear();
@@ -273,6 +309,29 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Takes bytes of a tunnel, as many as the client has room for.
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Outbound::Tunnel(stream) = &mut self.outbound else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        stream.reserve_capacity(bytes.len());
+        let mut room = stream.capacity();
+        while room == 0 {
+            let Some(Ok(_)) = ready!(stream.poll_capacity(cx)) else {
+                self.gone = true;
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            };
+            room = stream.capacity();
+        }
+        let now = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+        self.account.worth(now.len() as u64);
+        let piece = Piece::new(Bytes::copy_from_slice(now), &self.queue);
+        stream.send_data(piece, false).map_err(io::Error::other)?;
+        Poll::Ready(Ok(now.len()))
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -280,7 +339,8 @@ impl AsyncRead for Stream {
             if this.give(buf) {
                 return Poll::Ready(Ok(()));
             }
-            let answered = matches!(this.outbound, Outbound::Done(_));
+            // One half of a tunnel lives on when the other has ended.
+            let answered = matches!(this.outbound, Outbound::Done(_)) && this.switch != Switch::Done;
             // A stream carries one request: behind its answer, once that is out, there is nothing.
             if (answered && this.queue.frames.get() == 0) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
@@ -288,7 +348,10 @@ impl AsyncRead for Stream {
             if answered {
                 *this.queue.waiting.borrow_mut() = Some(cx.waker().clone());
             }
-            if answered || this.inbound == Inbound::Done {
+            if this.inbound == Inbound::Done && this.switch == Switch::Done {
+                return Poll::Ready(Ok(()));
+            }
+            if answered || this.inbound == Inbound::Done || this.switch == Switch::Asked {
                 // That a client sends no more says nothing here; that it wants nothing more, does.
                 ready!(this.poll_gone(cx));
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -318,6 +381,7 @@ impl AsyncWrite for Stream {
         match this.outbound {
             _ if bytes.is_empty() => Poll::Ready(Ok(0)),
             Outbound::Head(_) => Poll::Ready(this.take_head(bytes)),
+            Outbound::Tunnel(_) => this.poll_tunnel(cx, bytes),
             Outbound::Body(..) | Outbound::Done(_) => this.poll_body(cx, bytes),
         }
     }
@@ -336,8 +400,17 @@ impl AsyncWrite for Stream {
         Poll::Pending
     }
 
-    /// There is nothing to be said beside the end of the answer, and nobody may be waited for.
+    /// Ends our half of a tunnel. Otherwise there is nothing to be said beside the end of the answer, and nobody may be
+    /// waited for.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Outbound::Tunnel(stream) = &mut this.outbound {
+            let piece = Piece::new(Bytes::new(), &this.queue);
+            stream.send_data(piece, true).map_err(io::Error::other)?;
+            if let Outbound::Tunnel(stream) = std::mem::replace(&mut this.outbound, Outbound::Done(None)) {
+                this.outbound = Outbound::Done(Some(stream));
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -6,12 +6,18 @@
 
 use std::{future::poll_fn, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{RecvStream, ext::Protocol};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, header, uri::PathAndQuery};
 
 use super::stream::Inbound;
 use crate::proxy::{patience::Patience, respond::Told};
+
+/// The one protocol that a stream may become (RFC 8441, 5).
+const WEBSOCKET: &str = "websocket";
+/// What only a handshake over HTTP/1.1 has; over HTTP/2 the gateway asks the application by a key of its own.
+const OF_A_HANDSHAKE: [HeaderName; 2] = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_ACCEPT];
 
 /// Fields that are about one HTTP/1.1 connection and mean nothing here (RFC 9113, 8.2.2).
 const OF_A_CONNECTION: [&str; 5] =
@@ -26,6 +32,8 @@ pub(super) struct Incoming {
     pub(super) body: RecvStream,
     pub(super) inbound: Inbound,
     pub(super) head_request: bool,
+    /// The stream is to become a tunnel, or nothing.
+    pub(super) tunnel: bool,
 }
 
 /// Why it has no head in HTTP/1.1.
@@ -38,12 +46,15 @@ pub(super) enum Untranslatable {
     OfAConnection,
     Padded,
     LengthMismatch,
+    Handshake,
+    /// The system gives no random bytes.
+    NoKey,
 }
 
 impl Untranslatable {
     pub(super) fn told(self) -> Told {
         let (status, code, detail) = match self {
-            Self::Connect => (501, "connect_unsupported", "the gateway opens no tunnels"),
+            Self::Connect => (501, "connect_unsupported", "the gateway opens no tunnels but WebSockets"),
             Self::Path => (400, "target_form", "`:path` has to begin with `/`"),
             Self::Scheme => (400, "scheme_mismatch", "`:scheme` is not what this connection speaks"),
             Self::HostMismatch => {
@@ -56,6 +67,12 @@ impl Untranslatable {
             Self::LengthMismatch => {
                 (400, "content_length_mismatch", "a body was announced that does not follow")
             }
+            Self::Handshake => (
+                400,
+                "upgrade_malformed",
+                "a stream that is to become a WebSocket stays open, and has neither length nor key",
+            ),
+            Self::NoKey => (503, "undecided", "the system gives no random bytes"),
         };
         Told::plain(status, code, detail)
     }
@@ -86,14 +103,16 @@ pub(super) async fn translate(
         };
         ended = Patience::new().wait(most, look).await.ok()??;
     }
+    let tunnel = parts.method == Method::CONNECT;
     let inbound = match (ended, announced) {
         (true, _) => Inbound::Done,
+        (false, _) if tunnel => Inbound::Raw,
         (false, true) => Inbound::Raw,
         (false, false) => Inbound::Chunked,
     };
     let mut head = Vec::with_capacity(1 << 10);
     let written = write(&mut head, &parts, secure, inbound);
-    let mut incoming = Incoming { head, first, body, inbound, head_request };
+    let mut incoming = Incoming { head, first, body, inbound, head_request, tunnel };
     Some(match written {
         Ok(()) => Ok(incoming),
         Err(fault) => {
@@ -110,8 +129,16 @@ fn write(
     secure: bool,
     inbound: Inbound,
 ) -> Result<(), Untranslatable> {
-    if parts.method == Method::CONNECT {
-        return Err(Untranslatable::Connect);
+    let tunnel = parts.method == Method::CONNECT;
+    if tunnel {
+        if parts.extensions.get::<Protocol>().is_none_or(|protocol| protocol.as_str() != WEBSOCKET) {
+            return Err(Untranslatable::Connect);
+        }
+        let refused = parts.headers.contains_key(header::CONTENT_LENGTH)
+            || OF_A_HANDSHAKE.iter().any(|name| parts.headers.contains_key(name));
+        if inbound == Inbound::Done || refused {
+            return Err(Untranslatable::Handshake);
+        }
     }
     // Behind something that speaks TLS, a request in clear may well say `https`; over TLS none says `http`.
     let scheme = parts.uri.scheme_str();
@@ -121,11 +148,22 @@ fn write(
     let path = path(&parts.uri)
         .filter(|path| path.starts_with('/') || (*path == "*" && parts.method == Method::OPTIONS));
     let Some(path) = path else { return Err(Untranslatable::Path) };
-    for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
+    // What asks for a WebSocket is a `GET` over HTTP/1.1.
+    let method = if tunnel { "GET" } else { parts.method.as_str() };
+    for part in [method, " ", path, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     let repeated = host(out, parts)?;
     lines(out, &parts.headers, repeated)?;
+    if tunnel {
+        let mut nonce = [0u8; 16];
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Untranslatable::NoKey)?;
+        line(out, b"connection", b"upgrade")?;
+        line(out, b"upgrade", WEBSOCKET.as_bytes())?;
+        line(out, b"sec-websocket-key", STANDARD.encode(nonce).as_bytes())?;
+        out.extend_from_slice(b"\r\n");
+        return Ok(());
+    }
     match inbound {
         Inbound::Chunked => line(out, b"transfer-encoding", b"chunked")?,
         Inbound::Done => {
@@ -223,6 +261,38 @@ mod tests {
             written(request, Inbound::Done).unwrap(),
             "GET /a?b=c HTTP/1.1\r\nhost: app.example\r\nx-one: 1\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn what_is_to_become_a_websocket_asks_for_it_as_over_http_1() {
+        let asking = || {
+            let protocol = Protocol::from_static("websocket");
+            get("https://app.example/chat?a=b").method("CONNECT").extension(protocol)
+        };
+        let head = written(asking().header("sec-websocket-version", "13"), Inbound::Raw).unwrap();
+        let (before, key) = head.split_once("sec-websocket-key: ").unwrap();
+        assert_eq!(
+            before,
+            "GET /chat?a=b HTTP/1.1\r\nhost: app.example\r\nsec-websocket-version: 13\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        );
+        let key = key.strip_suffix("\r\n\r\n").unwrap();
+        assert_eq!(STANDARD.decode(key).unwrap().len(), 16);
+        assert_ne!(
+            written(asking(), Inbound::Raw).unwrap().split_once("key: ").unwrap().1,
+            format!("{key}\r\n\r\n")
+        );
+        assert_eq!(written(asking(), Inbound::Done), Err(Untranslatable::Handshake));
+        for name in ["content-length", "sec-websocket-key", "sec-websocket-accept"] {
+            assert_eq!(
+                written(asking().header(name, "5"), Inbound::Raw),
+                Err(Untranslatable::Handshake),
+                "{name}"
+            );
+        }
+        for other in ["WebSocket", "websocket ", "connect-udp", ""] {
+            let other = get("https://app.example/chat").method("CONNECT").extension(Protocol::from(other));
+            assert_eq!(written(other, Inbound::Raw), Err(Untranslatable::Connect));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) struct Answer<'a> {
     pub(super) timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) upgrade: Option<&'a Handshake>,
+    pub(super) must_switch: bool,
 }
 
 /// How an answer ended.
@@ -96,6 +97,9 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             Err(fault) => return Err(Trouble::Upstream(fault.code())),
         }
     };
+    if answer.must_switch && (200..300).contains(&head.status()) {
+        return Err(Trouble::Upstream("upstream_upgrade_refused"));
+    }
     tally.status.set(Some(head.status()));
     let framing = head.framing(answer.head_request);
     let told = client_framing(framing, answer.version);

@@ -10,7 +10,7 @@ use super::{
 use crate::world::*;
 
 /// The escapes of the corpus; `\e` is nothing at all.
-fn bytes(text: &str) -> Vec<u8> {
+pub fn bytes(text: &str) -> Vec<u8> {
     let mut all = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
@@ -41,13 +41,13 @@ fn bytes(text: &str) -> Vec<u8> {
     all
 }
 
-struct Case<'a> {
-    id: &'a str,
-    verdict: &'a str,
-    lines: Vec<&'a str>,
+pub struct Case<'a> {
+    pub id: &'a str,
+    pub verdict: &'a str,
+    pub lines: Vec<&'a str>,
 }
 
-fn cases(text: &str) -> Vec<Case<'_>> {
+pub fn cases(text: &str) -> Vec<Case<'_>> {
     let mut all: Vec<Case<'_>> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(first) = line.strip_prefix("=== ") {
@@ -126,6 +126,25 @@ fn judge(world: &World, case: &Case<'_>, admin: &str) -> Result<(), String> {
             let clean = one.values("x-user").is_empty() && one.values("host").len() == 1;
             if one.line() == line && whole && clean { Ok(()) } else { Err(format!("{one:?}")) }
         }
+        "tunnel" => {
+            let mut came = Vec::new();
+            while came.len() < rest.len() {
+                match raw.frame() {
+                    Some(frame) if frame.kind == DATA && frame.stream == 1 => came.extend(frame.payload),
+                    Some(frame) if frame.kind == RST_STREAM || frame.kind == GOAWAY => {
+                        return Err(format!("{frame:?}"));
+                    }
+                    Some(_) => {}
+                    None => return Err("nothing comes back".to_owned()),
+                }
+            }
+            let seen = world.upstream.seen().split_off(before);
+            let [one] = seen.as_slice() else { return Err(format!("{} requests arrived", seen.len())) };
+            let asks = one.line().starts_with("GET /t/acme/socket?do=socket HTTP/1.1")
+                && one.values("upgrade") == ["websocket"]
+                && one.values("sec-websocket-key").len() == 1;
+            if asks && came == rest.as_bytes() { Ok(()) } else { Err(format!("{one:?} {came:?}")) }
+        }
         "refuse" => {
             let found = raw.outcome(1);
             let Some(Ok(body)) = found else { return Err(format!("{found:?}")) };
@@ -165,12 +184,12 @@ fn judge(world: &World, case: &Case<'_>, admin: &str) -> Result<(), String> {
     }
 }
 
-#[test]
-fn every_sequence_of_the_corpus_is_judged_as_it_says() {
-    let world = clear(Plan::default());
+/// Judges every case of a folder; an innocent request on another connection follows each.
+fn judged(plan: Plan, folder: &str) -> usize {
+    let world = clear(plan);
     let admin = world.people.admin("acme");
     let innocent = Peer::connect(world.gateway().address());
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http2");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let (mut count, mut wrong) = (0, String::new());
@@ -189,7 +208,17 @@ fn every_sequence_of_the_corpus_is_judged_as_it_says() {
     }
     println!("{count} sequences");
     assert!(wrong.is_empty(), "{wrong}");
-    assert!(count >= 60);
     drop(innocent);
     world.finish();
+    count
+}
+
+#[test]
+fn every_sequence_of_the_corpus_is_judged_as_it_says() {
+    assert!(judged(Plan::default(), "http2") >= 60);
+}
+
+#[test]
+fn every_stream_that_asks_for_a_tunnel_is_judged_as_the_corpus_says() {
+    assert!(judged(super::websocket::plan(), "http2_tunnels") >= 25);
 }

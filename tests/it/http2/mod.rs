@@ -1,8 +1,9 @@
 //! HTTP/2 towards clients: a client of the h2 crate for what ordinary clients do, raw frames for what others do.
 
-mod corpus;
+pub mod corpus;
 mod cuts;
 mod frames;
 mod ordinary;
 pub mod peer;
 mod refused;
+mod websocket;

@@ -31,6 +31,7 @@ fn secure(extra: &str) -> (World, Vec<u8>) {
     (world, authority.pem().into_bytes())
 }
 
+// GW-01
 #[test]
 fn over_tls_http2_is_agreed_on_and_serves_members_and_staff() {
     let (world, authority) = secure("");

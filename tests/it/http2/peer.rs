@@ -69,6 +69,17 @@ impl Peer {
         Peer { rt, send, driver }
     }
 
+    /// Where these bytes stand before everything.
+    pub fn behind(address: SocketAddr, header: &[u8]) -> Peer {
+        let rt = runtime();
+        let (send, driver) = rt.block_on(async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, header).await.unwrap();
+            shake(stream, 64 << 10).await
+        });
+        Peer { rt, send, driver }
+    }
+
     /// Over TLS, believing that authority; which protocol was agreed on.
     pub fn secure(address: SocketAddr, authority: &[u8], alpn: &[&[u8]]) -> (Option<Vec<u8>>, Option<Peer>) {
         let rt = runtime();
@@ -140,6 +151,38 @@ impl Peer {
             .uri(format!("http://app.example{target}"))
             .header("authorization", format!("Bearer {token}"));
         self.send.clone().ready().await?.send_request(request.body(()).unwrap(), true)
+    }
+
+    /// Asks for a WebSocket (RFC 8441).
+    pub fn tunnel(
+        &self,
+        target: &str,
+        token: &str,
+        more: &[(&str, &str)],
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut request = Request::builder()
+            .method("CONNECT")
+            .uri(format!("http://app.example{target}"))
+            .header("sec-websocket-version", "13")
+            .extension(h2::ext::Protocol::from_static("websocket"));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        self.within(async {
+            // The gateway says in its settings that it may be asked.
+            while !self.offers_tunnels() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let mut ready = self.send.clone().ready().await.unwrap();
+            ready.send_request(request.body(()).unwrap(), false).unwrap()
+        })
+    }
+
+    pub fn offers_tunnels(&self) -> bool {
+        self.send.is_extended_connect_protocol_enabled()
     }
 
     pub fn get(&self, target: &str, token: &str) -> Answer {

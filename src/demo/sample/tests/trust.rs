@@ -57,6 +57,7 @@ async fn good_assertion_is_believed_and_whoami_says_what_it_said() {
     );
 }
 
+// GW-18
 #[tokio::test]
 async fn request_without_assertion_is_refused_whatever_else_it_says() {
     let stage = Stage::new().await;
@@ -98,6 +99,7 @@ async fn changed_payload_is_refused() {
     assert_eq!(refusal(&stage, &parts.join(".")).await, refused("assertion_bad_signature"));
 }
 
+// GW-18
 #[tokio::test]
 async fn unsigned_and_symmetric_assertions_are_refused() {
     let stage = Stage::new().await;

@@ -1,0 +1,80 @@
+//! How a service says who is a member of a tenant, with which roles, and that somebody is suspended or gone (GW-09).
+//!
+//! Never here: what a member may do by it ([`crate::policy`]).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    model::{Document, Key, Member, RoleName, SubjectRef, TenantId, Version},
+    policy::Push,
+};
+
+use super::{Change, Event, Moment, Refusal, Stop};
+
+/// What is said of a member.
+pub(super) struct Wanted<'a> {
+    pub(super) roles: &'a [RoleName],
+    pub(super) suspended: bool,
+    pub(super) email: Option<&'a Arc<str>>,
+}
+
+/// Writes the row of a member, whole.
+pub(super) fn push(
+    at: &Moment<'_>,
+    id: &TenantId,
+    member: &SubjectRef,
+    wanted: &Wanted<'_>,
+    expected: Option<Version>,
+) -> Result<Change, Stop> {
+    at.service(id, Push::Members)?;
+    if !at.policy.callers.members.contains(&member.issuer) {
+        return Err(Refusal::IssuerUnknown(member.issuer.clone()).into());
+    }
+    if let Some(unknown) = wanted.roles.iter().find(|role| at.policy.role(role).is_none()) {
+        return Err(Refusal::RoleUnknown(unknown.clone()).into());
+    }
+    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
+    at.still_there(tenant)?;
+    let key = Key::Member(id.clone(), member.clone());
+    let before = at.facts.member(id.as_str(), member)?;
+    at.as_seen(&key, expected)?;
+    let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
+    let row = Member { roles, suspended: wanted.suspended, email: wanted.email.cloned(), removed: None };
+    if before == Some(&row) {
+        return Ok(Change::NOTHING);
+    }
+    // By an address somebody may be found who was not before.
+    let narrows = before.is_some_and(|before| {
+        before.removed.is_none()
+            && row.roles.is_subset(&before.roles)
+            && (row.suspended || !before.suspended)
+            && (row.email.is_none() || row.email == before.email)
+    });
+    let event = Event::MemberPushed {
+        member: member.clone(),
+        roles: row.roles.iter().cloned().collect(),
+        suspended: row.suspended,
+    };
+    Ok(Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows })
+}
+
+/// Somebody is no member any more. Repeating it changes nothing.
+pub(super) fn remove(
+    at: &Moment<'_>,
+    id: &TenantId,
+    member: &SubjectRef,
+    expected: Option<Version>,
+) -> Result<Change, Stop> {
+    at.service(id, Push::Members)?;
+    let key = Key::Member(id.clone(), member.clone());
+    let Some(before) = at.facts.member(id.as_str(), member)? else {
+        return Err(Refusal::NotFound("member").into());
+    };
+    if before.removed.is_some() {
+        return Ok(Change::NOTHING);
+    }
+    at.as_seen(&key, expected)?;
+    let gone = Member { roles: BTreeSet::new(), email: None, removed: Some(at.now), ..before.clone() };
+    let event = Event::MemberRemoved { member: member.clone() };
+    Ok(Change { documents: vec![(key, Document::Member(gone))], events: vec![event], narrows: true })
+}

@@ -1,0 +1,83 @@
+//! Which roles a member holds: those of the token, or where the configuration says so those of the member's row; and what
+//! whoever gave a grant can do now, by the row that there is of them (rule 5).
+//!
+//! Never here: who pushes rows ([`crate::lifecycle`]).
+
+use crate::model::{Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId};
+
+use super::{Facts, Lack, PermissionId, Policy, Reason};
+
+/// The roles that a member holds at this instant.
+#[derive(Debug, Clone, Copy)]
+pub enum Held<'a> {
+    /// Those that the token names.
+    Token(&'a [RoleName]),
+    /// Those of the member's row.
+    Row(&'a Member),
+    /// None, for this reason.
+    Nothing(Reason),
+}
+
+impl<'a> Held<'a> {
+    /// The roles of the row, where it is one that counts.
+    pub fn row(self) -> Option<&'a Member> {
+        match self {
+            Held::Row(row) => Some(row),
+            Held::Token(_) | Held::Nothing(_) => None,
+        }
+    }
+
+    /// Whether any of the roles holds this.
+    pub fn can(self, policy: &Policy, permission: PermissionId) -> bool {
+        match self {
+            Held::Token(roles) => policy.roles_can(roles, permission),
+            Held::Row(row) => policy.roles_can(&row.roles, permission),
+            Held::Nothing(_) => false,
+        }
+    }
+}
+
+/// The roles of a member. Nothing is looked up where the token names them.
+pub fn held<'a>(subject: &'a Subject, facts: &'a Facts, policy: &Policy) -> Result<Held<'a>, Lack> {
+    if !policy.callers.by_row.contains(&subject.id.issuer) {
+        return Ok(Held::Token(&subject.roles));
+    }
+    let Some(tenant) = &subject.tenant else { return Ok(Held::Nothing(Reason::MemberUnknown)) };
+    Ok(match facts.member(tenant.as_str(), &subject.id)? {
+        None => Held::Nothing(Reason::MemberUnknown),
+        Some(row) if row.removed.is_some() => Held::Nothing(Reason::MemberUnknown),
+        Some(row) if row.suspended => Held::Nothing(Reason::MemberSuspended),
+        Some(row) => Held::Row(row),
+    })
+}
+
+/// What bounds a grant by its giver, at this instant: the row that there is of them. Without one, of an issuer whose
+/// members have rows, nobody knows what they may do, and that is nothing.
+pub fn giver<'a>(
+    grantor: &SubjectRef,
+    tenant: &str,
+    facts: &'a Facts,
+    policy: &Policy,
+) -> Result<Result<Option<&'a Member>, Reason>, Lack> {
+    Ok(match facts.member(tenant, grantor)? {
+        Some(row) if row.removed.is_some() || row.suspended => Err(Reason::GrantorGone),
+        Some(row) => Ok(Some(row)),
+        None if policy.callers.by_row.contains(&grantor.issuer) => Err(Reason::GrantorGone),
+        None => Ok(None),
+    })
+}
+
+/// Whether this member administers support access in that tenant. Of whoever it cannot be nothing is looked up.
+pub fn administers(
+    subject: &Subject,
+    tenant: &TenantId,
+    facts: &Facts,
+    policy: &Policy,
+    permission: &str,
+) -> Result<bool, Lack> {
+    if subject.kind != SubjectKind::Member || subject.acting || subject.tenant.as_ref() != Some(tenant) {
+        return Ok(false);
+    }
+    let Some(permission) = policy.catalogue.id(permission) else { return Ok(false) };
+    Ok(held(subject, facts, policy)?.can(policy, permission))
+}

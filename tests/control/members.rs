@@ -1,0 +1,184 @@
+//! Rows of members: pushed by services, read by administrators, and what they decide.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use postern::engine::knock::Who;
+use serde_json::{Value, json};
+
+use super::support::{Answer, World};
+
+fn path(tenant: &str, issuer: &str, sub: &str) -> String {
+    format!("/v1/tenants/{tenant}/members/{issuer}.{}", URL_SAFE_NO_PAD.encode(sub))
+}
+
+async fn push(world: &World, path: &str, body: Value) -> Answer {
+    world.put("PUT", path, body, &world.crm()).await
+}
+
+async fn grants(world: &World, who: &Who) -> Answer {
+    world.get("/v1/tenants/acme/grants", who).await
+}
+
+// GW-09
+#[tokio::test]
+async fn a_service_pushes_members_and_their_administrators_read_them() {
+    let world = World::new().await;
+    let rita = path("acme", "rows", "rita");
+    let body = json!({"roles": ["admin", "viewer"], "email": "Rita@acme.example"});
+    let answer = push(&world, &rita, body.clone()).await.is(200);
+    assert_eq!(answer.body["outcome"]["events"][0]["event"], "member_pushed");
+    let seen = world.get(&rita, &world.member("acme", "a", &["auditor"])).await.is(200);
+    assert_eq!(
+        seen.body,
+        json!({"id": "rows.cml0YQ", "person": {"issuer": "rows", "sub": "rita"}, "roles": ["admin", "viewer"],
+            "suspended": false, "email": "rita@acme.example"})
+    );
+    assert_eq!(push(&world, &rita, body).await.is(200).body["outcome"], json!({"changed": false}));
+    // Pages, and what is over only where it is asked for.
+    for sub in ["b", "c", "d"] {
+        push(&world, &path("acme", "members", sub), json!({"roles": ["viewer"]})).await.is(200);
+    }
+    let gone = world.delete(&path("acme", "members", "c"), &world.crm()).await.is(200).body;
+    assert!(gone["member"]["removed"].is_string(), "{gone}");
+    let gone = world.delete(&path("acme", "members", "c"), &world.crm()).await.is(200).body;
+    assert_eq!(gone["had_ended"], true);
+    let admin = world.admin("acme");
+    let all = async |query: &str| {
+        let (mut subs, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = world
+                .get(&format!("/v1/tenants/acme/members?limit=2{query}{after}"), &admin)
+                .await
+                .is(200)
+                .body;
+            let items = page["items"].as_array().unwrap();
+            subs.extend(items.iter().map(|item| item["person"]["sub"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return subs,
+            }
+        }
+    };
+    assert_eq!(all("").await, ["b", "d", "rita"]);
+    assert_eq!(all("&state=all").await, ["b", "c", "d", "rita"]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused_and_nobody_else_pushes_or_reads() {
+    let world = World::new().await;
+    let rita = path("acme", "rows", "rita");
+    for wrong in [
+        json!({}),
+        json!({"roles": "admin"}),
+        json!({"roles": ["admin", "admin"]}),
+        json!({"roles": [], "suspended": "yes"}),
+        json!({"roles": [], "email": "nobody"}),
+        json!({"roles": [], "tenant": "acme"}),
+    ] {
+        push(&world, &rita, wrong).await.refused(400, "body_malformed");
+    }
+    push(&world, &rita, json!({"roles": ["emperor"]})).await.refused(422, "role_unknown");
+    push(&world, &path("acme", "staff", "anna"), json!({"roles": []})).await.refused(422, "issuer_unknown");
+    push(&world, &path("nowhere", "rows", "rita"), json!({"roles": []})).await.refused(404, "not_found");
+    world.delete(&rita, &world.crm()).await.refused(404, "not_found");
+    push(&world, "/v1/tenants/acme/members/rita", json!({"roles": []})).await.refused(400, "id_malformed");
+    push(&world, &rita, json!({"roles": ["admin"]})).await.is(200);
+    for who in [
+        world.admin("acme"),
+        world.agent("anna"),
+        world.rower("acme", "rita"),
+        world.service_with("x", json!({})),
+    ] {
+        let body = json!({"roles": ["admin"]});
+        world.put("PUT", &rita, body, &who).await.refused(403, "not_allowed");
+        world.delete(&rita, &who).await.refused(403, "not_allowed");
+    }
+    for who in [world.admin("globex"), world.agent("anna"), world.member("acme", "v", &["viewer"])] {
+        world.get(&rita, &who).await.refused(403, "not_allowed");
+        world.get("/v1/tenants/acme/members", &who).await.refused(403, "not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn the_row_says_what_an_administrator_may_and_the_token_nothing() {
+    let world = World::new().await;
+    let (rita, row) = (world.rower("acme", "rita"), path("acme", "rows", "rita"));
+    grants(&world, &rita).await.refused(403, "not_allowed");
+    push(&world, &row, json!({"roles": ["auditor"]})).await.is(200);
+    grants(&world, &rita).await.is(200);
+    let level = json!({"level": "full"});
+    world.put("PUT", "/v1/tenants/acme/consent", level.clone(), &rita).await.refused(403, "not_allowed");
+    push(&world, &row, json!({"roles": ["admin"]})).await.is(200);
+    world.put("PUT", "/v1/tenants/acme/consent", level, &rita).await.is(200);
+    let me = world.get("/v1/me", &rita).await.is(200).body;
+    assert_eq!(me["roles"], json!(["admin"]), "{me}");
+    let rights = world.get("/v1/tenants/acme/rights?environment=production", &rita).await.is(200).body;
+    assert_eq!(rights["roles"], json!(["admin"]));
+    // In another tenant the row is nobody's.
+    world.get("/v1/tenants/globex/grants", &world.rower("globex", "rita")).await.refused(403, "not_allowed");
+    push(&world, &row, json!({"roles": ["admin"], "suspended": true})).await.is(200);
+    grants(&world, &rita).await.refused(403, "not_allowed");
+    push(&world, &row, json!({"roles": ["admin"]})).await.is(200);
+    grants(&world, &rita).await.is(200);
+    world.delete(&row, &world.crm()).await.is(200);
+    grants(&world, &rita).await.refused(403, "not_allowed");
+}
+
+/// A grant of Rita's by which Anna is inside; the path of her session.
+async fn inside_by_rita(world: &World, issuer: &str, rita: &Who) -> String {
+    push(world, &path("acme", issuer, "rita"), json!({"roles": ["admin"]})).await.is(200);
+    let body = json!({"environment": "production", "to": "support", "role": "order_clerk", "scope": "everything", "for": "5d"});
+    let grant = world.put("POST", "/v1/tenants/acme/grants", body, rita).await.is(201).body;
+    let grant = grant["grant"]["id"].as_str().unwrap();
+    let session = world.enter_by("acme", grant, &world.agent("anna")).await.is(201).body;
+    format!("/v1/tenants/acme/sessions/{}", session["session"]["id"].as_str().unwrap())
+}
+
+// CEL-08, CEL-19
+#[tokio::test]
+async fn a_grant_is_bounded_by_what_its_giver_can_do_now() {
+    let world = World::new().await;
+    let anna = world.agent("anna");
+    for issuer in ["rows", "members"] {
+        let rita = match issuer {
+            "rows" => world.rower("acme", "rita"),
+            _ => world.member("acme", "rita", &["admin"]),
+        };
+        let row = path("acme", issuer, "rita");
+        let session = inside_by_rita(&world, issuer, &rita).await;
+        let seen = async || {
+            let body = world.get(&session, &anna).await.is(200).body;
+            (body["rights"].clone(), body["over"]["code"].clone())
+        };
+        assert_eq!(seen().await, (json!(["orders:read", "orders:write"]), Value::Null));
+        push(&world, &row, json!({"roles": ["viewer"]})).await.is(200);
+        assert_eq!(seen().await, (json!(["orders:read"]), Value::Null));
+        push(&world, &row, json!({"roles": ["admin"], "suspended": true})).await.is(200);
+        assert_eq!(seen().await, (Value::Null, json!("grantor_gone")));
+        push(&world, &row, json!({"roles": ["admin"]})).await.is(200);
+        assert_eq!(seen().await.0, json!(["orders:read", "orders:write"]));
+        world.delete(&row, &world.crm()).await.is(200);
+        assert_eq!(seen().await, (Value::Null, json!("grantor_gone")));
+        // Nobody enters by it any more.
+        let grants = world.get("/v1/tenants/acme/grants", &anna).await.is(200).body;
+        for grant in grants["items"].as_array().unwrap() {
+            world
+                .enter_by("acme", grant["id"].as_str().unwrap(), &anna)
+                .await
+                .refused(403, "grant_gives_nothing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn suspending_somebody_does_not_wait_for_the_store() {
+    let world = World::new().await;
+    let rita = world.rower("acme", "rita");
+    let session = inside_by_rita(&world, "rows", &rita).await;
+    world.store.no_commits.store(true, std::sync::atomic::Ordering::SeqCst);
+    let row = path("acme", "rows", "rita");
+    let answer = push(&world, &row, json!({"roles": ["admin"], "suspended": true})).await.is(202);
+    assert_eq!(answer.body["outcome"]["waiting"], json!(["store"]));
+    let seen = world.get(&session, &world.agent("anna")).await.is(200).body;
+    assert_eq!(seen["over"]["code"], "grantor_gone");
+    push(&world, &row, json!({"roles": ["admin"]})).await.is(503);
+}
