@@ -12,7 +12,11 @@ use super::{
     innocent::{Waited, ask},
     live::Live,
 };
-use crate::world::{Plan, World, pin_self};
+use crate::{
+    load::Request,
+    measure::cpu_us,
+    world::{Plan, World, pin_self},
+};
 
 /// Connections of the attack, and new ones a second.
 const ATTACK: &str = "4000";
@@ -43,9 +47,9 @@ pub fn run() -> bool {
     let [member, _] = world.tokens();
     let cookie = format!("app_session={member}");
     ask(live.port, &request, 2);
-    let quiet = ask(live.port, &request, ASK);
+    let (quiet, cpu) = watched(&live, &request);
     let rss = live.rss();
-    let mut rows = vec![("none", quiet, live.metric("postern_connections"), rss, true)];
+    let mut rows = vec![("none", quiet, live.metric("postern_connections"), rss, cpu, true)];
     let small = format!("http://127.0.0.1:{}/t/acme/api/orders/small-1", live.port);
     let large = format!("http://127.0.0.1:{}/t/acme/api/orders/large-1", live.port);
     let post = format!("http://127.0.0.1:{}/t/acme/api/orders", live.port);
@@ -60,8 +64,9 @@ pub fn run() -> bool {
     ];
     for (name, args) in modes {
         let log = std::fs::File::create(world.dir().join("slowhttptest")).unwrap();
-        let mut attack = Command::new("slowhttptest")
-            .args(["-c", ATTACK, "-r", PACE, "-p", "3", "-j", &cookie])
+        // Attackers have machines of their own: here theirs gives way to the innocent's.
+        let mut attack = Command::new("nice")
+            .args(["-n", "10", "slowhttptest", "-c", ATTACK, "-r", PACE, "-p", "3", "-j", &cookie])
             .args(["-l", &(AFTER + ASK as u64 + 1).to_string()])
             .args(&args)
             .stdin(Stdio::null())
@@ -74,7 +79,7 @@ pub fn run() -> bool {
             std::thread::sleep(Duration::from_secs(AFTER));
         }
         let held = live.metric("postern_connections");
-        let waited = ask(live.port, &request, ASK);
+        let (waited, cpu) = watched(&live, &request);
         let rss = live.rss();
         let until = Instant::now() + Duration::from_secs(60);
         while attack.try_wait().unwrap().is_none() {
@@ -84,20 +89,26 @@ pub fn run() -> bool {
             std::thread::sleep(Duration::from_millis(50));
         }
         let came = said(&world.dir().join("slowhttptest"));
-        assert!(came * 10 >= ATTACK.parse::<u64>().unwrap() * 9, "only {came} connections attacked");
-        rows.push((name, waited, held, rss, waited.p99 <= bound(quiet.p99)));
+        // What did not come proves nothing.
+        let attacked = came * 10 >= ATTACK.parse::<u64>().unwrap() * 9;
+        if !attacked {
+            eprintln!("{name}: only {came} connections attacked");
+        }
+        rows.push((name, waited, held, rss, cpu, attacked && waited.p99 <= bound(quiet.p99)));
     }
-    println!("\n| attack | connections held | p50 µs | p99 µs | most µs | RSS MiB | as before |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
-    for (name, waited, held, rss, fine) in &rows {
+    println!(
+        "\n| attack | connections held | p50 µs | p99 µs | most µs | gateway's CPU % | RSS MiB | as before |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
+    for (name, waited, held, rss, cpu, fine) in &rows {
         let fine = if *fine { "yes" } else { "NO" };
-        println!("| {name} | {held:.0} | {} | {} | {fine} |", waited.cells(), rss / 1024);
+        println!("| {name} | {held:.0} | {} | {cpu:.0} | {} | {fine} |", waited.cells(), rss / 1024);
     }
     println!(
         "\n{ATTACK} connections of a member's, {PACE} new ones a second; 400 requests a second of somebody innocent, every \
          one answered 200. Bound of their p99: five times that of quiet, or 10 ms more."
     );
-    let fine = rows.iter().all(|row| row.4);
+    let fine = rows.iter().all(|row| row.5);
     let Waited { p99, .. } = quiet;
     println!(
         "{}",
@@ -108,6 +119,13 @@ pub fn run() -> bool {
         }
     );
     fine
+}
+
+/// What the innocent wait, and what share of a core the gateway takes meanwhile.
+fn watched(live: &Live, request: &Request) -> (Waited, f64) {
+    let (began, before) = (Instant::now(), cpu_us(live.pid));
+    let waited = ask(live.port, request, ASK);
+    (waited, (cpu_us(live.pid) - before) / began.elapsed().as_secs_f64() / 1e4)
 }
 
 /// The attacker's own last count: how many of its connections came to anything, open or closed again by now.

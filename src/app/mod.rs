@@ -16,16 +16,20 @@ mod servers;
 mod systemd;
 mod watch;
 
-use std::{collections::VecDeque, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::{net::TcpListener, runtime::Runtime, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::journal::{Journal, OpenIntent},
     config::Settings,
-    control::Api,
+    control::{Api, Following},
     engine::{ChangeFault, Clock, Engine, Giver, Parts, hooks::Hooks},
     lifecycle::Command,
     proxy::{self, Core, InsideFuture, Shared, counters::Counters},
@@ -160,7 +164,7 @@ impl Gateway {
         let apis = Arc::clone(&api);
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
             let api = apis.load_full();
-            Box::pin(async move { api.answer(call.request, call.who, call.client).await })
+            Box::pin(async move { answer_inside(&api, call).await })
         };
         let verifier = Arc::new(ArcSwap::from_pointee(built.verifier));
         let keepers = Arc::new(ArcSwap::from_pointee(built.keepers));
@@ -334,6 +338,19 @@ impl Gateway {
         }
         self.journal.close();
     }
+}
+
+/// One call of the support API, for the data plane.
+async fn answer_inside(api: &Api, call: proxy::InsideCall) -> proxy::InsideAnswer {
+    struct Events(Following);
+    impl proxy::Pieces for Events {
+        fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + '_>> {
+            Box::pin(self.0.next())
+        }
+    }
+    let (response, rest) = api.open(call.request, call.who, call.client).await;
+    let pieces = rest.map(|rest| Box::new(Events(rest)) as Box<dyn proxy::Pieces>);
+    proxy::InsideAnswer { response, pieces }
 }
 
 /// Settles the past, makes the configured tenants known, and opens to staff; tries each until it is done. The past comes

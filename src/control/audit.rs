@@ -26,9 +26,9 @@ const STRETCH: u64 = 20_000;
 pub(super) const READERS: usize = 2;
 
 #[derive(Serialize)]
-struct Recorded {
+pub(super) struct Recorded {
     /// Its place in the log.
-    seq: u64,
+    pub(super) seq: u64,
     /// Its leaf hash, in hexadecimal.
     leaf: String,
     /// It, byte for byte: what `leaf` is the hash of, closed by a brace (`docs/ledger-format.md`).
@@ -50,16 +50,25 @@ struct Page {
 }
 
 /// What is asked for.
-struct Wanted {
-    dir: PathBuf,
-    tenant: TenantId,
-    kind: Option<String>,
-    session: Option<String>,
-    since: Option<i64>,
-    after: Option<u64>,
-    limit: usize,
+pub(super) struct Wanted {
+    pub(super) dir: PathBuf,
+    pub(super) tenant: TenantId,
+    pub(super) kind: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) since: Option<i64>,
+    pub(super) after: Option<u64>,
+    pub(super) limit: usize,
     /// Records from here on are not durable yet.
-    size: u64,
+    pub(super) size: u64,
+}
+
+/// What one stretch of the ledger holds of it.
+pub(super) struct Stretch {
+    pub(super) items: Vec<Recorded>,
+    /// The last record that was looked at.
+    pub(super) last: Option<u64>,
+    /// Whether everything up to the size was looked at.
+    pub(super) complete: bool,
 }
 
 impl Api {
@@ -106,6 +115,12 @@ fn unreadable() -> Problem {
 }
 
 fn page(wanted: &Wanted, log: String) -> Result<Page, ReadError> {
+    let Stretch { items, last, complete } = read_on(wanted)?;
+    Ok(Page { log, items, next: cursor(&last), complete })
+}
+
+/// Reads on behind `after`, a bounded stretch.
+pub(super) fn read_on(wanted: &Wanted) -> Result<Stretch, ReadError> {
     let mut records = match (wanted.after, wanted.since) {
         (Some(after), _) => Records::from_seq(&wanted.dir, after.saturating_add(1))?,
         (None, Some(since)) => Records::from_time(&wanted.dir, since)?,
@@ -132,7 +147,7 @@ fn page(wanted: &Wanted, log: String) -> Result<Page, ReadError> {
         }
         items.extend(item);
     };
-    Ok(Page { log, items, next: cursor(&last), complete })
+    Ok(Stretch { items, last, complete })
 }
 
 impl Wanted {

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `rights`, `stops`, `break_glass`, `audit` | one resource each |
+//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `outcome` | what is shown |
 //! | `reply`, `problem` | a yes and a no as HTTP |
@@ -21,6 +21,7 @@ mod beside;
 mod break_glass;
 mod call;
 mod consent;
+mod following;
 mod form;
 mod grant_view;
 mod grants;
@@ -30,6 +31,7 @@ mod place;
 mod problem;
 mod reply;
 mod rights;
+mod roles;
 mod session_view;
 mod sessions;
 mod stops;
@@ -51,6 +53,7 @@ use crate::{
     policy::{Facts, Policy, rows::held},
 };
 
+pub use self::following::Following;
 use self::{
     call::Call,
     outcome::Outcome,
@@ -66,6 +69,8 @@ pub struct Api {
     /// Turns to read the ledger: what it costs is bounded by them.
     readers: Arc<tokio::sync::Semaphore>,
     attempts: break_glass::Attempts,
+    /// Those who follow the ledger.
+    streams: Arc<following::Streams>,
 }
 
 /// The API's description, as published. The tests hold every answer to it.
@@ -86,18 +91,29 @@ impl Api {
             prefix: prefix.trim_end_matches('/').to_owned(),
             readers: Arc::new(tokio::sync::Semaphore::new(audit::READERS)),
             attempts: break_glass::Attempts::default(),
+            streams: Arc::default(),
         }
     }
 
     /// Answers one call. The path stands below the prefix (`/v1/…`), the body is whole. The answer to `HEAD` has the
     /// body of `GET`, for its length: the door leaves it out.
     pub async fn answer(&self, request: Request<Bytes>, who: Who, client: IpAddr) -> Response<Bytes> {
+        self.open(request, who, client).await.0
+    }
+
+    /// The same, and where the answer is a stream, what comes behind its head.
+    pub async fn open(
+        &self,
+        request: Request<Bytes>,
+        who: Who,
+        client: IpAddr,
+    ) -> (Response<Bytes>, Option<Following>) {
         let (head, body) = request.into_parts();
         match self.take(&head, &body, &who, client).await {
-            Ok(reply) => reply.into_response(),
+            Ok(reply) => reply.into_parts(),
             Err(problem) => {
                 self.tell(&head, &who, client, &problem);
-                problem.into_response()
+                (problem.into_response(), None)
             }
         }
     }
@@ -171,6 +187,9 @@ impl Api {
             (Place::Tenant(tenant), Verb::Put) => self.push_tenant(call, tenant).await,
             (Place::Tenant(tenant), Verb::Delete) => self.remove_tenant(call, tenant).await,
             (Place::Tenant(tenant), _) => self.tenant(call, tenant).await,
+            (Place::Roles(tenant), _) => self.roles(call, tenant).await,
+            (Place::Role(tenant, name), _) => self.role(call, tenant, name).await,
+            (Place::Follow(tenant), _) => self.follow(call, tenant),
             (Place::Members(tenant), _) => self.members(call, tenant).await,
             (Place::Member(tenant, member), Verb::Put) => self.push_member(call, tenant, member).await,
             (Place::Member(tenant, member), Verb::Delete) => self.remove_member(call, tenant, member).await,

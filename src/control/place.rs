@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
-use crate::model::{GrantId, IdFault, IssuerName, SessionId, SubjectRef, TenantId};
+use crate::model::{GrantId, IdFault, IssuerName, RoleName, SessionId, SubjectRef, TenantId};
 
 use super::problem::Problem;
 
@@ -28,6 +28,12 @@ pub(super) enum Place {
     Tenants,
     /// `/v1/tenants/{t}`
     Tenant(TenantId),
+    /// `/v1/tenants/{t}/roles`
+    Roles(TenantId),
+    /// `/v1/tenants/{t}/roles/{name}`
+    Role(TenantId, RoleName),
+    /// `/v1/tenants/{t}/audit/stream`
+    Follow(TenantId),
     /// `/v1/tenants/{t}/members`
     Members(TenantId),
     /// `/v1/tenants/{t}/members/{id}`
@@ -80,6 +86,11 @@ impl Place {
             ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants"] => Ok(Place::Tenants),
             ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "roles"] => Ok(Place::Roles(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "roles", role] => {
+                Ok(Place::Role(id(TenantId::new(tenant))?, id(RoleName::new(role))?))
+            }
+            ["tenants", tenant, "audit", "stream"] => Ok(Place::Follow(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members"] => Ok(Place::Members(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members", member] => {
                 let member = member_named(member).ok_or_else(|| {
@@ -108,6 +119,9 @@ impl Place {
         match self {
             Place::Document | Place::Me | Place::OwnSessions | Place::Tenants | Place::Stops => None,
             Place::Tenant(tenant)
+            | Place::Roles(tenant)
+            | Place::Role(tenant, _)
+            | Place::Follow(tenant)
             | Place::Members(tenant)
             | Place::Member(tenant, _)
             | Place::Consent(tenant)
@@ -130,6 +144,9 @@ impl Place {
             | Place::OwnSessions
             | Place::Tenants
             | Place::Members(_)
+            | Place::Roles(_)
+            | Place::Role(..)
+            | Place::Follow(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
             Place::Tenant(_) | Place::Member(..) => {

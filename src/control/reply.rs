@@ -6,15 +6,24 @@ use serde::Serialize;
 
 use crate::model::Version;
 
+use super::following::Following;
+
 /// An answer to somebody who gets what they asked for.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: u16,
     body: Vec<u8>,
     headers: Vec<(HeaderName, String)>,
+    /// What comes behind the head, piece by piece, instead of a body.
+    rest: Option<Following>,
 }
 
 impl Reply {
+    /// 200, and then events for as long as there are.
+    pub(super) fn stream(rest: Following) -> Reply {
+        Reply { status: 200, body: Vec::new(), headers: Vec::new(), rest: Some(rest) }
+    }
+
     /// 200 with this.
     pub(super) fn ok(body: &impl Serialize) -> Reply {
         Reply::with(200, body)
@@ -22,13 +31,14 @@ impl Reply {
 
     /// 200 with a text that is JSON already.
     pub(super) fn document(text: &str) -> Reply {
-        Reply { status: 200, body: text.as_bytes().to_vec(), headers: Vec::new() }
+        Reply { status: 200, body: text.as_bytes().to_vec(), headers: Vec::new(), rest: None }
     }
 
     /// This status with this.
     pub(super) fn with(status: u16, body: &impl Serialize) -> Reply {
         // Shapes of this room hold texts, numbers and lists; writing them cannot fail.
-        Reply { status, body: serde_json::to_vec(body).unwrap_or_default(), headers: Vec::new() }
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Reply { status, body, headers: Vec::new(), rest: None }
     }
 
     /// Names the version that is shown.
@@ -45,15 +55,16 @@ impl Reply {
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Bytes> {
-        let mut response = response(self.status, "application/json", self.body);
+    pub(super) fn into_parts(self) -> (Response<Bytes>, Option<Following>) {
+        let kind = if self.rest.is_some() { "text/event-stream" } else { "application/json" };
+        let mut response = response(self.status, kind, self.body);
         for (name, value) in self.headers {
             // Made of identifiers and numbers: always a good value.
             if let Ok(value) = HeaderValue::from_str(&value) {
                 response.headers_mut().insert(name, value);
             }
         }
-        response
+        (response, self.rest)
     }
 }
 

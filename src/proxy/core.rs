@@ -26,6 +26,7 @@ use super::{
     greet::{Greeted, greet},
     http2,
     inside::InsideHandler,
+    onward::Onwards,
     routing::Routing,
     servers::Loads,
     upstream::Pool,
@@ -88,6 +89,7 @@ pub struct Core {
     tokens: RefCell<TokenCache>,
     pool: RefCell<Pool>,
     loads: RefCell<Loads>,
+    onwards: Onwards,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
     caching: NameSet,
@@ -104,6 +106,7 @@ impl Core {
             tokens: RefCell::new(TokenCache::new(CacheLimits::default())),
             pool: RefCell::default(),
             loads: RefCell::default(),
+            onwards: Onwards::default(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
             caching: NameSet::new(CACHING),
@@ -141,6 +144,11 @@ impl Core {
     /// The pool; borrowed for one call, never across a wait.
     pub(super) fn pool(&self) -> RefMut<'_, Pool> {
         self.pool.borrow_mut()
+    }
+
+    /// Connections of HTTP/2 to applications.
+    pub(super) fn onwards(&self) -> &Onwards {
+        &self.onwards
     }
 
     /// What is under way, by server; borrowed for one call, never across a wait.

@@ -18,8 +18,19 @@ pub struct InsideCall {
     pub client: IpAddr,
 }
 
+/// What comes behind the head of an answer, piece by piece, for as long as there is more.
+pub trait Pieces: Send {
+    /// The next piece, waited for. It may be dropped and asked for again: nothing is lost.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + '_>>;
+}
+
 /// Its answer.
-pub type InsideAnswer = http::Response<Bytes>;
+pub struct InsideAnswer {
+    /// The head, with the body where that is whole.
+    pub response: http::Response<Bytes>,
+    /// The body, where it comes in pieces.
+    pub pieces: Option<Box<dyn Pieces>>,
+}
 
 /// A future answer.
 pub type InsideFuture = Pin<Box<dyn Future<Output = InsideAnswer> + Send>>;

@@ -23,6 +23,7 @@ pub mod hops;
 mod http2;
 mod inside;
 mod intake;
+mod onward;
 mod pace;
 mod patience;
 pub mod preflight;
@@ -39,4 +40,4 @@ mod upstream;
 pub mod wire;
 
 pub use self::core::{Core, FreshKeys, Shared, serve};
-pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler};
+pub use inside::{InsideAnswer, InsideCall, InsideFuture, InsideHandler, Pieces};

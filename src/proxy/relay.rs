@@ -12,7 +12,10 @@ mod up;
 
 use std::{cell::Cell, pin::pin, sync::Arc};
 
-use crate::engine::{Admission, End, Report};
+use crate::{
+    engine::{Admission, End, Report},
+    net::servers::Protocol,
+};
 
 use self::{
     body::Body,
@@ -24,13 +27,14 @@ use self::{
 use super::{
     core::Core,
     gate::{Broken, Gate},
+    onward,
     pace::Pace,
     patience::{Patience, TooSlow},
     routing::{Bounds, Routing, Upstream},
     socket::Socket,
     upgrade::{self, Handshake},
     wire::{
-        Authority, BodyReader, BodyWriter, CONTINUE, KnownSet, Name, RequestEdit, RequestView, Target,
+        Authority, CONTINUE, Known, KnownSet, Name, NameSet, RequestEdit, RequestView, Target,
         UpstreamConnection, Value, write_request,
     },
 };
@@ -118,6 +122,10 @@ struct Tally {
     server: Cell<Option<Arc<str>>>,
     /// The application takes no more of it.
     given_up: Cell<bool>,
+    /// More of the body came than was sent with the head.
+    followed: Cell<bool>,
+    /// The client was told to send its body.
+    continued: Cell<bool>,
 }
 
 /// Forwards a request and its answer. Only with an admission (which no other room can make) does anything go upstream.
@@ -163,7 +171,10 @@ pub(super) async fn forward(
         // As its head has told the client by now.
         Ok(Upto::Reusable) if head.keep_alive() && tally.uploaded.get() => Next::Again,
         Ok(_) => Next::Close,
-        Err(Trouble::Upstream(code)) if answerable => Next::Answer { status: 502, code, again },
+        Err(Trouble::Upstream(code)) if answerable => {
+            let status = if code == onward::BUSY { 503 } else { 502 };
+            Next::Answer { status, code, again }
+        }
         Err(Trouble::UpstreamSlow(code)) if answerable => Next::Answer { status: 504, code, again },
         Err(Trouble::Client(code)) if answerable => {
             let status = match code {
@@ -206,15 +217,19 @@ async fn exchange(
     tally: &Tally,
 ) -> Result<Upto, Trouble> {
     gate.look().map_err(Trouble::of_client)?;
+    let shared = plan.settings.protocol == Protocol::Http2;
+    if shared && binds::request(request) {
+        return Err(Trouble::Client("login_binds_connection"));
+    }
     let mut way = Way::new(core, plan.settings, gate, tally);
     let mut reached = way.reach().await?;
     let result = converse(core, routing, gate, request, plan, client, &mut way, &mut reached, tally).await;
     match result {
-        Ok((upto, true)) => {
+        Ok((upto, true)) if !shared => {
             core.pool().put(plan.settings, reached.server, reached.socket);
             Ok(upto)
         }
-        Ok((upto, false)) => Ok(upto),
+        Ok((upto, _)) => Ok(upto),
         Err(trouble) => {
             reached.socket.reset_on_drop();
             Err(trouble)
@@ -229,14 +244,12 @@ async fn converse<'p>(
     gate: Gate<'_>,
     request: &RequestView<'_>,
     plan: &Plan<'_>,
-    client: Client<'_>,
+    mut client: Client<'_>,
     way: &mut Way<'p>,
     reached: &mut Reached<'p>,
     tally: &Tally,
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
-    let Client { stream, inbox, patience } = client;
-    let write_timeout = routing.body_timeout;
     let mut out = core.buffer();
     let edit = RequestEdit {
         host: plan.host,
@@ -250,83 +263,144 @@ async fn converse<'p>(
         add: plan.add,
     };
     write_request(&mut out, request, plan.target, &edit);
-    let mut body = Body {
-        reader: BodyReader::new(head.framing()),
-        writer: BodyWriter::new(head.framing()),
-        most: plan.bounds.request_body.unwrap_or(u64::MAX),
-    };
-    let response_timeout = plan.bounds.response_timeout.unwrap_or(plan.settings.response_timeout);
+    let trailers = plan.settings.trailers.then(|| [&routing.stripped, NameSet::empty()]);
+    let most = plan.bounds.request_body.unwrap_or(u64::MAX);
+    let mut body = Body::new(head.framing(), head.framing(), most, trailers);
+    let inbox = &mut *client.inbox;
     // What came with the head goes out with the head.
     let ready = if inbox.is_empty() { body.begin(&mut out) } else { body.take(inbox, &mut out, tally) };
     tally.uploaded.set(ready.map_err(Trouble::Client)?);
-    way.say(reached, &out, response_timeout, patience).await?;
-    let (client, upstream) = (stream.split(), reached.socket.split());
-    let (mut from_client, mut to_client) = (client.half(), client.half());
-    let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
-    if head.expect_continue() && !tally.uploaded.get() {
-        match patience.wait(write_timeout, gate.write(&mut to_client, CONTINUE)).await {
-            Ok(written) => written.map_err(Trouble::of_client)?,
-            Err(TooSlow) => return Err(Trouble::Client("client_reads_too_slowly")),
+    let talk = Talk { core, routing, gate, request, plan, tally };
+    if plan.settings.protocol == Protocol::Http1 {
+        let ended = talk.once(&mut client, way, reached, &mut out, &mut body).await;
+        core.give_back(out);
+        return ended;
+    }
+    let said = out.clone();
+    loop {
+        match talk.once(&mut client, way, reached, &mut out, &mut body).await {
+            Err(Trouble::Upstream(_)) if reached.socket.is_unprocessed() && talk.is_whole() => {
+                *reached = way.elsewhere(reached).await?;
+                out.clear();
+                out.extend_from_slice(&said);
+            }
+            ended => return ended,
         }
     }
-    let bodyless = tally.uploaded.get();
-    let answer = Answer {
-        head_request: request.method_name() == b"HEAD",
-        version: head.version(),
-        keep_alive: core.keeps(head),
-        as_staff: plan.as_staff,
-        timeout: response_timeout,
-        write_timeout,
-        upgrade: plan.upgrade.as_ref(),
-        must_switch: plan.must_switch,
-    };
-    let result = {
-        // Both are pinned where they are made: to move them would copy them.
-        let mut up = pin!(async {
-            if !bodyless {
-                let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
-                let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
-                match upload(core, gate, &mut from_client, inbox, &mut to_upstream, body, pace, most, tally)
-                    .await
-                {
-                    // An application may answer before it has read everything; its answer says what it thinks.
-                    Err(Trouble::Upstream(_)) => {
-                        tally.given_up.set(true);
-                        return Ok(drain(gate, &mut from_client, inbox).await);
-                    }
-                    uploaded => uploaded?,
-                }
+}
+
+/// What one attempt to say a request, and to hear the answer, is made from.
+struct Talk<'a> {
+    core: &'a Core,
+    routing: &'a Routing,
+    gate: Gate<'a>,
+    request: &'a RequestView<'a>,
+    plan: &'a Plan<'a>,
+    tally: &'a Tally,
+}
+
+impl Talk<'_> {
+    /// All that was said of the request is still in hand, and nobody has heard anything of an answer.
+    fn is_whole(&self) -> bool {
+        !self.tally.started.get() && !self.tally.followed.get() && !self.tally.given_up.get()
+    }
+
+    /// Whether the client takes trailers: over HTTP/2 each does.
+    fn takes_trailers(&self, client: &Socket) -> bool {
+        let says = |value: &[u8]| {
+            value.split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        };
+        matches!(client, Socket::Stream(_)) || self.request.find(Known::Te).is_some_and(says)
+    }
+
+    async fn once<'p>(
+        &self,
+        client: &mut Client<'_>,
+        way: &mut Way<'p>,
+        reached: &mut Reached<'p>,
+        out: &mut Vec<u8>,
+        body: &mut Body<'_>,
+    ) -> Result<(Upto, bool), Trouble> {
+        let Talk { core, routing, gate, request, plan, tally } = *self;
+        let head = request.head();
+        let write_timeout = routing.body_timeout;
+        let response_timeout = plan.bounds.response_timeout.unwrap_or(plan.settings.response_timeout);
+        let passes = plan.settings.trailers && self.takes_trailers(client.stream);
+        let Client { stream, inbox, patience } = client;
+        way.say(reached, out, response_timeout, patience).await?;
+        let (client, upstream) = (stream.split(), reached.socket.split());
+        let (mut from_client, mut to_client) = (client.half(), client.half());
+        let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
+        if head.expect_continue() && !tally.uploaded.get() && !tally.continued.replace(true) {
+            match patience.wait(write_timeout, gate.write(&mut to_client, CONTINUE)).await {
+                Ok(written) => written.map_err(Trouble::of_client)?,
+                Err(TooSlow) => return Err(Trouble::Client("client_reads_too_slowly")),
             }
-            // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
-            Ok(watch(gate, &mut from_client, inbox).await)
-        });
-        let mut down = pin!(download(
-            core,
-            gate,
-            &mut from_upstream,
-            &mut to_client,
-            &answer,
-            patience,
-            tally,
-            &mut out
-        ));
-        tokio::select! {
-            biased;
-            answered = &mut down => answered,
-            ended = &mut up => match ended { Ok(trouble) | Err(trouble) => Err(trouble) },
         }
-    };
-    core.give_back(out);
-    match result? {
-        Down::Answered(upto, reusable) => {
-            let bound = binds::request(request);
-            Ok((upto, reusable && !bound && tally.uploaded.get()))
-        }
-        Down::Switched(first) => {
-            let ends = Ends { from_client, to_client, from_upstream, to_upstream };
-            let idle = plan.bounds.tunnel_idle.unwrap_or(tunnel::IDLE);
-            tunnel(gate, ends, inbox, first, idle, write_timeout, tally).await?;
-            Ok((Upto::Close, false))
+        let bodyless = tally.uploaded.get();
+        let answer = Answer {
+            head_request: request.method_name() == b"HEAD",
+            version: head.version(),
+            keep_alive: core.keeps(head),
+            as_staff: plan.as_staff,
+            timeout: response_timeout,
+            write_timeout,
+            upgrade: plan.upgrade.as_ref(),
+            must_switch: plan.must_switch,
+            trailers: passes.then(|| {
+                let kept = if plan.as_staff { core.caching() } else { NameSet::empty() };
+                [&routing.stripped, kept]
+            }),
+        };
+        let result = {
+            // Both are pinned where they are made: to move them would copy them.
+            let mut up = pin!(async {
+                if !bodyless {
+                    let most = plan.bounds.body_idle.unwrap_or(routing.body_timeout);
+                    let pace = Pace::new(plan.bounds.body_rate.unwrap_or(routing.body_rate), most);
+                    match upload(
+                        core,
+                        gate,
+                        &mut from_client,
+                        inbox,
+                        &mut to_upstream,
+                        body,
+                        pace,
+                        most,
+                        tally,
+                    )
+                    .await
+                    {
+                        // An application may answer before it has read everything; its answer says what it thinks.
+                        Err(Trouble::Upstream(_)) => {
+                            tally.given_up.set(true);
+                            return Ok(drain(gate, &mut from_client, inbox).await);
+                        }
+                        uploaded => uploaded?,
+                    }
+                }
+                // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
+                Ok(watch(gate, &mut from_client, inbox).await)
+            });
+            let mut down =
+                pin!(download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, out));
+            tokio::select! {
+                biased;
+                answered = &mut down => answered,
+                ended = &mut up => match ended { Ok(trouble) | Err(trouble) => Err(trouble) },
+            }
+        };
+        match result? {
+            Down::Answered(upto, reusable) => {
+                let bound = binds::request(request);
+                Ok((upto, reusable && !bound && tally.uploaded.get()))
+            }
+            Down::Switched(first) => {
+                let ends = Ends { from_client, to_client, from_upstream, to_upstream };
+                let idle = plan.bounds.tunnel_idle.unwrap_or(tunnel::IDLE);
+                tunnel(gate, ends, inbox, first, idle, write_timeout, tally).await?;
+                Ok((Upto::Close, false))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One side of an exchange as bytes: a TCP connection, a Unix socket, TLS over either, a stream of HTTP/2. What every kind can do stands here:
+//! One side of an exchange as bytes: a TCP connection, a Unix socket, TLS over either, a stream of HTTP/2 on either side. What every kind can do stands here:
 //! reading, writing, being split, being reset, saying whether the other side has gone. Never here: what the bytes mean.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-use super::http2::Stream;
+use super::{http2::Stream, onward::Onward};
 
 /// What the kernel may hold unsent towards staff, in bytes: until a cut it goes on sending what it has (law 6).
 const UNSENT: u32 = 16 << 10;
@@ -34,6 +34,8 @@ pub(super) enum Socket {
     Application(Box<client::TlsStream<TcpStream>>),
     /// One stream of a client's HTTP/2 connection.
     Stream(Box<Stream>),
+    /// One stream of a connection of HTTP/2 to an application.
+    Onward(Box<Onward>),
 }
 
 /// What a socket of any kind is to the kernel.
@@ -50,8 +52,13 @@ impl Socket {
             Socket::Unix(stream) => Some(Kernel::Unix(stream)),
             Socket::Client(stream) => Some(Kernel::Tcp(stream.get_ref().0)),
             Socket::Application(stream) => Some(Kernel::Tcp(stream.get_ref().0)),
-            Socket::Stream(_) => None,
+            Socket::Stream(_) | Socket::Onward(_) => None,
         }
+    }
+
+    /// Whether an application has proved that it did nothing with the request that was sent.
+    pub(super) fn is_unprocessed(&self) -> bool {
+        matches!(self, Socket::Onward(stream) if stream.is_unprocessed())
     }
 
     /// Waits until there may be something to read, holding no buffer.
@@ -203,6 +210,7 @@ impl AsyncRead for Socket {
             Socket::Client(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
             Socket::Stream(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+            Socket::Onward(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -215,6 +223,7 @@ impl AsyncWrite for Socket {
             Socket::Client(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Socket::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Socket::Onward(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
@@ -229,6 +238,7 @@ impl AsyncWrite for Socket {
             Socket::Client(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             Socket::Stream(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            Socket::Onward(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -239,6 +249,7 @@ impl AsyncWrite for Socket {
             Socket::Client(stream) => Pin::new(&mut **stream).poll_flush(cx),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_flush(cx),
             Socket::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Socket::Onward(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -249,6 +260,7 @@ impl AsyncWrite for Socket {
             Socket::Client(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Socket::Application(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Socket::Stream(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Socket::Onward(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

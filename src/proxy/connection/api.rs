@@ -9,14 +9,14 @@ use crate::{
     proxy::{
         core::Core,
         counters::Counters,
-        inside::InsideCall,
+        inside::{InsideAnswer, InsideCall, Pieces},
         pace::Pace,
         relay::Next,
         respond::Told,
         routing::Routing,
         wire::{
             BodyReader, CONTINUE, ClientConnection, Framing, Known, Name as HeaderName, RequestView,
-            SimpleResponse, Value, write_simple_response,
+            SimpleResponse, Value, client_framing, write_simple_response, write_stream_head,
         },
     },
 };
@@ -59,8 +59,10 @@ impl Connection {
             return self.refuse(core, request, &told).await;
         };
         let call = InsideCall { request: call, who, client: self.client };
-        let answered = (core.shared().inside)(call).await;
+        let InsideAnswer { response: answered, pieces } = (core.shared().inside)(call).await;
         let again = core.keeps(request.head()) && (known || !request.head().framing().has_body());
+        let head_request = request.method_name() == b"HEAD";
+        let pieces = pieces.filter(|_| !head_request);
         let mut out = core.buffer();
         let mut content_type = None;
         let mut extra = Vec::new();
@@ -75,6 +77,20 @@ impl Connection {
         if let (Some(name), Some(value)) = (HeaderName::new("Cache-Control"), Value::ascii("no-store")) {
             extra.push((name, value));
         }
+        if let Some(pieces) = pieces {
+            let framing = client_framing(Framing::Chunked, request.head().version());
+            let close = ClientConnection::Close;
+            write_stream_head(&mut out, content_type, &extra, framing, close);
+            if let Some(note) = &mut self.note {
+                note.answered(answered.status().as_u16());
+            }
+            let begun = self.say(&out).await;
+            core.give_back(out);
+            if begun {
+                self.pieces(core, pieces, framing).await;
+            }
+            return Next::Close;
+        }
         write_simple_response(
             &mut out,
             &SimpleResponse {
@@ -82,7 +98,7 @@ impl Connection {
                 content_type,
                 extra: &extra,
                 body: answered.body(),
-                head_request: request.method_name() == b"HEAD",
+                head_request,
                 connection: if again { ClientConnection::Open } else { ClientConnection::Close },
             },
         );
@@ -92,6 +108,43 @@ impl Connection {
         let written = self.say(&out).await;
         core.give_back(out);
         if written && again { Next::Again } else { Next::Close }
+    }
+
+    /// Writes a body in pieces until it is over, nobody reads it, or the gateway stops. Whoever takes nothing for the time
+    /// of an answer is let go of.
+    async fn pieces(&mut self, core: &Core, mut pieces: Box<dyn Pieces>, framing: Framing) {
+        let chunked = framing == Framing::Chunked;
+        let mut watching = true;
+        loop {
+            let piece = tokio::select! {
+                biased;
+                () = core.stopped() => None,
+                read = self.stream.read_buf(&mut self.inbox), if watching => match read {
+                    Ok(0) | Err(_) => return,
+                    // Another request, ahead of its time: it is not answered any more.
+                    Ok(_) => {
+                        watching = false;
+                        continue;
+                    }
+                },
+                piece = pieces.next() => piece,
+            };
+            let Some(piece) = piece else { break };
+            let said = if chunked {
+                let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
+                chunk.extend_from_slice(&piece);
+                chunk.extend_from_slice(b"\r\n");
+                self.say(&chunk).await
+            } else {
+                self.say(&piece).await
+            };
+            if !said {
+                return;
+            }
+        }
+        if chunked {
+            let _ = self.say(b"0\r\n\r\n").await;
+        }
     }
 
     /// Takes a small body whole.

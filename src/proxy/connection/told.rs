@@ -181,6 +181,11 @@ pub(super) fn unreadable(fault: Unreadable) -> Told {
 pub(super) fn upstream_words(code: &str) -> &'static str {
     match code {
         "upstream_unreachable" | "upstream_connect_timeout" => "the application cannot be reached",
+        "upstream_busy" => "the application has more under way than it takes; try again",
+        "upstream_refused" => "the application refuses to look at the request",
+        "login_binds_connection" => {
+            "this login belongs to a connection, and connections to the application are shared"
+        }
         "upstream_protocol" => "the application does not speak the protocol that is configured",
         "upstream_timeout" => "the application did not answer in time",
         "upstream_closed" | "upstream_gone" | "upstream_head_cut_off" => "the application hung up",

@@ -4,6 +4,7 @@
 //! Never here: a decision, a header that an application sees (each stream passes the same reader as HTTP/1.1).
 
 mod account;
+pub(super) mod pieces;
 mod stream;
 mod translate;
 mod wire;
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use stream::Stream;
 
-use self::{account::Account, stream::Piece, wire::Wire};
+use self::{account::Account, pieces::Piece, wire::Wire};
 use super::{
     connection,
     core::{Core, Open},

@@ -42,7 +42,7 @@ pub(in crate::proxy) struct Piece {
 }
 
 impl Piece {
-    fn new(data: Bytes, queue: &Rc<Queue>) -> Piece {
+    pub(in crate::proxy) fn new(data: Bytes, queue: &Rc<Queue>) -> Piece {
         queue.frames.set(queue.frames.get() + 1);
         Piece { data, queue: Rc::clone(queue) }
     }

@@ -4,19 +4,23 @@
 //! Never here: what the bytes mean to anybody but the two protocols.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{account::Account, translate::Incoming};
+use super::{
+    account::Account,
+    pieces::{Inbox, Piece, Queue, poll_send},
+    translate::Incoming,
+};
 use crate::proxy::wire::{BodyReader, Known, Limits, Parsed, ResponseHead};
 
 /// Heads that we wrote ourselves: whatever an application was allowed, and our own lines.
@@ -32,49 +36,6 @@ pub(super) enum Inbound {
     Chunked,
     /// There is none, or none any more.
     Done,
-}
-
-/// How much of what was given to the connection is not with the kernel, in frames.
-#[derive(Default)]
-struct Queue {
-    frames: Cell<usize>,
-    waiting: RefCell<Option<Waker>>,
-}
-
-/// Data on its way to the connection; when it is dropped it was written, or never will be.
-pub(super) struct Piece {
-    data: Bytes,
-    queue: Rc<Queue>,
-}
-
-impl Piece {
-    fn new(data: Bytes, queue: &Rc<Queue>) -> Piece {
-        queue.frames.set(queue.frames.get() + 1);
-        Piece { data, queue: Rc::clone(queue) }
-    }
-}
-
-impl Buf for Piece {
-    fn remaining(&self) -> usize {
-        self.data.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.data.chunk()
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.data.advance(count);
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        self.queue.frames.set(self.queue.frames.get().saturating_sub(1));
-        if let Some(waker) = self.queue.waiting.borrow_mut().take() {
-            waker.wake();
-        }
-    }
 }
 
 /// How far the answer is.
@@ -102,11 +63,8 @@ enum Switch {
 
 /// See the module's header.
 pub(in crate::proxy) struct Stream {
-    /// Bytes for the reader, in this order; of the second, the third is a part that came as data.
-    framing: Vec<u8>,
-    at: usize,
-    data: Bytes,
-    after: &'static [u8],
+    /// Bytes for the reader.
+    inbox: Inbox,
     inbound: Inbound,
     body: RecvStream,
     respond: SendResponse<Piece>,
@@ -124,10 +82,7 @@ pub(in crate::proxy) struct Stream {
 impl Stream {
     pub(super) fn new(incoming: Incoming, respond: SendResponse<Piece>, account: Rc<Account>) -> Stream {
         let mut stream = Stream {
-            framing: incoming.head,
-            at: 0,
-            data: Bytes::new(),
-            after: b"",
+            inbox: Inbox::new(incoming.head),
             inbound: incoming.inbound,
             body: incoming.body,
             respond,
@@ -163,39 +118,17 @@ impl Stream {
 
     /// Data that is next to be read.
     fn came(&mut self, data: Bytes) {
-        if self.inbound == Inbound::Chunked {
-            self.framing.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-            self.after = b"\r\n";
-        }
-        self.data = data;
+        self.inbox.came(data, self.inbound == Inbound::Chunked);
     }
 
     /// Copies what is there; whether anything was.
     fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let before = buf.remaining();
-        let framing = self.framing.get(self.at..).unwrap_or_default();
-        let count = framing.len().min(buf.remaining());
-        buf.put_slice(framing.get(..count).unwrap_or_default());
-        self.at += count;
-        if self.at == self.framing.len() {
-            self.framing.clear();
-            self.at = 0;
-        } else {
-            return true;
-        }
-        let count = self.data.len().min(buf.remaining());
-        if count > 0 {
-            buf.put_slice(&self.data.split_to(count));
+        let (any, data) = self.inbox.give(buf);
+        if data > 0 {
             // The client may send as much more as was taken; a stream that is over owes nothing.
-            let _ = self.body.flow_control().release_capacity(count);
+            let _ = self.body.flow_control().release_capacity(data);
         }
-        if self.data.is_empty() {
-            let count = self.after.len().min(buf.remaining());
-            let (given, left) = self.after.split_at(count);
-            buf.put_slice(given);
-            self.after = left;
-        }
-        buf.remaining() < before
+        any
     }
 
     /// Whether the client, or the whole connection, is gone.
@@ -260,7 +193,7 @@ impl Stream {
             self.respond.send_informational(response).map_err(io::Error::other)?;
             return Ok(taken);
         }
-        let reader = BodyReader::new(self.parser.framing(self.head_request));
+        let reader = BodyReader::keeping_trailers(self.parser.framing(self.head_request));
         let whole = reader.is_done();
         let stream = self.respond.send_response(response, whole).map_err(io::Error::other)?;
         self.outbound = if whole { Outbound::Done(None) } else { Outbound::Body(reader, stream) };
@@ -272,40 +205,20 @@ impl Stream {
         let Outbound::Body(reader, stream) = &mut self.outbound else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        // Tried first: what there is no room for is not taken.
-        let step = reader.clone().advance(bytes).map_err(io::Error::other)?;
-        let mut room = 0;
-        if !step.data.is_empty() {
-            stream.reserve_capacity(step.data.len());
-            room = stream.capacity();
-            while room == 0 {
-                match stream.poll_capacity(cx) {
-                    Poll::Ready(Some(Ok(_))) => room = stream.capacity(),
-                    Poll::Ready(Some(Err(_)) | None) => {
-                        self.gone = true;
-                        return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-                    }
-                    Poll::Pending if step.data.start == 0 => return Poll::Pending,
-                    Poll::Pending => break,
-                }
+        let sent = match ready!(poll_send(reader, stream, &self.queue, cx, bytes)) {
+            Ok(sent) => sent,
+            Err(fault) => {
+                self.gone |= fault.kind() == io::ErrorKind::ConnectionReset;
+                return Poll::Ready(Err(fault));
             }
-        }
-        let all = step.data.len();
-        let now = all.min(room);
-        let end = if now == all { step.consumed } else { step.data.start + now };
-        let step = reader.advance(bytes.get(..end).unwrap_or_default()).map_err(io::Error::other)?;
-        if !step.data.is_empty() || step.done {
-            let data = Bytes::copy_from_slice(bytes.get(step.data.clone()).unwrap_or_default());
-            self.account.worth(data.len() as u64);
-            stream.send_data(Piece::new(data, &self.queue), step.done).map_err(io::Error::other)?;
-        }
-        let taken = step.consumed;
-        if step.done
+        };
+        self.account.worth(sent.data as u64);
+        if sent.done
             && let Outbound::Body(_, stream) = std::mem::replace(&mut self.outbound, Outbound::Done(None))
         {
             self.outbound = Outbound::Done(Some(stream));
         }
-        Poll::Ready(Ok(taken))
+        Poll::Ready(Ok(sent.taken))
     }
 }
 
@@ -342,11 +255,11 @@ impl AsyncRead for Stream {
             // One half of a tunnel lives on when the other has ended.
             let answered = matches!(this.outbound, Outbound::Done(_)) && this.switch != Switch::Done;
             // A stream carries one request: behind its answer, once that is out, there is nothing.
-            if (answered && this.queue.frames.get() == 0) || buf.remaining() == 0 {
+            if (answered && this.queue.is_empty()) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
             if answered {
-                *this.queue.waiting.borrow_mut() = Some(cx.waker().clone());
+                this.queue.wait(cx);
             }
             if this.inbound == Inbound::Done && this.switch == Switch::Done {
                 return Poll::Ready(Ok(()));
@@ -365,8 +278,12 @@ impl AsyncRead for Stream {
                 }
                 None => {
                     if this.inbound == Inbound::Chunked {
-                        // Trailers are dropped, as over HTTP/1.1.
-                        this.framing.extend_from_slice(b"0\r\n\r\n");
+                        // Whether they go on is decided where all trailers are.
+                        let Ok(trailers) = ready!(this.body.poll_trailers(cx)) else {
+                            this.gone = true;
+                            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                        };
+                        this.inbox.ended(trailers.as_ref());
                     }
                     this.inbound = Inbound::Done;
                 }
@@ -393,10 +310,10 @@ impl AsyncWrite for Stream {
         if this.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if this.queue.frames.get() == 0 {
+        if this.queue.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        *this.queue.waiting.borrow_mut() = Some(cx.waker().clone());
+        this.queue.wait(cx);
         Poll::Pending
     }
 

@@ -208,7 +208,7 @@ fn lines(out: &mut Vec<u8>, headers: &HeaderMap, host_repeated: bool) -> Result<
             return Err(Untranslatable::OfAConnection);
         }
         if is(name, header::TE) {
-            // Trailers are dropped, as over HTTP/1.1.
+            // Said anew towards applications that are sent trailers.
             if value != "trailers" {
                 return Err(Untranslatable::OfAConnection);
             }

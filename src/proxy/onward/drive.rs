@@ -42,6 +42,8 @@ const MOST_HEAD: u32 = 64 << 10;
 const REMEMBERED: usize = 200;
 /// How long an answer to a ping may take.
 const PONG: Duration = Duration::from_secs(10);
+/// The shortest time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long an end in order may take.
 const ENDING: Duration = Duration::from_secs(1);
 
@@ -90,6 +92,7 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
     let Opened { send, mut connection, mut pings, read, .. } = opened;
     // The line has its own; the last to go ends the connection in order.
     drop(send);
+    let pong = PONG.min(ping);
     let mut look = pin!(sleep(ping.min(idle)));
     let (mut heard, mut heard_at) = (read.get(), Instant::now());
     let mut asked: Option<Instant> = None;
@@ -114,7 +117,7 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
         if read.get() != heard {
             (heard, heard_at) = (read.get(), now);
         }
-        if asked.is_some_and(|asked| now >= asked + PONG) {
+        if asked.is_some_and(|asked| now >= asked + pong) {
             tracing::warn!("a connection of HTTP/2 to an application gives no sign of life");
             return;
         }
@@ -128,12 +131,12 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
             asked = Some(now);
         }
         let next = match asked {
-            Some(asked) => asked + PONG,
-            None if used => heard_at.max(now - ping / 2) + ping,
+            Some(asked) => asked + pong,
+            None if used => heard_at + ping,
             None => line.idle_since.get() + idle,
         };
         // Something may have become used or unused meanwhile: looked at now and then.
-        look.as_mut().reset(next.min(now + ping.min(idle)).max(now + Duration::from_millis(10)));
+        look.as_mut().reset(next.min(now + ping.min(idle)).max(now + LOOK));
     }
 }
 

@@ -119,10 +119,12 @@ impl Lines {
                     return Ok(ticket);
                 }
                 let (now, why) = self.failed.get();
-                if now != failures {
+                let open = self.open.borrow().len();
+                if now != failures && open == 0 {
                     return Err(why);
                 }
-                if !self.opening.get() && self.open.borrow().len() < LINES {
+                // Where another one cannot be had, those that are there will have room.
+                if now == failures && !self.opening.get() && open < LINES {
                     self.open_another(settings, server);
                 }
                 self.changed.notified().await;

@@ -1,5 +1,5 @@
 //! HTTP/2 towards applications: a few connections for each core and server, and on them one stream for each exchange, which
-//! the relay takes for a connection of HTTP/1.1 (docs/decisions/0009).
+//! the relay takes for a connection of HTTP/1.1 (docs/decisions/0011).
 //!
 //! Never here: a decision, a header that was not in the head of HTTP/1.1 (but `te: trailers`, which is ours to say).
 

@@ -123,7 +123,19 @@ impl Onward {
         let Outbound::Body(reader, stream) = &mut self.outbound else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        let sent = ready!(poll_send(reader, stream, &self.queue, cx, bytes))?;
+        let sent = match ready!(poll_send(reader, stream, &self.queue, cx, bytes)) {
+            Ok(sent) => sent,
+            Err(fault) => {
+                // Why it takes no more is told where its answer would be.
+                if let Answer::Head(answer, _) = &mut self.answer
+                    && let Poll::Ready(Err(why)) = Pin::new(&mut **answer).poll(cx)
+                {
+                    self.failed(&why);
+                    self.answer = Answer::None;
+                }
+                return Poll::Ready(Err(fault));
+            }
+        };
         if sent.done
             && let Outbound::Body(_, stream) =
                 std::mem::replace(&mut self.outbound, Outbound::Head(Vec::new()))

@@ -10,8 +10,8 @@ use crate::proxy::{
     patience::{Patience, TooSlow},
     upgrade::{self, Handshake},
     wire::{
-        BodyReader, BodyWriter, ClientConnection, Framing, Known, KnownSet, Name, NameSet, Parsed,
-        ResponseEdit, ResponseHead, Value, Version, client_framing, write_response,
+        ClientConnection, Framing, Known, KnownSet, Name, NameSet, Parsed, ResponseEdit, ResponseHead, Value,
+        Version, client_framing, write_response,
     },
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Answer<'a> {
     pub(super) timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) upgrade: Option<&'a Handshake>,
+    /// Where trailers go on: names that do not.
+    pub(super) trailers: Option<[&'a NameSet; 2]>,
     pub(super) must_switch: bool,
 }
 
@@ -110,7 +112,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let bound = binds::response(&head.view(&buffer));
     // Of what stands in `out`: how much comes before the body, and how much is body.
     let (mut lead, mut held) = (out.len(), 0);
-    let mut body = Body { reader: BodyReader::new(framing), writer: BodyWriter::new(told), most: u64::MAX };
+    let mut body = Body::new(framing, told, u64::MAX, answer.trailers);
     let mut at = len;
     loop {
         while !body.reader.is_done() {
@@ -158,7 +160,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             Err(broken) => return Err(Trouble::of_upstream(broken)),
         }
     }
-    out.extend_from_slice(body.writer.finish().map_err(|_| Trouble::Upstream("body_length"))?);
+    body.finish(out).map_err(Trouble::Upstream)?;
     let piece = Piece { first: out, second: &[], lead, body: held };
     send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
     let in_step = buffer.len() == at && framing != Framing::UntilClose;

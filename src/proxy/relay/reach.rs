@@ -6,19 +6,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::proxy::{
-    core::Core,
-    counters::Counters,
-    dial::{self, dial},
-    gate::{Broken, Gate},
-    patience::{Patience, TooSlow},
-    routing::{Server, Upstream},
-    servers::{Load, Tried},
-    socket::Socket,
+use crate::{
+    net::servers::Protocol,
+    proxy::{
+        core::Core,
+        counters::Counters,
+        dial::{self, dial},
+        gate::{Broken, Gate},
+        patience::{Patience, TooSlow},
+        routing::{Server, Upstream},
+        servers::{Load, Tried},
+        socket::Socket,
+    },
 };
 
 use super::{Tally, Trouble};
 
+/// A stream was refused each time.
+const REFUSED: &str = "upstream_refused";
 /// Servers that one request tries to connect to.
 const TRIES: u8 = 3;
 
@@ -61,16 +66,33 @@ impl<'p> Way<'p> {
                 return Ok(Reached { socket, server, number, pooled: true, _load: load });
             }
             if let Some(socket) = self.open(number, server).await? {
-                return Ok(Reached { socket, server, number, pooled: false, _load: load });
+                // Of HTTP/2 the connection is an older one, as a rule.
+                let pooled = self.settings.protocol == Protocol::Http2;
+                return Ok(Reached { socket, server, number, pooled, _load: load });
             }
         }
+    }
+
+    /// Another stream for one that the application provably did nothing with: to another server, where there is one.
+    pub(super) async fn elsewhere(&mut self, refused: &Reached<'p>) -> Result<Reached<'p>, Trouble> {
+        self.last = REFUSED;
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            return Err(in_vain(REFUSED));
+        }
+        Counters::add(&self.core.counters().retried);
+        if self.settings.servers.len() > 1 {
+            self.tried.add(refused.number);
+        }
+        self.reach().await
     }
 
     /// Another connection for one that was found dead before a byte had left: to the same server where it was kept, which
     /// says nothing about the server.
     async fn instead_of(&mut self, dead: &Reached<'p>) -> Result<Reached<'p>, Trouble> {
         if !dead.pooled {
-            self.failed(dead.number, dead.server, "upstream_gone")?;
+            dead.server.health.unreached("upstream_gone");
+            self.failed(dead.number, "upstream_gone")?;
             return self.reach().await;
         }
         match self.open(dead.number, dead.server).await? {
@@ -89,24 +111,37 @@ impl<'p> Way<'p> {
     async fn open(&mut self, number: usize, server: &Server) -> Result<Option<Socket>, Trouble> {
         self.core.pool().sweep();
         let settings = self.settings;
-        let dialed = tokio::select! {
-            dialed = dial(server, settings.protocol, settings.connect_timeout) => dialed,
+        let opening = async {
+            match settings.protocol {
+                Protocol::Http1 => {
+                    let dialed = dial(server, settings.protocol, settings.connect_timeout).await;
+                    match dialed {
+                        Ok(_) => server.health.reached(),
+                        Err(code) => server.health.unreached(code),
+                    }
+                    dialed.map(Socket::from)
+                }
+                // Whoever opens the connection tells the server's health; here it may be one that is there.
+                Protocol::Http2 => {
+                    let stream = Box::pin(self.core.onwards().stream(settings, server)).await;
+                    stream.map(|stream| Socket::Onward(Box::new(stream)))
+                }
+            }
+        };
+        let opened = tokio::select! {
+            opened = opening => opened,
             _ = self.gate.cut() => return Err(Trouble::Cut),
         };
-        match dialed {
-            Ok(dialed) => {
-                server.health.reached();
-                Ok(Some(dialed.into()))
-            }
+        match opened {
+            Ok(socket) => Ok(Some(socket)),
             Err(code) => {
-                self.failed(number, server, code)?;
+                self.failed(number, code)?;
                 Ok(None)
             }
         }
     }
 
-    fn failed(&mut self, number: usize, server: &Server, code: &'static str) -> Result<(), Trouble> {
-        server.health.unreached(code);
+    fn failed(&mut self, number: usize, code: &'static str) -> Result<(), Trouble> {
         self.tried.add(number);
         self.last = code;
         self.left = self.left.saturating_sub(1);

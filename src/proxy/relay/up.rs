@@ -26,7 +26,7 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     from: &mut R,
     inbox: &mut Vec<u8>,
     to: &mut W,
-    mut body: Body,
+    body: &mut Body<'_>,
     mut pace: Pace,
     most: Duration,
     tally: &Tally,
@@ -37,7 +37,7 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         inbox.reserve(PIECE);
         match pace.wait(&mut patience, gate.read(from, inbox)).await {
             Ok(Ok(0)) => return Err(Trouble::ClientGone),
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => tally.followed.set(true),
             Ok(Err(broken)) => return Err(Trouble::of_client(broken)),
             Err(TooSlow) => return Err(Trouble::Client("body_too_slow")),
         }

@@ -1,7 +1,8 @@
 //! Where a body ends: a reader that is fed slices as they come and points at the data in them.
 //!
 //! Chunk framing is read strictly and never handed on: sizes are plain hexadecimal, lines end in CR LF, extensions are
-//! bounded and dropped, trailers are bounded, checked and dropped (law 9: a trailer is one more place to say who one is).
+//! bounded and dropped, trailers are bounded, checked, and dropped or kept apart (law 9: a trailer is one more place to say
+//! who one is; [`trailers`](super::trailers) says which may go on).
 //! Never here: buffers, limits on a body's size, or the writing side (that is `chunk`).
 
 use std::ops::Range;
@@ -103,6 +104,8 @@ pub struct BodyReader {
     state: State,
     extensions: u32,
     trailers: u32,
+    /// Their lines, where they are wanted.
+    kept: Option<Vec<u8>>,
 }
 
 impl BodyReader {
@@ -115,7 +118,21 @@ impl BodyReader {
             Framing::Chunked => SIZE,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, extensions: 0, trailers: 0 }
+        Self { state, extensions: 0, trailers: 0, kept: None }
+    }
+
+    /// The same, for whoever asks for the [`trailers`](Self::trailers).
+    #[must_use]
+    pub fn keeping_trailers(framing: Framing) -> Self {
+        let mut reader = Self::new(framing);
+        reader.kept = Some(Vec::new());
+        reader
+    }
+
+    /// The lines of the trailers that came, each with its end; of a whole body, all.
+    #[must_use]
+    pub fn trailers(&self) -> &[u8] {
+        self.kept.as_deref().unwrap_or_default()
     }
 
     /// Whether the body is whole.
@@ -197,11 +214,24 @@ impl BodyReader {
 
             (State::TrailerStart, b'\r') => Ok(State::LastLf),
             (State::LastLf, b'\n') => Ok(State::Done),
-            (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
+            (State::TrailerLf, b'\n') => {
+                self.keep(byte);
+                Ok(State::TrailerStart)
+            }
             (State::SizeLf { .. } | State::LastLf | State::TrailerLf, _) => Err(BodyFault::ChunkLineEnd),
-            (State::TrailerStart | State::TrailerName | State::TrailerValue, byte) => self.trailer_byte(byte),
+            (State::TrailerStart | State::TrailerName | State::TrailerValue, byte) => {
+                let state = self.trailer_byte(byte)?;
+                self.keep(byte);
+                Ok(state)
+            }
 
             (State::Done | State::Length(_) | State::UntilClose | State::Data(_), _) => Ok(self.state),
+        }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(byte);
         }
     }
 

@@ -99,6 +99,23 @@ impl BodyWriter {
         }
     }
 
+    /// Writes the end of the body with these lines of trailers, each with its end. Where there are no chunks, they are not
+    /// said.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_with(&mut self, trailers: &[u8], out: &mut Vec<u8>) -> Result<(), WriteFault> {
+        match self.finish()? {
+            b"" => {}
+            _ => {
+                out.extend_from_slice(b"0\r\n");
+                out.extend_from_slice(trailers);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        Ok(())
+    }
+
     /// What to write at the end of the body.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! * [`host`]: host and port in the one spelling that is taken.
 //! * [`known`]: the header names that mean something to a gateway, recognised while they are read.
 //! * [`body`], [`chunk`]: where a body ends, and how one is framed on the way out.
+//! * [`trailers`]: which of them may go on.
 //! * [`mod@write`]: heads on the way out, and whole answers of our own; [`name_set`]: configured names to remove.
 //! * [`fault`]: everything that is refused, each with a stable code.
 //!
@@ -24,6 +25,7 @@ mod recognise;
 pub mod request;
 pub mod response;
 mod scan;
+pub mod trailers;
 pub mod write;
 
 #[cfg(test)]
@@ -38,7 +40,8 @@ pub use known::{Known, KnownSet, canonical_eq};
 pub use name_set::NameSet;
 pub use request::{Method, RequestHead, RequestView};
 pub use response::{ResponseHead, ResponseView};
+pub use trailers::pass_trailers;
 pub use write::{
     CONTINUE, ClientConnection, Name, RequestEdit, ResponseEdit, SimpleResponse, Target, UpstreamConnection,
-    Value, client_framing, write_request, write_response, write_simple_response,
+    Value, client_framing, write_request, write_response, write_simple_response, write_stream_head,
 };

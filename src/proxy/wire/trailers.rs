@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn what_means_nothing_to_a_gateway_goes_on() {
-        let lines = "grpc-status: 0\r\nGrpc-Message: all%20well\r\nx-custom-bin: AAEC\r\nServer-Timing: a;dur=1\r\n";
+        let lines =
+            "grpc-status: 0\r\nGrpc-Message: all%20well\r\nx-custom-bin: AAEC\r\nServer-Timing: a;dur=1\r\n";
         assert_eq!(passed(lines).unwrap(), lines);
         assert_eq!(passed("x-a:   padded \t \r\n").unwrap(), "x-a: padded\r\n");
         assert_eq!(passed("").unwrap(), "");
@@ -97,13 +98,19 @@ mod tests {
             "Location",
             "WWW-Authenticate",
         ] {
-            assert_eq!(passed(&format!("a: 1\r\n{name}: x\r\nb: 2\r\n")).unwrap(), "a: 1\r\nb: 2\r\n", "{name}");
+            assert_eq!(
+                passed(&format!("a: 1\r\n{name}: x\r\nb: 2\r\n")).unwrap(),
+                "a: 1\r\nb: 2\r\n",
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn what_is_malformed_or_too_much_is_refused() {
-        for lines in ["a\r\n", "a : 1\r\n", " a: 1\r\n", "a: 1\n", "a: \0\r\n", "a: 1\r\n\r\nb: 2\r\n", "a: 1"] {
+        for lines in
+            ["a\r\n", "a : 1\r\n", " a: 1\r\n", "a: 1\n", "a: \0\r\n", "a: 1\r\n\r\nb: 2\r\n", "a: 1"]
+        {
             assert!(passed(lines).is_err(), "{lines:?}");
         }
         assert!(passed(&"a: 1\r\n".repeat(65)).is_err());

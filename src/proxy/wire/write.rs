@@ -215,6 +215,24 @@ pub fn write_simple_response(out: &mut Vec<u8>, answer: &SimpleResponse<'_>) {
     }
 }
 
+/// Appends the head of an answer of our own whose body comes in pieces, framed as [`client_framing`] says.
+pub fn write_stream_head(
+    out: &mut Vec<u8>,
+    content_type: Option<Value<'_>>,
+    extra: &[(Name<'_>, Value<'_>)],
+    framing: Framing,
+    connection: ClientConnection<'_>,
+) {
+    write_status(out, 200);
+    if let Some(Value(content_type)) = content_type {
+        write_line(out, b"Content-Type", content_type);
+    }
+    write_framing(out, framing);
+    write_connection(out, connection);
+    write_own(out, extra);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// How a body that is framed `upstream` is framed towards a client of this version: HTTP/1.0 knows no chunks, so the
 /// connection's end must end the body there (and [`ClientConnection::Close`] goes with it).
 #[must_use]

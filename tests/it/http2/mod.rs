@@ -2,7 +2,7 @@
 
 pub mod corpus;
 mod cuts;
-mod frames;
+pub mod frames;
 mod ordinary;
 pub mod peer;
 mod refused;

@@ -146,9 +146,19 @@ impl Peer {
         target: &str,
         token: &str,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.try_begin_at("http://app.example", method, target, token).await
+    }
+
+    pub async fn try_begin_at(
+        &self,
+        host: &str,
+        method: &str,
+        target: &str,
+        token: &str,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("http://app.example{target}"))
+            .uri(format!("{host}{target}"))
             .header("authorization", format!("Bearer {token}"));
         self.send.clone().ready().await?.send_request(request.body(()).unwrap(), true)
     }

@@ -1,0 +1,230 @@
+//! `/v1/tenants/{t}/audit/stream`: a tenant's own record as it is written, as server-sent events. Each event is one record as
+//! it stands in the ledger, its `id` the record's place, so that a reader goes on where it was by `Last-Event-ID`.
+//!
+//! Pieces are made when they are asked for: whoever reads slowly holds up nobody, and nothing is kept for them.
+//!
+//! Never here: sockets, what is recorded.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::{
+    engine::Engine,
+    identity::VerifiedSubject,
+    model::{TenantId, Timestamp},
+    policy::{SUPPORT_MANAGE, SUPPORT_READ, rows::administers},
+};
+
+use super::{
+    Api,
+    audit::{Wanted, read_on},
+    call::Call,
+    problem::Problem,
+    reply::Reply,
+};
+
+/// Streams of one tenant at a time, and of all.
+const OF_ONE: usize = 4;
+const OF_ALL: usize = 64;
+/// How long one stream goes on (rule 10), in milliseconds.
+const LONGEST_MS: i64 = 3_600_000;
+/// How often it is looked whether there is something new.
+const LOOK: Duration = Duration::from_millis(250);
+/// Looks without anything new, after which a comment says that somebody is there.
+const SILENT: u32 = 60;
+/// Records of one piece, at most.
+const PIECE: usize = 100;
+
+/// How many streams there are, by tenant.
+#[derive(Debug, Default)]
+pub(super) struct Streams(Mutex<BTreeMap<TenantId, usize>>);
+
+impl Streams {
+    fn enter(self: &Arc<Self>, tenant: &TenantId) -> Option<Seat> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = all.get(tenant).copied().unwrap_or(0);
+        if of_one >= OF_ONE || all.values().sum::<usize>() >= OF_ALL {
+            return None;
+        }
+        all.insert(tenant.clone(), of_one + 1);
+        Some(Seat { streams: Arc::clone(self), tenant: tenant.clone() })
+    }
+}
+
+/// One stream's place among them.
+#[derive(Debug)]
+struct Seat {
+    streams: Arc<Streams>,
+    tenant: TenantId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut all = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(&self.tenant) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(all.remove(&self.tenant)),
+        }
+    }
+}
+
+/// What comes behind the head of an answer, piece by piece.
+pub struct Following {
+    engine: Arc<Engine>,
+    readers: Arc<Semaphore>,
+    subject: Arc<VerifiedSubject>,
+    seat: Seat,
+    dir: PathBuf,
+    /// The last record that was looked at.
+    after: Option<u64>,
+    /// Records that were there at the last look; there is something new when there are more.
+    seen: u64,
+    until: Timestamp,
+    begun: bool,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Following {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Following").field("tenant", &self.seat.tenant).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    pub(super) fn follow(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        call.must_see(tenant)?;
+        let query = call.query(&["last_event_id"])?;
+        let place =
+            |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
+        let told = query.maybe("last_event_id", place)?;
+        let header = match call.headers.get("last-event-id").map(|value| value.to_str().ok().and_then(place))
+        {
+            Some(None) => return Err(Problem::query("last-event-id", "it must be the `id` of an event")),
+            Some(place) => place,
+            None => None,
+        };
+        let size = self.engine.journal().status().size;
+        // Of a reader who names no place: what comes from now on.
+        let after = header.or(told).or(size.checked_sub(1));
+        let Some(seat) = self.streams.enter(tenant) else {
+            let detail = "so many follow the record that there is no room for another; try again";
+            return Err(Problem::new(503, "audit_streams", detail));
+        };
+        let until = call.subject.expires.min(call.now.plus_ms(LONGEST_MS));
+        Ok(Reply::stream(Following {
+            engine: Arc::clone(&self.engine),
+            readers: Arc::clone(&self.readers),
+            subject: Arc::clone(call.subject),
+            seat,
+            dir: self.engine.journal().dir().to_owned(),
+            after,
+            seen: after.map_or(0, |after| after.saturating_add(1)),
+            until,
+            begun: false,
+            ended: false,
+        }))
+    }
+}
+
+impl Following {
+    /// The next piece, waited for; `None` when it is over. May be dropped and called again at any time: nothing is lost.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        if !self.begun {
+            self.begun = true;
+            return Some(Bytes::from_static(
+                b": the record of your tenant, as it is written\nretry: 2000\n\n",
+            ));
+        }
+        for _ in 0..SILENT {
+            if let Some(code) = self.over().await {
+                return Some(self.end(code));
+            }
+            let size = self.engine.journal().status().size;
+            if size > self.seen {
+                match self.read(size).await {
+                    Ok(Some(piece)) => return Some(piece),
+                    Ok(None) => continue,
+                    Err(code) => return Some(self.end(code)),
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Some(Bytes::from_static(b": still here\n\n"))
+    }
+
+    /// The last event says why there are no more.
+    fn end(&mut self, code: &'static str) -> Bytes {
+        self.ended = true;
+        Bytes::from(format!("event: end\ndata: {{\"code\":\"{code}\"}}\n\n"))
+    }
+
+    /// Why it does not go on.
+    async fn over(&self) -> Option<&'static str> {
+        let now = self.engine.now();
+        if now >= self.subject.expires {
+            return Some("token_expired");
+        }
+        if now >= self.until {
+            return Some("stream_too_long");
+        }
+        let policy = self.engine.policy();
+        let may = self.engine.known(|facts| {
+            let may = |right| administers(&self.subject, &self.seat.tenant, facts, &policy, right);
+            Ok(may(SUPPORT_READ)? || may(SUPPORT_MANAGE)?)
+        });
+        match may.await {
+            Ok(true) => None,
+            Ok(false) => Some("not_allowed"),
+            Err(_) => Some("state_unavailable"),
+        }
+    }
+
+    /// What of the tenant's own stands between the last look and `size`; `None`: nothing.
+    async fn read(&mut self, size: u64) -> Result<Option<Bytes>, &'static str> {
+        let Ok(turn) = Arc::clone(&self.readers).acquire_owned().await else {
+            return Err("audit_unreadable");
+        };
+        let wanted = Wanted {
+            dir: self.dir.clone(),
+            tenant: self.seat.tenant.clone(),
+            kind: None,
+            session: None,
+            since: None,
+            after: self.after,
+            limit: PIECE,
+            size,
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read_on(&wanted)
+        });
+        let read = match read.await {
+            Ok(Ok(read)) => read,
+            Ok(Err(fault)) => {
+                tracing::error!(%fault, "the ledger cannot be followed");
+                return Err("audit_unreadable");
+            }
+            Err(_) => return Err("audit_unreadable"),
+        };
+        let mut text = String::new();
+        for item in &read.items {
+            let data = serde_json::to_string(item).unwrap_or_default();
+            // Writing into a string cannot fail; a record is one line.
+            let _ = write!(text, "id: {}\nevent: record\ndata: {data}\n\n", item.seq);
+        }
+        self.after = read.last;
+        self.seen = if read.complete { size } else { read.last.map_or(0, |last| last.saturating_add(1)) };
+        Ok((!text.is_empty()).then(|| Bytes::from(text)))
+    }
+}
