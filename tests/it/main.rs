@@ -28,6 +28,7 @@ mod issuer;
 mod killed;
 mod matrix;
 mod onward;
+mod pages;
 mod path;
 mod peers;
 mod reload;
