@@ -5,6 +5,7 @@
 
 mod approvals;
 mod audit;
+mod break_glass;
 mod broken;
 mod consent;
 mod form;
