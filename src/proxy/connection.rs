@@ -30,9 +30,10 @@ use self::{
 use super::{
     access::Note,
     collect::{self, Mapped},
-    core::{Core, client_of},
+    core::Core,
     counters::Counters,
     intake,
+    page::Page,
     patience::Patience,
     preflight::{self, Preflight},
     relay::{Client, Next, Plan, forward},
@@ -69,6 +70,8 @@ struct Connection {
     fresh: Option<tokio::time::Instant>,
     /// The kernel was told to keep little that is not sent.
     little_unsent: bool,
+    /// A refusal of the request in hand is to be a page.
+    page: Option<Box<Page>>,
     /// What is told of the request in hand, where that is wanted.
     note: Option<Box<Note>>,
 }
@@ -151,6 +154,7 @@ impl Connection {
             patience: Patience::new(),
             fresh: Some(tokio::time::Instant::now()),
             little_unsent: false,
+            page: None,
             note: None,
         }
     }
@@ -178,6 +182,7 @@ impl Connection {
         let routing = shared.routing.load_full();
         let unclear = self.look_whence(&routing, &request);
         self.note = Note::begin(&routing, self.client, &request);
+        self.page = Page::asked(&request);
         if let Some(told) = unclear {
             Counters::add(&core.counters().unreadable);
             return (self.refuse(core, &request, &told).await, None);
@@ -190,6 +195,7 @@ impl Connection {
             }
         };
         let inside = target.path.as_str().starts_with(&routing.prefix);
+        self.page = self.page.take().filter(|_| !inside);
         if inside && self.stream.must_switch() {
             return (self.refuse(core, &request, &no_websocket().told()).await, None);
         }
@@ -199,6 +205,9 @@ impl Connection {
             return (self.refuse(core, &request, &told).await, None);
         }
         let who = core.who_in_time(&request, inside).await;
+        if let Some(page) = &mut self.page {
+            page.read_by(&who, &routing.prefix);
+        }
         if let Some(note) = &mut self.note {
             note.path(&target);
             note.asked(&who, Named::Missing);
@@ -353,6 +362,9 @@ impl Connection {
         who: &Who,
         admission: Admission,
     ) -> (Next, Option<(Admission, Report)>) {
+        if let Some(page) = &mut self.page {
+            page.about(&admission);
+        }
         let number = mapped.binding.map(|binding| binding.upstream).or(routing.unmapped_upstream);
         let upstream = number.and_then(|number| routing.upstreams.get(number));
         let rewritten = match upstream.filter(|upstream| !upstream.rewrite.is_identity()) {
@@ -463,24 +475,6 @@ impl Connection {
             next => next,
         };
         (next, Some((admission, report)))
-    }
-
-    fn particulars(
-        &self,
-        routing: &Routing,
-        method: &http::Method,
-        host: &str,
-        target: &intake::Target<'_>,
-        mapped: &Mapped<'_>,
-    ) -> Particulars {
-        let upstream = mapped.binding.and_then(|binding| routing.upstreams.get(binding.upstream));
-        Particulars {
-            method: method.to_string(),
-            host: host.to_owned(),
-            path: target.path.as_str().to_owned(),
-            client: client_of(self.client),
-            upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
-        }
     }
 }
 

@@ -25,6 +25,7 @@ mod inside;
 mod intake;
 mod onward;
 mod pace;
+pub mod page;
 mod patience;
 pub mod preflight;
 pub mod preview;

@@ -27,6 +27,7 @@ mod http2;
 mod issuer;
 mod killed;
 mod onward;
+mod pages;
 mod path;
 mod peers;
 mod reload;

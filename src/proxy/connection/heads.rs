@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
+use crate::engine::knock::Particulars;
 use crate::proxy::{
-    core::Core,
+    collect::Mapped,
+    core::{Core, client_of},
     counters::Counters,
     hops::Unclear,
-    intake::Unreadable,
+    intake::{self, Unreadable},
     respond::Told,
     routing::Routing,
     wire::{Parsed, RequestView},
@@ -123,5 +125,24 @@ impl Connection {
             let detail = "where the request comes from is not said in one way";
             Told::plain(400, "forwarded_malformed", detail)
         })
+    }
+
+    /// What the record says of the request.
+    pub(super) fn particulars(
+        &self,
+        routing: &Routing,
+        method: &http::Method,
+        host: &str,
+        target: &intake::Target<'_>,
+        mapped: &Mapped<'_>,
+    ) -> Particulars {
+        let upstream = mapped.binding.and_then(|binding| routing.upstreams.get(binding.upstream));
+        Particulars {
+            method: method.to_string(),
+            host: host.to_owned(),
+            path: target.path.as_str().to_owned(),
+            client: client_of(self.client),
+            upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         core::Core,
         counters::Counters,
         intake::Unreadable,
+        page,
         preflight::Question,
         rate,
         relay::Next,
@@ -67,7 +68,21 @@ impl Connection {
             note.told(told);
         }
         let mut out = Vec::new();
-        answer(&mut out, told, request.method_name() == b"HEAD", !again);
+        let head_request = request.method_name() == b"HEAD";
+        match &self.page {
+            Some(page) => {
+                let html = page.html(told);
+                let policy = Some(page::POLICY.as_str());
+                let form =
+                    Form { kind: "text/html; charset=utf-8", body: html.as_bytes(), vary: true, policy };
+                write(&mut out, told, &form, head_request, !again);
+            }
+            None => {
+                let body = told.json();
+                let form = Form { kind: PROBLEM, body: &body, vary: true, policy: None };
+                write(&mut out, told, &form, head_request, !again);
+            }
+        }
         self.say(&out).await
     }
 
@@ -197,11 +212,34 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
     }
 }
 
+const PROBLEM: &str = "application/problem+json";
+
+/// The form in which something is told.
+struct Form<'a> {
+    kind: &'a str,
+    body: &'a [u8],
+    /// Another request would have had another form.
+    vary: bool,
+    /// Of a page: what it may do.
+    policy: Option<&'a str>,
+}
+
+/// Tells what no request asked for.
 pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: bool) {
+    let body = told.json();
+    write(out, told, &Form { kind: PROBLEM, body: &body, vary: false, policy: None }, head_request, close);
+}
+
+fn write(out: &mut Vec<u8>, told: &Told, form: &Form<'_>, head_request: bool, close: bool) {
     let mut extra = Vec::new();
     let after = told.after.map(|seconds| seconds.to_string());
+    let of_page = |value| form.policy.map(|_| value);
     let lines = [
         ("Cache-Control", Some("no-store")),
+        ("Vary", form.vary.then_some(page::VARY)),
+        ("Content-Security-Policy", form.policy),
+        ("X-Content-Type-Options", of_page("nosniff")),
+        ("Referrer-Policy", of_page("no-referrer")),
         ("WWW-Authenticate", told.challenge.as_deref()),
         ("Retry-After", after.as_deref()),
     ];
@@ -210,14 +248,13 @@ pub(super) fn answer(out: &mut Vec<u8>, told: &Told, head_request: bool, close: 
             extra.push((name, value));
         }
     }
-    let body = told.json();
     write_simple_response(
         out,
         &SimpleResponse {
             status: told.status,
-            content_type: Value::ascii("application/problem+json"),
+            content_type: Value::ascii(form.kind),
             extra: &extra,
-            body: &body,
+            body: form.body,
             head_request,
             connection: if close { ClientConnection::Close } else { ClientConnection::Open },
         },
