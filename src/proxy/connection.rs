@@ -79,6 +79,7 @@ struct Connection {
 /// Serves a connection to its end. What a request needs while it runs is many times what a connection needs that waits
 /// for one: it is made when one comes, kept while others follow closely, and let go of after that.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
+    stream.bound_unsent();
     let mut connection = Connection::new(stream, peer);
     loop {
         let most = core.shared().routing.load().keep_alive;

@@ -21,6 +21,9 @@ use super::{http2::Stream, onward::Onward};
 
 /// What the kernel may hold unsent towards staff, in bytes: until a cut it goes on sending what it has (law 6).
 const UNSENT: u32 = 16 << 10;
+/// The same towards everybody else: what a client does not read stays with the application, not in the memory that all
+/// connections of this machine share. Who reads as it comes never has as much waiting.
+const UNSENT_TO_ANYBODY: u32 = 64 << 10;
 
 /// See the module's header.
 pub(super) enum Socket {
@@ -131,9 +134,18 @@ impl Socket {
 
     /// Has the kernel take little more than it can send.
     pub(super) fn keep_little_unsent(&self) {
+        self.keep_unsent(UNSENT);
+    }
+
+    /// Has the kernel take no more than somebody who reads slowly should hold.
+    pub(super) fn bound_unsent(&self) {
+        self.keep_unsent(UNSENT_TO_ANYBODY);
+    }
+
+    fn keep_unsent(&self, most: u32) {
         if let Some(Kernel::Tcp(stream)) = self.kernel() {
             // Where the system has no such bound, the reset still drops what is held.
-            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(most);
         }
     }
 

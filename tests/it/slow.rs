@@ -198,3 +198,22 @@ fn a_reader_that_trickles_is_cut_and_little_is_held_for_it() {
     assert_eq!(world.last_outcome()["fault"], "client_reads_too_slowly");
     world.finish();
 }
+
+/// Not in this process, and not in the kernel, whose memory is everybody's: the application keeps it. The record counts
+/// what the kernel took.
+#[test]
+fn of_what_a_member_does_not_read_the_kernel_is_given_little() {
+    let route = "GET /t/{tenant}/download\", permission: orders:read";
+    let world =
+        World::of(plan().edit(route, "GET /t/{tenant}/download\", permission: orders:read, record: true"));
+    let mut client = world.client();
+    client.send(request("GET", "/t/acme/download?do=forever", &world.people.admin("acme"), ""));
+    until("it is cut", || !world.of_kind("access.outcome").is_empty());
+    let outcome = world.last_outcome();
+    assert_eq!(outcome["fault"], "client_reads_too_slowly", "{outcome}");
+    // Its own window, which is the client's to offer, and what may wait before it.
+    let sent = outcome["sent"].as_u64().unwrap();
+    assert!(sent < 512 << 10, "{sent} bytes were taken for somebody who reads nothing");
+    drop(client);
+    world.finish();
+}
