@@ -102,6 +102,21 @@ pub enum Event {
         /// Until when at most.
         deadline: Timestamp,
     },
+    /// An operator broke the glass; the start of the session stands beside it.
+    GlassBroken {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        subject: SubjectRef,
+        /// In which environment.
+        environment: EnvironmentId,
+        /// Which cause they declared.
+        cause: String,
+        /// Which incident.
+        incident: String,
+        /// Why.
+        reason: String,
+    },
     /// A kill switch was set.
     SupportStopped {
         /// How far it reaches.
