@@ -13,7 +13,7 @@ use crate::{
         journal::{AppendError, Class, Draft, Personal, Receipt},
     },
     identity::VerifiedSubject,
-    model::{ExchangeId, RoleName, SubjectKind, Timestamp},
+    model::{Basis, ExchangeId, RoleName, SubjectKind, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -413,6 +413,11 @@ impl Engine {
             session: Some(staff.session.to_string()),
             opens: Some(live.exchange.to_string()),
             personal: personal(subject, &about.client),
+            // In an emergency a disk that is full is no reason to stay outside, for as long as the reserve allows it.
+            class: match staff.basis {
+                Basis::BreakGlass(_) => Class::Emergency,
+                Basis::Consent(_) | Basis::Grant(_) => Class::Ordinary,
+            },
             ..Draft::new(records::ACCESS_INTENT, self.now().ms(), body)
         })
     }

@@ -6,6 +6,7 @@
 //! Never here: committing or recording (that is [`crate::engine`]), a clock, input or output. Ids of new documents are
 //! part of the command.
 
+mod break_glass;
 mod consent;
 mod expire;
 mod grant;
@@ -193,6 +194,23 @@ pub enum Command {
         /// Less than the configured time, if wanted.
         lasts: Option<Span>,
     },
+    /// Enters without anybody's consent, in an emergency.
+    BreakGlass {
+        /// Which tenant.
+        tenant: TenantId,
+        /// The new session's id.
+        session: SessionId,
+        /// In which environment.
+        environment: EnvironmentId,
+        /// Why, in the operator's words.
+        reason: String,
+        /// The incident that it belongs to.
+        incident: String,
+        /// Which of the configured causes it is.
+        cause: String,
+        /// Less than the configured time, if wanted.
+        lasts: Option<Span>,
+    },
     /// Ends a session: its own agent, or an administrator of the tenant.
     EndSession {
         /// In which tenant.
@@ -235,6 +253,7 @@ impl Command {
             Command::MoveGrant { .. } => "move_grant",
             Command::WithdrawGrant { .. } => "withdraw_grant",
             Command::StartSession { .. } => "start_session",
+            Command::BreakGlass { .. } => "break_glass",
             Command::EndSession { .. } => "end_session",
             Command::Stop { .. } => "stop",
             Command::Lift { .. } => "lift",
@@ -255,6 +274,7 @@ impl Command {
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
             | Command::StartSession { tenant, .. }
+            | Command::BreakGlass { tenant, .. }
             | Command::EndSession { tenant, .. } => Some(tenant),
             Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
@@ -354,6 +374,21 @@ pub enum Event {
         role: RoleName,
         /// Until when at most.
         deadline: Timestamp,
+    },
+    /// An operator broke the glass; the start of the session stands beside it.
+    GlassBroken {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        subject: SubjectRef,
+        /// In which environment.
+        environment: EnvironmentId,
+        /// Which cause they declared.
+        cause: String,
+        /// Which incident.
+        incident: String,
+        /// Why.
+        reason: String,
     },
     /// A kill switch was set.
     SupportStopped {
@@ -468,6 +503,10 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
                 session,
                 &session::Wish { environment, basis, reason, ticket: ticket.as_deref(), lasts: *lasts },
             )
+        }
+        Command::BreakGlass { tenant, session, environment, reason, incident, cause, lasts } => {
+            let declared = break_glass::Declared { environment, reason, incident, cause, lasts: *lasts };
+            break_glass::enter(&at, tenant, session, &declared)
         }
         Command::EndSession { tenant, session } => session::end(&at, tenant, session),
         Command::Stop { switch, reason } => stop::set(&at, switch, reason),
