@@ -116,6 +116,9 @@ impl Operations {
         for (name, value) in self.shared.counters.all() {
             let _ = writeln!(out, "postern_requests_total{{what=\"{name}\"}} {value}");
         }
+        let name = "postern_break_glass_entries_total";
+        let _ = writeln!(out, "# HELP {name} Entries by break-glass.\n# TYPE {name} counter");
+        let _ = writeln!(out, "{name} {}", self.engine.glass_broken());
         let status = self.engine.journal().status();
         let gauges = [
             ("postern_connections", "Open client connections.", {

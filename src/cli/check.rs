@@ -129,6 +129,16 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     if !operators.is_empty() {
         writeln!(out, "kill switches: {}, beside each tenant's own", operators.join(", "))?;
     }
+    if let Some(glass) = &policy.emergency.break_glass {
+        let operators: Vec<String> = glass.operators.iter().map(ToString::to_string).collect();
+        let role = policy.role(&glass.role);
+        let may = role.map_or_else(|| "nothing".to_owned(), |role| names(policy, &role.permissions, true));
+        let (lasts, causes) =
+            (Span::Millis(glass.lasts_ms), glass.causes.iter().cloned().collect::<Vec<_>>());
+        writeln!(out, "break-glass: {}, for {} at most", operators.join(", "), lasts)?;
+        writeln!(out, "  causes           {}", causes.join(", "))?;
+        writeln!(out, "  {:<16} {may}", glass.role.as_str())?;
+    }
     let environments: Vec<&str> = policy.environments.iter().map(|name| name.as_str()).collect();
     writeln!(out, "\nenvironments: {}", environments.join(", "))?;
     writeln!(out, "tenants known from the start: {}", settings.tenants.known.len())?;

@@ -18,7 +18,9 @@ use crate::{
     },
     lifecycle::Refusal,
     model::{RoleName, SubjectKind, TenantId, Timestamp, Version},
-    policy::{Around, Named, PermissionId, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, standing::Fallen},
+    policy::{
+        Around, Conditions, Named, PermissionId, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, standing::Fallen,
+    },
 };
 
 use super::problem::Problem;
@@ -55,7 +57,11 @@ impl Call<'_> {
 
     /// What the configuration demands of staff and this call does not meet, if anything.
     pub(super) fn unmet(&self) -> Option<Fallen> {
-        let conditions = &self.policy.conditions;
+        self.unmet_of(&self.policy.conditions)
+    }
+
+    /// What these conditions demand and this call does not meet, if anything.
+    pub(super) fn unmet_of(&self, conditions: &Conditions) -> Option<Fallen> {
         let mut named = conditions.ticket_header().map(|name| self.headers.get_all(name).iter());
         let mut next = || named.as_mut().and_then(Iterator::next);
         let ticket = match (next(), next()) {

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `rights`, `roles`, `stops`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `outcome` | what is shown |
 //! | `reply`, `problem` | a yes and a no as HTTP |
@@ -18,6 +18,7 @@
 
 mod audit;
 mod beside;
+mod break_glass;
 mod call;
 mod consent;
 mod following;
@@ -67,6 +68,7 @@ pub struct Api {
     prefix: String,
     /// Turns to read the ledger: what it costs is bounded by them.
     readers: Arc<tokio::sync::Semaphore>,
+    attempts: break_glass::Attempts,
     /// Those who follow the ledger.
     streams: Arc<following::Streams>,
 }
@@ -88,6 +90,7 @@ impl Api {
             engine,
             prefix: prefix.trim_end_matches('/').to_owned(),
             readers: Arc::new(tokio::sync::Semaphore::new(audit::READERS)),
+            attempts: break_glass::Attempts::default(),
             streams: Arc::default(),
         }
     }
@@ -173,6 +176,7 @@ impl Api {
             (Place::Document, _) => Ok(Reply::document(OPENAPI)),
             (Place::Me, _) => self.me(call),
             (Place::OwnSessions, _) => self.own_sessions(call).await,
+            (Place::BreakGlass(tenant), _) => self.break_glass(call, tenant).await,
             (Place::Stops, Verb::Put) => self.set_stop(call).await,
             (Place::Stops, _) => self.stops(call).await,
             (Place::Stop(tenant), Verb::Put) => self.set_tenant_stop(call, tenant).await,

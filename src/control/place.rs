@@ -22,6 +22,8 @@ pub(super) enum Place {
     Stops,
     /// `/v1/tenants/{t}/stop`
     Stop(TenantId),
+    /// `/v1/tenants/{t}/break-glass`
+    BreakGlass(TenantId),
     /// `/v1/tenants`
     Tenants,
     /// `/v1/tenants/{t}`
@@ -80,6 +82,7 @@ impl Place {
             ["me"] => Ok(Place::Me),
             ["sessions"] => Ok(Place::OwnSessions),
             ["stops"] => Ok(Place::Stops),
+            ["tenants", tenant, "break-glass"] => Ok(Place::BreakGlass(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "stop"] => Ok(Place::Stop(id(TenantId::new(tenant))?)),
             ["tenants"] => Ok(Place::Tenants),
             ["tenants", tenant] => Ok(Place::Tenant(id(TenantId::new(tenant))?)),
@@ -123,6 +126,7 @@ impl Place {
             | Place::Member(tenant, _)
             | Place::Consent(tenant)
             | Place::Stop(tenant)
+            | Place::BreakGlass(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::Sessions(tenant)
@@ -149,6 +153,7 @@ impl Place {
                 (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
             }
             Place::Consent(_) | Place::Stops | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
+            Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Grants(_) | Place::Sessions(_) => (&[Verb::Read, Verb::Post], "GET, HEAD, POST"),
             Place::Grant(..) => (&[Verb::Read, Verb::Patch, Verb::Delete], "GET, HEAD, PATCH, DELETE"),
             Place::Session(..) => (&[Verb::Read, Verb::Delete], "GET, HEAD, DELETE"),

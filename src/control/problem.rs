@@ -34,6 +34,8 @@ pub(super) struct Problem {
     pub(super) level: Option<Box<str>>,
     /// Of a kill switch: who can lift it.
     pub(super) lifted_by: Option<Side>,
+    /// In how many seconds to come again.
+    pub(super) after: Option<u16>,
     /// Of a 405: what is allowed.
     pub(super) allow: Option<&'static str>,
     /// Of a sign-in that is not enough: what would be, as parameters of a challenge.
@@ -69,6 +71,7 @@ impl Problem {
             fault: None,
             level: None,
             lifted_by: None,
+            after: None,
             allow: None,
             step_up: None,
             recorded: false,
@@ -153,6 +156,9 @@ impl Problem {
         let body = serde_json::to_vec(&written).unwrap_or_default();
         let mut response = reply::response(self.status, "application/problem+json", body);
         let headers = response.headers_mut();
+        if let Some(after) = self.after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
+        }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
@@ -253,6 +259,8 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty
         | Refusal::IssuerUnknown(_)
+        | Refusal::CauseUnknown(_)
+        | Refusal::IncidentMalformed(_)
         | Refusal::ReasonUnfit(_)
         | Refusal::TicketUnfit(_)
         | Refusal::TicketMissing(_)

@@ -35,13 +35,13 @@ struct Own {
 }
 
 #[derive(Serialize)]
-struct ChangedView {
+pub(super) struct ChangedView {
     #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<SessionView>,
-    outcome: Outcome,
+    pub(super) session: Option<SessionView>,
+    pub(super) outcome: Outcome,
     /// Of an end: it had ended before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    had_ended: Option<bool>,
+    pub(super) had_ended: Option<bool>,
 }
 
 impl Api {
@@ -152,7 +152,7 @@ impl Api {
     }
 
     /// One session as this caller may see it.
-    async fn one_session(
+    pub(super) async fn one_session(
         &self,
         call: &Call<'_>,
         tenant: &TenantId,

@@ -10,10 +10,10 @@ use arc_swap::ArcSwap;
 use crate::{
     audit::{
         body::Body,
-        journal::{AppendError, Class, Draft, Personal, Receipt},
+        journal::{AppendError, Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
-    model::{ExchangeId, RoleName, SubjectKind, Timestamp},
+    model::{Basis, ExchangeId, RoleName, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -26,8 +26,7 @@ use super::{
     hooks::Step,
     ids::new_id,
     knock::{Knock, Particulars},
-    member,
-    records::{self, Rest},
+    member, records,
     registry::{Case, Live},
     reload::Asked,
 };
@@ -413,6 +412,11 @@ impl Engine {
             session: Some(staff.session.to_string()),
             opens: Some(live.exchange.to_string()),
             personal: personal(subject, &about.client),
+            // In an emergency a disk that is full is no reason to stay outside, for as long as the reserve allows it.
+            class: match staff.basis {
+                Basis::BreakGlass(_) => Class::Emergency,
+                Basis::Consent(_) | Basis::Grant(_) => Class::Ordinary,
+            },
             ..Draft::new(records::ACCESS_INTENT, self.now().ms(), body)
         })
     }
@@ -447,6 +451,8 @@ impl Engine {
         }
     }
 }
+
+pub(super) use super::records::{personal, rests};
 
 enum Stop {
     Denied(Denial),
@@ -489,24 +495,4 @@ impl Drop for Entry<'_> {
 
 fn denied(cut: Cut) -> Denial {
     Denial { reason: cut.reason, detail: Detail::At(cut.at) }
-}
-
-pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
-    facts
-        .versions()
-        .map(|(key, version)| Rest { document: key.to_string(), version: version.to_string() })
-        .collect()
-}
-
-pub(super) fn personal(subject: &VerifiedSubject, client: &str) -> Vec<Personal> {
-    let person = subject.id.to_string();
-    let mut values = Vec::new();
-    // Of a tenant's people the address is only compared, never kept.
-    if let Some(email) = subject.email.as_ref().filter(|_| subject.kind == SubjectKind::Staff) {
-        values.push(Personal { person: person.clone(), name: "email", value: email.to_string() });
-    }
-    if !client.is_empty() {
-        values.push(Personal { person, name: "client", value: client.to_owned() });
-    }
-    values
 }

@@ -87,7 +87,10 @@ impl Engine {
                 return Err(ChangeFault::Lost);
             };
             match self.attempt(Try { command, giver, now, change, pending: None }, &mut tell).await {
-                Ok(Attempt::Over(changed)) => return Ok(changed),
+                Ok(Attempt::Over(changed)) => {
+                    self.told_loud(command, giver);
+                    return Ok(changed);
+                }
                 Ok(Attempt::Overtaken) => {}
                 Err(fault) => {
                     if let ChangeFault::Refused(refusal) = &fault {
@@ -98,6 +101,22 @@ impl Engine {
             }
         }
         Err(ChangeFault::Contended)
+    }
+
+    /// Whoever watches the gateway hears of broken glass without reading the record.
+    fn told_loud(&self, command: &Command, giver: &Giver) {
+        let (Command::BreakGlass { tenant, session, cause, incident, .. }, Giver::Subject(subject, _)) =
+            (command, giver)
+        else {
+            return;
+        };
+        self.glass_broken.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%tenant, %session, subject = %subject.id, %cause, %incident, "an operator broke the glass");
+    }
+
+    /// How often somebody entered by break-glass since the start.
+    pub fn glass_broken(&self) -> u64 {
+        self.glass_broken.load(Ordering::Relaxed)
     }
 
     async fn attempt(

@@ -29,7 +29,7 @@ mod sweep;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -103,6 +103,8 @@ pub struct Engine {
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
     settled: AtomicBool,
+    /// How often somebody entered by break-glass.
+    glass_broken: AtomicU64,
 }
 
 impl Engine {
@@ -130,6 +132,7 @@ impl Engine {
             last_record,
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            glass_broken: AtomicU64::new(0),
         })
     }
 

@@ -107,6 +107,12 @@ pub enum Refusal {
     /// The caller is none of those whom the configuration lets use this.
     #[error("not allowed: this is for operators whom the configuration names, in a token of their own")]
     NotOperator,
+    /// Not an emergency that the configuration knows.
+    #[error("that is no cause to break the glass; `cause` must be one of: {0}")]
+    CauseUnknown(String),
+    /// The incident's reference has another shape than the configuration asks for.
+    #[error("`incident` does not look like one: `{0}` is the shape of one")]
+    IncidentMalformed(String),
     /// Nobody of those who are meant has a name of that issuer: the vendor's people, or members.
     #[error("`{0}` is no issuer of such people; nobody would be meant")]
     IssuerUnknown(IssuerName),
@@ -189,6 +195,8 @@ impl Refusal {
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",
             Refusal::Stopped(_) => "stopped",
             Refusal::NotOperator => "not_operator",
+            Refusal::CauseUnknown(_) => "cause_unknown",
+            Refusal::IncidentMalformed(_) => "incident_malformed",
             Refusal::IssuerUnknown(_) => "issuer_unknown",
             Refusal::SelfGranted { .. } => "self_granted",
             Refusal::NotStaff => "not_staff",

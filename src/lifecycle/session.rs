@@ -26,7 +26,7 @@ const LONGEST_REASON: usize = 500;
 /// Characters of a ticket reference, at most.
 const LONGEST_TICKET: usize = 100;
 /// Sessions of one agent in one tenant, at most.
-const MOST_SESSIONS: usize = 32;
+pub(super) const MOST_SESSIONS: usize = 32;
 
 /// What an agent asks for.
 pub(super) struct Wish<'a> {
@@ -101,7 +101,8 @@ pub(super) fn start(
     let mut presence = at.facts.presence(id.as_str(), &agent.id)?.cloned().unwrap_or_default();
     tidy(at, id, &mut presence)?;
     if matches!(wish.basis, WantedBasis::Consent) {
-        replace(at, id, wish.environment, agent, &mut presence, &mut change)?;
+        let by_consent = |basis: &Basis| matches!(basis, Basis::Consent(_));
+        replace(at, id, wish.environment, agent, by_consent, &mut presence, &mut change)?;
     }
     if presence.sessions.len() >= MOST_SESSIONS {
         return Err(Refusal::TooManySessions(presence.sessions.len()).into());
@@ -225,7 +226,7 @@ fn push_end(id: &TenantId, session_id: &SessionId, session: &Session, end: End, 
     change.documents.push((Key::Session(id.clone(), session_id.clone()), Document::Session(document)));
 }
 
-fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
+pub(super) fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
     match at.actor {
         Actor::Subject(subject) if subject.kind == SubjectKind::Staff => {
             if subject.acting {
@@ -238,14 +239,16 @@ fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
     }
 }
 
+/// A reason says something, on one line.
+pub(super) fn reasoned(reason: &str) -> Result<(), Refusal> {
+    let fit = !reason.trim().is_empty()
+        && reason.chars().count() <= LONGEST_REASON
+        && !reason.chars().any(char::is_control);
+    if fit { Ok(()) } else { Err(Refusal::ReasonUnfit(LONGEST_REASON)) }
+}
+
 fn written(wish: &Wish<'_>) -> Result<(), Refusal> {
-    let length = wish.reason.trim().chars().count();
-    if length == 0
-        || wish.reason.chars().count() > LONGEST_REASON
-        || wish.reason.chars().any(char::is_control)
-    {
-        return Err(Refusal::ReasonUnfit(LONGEST_REASON));
-    }
+    reasoned(wish.reason)?;
     let fit = |ticket: &str| {
         !ticket.is_empty() && ticket.len() <= LONGEST_TICKET && ticket.bytes().all(|b| b.is_ascii_graphic())
     };
@@ -292,7 +295,7 @@ fn deadline(at: &Moment<'_>, tenant: &Tenant, lasts: Option<Span>) -> Result<Tim
 }
 
 /// Takes out of the index what has ended, so that it stays small.
-fn tidy(at: &Moment<'_>, id: &TenantId, presence: &mut Presence) -> Result<(), Stop> {
+pub(super) fn tidy(at: &Moment<'_>, id: &TenantId, presence: &mut Presence) -> Result<(), Stop> {
     let mut over = Vec::new();
     for session_id in presence.sessions.keys() {
         match at.facts.session(id.as_str(), session_id.as_str())? {
@@ -306,11 +309,12 @@ fn tidy(at: &Moment<'_>, id: &TenantId, presence: &mut Presence) -> Result<(), S
     Ok(())
 }
 
-fn replace(
+pub(super) fn replace(
     at: &Moment<'_>,
     id: &TenantId,
     environment: &EnvironmentId,
     agent: &Subject,
+    of_kind: fn(&Basis) -> bool,
     presence: &mut Presence,
     change: &mut Change,
 ) -> Result<(), Stop> {
@@ -320,7 +324,7 @@ fn replace(
             continue;
         }
         match at.facts.session(id.as_str(), session_id.as_str())? {
-            Some(session) if matches!(session.basis, Basis::Consent(_)) => {
+            Some(session) if of_kind(&session.basis) => {
                 replaced.push((session_id.clone(), session));
             }
             Some(_) | None => {}

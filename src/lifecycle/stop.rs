@@ -12,10 +12,7 @@ use crate::{
     policy::{Lack, SUPPORT_MANAGE, emergency::Halted},
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop};
-
-/// Characters of a reason, at most.
-const LONGEST_REASON: usize = 500;
+use super::{Actor, Change, Event, Moment, Refusal, Stop, session::reasoned};
 
 /// Which switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +60,7 @@ pub(super) fn set(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Chan
     match switch {
         Switch::Own(id) => {
             let by = at.administrator(id, SUPPORT_MANAGE)?;
-            fit(reason)?;
+            reasoned(reason)?;
             let Some(tenant) = at.facts.tenant(id.as_str())? else {
                 return Err(Refusal::NotFound("tenant").into());
             };
@@ -79,7 +76,7 @@ pub(super) fn set(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Chan
 
 fn set_by_operator(at: &Moment<'_>, switch: &Switch, reach: &Reach, reason: &str) -> Result<Change, Stop> {
     let by = operator(at)?;
-    fit(reason)?;
+    reasoned(reason)?;
     let themselves = matches!(reach, Reach::Person(person) if *person == by.id);
     if !themselves && known(at.facts.stop_of_person(&by.id))?.is_some_and(|stop| stop.set.is_some()) {
         return Err(Refusal::Stopped(Side::Operators).into());
@@ -120,7 +117,7 @@ pub(super) fn lift(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Cha
     match switch {
         Switch::Own(id) => {
             at.administrator(id, SUPPORT_MANAGE)?;
-            fit(reason)?;
+            reasoned(reason)?;
             let Some(tenant) = at.facts.tenant(id.as_str())? else {
                 return Err(Refusal::NotFound("tenant").into());
             };
@@ -132,7 +129,7 @@ pub(super) fn lift(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Cha
         }
         Switch::Operators(reach) => {
             let by = operator(at)?;
-            fit(reason)?;
+            reasoned(reason)?;
             if let Some(set) = at.facts.stop_of_person(&by.id)?.and_then(|stop| stop.set.as_ref()) {
                 let themselves = matches!(reach, Reach::Person(person) if *person == by.id);
                 if !(themselves && set.own) {
@@ -199,14 +196,5 @@ fn event(switch: &Switch, reason: &str, set: bool) -> Event {
         Event::SupportStopped { reach, side, reason }
     } else {
         Event::SupportLetGoOn { reach, side, reason }
-    }
-}
-
-fn fit(reason: &str) -> Result<(), Refusal> {
-    let length = reason.chars().count();
-    if reason.trim().is_empty() || length > LONGEST_REASON || reason.chars().any(char::is_control) {
-        Err(Refusal::ReasonUnfit(LONGEST_REASON))
-    } else {
-        Ok(())
     }
 }

@@ -283,6 +283,20 @@ pub enum Basis {
     Consent(LevelName),
     /// This grant.
     Grant(GrantId),
+    /// Nobody's consent: an emergency that an operator declared.
+    BreakGlass(Glass),
+}
+
+/// What an operator declared when they broke the glass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Glass {
+    /// Which of the configured causes it is.
+    pub cause: Arc<str>,
+    /// The incident that it belongs to.
+    pub incident: Arc<str>,
+    /// Why, in their words.
+    pub reason: Arc<str>,
 }
 
 /// A staff subject inside one tenant and environment.

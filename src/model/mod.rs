@@ -18,7 +18,7 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, End, EndCause, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
+    Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
     Stored, Tenant, Version,
 };
 pub use giver::{Giver, Mark};

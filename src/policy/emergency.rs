@@ -1,4 +1,5 @@
-//! Emergencies: who may use the kill switches, and what the switches come to for one person in one tenant (GW-13).
+//! Emergencies: who may use the kill switches, and what the switches come to for one person in one tenant (GW-13); who may
+//! break the glass, and what that gives (GW-06).
 //!
 //! Every basis is covered, whatever a session rests on. The usual case, in which no switch over a tenant or a person was
 //! ever set, costs one look-up.
@@ -7,9 +8,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{IssuerName, Side, Stop, SubjectRef, Tenant, Timestamp};
+use crate::model::{IssuerName, RoleName, Session, Side, Stop, SubjectRef, Tenant, Timestamp};
 
-use super::{Facts, Lack};
+use super::{Conditions, Facts, Lack, Policy, shape::Shape};
 
 /// What the configuration says of emergencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +19,39 @@ pub struct Emergency {
     pub operators: BTreeSet<SubjectRef>,
     /// The issuers of staff: nobody else's people can be stopped.
     pub staff: BTreeSet<IssuerName>,
+    /// Entry without anybody's consent, where the configuration has it.
+    pub break_glass: Option<BreakGlass>,
+}
+
+/// Entry in an emergency, without anybody's consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// Who may.
+    pub operators: BTreeSet<SubjectRef>,
+    /// What it gives, under the ceiling like everything.
+    pub role: RoleName,
+    /// How long such a session lasts at most, in milliseconds.
+    pub lasts_ms: i64,
+    /// What counts as an emergency.
+    pub causes: BTreeSet<String>,
+    /// What the reference of an incident looks like.
+    pub incident: Shape,
+    /// What it demands of the operators' sign-in beside what is demanded of all staff. No ticket: the incident is it.
+    pub conditions: Conditions,
+    /// How often one operator may try in an hour.
+    pub attempts: u32,
+}
+
+impl Policy {
+    /// What breaking the glass gives this person, if the configuration lets them.
+    pub fn break_glass(&self, subject: &SubjectRef) -> Option<&BreakGlass> {
+        self.emergency.break_glass.as_ref().filter(|glass| glass.operators.contains(subject))
+    }
+
+    /// Whether a session by break-glass is still what the configuration gives.
+    pub fn glass_holds(&self, session: &Session) -> bool {
+        self.break_glass(&session.subject).is_some_and(|glass| glass.role == session.role)
+    }
 }
 
 /// What the switches come to.

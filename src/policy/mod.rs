@@ -16,6 +16,7 @@ pub mod path;
 pub mod permission;
 pub mod proofs;
 pub mod reason;
+pub mod rights;
 pub mod routes;
 pub mod rows;
 pub mod shape;
@@ -34,7 +35,7 @@ pub use conditions::{Around, Conditions};
 pub use decide::{
     Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
 };
-pub use emergency::Emergency;
+pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
@@ -131,7 +132,7 @@ pub struct Policy {
     pub session_lasts: Span,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
-    /// Kill switches: who may use them.
+    /// Kill switches and break-glass: who may use them.
     pub emergency: Emergency,
     /// What staff access demands beside a session.
     pub conditions: Conditions,

@@ -36,6 +36,8 @@ reasons! {
     SessionByConsent = "session_by_consent",
     /// A staff session by grant holds the permission.
     SessionByGrant = "session_by_grant",
+    /// A staff session by break-glass holds the permission.
+    SessionByBreakGlass = "session_by_break_glass",
 
     /// No bearer token came with the request.
     TokenMissing = "token_missing",
@@ -95,6 +97,8 @@ reasons! {
     Stopped = "stopped",
     /// A kill switch ended the session; it was lifted since, and the session stays ended.
     SessionStopped = "session_stopped",
+    /// The configuration no longer lets this person break the glass, or gives another role by it.
+    BreakGlassWithdrawn = "break_glass_withdrawn",
     /// The session's deadline has passed.
     SessionExpired = "session_expired",
     /// One exchange runs so long at the most (rule 10); the session goes on.

@@ -100,6 +100,10 @@ pub fn standing<'a>(
                 Ok(Ok(Standing { deadline: own, bound: Some(rank), falls, grant: None, giver: None }))
             }
         },
+        Basis::BreakGlass(_) if policy.glass_holds(session) => {
+            Ok(Ok(Standing { deadline: own, bound: None, falls: None, giver: None, grant: None }))
+        }
+        Basis::BreakGlass(_) => Ok(Err((Reason::BreakGlassWithdrawn, Detail::None))),
         Basis::Grant(id) => {
             let Some(grant) = facts.grant(tenant_id, id.as_str())? else {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));

@@ -119,9 +119,9 @@ impl Health {
         mine
     }
 
-    /// The lower, the sooner something may be hoped of it, where none is in.
-    pub fn despair(&self) -> (bool, u64) {
-        (self.unwell.load(Relaxed), self.until.load(Relaxed))
+    /// Whether checks say that it is not well.
+    pub fn is_unwell(&self) -> bool {
+        self.unwell.load(Relaxed)
     }
 
     /// A connection was opened.

@@ -125,7 +125,8 @@ fn words(reason: Reason) -> (u16, &'static str) {
         | Reason::MemberRole
         | Reason::MemberUnmapped
         | Reason::SessionByConsent
-        | Reason::SessionByGrant => (500, "the gateway took a yes for a no"),
+        | Reason::SessionByGrant
+        | Reason::SessionByBreakGlass => (500, "the gateway took a yes for a no"),
         Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
         Reason::TokenInvalid => (401, "the token was refused; get a new one"),
         Reason::KeysUnavailable => {
@@ -160,6 +161,7 @@ fn words(reason: Reason) -> (u16, &'static str) {
             (409, "several of your sessions are active here; name one in `Postern-Session`")
         }
         Reason::SessionEnded => (403, "this support session was ended"),
+        Reason::BreakGlassWithdrawn => (403, "the gateway's operator no longer lets you in by break-glass"),
         Reason::Stopped => (403, "support access is stopped by a kill switch"),
         Reason::SessionStopped => (403, "a kill switch ended this support session; start another one"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),

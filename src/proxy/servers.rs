@@ -86,7 +86,12 @@ impl Loads {
         let fit = || open().filter(|(_, server)| server.health.is_in());
         let count = fit().count();
         if count == 0 {
-            return open().min_by_key(|(_, server)| server.health.despair()).map(|(number, _)| number);
+            // Any of them may be the first that is back.
+            let hoped = || open().filter(|(_, server)| !server.health.is_unwell());
+            return match hoped().count() {
+                0 => open().nth(self.below(open().count())).map(|(number, _)| number),
+                some => hoped().nth(self.below(some)).map(|(number, _)| number),
+            };
         }
         let first = self.below(count);
         // Another one than the first, each as likely.
@@ -157,6 +162,10 @@ mod tests {
         assert_eq!(got[0], 0);
     }
 
+    fn five() -> Upstream {
+        upstream(5)
+    }
+
     #[test]
     fn who_is_out_is_not_asked_and_where_all_are_the_least_bad_is() {
         let upstream = upstream(3);
@@ -170,6 +179,16 @@ mod tests {
         }
         upstream.servers[0].health.checked(false, true, "500");
         assert_eq!(loads.choose(&upstream, Tried::default()).unwrap().0, 1, "its checks do not fail");
+        // Of several that cannot be connected to, each gets its turn: any may be the first that is back.
+        let down = five();
+        for server in &down.servers {
+            for _ in 0..3 {
+                server.health.unreached("x");
+            }
+        }
+        let asked: std::collections::BTreeSet<_> =
+            (0..500).map(|_| loads.choose(&down, Tried::default()).unwrap().0).collect();
+        assert_eq!(asked.len(), 5);
         let mut tried = Tried::default();
         tried.add(1);
         assert_ne!(loads.choose(&upstream, tried).unwrap().0, 1);

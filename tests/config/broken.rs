@@ -254,6 +254,37 @@ const CASES: &[Case] = &[
         "stops: { operators: [{ issuer: vendor, sub: x }, ⟦{ issuer: vendor, sub: x }] }\ntenants:\n  from: { path",
         "duplicate_name",
     ),
+    ("tenants:\n  from: { path", "break_glass: ⟦{ role: admin }\ntenants:\n  from: { path", "missing_key"),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: ⟦nobody }\ntenants:\n  from: { path",
+        "unknown_role",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: ⟦[{ issuer: vendor, sub: x }, { issuer: vendor, sub: w }], most: 1, role: admin }\ntenants:\n  from: { path",
+        "out_of_range",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, last: ⟦2d }\ntenants:\n  from: { path",
+        "out_of_range",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, causes: ⟦[] }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, incident: ⟦\"A.*\" }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, require: { ticket: ⟦{ pattern: A } } }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
     // Conditions on staff.
     ("tenants:\n  from: { path", "staff: { require: { acr: ⟦[] } }\ntenants:\n  from: { path", "bad_value"),
     (

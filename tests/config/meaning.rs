@@ -302,6 +302,10 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", protocol: http2"),
         ("\"http://127.0.0.1:8000\"", "\"http://127.0.0.1:8000\", trailers: pass"),
         ("identity_headers: [X-User]", "identity_headers: [X-Usr]"),
+        (
+            "gateway: main",
+            "gateway: main\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: admin }",
+        ),
         ("gateway: main", "gateway: main\nstops: { operators: [{ issuer: vendor, sub: olga }] }"),
         ("gateway: main", "gateway: main\nprefix: /support/"),
         ("gateway: main", "gateway: main\npaths: { case: distinct }"),

@@ -42,6 +42,7 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
         ("GET", at("stop"), ""),
         ("PUT", at("stop"), r#"{"stopped":true,"reason":"x"}"#),
         ("PUT", at("stop"), "{}"),
+        ("POST", at("break-glass"), "{}"),
     ]
 }
 
@@ -190,6 +191,7 @@ async fn an_auditor_sees_and_changes_nothing() {
                 answer.refused(404, "not_found")
             }
             ("GET", ..) => answer.is(200),
+            ("POST", path, _) if path.contains("break-glass") => answer.refused(403, "not_operator"),
             _ => answer.refused(403, "not_allowed"),
         };
     }

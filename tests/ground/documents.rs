@@ -80,6 +80,14 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             2 => session.role = role(dice.pick(&ROLES)),
             3 => session.rights.retain(|_| dice.one_in(2)),
             4 => session.started = near(dice),
+            5 if dice.one_in(2) => {
+                let glass = postern::model::Glass {
+                    cause: "stability".into(),
+                    incident: "INC-1".into(),
+                    reason: "why".into(),
+                };
+                session.basis = Basis::BreakGlass(glass);
+            }
             _ => {
                 let grants: Vec<_> = keys
                     .iter()

@@ -16,7 +16,9 @@ use postern::{
     policy::Caller,
 };
 
-use crate::world::{ENVIRONMENTS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request};
+use crate::world::{
+    CAUSES, ENVIRONMENTS, GLASS, GLASS_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
+};
 
 pub(crate) type Words = BTreeSet<String>;
 type Codes = BTreeSet<&'static str>;
@@ -90,8 +92,9 @@ pub(crate) struct Session {
     pub(crate) environment: String,
     /// Of one by consent: who had given it.
     pub(crate) by: Vec<Source>,
-    /// `None` by consent.
+    /// `None` by consent and by break-glass.
     pub(crate) grant: Option<String>,
+    pub(crate) glass: bool,
     pub(crate) role: String,
     pub(crate) rights: Words,
     pub(crate) started: i64,
@@ -155,6 +158,16 @@ fn rank(plain: &Plain, level: &str) -> usize {
 
 pub(crate) fn who(subject: &Subject) -> String {
     format!("{}|{}", subject.id.issuer, subject.id.sub)
+}
+
+impl Session {
+    fn by_consent(&self) -> bool {
+        self.grant.is_none() && !self.glass
+    }
+}
+
+fn may_break(who: &str) -> bool {
+    GLASS.iter().any(|sub| who == format!("vendor|{sub}"))
 }
 
 /// The names of the switches that bear on somebody in a tenant.
@@ -273,7 +286,7 @@ impl Naive {
             self.sessions.get_mut(&key).unwrap().joined = true;
         }
         for ((tenant, _), session) in &mut self.sessions {
-            session.closed |= session.grant.is_none() && closed.contains(tenant);
+            session.closed |= session.by_consent() && closed.contains(tenant);
         }
     }
 
@@ -356,7 +369,7 @@ impl Naive {
         }
         let own = |by: &[Source]| by.iter().any(|giver| giver.is(subject));
         let force = || self.givers(plain, tenant, 0, now);
-        if session.grant.is_none() && (own(&session.by) || (plain.immediate && own(&force()))) {
+        if session.by_consent() && (own(&session.by) || (plain.immediate && own(&force()))) {
             codes.insert("self_granted");
         }
         if self.tenants.get(tenant).is_some_and(|t| t.removed) {
@@ -365,7 +378,11 @@ impl Naive {
         if self.taken(tenant, &session.environment, session.started) {
             codes.insert("environment_removed");
         }
+        if session.glass && (!may_break(&session.who) || plain.glass.as_ref() != Some(&session.role)) {
+            codes.insert("break_glass_withdrawn");
+        }
         match &session.grant {
+            None if session.glass => {}
             None if plain.immediate && (session.closed || !self.open(plain, tenant, now)) => {
                 codes.insert("consent_withdrawn");
             }
@@ -395,7 +412,7 @@ impl Naive {
     pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session, now: i64) -> Words {
         let role = role_can(plain, &session.role);
         let mut rights: Words = session.rights.intersection(&role).cloned().collect();
-        if session.grant.is_none() && plain.immediate {
+        if session.by_consent() && plain.immediate {
             let level = self.level(plain, tenant, 0, now);
             let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
             rights.retain(|right| level.contains(right));
@@ -1018,7 +1035,7 @@ impl Naive {
                         continue;
                     }
                     // P17-18: the older session by consent in that environment ends.
-                    if grant_id.is_none() && old.grant.is_none() && old.environment == environment.as_str() {
+                    if grant_id.is_none() && old.by_consent() && old.environment == environment.as_str() {
                         let over = now >= old.deadline;
                         old.ended = Some(if over { EndCause::Expired } else { EndCause::Replaced });
                         old.listed = None;
@@ -1037,6 +1054,90 @@ impl Naive {
                     environment: environment.to_string(),
                     by,
                     grant: grant_id,
+                    glass: false,
+                    role,
+                    rights,
+                    started: now,
+                    deadline,
+                    ended: None,
+                    closed: false,
+                    stopped: false,
+                    joined: false,
+                    listed: Some(environment.to_string()),
+                };
+                if !codes.contains("changed") {
+                    next.sessions.insert(key, new);
+                }
+            }
+            Command::BreakGlass { tenant, session, environment, reason, incident, cause, lasts } => {
+                let by = match subject {
+                    Some(by) if by.acting => return Err(Codes::from(["acting"])),
+                    Some(by) if staff.is_some() && may_break(&who(by)) => by,
+                    _ => return Err(Codes::from(["not_operator"])),
+                };
+                let Some(role) = plain.glass.clone() else { return Err(Codes::from(["not_operator"])) };
+                Self::reaches(subject, environment.as_str(), &mut codes);
+                if reason.trim().is_empty() {
+                    codes.insert("reason_unfit");
+                }
+                let number = incident.strip_prefix("INC-").unwrap_or_default();
+                if !(1..=4).contains(&number.len()) || !number.bytes().all(|b| b.is_ascii_digit()) {
+                    codes.insert("incident_malformed");
+                }
+                if !CAUSES.contains(&cause.as_str()) {
+                    codes.insert("cause_unknown");
+                }
+                if self.is_stopped(tenant.as_str(), &who(by)) {
+                    codes.insert("stopped");
+                }
+                let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if !known.environments.contains(environment.as_str()) {
+                    codes.insert("environment_unknown");
+                }
+                if !plain.roles.contains_key(&role) {
+                    codes.insert("role_unknown");
+                }
+                let deadline = match lasts {
+                    None => now + GLASS_MS,
+                    Some(Span::Millis(ms)) => now + ms,
+                    Some(Span::CalendarDays(_)) => panic!("not used in histories"),
+                };
+                if deadline <= now {
+                    codes.insert("not_in_future");
+                }
+                if deadline > now + GLASS_MS {
+                    codes.insert("lasts_too_long");
+                }
+                let key = (tenant.to_string(), session.to_string());
+                if self.sessions.contains_key(&key) {
+                    codes.insert("changed");
+                }
+                let mut count = 0;
+                for ((t, _), old) in &mut next.sessions {
+                    if t != tenant.as_str() || old.who != who(by) || old.ended.is_some() {
+                        continue;
+                    }
+                    if old.glass && old.environment == environment.as_str() {
+                        let over = now >= old.deadline;
+                        old.ended = Some(if over { EndCause::Expired } else { EndCause::Replaced });
+                        old.listed = None;
+                    } else {
+                        count += 1;
+                    }
+                }
+                if count >= 32 {
+                    codes.insert("too_many_sessions");
+                }
+                let rights = role_can(plain, &role).into_iter().filter(|p| !forbidden(plain, p)).collect();
+                let new = Session {
+                    who: who(by),
+                    environment: environment.to_string(),
+                    by: Default::default(),
+                    grant: None,
+                    glass: true,
                     role,
                     rights,
                     started: now,
@@ -1259,9 +1360,10 @@ impl Naive {
                         environment: session.environment.to_string(),
                         by: Source::kept(&session.givers),
                         grant: match &session.basis {
-                            Basis::Consent(_) => None,
+                            Basis::Consent(_) | Basis::BreakGlass(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),
                         },
+                        glass: matches!(session.basis, Basis::BreakGlass(_)),
                         role: session.role.to_string(),
                         rights: session.rights.iter().map(|r| r.to_string()).collect(),
                         started: session.started.ms(),

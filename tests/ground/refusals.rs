@@ -169,7 +169,35 @@ fn table() -> Vec<Line> {
     let over = |name: &str| Switch::Operators(Reach::Person(staff(name).id));
     let all = || Switch::Operators(Reach::All);
     let own = |name: &str| Switch::Own(tid(name));
+    let glass = |incident: &str, cause: &str, tenant: &str| Command::BreakGlass {
+        tenant: tid(tenant),
+        session: sid("s2"),
+        environment: eid("production"),
+        reason: "the platform is down".into(),
+        incident: incident.into(),
+        cause: cause.into(),
+        lasts: None,
+    };
+    let longer = match glass("INC-1", "stability", "acme") {
+        Command::BreakGlass { tenant, session, environment, reason, incident, cause, .. } => {
+            let lasts = Some(Span::Millis(GLASS_MS + 1));
+            Command::BreakGlass { tenant, session, environment, reason, incident, cause, lasts }
+        }
+        other => other,
+    };
     vec![
+        Line(
+            "not_operator",
+            "no other staff break the glass (GW-06)",
+            Anna,
+            glass("INC-1", "stability", "acme"),
+        ),
+        Line("not_operator", "nor where there is no tenant", Anna, glass("INC-1", "stability", "nowhere")),
+        Line("not_operator", "nor do members", Admin, glass("INC-1", "stability", "acme")),
+        Line("not_found", "there is no tenant to enter", Olga, glass("INC-1", "stability", "nowhere")),
+        Line("incident_malformed", "an incident is one", Olga, glass("soon", "stability", "acme")),
+        Line("cause_unknown", "haste is no emergency (P17-28)", Olga, glass("INC-1", "haste", "acme")),
+        Line("lasts_too_long", "an emergency is short", Olga, longer),
         Line("not_operator", "no other staff stop anything (GW-13)", Ben, stop(all())),
         Line("not_operator", "nor let it go on", Ben, lift(all())),
         Line("not_operator", "a tenant's administrator stops nobody else", Admin, stop(over("anna"))),
@@ -489,7 +517,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 31, "a code without a line: {seen:?}");
+    assert_eq!(seen.len(), 33, "a code without a line: {seen:?}");
 }
 
 #[test]

@@ -13,8 +13,9 @@ use postern::{
         Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern, PermissionSet,
-        Policy, Push, Role, Rule, ServiceRule, Snapshot, Verdict, Whose, decide, decide::Route,
+        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern,
+        PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, Verdict, Whose, decide,
+        decide::Route, shape::Shape,
     },
 };
 
@@ -75,6 +76,8 @@ pub(crate) struct Plain {
     pub(crate) lasts_ms: i64,
     pub(crate) grant_most_ms: Option<i64>,
     pub(crate) members_unmapped: bool,
+    /// The role that is given by break-glass; nobody breaks the glass without.
+    pub(crate) glass: Option<String>,
     /// The tenants that the configuration names.
     pub(crate) configured: Vec<String>,
 }
@@ -106,6 +109,7 @@ impl Plain {
             ceiling: words(&["users:manage"]),
             immediate,
             lasts_ms: 10_000,
+            glass: Some("administrator".into()),
             grant_most_ms: None,
             members_unmapped: false,
             configured: words(&["other"]),
@@ -144,6 +148,15 @@ impl Plain {
             emergency: postern::policy::Emergency {
                 operators: OPERATORS.map(|sub| person("vendor", sub)).into(),
                 staff: [IssuerName::new("vendor").unwrap()].into(),
+                break_glass: self.glass.as_deref().map(|of| BreakGlass {
+                    operators: GLASS.map(|sub| person("vendor", sub)).into(),
+                    role: role(of),
+                    lasts_ms: GLASS_MS,
+                    causes: CAUSES.map(str::to_owned).into(),
+                    incident: Shape::parse("INC-[0-9]{1,4}").unwrap(),
+                    conditions: postern::policy::Conditions::default(),
+                    attempts: 10,
+                }),
             },
             conditions: postern::policy::Conditions::default(),
             max_exchange_ms: EXCHANGE_MS,
@@ -181,6 +194,11 @@ pub(crate) fn program(sub: &str) -> Subject {
 
 /// The vendor's people: `anna` and `cleo` hold the same address, `anna` and `ben` are support.
 pub(crate) const STAFF: [&str; 3] = ["anna", "ben", "cleo"];
+
+/// Those who may break the glass, for one of these causes and so long.
+pub(crate) const GLASS: [&str; 2] = ["cleo", "olga"];
+pub(crate) const CAUSES: [&str; 2] = ["stability", "integrity"];
+pub(crate) const GLASS_MS: i64 = 5_000;
 
 /// Those who may use the kill switches; one of them also is an agent.
 pub(crate) const OPERATORS: [&str; 2] = ["anna", "olga"];

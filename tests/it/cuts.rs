@@ -52,7 +52,7 @@ const RUNS: [Run; 6] =
 pub struct Under {
     pub client: Client,
     /// Writes for as long as it can, and tells how that ended: an error of a socket is told once, to whoever asks first.
-    writer: Option<std::thread::JoinHandle<std::io::ErrorKind>>,
+    pub writer: Option<std::thread::JoinHandle<std::io::ErrorKind>>,
 }
 
 impl Under {

@@ -26,6 +26,7 @@ mod held;
 mod http2;
 mod issuer;
 mod killed;
+mod matrix;
 mod onward;
 mod pages;
 mod path;

@@ -22,16 +22,16 @@ use crate::{
 };
 
 /// A gateway that was started from a file, which tests write anew.
-struct FromFile {
-    world: World,
+pub struct FromFile {
+    pub world: World,
     file: PathBuf,
     text: String,
 }
 
-const NEVER: Duration = Duration::from_secs(3600);
+pub const NEVER: Duration = Duration::from_secs(3600);
 
 impl FromFile {
-    fn start(hooks: postern::engine::hooks::Hooks, every: Duration, edits: &[(&str, &str)]) -> FromFile {
+    pub fn start(hooks: postern::engine::hooks::Hooks, every: Duration, edits: &[(&str, &str)]) -> FromFile {
         FromFile::start_beside(hooks, every, edits, |_| {})
     }
 
@@ -65,7 +65,7 @@ impl FromFile {
         replace(&self.file, text.as_bytes());
     }
 
-    fn reload(&self, edits: &[(&str, &str)]) -> Result<(), ReloadFault> {
+    pub fn reload(&self, edits: &[(&str, &str)]) -> Result<(), ReloadFault> {
         self.write(edits);
         self.world.gateway().reload()
     }

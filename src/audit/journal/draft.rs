@@ -18,7 +18,10 @@ const PERSONAL_MAX: usize = 1024;
 pub enum Class {
     /// Admissions and everything else that can be refused: stops before the reserve is touched.
     Ordinary,
-    /// Outcomes, ends and break-glass: may use the reserve.
+    /// What begins by break-glass: may use the reserve while more than half of it is left, so that it never takes what
+    /// outcomes and ends need.
+    Emergency,
+    /// Outcomes and ends: may use the reserve.
     Reserved,
 }
 

@@ -291,7 +291,7 @@ impl Writer {
 
     fn place(&mut self, ready: &Ready) -> Result<Receipt, AppendError> {
         let crowded = ready.opens.is_some()
-            && ready.class == Class::Ordinary
+            && ready.class != Class::Reserved
             && self.book.open_intents() >= MAX_OPEN_INTENTS;
         if crowded {
             return Err(AppendError::Busy);

@@ -1,21 +1,34 @@
-//! Who may use the kill switches.
+//! Who may use the kill switches, who may break the glass, and what that gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
+    gateway::DAY,
+    rights::Roles,
     settings::IssuerSettings,
+    staff::sign_in,
 };
 use crate::{
     config::{
         fault::Code,
-        written::{At, File, List, Person, Place},
+        written::{self, At, Field, File, List, Person, Place},
     },
-    model::{IssuerName, SubjectKind, SubjectRef},
-    policy::Emergency,
+    model::{IssuerName, RoleName, SubjectKind, SubjectRef},
+    policy::{BreakGlass, Conditions, Emergency, shape::Shape},
 };
 
-pub(super) fn emergency(context: Context<'_>, file: &File, issuers: &[IssuerSettings]) -> Emergency {
+/// The causes where none are written: of the platform.
+const CAUSES: [&str; 2] = ["stability", "integrity"];
+/// The shape of an incident where none is written.
+const INCIDENT: &str = "[A-Z]{2,8}-[0-9]{1,8}";
+
+pub(super) fn emergency(
+    context: Context<'_>,
+    file: &File,
+    issuers: &[IssuerSettings],
+    roles: &Roles,
+) -> Emergency {
     let staff: BTreeSet<IssuerName> = issuers
         .iter()
         .filter(|issuer| issuer.kind == SubjectKind::Staff)
@@ -26,7 +39,72 @@ pub(super) fn emergency(context: Context<'_>, file: &File, issuers: &[IssuerSett
         let list = context.need(&at.value.operators, at.place, "operators", hint)?;
         Some(people(context, &staff, &list.value, list.place))
     });
-    Emergency { operators: operators.unwrap_or_default(), staff }
+    let break_glass = file.break_glass.given().and_then(|at| break_glass(context, at, &staff, roles));
+    Emergency { operators: operators.unwrap_or_default(), staff, break_glass }
+}
+
+fn break_glass(
+    context: Context<'_>,
+    at: &At<written::BreakGlass>,
+    staff: &BTreeSet<IssuerName>,
+    roles: &Roles,
+) -> Option<BreakGlass> {
+    let written = &at.value;
+    let hint = "name them: `operators: [ { issuer: vendor, sub: … } ]`";
+    let list = context.need(&written.operators, at.place, "operators", hint);
+    let operators = list.map(|list| people(context, staff, &list.value, list.place));
+    let most = context.count(&written.most, 10, 1, 100);
+    if let (Some(list), Some(operators)) = (list, &operators)
+        && operators.len() as u64 > most
+    {
+        let message = format!("{} people may break the glass, and {most} are allowed to", operators.len());
+        context.put(Code::OutOfRange, list.place, message, "shorten the list, or raise `most`");
+    }
+    let role = context.need(&written.role, at.place, "role", "say what it gives: `role: rescuer`");
+    let role = role.and_then(|at| roles.known(context, at));
+    let lasts_ms = context.duration(&written.last, DAY / 24, 60_000, DAY);
+    let incident = incident(context, &written.incident);
+    let attempts = context.count(&written.attempts, 10, 1, 1_000);
+    Some(BreakGlass {
+        operators: operators?,
+        role: role?,
+        lasts_ms,
+        causes: causes(context, &written.causes),
+        incident: incident?,
+        conditions: conditions(context, written),
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+    })
+}
+
+fn causes(context: Context<'_>, field: &Field<written::OneOrMany<String>>) -> BTreeSet<String> {
+    let Some(list) = field.given() else { return CAUSES.map(str::to_owned).into() };
+    if list.value.0.items.is_empty() && !list.value.0.broken {
+        let hint =
+            "name the causes that count, or remove the key: then these are `stability` and `integrity`";
+        context.put(Code::BadValue, list.place, "this list is empty", hint);
+    }
+    // The form of a role's name is that of any word here.
+    let word = |at: &At<String>| context.id(at, RoleName::new, "word for a cause").map(|_| at.value.clone());
+    list.value.0.items.iter().filter_map(word).collect()
+}
+
+fn incident(context: Context<'_>, field: &Field<String>) -> Option<Shape> {
+    let Some(at) = field.given() else { return Shape::parse(INCIDENT).ok() };
+    Shape::parse(&at.value)
+        .map_err(|fault| {
+            let message = format!("`{}` is no shape of an incident: {fault}", short(&at.value));
+            context.put(Code::BadValue, at.place, message, "write it as in `[A-Z]{2,8}-[0-9]{1,8}`");
+        })
+        .ok()
+}
+
+fn conditions(context: Context<'_>, written: &written::BreakGlass) -> Conditions {
+    let Some(require) = written.require.given() else { return Conditions::default() };
+    if let Some(ticket) = require.value.ticket.given() {
+        let hint = "remove it; say what an incident looks like in `break_glass.incident`";
+        context.put(Code::BadValue, ticket.place, "break-glass names an incident and no ticket", hint);
+    }
+    sign_in(context, &require.value)
 }
 
 /// A list of the vendor's people that names somebody.

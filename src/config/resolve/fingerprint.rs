@@ -140,6 +140,18 @@ fn policy_value(policy: &Policy) -> Value {
     if !policy.emergency.operators.is_empty() {
         put(&mut value, "stops", people(&policy.emergency.operators));
     }
+    if let Some(glass) = &policy.emergency.break_glass {
+        let glass = json!({
+            "operators": people(&glass.operators),
+            "role": glass.role.as_str(),
+            "lasts_ms": glass.lasts_ms,
+            "causes": glass.causes,
+            "incident": glass.incident.as_str(),
+            "conditions": conditions_value(&glass.conditions),
+            "attempts": glass.attempts,
+        });
+        put(&mut value, "break_glass", glass);
+    }
     value
 }
 

@@ -96,7 +96,7 @@ pub(super) fn resolve(
     }
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
-    let emergency = emergency::emergency(context, file, &issuers);
+    let emergency = emergency::emergency(context, file, &issuers, &roles);
     let services = services::services(context, file, &issuers);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());

@@ -132,6 +132,17 @@ pub(super) struct Roles {
     whole: bool,
 }
 
+impl Roles {
+    /// A role by its name; tells where it is unknown.
+    pub(super) fn known(&self, context: Context<'_>, at: &At<String>) -> Option<RoleName> {
+        let found = self.map.keys().find(|name| name.as_str() == at.value);
+        if found.is_none() && self.whole {
+            context.unknown(Code::UnknownRole, at, "role", self.map.keys().map(RoleName::as_str));
+        }
+        found.cloned()
+    }
+}
+
 pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
     let hint = "name sets of permissions, e.g. `roles: { read_only: { allow: \"*:read\" } }`";
     let table = context.need(&file.roles, TOP(), "roles", hint);

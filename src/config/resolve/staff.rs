@@ -24,23 +24,27 @@ use crate::{
 pub(super) fn conditions(context: Context<'_>, file: &File) -> (Conditions, Option<String>) {
     let none = Require::default();
     let written = file.staff.value().and_then(|staff| staff.require.value()).unwrap_or(&none);
+    let (ticket, claim) = match written.ticket.given() {
+        Some(at) => ticket(context, at),
+        None => (None, None),
+    };
+    (Conditions { ticket, ..sign_in(context, written) }, claim)
+}
+
+/// The conditions but for the ticket.
+pub(super) fn sign_in(context: Context<'_>, written: &Require) -> Conditions {
     let most = 366 * DAY;
     let max_auth_age_ms = match &written.max_auth_age {
         Field::Given(_) => Some(context.duration(&written.max_auth_age, 0, 1_000, most)),
         Field::Absent | Field::Broken => None,
     };
-    let (ticket, claim) = match written.ticket.given() {
-        Some(at) => ticket(context, at),
-        None => (None, None),
-    };
-    let conditions = Conditions {
+    Conditions {
         acr: words(context, &written.acr, "a class of sign-in"),
         amr: words(context, &written.amr, "a method of sign-in"),
         max_auth_age_ms,
         networks: items(context, &written.networks, "a network", network),
-        ticket,
-    };
-    (conditions, claim)
+        ticket: None,
+    }
 }
 
 /// A list that says something: an empty one would demand nothing where somebody meant to.

@@ -1,11 +1,11 @@
-//! The mirror of what concerns emergencies: who may use the kill switches.
+//! The mirror of what concerns emergencies: who may use the kill switches, who may break the glass.
 //!
 //! Never here: defaults and references; [`crate::config::resolve`] has them.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Field, List};
+use super::{Duration, Field, List, OneOrMany, Require};
 
 /// Kill switches: one command ends support access, and keeps it ended until it is lifted.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -15,6 +15,30 @@ pub struct Stops {
     /// Who may stop, and let go on, one of the vendor's people, a tenant, or all support access. A tenant's
     /// administrators have a switch of their own over their tenant in any case.
     pub operators: Field<List<Person>>,
+}
+
+/// Entry in an emergency: works at every consent level and without a grant, for those who are named here.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["operators", "role"]))]
+pub struct BreakGlass {
+    /// Who may.
+    pub operators: Field<List<Person>>,
+    /// How many they may be: a longer list is refused. Default `10`.
+    pub most: Field<u64>,
+    /// The role that it gives, under the ceiling like everything.
+    pub role: Field<String>,
+    /// How long such a session lasts at most; at most `1d`. Default `1h`.
+    pub last: Field<Duration>,
+    /// What counts as an emergency; one of these is declared. Default `stability` and `integrity`, of the platform.
+    pub causes: Field<OneOrMany<String>>,
+    /// What the reference of an incident looks like, as a ticket's pattern. Default `[A-Z]{2,8}-[0-9]{1,8}`.
+    pub incident: Field<String>,
+    /// How often one operator may try in an hour, on each gateway. Default `10`.
+    pub attempts: Field<u64>,
+    /// What is demanded of the operators' sign-in beside `staff.require`, for the entry and for each request by it. It
+    /// takes no `ticket`: the incident is it.
+    pub require: Field<Require>,
 }
 
 /// One of the vendor's people, by issuer and `sub`.

@@ -17,7 +17,7 @@ mod veil;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use emergency::{Person, Stops};
+pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, List, OneOrMany, Place, Table};
 pub use people::{
@@ -83,6 +83,8 @@ pub struct File {
     pub staff: Field<Staff>,
     /// Kill switches: who may use them beside the tenants.
     pub stops: Field<Stops>,
+    /// Entry without anybody's consent, in an emergency. Without it there is none.
+    pub break_glass: Field<BreakGlass>,
     /// What programs may push: tenants and their members.
     pub services: Field<List<Service>>,
     /// How a request names its tenant and environment, and which tenants there are from the start.

@@ -74,7 +74,11 @@ impl Engine {
             session: session_of(this.command),
             opens: Some(this.change.to_string()),
             personal: values,
-            class: if change.narrows { Class::Reserved } else { Class::Ordinary },
+            class: match this.command {
+                _ if change.narrows => Class::Reserved,
+                Command::BreakGlass { .. } => Class::Emergency,
+                _ => Class::Ordinary,
+            },
             ..Draft::new(records::CHANGE_INTENT, self.now().ms(), body)
         })
     }
@@ -186,9 +190,9 @@ impl<'a> About<'a> {
 
 pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
     match command {
-        Command::StartSession { session, .. } | Command::EndSession { session, .. } => {
-            Some(session.to_string())
-        }
+        Command::StartSession { session, .. }
+        | Command::BreakGlass { session, .. }
+        | Command::EndSession { session, .. } => Some(session.to_string()),
         Command::Expire { key: Key::Session(_, session) } => Some(session.to_string()),
         Command::Expire { .. }
         | Command::RegisterTenant { .. }

@@ -37,6 +37,10 @@ pub struct Seen {
 pub struct Notes {
     pub seen: Mutex<Vec<Seen>>,
     pub connections: AtomicU64,
+    /// Connections that ended in order.
+    pub ended: AtomicU64,
+    /// Bytes of answers that were given to connections.
+    pub sent: AtomicU64,
     /// Bytes of bodies.
     pub received: AtomicU64,
     /// Why streams were reset by the other side.
@@ -72,6 +76,8 @@ impl Application {
         let notes = Arc::new(Notes {
             seen: Mutex::default(),
             connections: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             resets: Mutex::default(),
             refuse: AtomicUsize::new(0),
@@ -112,6 +118,14 @@ impl Application {
         self.notes.connections.load(SeqCst)
     }
 
+    pub fn ended(&self) -> u64 {
+        self.notes.ended.load(SeqCst)
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.notes.sent.load(SeqCst)
+    }
+
     pub fn received(&self) -> u64 {
         self.notes.received.load(SeqCst)
     }
@@ -138,7 +152,15 @@ async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
         builder.max_concurrent_streams(most);
     }
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
+    loop {
+        let (request, respond) = match connection.accept().await {
+            Some(Ok(begun)) => begun,
+            Some(Err(_)) => return,
+            None => {
+                notes.ended.fetch_add(1, SeqCst);
+                return;
+            }
+        };
         if request.uri().query() == Some("do=go-away") {
             connection.graceful_shutdown();
         }
@@ -188,7 +210,7 @@ impl From<h2::Error> for Gone {
     }
 }
 
-async fn say(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Gone> {
+async fn say(stream: &mut SendStream<Bytes>, mut data: Bytes, notes: &Notes) -> Result<(), Gone> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let room = match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -197,6 +219,7 @@ async fn say(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Gone
             None => return Err(gone(std::future::poll_fn(|cx| stream.poll_reset(cx)).await)),
         };
         let now = data.split_to(room.min(data.len()));
+        notes.sent.fetch_add(now.len() as u64, SeqCst);
         stream.send_data(now, false)?;
     }
     Ok(())
@@ -234,7 +257,7 @@ async fn answer(
             let mut stream = respond.send_response(ok(), false)?;
             while let Some(data) = more(&mut body, notes).await? {
                 notes.seen.lock().unwrap()[index].body += data.len();
-                say(&mut stream, data).await?;
+                say(&mut stream, data, notes).await?;
             }
             let came = body.trailers().await?;
             notes.seen.lock().unwrap()[index].trailers.clone_from(&came);
@@ -246,13 +269,13 @@ async fn answer(
         "forever" => {
             let mut stream = respond.send_response(ok(), false)?;
             loop {
-                say(&mut stream, Bytes::from(vec![b'x'; 0x4000])).await?;
+                say(&mut stream, Bytes::from(vec![b'x'; 0x4000]), notes).await?;
             }
         }
         "count" => {
             let mut stream = respond.send_response(ok(), false)?;
             for number in 0..50u8 {
-                say(&mut stream, Bytes::from(vec![number; 1000])).await?;
+                say(&mut stream, Bytes::from(vec![number; 1000]), notes).await?;
             }
             stream.send_trailers(status("0"))?;
         }
@@ -263,7 +286,7 @@ async fn answer(
         }
         "bad-trailers" => {
             let mut stream = respond.send_response(ok(), false)?;
-            say(&mut stream, Bytes::from_static(b"hello")).await?;
+            say(&mut stream, Bytes::from_static(b"hello"), notes).await?;
             let mut trailers = status("0");
             for name in
                 ["postern-assertion", "x-user", "x_user", "set-cookie", "content-length", "authorization"]
@@ -275,7 +298,7 @@ async fn answer(
         // Answers before it has read.
         "early" => {
             let mut stream = respond.send_response(ok(), false)?;
-            say(&mut stream, Bytes::from_static(b"enough")).await?;
+            say(&mut stream, Bytes::from_static(b"enough"), notes).await?;
             stream.send_trailers(status("8"))?;
         }
         "stall" => {
@@ -292,7 +315,7 @@ async fn answer(
         }
         "break" => {
             let mut stream = respond.send_response(ok(), false)?;
-            say(&mut stream, Bytes::from_static(b"half")).await?;
+            say(&mut stream, Bytes::from_static(b"half"), notes).await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
             stream.send_reset(Reason::INTERNAL_ERROR);
         }

@@ -124,6 +124,7 @@ fn a_unary_call_passes_with_its_trailers_both_ways() {
     world.finish();
 }
 
+// GW-01
 #[test]
 fn streams_of_messages_pass_in_either_direction_and_in_both() {
     let application = Application::start();
@@ -365,7 +366,11 @@ fn who_reads_slowly_holds_up_nobody_else_on_the_connection() {
             peer.within(response).unwrap().into_body()
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(200));
+    until("everything on the way is full", || {
+        let before = application.sent();
+        std::thread::sleep(Duration::from_millis(50));
+        before > 0 && application.sent() == before
+    });
     let other = Peer::connect(world.gateway().address());
     for _ in 0..20 {
         assert_eq!(other.get("/t/acme/orders", &admin).status, 200);

@@ -12,7 +12,7 @@ use crate::{
     world::*,
 };
 
-// GW-13
+// GW-05
 #[test]
 fn a_removal_resets_the_streams_towards_the_application_and_no_byte_follows() {
     let (hooks, count) = counting();

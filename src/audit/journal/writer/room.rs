@@ -35,7 +35,7 @@ impl Writer {
                 }
             }
         };
-        if class == Class::Reserved && header < self.options.reserve_bytes {
+        if class != Class::Ordinary && header < self.options.reserve_bytes {
             let reserve = self.reserve.take().ok_or(error)?;
             return Ok((reserve, self.options.dir.join(RESERVE), self.options.reserve_bytes));
         }
@@ -75,8 +75,10 @@ impl Writer {
 
     /// Makes sure that a record of this size can be written without asking the disk for room.
     pub(super) fn make_room(&mut self, need: u64, class: Class) -> Result<(), AppendError> {
-        if class == Class::Ordinary {
-            self.admit_ordinary(need)?;
+        match class {
+            Class::Ordinary => self.admit_ordinary(need)?,
+            Class::Emergency => self.admit_emergency(need)?,
+            Class::Reserved => {}
         }
         let pending = self.buffer.len() as u64;
         let outgrown = self.segment.as_ref().is_some_and(|s| {
@@ -123,6 +125,23 @@ impl Writer {
             return Err(AppendError::Quota);
         }
         Ok(())
+    }
+
+    /// What begins in an emergency goes on where ordinary records stop, and stops while half of the reserve, or as much
+    /// beyond the quota, is left: that is for outcomes and ends (rule 16).
+    fn admit_emergency(&mut self, need: u64) -> Result<(), AppendError> {
+        let half = self.options.reserve_bytes / 2;
+        let pending = self.buffer.len() as u64;
+        if self.reserve.is_none() && self.refill().is_err() {
+            let left = self.segment.as_ref().map_or(0, |s| s.allocated.saturating_sub(s.position + pending));
+            if left < half + need {
+                return Err(AppendError::Full);
+            }
+        }
+        match self.options.quota_bytes {
+            Some(quota) if self.total() + pending + need > quota + half => Err(AppendError::Quota),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Room for so many more bytes in the current segment, from what is allocated or newly so.

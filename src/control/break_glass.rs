@@ -1,0 +1,102 @@
+//! `/v1/tenants/{t}/break-glass`: an operator enters in an emergency, without anybody's consent (GW-06).
+//!
+//! How often one operator tries is bounded here, on each gateway: a slip of a script is not to fill the record, and
+//! somebody who guesses at references is to be slow. Never here: who may, and what it gives ([`crate::lifecycle`]).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    engine::new_id,
+    lifecycle::{Command, Refusal},
+    model::{SessionId, SubjectKind, SubjectRef, TenantId, Timestamp},
+};
+
+use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply, sessions::ChangedView};
+
+/// The span in which attempts are counted, in milliseconds.
+const HOUR_MS: i64 = 3_600_000;
+
+/// When each operator tried. There are as many entries as the configuration named operators, and no more.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(Mutex<BTreeMap<SubjectRef, VecDeque<Timestamp>>>);
+
+impl Attempts {
+    /// Counts one; where there were too many, in how many seconds there is room again.
+    fn count(&self, subject: &SubjectRef, now: Timestamp, most: u32) -> Result<(), u16> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = all.entry(subject.clone()).or_default();
+        while tries.front().is_some_and(|first| now.ms_since(*first) >= HOUR_MS) {
+            tries.pop_front();
+        }
+        match tries.front() {
+            Some(first) if tries.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
+                let seconds = (HOUR_MS - now.ms_since(*first)).max(0) / 1000 + 1;
+                Err(u16::try_from(seconds).unwrap_or(u16::MAX))
+            }
+            Some(_) | None => {
+                tries.push_back(now);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Api {
+    pub(super) async fn break_glass(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        let subject = call.subject.subject();
+        if subject.acting {
+            return Err(Refusal::Acting.into());
+        }
+        let glass = call.policy.break_glass(&subject.id).filter(|_| subject.kind == SubjectKind::Staff);
+        let glass = glass.ok_or(Refusal::NotOperator)?;
+        if let Some(unmet) = call.unmet_of(&glass.conditions) {
+            return Err(Problem::unmet(unmet));
+        }
+        if let Err(after) = self.attempts.count(&subject.id, call.now, glass.attempts) {
+            let detail = "you tried to break the glass too often within an hour";
+            return Err(Problem { after: Some(after), ..Problem::new(429, "too_many_attempts", detail) });
+        }
+        call.query(&[])?;
+        call.without_conditions()?;
+        let object = call.object()?;
+        let form = Form::of(&object, &["environment", "reason", "incident", "cause", "for"])?;
+        let id = new_id("ses", call.now).ok().and_then(|id| SessionId::new(&id).ok());
+        let id = id.ok_or_else(super::no_id)?;
+        let command = Command::BreakGlass {
+            tenant: tenant.clone(),
+            session: id.clone(),
+            environment: form.environment()?,
+            reason: form.text("reason")?.to_owned(),
+            incident: form.text("incident")?.to_owned(),
+            cause: form.text("cause")?.to_owned(),
+            lasts: form.lasts()?,
+        };
+        let outcome = self.change(call, command).await?;
+        let session = self.one_session(call, tenant, &id).await.ok().flatten();
+        let path = self.path(&format!("tenants/{tenant}/sessions/{id}"));
+        let status = outcome.status(201);
+        Ok(Reply::with(status, &ChangedView { session, outcome, had_ended: None }).at(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::IssuerName;
+
+    #[test]
+    fn attempts_are_counted_by_person_within_an_hour() {
+        let attempts = Attempts::default();
+        let person = |sub: &str| SubjectRef { issuer: IssuerName::new("vendor").unwrap(), sub: sub.into() };
+        let at = Timestamp::from_ms;
+        assert_eq!(attempts.count(&person("olga"), at(1_000), 2), Ok(()));
+        assert_eq!(attempts.count(&person("olga"), at(2_000), 2), Ok(()));
+        assert_eq!(attempts.count(&person("olga"), at(3_000), 2), Err(3_599));
+        assert_eq!(attempts.count(&person("otto"), at(3_000), 2), Ok(()));
+        assert_eq!(attempts.count(&person("olga"), at(1_000 + HOUR_MS), 2), Ok(()));
+        assert_eq!(attempts.count(&person("olga"), at(1_500 + HOUR_MS), 2), Err(1));
+    }
+}
