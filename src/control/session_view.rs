@@ -10,7 +10,7 @@ use crate::{
         Timestamp, Version,
     },
     policy::{
-        Deadline, Detail, Due, Facts, Lack, Policy, decide::rights_now, level::closes_at, standing::standing,
+        Deadline, Detail, Due, Facts, Lack, Policy, level::closes_at, rights::rights_now, standing::standing,
     },
 };
 

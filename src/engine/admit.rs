@@ -10,10 +10,10 @@ use arc_swap::ArcSwap;
 use crate::{
     audit::{
         body::Body,
-        journal::{AppendError, Class, Draft, Personal, Receipt},
+        journal::{AppendError, Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
-    model::{Basis, ExchangeId, RoleName, SubjectKind, Timestamp},
+    model::{Basis, ExchangeId, RoleName, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -26,8 +26,7 @@ use super::{
     hooks::Step,
     ids::new_id,
     knock::{Knock, Particulars},
-    member,
-    records::{self, Rest},
+    member, records,
     registry::{Case, Live},
     reload::Asked,
 };
@@ -453,6 +452,8 @@ impl Engine {
     }
 }
 
+pub(super) use super::records::{personal, rests};
+
 enum Stop {
     Denied(Denial),
     Faulted(Fault),
@@ -494,24 +495,4 @@ impl Drop for Entry<'_> {
 
 fn denied(cut: Cut) -> Denial {
     Denial { reason: cut.reason, detail: Detail::At(cut.at) }
-}
-
-pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
-    facts
-        .versions()
-        .map(|(key, version)| Rest { document: key.to_string(), version: version.to_string() })
-        .collect()
-}
-
-pub(super) fn personal(subject: &VerifiedSubject, client: &str) -> Vec<Personal> {
-    let person = subject.id.to_string();
-    let mut values = Vec::new();
-    // Of a tenant's people the address is only compared, never kept.
-    if let Some(email) = subject.email.as_ref().filter(|_| subject.kind == SubjectKind::Staff) {
-        values.push(Personal { person: person.clone(), name: "email", value: email.to_string() });
-    }
-    if !client.is_empty() {
-        values.push(Personal { person, name: "client", value: client.to_owned() });
-    }
-    values
 }

@@ -7,10 +7,14 @@
 use serde::Serialize;
 
 use crate::{
+    audit::journal::Personal,
+    identity::VerifiedSubject,
     lifecycle::Event,
     model::{
-        Basis, Document, EnvironmentId, ExchangeId, Key, RoleName, Stored, SubjectRef, TenantId, Timestamp,
+        Basis, Document, EnvironmentId, ExchangeId, Key, RoleName, Stored, SubjectKind, SubjectRef, TenantId,
+        Timestamp,
     },
+    policy::Facts,
 };
 
 use super::fuse::Cut;
@@ -244,4 +248,24 @@ pub(super) struct GatewayReloaded<'a> {
 pub(super) struct ClockMoved {
     pub(super) by_ms: i64,
     pub(super) now: Timestamp,
+}
+
+pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
+    facts
+        .versions()
+        .map(|(key, version)| Rest { document: key.to_string(), version: version.to_string() })
+        .collect()
+}
+
+pub(super) fn personal(subject: &VerifiedSubject, client: &str) -> Vec<Personal> {
+    let person = subject.id.to_string();
+    let mut values = Vec::new();
+    // Of a tenant's people the address is only compared, never kept.
+    if let Some(email) = subject.email.as_ref().filter(|_| subject.kind == SubjectKind::Staff) {
+        values.push(Personal { person: person.clone(), name: "email", value: email.to_string() });
+    }
+    if !client.is_empty() {
+        values.push(Personal { person, name: "client", value: client.to_owned() });
+    }
+    values
 }

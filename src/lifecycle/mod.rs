@@ -8,6 +8,7 @@
 
 mod break_glass;
 mod consent;
+mod event;
 mod expire;
 mod grant;
 mod member;
@@ -18,16 +19,15 @@ mod tenant;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     model::{
-        Document, EndCause, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, Reach, RoleName,
-        Scope, SessionId, Side, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RoleName, Scope,
+        SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy, Push, rows::administers},
 };
 
+pub use event::Event;
 pub use grant::Until;
 pub use refusal::Refusal;
 pub use stop::Switch;
@@ -280,145 +280,6 @@ impl Command {
             Command::Expire { key } => key.tenant(),
         }
     }
-}
-
-/// What happened, for the record and for whoever listens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// A tenant became known.
-    TenantRegistered,
-    /// What is known of a tenant changed: as it is now.
-    TenantChanged {
-        /// Its time zone.
-        zone: Zone,
-        /// Its environments.
-        environments: Vec<EnvironmentId>,
-        /// What it pays for.
-        plan: Option<PlanName>,
-    },
-    /// A member's row was written.
-    MemberPushed {
-        /// Whose.
-        member: SubjectRef,
-        /// Their roles from now on.
-        roles: Vec<RoleName>,
-        /// Whether they may do nothing for now.
-        suspended: bool,
-    },
-    /// Somebody is no member any more.
-    MemberRemoved {
-        /// Who.
-        member: SubjectRef,
-    },
-    /// A tenant was removed.
-    TenantRemoved {
-        /// The level that was in force until then.
-        level: LevelName,
-    },
-    /// A tenant's choice changed. The levels are those in force.
-    ConsentChanged {
-        /// Before.
-        from: LevelName,
-        /// After.
-        to: LevelName,
-        /// Whether it now follows its parent.
-        inherit: bool,
-        /// Of a level beside the choice that stands: until when.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        until: Option<Timestamp>,
-    },
-    /// The time of a raised level was over. The levels are those in force.
-    ConsentFell {
-        /// Before.
-        from: LevelName,
-        /// After.
-        to: LevelName,
-        /// From when on.
-        at: Timestamp,
-    },
-    /// A grant was given.
-    GrantMade {
-        /// Which.
-        grant: GrantId,
-        /// The role it gives.
-        role: RoleName,
-        /// Until when.
-        until: Timestamp,
-    },
-    /// A grant's expiry was moved.
-    GrantMoved {
-        /// Which.
-        grant: GrantId,
-        /// Before.
-        from: Timestamp,
-        /// After.
-        until: Timestamp,
-    },
-    /// A grant ended.
-    GrantEnded {
-        /// Which.
-        grant: GrantId,
-        /// Why.
-        cause: EndCause,
-        /// From when on.
-        at: Timestamp,
-    },
-    /// An agent entered.
-    SessionStarted {
-        /// Which.
-        session: SessionId,
-        /// Who.
-        subject: SubjectRef,
-        /// In which role.
-        role: RoleName,
-        /// Until when at most.
-        deadline: Timestamp,
-    },
-    /// An operator broke the glass; the start of the session stands beside it.
-    GlassBroken {
-        /// The session.
-        session: SessionId,
-        /// Who.
-        subject: SubjectRef,
-        /// In which environment.
-        environment: EnvironmentId,
-        /// Which cause they declared.
-        cause: String,
-        /// Which incident.
-        incident: String,
-        /// Why.
-        reason: String,
-    },
-    /// A kill switch was set.
-    SupportStopped {
-        /// How far it reaches.
-        reach: Reach,
-        /// Whose it is.
-        side: Side,
-        /// Why.
-        reason: String,
-    },
-    /// A kill switch was lifted. What it ended stays ended.
-    SupportLetGoOn {
-        /// How far it reached.
-        reach: Reach,
-        /// Whose it was.
-        side: Side,
-        /// Why.
-        reason: String,
-    },
-    /// A session ended.
-    SessionEnded {
-        /// Which.
-        session: SessionId,
-        /// Whose.
-        subject: SubjectRef,
-        /// Why.
-        cause: EndCause,
-        /// From when on.
-        at: Timestamp,
-    },
 }
 
 /// What a command comes to. What it rests on are the facts it was given.

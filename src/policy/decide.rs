@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
-    SubjectRef, Tenant, TenantId, Timestamp,
+    SubjectRef, TenantId, Timestamp,
 };
 
 use super::{
@@ -485,32 +485,4 @@ fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> boo
             (Some(_) | None, _) => false,
         },
     }
-}
-
-/// The rights of a good session at this instant, for telling the agent and the tenant.
-pub fn rights_now(
-    session: &Session,
-    tenant: &Tenant,
-    tenant_id: &str,
-    subject: &Subject,
-    facts: &Facts,
-    now: Timestamp,
-    policy: &Policy,
-) -> Result<Result<Vec<String>, Fallen>, Lack> {
-    Ok(standing(session, tenant_id, tenant, subject, facts, now, policy)?.map(|standing| {
-        policy
-            .catalogue
-            .iter()
-            .filter(|(id, name)| {
-                session.rights.binary_search(name).is_ok()
-                    && !policy.above_ceiling(*id)
-                    && policy.role(&session.role).is_some_and(|role| role.permissions.contains(*id))
-                    && standing.bound.is_none_or(|rank| {
-                        policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
-                    })
-                    && standing.giver.is_none_or(|giver| policy.roles_can(&giver.roles, *id))
-            })
-            .map(|(_, name)| name.to_string())
-            .collect()
-    }))
 }

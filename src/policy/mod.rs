@@ -16,6 +16,7 @@ pub mod path;
 pub mod permission;
 pub mod proofs;
 pub mod reason;
+pub mod rights;
 pub mod routes;
 pub mod rows;
 pub mod shape;

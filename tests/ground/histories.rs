@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     lifecycle::{Actor, Choice, Command, Refusal, Switch, Until, WantedBasis},
     model::{Document, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind, Version, Zone},
-    policy::{Caller, Decision, Fact, Facts, Policy, Reason, decide::rights_now},
+    policy::{Caller, Decision, Fact, Facts, Policy, Reason, rights::rights_now},
 };
 use proptest::{collection::vec, prelude::*};
 

@@ -316,3 +316,26 @@ fn an_idle_connection_ends_in_order() {
     assert!(ended.expect("it ends").unwrap().is_ok());
     world.finish();
 }
+
+// GW-11
+#[test]
+fn a_tenant_follows_its_record_on_one_stream_of_a_connection_that_serves_others_too() {
+    let world = clear(Plan::default());
+    let (admin, agent) = (world.people.admin("acme"), world.people.staff("sam"));
+    let peer = Peer::connect(world.gateway().address());
+    let (response, _) = peer.begin("GET", "/_postern/v1/tenants/acme/audit/stream", &admin, &[], true);
+    let response = peer.within(response).unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    let mut events = response.into_body();
+    let session = world.start_session("acme", &agent);
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(session.as_str()) {
+        text.extend_from_slice(&peer.within(more(&mut events)).unwrap().unwrap());
+    }
+    assert_eq!(peer.get("/t/acme/orders", &admin).status, 200, "the connection goes on");
+    drop(events);
+    world.finish();
+}
