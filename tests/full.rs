@@ -262,6 +262,41 @@ fn a_ledger_opens_on_a_full_disk_and_takes_outcomes() {
     assert!(report.open_intents.is_empty());
 }
 
+// GW-06
+#[test]
+fn break_glass_takes_half_of_the_reserve_and_leaves_the_rest_to_outcomes() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = Arc::new(Mutex::new(Space { free: 2 << 20, ..Space::default() }));
+    let disk = Arc::new(SmallDisk(Arc::clone(&space)));
+    let options = Options { segment_bytes: 512 << 10, ..options(dir.path()) };
+    let reserve = options.reserve_bytes;
+    let (journal, _) =
+        Journal::open(options, key(dir.path()), ManualClock::new().clock(), disk as Arc<dyn Disk>).unwrap();
+    fill(&journal, Class::Ordinary);
+    let before = journal.status().bytes;
+    let (entered, refusal) = fill(&journal, Class::Emergency);
+    assert_eq!(refusal, AppendError::Full);
+    let taken = journal.status().bytes - before;
+    // What was left of the last segment comes on top.
+    assert!(entered > 10 && taken >= reserve / 3, "{entered} records, {taken} of {reserve} bytes");
+    assert_eq!(journal.append_blocking(record(Class::Ordinary, 0)), Err(AppendError::Full));
+    assert!(journal.takes_outcomes(), "that was no outcome");
+    // Each of them has room for its outcome.
+    for n in 0..entered {
+        journal.append_blocking(Draft { class: Class::Reserved, ..outcome_like(n) }).unwrap();
+    }
+    let (rest, _) = fill(&journal, Class::Reserved);
+    println!("{entered} by break-glass, their outcomes, and {rest} more");
+    journal.close();
+    let report = verify(&ledger::ledger(dir.path()), &public(dir.path())).unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
+/// As large as an outcome is.
+fn outcome_like(n: u64) -> Draft {
+    Draft::new("access.outcome", START_MS + n as i64, body(&"y".repeat(400)))
+}
+
 #[test]
 fn the_quota_stops_admission_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();

@@ -155,6 +155,55 @@ fn a_full_disk_stops_staff_only_and_a_removal_still_cuts_at_once() {
     world.finish();
 }
 
+/// While ordinary staff get 503 an operator still enters and works, each with a record, and both have their outcomes.
+// GW-06
+#[test]
+fn on_a_full_disk_break_glass_enters_and_works_while_other_staff_are_refused() {
+    let disk = SmallDisk::mount(16);
+    // The store has room of its own.
+    let data = TempDir::new().unwrap();
+    std::fs::create_dir(disk.path.join("ledger")).unwrap();
+    std::os::unix::fs::symlink(disk.path.join("ledger"), data.path().join("ledger")).unwrap();
+    let plan = Plan::default().edit(
+        "members: { unmapped: refuse }",
+        "members: { unmapped: refuse }\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: editor }",
+    );
+    let world = world_on(data.path(), plan);
+    let (agent, olga) = (world.people.staff("sam"), world.people.staff("olga"));
+    world.start_session("acme", &agent);
+    world.done(World::consent("globex", "block"), &world.people.admin("globex"));
+    disk.fill();
+    use_up(&world, &agent);
+    let session = SessionId::new("ses_glass").unwrap();
+    let enter = postern::lifecycle::Command::BreakGlass {
+        tenant: tenant("globex"),
+        session: session.clone(),
+        environment: production(),
+        reason: "the platform is down".to_owned(),
+        incident: "INC-7".to_owned(),
+        cause: "stability".to_owned(),
+        lasts: None,
+    };
+    world.done(enter, &olga);
+    for _ in 0..20 {
+        assert_eq!(world.get("/t/globex/orders", &olga).status, 200);
+        assert_eq!(world.get("/t/acme/orders", &agent).code(), "ledger_full");
+    }
+    // Bounded: in the end there is room for outcomes alone.
+    let mut client = world.client();
+    let refused = (0..20_000).any(|_| {
+        client.send(request("GET", "/t/globex/orders", &olga, ""));
+        client.reply().status == 503
+    });
+    assert!(refused, "break-glass never takes all of the reserve");
+    until("every intent has its outcome", || world.gateway().engine().journal().status().open_intents == 0);
+    assert!(world.gateway().engine().journal().takes_outcomes());
+    disk.make_room();
+    let records = world.finish();
+    let glass = |record: &&serde_json::Value| record["basis"]["break_glass"]["incident"] == "INC-7";
+    assert!(records.iter().filter(glass).count() > 20);
+}
+
 /// The reserve is used up too: what narrows is in force in memory, says what it waits for, and is durable later.
 #[test]
 fn a_removal_that_nothing_can_be_written_about_is_in_force_and_becomes_durable() {
