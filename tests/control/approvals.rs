@@ -62,6 +62,7 @@ fn ends(world: &World) -> Vec<Value> {
 }
 
 // GW-16
+// GW-16
 #[tokio::test]
 async fn an_agent_asks_an_administrator_approves_less_and_one_session_starts_by_it() {
     let world = strict(Wish::default()).await;
@@ -113,6 +114,7 @@ async fn a_session_by_approval_goes_no_further_than_consent_does_when_it_starts_
 }
 
 // GW-16
+// GW-16
 #[tokio::test]
 async fn an_administrator_asks_back_the_agent_answers_and_a_refusal_says_why() {
     let world = strict(Wish::default()).await;
@@ -159,6 +161,7 @@ async fn an_administrator_asks_back_the_agent_answers_and_a_refusal_says_why() {
     patch(&world, &id, json!({"ask": "one more?"}), &admin).await.refused(409, "too_many_remarks");
 }
 
+// GW-16
 // GW-16
 #[tokio::test]
 async fn what_nobody_answers_dies_and_so_does_what_nobody_uses_each_written_down_once() {
@@ -246,6 +249,7 @@ async fn requests_of_others_and_of_other_tenants_are_none_and_too_many_are_refus
 }
 
 // GW-14
+// GW-16
 #[tokio::test]
 async fn nobody_approves_for_themselves_nor_waives_approval_for_themselves() {
     let world = strict(Wish::default()).await;

@@ -124,6 +124,7 @@ async fn an_operator_who_tries_again_and_again_is_slowed_down() {
     enter(&world, "acme", &world.agent("gustav")).await.is(201);
 }
 
+// GW-13
 #[tokio::test]
 async fn the_tenant_ends_it_like_any_session_and_only_a_kill_switch_keeps_them_out() {
     let world = World::new().await;
@@ -140,7 +141,6 @@ async fn the_tenant_ends_it_like_any_session_and_only_a_kill_switch_keeps_them_o
     assert_eq!(world.inside("acme").await, Vec::<String>::new());
     let refused = enter(&world, "acme", &gustav).await.refused(403, "stopped");
     assert_eq!(refused.body["lifted_by"], "tenant");
-    // GW-13
     let all = json!({"reach": "all", "stopped": true, "reason": "everything"});
     world.put("PUT", "/v1/stops", all, &world.agent("otto")).await.is(200);
     enter(&world, "globex", &gustav).await.refused(403, "stopped");
