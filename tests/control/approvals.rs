@@ -62,7 +62,6 @@ fn ends(world: &World) -> Vec<Value> {
 }
 
 // GW-16
-// GW-16
 #[tokio::test]
 async fn an_agent_asks_an_administrator_approves_less_and_one_session_starts_by_it() {
     let world = strict(Wish::default()).await;
@@ -114,7 +113,6 @@ async fn a_session_by_approval_goes_no_further_than_consent_does_when_it_starts_
 }
 
 // GW-16
-// GW-16
 #[tokio::test]
 async fn an_administrator_asks_back_the_agent_answers_and_a_refusal_says_why() {
     let world = strict(Wish::default()).await;
@@ -161,7 +159,6 @@ async fn an_administrator_asks_back_the_agent_answers_and_a_refusal_says_why() {
     patch(&world, &id, json!({"ask": "one more?"}), &admin).await.refused(409, "too_many_remarks");
 }
 
-// GW-16
 // GW-16
 #[tokio::test]
 async fn what_nobody_answers_dies_and_so_does_what_nobody_uses_each_written_down_once() {
