@@ -8,7 +8,7 @@ use crate::{
     config::Settings,
     model::{
         Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, Reach,
-        RoleName, Scope, Session, SessionId, Subject, Tenant, TenantId, Timestamp, Version, Zone,
+        RoleName, Scope, Session, SessionId, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Ask, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide},
 };
@@ -41,9 +41,11 @@ pub(super) fn support(
     }
 }
 
-/// Decides for a member: no document is ever needed.
+/// Decides for a member who holds the roles of `subject`, wherever the gateway has them from: no document is needed.
 pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Decision> {
-    match decide(ask, Caller::Known(subject), &Facts::new(), now, policy) {
+    let mut policy = policy.clone();
+    policy.callers.by_row = Default::default();
+    match decide(ask, Caller::Known(subject), &Facts::new(), now, &policy) {
         Verdict::Decided(decision) => Some(decision),
         Verdict::Need(_) => None,
     }
@@ -81,6 +83,9 @@ fn facts(
         Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
     )];
     documents.push((Key::Stop(Reach::All), None));
+    let giver = SubjectRef { issuer: subject.id.issuer.clone(), sub: "(rehearsed)".into() };
+    // Of whom nobody pushed a row: the grant is not bounded by it.
+    documents.push((Key::Member(tenant.clone(), giver.clone()), None));
     let mut presence = Presence::default();
     let session = role.map(|role| {
         presence.sessions.insert(id.clone(), environment.clone());
@@ -90,10 +95,7 @@ fn facts(
             bound: None,
             role: role.clone(),
             scope: Scope::Everything,
-            grantor: crate::model::SubjectRef {
-                issuer: subject.id.issuer.clone(),
-                sub: "(rehearsed)".into(),
-            },
+            grantor: giver,
             grantor_mail: None,
             prolonged_by: Default::default(),
             given: now,

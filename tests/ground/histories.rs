@@ -998,7 +998,7 @@ fn the_histories_reach_every_command_and_most_codes() {
     let mut accepted = BTreeSet::new();
     let mut refused = BTreeSet::new();
     let mut decided = BTreeSet::new();
-    for seed in 0..300 {
+    for seed in 0..700 {
         let mut dice = Dice::new(seed);
         let steps: Vec<(u64, u16)> =
             (0..90).map(|_| (dice.next(), u16::try_from(dice.below(250)).unwrap())).collect();

@@ -44,18 +44,23 @@ fn another_implementation_agrees_with_our_signatures_and_we_with_its() {
 }
 
 #[test]
-fn a_member_has_its_tenant_and_canonical_roles_and_never_an_email() {
-    let token = member_token(|claims| {
-        claims["roles"] = json!(["viewer", "Not Canonical", "admin", "admin", "", "x".repeat(65)]);
-        claims["email"] = json!("a@example.org");
-        claims["email_verified"] = json!(true);
-    });
-    let subject = verifier().verify(token.as_bytes(), now()).unwrap();
+fn a_member_has_its_tenant_and_canonical_roles_and_an_email_only_where_the_issuer_verified_it() {
+    let token = |verified: bool| {
+        member_token(|claims| {
+            claims["roles"] = json!(["viewer", "Not Canonical", "admin", "admin", "", "x".repeat(65)]);
+            claims["email"] = json!("A@example.org");
+            claims["email_verified"] = json!(verified);
+        })
+    };
+    let unverified = verifier().verify(token(false).as_bytes(), now()).unwrap();
+    assert_eq!(unverified.email, None);
+    let subject = verifier().verify(token(true).as_bytes(), now()).unwrap();
+    assert_eq!(subject.email.as_deref(), Some("a@example.org"));
     assert_eq!(subject.kind, SubjectKind::Member);
     assert_eq!(subject.issuer_index(), 1);
     assert_eq!(subject.tenant.as_ref().unwrap().as_str(), "acme");
     assert_eq!(subject.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(), ["admin", "viewer"]);
-    assert_eq!((&subject.email, subject.support, subject.acting), (&None, false, false));
+    assert_eq!((subject.support, subject.acting), (false, false));
     assert_eq!(subject.expires, Timestamp::from_ms((NOW + 3600) * 1000 + 5000));
 }
 
