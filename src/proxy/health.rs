@@ -4,7 +4,7 @@
 //! attempt in vain; when it is over, one request tries. And checks that fail, until they succeed again. What a server
 //! answers to a client is never held against it.
 //!
-//! Never here: which one is asked (see [`servers`](super::servers)), a connection.
+//! Never here: which one is asked (that is `servers`), a connection.
 
 use std::{
     sync::{
