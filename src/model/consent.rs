@@ -128,7 +128,7 @@ impl Consent {
     }
 
     /// The narrower of two choices: both caps bind, and the parent's where either inherits. A raise holds where both
-    /// have one: the lower level, until the earlier end.
+    /// have one: the lower level, until the earlier end. Who gave one that does not hold as it stood counts as having chosen.
     #[must_use]
     pub fn meet(&self, other: &Consent, ladder: &Ladder) -> Consent {
         if self.is_nothing() || other.is_nothing() {
@@ -150,11 +150,16 @@ impl Consent {
             }
             (Some(_) | None, _) => None,
         };
+        let mut by: BTreeSet<Giver> = self.by.union(&other.by).cloned().collect();
+        if self.raised != other.raised {
+            // Whoever a raise shut out, because they gave it themselves, is not let in by its going.
+            by.extend([&self.raised, &other.raised].into_iter().flatten().flat_map(|raise| raise.by.clone()));
+        }
         Consent {
             inherit: self.inherit || other.inherit,
             cap,
             raised,
-            by: self.by.union(&other.by).cloned().collect(),
+            by,
             closed_at: self.closed_at.max(other.closed_at),
         }
     }
