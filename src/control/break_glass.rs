@@ -9,7 +9,6 @@ use std::{
 };
 
 use crate::{
-    engine::new_id,
     lifecycle::{Command, Refusal},
     model::{SessionId, SubjectKind, SubjectRef, TenantId, Timestamp},
 };
@@ -63,8 +62,7 @@ impl Api {
         call.without_conditions()?;
         let object = call.object()?;
         let form = Form::of(&object, &["environment", "reason", "incident", "cause", "for"])?;
-        let id = new_id("ses", call.now).ok().and_then(|id| SessionId::new(&id).ok());
-        let id = id.ok_or_else(super::no_id)?;
+        let id = call.fresh("ses", SessionId::new)?;
         let command = Command::BreakGlass {
             tenant: tenant.clone(),
             session: id.clone(),

@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderName, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    engine::{Giver, knock::address_of},
+    engine::{Giver, knock::address_of, new_id},
     identity::{
         VerifiedSubject,
         json::{JsonFault, Object},
     },
     lifecycle::Refusal,
-    model::{RoleName, SubjectKind, TenantId, Timestamp, Version},
+    model::{IdFault, RoleName, SubjectKind, TenantId, Timestamp, Version},
     policy::{
         Around, Conditions, Named, PermissionId, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, standing::Fallen,
     },
@@ -46,6 +46,15 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// An id of something new.
+    pub(super) fn fresh<T>(&self, prefix: &str, make: fn(&str) -> Result<T, IdFault>) -> Result<T, Problem> {
+        let id = new_id(prefix, self.now).ok().and_then(|id| make(&id).ok());
+        id.ok_or_else(|| {
+            let detail = "the operating system gave no random bytes for a new id; try again";
+            Problem::new(500, "no_random", detail)
+        })
+    }
+
     /// Who gives a command.
     pub(super) fn giver(&self) -> Giver {
         Giver::Subject(Arc::clone(self.subject), self.client.to_string())

@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 use crate::{
-    engine::new_id,
     lifecycle::{Command, Refusal},
     model::{Document, GrantId, Key, Kind, Stored, TenantId, Version, join::narrowest},
     policy::{Fact, standing::is_for},
@@ -197,8 +196,7 @@ impl Api {
         call.without_conditions()?;
         let object = call.object()?;
         let form = Form::of(&object, &["environment", "to", "role", "scope", "until", "date", "for"])?;
-        let id = new_id("grt", call.now).ok().and_then(|id| GrantId::new(&id).ok());
-        let id = id.ok_or_else(super::no_id)?;
+        let id = call.fresh("grt", GrantId::new)?;
         let command = Command::MakeGrant {
             tenant: tenant.clone(),
             grant: id.clone(),

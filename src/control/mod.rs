@@ -278,10 +278,6 @@ fn version(facts: &Facts, key: &Key) -> Version {
     facts.version(key).unwrap_or(Version::NONE)
 }
 
-fn no_id() -> Problem {
-    Problem::new(500, "no_random", "the operating system gave no random bytes for a new id; try again")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

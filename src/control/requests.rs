@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 use crate::{
-    engine::new_id,
     lifecycle::{Command, Refusal, Step},
     model::{
         Document, Key, Kind, Request, RequestId, Stored, SubjectKind, TenantId, Version, join::narrowest,
@@ -193,8 +192,7 @@ impl Api {
         call.without_conditions()?;
         let object = call.object()?;
         let form = Form::of(&object, &["environment", "level", "reason", "ticket", "for"])?;
-        let id = new_id("req", call.now).ok().and_then(|id| RequestId::new(&id).ok());
-        let id = id.ok_or_else(super::no_id)?;
+        let id = call.fresh("req", RequestId::new)?;
         let step = Step::Ask {
             environment: form.environment()?,
             level: form.level()?,

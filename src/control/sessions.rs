@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 use crate::{
-    engine::new_id,
     lifecycle::{Command, Refusal},
     model::{SessionId, SubjectKind, TenantId},
 };
@@ -110,8 +109,7 @@ impl Api {
         call.without_conditions()?;
         let object = call.object()?;
         let form = Form::of(&object, &["environment", "basis", "reason", "ticket", "for"])?;
-        let id = new_id("ses", call.now).ok().and_then(|id| SessionId::new(&id).ok());
-        let id = id.ok_or_else(super::no_id)?;
+        let id = call.fresh("ses", SessionId::new)?;
         let command = Command::StartSession {
             tenant: tenant.clone(),
             session: id.clone(),

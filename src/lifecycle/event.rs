@@ -30,7 +30,7 @@ pub enum Event {
         member: SubjectRef,
         /// Their roles from now on.
         roles: Vec<RoleName>,
-        /// Whether they may do nothing for now.
+        /// Whether they may do nothing until this is taken back.
         suspended: bool,
     },
     /// Somebody is no member any more.

@@ -119,7 +119,7 @@ pub enum Command {
         member: SubjectRef,
         /// The roles they hold.
         roles: Vec<RoleName>,
-        /// Whether they may do nothing for now.
+        /// Whether they may do nothing until this is taken back.
         suspended: bool,
         /// An address that somebody verified.
         email: Option<Arc<str>>,

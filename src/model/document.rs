@@ -370,7 +370,7 @@ pub struct Presence {
 pub struct Member {
     /// The roles they hold there; names that no policy knows give nothing.
     pub roles: BTreeSet<RoleName>,
-    /// They may do nothing for now.
+    /// They may do nothing until this is taken back.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub suspended: bool,
     /// An address that somebody verified, lower-cased ASCII.
