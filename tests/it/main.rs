@@ -20,6 +20,7 @@ mod cuts;
 mod entrance;
 mod farm;
 mod fetched;
+mod flood;
 mod follow;
 mod full;
 mod held;

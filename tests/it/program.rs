@@ -75,6 +75,21 @@ impl Program {
         });
     }
 
+    /// One metric's value.
+    pub fn metric(&self, name: &str) -> usize {
+        let metrics = self.metrics();
+        let value =
+            metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{metrics}"));
+        value.trim().parse().unwrap()
+    }
+
+    /// What it holds of the machine's memory, in bytes.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        held.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
     fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.operations).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
