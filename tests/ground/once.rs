@@ -63,6 +63,8 @@ fn glass(id: &str) -> Command {
     }
 }
 
+type Maker = fn(&str) -> Command;
+
 /// What a command came to.
 #[derive(Debug, PartialEq)]
 enum Came {
@@ -133,7 +135,7 @@ impl Scene {
 #[test]
 fn a_repeat_within_a_day_makes_nothing_and_is_told_what_was_made() {
     let (admin, anna, olga) = (admin("acme"), staff("anna"), staff("olga"));
-    let cases: [(&Subject, fn(&str) -> Command, Thing); 3] = [
+    let cases: [(&Subject, Maker, Thing); 3] = [
         (&admin, grant, Thing::Grant(gid("first"))),
         (&anna, start, Thing::Session(sid("first"))),
         (&olga, glass, Thing::Session(sid("first"))),
