@@ -18,6 +18,7 @@ mod conditions;
 mod cookies;
 mod cuts;
 mod entrance;
+mod erased;
 mod farm;
 mod fetched;
 mod flood;
