@@ -150,7 +150,7 @@ impl Engine {
         this: Try<'_>,
         change: Change,
         facts: Facts,
-        policy: &Policy,
+        policy: &Arc<Policy>,
         tell: Option<oneshot::Sender<InForce>>,
     ) -> Result<Changed, ChangeFault> {
         let origin = Origin::Made { command: this.command.clone(), giver: this.giver.clone() };
@@ -216,7 +216,7 @@ impl Engine {
         this: &Try<'_>,
         change: Change,
         facts: &Facts,
-        policy: &Policy,
+        policy: &Arc<Policy>,
     ) -> Result<Attempt, ChangeFault> {
         // What narrows is recorded first, with its documents: where the store cannot take it, the next start finds it.
         if let Some(pending) = this.pending {
@@ -232,6 +232,11 @@ impl Engine {
             self.journal.append(draft).await?;
         }
         self.hooks.at(Step::ChangeRecorded).await;
+        // What gives something is given by the policy in force; a narrowing was promised under the one before.
+        if this.pending.is_none() && !Arc::ptr_eq(policy, &self.policy()) {
+            self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]);
+            return Ok(Attempt::Overtaken);
+        }
         let commit = Commit {
             change: this.change.clone(),
             at: this.now,

@@ -12,6 +12,7 @@
 
 mod admit;
 mod change;
+mod erasable;
 pub mod fuse;
 pub mod hooks;
 mod ids;

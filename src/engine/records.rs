@@ -1,8 +1,8 @@
 //! What the engine writes into the ledger, event by event. The format around it is the ledger's
 //! (`docs/ledger-format.md`); the members here are documented in `docs/records.md`.
 //!
-//! Personal values of whoever acts (address, e-mail) never stand here: they go into the erasable part of a record. The
-//! address that a grant was given to does: it is part of the document, which a lost store is rebuilt from.
+//! Personal values (whence somebody came, e-mail addresses, of documents too) never stand here: they go into the erasable
+//! part of a record ([`super::erasable`]).
 
 use serde::Serialize;
 

@@ -205,6 +205,9 @@ pub enum Grantee {
     Subject(SubjectRef),
     /// The staff subject that first uses it with this verified address (rule 1).
     Email(Arc<str>),
+    /// The staff subject that used it first, by an address that was erased from the record that this was rebuilt from.
+    /// Nobody else can use it any more, and where nobody had, nobody can.
+    Erased,
     /// Whoever the configuration counts as support.
     Support,
 }

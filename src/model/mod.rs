@@ -8,6 +8,7 @@
 
 pub mod consent;
 pub mod document;
+pub mod erasable;
 pub mod giver;
 pub mod id;
 pub mod join;

@@ -11,6 +11,7 @@ use postern::{
         Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope, Session,
         Span, Speaker, Stop, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
+        erasable::without_address,
         join::{join, narrowest},
     },
     policy::Caller,
@@ -60,6 +61,15 @@ impl Copies {
 
     fn pull(&mut self, to: usize, from: usize) {
         self.copies[to] = join(&self.copies[to], &self.copies[from]);
+    }
+
+    /// A copy that was rebuilt from a ledger out of which addresses were erased.
+    fn erase(&mut self, at: usize) {
+        for head in &mut self.copies[at].heads {
+            if let Some((less, _)) = without_address(&head.document) {
+                head.document = less;
+            }
+        }
     }
 
     /// The heads that no other head descends from: what a join has to keep, by the true ancestry.
@@ -281,7 +291,11 @@ fn play(kind: usize, steps: &[u64]) -> Copies {
     for seed in steps {
         let mut dice = Dice::new(*seed);
         let (a, b) = (dice.below(3), dice.below(3));
-        if dice.one_in(3) { copies.pull(a, b) } else { copies.change(a, &mut dice) }
+        match (dice.one_in(3), dice.one_in(6)) {
+            (true, _) => copies.pull(a, b),
+            (false, true) => copies.erase(a),
+            (false, false) => copies.change(a, &mut dice),
+        }
     }
     copies
 }
@@ -328,9 +342,10 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
         }
         (Document::Grant(a), Document::Grant(b)) => {
-            let same = (&a.to, &a.role, &a.scope, &a.environment)
-                == (&b.to, &b.role, &b.scope, &b.environment)
-                && (b.bound.is_none() || a.bound == b.bound);
+            let to = a.to == b.to || matches!((&a.to, &b.to), (Grantee::Erased, Grantee::Email(_)));
+            let same = (&a.role, &a.scope, &a.environment) == (&b.role, &b.scope, &b.environment)
+                && (b.bound.is_none() || a.bound == b.bound)
+                && to;
             a.until <= b.until && over(&a.ended, &b.ended) && (same || a.ended.is_some())
         }
         (Document::Session(a), Document::Session(b)) => {

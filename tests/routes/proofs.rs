@@ -9,7 +9,7 @@ use postern::{
         Catalogue, OnLower, PermissionSet, Policy, Rule,
         path::CanonicalPath,
         proofs::{Broken, Line, prove},
-        routes::{Match, Params, Rewrite, RouteSpec, RouteTable, TableRules, Twins},
+        routes::{Match, Params, Rewrite, RouteSpec, RouteTable, TableRules, Template, Twins},
     },
 };
 use proptest::prelude::*;
@@ -90,6 +90,44 @@ fn matches(spec: &RouteSpec, path: &str) -> bool {
 
 fn owns(spec: &RouteSpec, method: &Method) -> bool {
     spec.methods.contains(method) || *method == Method::HEAD && spec.methods.contains(&Method::GET)
+}
+
+/// The requests by which a map of (host, methods, template) leads around its first route, which is closed.
+fn detours(map: &[(Option<&str>, &[Method], &str)]) -> Vec<String> {
+    let specs: Vec<RouteSpec> = (0..)
+        .zip(map)
+        .map(|(id, (host, methods, template))| RouteSpec {
+            host: host.map(str::to_owned),
+            methods: methods.to_vec(),
+            template: Template::parse(template).unwrap(),
+            id,
+        })
+        .collect();
+    let table = RouteTable::build_under(specs.clone(), DISTINCT).unwrap();
+    let policy = policy();
+    let closed: Vec<bool> = (0..specs.len()).map(|number| number == 0).collect();
+    broken(&policy, &specs, &rules(&policy, &closed), &table)
+        .iter()
+        .map(|fault| match fault {
+            Broken::CeilingPassed { closed: 0, request, .. } => request.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// What a third route owns of the two is no detour; the rest still is.
+#[test]
+fn detour_is_found_where_a_third_route_owns_the_short_paths() {
+    let get = [Method::GET];
+    let all = ("one.example", "/{*rest}");
+    let lengths = [(Some(all.0), &get[..], all.1), (None, &get, "/{page}"), (None, &get, "/{*rest}")];
+    assert_eq!(detours(&lengths), ["GET elsewhere.invalid/x1/"]);
+    let slashes = [&lengths[..], &[(None, &get, "/{page}/")]].concat();
+    assert_eq!(detours(&slashes), ["GET elsewhere.invalid/x1/x1"]);
+    // A more specific route is the map's own exception.
+    let exceptions =
+        [&lengths[..1], &[(None, &get[..], "/{page}"), (None, &get, "/{page}/{*rest}")]].concat();
+    assert!(detours(&exceptions).is_empty());
 }
 
 proptest! {

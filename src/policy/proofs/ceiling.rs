@@ -57,6 +57,11 @@ pub(super) fn passed(policy: &Policy, lines: &[Line<'_>], table: &RouteTable) ->
             })
             .collect();
         let tree = grow(&forwarded);
+        let longest = |templates: &mut dyn Iterator<Item = &Template>| {
+            templates.map(|template| template.segments().len()).max().unwrap_or(0)
+        };
+        // Behind a longer path than this no route can tell how long it is.
+        let deepest = longest(&mut lines.iter().map(|line| line.template)) + longest(&mut forwarded.values());
         for (number, template) in forwarded.iter().filter(|(number, _)| at(&shut, **number)) {
             let Some(line) = lines.get(*number) else { continue };
             let mut others = Vec::new();
@@ -75,16 +80,23 @@ pub(super) fn passed(policy: &Policy, lines: &[Line<'_>], table: &RouteTable) ->
                     return None;
                 }
                 let method = shared(line, by)?;
-                let path = meeting(template, seen, table.filler());
-                let asked = by.rewrite.undone(&path)?;
                 let host = by.host.unwrap_or(ELSEWHERE);
-                let canonical = CanonicalPath::of(asked.as_bytes()).ok()?;
-                let owner = table.lookup(host, &method, &canonical, &mut Params::new());
-                (owner == Match::Route(u32::try_from(other).ok()?)).then(|| Broken::CeilingPassed {
-                    closed: *number,
-                    by: other,
-                    forwarded: (asked != path).then(|| path.clone()),
-                    request: Request { method, host: Some(host.to_owned()), path: asked },
+                let own = Match::Route(u32::try_from(other).ok()?);
+                meetings(template, seen, table.filler(), deepest).into_iter().find_map(|path| {
+                    let asked = by.rewrite.undone(&path)?;
+                    let canonical = CanonicalPath::of(asked.as_bytes()).ok()?;
+                    (table.lookup(host, method, &canonical, &mut Params::new()) == own).then(|| {
+                        Broken::CeilingPassed {
+                            closed: *number,
+                            by: other,
+                            forwarded: (asked != path).then_some(path),
+                            request: Request {
+                                method: method.clone(),
+                                host: Some(host.to_owned()),
+                                path: asked,
+                            },
+                        }
+                    })
                 })
             });
             broken.extend(detour);
@@ -179,29 +191,43 @@ fn rank(template: &Template) -> Vec<u8> {
     template.segments().iter().map(kind).collect()
 }
 
-/// A method that both own; `GET` brings `HEAD` along, and what only `HEAD` shares is `HEAD`.
-fn shared(closed: &Line<'_>, by: &Line<'_>) -> Option<Method> {
+/// A method that both own; `GET` brings `HEAD` along, and what only `HEAD` shares is `HEAD`. Any will do: whom a path belongs
+/// to does not depend on the method.
+fn shared<'l>(closed: &'l Line<'_>, by: &'l Line<'_>) -> Option<&'l Method> {
     let owns = |line: &Line<'_>, method: &Method| {
         line.methods.contains(method) || *method == Method::HEAD && line.methods.contains(&Method::GET)
     };
     let both = |method: &&Method| owns(closed, method) && owns(by, method);
-    closed.methods.iter().chain(by.methods).find(both).cloned()
+    closed.methods.iter().chain(by.methods).find(both)
 }
 
-/// A path that both templates match.
-fn meeting(a: &Template, b: &Template, filler: &str) -> String {
-    let longest = a.segments().len().max(b.segments().len());
+/// The paths that both templates match, one of each kind that a third could tell apart. What neither names is filled with
+/// what no route names, so that as few as can be match it besides; where both go on for ever, a third may own the short paths
+/// alone, the long ones, or those with a slash.
+fn meetings(a: &Template, b: &Template, filler: &str, deepest: usize) -> Vec<String> {
+    let shortest = a.segments().len().max(b.segments().len());
+    let tailed = |template: &Template| matches!(template.segments().last(), Some(Segment::Tail(_)));
+    if tailed(a) && tailed(b) {
+        let lengths = shortest..=deepest.max(shortest).saturating_add(1);
+        return lengths
+            .flat_map(|length| [false, true].map(|slash| meeting(a, b, filler, length, slash)))
+            .collect();
+    }
+    let slash = [a, b].iter().any(|template| !tailed(template) && template.has_trailing_slash());
+    vec![meeting(a, b, filler, shortest, slash)]
+}
+
+/// A path of this many segments that both templates match.
+fn meeting(a: &Template, b: &Template, filler: &str, segments: usize, slash: bool) -> String {
     let part = |template: &Template, number: usize| match template.segments().get(number) {
         Some(Segment::Literal(literal)) => Some(literal.to_string()),
         Some(Segment::Parameter(_) | Segment::Tail(_)) | None => None,
     };
     let mut path = String::new();
-    for number in 0..longest {
+    for number in 0..segments {
         path.push('/');
         path.push_str(&part(a, number).or_else(|| part(b, number)).unwrap_or_else(|| filler.to_owned()));
     }
-    let tailed = |template: &Template| matches!(template.segments().last(), Some(Segment::Tail(_)));
-    let slash = [a, b].iter().any(|template| !tailed(template) && template.has_trailing_slash());
     if slash || path.is_empty() {
         path.push('/');
     }
