@@ -251,6 +251,7 @@ impl Engine {
         // It was promised; that its document has moved on since is no reason to let go of it.
         let command = unconditional(command);
         let this = Try {
+            once: None,
             command: &command,
             giver,
             now: pending.at,

@@ -181,6 +181,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Idempotency keys that came a day ago mean nothing any more.
+    KeysForgotten {
+        /// Whose.
+        subject: SubjectRef,
+        /// How many.
+        keys: usize,
+    },
     /// A session ended.
     SessionEnded {
         /// Which.
