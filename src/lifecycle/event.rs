@@ -224,6 +224,7 @@ impl Event {
         "glass_broken",
         "support_stopped",
         "support_let_go_on",
+        "keys_forgotten",
         "session_ended",
     ];
 
@@ -250,6 +251,7 @@ impl Event {
             Event::GlassBroken { .. } => "glass_broken",
             Event::SupportStopped { .. } => "support_stopped",
             Event::SupportLetGoOn { .. } => "support_let_go_on",
+            Event::KeysForgotten { .. } => "keys_forgotten",
             Event::SessionEnded { .. } => "session_ended",
         }
     }
