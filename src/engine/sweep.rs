@@ -82,6 +82,7 @@ impl Engine {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             self.sweep_due().await;
+            self.sweep_fallen().await;
             self.scribe.flush_counts(self.now(), false, self.moved());
         }
     }

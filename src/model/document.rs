@@ -259,6 +259,16 @@ pub enum EndCause {
     Replaced,
     /// A kill switch.
     Stopped,
+    /// The grant that it rested on was withdrawn.
+    GrantWithdrawn,
+    /// The time of the grant that it rested on was over.
+    GrantExpired,
+    /// The consent that it rested on was taken back.
+    ConsentWithdrawn,
+    /// Its tenant was removed.
+    TenantRemoved,
+    /// Its environment was taken away.
+    EnvironmentRemoved,
     /// Two histories of it disagree in what cannot differ.
     Conflict,
 }
