@@ -106,6 +106,8 @@ pub struct Engine {
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
     settled: AtomicBool,
+    /// Held by a round of sweeping.
+    sweeping: tokio::sync::Mutex<()>,
     /// Something was stored since the last look by which sessions may have fallen.
     felled: AtomicBool,
     /// How often somebody entered by break-glass.
@@ -139,6 +141,7 @@ impl Engine {
             last_record,
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            sweeping: tokio::sync::Mutex::default(),
             // What an earlier life left is looked at once.
             felled: AtomicBool::new(true),
             glass_broken: AtomicU64::new(0),

@@ -40,7 +40,8 @@ fn end_of(world: &World, session: &str, by: &str) -> (serde_json::Value, serde_j
 // P17-16
 #[test]
 fn what_falls_with_a_switch_a_grant_or_consent_is_written_down_as_that_at_once() {
-    let world = World::of(plan());
+    let clock = ManualClock::at(NOON);
+    let world = World::of(plan().clock(&clock));
     let (admin, olga) = (world.people.admin("acme"), world.people.staff("olga"));
     let sam = SubjectRef { issuer: "vendor".parse().unwrap(), sub: "sam".into() };
     let agent = world.people.staff("sam");
@@ -53,16 +54,20 @@ fn what_falls_with_a_switch_a_grant_or_consent_is_written_down_as_that_at_once()
     for switch in switches {
         let session = world.start_session("acme", &agent).to_string();
         let by = if matches!(switch, Switch::Own(_)) { &admin } else { &olga };
+        clock.advance(1_000);
         world.done(stop(switch.clone(), true), by);
         let (end, felled) = end_of(&world, &session, "stop");
         assert_eq!((&end["cause"], &end["at"]), (&"stopped".into(), &felled["at"]), "{switch:?}");
         assert_eq!(world.get("/t/acme/orders", &agent).code(), "stopped", "{switch:?}: and is told so");
+        clock.advance(1_000);
         world.done(stop(switch.clone(), false), by);
+        clock.advance(1_000);
         assert_eq!(world.get("/t/acme/orders", &agent).code(), "session_stopped", "{switch:?}");
     }
 
     let grant = world.make_grant("acme", "editor", Until::For(Span::Millis(86_400_000)));
     let session = world.session_on("acme", &agent, WantedBasis::Grant(grant.clone()), None).to_string();
+    clock.advance(1_000);
     world.done(Command::WithdrawGrant { tenant: tenant("acme"), grant }, &admin);
     let (end, felled) = end_of(&world, &session, "withdraw_grant");
     assert_eq!((&end["cause"], &end["at"]), (&"grant_withdrawn".into(), &felled["at"]));
@@ -78,6 +83,7 @@ fn what_falls_with_a_switch_a_grant_or_consent_is_written_down_as_that_at_once()
     };
     world.done(follow, &child);
     let sessions = ["acme", "acme-eu"].map(|id| world.start_session(id, &agent).to_string());
+    clock.advance(1_000);
     world.done(World::consent("acme", "block"), &admin);
     for session in sessions {
         let (end, felled) = end_of(&world, &session, "set_consent");
