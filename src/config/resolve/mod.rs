@@ -5,6 +5,7 @@
 //!
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
+mod ceiling;
 mod context;
 mod cors;
 mod emergency;
@@ -27,8 +28,8 @@ use std::path::Path;
 pub use cors::CorsSettings;
 pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
-    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
+    AssertionSettings, CeilingSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader,
+    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };
@@ -69,7 +70,7 @@ pub(super) fn resolve(
     let tenants = tenants::tenants(context, file);
     let names = rights::names(context, file);
     let roles = rights::roles(context, file, &names);
-    let ceiling = rights::ceiling(context, file, &names);
+    let (ceiling, ceiling_settings) = ceiling::ceiling(context, file, &names);
     let steps = rights::consent(context, file, &names, &roles, &ceiling);
     let terms = rights::terms(context, file);
     let mut used = vec![false; upstreams.names.len()];
@@ -157,6 +158,7 @@ pub(super) fn resolve(
         ticket_claim,
         unmapped_upstream,
         policy,
+        ceiling: ceiling_settings,
         paths,
         routes,
         cors,

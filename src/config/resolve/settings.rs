@@ -11,10 +11,10 @@ use http::{HeaderName, Method};
 use super::{cors::CorsSettings, entrance::EntranceSettings};
 use crate::{
     config::source::Secret,
-    model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
+    model::{EnvironmentId, IssuerName, PermissionName, SubjectKind, TenantId, Zone},
     net::servers::{Check, Eject, Protocol, Server},
     policy::{
-        Policy,
+        PermissionSet, Policy,
         path::PathRules,
         routes::{Rewrite, TableRules, Template},
     },
@@ -61,6 +61,8 @@ pub struct Settings {
     pub unmapped_upstream: Option<usize>,
     /// What may be.
     pub policy: Policy,
+    /// How what staff never do came about.
+    pub ceiling: CeilingSettings,
     /// How the applications read paths.
     pub paths: PathSettings,
     /// The route map: entry `i` belongs to rule `i` of the policy.
@@ -74,6 +76,15 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What local play needs.
     pub dangerous: DangerousSettings,
+}
+
+/// How the ceiling came about; [`Policy::ceiling`] is the whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CeilingSettings {
+    /// What is closed by default, and by nothing that the file says.
+    pub by_default: PermissionSet,
+    /// What would be closed by default and is open, with the reason.
+    pub opened: Vec<(PermissionName, String)>,
 }
 
 /// What is told of requests.
