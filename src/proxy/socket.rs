@@ -184,6 +184,23 @@ impl Half<'_, '_> {
     pub(super) fn hung_up(&self) -> bool {
         self.0.borrow().hung_up()
     }
+
+    /// Ready when there may be something to read, its end included; costs no call of the system. Of streams of HTTP/2, which
+    /// cannot be asked, always.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = self.0.borrow();
+        // What TLS has decrypted already, the kernel knows nothing of.
+        let decrypted = match &**socket {
+            Socket::Client(stream) => !stream.get_ref().1.wants_read(),
+            Socket::Application(stream) => !stream.get_ref().1.wants_read(),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Stream(_) | Socket::Onward(_) => false,
+        };
+        match socket.kernel().filter(|_| !decrypted) {
+            Some(Kernel::Tcp(stream)) => stream.poll_read_ready(cx).map(drop),
+            Some(Kernel::Unix(stream)) => stream.poll_read_ready(cx).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
 }
 
 impl AsyncRead for Half<'_, '_> {

@@ -181,6 +181,34 @@ async fn refused_changes_are_counted_past_a_rate_and_do_not_fill_the_ledger() {
 /// Settling that fails half-way begins where it stopped: what it wrote it does not write again, every half second, into
 /// the reserve of a ledger that may be full.
 #[tokio::test]
+async fn whoever_is_refused_all_the_time_hides_nobody() {
+    let world = World::new().await;
+    world.consent("globex", "block").await;
+    let (anna, ben, admin) = (world.agent("anna"), world.agent("ben"), world.admin("globex"));
+    let grant = json!({"environment": "production", "to": "support", "role": "nobody", "scope": "everything", "for": "1d"});
+    for _ in 0..100 {
+        world
+            .put("POST", "/v1/tenants/globex/grants", grant.clone(), &admin)
+            .await
+            .refused(422, "role_unknown");
+        world.start("globex", &anna).await.refused(403, "consent_closes");
+    }
+    world.start("globex", &ben).await.refused(403, "consent_closes");
+    let refused = world.record(|r| r["kind"] == "change.refused" && r["subject"]["sub"] == "ben").await;
+    assert_eq!((&refused["tenant"], &refused["reason"]), (&json!("globex"), &json!("consent_closes")));
+    let sweeping = tokio::spawn(Arc::clone(&world.engine).keep_sweeping());
+    world.clock.advance(61_000);
+    let counts = world.record(|r| r["kind"] == "access.refusals").await;
+    sweeping.abort();
+    let anna = counts["counts"].as_array().unwrap().iter().find(|count| count["network"] == "staff").unwrap();
+    assert_eq!(
+        (&anna["tenant"], anna["times"].as_u64()),
+        (&json!("globex"), Some(90)),
+        "the tenant is named"
+    );
+}
+
+#[tokio::test]
 async fn settling_again_writes_no_outcome_twice() {
     let world = World::with(Wish { settle: false, ..Wish::default() }).await;
     let intent = |id: &str, kind: &str| OpenIntent {

@@ -31,6 +31,7 @@ mod issuer;
 mod killed;
 mod load;
 mod matrix;
+mod memory;
 mod onward;
 mod pages;
 mod path;
