@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     context::{Context, short},
     rights::Names,
-    settings::CeilingSettings,
 };
 use crate::{
     config::{
@@ -22,6 +21,15 @@ use crate::{
 const LONGEST: usize = 300;
 const HINT: &str =
     "write `open: [ { permission: webhooks:create, because: \"agents set them up with the customer\" } ]`";
+
+/// How the ceiling came about; [`crate::policy::Policy::ceiling`] is the whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CeilingSettings {
+    /// What is closed by default, and by nothing that the file says.
+    pub by_default: PermissionSet,
+    /// What would be closed by default and is open, with the reason.
+    pub opened: Vec<(PermissionName, String)>,
+}
 
 /// Everything that is closed, and how that came about.
 pub(super) fn ceiling(context: Context<'_>, file: &File, names: &Names) -> (PermissionSet, CeilingSettings) {

@@ -5,7 +5,11 @@
 //!
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
+<<<<<<< HEAD
 mod ceiling;
+=======
+mod address;
+>>>>>>> main
 mod context;
 mod cors;
 mod emergency;
@@ -22,17 +26,20 @@ mod staff;
 mod tenants;
 mod tls;
 mod upstreams;
+mod webhooks;
 
 use std::path::Path;
 
+pub use ceiling::CeilingSettings;
 pub use cors::CorsSettings;
 pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
-    AssertionSettings, CeilingSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader,
+    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader,
     HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };
+pub use webhooks::{SigningSecret, WebhookSettings};
 
 use super::{
     fault::{Code, Faults, Script},
@@ -99,6 +106,7 @@ pub(super) fn resolve(
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(context, file, &issuers, &roles);
     let services = services::services(context, file, &issuers);
+    let webhooks = webhooks::webhooks(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
     let mut policy = Policy {
@@ -162,6 +170,7 @@ pub(super) fn resolve(
         paths,
         routes,
         cors,
+        webhooks,
         log: gateway::log(file),
         limits,
         dangerous,
