@@ -5,11 +5,8 @@
 //!
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
-<<<<<<< HEAD
-mod ceiling;
-=======
 mod address;
->>>>>>> main
+mod ceiling;
 mod context;
 mod cors;
 mod emergency;
@@ -34,8 +31,8 @@ pub use ceiling::CeilingSettings;
 pub use cors::CorsSettings;
 pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
-    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader,
-    HostLabel, IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
+    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
+    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };

@@ -8,19 +8,16 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
-use super::{ceiling::CeilingSettings, cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings};
+use super::{
+    ceiling::CeilingSettings, cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings,
+};
 use crate::{
     config::source::Secret,
-<<<<<<< HEAD
-    model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
-    net::servers::{Check, Eject, Protocol, Server},
-=======
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
     net::{
         ask::Address,
         servers::{Check, Eject, Protocol, Server},
     },
->>>>>>> main
     policy::{
         Policy,
         path::PathRules,
