@@ -71,8 +71,8 @@ fn an_answer_whose_end_comes_in_a_frame_of_its_own_is_not_reset() {
                     // `:status: 200`, `content-length: 5` (index 28 of the static table).
                     line.say(&frame(HEADERS, 4, stream, &[0x88, 0x0f, 0x0d, 1, b'5']))?;
                     line.say(&frame(DATA, 0, stream, b"hello"))?;
-                    if stream % 4 == 1 {
-                        std::thread::sleep(Duration::from_millis(1));
+                    if stream % 10 == 1 {
+                        std::thread::sleep(Duration::from_millis(10));
                     }
                     line.say(&frame(DATA, 1, stream, b""))?;
                 }

@@ -4,10 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{
-            AtomicBool,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -97,7 +94,9 @@ fn a_request_that_is_queued_when_its_session_ends_never_comes() {
         until("it was given to the connection", || count.load(SeqCst) > 0);
         world.done(World::end("acme", &session), &admin);
         reads.store(true, SeqCst);
-        until("the application has read all there is", || over.load(SeqCst));
+        until("the application has read all there is", || {
+            over.load(SeqCst) || heads.lock().unwrap().len() > 1
+        });
         assert_eq!(heads.lock().unwrap().len(), 1, "the member's alone: {:?}", heads.lock().unwrap());
         assert!(peer.answer(asking).is_err());
         drop((uploading, more));
@@ -143,7 +142,6 @@ fn ends_that_meet_beginnings_leave_the_connection_to_the_others() {
     assert_eq!(application.connections(), 1);
     application.release(1);
     assert_eq!(peer.answer(waiting).unwrap().body, b"hello");
-    assert_eq!(world.gateway().counters().connections.load(Relaxed) > 0, true);
     drop(peer);
     world.finish();
 }
