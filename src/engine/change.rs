@@ -274,6 +274,7 @@ impl Engine {
         }
         self.hooks.at(Step::ChangeCommitted).await;
         self.cells.committed(&writes);
+        self.grantors.committed(&writes);
         let parted = self.put_in_force(writes.iter().map(|(key, _)| key)).await;
         self.hooks.at(Step::ChangeInForce).await;
         let recorded = self.record_outcome(this, position, &change.events, &writes).await;

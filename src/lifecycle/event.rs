@@ -73,6 +73,13 @@ pub enum Event {
         /// Until when.
         until: Timestamp,
     },
+    /// A token of one who gave grants was seen: what they can do as far as that says it, from now on.
+    GrantorSeen {
+        /// Who.
+        grantor: SubjectRef,
+        /// Their roles.
+        roles: Vec<RoleName>,
+    },
     /// A grant's expiry was moved.
     GrantMoved {
         /// Which.

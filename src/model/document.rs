@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request, RequestId,
-    ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    ChangeId, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, PermissionName, PlanName, Request,
+    RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
     consent::Consent,
     stop::{Reach, Stop},
 };
@@ -65,6 +65,8 @@ pub enum Key {
     Member(TenantId, SubjectRef),
     /// One request for approval.
     Request(TenantId, RequestId),
+    /// What is remembered of one who gave grants.
+    Grantor(TenantId, SubjectRef),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -79,6 +81,7 @@ impl Key {
             | Key::Presence(tenant, _)
             | Key::Member(tenant, _)
             | Key::Request(tenant, _)
+            | Key::Grantor(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -93,6 +96,7 @@ impl Key {
             Key::Presence(..) => Kind::Presence,
             Key::Member(..) => Kind::Member,
             Key::Request(..) => Kind::Request,
+            Key::Grantor(..) => Kind::Grantor,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -107,6 +111,7 @@ impl fmt::Display for Key {
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
             Key::Member(tenant, subject) => write!(f, "member/{tenant}/{subject}"),
             Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
+            Key::Grantor(tenant, subject) => write!(f, "grantor/{tenant}/{subject}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -129,6 +134,8 @@ pub enum Kind {
     Member,
     /// [`Request`].
     Request,
+    /// [`Grantor`].
+    Grantor,
     /// [`Stop`].
     Stop,
 }
@@ -400,6 +407,8 @@ pub enum Document {
     Member(Member),
     /// A request for approval.
     Request(Request),
+    /// One who gave grants.
+    Grantor(Grantor),
     /// A kill switch.
     Stop(Stop),
 }
@@ -414,6 +423,7 @@ impl Document {
             Document::Presence(_) => Kind::Presence,
             Document::Member(_) => Kind::Member,
             Document::Request(_) => Kind::Request,
+            Document::Grantor(_) => Kind::Grantor,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -429,6 +439,7 @@ impl Document {
             | Document::Session(_)
             | Document::Presence(_)
             | Document::Member(_)
+            | Document::Grantor(_)
             | Document::Stop(_) => None,
         }
     }

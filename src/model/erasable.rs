@@ -26,6 +26,7 @@ fn address(document: &Document) -> Option<&Arc<str>> {
         | Document::Session(_)
         | Document::Presence(_)
         | Document::Request(_)
+        | Document::Grantor(_)
         | Document::Stop(_) => None,
     }
 }
@@ -55,6 +56,7 @@ fn forget(document: &mut Document) {
         | Document::Session(_)
         | Document::Presence(_)
         | Document::Request(_)
+        | Document::Grantor(_)
         | Document::Stop(_) => {}
     }
 }

@@ -10,6 +10,7 @@ pub mod consent;
 pub mod document;
 pub mod erasable;
 pub mod giver;
+pub mod grantor;
 pub mod id;
 pub mod join;
 pub mod network;
@@ -24,6 +25,7 @@ pub use document::{
     Stored, Tenant, Version,
 };
 pub use giver::{Giver, Mark};
+pub use grantor::Grantor;
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
     RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
