@@ -13,6 +13,7 @@ mod expire;
 mod grant;
 pub mod grantor;
 mod member;
+mod once;
 mod refusal;
 mod request;
 mod session;
@@ -31,6 +32,7 @@ use crate::{
 
 pub use event::Event;
 pub use grant::Until;
+pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
 pub use request::Step;
 pub use stop::Switch;

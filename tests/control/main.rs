@@ -13,6 +13,7 @@ mod grantor;
 mod grants;
 mod islands;
 mod members;
+mod once;
 mod self_granted;
 mod services;
 mod sessions;
