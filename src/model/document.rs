@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, PermissionName, PlanName, Request,
-    RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    ChangeId, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
+    Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId,
+    Timestamp, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -380,23 +381,6 @@ pub struct Presence {
     /// Requests not yet known to be over.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub requests: BTreeSet<RequestId>,
-}
-
-/// One of a tenant's people, as a service pushed it: a row below the tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// The roles they hold there; names that no policy knows give nothing.
-    pub roles: BTreeSet<RoleName>,
-    /// They may do nothing until this is taken back.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub suspended: bool,
-    /// An address that somebody verified, lower-cased ASCII.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub email: Option<Arc<str>>,
-    /// Since when they are no member any more.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub removed: Option<Timestamp>,
 }
 
 /// What a key names.
