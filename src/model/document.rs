@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
+    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
     Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId,
     Timestamp, Zone,
     consent::Consent,
@@ -236,39 +236,6 @@ pub enum Scope {
     Everything,
     /// These resources only; one that is made later is not among them.
     Resources(BTreeSet<(ResourceType, ResourceId)>),
-}
-
-/// Why and when something ended. An end is never undone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct End {
-    /// From when on it is no more.
-    pub at: Timestamp,
-    /// What ended it.
-    pub cause: EndCause,
-    /// Who ended it, where it was a person.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub by: Option<SubjectRef>,
-}
-
-/// What ended a session or grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndCause {
-    /// Its own deadline passed.
-    Expired,
-    /// The agent ended it.
-    Ended,
-    /// An administrator of the tenant removed the agent.
-    Removed,
-    /// A person of the tenant withdrew the grant.
-    Withdrawn,
-    /// The agent started another session by consent.
-    Replaced,
-    /// A kill switch.
-    Stopped,
-    /// Two histories of it disagree in what cannot differ.
-    Conflict,
 }
 
 /// A dated permission given by a tenant's person.

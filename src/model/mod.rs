@@ -8,6 +8,7 @@
 
 pub mod consent;
 pub mod document;
+pub mod end;
 pub mod erasable;
 pub mod giver;
 pub mod grantor;
@@ -23,9 +24,10 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored,
-    Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored, Tenant,
+    Version,
 };
+pub use end::{End, EndCause};
 pub use giver::{Giver, Mark};
 pub use grantor::Grantor;
 pub use id::{
