@@ -329,7 +329,11 @@ impl Gateway {
         if let Some(background) = self.background.take() {
             background.block_on(async {
                 let _no_more = tokio::time::timeout(REST, self.engine.sweep_no_more()).await;
-                let _ = tokio::time::timeout(REST, self.engine.mend_once()).await;
+                // What is being told is noted, if it is soon: less is told again by the next start.
+                let _ = tokio::join!(
+                    tokio::time::timeout(REST, self.engine.mend_once()),
+                    tokio::time::timeout(REST, self.reloader.webhooks.rest()),
+                );
                 let left = self.engine.pending();
                 if left > 0 {
                     tracing::error!(
@@ -372,6 +376,10 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
     register(&engine, tenants).await;
     while let Err(fault) = engine.settle(&mut open).await {
         tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
+    while let Err(fault) = engine.find_grantors().await {
+        tracing::warn!(%fault, "those who gave grants are looked up later; until then they are not noticed");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }

@@ -298,6 +298,8 @@ fn trailers_pass_through_applications_of_http_1_too_where_they_may() {
         sending.send_trailers(map).unwrap();
         assert_eq!(peer.answer(answer).unwrap().status, 200);
         let body = String::from_utf8(upstream.last().body).unwrap();
+        let asked = upstream.last().values("te").concat() + &upstream.last().values("connection").concat();
+        assert_eq!(asked, if passes { "trailersTE" } else { "" });
         let behind = if passes { "0\r\nx-checksum: 7\r\n\r\n" } else { "0\r\n\r\n" };
         assert_eq!(body, format!("5\r\nhello\r\n{behind}"));
         drop(peer);
@@ -339,8 +341,9 @@ fn many_at_once_share_few_connections_and_wait_where_an_application_takes_few() 
     let world = world(&application, PLAIN);
     let admin = world.people.admin("acme");
     let peer = Peer::connect(world.gateway().address());
+    let tokens: Vec<_> = (0..4).map(|n| world.people.member(&format!("m{n}"), "acme", &["admin"])).collect();
     let held: Vec<_> =
-        (0..4).map(|_| peer.begin("GET", "/t/acme/orders?do=slow", &admin, &[], true).0).collect();
+        tokens.iter().map(|token| peer.begin("GET", "/t/acme/orders?do=slow", token, &[], true).0).collect();
     until("all that may be had are under way", || application.seen().len() == 4);
     let answer = peer.get("/t/acme/orders", &admin);
     assert_eq!((answer.status, answer.code()), (503, "upstream_busy".to_owned()));
