@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,13 +18,14 @@ use super::{fetch::FetchSetupFault, keys::KeyKeepers};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
-        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot,
+        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot, Spot,
         SupportSettings, TenantSource, UpstreamSettings,
     },
     identity::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
         TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
     },
+    model::IssuerName,
     net,
     policy::{
         Effect, Rule,
@@ -50,9 +52,14 @@ static BUILT: AtomicU64 = AtomicU64::new(0);
 /// Why a configuration cannot be built into parts.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildFault {
-    /// The issuers.
-    #[error("issuers: {0}")]
-    Issuers(#[from] VerifierFault),
+    /// The issuers: one of them, or what is wrong between them.
+    #[error("issuers: {fault}")]
+    Issuers {
+        /// Which.
+        issuer: Option<IssuerName>,
+        /// What is wrong.
+        fault: VerifierFault,
+    },
     /// An issuer's setting.
     #[error("issuer `{issuer}`: {what}")]
     Issuer {
@@ -90,6 +97,49 @@ pub enum BuildFault {
     Routes(Vec<RouteFault>),
 }
 
+/// The same, with its place in the file.
+#[derive(Debug)]
+pub struct PlacedFault {
+    file: PathBuf,
+    spot: Option<Spot>,
+    /// What is wrong.
+    pub fault: BuildFault,
+}
+
+impl PlacedFault {
+    fn of(fault: BuildFault, settings: &Settings) -> PlacedFault {
+        let places = &settings.places;
+        let issuer = |name: &str| places.issuers.iter().find(|(known, _)| known.as_str() == name);
+        let spot = match &fault {
+            BuildFault::Issuers { issuer: Some(name), .. } => {
+                places.issuers.get(name).map(|(whole, _)| *whole)
+            }
+            BuildFault::Issuer { issuer: name, .. } => issuer(name).map(|(_, (whole, _))| *whole),
+            BuildFault::Keys { issuer: name, .. } => issuer(name).map(|(_, (_, keys))| *keys),
+            BuildFault::Assertion(_) => places.assertion_key,
+            BuildFault::Ledger(_) => places.ledger_key,
+            BuildFault::LedgerOrigin { .. } => places.ledger_origin,
+            BuildFault::Issuers { issuer: None, .. } | BuildFault::Routes(_) => None,
+        };
+        PlacedFault { file: settings.file.clone(), spot, fault }
+    }
+}
+
+impl std::fmt::Display for PlacedFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some((line, column)) = self.spot {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": error: {}", self.fault)
+    }
+}
+
+/// All of them, one a line.
+pub(super) fn lines(faults: &[PlacedFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// The parts that come from the configuration alone.
 pub(super) struct Built {
     pub(super) routing: Routing,
@@ -99,19 +149,37 @@ pub(super) struct Built {
 }
 
 /// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
-pub fn check(settings: &Settings) -> Vec<BuildFault> {
+pub fn check(settings: &Settings) -> Vec<PlacedFault> {
+    let mut faults = unproved(settings);
+    // The map carries the signer, whose fault was told.
+    faults.extend(routing(settings).err().filter(|fault| !matches!(fault, BuildFault::Assertion(_))));
+    faults.into_iter().map(|fault| PlacedFault::of(fault, settings)).collect()
+}
+
+/// The same of a configuration that has faults of its own: what they are not the cause of.
+pub fn check_beside(settings: &Settings) -> Vec<PlacedFault> {
+    unproved(settings).into_iter().map(|fault| PlacedFault::of(fault, settings)).collect()
+}
+
+/// What only building proves, but for the map, which was compiled when it was read.
+fn unproved(settings: &Settings) -> Vec<BuildFault> {
     let environment = environment_claim(settings);
     let mut faults = Vec::new();
     // One by one, so that all of them are told; together only for what is wrong between them.
     for issuer in &settings.issuers {
-        let alone = issuer_options(issuer, environment, settings)
-            .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
+        let alone = issuer_options(issuer, environment, settings).and_then(|options| {
+            let made = Verifier::new(vec![options], TokenLimits::default());
+            made.map_err(|fault| BuildFault::Issuers { issuer: Some(issuer.name.clone()), fault })
+        });
         faults.extend(alone.err());
     }
     if faults.is_empty() {
         faults.extend(verifier(settings).err());
     }
-    faults.extend(keepers(settings).err());
+    for issuer in &settings.issuers {
+        let keeper = KeyKeepers::of(std::slice::from_ref(issuer));
+        faults.extend(keeper.err().map(key_fault));
+    }
     faults.extend(signer(settings).err());
     match ledger_key(settings) {
         Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
@@ -121,8 +189,6 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
         }),
         Err(fault) => faults.push(BuildFault::Ledger(fault)),
     }
-    // The map carries the signer, whose fault was told.
-    faults.extend(routing(settings).err().filter(|fault| !matches!(fault, BuildFault::Assertion(_))));
     faults
 }
 
@@ -157,7 +223,15 @@ fn environment_claim(settings: &Settings) -> Option<&str> {
     })
 }
 
-pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
+/// All parts, or all that keeps them from being built.
+pub(super) fn build(settings: &Settings) -> Result<Built, Vec<PlacedFault>> {
+    build_parts(settings).map_err(|first| {
+        let all = check(settings);
+        if all.is_empty() { vec![PlacedFault::of(first, settings)] } else { all }
+    })
+}
+
+fn build_parts(settings: &Settings) -> Result<Built, BuildFault> {
     let workers = settings
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -172,8 +246,11 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
 
 /// Who keeps the keys of a configuration's issuers fresh.
 fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
-    KeyKeepers::new(settings)
-        .map_err(|(issuer, fault)| BuildFault::Keys { issuer: issuer.to_string(), fault })
+    KeyKeepers::of(&settings.issuers).map_err(key_fault)
+}
+
+fn key_fault((issuer, fault): (IssuerName, FetchSetupFault)) -> BuildFault {
+    BuildFault::Keys { issuer: issuer.to_string(), fault }
 }
 
 /// The verifier of a configuration's issuers.
@@ -188,7 +265,7 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
         max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
         ..TokenLimits::default()
     };
-    Ok(Verifier::new(issuers?, limits)?)
+    Verifier::new(issuers?, limits).map_err(|fault| BuildFault::Issuers { issuer: None, fault })
 }
 
 fn issuer_options(

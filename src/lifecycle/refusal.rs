@@ -239,7 +239,7 @@ impl Refusal {
             Refusal::BeyondRequest => "beyond_request",
             Refusal::NothingAsked => "nothing_asked",
             Refusal::TooManyRemarks(_) => "too_many_remarks",
-            Refusal::TooManyRequests(_) => "too_many_requests",
+            Refusal::TooManyRequests(_) => "requests_waiting",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

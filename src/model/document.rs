@@ -250,6 +250,8 @@ pub enum EndCause {
     Stopped,
     /// Two histories of it disagree in what cannot differ.
     Conflict,
+    /// An operator accepted a clock that is behind the ledger (rule 7): nobody can say any more how long it lasted.
+    ClockAccepted,
 }
 
 /// A dated permission given by a tenant's person.

@@ -56,7 +56,8 @@ pub fn standing<'a>(
             | EndCause::Removed
             | EndCause::Withdrawn
             | EndCause::Replaced
-            | EndCause::Conflict => Reason::SessionEnded,
+            | EndCause::Conflict
+            | EndCause::ClockAccepted => Reason::SessionEnded,
             EndCause::Stopped => Reason::SessionStopped,
         };
         return Ok(Err((reason, Detail::At(end.at))));

@@ -22,6 +22,8 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "query"],
     &["state"],
     &["state", "init"],
+    &["state", "accept-clock"],
+    &["demo"],
 ];
 
 #[test]

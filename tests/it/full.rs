@@ -15,7 +15,7 @@ use postern::{
 };
 use tempfile::TempDir;
 
-use crate::{client::Ending, cuts::counting, world::*};
+use crate::{client::Ending, cuts::counting, operations::operations, world::*};
 
 /// A tmpfs, unmounted when dropped.
 pub struct SmallDisk {
@@ -121,6 +121,14 @@ fn a_full_disk_stops_staff_only_and_a_removal_still_cuts_at_once() {
     assert_eq!(world.get("/t/acme/orders", &agent).code(), "ledger_full");
     assert_eq!(world.upstream.seen().len(), forwarded, "no record, no access");
     assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members go on");
+    let ready = operations(&world, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("staff: refused: the ledger"), "{ready}");
+    let metrics = operations(&world, "/metrics");
+    for line in
+        ["\npostern_staff_served 0\n", "\npostern_ledger_healthy 0\n", "\npostern_ledger_room_short 1\n"]
+    {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
     // Nothing is widened without its record.
     // A record that is smaller than the last one may still fit; then it is there. Sooner or later none does.
     let widened = (0..500).find_map(|number| {

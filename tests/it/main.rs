@@ -30,6 +30,7 @@ mod killed;
 mod load;
 mod matrix;
 mod onward;
+mod operations;
 mod pages;
 mod path;
 mod peers;

@@ -4,7 +4,12 @@
 //!
 //! Never here: a default, or a check.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use http::{HeaderName, Method};
 
@@ -74,6 +79,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What local play needs.
     pub dangerous: DangerousSettings,
+    /// Where what is not proved yet stands in the file.
+    pub places: Places,
 }
 
 /// What is told of requests.
@@ -88,14 +95,14 @@ pub struct LogSettings {
 /// The embedded store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSettings {
-    /// Its file, absolute.
+    /// Its file: as written, or below the directory of the configuration's file.
     pub path: PathBuf,
 }
 
 /// The ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
-    /// Its directory, absolute.
+    /// Its directory: as written, or below the directory of the configuration's file.
     pub path: PathBuf,
     /// The log's name.
     pub origin: String,
@@ -481,6 +488,8 @@ pub struct LimitSettings {
     pub subject_rate: Option<(u64, u64)>,
     /// Milliseconds that running requests get at the end.
     pub drain_ms: i64,
+    /// Milliseconds before that, in which it is only said that the end is near.
+    pub shutdown_delay_ms: i64,
 }
 
 /// What local play needs.
@@ -493,3 +502,29 @@ pub struct DangerousSettings {
     /// Key sets may be fetched without TLS.
     pub http_keys: bool,
 }
+
+impl DangerousSettings {
+    /// The names of those in use.
+    pub fn in_use(self) -> Vec<&'static str> {
+        // Taken apart whole, so that none is forgotten.
+        let DangerousSettings { clock, hmac, http_keys } = self;
+        let all = [(clock, "clock"), (hmac, "hmac"), (http_keys, "http_keys")];
+        all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
+    }
+}
+
+/// Where in the file stands what can only be proved by building parts of it: line and column, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// `ledger.origin`.
+    pub ledger_origin: Option<Spot>,
+    /// `ledger.key`.
+    pub ledger_key: Option<Spot>,
+    /// `assertion.key`.
+    pub assertion_key: Option<Spot>,
+    /// Each issuer, and its keys.
+    pub issuers: BTreeMap<IssuerName, (Spot, Spot)>,
+}
+
+/// A line and a column, both from 1.
+pub type Spot = (usize, usize);
