@@ -14,7 +14,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{fetch::FetchSetupFault, keys::KeyKeepers};
+use super::{keys::KeyKeepers, webhooks};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
@@ -44,6 +44,7 @@ use crate::{
         },
         wire::{Limits, NameSet},
     },
+    webhook::Hook,
 };
 
 /// Counts the upstreams over TLS that this process has built.
@@ -74,7 +75,15 @@ pub enum BuildFault {
         /// The issuer's name.
         issuer: String,
         /// What is wrong.
-        fault: FetchSetupFault,
+        fault: net::ask::SetupFault,
+    },
+    /// A webhook.
+    #[error("webhook `{name}`: {fault}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        fault: net::ask::SetupFault,
     },
     /// The key of assertions.
     #[error("assertion.key: {0}")]
@@ -119,6 +128,7 @@ impl PlacedFault {
             BuildFault::Assertion(_) => places.assertion_key,
             BuildFault::Ledger(_) => places.ledger_key,
             BuildFault::LedgerOrigin { .. } => places.ledger_origin,
+            BuildFault::Webhook { name, .. } => places.webhooks.get(name).copied(),
             BuildFault::Issuers { issuer: None, .. } | BuildFault::Routes(_) => None,
         };
         PlacedFault { file: settings.file.clone(), spot, fault }
@@ -145,6 +155,7 @@ pub(super) struct Built {
     pub(super) routing: Routing,
     pub(super) verifier: Verifier,
     pub(super) keepers: KeyKeepers,
+    pub(super) hooks: Vec<Hook>,
     pub(super) workers: usize,
 }
 
@@ -180,6 +191,7 @@ fn unproved(settings: &Settings) -> Vec<BuildFault> {
         let keeper = KeyKeepers::of(std::slice::from_ref(issuer));
         faults.extend(keeper.err().map(key_fault));
     }
+    faults.extend(webhooks::hooks(settings).err());
     faults.extend(signer(settings).err());
     match ledger_key(settings) {
         Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
@@ -240,6 +252,7 @@ fn build_parts(settings: &Settings) -> Result<Built, BuildFault> {
         routing: routing(settings)?,
         verifier: keepers.ring_for(verifier(settings)?),
         keepers,
+        hooks: webhooks::hooks(settings)?,
         workers,
     })
 }
@@ -249,7 +262,7 @@ fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
     KeyKeepers::of(&settings.issuers).map_err(key_fault)
 }
 
-fn key_fault((issuer, fault): (IssuerName, FetchSetupFault)) -> BuildFault {
+fn key_fault((issuer, fault): (IssuerName, net::ask::SetupFault)) -> BuildFault {
     BuildFault::Keys { issuer: issuer.to_string(), fault }
 }
 

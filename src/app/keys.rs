@@ -29,11 +29,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{Answer, FetchSetupFault, Fetcher};
+use super::fetch::{Answer, Fetcher};
 use crate::{
     config::resolve::{IssuerSettings, KeyAddress, KeyText},
     identity::{Bell, KeyChange, Verifier},
     model::{IssuerName, Timestamp},
+    net::ask::SetupFault,
     proxy::FreshKeys,
 };
 
@@ -105,7 +106,7 @@ impl KeyKeepers {
     ///
     /// # Errors
     /// The first issuer whose address cannot be fetched from, whatever it answers.
-    pub(super) fn of(issuers: &[IssuerSettings]) -> Result<KeyKeepers, (IssuerName, FetchSetupFault)> {
+    pub(super) fn of(issuers: &[IssuerSettings]) -> Result<KeyKeepers, (IssuerName, SetupFault)> {
         let mut keepers = Vec::new();
         for issuer in issuers {
             if let KeyText::Fetched(address) = &issuer.keys {
@@ -240,7 +241,7 @@ impl Drop for Place {
 }
 
 impl Keeper {
-    fn new(issuer: IssuerName, address: &KeyAddress) -> Result<Keeper, FetchSetupFault> {
+    fn new(issuer: IssuerName, address: &KeyAddress) -> Result<Keeper, SetupFault> {
         Ok(Keeper {
             issuer,
             fetcher: Fetcher::new(address)?,

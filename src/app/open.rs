@@ -199,8 +199,8 @@ fn documents(dir: &Path, key: &SigningKey) -> Result<Vec<(Key, Stored)>, OpenFau
     }
     let mut records = Records::open(dir)?;
     let mut documents = Vec::new();
-    while let Some((found, file, number)) = records
-        .next(|line, file, number| (documents_in(line.lead.kind, line.leaf), file.to_owned(), number))?
+    while let Some((found, file, number)) =
+        records.next(|line, file, number| (documents_in(line), file.to_owned(), number))?
     {
         let unreadable = |fault| OpenFault::Unreadable { file, line: number, fault };
         documents.extend(found.map_err(unreadable)?);
@@ -223,8 +223,8 @@ fn latest(dir: &Path) -> Result<BTreeMap<Key, Stored>, OpenFault> {
     for number in segments(dir)?.into_iter().rev() {
         let name = segment_name(number);
         let mut records = Records::from_segment(dir, number)?;
-        while let Some((found, file, line)) = records
-            .next(|line, file, number| (documents_in(line.lead.kind, line.leaf), file.to_owned(), number))?
+        while let Some((found, file, line)) =
+            records.next(|line, file, number| (documents_in(line), file.to_owned(), number))?
         {
             if file != name {
                 break;

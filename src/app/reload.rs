@@ -1,7 +1,7 @@
 //! Another configuration while the gateway runs: read whole, built whole, recorded, then put in force; or refused whole,
 //! and the one in force stays.
 //!
-//! At once: the map, the policy, the issuers, TLS, the key of assertions, bounds. Connections stay open and requests
+//! At once: the map, the policy, the issuers, TLS, the key of assertions, webhooks, bounds. Connections stay open and requests
 //! under way go on; staff exchanges are decided again under the new policy, and what it does not allow is cut. Not
 //! without a restart: the addresses, whether TLS is spoken, the gateway's name, its workers, where state and ledger lie, and the clock of
 //! `dangerous`. A configuration that changes one of these is refused, rather than half followed.
@@ -38,6 +38,7 @@ use crate::{
     model::{IssuerName, Timestamp},
     policy::Reason,
     proxy::{Shared, again::find_again, routing::Routing},
+    webhook::Webhooks,
 };
 
 /// Why a configuration was not put in force. The one that was, is.
@@ -103,6 +104,7 @@ pub(super) struct Reloader {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) keepers: Arc<ArcSwap<KeyKeepers>>,
     pub(super) api: Arc<ArcSwap<Api>>,
+    pub(super) webhooks: Arc<Webhooks>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -130,6 +132,7 @@ pub(super) struct Parts {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) keepers: Arc<ArcSwap<KeyKeepers>>,
     pub(super) api: Arc<ArcSwap<Api>>,
+    pub(super) webhooks: Arc<Webhooks>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -138,7 +141,8 @@ pub(super) struct Parts {
 
 impl Reloader {
     pub(super) fn new(parts: Parts, settings: Settings, stamps: Stamps) -> Reloader {
-        let Parts { engine, shared, verifier, keepers, api, now, background, stop, keeping } = parts;
+        let Parts { engine, shared, verifier, keepers, api, webhooks, now, background, stop, keeping } =
+            parts;
         let told = Told::default();
         told.loaded.store(engine.now().ms(), Relaxed);
         Reloader {
@@ -150,6 +154,7 @@ impl Reloader {
             verifier,
             keepers,
             api,
+            webhooks,
             now,
             background,
             stop,
@@ -236,6 +241,7 @@ impl Reloader {
         inner.keeping.cancel();
         inner.keeping = self.stop.child_token();
         self.background.spawn(servers::keep_checking(routing, inner.keeping.clone()));
+        self.webhooks.start(built.hooks, &self.background, &inner.keeping).await;
         built.keepers.start(&self.verifier, &self.now, &self.background, &inner.keeping);
         self.keepers.store(Arc::new(built.keepers));
         if !self.engine.decide_again().await {

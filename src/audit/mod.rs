@@ -8,6 +8,7 @@
 pub mod body;
 pub mod journal;
 pub mod note;
+pub mod open;
 pub mod read;
 pub mod record;
 pub mod tree;

@@ -13,7 +13,7 @@ use crate::{
     model::{SessionId, SubjectKind, SubjectRef, TenantId, Timestamp},
 };
 
-use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply, sessions::ChangedView};
+use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply};
 
 /// The span in which attempts are counted, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
@@ -83,20 +83,12 @@ impl Api {
             let detail = "you tried to break the glass too often within an hour";
             return Err(Problem { after: Some(after), ..Problem::new(429, "too_many_attempts", detail) });
         }
-        let outcome = match self.change(call, command).await {
-            Ok(outcome) => outcome,
-            Err(problem) => {
-                // What this gateway could not do is nobody's attempt.
-                if problem.status >= 500 {
-                    self.attempts.take_back(&subject.id, call.now);
-                }
-                return Err(problem);
-            }
-        };
-        let session = self.one_session(call, tenant, &id).await.ok().flatten();
-        let path = self.path(&format!("tenants/{tenant}/sessions/{id}"));
-        let status = outcome.status(201);
-        Ok(Reply::with(status, &ChangedView { session, outcome, had_ended: None }).at(path))
+        let entered = self.entered(call, tenant, id, command).await;
+        // What this gateway could not do is nobody's attempt.
+        if entered.as_ref().is_err_and(|problem| problem.status >= 500) {
+            self.attempts.take_back(&subject.id, call.now);
+        }
+        entered
     }
 }
 

@@ -78,7 +78,8 @@ impl Engine {
                 let Key::Session(tenant, session) = key else { continue };
                 match self.change(Command::AcceptClock { tenant, session }, Giver::Clock).await {
                     Ok(Changed::Done { .. } | Changed::InForce { .. }) => sessions += 1,
-                    Ok(Changed::Unchanged) | Err(ChangeFault::Refused(Refusal::NotFound(_))) => {}
+                    Ok(Changed::Unchanged | Changed::Already { .. })
+                    | Err(ChangeFault::Refused(Refusal::NotFound(_))) => {}
                     Err(fault) => return Err(AcceptFault::Session(fault)),
                 }
             }

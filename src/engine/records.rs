@@ -1,8 +1,8 @@
 //! What the engine writes into the ledger, event by event. The format around it is the ledger's
 //! (`docs/ledger-format.md`); the members here are documented in `docs/records.md`.
 //!
-//! Personal values of whoever acts (address, e-mail) never stand here: they go into the erasable part of a record. The
-//! address that a grant was given to does: it is part of the document, which a lost store is rebuilt from.
+//! Personal values (whence somebody came, e-mail addresses, of documents too) never stand here: they go into the erasable
+//! part of a record ([`super::erasable`]).
 
 use serde::Serialize;
 
@@ -155,6 +155,8 @@ pub(super) struct Refusals {
 pub(super) struct Count {
     pub(super) reason: String,
     pub(super) network: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<String>,
     pub(super) times: u64,
 }
 
@@ -216,8 +218,7 @@ pub(super) struct ChangeRefused<'a> {
     pub(super) command: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) subject: Option<&'a SubjectRef>,
+    pub(super) subject: &'a SubjectRef,
     pub(super) reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detail: Option<String>,

@@ -12,6 +12,7 @@ use crate::{
     audit::{
         body::Body,
         journal::{AppendError, Class, Draft, OpenIntent},
+        record::Line,
     },
     lifecycle::{Change, Event},
     model::{ChangeId, Document, Key, Stored},
@@ -19,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Engine,
+    Engine, erasable,
     mend::{Origin, Pending},
     records,
 };
@@ -111,8 +112,11 @@ impl Engine {
     /// The outcome of a change; `None`: it goes to the mender.
     async fn settled_change(self: &Arc<Self>, intent: &OpenIntent) -> Result<Option<Draft>, SettleError> {
         let unreadable = |fault| SettleError::Unreadable { change: intent.id.clone(), fault };
-        let told: Told = serde_json::from_str(&intent.line).map_err(unreadable)?;
+        let mut told: Told = serde_json::from_str(&intent.line).map_err(unreadable)?;
         let change = ChangeId::new(&intent.id);
+        if let Ok(change) = &change {
+            erasable::restore_written(&intent.line, change, &mut told.documents);
+        }
         let position = match &change {
             Ok(change) => self.store.asked(change).await?,
             Err(_) => None,
@@ -132,6 +136,7 @@ impl Engine {
             None => Vec::new(),
         };
         let events = if position.is_some() { told.events } else { Vec::new() };
+        let (documents, personal) = erasable::stored(&documents);
         let event = records::ChangeOutcome {
             change: &intent.id,
             tenant: told.tenant.as_deref(),
@@ -145,7 +150,7 @@ impl Engine {
         let body = Body::of(&event).map_err(|fault| AppendError::BadDraft(fault.to_string()))?;
         let ends_session = events.iter().any(|event| matches!(event, Event::SessionEnded { .. }));
         let draft = self.settled_draft(records::CHANGE_OUTCOME, intent, body);
-        Ok(Some(Draft { ends_session, ..draft }))
+        Ok(Some(Draft { ends_session, personal, ..draft }))
     }
 
     pub(super) async fn documents_of(&self, position: u64) -> Result<Vec<(Key, Stored)>, StoreFault> {
@@ -193,18 +198,20 @@ fn of_line(line: &str) -> Belongs {
     serde_json::from_str(line).unwrap_or_default()
 }
 
-/// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from. `leaf` is
-/// the record's line up to its closing brace or its `open` member.
+/// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from. What may
+/// be erased is put back where it was not; where it was, a document gives less.
 ///
 /// # Errors
 /// When the record holds documents that this build cannot read: a store without them would have forgotten something.
-pub fn documents_in(kind: &str, leaf: &str) -> Result<Vec<(Key, Stored)>, serde_json::Error> {
+pub fn documents_in(line: &Line<'_>) -> Result<Vec<(Key, Stored)>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Outcome {
         documents: Vec<(Key, Stored)>,
     }
-    if kind != records::CHANGE_OUTCOME {
+    if line.lead.kind != records::CHANGE_OUTCOME {
         return Ok(Vec::new());
     }
-    serde_json::from_str::<Outcome>(&format!("{leaf}}}")).map(|outcome| outcome.documents)
+    let mut documents = serde_json::from_str::<Outcome>(&line.leaf_json())?.documents;
+    erasable::restore_stored(line, &mut documents);
+    Ok(documents)
 }

@@ -12,9 +12,10 @@ use super::{
     ChangeId, Timestamp,
     consent::{Consent, Ladder},
     document::{
-        ApprovalRule, Document, End, EndCause, FORMAT, Grant, Head, Member, Presence, REMEMBERED, Session,
-        Stored, Tenant,
+        ApprovalRule, Document, End, EndCause, FORMAT, Grant, Grantee, Head, Member, Presence, REMEMBERED,
+        Session, Stored, Tenant,
     },
+    erasable,
 };
 
 /// Joins two copies of one document. Commutative, associative, idempotent, as long as neither is further behind than
@@ -25,8 +26,10 @@ pub fn join(a: &Stored, b: &Stored) -> Stored {
         for head in &mine.heads {
             let newest_there = other.heads.iter().any(|h| h.change == head.change);
             let outgrown = other.changes.contains(&head.change) && !newest_there;
-            if !outgrown && !heads.iter().any(|h| h.change == head.change) {
-                heads.push(head.clone());
+            match heads.iter_mut().find(|h| h.change == head.change) {
+                Some(known) => erasable::as_both_know(&mut known.document, &head.document),
+                None if outgrown => {}
+                None => heads.push(head.clone()),
             }
         }
     }
@@ -58,6 +61,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Request(a), Document::Request(b)) => {
                 Document::Request(a.narrower(b, |level| ladder.rank(level)))
             }
+            (Document::Made(a), Document::Made(b)) => Document::Made(a.meet(b)),
             (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
@@ -95,9 +99,14 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
     Tenant { environments, consent, taken, removed: a.removed.max(b.removed), approval, stop, ..a }
 }
 
-fn grant(a: Grant, b: &Grant) -> Grant {
+fn grant(mut a: Grant, b: &Grant) -> Grant {
+    // An address that was erased in one history is the one that the other still has.
+    if b.to == Grantee::Erased && matches!(a.to, Grantee::Email(_)) {
+        a.to = Grantee::Erased;
+    }
+    let same_address = a.to == Grantee::Erased && matches!(b.to, Grantee::Email(_));
     let same = a.environment == b.environment
-        && a.to == b.to
+        && (a.to == b.to || same_address)
         && a.role == b.role
         && a.scope == b.scope
         && a.grantor == b.grantor

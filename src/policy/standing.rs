@@ -158,6 +158,7 @@ pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
             Some(first) => *first == subject.id,
             None => subject.email.as_ref() == Some(address),
         },
+        Grantee::Erased => grant.bound.as_ref() == Some(&subject.id),
         Grantee::Support => subject.support,
     }
 }
@@ -165,7 +166,7 @@ pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
 /// A session by a grant to an address exists only for the subject that the grant is bound to.
 fn bound_to(grant: &Grant, subject: &SubjectRef) -> bool {
     match grant.to {
-        Grantee::Email(_) => grant.bound.as_ref() == Some(subject),
+        Grantee::Email(_) | Grantee::Erased => grant.bound.as_ref() == Some(subject),
         Grantee::Subject(_) | Grantee::Support => true,
     }
 }

@@ -73,7 +73,8 @@ fn what_only_building_proves_is_told_with_its_place_beside_what_reading_finds() 
     place.configure("origin: example.com/cli", "origin: example.com/other");
     place.configure("sessions: { last: 8h }", "sessions: { last: 8 hours }");
     fs::write(place.file("assertion.pem"), "no key\n").unwrap();
-    fs::write(place.file("ca.pem"), "no certificate\n").unwrap();
+    fs::write(place.file("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
     let fetched = "keys: { url: \"https://id.app.example/keys\", ca: { file: ca.pem } }";
     place.configure("keys: { file: app.jwks.json }", fetched);
     let came = place.run(CHECK);

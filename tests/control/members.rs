@@ -1,7 +1,9 @@
 //! Rows of members: pushed by services, read by administrators, and what they decide.
 
+use std::sync::atomic::Ordering;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use postern::engine::knock::Who;
+use postern::{engine::knock::Who, state::Store as _};
 use serde_json::{Value, json};
 
 use super::support::{Answer, World};
@@ -181,4 +183,62 @@ async fn suspending_somebody_does_not_wait_for_the_store() {
     let seen = world.get(&session, &world.agent("anna")).await.is(200).body;
     assert_eq!(seen["over"]["code"], "grantor_gone");
     push(&world, &row, json!({"roles": ["admin"]})).await.is(503);
+}
+
+/// What an erasable record says of documents, put back, is what the store has: addresses of rows and grants too.
+#[tokio::test]
+async fn addresses_stand_beside_the_proof_and_documents_come_back_whole() {
+    let world = World::new().await;
+    let rita = path("acme", "rows", "rita");
+    push(&world, &rita, json!({"roles": ["admin"], "email": "rita@acme.example"})).await.is(200);
+    let anna = world.granted("acme", json!({"email": "anna@vendor.example"}), "viewer").await;
+    let ben = world.granted("acme", json!({"email": "ben@vendor.example"}), "viewer").await;
+    world.enter_by("acme", &ben, &world.agent("ben")).await.is(201);
+    world
+        .put("PATCH", &format!("/v1/tenants/acme/grants/{anna}"), json!({"for": "2d"}), &world.admin("acme"))
+        .await
+        .is(200);
+    world.delete(&format!("/v1/tenants/acme/grants/{ben}"), &world.admin("acme")).await.is(200);
+    let told = world.told();
+    assert!(told.len() > 6, "{told:?}");
+    for (key, told) in &told {
+        let found = world.store.load(std::slice::from_ref(key)).await.unwrap().pop().unwrap();
+        assert_eq!(found.unwrap().unwrap(), *told, "{key}");
+    }
+    let open = |name: &str| {
+        let people = world
+            .records()
+            .into_iter()
+            .flat_map(|record| record["open"].as_array().cloned().unwrap_or_default());
+        people.filter(|person| person["email"] == name).count()
+    };
+    // Their own records, each state of the row and of the grants; of what is withdrawn the intent too.
+    assert_eq!((open("rita@acme.example"), open("anna@vendor.example")), (1, 3));
+    // The withdrawal's intent and outcome, the two before, and what he did himself.
+    assert_eq!(open("ben@vendor.example"), 5);
+}
+
+/// A withdrawal that only the ledger knows is carried on by the next start with everything it had.
+#[tokio::test]
+async fn what_is_carried_on_from_an_intent_has_its_address() {
+    let world = World::new().await;
+    let rita = path("acme", "rows", "rita");
+    push(&world, &rita, json!({"roles": ["admin", "viewer"], "email": "rita@acme.example"})).await.is(200);
+    let grant = world.granted("acme", json!({"email": "anna@vendor.example"}), "viewer").await;
+    world.store.no_commits.store(true, Ordering::SeqCst);
+    push(&world, &rita, json!({"roles": ["viewer"], "email": "rita@acme.example"})).await.is(202);
+    world.delete(&format!("/v1/tenants/acme/grants/{grant}"), &world.admin("acme")).await.is(202);
+    let world = world.restarted().await;
+    assert_eq!(world.engine.pending(), 2);
+    for stored in [false, true] {
+        if stored {
+            world.store.no_commits.store(false, Ordering::SeqCst);
+            assert_eq!(world.engine.mend_once().await, 0);
+        }
+        let row = world.get(&rita, &world.admin("acme")).await.is(200).body;
+        assert_eq!((&row["roles"], &row["email"]), (&json!(["viewer"]), &json!("rita@acme.example")));
+        let gone = world.get(&format!("/v1/tenants/acme/grants/{grant}"), &world.admin("acme")).await.is(200);
+        assert_eq!(gone.body["to"], json!({"email": "anna@vendor.example"}));
+        assert_eq!(gone.body["over"]["cause"], "withdrawn");
+    }
 }

@@ -70,6 +70,7 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             0 => grant.until = near(dice),
             1 => grant.ended = end(dice),
             2 => grant.bound = dice.one_in(2).then(|| staff(dice.pick(&STAFF)).id),
+            3 if dice.one_in(3) => grant.to = Grantee::Erased,
             3 => grant.to = Grantee::Email("anna@vendor.example".into()),
             4 => grant.environment = eid(dice.pick(&ENVIRONMENTS)),
             _ => grant.scope = Scope::Resources([("orders".parse().unwrap(), "o2".parse().unwrap())].into()),
@@ -113,6 +114,8 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             1 => stop.closed_at = dice.one_in(2).then(|| near(dice)),
             _ => stop.others = dice.one_in(2),
         },
+        // Nobody's rights hang on it.
+        Document::Made(_) => {}
         // Somebody else's session, or one that is not there, in an index.
         Document::Request(request) => match dice.below(3) {
             0 => request.expires = near(dice),

@@ -11,7 +11,9 @@ use postern::{
         Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope, Session,
         Span, Speaker, Stop, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
+        erasable::without_address,
         join::{join, narrowest},
+        once::{Kept, Made, Once, Thing},
     },
     policy::Caller,
 };
@@ -62,6 +64,15 @@ impl Copies {
         self.copies[to] = join(&self.copies[to], &self.copies[from]);
     }
 
+    /// A copy that was rebuilt from a ledger out of which addresses were erased.
+    fn erase(&mut self, at: usize) {
+        for head in &mut self.copies[at].heads {
+            if let Some((less, _)) = without_address(&head.document) {
+                head.document = less;
+            }
+        }
+    }
+
     /// The heads that no other head descends from: what a join has to keep, by the true ancestry.
     fn newest(&self, of: &[&Stored]) -> Heads {
         let all: Heads = of.iter().flat_map(|stored| heads(stored)).collect();
@@ -106,6 +117,7 @@ fn first(kind: usize) -> Document {
             removed: None,
         }),
         3 => Document::Stop(Stop::default()),
+        7 => Document::Made(Made { kept: [(once(0).key, kept(0, 0, 500))].into() }),
         4 => Document::Presence(Presence {
             sessions: [(sid("s1"), eid("production"))].into(),
             requests: [rid("r1")].into(),
@@ -124,6 +136,16 @@ fn first(kind: usize) -> Document {
             over: None,
         }),
     }
+}
+
+fn once(number: usize) -> Once {
+    Once::of(&tid("beta"), &staff("anna").id, &format!("key {number}"), ("POST", "/"), b"{}")
+}
+
+/// What a key made: this grant, remembered until then.
+fn kept(number: usize, grant: usize, until: i64) -> Kept {
+    let (change, made) = (change(grant as u64), Thing::Grant(gid(&format!("g{grant}"))));
+    Kept { until: at(until), change, made, asked: once(number).asked }
 }
 
 fn approval(dice: &mut Dice) -> Approval {
@@ -266,6 +288,14 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 => member.email = dice.one_in(2).then(|| dice.pick(&["a@b", "c@d"]).into()),
             _ => member.removed = dice.one_in(3).then(|| later(dice)),
         },
+        Document::Made(made) => match dice.below(4) {
+            0 => *made = made.at(later(dice)),
+            _ => {
+                let (number, grant) = (dice.below(5), dice.below(50));
+                let until = 200 + 500 * i64::try_from(dice.below(4)).unwrap();
+                made.kept.entry(once(number).key).or_insert_with(|| kept(number, grant, until));
+            }
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -281,7 +311,11 @@ fn play(kind: usize, steps: &[u64]) -> Copies {
     for seed in steps {
         let mut dice = Dice::new(*seed);
         let (a, b) = (dice.below(3), dice.below(3));
-        if dice.one_in(3) { copies.pull(a, b) } else { copies.change(a, &mut dice) }
+        match (dice.one_in(3), dice.one_in(6)) {
+            (true, _) => copies.pull(a, b),
+            (false, true) => copies.erase(a),
+            (false, false) => copies.change(a, &mut dice),
+        }
     }
     copies
 }
@@ -328,9 +362,10 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
         }
         (Document::Grant(a), Document::Grant(b)) => {
-            let same = (&a.to, &a.role, &a.scope, &a.environment)
-                == (&b.to, &b.role, &b.scope, &b.environment)
-                && (b.bound.is_none() || a.bound == b.bound);
+            let to = a.to == b.to || matches!((&a.to, &b.to), (Grantee::Erased, Grantee::Email(_)));
+            let same = (&a.role, &a.scope, &a.environment) == (&b.role, &b.scope, &b.environment)
+                && (b.bound.is_none() || a.bound == b.bound)
+                && to;
             a.until <= b.until && over(&a.ended, &b.ended) && (same || a.ended.is_some())
         }
         (Document::Session(a), Document::Session(b)) => {
@@ -364,6 +399,10 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && (b.over.is_none() || a.over.is_some())
                 && (same || a.over.is_some())
         }
+        // Whatever either remembers is remembered, for as long: so nothing is made once more.
+        (Document::Made(a), Document::Made(b)) => {
+            b.kept.iter().all(|(key, kept)| a.kept.get(key).is_some_and(|ours| kept.until <= ours.until))
+        }
         (Document::Presence(a), Document::Presence(b)) => {
             b.sessions.keys().all(|id| a.sessions.contains_key(id))
         }
@@ -390,7 +429,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
         Document::Member(_) => Key::Member(tid("beta"), admin("beta").id),
         Document::Stop(_) => Key::Stop(Reach::All),
-        Document::Session(_) | Document::Presence(_) | Document::Request(_) => {
+        Document::Session(_) | Document::Presence(_) | Document::Request(_) | Document::Made(_) => {
             Key::Session(tid("beta"), sid("s1"))
         }
     };
@@ -430,7 +469,7 @@ fn laws_of_what_holds(joined: &Stored) {
     let holds = narrowest(joined, &ladder()).unwrap();
     for head in &joined.heads {
         assert!(is_within(&holds, &head.document), "{holds:?} is wider than {:?}", head.document);
-        if !matches!(holds, Document::Presence(_) | Document::Request(_)) {
+        if !matches!(holds, Document::Presence(_) | Document::Request(_) | Document::Made(_)) {
             assert!(
                 opened(&holds).is_subset(&opened(&head.document)),
                 "{holds:?} opens more than {:?}",
@@ -478,7 +517,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..6usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..8usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -500,7 +539,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..6usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..8usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -509,7 +548,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..6usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..8usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {
@@ -604,7 +643,7 @@ fn with_a_stranger(value: &serde_json::Value, path: &str, found: &mut Vec<(Strin
 
 #[test]
 fn unknown_fields_are_refused_at_every_depth_and_so_is_another_format() {
-    for kind in 0..6 {
+    for kind in 0..8 {
         let mut document = first(kind);
         if let Document::Stop(stop) = &mut document {
             switch(&mut Dice::new(1), stop);

@@ -330,6 +330,7 @@ impl Naive {
                 Some(first) => *first == who(subject),
                 None => subject.email.as_ref() == Some(address),
             },
+            Grantee::Erased => grant.bound.as_ref().is_some_and(|first| *first == who(subject)),
         }
     }
 
@@ -399,7 +400,8 @@ impl Naive {
                     if own(&grant.by) {
                         codes.insert("self_granted");
                     }
-                    let bound = !matches!(grant.to, Grantee::Email(_)) || grant.bound.is_some();
+                    let named = matches!(grant.to, Grantee::Subject(_) | Grantee::Support);
+                    let bound = named || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
                     }
@@ -1333,7 +1335,7 @@ impl Naive {
                         request.over = request.over(now);
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Member(..) | Key::Stop(_) => {
+                    Key::Presence(..) | Key::Member(..) | Key::Made(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };

@@ -216,11 +216,11 @@ pub fn settings(
         let path = keys.join(name);
         source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
     }
-    // Certificates, where a test wrote some.
+    // Certificates and secrets, where a test wrote some.
     for entry in std::fs::read_dir(keys).unwrap() {
         let path = entry.unwrap().path();
         let of_tls = path.file_name().is_some_and(|name| name == "tls.key");
-        if of_tls || path.extension().is_some_and(|extension| extension == "pem") {
+        if of_tls || path.extension().is_some_and(|extension| extension == "pem" || extension == "secret") {
             source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
         }
     }
@@ -525,12 +525,29 @@ pub fn records(dir: &Path) -> Vec<Value> {
     all
 }
 
+/// An e-mail address in what is proven of a record, apart from the path that a client asked for.
+pub fn address_in(record: &Value) -> Option<String> {
+    let mut record = record.clone();
+    record.as_object_mut()?.remove("path");
+    let text = record.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._%+-".contains(c);
+    text.match_indices('@').find_map(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + 1..]);
+        let domain = &after[..after.find(|c| !plain(c)).unwrap_or(after.len())];
+        let local = &before[before.rfind(|c| !plain(c)).map_or(0, |found| found + 1)..];
+        (!local.is_empty() && domain.contains('.')).then(|| format!("{local}@{domain}"))
+    })
+}
+
 /// A ledger at rest is whole, and each intent in it has exactly one outcome, behind it.
 pub fn prove(dir: &Path, key: &VerifyingKey) -> Vec<Value> {
     let report = verify(dir, key).unwrap();
     assert!(report.is_clean(), "{report}");
     assert!(report.open_intents.is_empty(), "{:?}", report.open_intents);
     let all = records(dir);
+    for record in &all {
+        assert_eq!(address_in(record), None, "{record}");
+    }
     let mut open: HashMap<String, bool> = HashMap::new();
     for record in &all {
         let kind = record["kind"].as_str().unwrap_or_default();

@@ -3,18 +3,14 @@
 //! Never here: whether the record is genuine (that is `chain`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 
 use super::source::Item;
 use super::{Finding, Report, What};
 use crate::audit::journal::book::{Header, IntentRef};
-use crate::audit::journal::personal_digest;
+use crate::audit::open;
 use crate::audit::read::{parse_header, segment_name};
-use crate::audit::record::{self, Line, SEGMENT};
-use crate::audit::tree::{Frontier, bytes_from_hex};
+use crate::audit::record::{self, SEGMENT};
+use crate::audit::tree::Frontier;
 
 #[derive(Default)]
 pub(super) struct Content {
@@ -23,40 +19,6 @@ pub(super) struct Content {
     by_id: HashMap<String, u64>,
     /// After a loss the counters are not known; they are taken as they come until the next header.
     pub(super) lenient: bool,
-}
-
-#[derive(Deserialize)]
-struct Digests {
-    #[serde(default)]
-    digests: Vec<Members>,
-}
-
-/// The members of an object, all strings. One that is named twice says two things, and readers would take one each: it
-/// is no such object.
-struct Members(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings, each named once")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, String>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a member is there twice"));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Each)
-    }
 }
 
 impl Content {
@@ -83,7 +45,7 @@ impl Content {
         if lead.log != origin {
             find(What::Altered, format!("the record is of the log `{}`", lead.log));
         }
-        if let Err(why) = check_open(&line) {
+        if let Err(why) = open::check(&line) {
             find(What::Open, why);
         }
         if let Some((session, sseq)) = lead.session {
@@ -178,25 +140,4 @@ impl Content {
     pub(super) fn open_intents(&self) -> Vec<IntentRef> {
         self.intents.values().cloned().collect()
     }
-}
-
-/// Whatever personal values are still there must have the digests that were recorded.
-fn check_open(line: &Line<'_>) -> Result<(), String> {
-    let Some(open) = line.open else { return Ok(()) };
-    let people: Vec<Option<Members>> =
-        serde_json::from_str(open).map_err(|_| "`open` is not as the format has it".to_owned())?;
-    let digests: Digests = serde_json::from_str(&line.leaf_json())
-        .map_err(|_| "`digests` is not as the format has it".to_owned())?;
-    for (index, person) in people.iter().enumerate() {
-        let Some(Members(person)) = person else { continue };
-        let salt = person.get("salt").and_then(|salt| bytes_from_hex(salt.as_bytes()));
-        let salt = salt.ok_or_else(|| format!("person {index} in `open` has no salt"))?;
-        for (name, value) in person.iter().filter(|(name, _)| *name != "salt") {
-            let digest = digests.digests.get(index).and_then(|d| d.0.get(name));
-            if digest != Some(&personal_digest(&salt, name, value).hex()) {
-                return Err(format!("`{name}` of person {index} does not have the digest that was recorded"));
-            }
-        }
-    }
-    Ok(())
 }

@@ -45,7 +45,7 @@ pub(super) fn fingerprint(settings: &Settings) -> String {
         paths,
         routes,
         cors,
-        // Where it lies, what it is called, what it listens on, what it says and how much it takes at a time: no decision
+        // Where it lies, what it is called, what it listens on, what it says to whom and how much it takes at a time: no decision
         // depends on it. Neither on TLS: whoever may not speak is not heard at all.
         file: _,
         gateway: _,
@@ -58,6 +58,7 @@ pub(super) fn fingerprint(settings: &Settings) -> String {
         ledger: _,
         assertion: _,
         log: _,
+        webhooks: _,
         limits: _,
         places: _,
         // What it lets be written stands with the issuers: their algorithms, and where their keys come from. A clock that was

@@ -5,6 +5,7 @@
 //!
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
+mod address;
 mod context;
 mod cors;
 mod emergency;
@@ -22,6 +23,7 @@ mod staff;
 mod tenants;
 mod tls;
 mod upstreams;
+mod webhooks;
 
 use std::path::Path;
 
@@ -33,6 +35,7 @@ pub use settings::{
     PathSettings, Piece, Places, Preflight, RouteEntry, RouteLimits, Settings, Slot, Spot, StateSettings,
     SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
+pub use webhooks::{SigningSecret, WebhookSettings};
 
 use super::{
     fault::{Code, Faults, Script},
@@ -105,6 +108,7 @@ pub(super) fn resolve(
         &rights::Given { names: &names, roles: &roles, ceiling: &ceiling },
     );
     let services = services::services(context, file, &issuers);
+    let webhooks = webhooks::webhooks(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
     let policy = Policy {
@@ -153,6 +157,7 @@ pub(super) fn resolve(
         paths,
         routes,
         cors,
+        webhooks,
         log: gateway::log(file),
         limits,
         dangerous,

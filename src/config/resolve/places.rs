@@ -17,6 +17,7 @@ pub(super) fn places(context: Context<'_>, file: &File) -> Places {
     }
     let ledger = file.ledger.value();
     let issuers = file.issuers.given().into_iter().flat_map(|list| &list.value.items);
+    let webhooks = file.webhooks.given().into_iter().flat_map(|list| &list.value.items);
     Places {
         ledger_origin: ledger.and_then(|ledger| spot(context, &ledger.origin)),
         ledger_key: ledger.and_then(|ledger| spot(context, &ledger.key)),
@@ -27,6 +28,9 @@ pub(super) fn places(context: Context<'_>, file: &File) -> Places {
                 let whole = context.spot(at.place);
                 Some((name, (whole, spot(context, &at.value.keys).unwrap_or(whole))))
             })
+            .collect(),
+        webhooks: webhooks
+            .filter_map(|at| Some((at.value.name.value()?.clone(), context.spot(at.place))))
             .collect(),
     }
 }

@@ -13,11 +13,14 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{cors::CorsSettings, entrance::EntranceSettings};
+use super::{cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
-    net::servers::{Check, Eject, Protocol, Server},
+    net::{
+        ask::Address,
+        servers::{Check, Eject, Protocol, Server},
+    },
     policy::{
         Policy,
         path::PathRules,
@@ -73,6 +76,8 @@ pub struct Settings {
     pub routes: Vec<RouteEntry>,
     /// How CORS preflights are answered.
     pub cors: Option<CorsSettings>,
+    /// Who is told of what happened.
+    pub webhooks: Vec<WebhookSettings>,
     /// What is told of requests.
     pub log: LogSettings,
     /// Bounds.
@@ -265,18 +270,8 @@ pub enum KeyText {
 pub struct KeyAddress {
     /// The address as written.
     pub url: String,
-    /// Whether it is `https`.
-    pub tls: bool,
-    /// Host to connect to, and that the certificate must name: a name or an address, IPv6 without brackets.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// `host[:port]` for the `Host` header.
-    pub authority: String,
-    /// Path and query.
-    pub target: String,
-    /// Certificates of the authorities that vouch for the server, in PEM; `None` are the system's.
-    pub authorities: Option<String>,
+    /// The same, taken apart.
+    pub server: Address,
     /// The longest time between two fetches, in milliseconds.
     pub refresh_ms: i64,
     /// How long the last good keys stay in use, in milliseconds.
@@ -524,6 +519,8 @@ pub struct Places {
     pub assertion_key: Option<Spot>,
     /// Each issuer, and its keys.
     pub issuers: BTreeMap<IssuerName, (Spot, Spot)>,
+    /// Each webhook.
+    pub webhooks: BTreeMap<String, Spot>,
 }
 
 /// A line and a column, both from 1.

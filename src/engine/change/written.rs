@@ -10,6 +10,7 @@ use crate::{
     engine::{
         Engine,
         admit::{personal, rests},
+        erasable,
         mend::Pending,
         records,
     },
@@ -51,10 +52,13 @@ impl Engine {
         change: &Change,
         policy: &Policy,
     ) -> Result<Draft, AppendError> {
-        let (subject, values) = match this.giver {
+        let (subject, mut values) = match this.giver {
             Giver::Subject(subject, client) => (Some(subject), personal(subject, client)),
             Giver::Configuration | Giver::Clock => (None, Vec::new()),
         };
+        let documents: &[_] = if change.narrows { &change.documents } else { &[] };
+        let (documents, taken) = erasable::written(&this.change, documents);
+        values.extend(taken);
         let event = records::ChangeIntent {
             change: this.change.as_str(),
             command: this.command.code(),
@@ -65,7 +69,7 @@ impl Engine {
             rests_on: rests(facts),
             writes: change.documents.iter().map(|(key, _)| key.to_string()).collect(),
             events: &change.events,
-            documents: if change.narrows { &change.documents } else { &[] },
+            documents: &documents,
             policy: &policy.fingerprint,
             clock_moved: self.moved(),
         };
@@ -133,13 +137,14 @@ impl Engine {
         events: &[Event],
         documents: &[(Key, Stored)],
     ) -> Option<Draft> {
+        let (documents, values) = erasable::stored(documents);
         let event = records::ChangeOutcome {
             change: about.change.as_str(),
             tenant: about.tenant,
             outcome,
             position,
             events,
-            documents,
+            documents: &documents,
             settled: about.settled,
             clock_moved: self.moved(),
         };
@@ -148,6 +153,7 @@ impl Engine {
                 session: about.session.clone(),
                 ends_session: events.iter().any(|event| matches!(event, Event::SessionEnded { .. })),
                 closes: Some(about.change.to_string()),
+                personal: values,
                 class: Class::Reserved,
                 ..Draft::new(records::CHANGE_OUTCOME, self.now().ms(), body)
             }),
@@ -163,7 +169,7 @@ impl Engine {
         let event = records::ChangeRefused {
             command: command.code(),
             tenant: command.tenant().map(TenantId::as_str),
-            subject: Some(&subject.id),
+            subject: &subject.id,
             reason: refusal.code(),
             detail: refusal.detail(),
             clock_moved: self.moved(),
