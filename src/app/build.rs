@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,22 +13,26 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{keys::KeyKeepers, webhooks};
+use super::{
+    keys::KeyKeepers,
+    proofs::{BuildFault, PlacedFault, check},
+    webhooks,
+};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
-        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot, Spot,
+        self, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, Settings, Slot,
         SupportSettings, TenantSource, UpstreamSettings,
     },
     identity::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
-        TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
+        TypeRule, Verifier,
     },
     model::IssuerName,
     net,
     policy::{
         Effect, Rule,
-        routes::{RouteFault, RouteSpec, RouteTable},
+        routes::{RouteSpec, RouteTable},
     },
     proxy::{
         access::Wanted,
@@ -50,106 +53,6 @@ use crate::{
 /// Counts the upstreams over TLS that this process has built.
 static BUILT: AtomicU64 = AtomicU64::new(0);
 
-/// Why a configuration cannot be built into parts.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildFault {
-    /// The issuers: one of them, or what is wrong between them.
-    #[error("issuers: {fault}")]
-    Issuers {
-        /// Which.
-        issuer: Option<IssuerName>,
-        /// What is wrong.
-        fault: VerifierFault,
-    },
-    /// An issuer's setting.
-    #[error("issuer `{issuer}`: {what}")]
-    Issuer {
-        /// Its name.
-        issuer: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// An address of keys.
-    #[error("issuer `{issuer}`: keys: {fault}")]
-    Keys {
-        /// The issuer's name.
-        issuer: String,
-        /// What is wrong.
-        fault: net::ask::SetupFault,
-    },
-    /// A webhook.
-    #[error("webhook `{name}`: {fault}")]
-    Webhook {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        fault: net::ask::SetupFault,
-    },
-    /// The key of assertions.
-    #[error("assertion.key: {0}")]
-    Assertion(#[from] SignerFault),
-    /// The key of the ledger.
-    #[error("ledger.key: {0}")]
-    Ledger(NoteError),
-    /// The key of another ledger.
-    #[error(
-        "ledger.key is the key of the log `{key}`, and ledger.origin is `{origin}`; they must be the same"
-    )]
-    LedgerOrigin {
-        /// The key's name.
-        key: String,
-        /// The log's name.
-        origin: String,
-    },
-    /// The route map.
-    #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Routes(Vec<RouteFault>),
-}
-
-/// The same, with its place in the file.
-#[derive(Debug)]
-pub struct PlacedFault {
-    file: PathBuf,
-    spot: Option<Spot>,
-    /// What is wrong.
-    pub fault: BuildFault,
-}
-
-impl PlacedFault {
-    fn of(fault: BuildFault, settings: &Settings) -> PlacedFault {
-        let places = &settings.places;
-        let issuer = |name: &str| places.issuers.iter().find(|(known, _)| known.as_str() == name);
-        let spot = match &fault {
-            BuildFault::Issuers { issuer: Some(name), .. } => {
-                places.issuers.get(name).map(|(whole, _)| *whole)
-            }
-            BuildFault::Issuer { issuer: name, .. } => issuer(name).map(|(_, (whole, _))| *whole),
-            BuildFault::Keys { issuer: name, .. } => issuer(name).map(|(_, (_, keys))| *keys),
-            BuildFault::Assertion(_) => places.assertion_key,
-            BuildFault::Ledger(_) => places.ledger_key,
-            BuildFault::LedgerOrigin { .. } => places.ledger_origin,
-            BuildFault::Webhook { name, .. } => places.webhooks.get(name).copied(),
-            BuildFault::Issuers { issuer: None, .. } | BuildFault::Routes(_) => None,
-        };
-        PlacedFault { file: settings.file.clone(), spot, fault }
-    }
-}
-
-impl std::fmt::Display for PlacedFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some((line, column)) = self.spot {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": error: {}", self.fault)
-    }
-}
-
-/// All of them, one a line.
-pub(super) fn lines(faults: &[PlacedFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
 /// The parts that come from the configuration alone.
 pub(super) struct Built {
     pub(super) routing: Routing,
@@ -157,51 +60,6 @@ pub(super) struct Built {
     pub(super) keepers: KeyKeepers,
     pub(super) hooks: Vec<Hook>,
     pub(super) workers: usize,
-}
-
-/// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
-pub fn check(settings: &Settings) -> Vec<PlacedFault> {
-    let mut faults = unproved(settings);
-    // The map carries the signer, whose fault was told.
-    faults.extend(routing(settings).err().filter(|fault| !matches!(fault, BuildFault::Assertion(_))));
-    faults.into_iter().map(|fault| PlacedFault::of(fault, settings)).collect()
-}
-
-/// The same of a configuration that has faults of its own: what they are not the cause of.
-pub fn check_beside(settings: &Settings) -> Vec<PlacedFault> {
-    unproved(settings).into_iter().map(|fault| PlacedFault::of(fault, settings)).collect()
-}
-
-/// What only building proves, but for the map, which was compiled when it was read.
-fn unproved(settings: &Settings) -> Vec<BuildFault> {
-    let environment = environment_claim(settings);
-    let mut faults = Vec::new();
-    // One by one, so that all of them are told; together only for what is wrong between them.
-    for issuer in &settings.issuers {
-        let alone = issuer_options(issuer, environment, settings).and_then(|options| {
-            let made = Verifier::new(vec![options], TokenLimits::default());
-            made.map_err(|fault| BuildFault::Issuers { issuer: Some(issuer.name.clone()), fault })
-        });
-        faults.extend(alone.err());
-    }
-    if faults.is_empty() {
-        faults.extend(verifier(settings).err());
-    }
-    for issuer in &settings.issuers {
-        let keeper = KeyKeepers::of(std::slice::from_ref(issuer));
-        faults.extend(keeper.err().map(key_fault));
-    }
-    faults.extend(webhooks::hooks(settings).err());
-    faults.extend(signer(settings).err());
-    match ledger_key(settings) {
-        Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
-        Ok(key) => faults.push(BuildFault::LedgerOrigin {
-            key: key.verifying_key().name().to_owned(),
-            origin: settings.ledger.origin.clone(),
-        }),
-        Err(fault) => faults.push(BuildFault::Ledger(fault)),
-    }
-    faults
 }
 
 /// What does not keep a gateway from being built, and is hardly meant: an issuer's keys that cannot be used.
@@ -216,7 +74,7 @@ pub(super) fn broken_keys(verifier: &Verifier) -> Vec<String> {
 }
 
 /// The key that signs assertions.
-fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
+pub(super) fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
     let key = Zeroizing::new(String::from_utf8_lossy(settings.assertion.key.expose()).into_owned());
     Ok(Signer::from_pem(&key, None)?)
 }
@@ -228,7 +86,7 @@ pub(super) fn ledger_key(settings: &Settings) -> Result<SigningKey, NoteError> {
 }
 
 /// The claim that names a token's environment, where the configuration has one.
-fn environment_claim(settings: &Settings) -> Option<&str> {
+pub(super) fn environment_claim(settings: &Settings) -> Option<&str> {
     settings.tenants.environment_from.iter().find_map(|source| match source {
         EnvironmentSource::Claim(path) => Some(path.as_str()),
         EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
@@ -262,7 +120,7 @@ fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
     KeyKeepers::of(&settings.issuers).map_err(key_fault)
 }
 
-fn key_fault((issuer, fault): (IssuerName, net::ask::SetupFault)) -> BuildFault {
+pub(super) fn key_fault((issuer, fault): (IssuerName, net::ask::SetupFault)) -> BuildFault {
     BuildFault::Keys { issuer: issuer.to_string(), fault }
 }
 
@@ -281,7 +139,7 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
     Verifier::new(issuers?, limits).map_err(|fault| BuildFault::Issuers { issuer: None, fault })
 }
 
-fn issuer_options(
+pub(super) fn issuer_options(
     issuer: &IssuerSettings,
     environment: Option<&str>,
     settings: &Settings,

@@ -11,6 +11,7 @@ mod keys;
 mod listen;
 mod open;
 mod operations;
+mod proofs;
 mod registered;
 mod reload;
 mod servers;
@@ -42,9 +43,10 @@ use crate::{
 use self::{clock::SystemClock, operations::Operations, reload::Reloader};
 
 pub use accept::{AcceptClockFault, accept_clock};
-pub use build::{BuildFault, PlacedFault, check, check_beside, doubts, routing, verifier};
+pub use build::{doubts, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
+pub use proofs::{BuildFault, PlacedFault, check, check_beside};
 pub use reload::{Cause, ReloadFault};
 pub use systemd::{Notify, Passed, PassedFault, passed};
 pub use watch::{Watch, load};
@@ -69,7 +71,7 @@ const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
     /// The configuration cannot be built into parts.
-    #[error("{}", build::lines(.0))]
+    #[error("{}", proofs::lines(.0))]
     Build(Vec<PlacedFault>),
     /// State or ledger cannot be opened.
     #[error(transparent)]

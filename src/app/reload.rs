@@ -24,8 +24,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    build::{self, PlacedFault},
+    build,
     keys::{KeyKeepers, Now},
+    proofs::{self, PlacedFault},
     registered, servers,
     watch::{self, Noting, Stamps},
 };
@@ -48,7 +49,7 @@ pub enum ReloadFault {
     #[error("{0}")]
     Config(Box<ConfigFaults>),
     /// It cannot be built into parts; all that is wrong.
-    #[error("{}", build::lines(.0))]
+    #[error("{}", proofs::lines(.0))]
     Build(Vec<PlacedFault>),
     /// It changes what only a start reads.
     #[error("{} cannot change while the gateway runs: restart it, or put back what was there", keys(.0))]

@@ -163,12 +163,10 @@ pub struct Tenant {
     /// The service that pushed it last; none where the configuration registered it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service: Option<SubjectRef>,
-    /// A service removed it then: it admits no staff, and its children stand alone (rule 6). Its consent is the level
-    /// that was in force, for them.
+    /// A service removed it then: no staff, and its children stand alone (rule 6), by the level that was in force.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub removed: Option<Timestamp>,
-    /// When each environment was last taken away: what began or was granted there until then is over, also where it is
-    /// back (law 4).
+    /// When each environment was last taken away: what began there until then is over, also where it is back (law 4).
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub taken: BTreeMap<EnvironmentId, Timestamp>,
     /// Whether each session by consent has to be approved; absent where nobody ever said so.

@@ -11,10 +11,8 @@ use http::HeaderName;
 
 use super::{
     context::{Context, short},
-    settings::{
-        AssertionSettings, DangerousSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings,
-        StateSettings,
-    },
+    dangerous::DangerousSettings,
+    settings::{AssertionSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings, StateSettings},
 };
 use crate::{
     config::{

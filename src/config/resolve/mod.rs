@@ -8,6 +8,7 @@
 mod address;
 mod context;
 mod cors;
+mod dangerous;
 mod emergency;
 mod entrance;
 mod fingerprint;
@@ -28,12 +29,14 @@ mod webhooks;
 use std::path::Path;
 
 pub use cors::CorsSettings;
+pub use dangerous::DangerousSettings;
 pub use entrance::{EntranceSettings, HopSettings};
+pub use places::{Places, Spot};
 pub use settings::{
-    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
-    PathSettings, Piece, Places, Preflight, RouteEntry, RouteLimits, Settings, Slot, Spot, StateSettings,
-    SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+    AssertionSettings, ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyAddress,
+    KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings, PathSettings, Piece, Preflight,
+    RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource,
+    UpstreamSettings,
 };
 pub use webhooks::{SigningSecret, WebhookSettings};
 

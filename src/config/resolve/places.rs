@@ -2,14 +2,31 @@
 //!
 //! Never here: what is wrong with it.
 
-use super::{
-    context::Context,
-    settings::{Places, Spot},
-};
+use std::collections::BTreeMap;
+
+use super::context::Context;
 use crate::{
     config::written::{Field, File},
     model::IssuerName,
 };
+
+/// Where in the file stands what can only be proved by building parts of it: line and column, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// `ledger.origin`.
+    pub ledger_origin: Option<Spot>,
+    /// `ledger.key`.
+    pub ledger_key: Option<Spot>,
+    /// `assertion.key`.
+    pub assertion_key: Option<Spot>,
+    /// Each issuer, and its keys.
+    pub issuers: BTreeMap<IssuerName, (Spot, Spot)>,
+    /// Each webhook.
+    pub webhooks: BTreeMap<String, Spot>,
+}
+
+/// A line and a column, both from 1.
+pub type Spot = (usize, usize);
 
 pub(super) fn places(context: Context<'_>, file: &File) -> Places {
     fn spot<T>(context: Context<'_>, field: &Field<T>) -> Option<Spot> {

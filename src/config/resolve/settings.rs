@@ -4,16 +4,14 @@
 //!
 //! Never here: a default, or a check.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
-use super::{cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings};
+use super::{
+    cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings, places::Places,
+    webhooks::WebhookSettings,
+};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
@@ -486,42 +484,3 @@ pub struct LimitSettings {
     /// Milliseconds before that, in which it is only said that the end is near.
     pub shutdown_delay_ms: i64,
 }
-
-/// What local play needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DangerousSettings {
-    /// The clock can be moved.
-    pub clock: bool,
-    /// HMAC is taken.
-    pub hmac: bool,
-    /// Key sets may be fetched without TLS.
-    pub http_keys: bool,
-}
-
-impl DangerousSettings {
-    /// The names of those in use.
-    pub fn in_use(self) -> Vec<&'static str> {
-        // Taken apart whole, so that none is forgotten.
-        let DangerousSettings { clock, hmac, http_keys } = self;
-        let all = [(clock, "clock"), (hmac, "hmac"), (http_keys, "http_keys")];
-        all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
-    }
-}
-
-/// Where in the file stands what can only be proved by building parts of it: line and column, from 1.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Places {
-    /// `ledger.origin`.
-    pub ledger_origin: Option<Spot>,
-    /// `ledger.key`.
-    pub ledger_key: Option<Spot>,
-    /// `assertion.key`.
-    pub assertion_key: Option<Spot>,
-    /// Each issuer, and its keys.
-    pub issuers: BTreeMap<IssuerName, (Spot, Spot)>,
-    /// Each webhook.
-    pub webhooks: BTreeMap<String, Spot>,
-}
-
-/// A line and a column, both from 1.
-pub type Spot = (usize, usize);
