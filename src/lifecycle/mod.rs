@@ -10,6 +10,7 @@ mod break_glass;
 mod consent;
 mod event;
 mod expire;
+mod fall;
 mod grant;
 mod member;
 mod once;
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub use event::Event;
+pub use fall::fallen;
 pub use grant::Until;
 pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
@@ -256,7 +258,7 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Writes down that a deadline passed.
+    /// Writes down that a deadline passed, or what a session fell with.
     Expire {
         /// Of which document.
         key: Key,

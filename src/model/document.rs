@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request, RequestId,
-    ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request,
+    RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -163,10 +163,12 @@ pub struct Tenant {
     /// The service that pushed it last; none where the configuration registered it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service: Option<SubjectRef>,
-    /// A service removed it then: no staff, and its children stand alone (rule 6), by the level that was in force.
+    /// A service removed it then: it admits no staff, and its children stand alone (rule 6). Its consent is the level
+    /// that was in force, for them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub removed: Option<Timestamp>,
-    /// When each environment was last taken away: what began there until then is over, also where it is back (law 4).
+    /// When each environment was last taken away: what began or was granted there until then is over, also where it is
+    /// back (law 4).
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub taken: BTreeMap<EnvironmentId, Timestamp>,
     /// Whether each session by consent has to be approved; absent where nobody ever said so.
@@ -226,41 +228,6 @@ pub enum Scope {
     Everything,
     /// These resources only; one that is made later is not among them.
     Resources(BTreeSet<(ResourceType, ResourceId)>),
-}
-
-/// Why and when something ended. An end is never undone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct End {
-    /// From when on it is no more.
-    pub at: Timestamp,
-    /// What ended it.
-    pub cause: EndCause,
-    /// Who ended it, where it was a person.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub by: Option<SubjectRef>,
-}
-
-/// What ended a session or grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndCause {
-    /// Its own deadline passed.
-    Expired,
-    /// The agent ended it.
-    Ended,
-    /// An administrator of the tenant removed the agent.
-    Removed,
-    /// A person of the tenant withdrew the grant.
-    Withdrawn,
-    /// The agent started another session by consent.
-    Replaced,
-    /// A kill switch.
-    Stopped,
-    /// Two histories of it disagree in what cannot differ.
-    Conflict,
-    /// An operator accepted a clock that is behind the ledger (rule 7): nobody can say any more how long it lasted.
-    ClockAccepted,
 }
 
 /// A dated permission given by a tenant's person.

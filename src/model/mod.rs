@@ -8,6 +8,7 @@
 
 pub mod consent;
 pub mod document;
+pub mod end;
 pub mod erasable;
 pub mod giver;
 pub mod id;
@@ -21,9 +22,10 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
-    Stored, Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session, Stored,
+    Tenant, Version,
 };
+pub use end::{End, EndCause};
 pub use giver::{Giver, Mark};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,

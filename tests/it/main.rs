@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod ceiling;
 mod child;
 mod client;
 mod conditions;
@@ -19,6 +20,7 @@ mod cookies;
 mod cuts;
 mod entrance;
 mod erased;
+mod fallen;
 mod farm;
 mod fetched;
 mod flood;

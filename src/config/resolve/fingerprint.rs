@@ -45,6 +45,8 @@ pub(super) fn fingerprint(settings: &Settings) -> String {
         paths,
         routes,
         cors,
+        // As compiled, it stands in the policy.
+        ceiling: _,
         // Where it lies, what it is called, what it listens on, what it says to whom and how much it takes at a time: no decision
         // depends on it. Neither on TLS: whoever may not speak is not heard at all.
         file: _,

@@ -6,6 +6,7 @@
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
 mod address;
+mod ceiling;
 mod context;
 mod cors;
 mod dangerous;
@@ -28,6 +29,7 @@ mod webhooks;
 
 use std::path::Path;
 
+pub use ceiling::CeilingSettings;
 pub use cors::CorsSettings;
 pub use dangerous::DangerousSettings;
 pub use entrance::{EntranceSettings, HopSettings};
@@ -77,7 +79,7 @@ pub(super) fn resolve(
     let tenants = tenants::tenants(context, file);
     let names = rights::names(context, file);
     let roles = rights::roles(context, file, &names);
-    let ceiling = rights::ceiling(context, file, &names);
+    let (ceiling, ceiling_settings) = ceiling::ceiling(context, file, &names);
     let steps = rights::consent(context, file, &names, &roles, &ceiling);
     let terms = rights::terms(context, file);
     let mut used = vec![false; upstreams.names.len()];
@@ -157,6 +159,7 @@ pub(super) fn resolve(
         ticket_claim,
         unmapped_upstream,
         policy,
+        ceiling: ceiling_settings,
         paths,
         routes,
         cors,

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 use http::{HeaderName, Method};
 
 use super::{
-    cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings, places::Places,
-    webhooks::WebhookSettings,
+    ceiling::CeilingSettings, cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings,
+    places::Places, webhooks::WebhookSettings,
 };
 use crate::{
     config::source::Secret,
@@ -67,6 +67,8 @@ pub struct Settings {
     pub unmapped_upstream: Option<usize>,
     /// What may be.
     pub policy: Policy,
+    /// How what staff never do came about.
+    pub ceiling: CeilingSettings,
     /// How the applications read paths.
     pub paths: PathSettings,
     /// The route map: entry `i` belongs to rule `i` of the policy.
