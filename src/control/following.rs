@@ -197,6 +197,10 @@ impl Following {
             return Some("stream_too_long");
         }
         let policy = self.engine.policy();
+        // The configuration may have let go of whoever vouched for them.
+        if !policy.callers.members.contains(&self.subject.id.issuer) {
+            return Some("not_allowed");
+        }
         let may = self.engine.known(|facts| {
             let may = |right| administers(&self.subject, &self.seat.tenant, facts, &policy, right);
             Ok(may(SUPPORT_READ)? || may(SUPPORT_MANAGE)?)

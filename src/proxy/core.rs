@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell, RefMut},
+    hash::{BuildHasher, RandomState},
     net::IpAddr,
     pin::Pin,
     rc::Rc,
@@ -27,6 +28,7 @@ use super::{
     http2,
     inside::InsideHandler,
     onward::Onwards,
+    rate,
     routing::Routing,
     servers::Loads,
     upstream::Pool,
@@ -90,6 +92,7 @@ pub struct Core {
     pool: RefCell<Pool>,
     loads: RefCell<Loads>,
     onwards: Onwards,
+    callers: RandomState,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
     caching: NameSet,
@@ -107,6 +110,7 @@ impl Core {
             pool: RefCell::default(),
             loads: RefCell::default(),
             onwards: Onwards::default(),
+            callers: RandomState::new(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
             caching: NameSet::new(CACHING),
@@ -149,6 +153,14 @@ impl Core {
     /// Connections of HTTP/2 to applications.
     pub(super) fn onwards(&self) -> &Onwards {
         &self.onwards
+    }
+
+    /// Who calls, as a number of this core's own: a person, or an address where nobody is known.
+    pub(super) fn caller(&self, who: &Who, client: IpAddr) -> u64 {
+        match who {
+            Who::Known(subject) => self.callers.hash_one(&subject.id),
+            Who::Nobody | Who::Refused(_) | Who::Unverifiable => self.callers.hash_one(rate::address(client)),
+        }
     }
 
     /// What is under way, by server; borrowed for one call, never across a wait.

@@ -1,10 +1,17 @@
 //! A tenant's own record as it is written, and the roles that exist.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::Request;
-use postern::{control::Following, engine::knock::Who};
+use postern::{
+    control::Following,
+    engine::{knock::Who, reload::Standing},
+    policy::Policy,
+};
 use serde_json::{Value, json};
 
 use super::support::World;
@@ -128,6 +135,13 @@ async fn a_stream_ends_with_the_token_with_the_right_and_after_an_hour() {
     world.put("PUT", row, json!({"roles": ["auditor"]}), &world.crm()).await.is(200);
     let mut following = open(&world, &world.rower("acme", "rita"), None).await;
     world.delete(row, &world.crm()).await.is(200);
+    assert_eq!(last_event(&mut following).await, "not_allowed");
+    // And every right, with the issuer that vouched for its holder.
+    let mut following = open(&world, &world.admin("acme"), None).await;
+    let mut policy = Policy::clone(&world.engine.policy());
+    policy.callers.members.clear();
+    let standing = Standing { policy: Arc::new(policy), find: Box::new(|_, _| None) };
+    world.engine.reload(standing, "test").await.unwrap();
     assert_eq!(last_event(&mut following).await, "not_allowed");
 }
 
