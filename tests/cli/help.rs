@@ -20,6 +20,7 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "key"],
     &["audit", "verify"],
     &["audit", "query"],
+    &["break-glass"],
     &["state"],
     &["state", "init"],
     &["state", "accept-clock"],
