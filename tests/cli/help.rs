@@ -23,6 +23,8 @@ const COMMANDS: &[&[&str]] = &[
     &["break-glass"],
     &["state"],
     &["state", "init"],
+    &["state", "accept-clock"],
+    &["demo"],
 ];
 
 #[test]
