@@ -18,12 +18,12 @@ mod session;
 mod stop;
 mod tenant;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     model::{
-        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RequestId, RoleName,
-        Scope, SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EnvironmentId, Giver, GrantId, Grantee, Key, LevelName, PlanName, Rank, RequestId,
+        RoleName, Scope, SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy, Push, rows::administers},
 };
@@ -463,6 +463,36 @@ impl Moment<'_> {
                 Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() })
             }
             Actor::Subject(_) | Actor::Configuration | Actor::Clock => Ok(()),
+        }
+    }
+
+    /// Refuses what would give something in the whole tenant to a token that is for one environment of several. What only
+    /// takes away is free.
+    fn reaches_all(&self, environments: &BTreeSet<EnvironmentId>) -> Result<(), Refusal> {
+        let Actor::Subject(Subject { environment: Some(own), .. }) = self.actor else { return Ok(()) };
+        match environments.iter().find(|wanted| *wanted != own) {
+            Some(wanted) => Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The person as a giver, with the address in the row that there is of them (GW-14).
+    fn giver(&self, tenant: &TenantId, by: &Subject, place: &str) -> Result<Giver, Lack> {
+        let row = self.facts.member(tenant.as_str(), &by.id)?;
+        Ok(Giver::of(by, row.and_then(|row| row.email.as_deref()), place))
+    }
+
+    /// The same for what may be a narrowing, which waits for no row: where that cannot be read the second says so.
+    fn giver_if_known(
+        &self,
+        tenant: &TenantId,
+        by: &Subject,
+        place: &str,
+    ) -> Result<(Giver, Option<Lack>), Lack> {
+        match self.giver(tenant, by, place) {
+            Ok(giver) => Ok((giver, None)),
+            Err(lack @ Lack::Unavailable) => Ok((Giver::of(by, None, place), Some(lack))),
+            Err(need) => Err(need),
         }
     }
 

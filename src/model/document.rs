@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
     ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request, RequestId,
-    ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
     stop::{Reach, Stop},
 };
@@ -166,6 +166,14 @@ pub struct Tenant {
     /// Whether each session by consent has to be approved; absent where nobody ever said so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<ApprovalRule>,
+    /// How often it became known again after a removal. Members' rows of before count no more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub life: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A tenant's choice whether each session by consent has to be approved (GW-16).
@@ -188,7 +196,8 @@ impl Tenant {
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
         let stop = Stop::default();
-        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval: None }
+        let (approval, life) = (None, 0);
+        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval, life }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -275,6 +284,9 @@ pub struct Grant {
     /// Their verified address, as far as it can be compared.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grantor_mail: Option<Mark>,
+    /// The address in the row that there was of them, likewise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grantor_row_mail: Option<Mark>,
     /// Who moved its expiry further away since.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub prolonged_by: BTreeSet<Giver>,
@@ -290,11 +302,20 @@ pub struct Grant {
 impl Grant {
     /// Which of those who gave it this subject is, if any (GW-14).
     pub fn given_by(&self, subject: &Subject) -> Option<SubjectRef> {
-        let grantor = Giver { person: self.grantor.clone(), mail: self.grantor_mail.clone() };
+        let grantor = self.giver();
         std::iter::once(&grantor)
             .chain(&self.prolonged_by)
             .find(|giver| giver.is(subject))
             .map(|g| g.person.clone())
+    }
+
+    /// Who gave it at first.
+    pub fn giver(&self) -> Giver {
+        Giver {
+            person: self.grantor.clone(),
+            mail: self.grantor_mail.clone(),
+            row_mail: self.grantor_row_mail.clone(),
+        }
     }
 }
 
@@ -347,6 +368,9 @@ pub struct Session {
     /// By consent: who had given what it began on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub givers: BTreeSet<Giver>,
+    /// And who of a tenant further up had.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub above: BTreeSet<Veiled>,
     /// When it began.
     pub started: Timestamp,
     /// An instant, fixed at the start.
@@ -365,6 +389,19 @@ pub struct Presence {
     /// Requests not yet known to be over.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub requests: BTreeSet<RequestId>,
+    /// How many requests were made lately.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub asked: Option<Asked>,
+}
+
+/// How often somebody asked within a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// When the day began.
+    pub since: Timestamp,
+    /// How often since.
+    pub times: u32,
 }
 
 /// One of a tenant's people, as a service pushed it: a row below the tenant.
@@ -382,6 +419,9 @@ pub struct Member {
     /// Since when they are no member any more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub removed: Option<Timestamp>,
+    /// The tenant's [`Tenant::life`] when it was pushed; in another one it counts no more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub life: u32,
 }
 
 /// What a key names.

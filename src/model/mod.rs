@@ -23,7 +23,7 @@ pub use document::{
     Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
     Stored, Tenant, Version,
 };
-pub use giver::{Giver, Mark};
+pub use giver::{Giver, Mark, Veiled};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
     RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
