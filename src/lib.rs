@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 0 | [`model`], [`policy`], [`lifecycle`] | what is and what may be: pure, no input or output |
 //! | 1 | [`identity`], [`state`], [`audit`], [`net`] | who knocks, what is known, what happened, how to get there |
-//! | 2 | [`engine`] | the two protocols that bind a record to a deed |
+//! | 2 | [`engine`], [`webhook`] | the two protocols that bind a record to a deed; whom the record is told to |
 //! | 3 | [`proxy`], [`control`] | the doors |
 //! | 4 | [`config`] | what was written and what it means |
 //! | 5 | [`app`], [`cli`], [`demo`] | the program |
@@ -26,3 +26,4 @@ pub mod net;
 pub mod policy;
 pub mod proxy;
 pub mod state;
+pub mod webhook;

@@ -9,6 +9,8 @@ mod hostile;
 mod meaning;
 #[path = "config/routes.rs"]
 mod routes;
+#[path = "config/webhooks.rs"]
+mod webhooks;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -40,6 +42,11 @@ fn files() -> BTreeMap<String, Vec<u8>> {
         ("/etc/postern/words.txt", "not a key"),
         ("/etc/postern/public.pem", PEM),
         ("/etc/postern/private.pem", "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n"),
+        ("/etc/postern/a.secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n"),
+        ("/etc/postern/short.secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="),
+        ("/etc/postern/bare.secret", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+        ("/etc/postern/odd.secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkw!!"),
+        ("$HOOK_SECRET", "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU"),
         ("$ASSERTION_KEY", "from-the-environment"),
     ]
     .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))

@@ -70,7 +70,7 @@ pub fn run(rounds: usize, write: bool, only: Option<&str>) {
             latency(&world, &players, rounds, &mut table);
         }
     }
-    if want("cpu") {
+    if want("cpu") || want("tls") {
         over_tls(&world, rounds, &mut table);
     }
     if want("instructions") {

@@ -13,7 +13,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{fetch::FetchSetupFault, keys::KeyKeepers};
+use super::{keys::KeyKeepers, webhooks};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
@@ -42,6 +42,7 @@ use crate::{
         },
         wire::{Limits, NameSet},
     },
+    webhook::Hook,
 };
 
 /// Counts the upstreams over TLS that this process has built.
@@ -67,7 +68,15 @@ pub enum BuildFault {
         /// The issuer's name.
         issuer: String,
         /// What is wrong.
-        fault: FetchSetupFault,
+        fault: net::ask::SetupFault,
+    },
+    /// A webhook.
+    #[error("webhook `{name}`: {fault}")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        fault: net::ask::SetupFault,
     },
     /// The key of assertions.
     #[error("assertion.key: {0}")]
@@ -95,6 +104,7 @@ pub(super) struct Built {
     pub(super) routing: Routing,
     pub(super) verifier: Verifier,
     pub(super) keepers: KeyKeepers,
+    pub(super) hooks: Vec<Hook>,
     pub(super) workers: usize,
 }
 
@@ -112,6 +122,7 @@ pub fn check(settings: &Settings) -> Vec<BuildFault> {
         faults.extend(verifier(settings).err());
     }
     faults.extend(keepers(settings).err());
+    faults.extend(webhooks::hooks(settings).err());
     faults.extend(signer(settings).err());
     match ledger_key(settings) {
         Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
@@ -166,6 +177,7 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
         routing: routing(settings)?,
         verifier: keepers.ring_for(verifier(settings)?),
         keepers,
+        hooks: webhooks::hooks(settings)?,
         workers,
     })
 }

@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::{Answer, FetchSetupFault, Fetcher};
+use super::fetch::{Answer, Fetcher};
 use crate::{
     config::{
         Settings,
@@ -37,6 +37,7 @@ use crate::{
     },
     identity::{Bell, KeyChange, Verifier},
     model::{IssuerName, Timestamp},
+    net::ask::SetupFault,
     proxy::FreshKeys,
 };
 
@@ -108,7 +109,7 @@ impl KeyKeepers {
     ///
     /// # Errors
     /// The first issuer whose address cannot be fetched from, whatever it answers.
-    pub fn new(settings: &Settings) -> Result<KeyKeepers, (IssuerName, FetchSetupFault)> {
+    pub fn new(settings: &Settings) -> Result<KeyKeepers, (IssuerName, SetupFault)> {
         let mut keepers = Vec::new();
         for issuer in &settings.issuers {
             if let KeyText::Fetched(address) = &issuer.keys {
@@ -229,7 +230,7 @@ impl Drop for Place {
 }
 
 impl Keeper {
-    fn new(issuer: IssuerName, address: &KeyAddress) -> Result<Keeper, FetchSetupFault> {
+    fn new(issuer: IssuerName, address: &KeyAddress) -> Result<Keeper, SetupFault> {
         Ok(Keeper {
             issuer,
             fetcher: Fetcher::new(address)?,

@@ -15,6 +15,7 @@ mod reload;
 mod servers;
 mod systemd;
 mod watch;
+mod webhooks;
 
 use std::{
     collections::VecDeque, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
@@ -34,12 +35,12 @@ use crate::{
     lifecycle::Command,
     proxy::{self, Core, InsideFuture, Shared, counters::Counters},
     state::{Cells, Embedded, Store},
+    webhook::Webhooks,
 };
 
 use self::{clock::SystemClock, operations::Operations, reload::Reloader};
 
 pub use build::{BuildFault, check, doubts, routing, verifier};
-pub use fetch::FetchSetupFault;
 pub use keys::KeyKeepers;
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
@@ -182,6 +183,14 @@ impl Gateway {
             stop: stop.clone(),
             halt: CancellationToken::new(),
         });
+        let now: keys::Now = {
+            let engine = Arc::clone(&engine);
+            Arc::new(move || engine.now())
+        };
+        let keeping = stop.child_token();
+        // Before anything is written: a webhook that is new is told of all that this life records.
+        let webhooks = Arc::new(Webhooks::new(Arc::clone(&journal), Arc::clone(&now)));
+        background.block_on(webhooks.start(built.hooks, background.handle(), &keeping));
         let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
         let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
         let (settled, past) = tokio::sync::oneshot::channel();
@@ -193,11 +202,6 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
-        let now: keys::Now = {
-            let engine = Arc::clone(&engine);
-            Arc::new(move || engine.now())
-        };
-        let keeping = stop.child_token();
         background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));
         let first = keepers.load_full();
         first.start(&verifier, &now, background.handle(), &keeping);
@@ -209,6 +213,7 @@ impl Gateway {
                 verifier,
                 keepers: Arc::clone(&keepers),
                 api,
+                webhooks: Arc::clone(&webhooks),
                 now,
                 background: background.handle().clone(),
                 stop: stop.clone(),
@@ -220,6 +225,7 @@ impl Gateway {
         let operations = Arc::new(Operations {
             keys: keepers,
             reloader: Arc::clone(&reloader),
+            webhooks,
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),

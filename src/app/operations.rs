@@ -18,6 +18,7 @@ use crate::{
     engine::{Clock, Engine},
     model::{Span, Timestamp},
     proxy::Shared,
+    webhook::Webhooks,
 };
 
 use super::{clock::SystemClock, keys::KeyKeepers, reload::Reloader, servers};
@@ -31,6 +32,7 @@ pub(super) struct Operations {
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Arc<ArcSwap<KeyKeepers>>,
     pub(super) reloader: Arc<Reloader>,
+    pub(super) webhooks: Arc<Webhooks>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
@@ -156,6 +158,7 @@ impl Operations {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
         self.keys.load().metrics(self.engine.now(), &mut out);
+        self.webhooks.metrics(&mut out);
         self.reloader.metrics(&mut out);
         let retried = self.shared.counters.retried.load(std::sync::atomic::Ordering::Relaxed);
         servers::metrics(&self.shared.routing.load(), retried, &mut out);

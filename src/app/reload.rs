@@ -1,7 +1,7 @@
 //! Another configuration while the gateway runs: read whole, built whole, recorded, then put in force; or refused whole,
 //! and the one in force stays.
 //!
-//! At once: the map, the policy, the issuers, TLS, the key of assertions, bounds. Connections stay open and requests
+//! At once: the map, the policy, the issuers, TLS, the key of assertions, webhooks, bounds. Connections stay open and requests
 //! under way go on; staff exchanges are decided again under the new policy, and what it does not allow is cut. Not
 //! without a restart: the addresses, the gateway's name, its workers, where state and ledger lie, and the clock of
 //! `dangerous`. A configuration that changes one of these is refused, rather than half followed.
@@ -37,6 +37,7 @@ use crate::{
     identity::Verifier,
     model::{IssuerName, Timestamp},
     proxy::{Shared, again::find_again, routing::Routing},
+    webhook::Webhooks,
 };
 
 /// Why a configuration was not put in force. The one that was, is.
@@ -102,6 +103,7 @@ pub(super) struct Reloader {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) keepers: Arc<ArcSwap<KeyKeepers>>,
     pub(super) api: Arc<ArcSwap<Api>>,
+    pub(super) webhooks: Arc<Webhooks>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -127,6 +129,7 @@ pub(super) struct Parts {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) keepers: Arc<ArcSwap<KeyKeepers>>,
     pub(super) api: Arc<ArcSwap<Api>>,
+    pub(super) webhooks: Arc<Webhooks>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -135,7 +138,8 @@ pub(super) struct Parts {
 
 impl Reloader {
     pub(super) fn new(parts: Parts, settings: Settings, stamps: Stamps) -> Reloader {
-        let Parts { engine, shared, verifier, keepers, api, now, background, stop, keeping } = parts;
+        let Parts { engine, shared, verifier, keepers, api, webhooks, now, background, stop, keeping } =
+            parts;
         let told = Told::default();
         told.loaded.store(engine.now().ms(), Relaxed);
         Reloader {
@@ -146,6 +150,7 @@ impl Reloader {
             verifier,
             keepers,
             api,
+            webhooks,
             now,
             background,
             stop,
@@ -231,6 +236,7 @@ impl Reloader {
         inner.keeping.cancel();
         inner.keeping = self.stop.child_token();
         self.background.spawn(servers::keep_checking(routing, inner.keeping.clone()));
+        self.webhooks.start(built.hooks, &self.background, &inner.keeping).await;
         built.keepers.start(&self.verifier, &self.now, &self.background, &inner.keeping);
         self.keepers.store(Arc::new(built.keepers));
         if !self.engine.decide_again().await {

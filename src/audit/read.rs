@@ -4,7 +4,7 @@
 //! [`verify`](super::verify)).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::journal::book::{Ended, Header};
@@ -104,6 +104,17 @@ impl Lines {
         Ok(Lines { path, reader, buffer: Vec::new(), number: 0, offset: 0 })
     }
 
+    /// Opens a file behind a line that was read before.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    fn open_behind(path: PathBuf, place: Place) -> Result<Lines, ReadError> {
+        let mut lines = Lines::open(path)?;
+        lines.reader.seek(SeekFrom::Start(place.offset)).map_err(failed(&lines.path))?;
+        (lines.number, lines.offset) = (place.lines, place.offset);
+        Ok(lines)
+    }
+
     /// The number of the line that was read last; 0 before the first.
     pub fn number(&self) -> u64 {
         self.number
@@ -169,12 +180,22 @@ pub fn parse_header(line: &Line<'_>) -> Option<Header> {
     serde_json::from_str(&format!("{{{}}}", line.rest.strip_prefix(',')?)).ok()
 }
 
+/// Behind which line a reader stands. Good for as long as the ledger is: what is durable is never written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    segment: u64,
+    lines: u64,
+    offset: u64,
+}
+
 /// The records of a ledger that belong to the log, in order: what lies behind the sealed end of a segment is left
 /// out. Filters are the caller's.
 pub struct Records {
     dir: PathBuf,
     left: std::vec::IntoIter<u64>,
     current: Option<(String, Lines, Option<u64>)>,
+    /// Where to begin in the first segment.
+    behind: Option<Place>,
     /// Lines of the first segment that are passed over unread: they stand before what is asked for.
     skip: u64,
 }
@@ -185,7 +206,13 @@ impl Records {
     /// # Errors
     /// [`ReadError::Io`].
     pub fn open(dir: &Path) -> Result<Records, ReadError> {
-        Ok(Records { dir: dir.to_owned(), left: segments(dir)?.into_iter(), current: None, skip: 0 })
+        Ok(Records {
+            dir: dir.to_owned(),
+            left: segments(dir)?.into_iter(),
+            current: None,
+            behind: None,
+            skip: 0,
+        })
     }
 
     /// Begins with the record of this sequence number. What stands before it in its segment is counted, not parsed: every
@@ -204,7 +231,7 @@ impl Records {
             }
         }
         let left: Vec<u64> = numbers.into_iter().skip(from).collect();
-        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, skip })
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, behind: None, skip })
     }
 
     /// Begins with the segment in which the first record from this instant on can stand: times within a log may step back
@@ -230,7 +257,24 @@ impl Records {
             }
         }
         let left: Vec<u64> = numbers.into_iter().skip(from).collect();
-        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, skip: 0 })
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, behind: None, skip: 0 })
+    }
+
+    /// Goes on behind a record that was read before: nothing that stands before it is read again. Only for places behind
+    /// records that were durable.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn behind(dir: &Path, place: Place) -> Result<Records, ReadError> {
+        let records = Records::from_segment(dir, place.segment)?;
+        Ok(Records { behind: Some(place), ..records })
+    }
+
+    /// Where it stands: behind the record that was handed out last. `None` before the first.
+    pub fn place(&self) -> Option<Place> {
+        let (name, lines, _) = self.current.as_ref()?;
+        let segment = name.strip_suffix(".jsonl")?.parse().ok()?;
+        (lines.number() > 0).then(|| Place { segment, lines: lines.number(), offset: lines.offset() })
     }
 
     /// Begins with the segment of this number.
@@ -239,7 +283,7 @@ impl Records {
     /// [`ReadError::Io`].
     pub fn from_segment(dir: &Path, number: u64) -> Result<Records, ReadError> {
         let left: Vec<u64> = segments(dir)?.into_iter().filter(|found| *found >= number).collect();
-        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, skip: 0 })
+        Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, behind: None, skip: 0 })
     }
 
     /// Hands the next record to `take`, with the name of its segment and its line number; `None` at the end. A line
@@ -258,7 +302,11 @@ impl Records {
                         None => None,
                     };
                     let name = segment_name(number);
-                    let mut lines = Lines::open(self.dir.join(&name))?;
+                    let path = self.dir.join(&name);
+                    let mut lines = match self.behind.take() {
+                        Some(place) if place.segment == number => Lines::open_behind(path, place)?,
+                        Some(_) | None => Lines::open(path)?,
+                    };
                     for _ in 0..std::mem::take(&mut self.skip) {
                         // Past the end there is nothing, here as below.
                         if end.is_some_and(|end| lines.number() >= end) || lines.read_line()?.is_none() {

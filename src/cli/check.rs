@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::{
     config::{self, Disk, Settings, resolve::SupportSettings},
-    model::{Span, SubjectKind},
+    model::{Span, SubjectKind, TenantId},
     policy::{OnLower, PermissionSet, Policy},
 };
 
@@ -138,6 +138,18 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "break-glass: {}, for {} at most", operators.join(", "), lasts)?;
         writeln!(out, "  causes           {}", causes.join(", "))?;
         writeln!(out, "  {:<16} {may}", glass.role.as_str())?;
+    }
+    if !settings.webhooks.is_empty() {
+        writeln!(out, "webhooks")?;
+    }
+    for hook in &settings.webhooks {
+        let tenants = match &hook.tenants {
+            None => "all tenants".to_owned(),
+            Some(tenants) => tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join(", "),
+        };
+        let events: Vec<&str> = hook.events.iter().copied().collect();
+        // The host alone: a path may be as good as a password.
+        writeln!(out, "  {:<16} {}, of {tenants}: {}", hook.name, hook.server.authority, events.join(", "))?;
     }
     let environments: Vec<&str> = policy.environments.iter().map(|name| name.as_str()).collect();
     writeln!(out, "\nenvironments: {}", environments.join(", "))?;

@@ -7,8 +7,19 @@
 use super::written::Place;
 
 /// Words that messages about keys quote and that are never a secret.
-const WORDS: &[&str] =
-    &["-----BEGIN PUBLIC KEY-----", "crv", "d", "dangerous", "env", "file", "inline", "key", "keys", "kty"];
+const WORDS: &[&str] = &[
+    "-----BEGIN PUBLIC KEY-----",
+    "crv",
+    "d",
+    "dangerous",
+    "env",
+    "file",
+    "inline",
+    "key",
+    "keys",
+    "kty",
+    "secret",
+];
 
 /// What is never shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,11 +55,11 @@ impl Veil {
     pub(super) fn message(&self, place: Place, message: String) -> String {
         let inside =
             |silent: &Place| (silent.start()..=silent.end()).contains(&place.start()) && !place.is_nowhere();
-        if !self.silent.iter().any(inside) {
-            return message;
-        }
+        let silent = self.silent.iter().any(inside);
         let quoted = |(number, part): (usize, &str)| match number % 2 {
-            1 if !WORDS.contains(&part) => "…".to_owned(),
+            1 if silent && !WORDS.contains(&part) => "…".to_owned(),
+            // A secret that shows by its form, wherever it stands.
+            1 if part.contains("whsec_") && part != "whsec_" => "…".to_owned(),
             _ => part.to_owned(),
         };
         message.split('`').enumerate().map(quoted).collect::<Vec<_>>().join("`")
@@ -73,6 +84,12 @@ fn by_looks(text: &str) -> Vec<(usize, usize)> {
         let rest = text.get(start..).unwrap_or_default();
         found.push((start, start + rest.find(char::is_whitespace).unwrap_or(rest.len())));
     }
+    for (start, mark) in text.match_indices("whsec_") {
+        let rest = text.get(start + mark.len()..).unwrap_or_default();
+        let length =
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_')));
+        found.push((start, start + mark.len() + length.unwrap_or(rest.len())));
+    }
     for (start, mark) in text.match_indices("://") {
         let start = start + mark.len();
         let rest = text.get(start..).unwrap_or_default();
@@ -96,6 +113,7 @@ mod tests {
     fn what_looks_like_a_secret_is_blotted_out_and_nothing_moves() {
         assert_eq!(shown("a: http://u:pä@h/ b"), "a: http://*****@h/ b");
         assert_eq!(shown("k: PRIVATE+KEY+x+y z"), "k: *************** z");
+        assert_eq!(shown("[\"whsec_a+/b=\", c]"), "[\"***********\", c]");
         let text = "k: |\n  -----BEGIN PRIVATE KEY-----\n  MC4C\n  -----END PRIVATE KEY-----\nb: 1\n";
         let veiled = shown(text);
         assert!(veiled.starts_with("k: |\n  ***") && veiled.ends_with("***\nb: 1\n"), "{veiled}");
@@ -110,5 +128,7 @@ mod tests {
         let told = |at| veil.message(Place::at(at, 1), "`s3cret` is no `file`".to_owned());
         assert_eq!(told(7), "`…` is no `file`");
         assert_eq!(told(2), "`s3cret` is no `file`");
+        let told = veil.message(Place::at(2, 1), "`whsec_abc` is none; it begins with `whsec_`".to_owned());
+        assert_eq!(told, "`…` is none; it begins with `whsec_`");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     model::{SessionId, SubjectKind, SubjectRef, TenantId, Timestamp},
 };
 
-use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply, sessions::ChangedView};
+use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply};
 
 /// The span in which attempts are counted, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
@@ -72,11 +72,7 @@ impl Api {
             cause: form.text("cause")?.to_owned(),
             lasts: form.lasts()?,
         };
-        let outcome = self.change(call, command).await?;
-        let session = self.one_session(call, tenant, &id).await.ok().flatten();
-        let path = self.path(&format!("tenants/{tenant}/sessions/{id}"));
-        let status = outcome.status(201);
-        Ok(Reply::with(status, &ChangedView { session, outcome, had_ended: None }).at(path))
+        self.entered(call, tenant, id, command).await
     }
 }
 

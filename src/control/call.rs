@@ -38,6 +38,8 @@ pub(super) struct Call<'a> {
     pub(super) client: IpAddr,
     pub(super) policy: Arc<Policy>,
     pub(super) now: Timestamp,
+    /// Below the prefix, `/v1/…`.
+    pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
@@ -214,7 +216,7 @@ impl Call<'_> {
 }
 
 /// The value of a header that must come once: `None` when it is not there, `Some(None)` when it is not one text.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a str>> {
+pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     Some(if values.next().is_some() { None } else { first.to_str().ok() })

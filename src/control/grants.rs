@@ -176,9 +176,14 @@ impl Api {
             scope: form.scope()?,
             until: form.until()?,
         };
-        let outcome = self.change(call, command).await?;
-        let path = self.path(&format!("tenants/{tenant}/grants/{id}"));
-        Ok(self.changed_grant(call, tenant, &id, outcome, 201, None).await.at(path))
+        let created = self.create(call, tenant, command).await?;
+        let id = created.grant(id)?;
+        if created.repeated() {
+            created.shown("grant", self.one_grant(call, tenant, &id).await)?;
+        }
+        let (path, repeated) = (self.path(&format!("tenants/{tenant}/grants/{id}")), created.repeated());
+        let reply = self.changed_grant(call, tenant, &id, created.outcome, 201, None).await;
+        Ok(reply.at(path).replayed(repeated))
     }
 
     pub(super) async fn move_grant(

@@ -8,6 +8,7 @@
 //! | `tenants`, `members`, `consent`, `grants`, `sessions`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
+//! | `once` | creations that bear an `Idempotency-Key` |
 //! | `reply`, `problem` | a yes and a no as HTTP |
 //!
 //! Each call goes: who is it (401) → what is it (404, 405) → may they (403, before anything is looked up or read,
@@ -26,6 +27,7 @@ mod form;
 mod grant_view;
 mod grants;
 mod members;
+mod once;
 mod outcome;
 mod place;
 mod problem;
@@ -144,6 +146,7 @@ impl Api {
             client,
             policy,
             now,
+            path: head.uri.path(),
             query: head.uri.query(),
             headers: &head.headers,
             body,

@@ -40,6 +40,10 @@ impl Outcome {
                 events,
             },
             Changed::Unchanged => Outcome::nothing(),
+            // The first answer said the rest; what of it is durable by now is not looked up.
+            Changed::Already { change, made: _ } => {
+                Outcome { changed: true, change: Some(change), ..Outcome::nothing() }
+            }
             Changed::InForce { change, events, waiting } => {
                 // What only waits for sockets is in the store and the ledger.
                 let durable = waiting.iter().all(|what| *what == "cuts");

@@ -125,6 +125,7 @@ impl Problem {
     /// A change that did not happen. The engine recorded its refusal.
     pub(super) fn change(fault: &ChangeFault, ladder: &Ladder) -> Problem {
         let mut problem = Problem::new(change_status(fault), fault.code(), fault.to_string());
+        problem.after = matches!(fault, ChangeFault::InProgress).then_some(1);
         if let ChangeFault::Refused(refusal) = fault {
             problem.recorded = true;
             if let Refusal::Stopped(side) = refusal {
@@ -225,6 +226,7 @@ fn change_status(fault: &ChangeFault) -> u16 {
         | ChangeFault::Waiting
         | ChangeFault::Settling
         | ChangeFault::ClockBehind => 503,
+        ChangeFault::InProgress => 409,
         ChangeFault::Lost => 500,
     }
 }
@@ -257,6 +259,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::TooManyRequests(_)
         | Refusal::NotDue(_) => 409,
         Refusal::Changed => 412,
+        Refusal::TooManyKeys { .. } => 429,
         Refusal::ParentUnknown(_)
         | Refusal::ParentItself(_)
         | Refusal::EnvironmentsMissing
@@ -277,7 +280,8 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::TicketUnfit(_)
         | Refusal::TicketMissing(_)
         | Refusal::TicketMalformed(_)
-        | Refusal::LastsTooLong(_) => 422,
+        | Refusal::LastsTooLong(_)
+        | Refusal::KeyReused => 422,
         Refusal::Unavailable => 503,
     }
 }
@@ -302,13 +306,16 @@ mod tests {
             (ChangeFault::Waiting, 503),
             (ChangeFault::Settling, 503),
             (ChangeFault::ClockBehind, 503),
+            (ChangeFault::InProgress, 409),
+            (ChangeFault::Refused(Refusal::TooManyKeys { most: 1, free: at }), 429),
             (ChangeFault::Lost, 500),
         ] {
             let problem = Problem::change(&fault, &ladder);
             assert_eq!((problem.status, problem.code), (status, fault.code()), "{fault}");
             assert_eq!(problem.recorded, matches!(fault, ChangeFault::Refused(_)));
             let response = problem.into_response();
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
+            let again = status == 503 || fault == ChangeFault::InProgress;
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), again);
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         }
     }

@@ -49,6 +49,14 @@ impl Reply {
         self
     }
 
+    /// Says of a repeat that it is one.
+    pub(super) fn replayed(mut self, repeated: bool) -> Reply {
+        if repeated {
+            self.headers.push((HeaderName::from_static("idempotent-replayed"), "true".to_owned()));
+        }
+        self
+    }
+
     /// Names the place of what was made.
     pub(super) fn at(mut self, path: String) -> Reply {
         self.headers.push((header::LOCATION, path));

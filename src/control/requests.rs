@@ -231,8 +231,12 @@ impl Api {
             ticket: form.maybe_text("ticket")?.map(str::to_owned),
             lasts: form.lasts()?,
         };
-        let path = self.path(&format!("tenants/{tenant}/requests/{id}"));
-        Ok(self.stepped(call, tenant, &id, step, 201).await?.at(path))
+        let command = Command::Request { tenant: tenant.clone(), request: id.clone(), step };
+        let created = self.create(call, tenant, command).await?;
+        let id = created.request(id)?;
+        let shown = created.shown("request", self.one_request(call, tenant, &id).await)?;
+        let (path, repeated) = (self.path(&format!("tenants/{tenant}/requests/{id}")), created.repeated());
+        Ok(answered(shown, created.outcome, 201, None).at(path).replayed(repeated))
     }
 
     /// An administrator approves, asks back or refuses; the agent answers.
@@ -288,10 +292,7 @@ impl Api {
         let had_ended = withdraws.then_some(!outcome.changed);
         // The change has happened; that it cannot be shown is no reason to say that it has not.
         let shown = self.one_request(call, tenant, id).await.ok().flatten();
-        let status = outcome.status(done);
-        let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == done);
-        let request = shown.map(|(view, _)| view);
-        Ok(Reply::with(status, &ChangedView { request, outcome, had_ended }).tagged(version))
+        Ok(answered(shown, outcome, done, had_ended))
     }
 
     /// One request as this caller may see it.
@@ -316,4 +317,16 @@ impl Api {
 /// The later of two places.
 fn later(after: Option<RequestId>, oldest: Option<RequestId>) -> Option<RequestId> {
     after.max(oldest)
+}
+
+fn answered(
+    shown: Option<(RequestView, Version)>,
+    outcome: Outcome,
+    done: u16,
+    had_ended: Option<bool>,
+) -> Reply {
+    let status = outcome.status(done);
+    let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == done);
+    let request = shown.map(|(view, _)| view);
+    Reply::with(status, &ChangedView { request, outcome, had_ended }).tagged(version)
 }

@@ -120,11 +120,24 @@ impl Api {
             ticket: form.maybe_text("ticket")?.map(str::to_owned),
             lasts: form.lasts()?,
         };
-        let outcome = self.change(call, command).await?;
-        let session = self.one_session(call, tenant, &id).await.ok().flatten();
-        let path = self.path(&format!("tenants/{tenant}/sessions/{id}"));
-        let status = outcome.status(201);
-        Ok(Reply::with(status, &ChangedView { session, outcome, had_ended: None }).at(path))
+        self.entered(call, tenant, id, command).await
+    }
+
+    /// Starts a session, on whatever basis.
+    pub(super) async fn entered(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        id: SessionId,
+        command: Command,
+    ) -> Result<Reply, Problem> {
+        let created = self.create(call, tenant, command).await?;
+        let id = created.session(id)?;
+        let session = created.shown("session", self.one_session(call, tenant, &id).await)?;
+        let (path, repeated) = (self.path(&format!("tenants/{tenant}/sessions/{id}")), created.repeated());
+        let outcome = created.outcome;
+        let reply = Reply::with(outcome.status(201), &ChangedView { session, outcome, had_ended: None });
+        Ok(reply.at(path).replayed(repeated))
     }
 
     /// An agent leaves, or an administrator removes them. A repeat is answered like the first time.

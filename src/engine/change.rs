@@ -17,8 +17,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    lifecycle::{Change, Command, Event, Outcome, Refusal, apply},
-    model::{ChangeId, Key, Stored, SubjectKind, Version, join::narrowest},
+    lifecycle::{Applied, Change, Command, Event, Outcome, Refusal, apply, apply_once},
+    model::{
+        ChangeId, Key, Stored, SubjectKind, Version,
+        join::narrowest,
+        once::{Kept, Once},
+    },
     policy::{Fact, Facts, Policy, Snapshot},
     state::{Commit, CommitFault},
 };
@@ -37,6 +41,7 @@ use super::{
     mend::{Origin, Pending},
     records,
     registry::Live,
+    turns::PATIENCE,
 };
 
 /// How often a change is decided anew because another one came first.
@@ -46,15 +51,34 @@ const PARTING: Duration = Duration::from_secs(2);
 /// How long the answer to a narrowing, which is in force already, waits for it to become durable.
 const DURABLE: Duration = Duration::from_secs(1);
 
+/// What the rules say of a command.
+enum Decided {
+    /// It was made before, with the same idempotency key.
+    Already(Kept),
+    /// This is to be committed, on these facts.
+    Anew(Change, Facts),
+}
+
 /// A narrowing is in force: what is kept of it, and whether all that it cut has parted.
 type InForce = (Arc<Pending>, bool);
 
 impl Engine {
     /// Makes a change: see the module's header.
     pub async fn change(self: &Arc<Self>, command: Command, giver: Giver) -> Result<Changed, ChangeFault> {
+        self.change_once(command, giver, None).await
+    }
+
+    /// The same for a creation that came with an idempotency key: what was made with it before is answered as
+    /// [`Changed::Already`].
+    pub async fn change_once(
+        self: &Arc<Self>,
+        command: Command,
+        giver: Giver,
+        once: Option<Once>,
+    ) -> Result<Changed, ChangeFault> {
         let engine = Arc::clone(self);
         let (tell, in_force) = oneshot::channel();
-        let mut task = self.background.spawn(async move { engine.run(&command, &giver, tell).await });
+        let mut task = self.background.spawn(async move { engine.run(&command, &giver, once, tell).await });
         let early = tokio::select! {
             biased;
             done = &mut task => return done.unwrap_or(Err(ChangeFault::Lost)),
@@ -73,10 +97,17 @@ impl Engine {
         self: &Arc<Self>,
         command: &Command,
         giver: &Giver,
+        once: Option<Once>,
         tell: oneshot::Sender<InForce>,
     ) -> Result<Changed, ChangeFault> {
         let by_staff = matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff);
         let mut tell = Some(tell);
+        let _turn = match (once, giver, command.tenant()) {
+            (Some(_), Giver::Subject(subject, _), Some(tenant)) => {
+                Some(self.turns.of(tenant, &subject.id, PATIENCE).await.ok_or(ChangeFault::InProgress)?)
+            }
+            _ => None,
+        };
         for _ in 0..MOST_ATTEMPTS {
             let now = self.moment();
             // Rule 7 shuts out staff; a tenant may always take back what it gave, and an operator stop them all.
@@ -86,9 +117,11 @@ impl Engine {
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
                 return Err(ChangeFault::Lost);
             };
-            match self.attempt(Try { command, giver, now, change, pending: None }, &mut tell).await {
+            match self.attempt(Try { command, giver, once, now, change, pending: None }, &mut tell).await {
                 Ok(Attempt::Over(changed)) => {
-                    self.told_loud(command, giver);
+                    if !matches!(changed, Changed::Already { .. }) {
+                        self.told_loud(command, giver);
+                    }
                     return Ok(changed);
                 }
                 Ok(Attempt::Overtaken) => {}
@@ -125,7 +158,12 @@ impl Engine {
         tell: &mut Option<oneshot::Sender<InForce>>,
     ) -> Result<Attempt, ChangeFault> {
         let policy = self.policy();
-        let (change, facts) = self.apply(&this, &policy).await?;
+        let (change, facts) = match self.apply(&this, &policy).await? {
+            Decided::Already(Kept { change, made, .. }) => {
+                return Ok(Attempt::Over(Changed::Already { change, made }));
+            }
+            Decided::Anew(change, facts) => (change, facts),
+        };
         if change.documents.is_empty() {
             return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
         }
@@ -150,7 +188,7 @@ impl Engine {
         this: Try<'_>,
         change: Change,
         facts: Facts,
-        policy: &Policy,
+        policy: &Arc<Policy>,
         tell: Option<oneshot::Sender<InForce>>,
     ) -> Result<Attempt, ChangeFault> {
         let origin = Origin::Made { command: this.command.clone(), giver: this.giver.clone() };
@@ -226,7 +264,9 @@ impl Engine {
     /// The same; `None`, and nothing is done, where it would give something by now.
     async fn anew(self: &Arc<Self>, this: &Try<'_>) -> Result<Option<Attempt>, ChangeFault> {
         let policy = self.policy();
-        let (change, facts) = self.apply(this, &policy).await?;
+        let Decided::Anew(change, facts) = self.apply(this, &policy).await? else {
+            return Ok(Some(Attempt::Over(Changed::Unchanged)));
+        };
         if change.documents.is_empty() {
             if let Some(pending) = this.pending {
                 self.conclude_needless(pending);
@@ -244,7 +284,7 @@ impl Engine {
         this: &Try<'_>,
         change: Change,
         facts: &Facts,
-        policy: &Policy,
+        policy: &Arc<Policy>,
     ) -> Result<Attempt, ChangeFault> {
         // What narrows is recorded first, with its documents: where the store cannot take it, the next start finds it.
         if let Some(pending) = this.pending {
@@ -260,6 +300,11 @@ impl Engine {
             self.journal.append(draft).await?;
         }
         self.hooks.at(Step::ChangeRecorded).await;
+        // What gives something is given by the policy in force; a narrowing was promised under the one before.
+        if this.pending.is_none() && !Arc::ptr_eq(policy, &self.policy()) {
+            self.conclude_change(this, records::Fate::Overtaken, None, &[], &[]);
+            return Ok(Attempt::Overtaken);
+        }
         let commit = Commit {
             change: this.change.clone(),
             at: this.now,
@@ -337,11 +382,20 @@ impl Engine {
     }
 
     /// Asks the rules, fetching what they name.
-    async fn apply(&self, this: &Try<'_>, policy: &Policy) -> Result<(Change, Facts), ChangeFault> {
+    async fn apply(&self, this: &Try<'_>, policy: &Policy) -> Result<Decided, ChangeFault> {
         let mut facts = Facts::new();
         for _ in 0..MOST_ROUNDS {
-            match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
-                Outcome::Changed(change) => return Ok((change, facts)),
+            let (actor, now) = (this.giver.actor(), this.now);
+            let applied = match &this.once {
+                Some(once) => apply_once(this.command, (once, &this.change), &facts, actor, now, policy),
+                None => Applied::Anew(apply(this.command, &facts, actor, now, policy)),
+            };
+            let outcome = match applied {
+                Applied::Already(kept) => return Ok(Decided::Already(kept)),
+                Applied::Anew(outcome) => outcome,
+            };
+            match outcome {
+                Outcome::Changed(change) => return Ok(Decided::Anew(change, facts)),
                 Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
                 Outcome::Need(need) if this.pending.is_some() => {
                     for key in need.0 {

@@ -251,6 +251,7 @@ impl Engine {
         // It was promised; that its document has moved on since is no reason to let go of it.
         let command = unconditional(command);
         let this = Try {
+            once: None,
             command: &command,
             giver,
             now: pending.at,
@@ -265,17 +266,32 @@ impl Engine {
                 true
             }
             Ok(Attempt::Overtaken) => false,
-            // The thing is gone or ended by another hand: nothing is left to take away.
-            Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable => {
+            Err(ChangeFault::Refused(refusal)) if self.nothing_is_left(pending, &refusal).await => {
                 tracing::info!(change = %pending.change, %refusal, "a waiting change has become needless");
                 self.conclude_needless(pending);
                 true
             }
+            Err(ChangeFault::Refused(Refusal::Unavailable)) => false,
+            // Its giver was allowed to when it was promised, and what was acknowledged stays (law 8), whoever has lost
+            // their right since, or whatever the policy knows by now.
+            Err(ChangeFault::Refused(_)) => self.mend_found(pending).await,
             Err(_) => false,
         }
     }
 
-    /// Stores what a start found in the ledger: in each field the narrower of what is there and what was recorded.
+    /// The thing is gone, or another hand has ended it: nothing is there to take away.
+    async fn nothing_is_left(&self, pending: &Pending, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::Ended(_) | Refusal::RequestOver(_) | Refusal::TenantRemoved => true,
+            // Whoever has lost their right may be told the same of what is there.
+            Refusal::NotFound(_) => {
+                self.store.load(&pending.keys).await.is_ok_and(|found| found.iter().all(Option::is_none))
+            }
+            _ => false,
+        }
+    }
+
+    /// Stores a narrowing from its documents, as a start found them in the ledger or as they were promised: in each field the narrower of what is there and what was recorded.
     async fn mend_found(&self, pending: &Pending) -> bool {
         let Ok(found) = self.store.load(&pending.keys).await else { return false };
         let ladder = self.policy().ladder.clone();

@@ -27,6 +27,7 @@ pub mod reload;
 mod scribe;
 mod settle;
 mod sweep;
+mod turns;
 
 use std::sync::{
     Arc, Mutex,
@@ -106,6 +107,8 @@ pub struct Engine {
     settled: AtomicBool,
     /// How often somebody entered by break-glass.
     glass_broken: AtomicU64,
+    /// Creations that bear idempotency keys, one after another for each subject in each tenant.
+    turns: turns::Turns,
 }
 
 impl Engine {
@@ -134,6 +137,7 @@ impl Engine {
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             glass_broken: AtomicU64::new(0),
+            turns: turns::Turns::default(),
         })
     }
 

@@ -155,6 +155,8 @@ pub(super) struct Refusals {
 pub(super) struct Count {
     pub(super) reason: String,
     pub(super) network: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<String>,
     pub(super) times: u64,
 }
 
@@ -216,8 +218,7 @@ pub(super) struct ChangeRefused<'a> {
     pub(super) command: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) subject: Option<&'a SubjectRef>,
+    pub(super) subject: &'a SubjectRef,
     pub(super) reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detail: Option<String>,

@@ -1,5 +1,6 @@
 //! Records that nobody waits for: outcomes, refusals, counts. Refusals are bounded here (rule 17): past a rate they are
-//! counts. Never here: the writing itself, and trying again; both are the journal's.
+//! counts, by kind and by person, so that nobody hides what others try. Never here: the writing itself, and trying again; both are
+//! the journal's.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,13 +14,14 @@ use crate::{
         body::Body,
         journal::{Class, Draft, Journal, Personal},
     },
-    model::{SubjectKind, Timestamp},
+    model::{SubjectKind, SubjectRef, Timestamp},
 };
 
 use super::records;
 
-/// Refusals of staff that are recorded one by one, in a second.
+/// Refusals of verified callers of one kind that are recorded one by one, in a second; and of these, one person's.
 const REFUSALS_A_SECOND: usize = 20;
+const OF_ONE_A_SECOND: usize = 10;
 /// Kinds of counts kept at once; the rest is counted together.
 const MOST_COUNTS: usize = 512;
 /// How often counts are written down, in milliseconds.
@@ -34,8 +36,23 @@ pub(super) struct Scribe {
 #[derive(Default)]
 struct Tally {
     since: Option<Timestamp>,
-    counts: BTreeMap<(String, String), u64>,
-    recent: VecDeque<Timestamp>,
+    counts: BTreeMap<Counted, u64>,
+    /// Those of the last second that were recorded: no more than the bound for each kind of caller.
+    recent: VecDeque<Recent>,
+}
+
+/// What is counted together.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Counted {
+    reason: String,
+    network: String,
+    tenant: Option<String>,
+}
+
+struct Recent {
+    at: Timestamp,
+    network: &'static str,
+    who: SubjectRef,
 }
 
 impl Scribe {
@@ -61,11 +78,13 @@ impl Scribe {
 
     /// Records a refusal of a verified staff subject, or counts it when there are too many.
     pub(super) fn refusal(&self, now: Timestamp, refused: &records::Refused<'_>, personal: Vec<Personal>) {
-        if self.one_by_one(now, refused.reason, "staff")
-            && let Ok(body) = Body::of(refused)
-        {
+        let counted = Counted::of(refused.reason, "staff", refused.tenant);
+        if !self.one_by_one(now, "staff", refused.subject) {
+            return lock(&self.tally).count(now, counted, 1);
+        }
+        if let Ok(body) = Body::of(refused) {
             let draft = Draft { personal, ..Draft::new(records::ACCESS_REFUSED, now.ms(), body) };
-            self.push_or_count(draft, now, refused.reason, "staff");
+            self.push_or_count(draft, now, counted);
         }
     }
 
@@ -82,46 +101,44 @@ impl Scribe {
             SubjectKind::Member => "members",
             SubjectKind::Service => "services",
         };
-        if self.one_by_one(now, refused.reason, network)
-            && let Ok(body) = Body::of(refused)
-        {
-            self.push_or_count(
-                Draft::new(records::CHANGE_REFUSED, now.ms(), body),
-                now,
-                refused.reason,
-                network,
-            );
+        let counted = Counted::of(refused.reason, network, refused.tenant);
+        if !self.one_by_one(now, network, refused.subject) {
+            return lock(&self.tally).count(now, counted, 1);
+        }
+        if let Ok(body) = Body::of(refused) {
+            self.push_or_count(Draft::new(records::CHANGE_REFUSED, now.ms(), body), now, counted);
         }
     }
 
     /// Leaves the record of a refusal; where the ledger does not take it, it is counted.
-    fn push_or_count(&self, draft: Draft, now: Timestamp, reason: &str, network: &str) {
+    fn push_or_count(&self, draft: Draft, now: Timestamp, counted: Counted) {
         let kind = draft.kind;
-        let (tally, reason, network) = (Arc::clone(&self.tally), reason.to_owned(), network.to_owned());
-        let lost = move || lock(&tally).count(now, &reason, &network, 1);
+        let tally = Arc::clone(&self.tally);
+        let lost = move || lock(&tally).count(now, counted, 1);
         if let Err(fault) = self.journal.leave_or(draft, lost) {
             tracing::error!(kind, %fault, "a record could not be written");
         }
     }
 
-    /// Whether a refusal is recorded by itself; otherwise it is counted here.
-    fn one_by_one(&self, now: Timestamp, reason: &str, network: &str) -> bool {
+    /// Whether a refusal is recorded by itself.
+    fn one_by_one(&self, now: Timestamp, network: &'static str, who: &SubjectRef) -> bool {
         let mut tally = lock(&self.tally);
-        while tally.recent.front().is_some_and(|at| now.ms_since(*at) >= 1000) {
+        while tally.recent.front().is_some_and(|recent| now.ms_since(recent.at) >= 1000) {
             tally.recent.pop_front();
         }
-        if tally.recent.len() >= REFUSALS_A_SECOND {
-            drop(tally);
-            self.count(now, reason, network);
+        let alike = tally.recent.iter().filter(|recent| recent.network == network);
+        let (of_all, of_one) =
+            alike.fold((0, 0), |(all, one), recent| (all + 1, one + usize::from(recent.who == *who)));
+        if of_all >= REFUSALS_A_SECOND || of_one >= OF_ONE_A_SECOND {
             return false;
         }
-        tally.recent.push_back(now);
+        tally.recent.push_back(Recent { at: now, network, who: who.clone() });
         true
     }
 
-    /// Counts a refusal that is not recorded by itself.
+    /// Counts a refusal of somebody who is not verified.
     pub(super) fn count(&self, now: Timestamp, reason: &str, network: &str) {
-        lock(&self.tally).count(now, reason, network, 1);
+        lock(&self.tally).count(now, Counted::of(reason, network, None), 1);
     }
 
     /// Writes the counts down when it is time, or at once. Counts that the ledger does not take are counted on.
@@ -139,9 +156,10 @@ impl Scribe {
         let Some((since, taken)) = taken else { return };
         let counts = taken
             .iter()
-            .map(|((reason, network), times)| records::Count {
-                reason: reason.clone(),
-                network: network.clone(),
+            .map(|(counted, times)| records::Count {
+                reason: counted.reason.clone(),
+                network: counted.network.clone(),
+                tenant: counted.tenant.clone(),
                 times: *times,
             })
             .collect();
@@ -149,8 +167,8 @@ impl Scribe {
         let tally = Arc::clone(&self.tally);
         let lost = move || {
             let mut tally = lock(&tally);
-            for ((reason, network), times) in taken {
-                tally.count(since, &reason, &network, times);
+            for (counted, times) in taken {
+                tally.count(since, counted, times);
             }
         };
         if let Err(fault) = self.journal.leave_or(Draft::new(records::REFUSALS, now.ms(), body), lost) {
@@ -163,14 +181,17 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Counted {
+    fn of(reason: &str, network: &str, tenant: Option<&str>) -> Counted {
+        Counted { reason: reason.to_owned(), network: network.to_owned(), tenant: tenant.map(str::to_owned) }
+    }
+}
+
 impl Tally {
-    fn count(&mut self, since: Timestamp, reason: &str, network: &str, times: u64) {
+    fn count(&mut self, since: Timestamp, counted: Counted, times: u64) {
         self.since = Some(self.since.map_or(since, |earlier| earlier.min(since)));
-        let known = (reason.to_owned(), network.to_owned());
-        if self.counts.len() >= MOST_COUNTS && !self.counts.contains_key(&known) {
-            *self.counts.entry((reason.to_owned(), "elsewhere".to_owned())).or_default() += times;
-        } else {
-            *self.counts.entry(known).or_default() += times;
-        }
+        let full = self.counts.len() >= MOST_COUNTS && !self.counts.contains_key(&counted);
+        let counted = if full { Counted::of(&counted.reason, "elsewhere", None) } else { counted };
+        *self.counts.entry(counted).or_default() += times;
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn enter(
 }
 
 /// The operator, by the configuration; before anything that they sent is looked at, and anything is looked up (law 11).
-fn operator<'a>(at: &Moment<'a>) -> Result<(&'a Subject, &'a BreakGlass), Refusal> {
+pub(super) fn operator<'a>(at: &Moment<'a>) -> Result<(&'a Subject, &'a BreakGlass), Refusal> {
     let Actor::Subject(subject) = at.actor else { return Err(Refusal::NotOperator) };
     if subject.acting {
         return Err(Refusal::Acting);

@@ -181,6 +181,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Idempotency keys that came a day ago mean nothing any more.
+    KeysForgotten {
+        /// Whose.
+        subject: SubjectRef,
+        /// How many.
+        keys: usize,
+    },
     /// A session ended.
     SessionEnded {
         /// Which.
@@ -192,4 +199,98 @@ pub enum Event {
         /// From when on.
         at: Timestamp,
     },
+}
+
+impl Event {
+    /// The names of all events, as the record spells them: a closed list.
+    pub const NAMES: &'static [&'static str] = &[
+        "tenant_registered",
+        "tenant_changed",
+        "member_pushed",
+        "member_removed",
+        "tenant_removed",
+        "consent_changed",
+        "consent_fell",
+        "grant_made",
+        "grant_moved",
+        "grant_ended",
+        "approval_changed",
+        "request_made",
+        "request_questioned",
+        "request_answered",
+        "request_approved",
+        "request_ended",
+        "session_started",
+        "glass_broken",
+        "support_stopped",
+        "support_let_go_on",
+        "keys_forgotten",
+        "session_ended",
+    ];
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::TenantRegistered => "tenant_registered",
+            Event::TenantChanged { .. } => "tenant_changed",
+            Event::MemberPushed { .. } => "member_pushed",
+            Event::MemberRemoved { .. } => "member_removed",
+            Event::TenantRemoved { .. } => "tenant_removed",
+            Event::ConsentChanged { .. } => "consent_changed",
+            Event::ConsentFell { .. } => "consent_fell",
+            Event::GrantMade { .. } => "grant_made",
+            Event::GrantMoved { .. } => "grant_moved",
+            Event::GrantEnded { .. } => "grant_ended",
+            Event::ApprovalChanged { .. } => "approval_changed",
+            Event::RequestMade { .. } => "request_made",
+            Event::RequestQuestioned { .. } => "request_questioned",
+            Event::RequestAnswered { .. } => "request_answered",
+            Event::RequestApproved { .. } => "request_approved",
+            Event::RequestEnded { .. } => "request_ended",
+            Event::SessionStarted { .. } => "session_started",
+            Event::GlassBroken { .. } => "glass_broken",
+            Event::SupportStopped { .. } => "support_stopped",
+            Event::SupportLetGoOn { .. } => "support_let_go_on",
+            Event::KeysForgotten { .. } => "keys_forgotten",
+            Event::SessionEnded { .. } => "session_ended",
+        }
+    }
+
+    /// Since when it is so, where the event says that itself: an end may be written down later than it took effect.
+    pub fn since(&self) -> Option<Timestamp> {
+        match self {
+            Event::ConsentFell { at, .. }
+            | Event::GrantEnded { at, .. }
+            | Event::RequestEnded { at, .. }
+            | Event::SessionEnded { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_record() {
+        let mut known = Event::NAMES.to_vec();
+        known.sort_unstable();
+        known.dedup();
+        assert_eq!(known.len(), Event::NAMES.len());
+        // The record's reader says which names it knows.
+        let told = serde_json::from_str::<Event>("{\"event\":\"?\"}").unwrap_err().to_string();
+        let told: Vec<&str> = told.split('`').skip(1).step_by(2).filter(|name| *name != "?").collect();
+        assert_eq!(told, Event::NAMES);
+        for text in [
+            r#"{"event":"tenant_registered"}"#,
+            r#"{"event":"approval_changed","required":true}"#,
+            r#"{"event":"grant_ended","grant":"gra_1","cause":"expired","at":"2026-07-01T12:00:00.000Z"}"#,
+            r#"{"event":"request_questioned","request":"req_1"}"#,
+        ] {
+            let event: Event = serde_json::from_str(text).unwrap();
+            assert!(text.contains(&format!("\"event\":\"{}\"", event.name())), "{text}");
+            assert_eq!(event.since().is_some(), text.contains("\"at\""), "{text}");
+        }
+    }
 }

@@ -6,13 +6,14 @@
 //! Never here: when a deadline is.
 
 use crate::{
-    model::{End, EndCause, Key, Session, TenantId},
+    model::{Document, End, EndCause, Key, Made, Session, SubjectRef, TenantId},
     policy::{Lack, emergency::halted},
 };
 
-use super::{Actor, Change, Moment, Refusal, Stop, consent, grant, request, session};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, consent, grant, request, session};
 
-/// Records that the deadline of a session, a grant, a request or a raised consent passed. Repeating it changes nothing.
+/// Records that the deadline of a session, a grant, a request or a raised consent passed, and forgets idempotency keys whose
+/// day is over. Repeating it changes nothing.
 pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
     if !matches!(at.actor, Actor::Clock) {
         return Err(Refusal::NotAllowed { needed: "the passing of time" }.into());
@@ -36,7 +37,23 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
         },
         Key::Tenant(tenant) => consent::fall(at, tenant),
         Key::Request(tenant, id) => request::expire(at, tenant, id),
+        Key::Made(tenant, subject) => forget(at, tenant, subject),
         Key::Presence(..) | Key::Member(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
+    }
+}
+
+/// Forgets what was made under keys, once all of it is over: what is over means nothing already, so one sweep will do.
+fn forget(at: &Moment<'_>, tenant: &TenantId, subject: &SubjectRef) -> Result<Change, Stop> {
+    let Some(made) = at.facts.made(tenant, subject)? else { return Err(Refusal::NotFound("keys").into()) };
+    match made.due() {
+        None => Ok(Change::NOTHING),
+        Some(due) if at.now < due => Err(Refusal::NotDue(due).into()),
+        Some(_) => {
+            let documents =
+                vec![(Key::Made(tenant.clone(), subject.clone()), Document::Made(Made::default()))];
+            let event = Event::KeysForgotten { subject: subject.clone(), keys: made.kept.len() };
+            Ok(Change { documents, events: vec![event], narrows: false })
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod event;
 mod expire;
 mod grant;
 mod member;
+mod once;
 mod refusal;
 mod request;
 mod session;
@@ -30,6 +31,7 @@ use crate::{
 
 pub use event::Event;
 pub use grant::Until;
+pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
 pub use request::Step;
 pub use stop::Switch;

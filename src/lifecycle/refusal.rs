@@ -154,6 +154,21 @@ pub enum Refusal {
     /// The agent has more requests waiting than is good.
     #[error("{0} requests of yours wait here already; withdraw one first")]
     TooManyRequests(usize),
+    /// The key came with another request before.
+    #[error(
+        "this `Idempotency-Key` came with another request before, less than a day ago; send another key with a request that is new"
+    )]
+    KeyReused,
+    /// More keys than are kept for one subject.
+    #[error(
+        "{most} idempotency keys of yours are kept here, and no more; the first is forgotten at {free}; until then leave the key out"
+    )]
+    TooManyKeys {
+        /// How many are kept.
+        most: usize,
+        /// When there is room again.
+        free: Timestamp,
+    },
     /// Only staff start sessions.
     #[error("only the vendor's staff start support sessions")]
     NotStaff,
@@ -240,6 +255,8 @@ impl Refusal {
             Refusal::NothingAsked => "nothing_asked",
             Refusal::TooManyRemarks(_) => "too_many_remarks",
             Refusal::TooManyRequests(_) => "too_many_requests",
+            Refusal::KeyReused => "idempotency_key_reused",
+            Refusal::TooManyKeys { .. } => "too_many_idempotency_keys",
             Refusal::NotStaff => "not_staff",
             Refusal::ReasonUnfit(_) => "reason_unfit",
             Refusal::TicketUnfit(_) => "ticket_unfit",

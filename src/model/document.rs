@@ -12,6 +12,7 @@ use super::{
     ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request, RequestId,
     ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
+    once::Made,
     stop::{Reach, Stop},
 };
 
@@ -65,6 +66,8 @@ pub enum Key {
     Member(TenantId, SubjectRef),
     /// One request for approval.
     Request(TenantId, RequestId),
+    /// What one subject made in one tenant under idempotency keys.
+    Made(TenantId, SubjectRef),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -79,6 +82,7 @@ impl Key {
             | Key::Presence(tenant, _)
             | Key::Member(tenant, _)
             | Key::Request(tenant, _)
+            | Key::Made(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -93,6 +97,7 @@ impl Key {
             Key::Presence(..) => Kind::Presence,
             Key::Member(..) => Kind::Member,
             Key::Request(..) => Kind::Request,
+            Key::Made(..) => Kind::Made,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -107,6 +112,7 @@ impl fmt::Display for Key {
             Key::Presence(tenant, subject) => write!(f, "presence/{tenant}/{subject}"),
             Key::Member(tenant, subject) => write!(f, "member/{tenant}/{subject}"),
             Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
+            Key::Made(tenant, subject) => write!(f, "made/{tenant}/{subject}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -129,6 +135,8 @@ pub enum Kind {
     Member,
     /// [`Request`].
     Request,
+    /// [`Made`].
+    Made,
     /// [`Stop`].
     Stop,
 }
@@ -440,6 +448,8 @@ pub enum Document {
     Member(Member),
     /// A request for approval.
     Request(Request),
+    /// What was made under idempotency keys.
+    Made(Made),
     /// A kill switch.
     Stop(Stop),
 }
@@ -454,16 +464,19 @@ impl Document {
             Document::Presence(_) => Kind::Presence,
             Document::Member(_) => Kind::Member,
             Document::Request(_) => Kind::Request,
+            Document::Made(_) => Kind::Made,
             Document::Stop(_) => Kind::Stop,
         }
     }
 
-    /// When its own deadline falls, while it has not ended; of a tenant, when its raised consent falls back.
+    /// When its own deadline falls, while it has not ended; of a tenant, when its raised consent falls back; of what is kept
+    /// for a while, when all of it is over.
     pub fn due(&self) -> Option<Timestamp> {
         match self {
             Document::Grant(grant) if grant.ended.is_none() => Some(grant.until),
             Document::Session(session) if session.ended.is_none() => Some(session.deadline),
             Document::Request(request) => request.due(),
+            Document::Made(made) => made.due(),
             Document::Tenant(tenant) => tenant.consent.raised.as_ref().map(|raise| raise.until),
             Document::Grant(_)
             | Document::Session(_)

@@ -21,11 +21,13 @@ fn address(document: &Document) -> Option<&Arc<str>> {
             Grantee::Subject(_) | Grantee::Support | Grantee::Erased => None,
         },
         Document::Member(member) => member.email.as_ref(),
-        // Givers are kept as digests, people otherwise by the name that their issuer gives them.
+        // Givers are kept as digests, and so are requests that bore a key; people otherwise by the name that their issuer
+        // gives them.
         Document::Tenant(_)
         | Document::Session(_)
         | Document::Presence(_)
         | Document::Request(_)
+        | Document::Made(_)
         | Document::Stop(_) => None,
     }
 }
@@ -55,6 +57,7 @@ fn forget(document: &mut Document) {
         | Document::Session(_)
         | Document::Presence(_)
         | Document::Request(_)
+        | Document::Made(_)
         | Document::Stop(_) => {}
     }
 }

@@ -61,6 +61,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Request(a), Document::Request(b)) => {
                 Document::Request(a.narrower(b, |level| ladder.rank(level)))
             }
+            (Document::Made(a), Document::Made(b)) => Document::Made(a.meet(b)),
             (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };

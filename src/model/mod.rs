@@ -13,6 +13,7 @@ pub mod giver;
 pub mod id;
 pub mod join;
 pub mod network;
+pub mod once;
 pub mod request;
 pub mod stop;
 pub mod subject;
@@ -29,6 +30,7 @@ pub use id::{
     RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use network::{Address, Network, NetworkFault};
+pub use once::Made;
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

@@ -1,6 +1,7 @@
 //! The network as the configuration names it: where an application is, its servers, and TLS on both sides. Used by whoever listens and
-//! connects. Never here: a connection, HTTP.
+//! connects; and asking a server of the configuration's own ([`ask`]). Never here: a connection of a client's.
 
+pub mod ask;
 pub mod servers;
 pub mod tls;
 

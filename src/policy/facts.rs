@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Key, Member, Presence, Reach, Request, RequestId, Session, SessionId, Stop,
-    SubjectRef, Tenant, TenantId, Version,
+    Document, Grant, GrantId, Key, Made, Member, Presence, Reach, Request, RequestId, Session, SessionId,
+    Stop, SubjectRef, Tenant, TenantId, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -170,6 +170,19 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Member(member))) => Ok(Some(member)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// What a subject made in a tenant under idempotency keys.
+    pub fn made(&self, tenant: &TenantId, subject: &SubjectRef) -> Result<Option<&Made>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Made(t, s) if s == subject && t == tenant),
+            || Some(Key::Made(tenant.clone(), subject.clone())),
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Made(made))) => Ok(Some(made)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{routing::Server, socket::Socket};
+use super::{records::Records, routing::Server, socket::Socket};
 use crate::net::{Destination, servers::Protocol, tls::HTTP_2};
 
 /// Nobody takes a connection there.
@@ -31,7 +31,7 @@ const MOST: usize = 8;
 pub(super) enum Dialed {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Records>>),
 }
 
 impl From<Dialed> for Socket {
@@ -80,7 +80,7 @@ async fn open(server: &Server, protocol: Protocol, most: Duration) -> Result<Dia
     let _ = stream.set_nodelay(true);
     let Some(tls) = &server.tls else { return Ok(Dialed::Tcp(stream)) };
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    match connector.connect(tls.name.clone(), stream).await {
+    match connector.connect(tls.name.clone(), Records::new(stream)).await {
         Ok(stream) if protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP_2) => {
             tracing::warn!(server = &*server.name, "an application does not take HTTP/2 over TLS");
             Err(PROTOCOL)

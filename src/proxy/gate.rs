@@ -17,6 +17,8 @@ use crate::engine::{
     registry::Live,
 };
 
+use super::socket::Half;
+
 /// Why no more bytes pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
@@ -36,6 +38,23 @@ pub(super) struct Gate<'a> {
 impl<'a> Gate<'a> {
     pub(super) fn new(engine: &'a Engine, live: Option<&'a Live>) -> Self {
         Self { engine, live }
+    }
+
+    /// Waits until there may be something to read. Nothing is read: what ends the permit is seen by the read that follows, for
+    /// which a burnt fuse wakes too.
+    pub(super) async fn readable(self, from: &Half<'_, '_>) {
+        let Some(live) = self.live else { return poll_fn(|cx| from.poll_readable(cx)).await };
+        let mut woken = pin!(live.fuse.woken());
+        poll_fn(|cx| {
+            if woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match live.fuse.look(self.engine.now()) {
+                Look::Burnt(_) | Look::Stale => Poll::Ready(()),
+                Look::Alive => from.poll_readable(cx),
+            }
+        })
+        .await;
     }
 
     /// Reads what is there into the spare room of `buffer`; 0 is the peer's end.

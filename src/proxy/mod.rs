@@ -31,6 +31,7 @@ pub mod preflight;
 pub mod preview;
 mod proxy_protocol;
 pub mod rate;
+mod records;
 mod relay;
 pub mod respond;
 pub mod routing;

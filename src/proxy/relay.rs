@@ -7,6 +7,7 @@ mod binds;
 mod body;
 mod down;
 mod reach;
+mod room;
 mod tunnel;
 mod up;
 
@@ -374,13 +375,13 @@ impl Talk<'_> {
                         // An application may answer before it has read everything; its answer says what it thinks.
                         Err(Trouble::Upstream(_)) => {
                             tally.given_up.set(true);
-                            return Ok(drain(gate, &mut from_client, inbox).await);
+                            return Ok(drain(core, gate, &mut from_client, inbox).await);
                         }
                         uploaded => uploaded?,
                     }
                 }
                 // Whoever waits for an answer, whatever it answers to, is looked at until it has come.
-                Ok(watch(gate, &mut from_client, inbox).await)
+                Ok(watch(core, gate, &mut from_client, inbox).await)
             });
             let mut down =
                 pin!(download(core, gate, &mut from_upstream, &mut to_client, &answer, patience, tally, out));

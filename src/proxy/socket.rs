@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-use super::{http2::Stream, onward::Onward};
+use super::{http2::Stream, onward::Onward, records::Records};
 
 /// What the kernel may hold unsent towards staff, in bytes: until a cut it goes on sending what it has (law 6).
 const UNSENT: u32 = 16 << 10;
@@ -34,7 +34,7 @@ pub(super) enum Socket {
     /// A client over TLS.
     Client(Box<server::TlsStream<TcpStream>>),
     /// An application over TLS.
-    Application(Box<client::TlsStream<TcpStream>>),
+    Application(Box<client::TlsStream<Records>>),
     /// One stream of a client's HTTP/2 connection.
     Stream(Box<Stream>),
     /// One stream of a connection of HTTP/2 to an application.
@@ -54,7 +54,7 @@ impl Socket {
             Socket::Tcp(stream) => Some(Kernel::Tcp(stream)),
             Socket::Unix(stream) => Some(Kernel::Unix(stream)),
             Socket::Client(stream) => Some(Kernel::Tcp(stream.get_ref().0)),
-            Socket::Application(stream) => Some(Kernel::Tcp(stream.get_ref().0)),
+            Socket::Application(stream) => Some(Kernel::Tcp(stream.get_ref().0.stream())),
             Socket::Stream(_) | Socket::Onward(_) => None,
         }
     }
@@ -81,8 +81,11 @@ impl Socket {
     }
 
     /// Whether nothing has come that nobody asked for, not even the end. The kernel is asked, not the runtime: of what came
-    /// since it last looked, the runtime knows nothing.
+    /// since it last looked, the runtime knows nothing. Of what TLS has taken in already, the kernel knows nothing.
     pub(super) fn is_quiet(&mut self) -> bool {
+        if !self.tls_holds_nothing() {
+            return false;
+        }
         let mut byte = [MaybeUninit::uninit(); 1];
         let peeked = match self.kernel() {
             Some(Kernel::Tcp(stream)) => socket2::SockRef::from(stream).peek(&mut byte),
@@ -103,7 +106,22 @@ impl Socket {
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        Pin::new(&mut **stream).poll_read(&mut cx, &mut byte).is_pending()
+        Pin::new(&mut **stream).poll_read(&mut cx, &mut byte).is_pending() && self.tls_holds_nothing()
+    }
+
+    /// Neither plaintext that nobody has read, nor the beginning of a record, of which nobody can know what it will say.
+    fn tls_holds_nothing(&self) -> bool {
+        let Socket::Application(stream) = self else { return true };
+        let (records, session) = stream.get_ref();
+        session.wants_read() && records.are_whole()
+    }
+
+    /// How much the kernel has taken below TLS towards an application: a write that failed may have sent something.
+    pub(super) fn taken_below(&self) -> u64 {
+        match self {
+            Socket::Application(stream) => stream.get_ref().0.taken(),
+            _ => 0,
+        }
     }
 
     /// Whether the other side has said that it sends no more, or is gone.
@@ -183,6 +201,23 @@ impl Half<'_, '_> {
     /// See [`Socket::hung_up`].
     pub(super) fn hung_up(&self) -> bool {
         self.0.borrow().hung_up()
+    }
+
+    /// Ready when there may be something to read, its end included; costs no call of the system. Of streams of HTTP/2, which
+    /// cannot be asked, always.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = self.0.borrow();
+        // What TLS has decrypted already, the kernel knows nothing of.
+        let decrypted = match &**socket {
+            Socket::Client(stream) => !stream.get_ref().1.wants_read(),
+            Socket::Application(stream) => !stream.get_ref().1.wants_read(),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Stream(_) | Socket::Onward(_) => false,
+        };
+        match socket.kernel().filter(|_| !decrypted) {
+            Some(Kernel::Tcp(stream)) => stream.poll_read_ready(cx).map(drop),
+            Some(Kernel::Unix(stream)) => stream.poll_read_ready(cx).map(drop),
+            None => Poll::Ready(()),
+        }
     }
 }
 

@@ -98,6 +98,7 @@ fn parts(document: &Document) -> usize {
         Document::Presence(presence) => presence.sessions.len() + presence.requests.len(),
         Document::Request(request) => 2 + request.reason.len() / 64 + request.talk.len() * 8,
         Document::Member(member) => member.roles.len(),
+        Document::Made(made) => made.kept.len() * 4,
         Document::Stop(stop) => stop.set.iter().map(|halt| halt.reason.len() / 64).sum(),
     }
 }

@@ -27,6 +27,7 @@ fn tag(kind: Kind) -> u8 {
         Kind::Presence => 4,
         Kind::Member => 5,
         Kind::Request => 6,
+        Kind::Made => 7,
         // Far from the others: what is below tenants goes on counting there, and bytes are ordered as keys are.
         Kind::Stop => 100,
     }
@@ -58,6 +59,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         | Key::Session(tenant, _)
         | Key::Presence(tenant, _)
         | Key::Request(tenant, _)
+        | Key::Made(tenant, _)
         | Key::Member(tenant, _) => tenant_prefix(tenant, key.kind()),
         Key::Stop(_) => stops_prefix(),
     };
@@ -74,7 +76,9 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
         Key::Request(_, request) => bytes.extend_from_slice(request.as_str().as_bytes()),
-        Key::Presence(_, subject) | Key::Member(_, subject) => push_subject(&mut bytes, subject),
+        Key::Presence(_, subject) | Key::Member(_, subject) | Key::Made(_, subject) => {
+            push_subject(&mut bytes, subject)
+        }
     }
     bytes
 }
@@ -100,6 +104,7 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         4 => Some(Key::Presence(tenant, read_subject(rest)?)),
         5 => Some(Key::Member(tenant, read_subject(rest)?)),
         6 => Some(Key::Request(tenant, RequestId::new(std::str::from_utf8(rest).ok()?).ok()?)),
+        7 => Some(Key::Made(tenant, read_subject(rest)?)),
         _ => None,
     }
 }
@@ -178,7 +183,7 @@ mod tests {
 
     fn any_key() -> impl Strategy<Value = Key> {
         let id = "[a-c][a-c._~-]{0,3}";
-        (0..8usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+        (0..9usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
             let tenant = TenantId::new(&tenant).unwrap();
             match kind {
                 0 => Key::Tenant(tenant),
@@ -190,7 +195,11 @@ mod tests {
                 kind => {
                     let subject =
                         SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() };
-                    if kind == 3 { Key::Presence(tenant, subject) } else { Key::Stop(Reach::Person(subject)) }
+                    match kind {
+                        3 => Key::Presence(tenant, subject),
+                        8 => Key::Made(tenant, subject),
+                        _ => Key::Stop(Reach::Person(subject)),
+                    }
                 }
             }
         })

@@ -17,6 +17,7 @@
 mod client;
 mod doors;
 mod races;
+mod records;
 mod repairs;
 mod storms;
 #[path = "../support/mod.rs"]

@@ -101,6 +101,33 @@ async fn a_narrowing_that_another_hand_made_needless_leaves_no_intent_open() {
     assert_eq!(world.inside("acme").await, Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_promised_narrowing_outlasts_its_givers_right() {
+    let world = World::new().await;
+    let (anna, olga, otto) = (world.agent("anna"), world.agent("olga"), world.agent("otto"));
+    world.started("acme", &anna).await;
+    let stop = |sub: &str| json!({"reach": {"person": {"issuer": "staff", "sub": sub}}, "stopped": true, "reason": "an incident"});
+    world.store.no_commits.store(true, SeqCst);
+    world.put("PUT", "/v1/stops", stop("anna"), &otto).await.is(202);
+    world.store.no_commits.store(false, SeqCst);
+    // Before the first is stored, whoever gave it may give nothing any more.
+    world.put("PUT", "/v1/stops", stop("otto"), &olga).await.is(200);
+    assert_eq!(world.engine.mend_once().await, 0);
+    world.start("acme", &anna).await.refused(403, "stopped");
+    let world = world.restarted().await;
+    let anna = world.agent("anna");
+    assert_eq!(world.inside("acme").await, Vec::<String>::new());
+    world.start("acme", &anna).await.refused(403, "stopped");
+    let outcomes = world.records();
+    let of_anna = |r: &&serde_json::Value| {
+        r["kind"] == "change.outcome"
+            && r.to_string().contains("\"sub\":\"anna\"")
+            && r.to_string().contains("stopped")
+    };
+    assert_eq!(outcomes.iter().filter(of_anna).count(), 1, "it has its outcome, once");
+    assert_eq!(world.journal.status().open_intents, 0);
+}
+
 /// Commits as another gateway would, or as a commit of our own of whose end nobody heard.
 async fn behind_its_back(world: &World, change: &str, key: Key, document: Document) {
     let before = world.store.load(std::slice::from_ref(&key)).await.unwrap().pop().unwrap().unwrap().unwrap();
@@ -153,6 +180,34 @@ async fn refused_changes_are_counted_past_a_rate_and_do_not_fill_the_ledger() {
 
 /// Settling that fails half-way begins where it stopped: what it wrote it does not write again, every half second, into
 /// the reserve of a ledger that may be full.
+#[tokio::test]
+async fn whoever_is_refused_all_the_time_hides_nobody() {
+    let world = World::new().await;
+    world.consent("globex", "block").await;
+    let (anna, ben, admin) = (world.agent("anna"), world.agent("ben"), world.admin("globex"));
+    let grant = json!({"environment": "production", "to": "support", "role": "nobody", "scope": "everything", "for": "1d"});
+    for _ in 0..100 {
+        world
+            .put("POST", "/v1/tenants/globex/grants", grant.clone(), &admin)
+            .await
+            .refused(422, "role_unknown");
+        world.start("globex", &anna).await.refused(403, "consent_closes");
+    }
+    world.start("globex", &ben).await.refused(403, "consent_closes");
+    let refused = world.record(|r| r["kind"] == "change.refused" && r["subject"]["sub"] == "ben").await;
+    assert_eq!((&refused["tenant"], &refused["reason"]), (&json!("globex"), &json!("consent_closes")));
+    let sweeping = tokio::spawn(Arc::clone(&world.engine).keep_sweeping());
+    world.clock.advance(61_000);
+    let counts = world.record(|r| r["kind"] == "access.refusals").await;
+    sweeping.abort();
+    let anna = counts["counts"].as_array().unwrap().iter().find(|count| count["network"] == "staff").unwrap();
+    assert_eq!(
+        (&anna["tenant"], anna["times"].as_u64()),
+        (&json!("globex"), Some(90)),
+        "the tenant is named"
+    );
+}
+
 #[tokio::test]
 async fn settling_again_writes_no_outcome_twice() {
     let world = World::with(Wish { settle: false, ..Wish::default() }).await;

@@ -132,9 +132,12 @@ fn spellings_and_alternatives_are_read() {
     let url = "https://id.example:8443/.well-known/jwks.json?v=1";
     let text = with("{ file: vendor.jwks.json }", &format!("{{ url: \"{url}\", refresh: 5m }}"));
     let KeyText::Fetched(address) = good(&text).0.issuers.remove(0).keys else { panic!("not fetched") };
-    assert_eq!((address.tls, address.host.as_str(), address.port), (true, "id.example", 8443));
     assert_eq!(
-        (address.authority.as_str(), address.target.as_str()),
+        (address.server.tls, address.server.host.as_str(), address.server.port),
+        (true, "id.example", 8443)
+    );
+    assert_eq!(
+        (address.server.authority.as_str(), address.server.target.as_str()),
         ("id.example:8443", "/.well-known/jwks.json?v=1")
     );
     assert_eq!((address.refresh_ms, address.keep_ms, address.refetch_ms), (300_000, 86_400_000, 10_000));
@@ -142,7 +145,12 @@ fn spellings_and_alternatives_are_read() {
         with("{ file: vendor.jwks.json }", "{ url: \"http://[::1]\" }") + "dangerous: { http_keys: true }\n";
     let KeyText::Fetched(address) = good(&text).0.issuers.remove(0).keys else { panic!("not fetched") };
     assert_eq!(
-        (address.tls, address.host.as_str(), address.port, address.target.as_str()),
+        (
+            address.server.tls,
+            address.server.host.as_str(),
+            address.server.port,
+            address.server.target.as_str()
+        ),
         (false, "::1", 80, "/")
     );
     let text = with("\"http://127.0.0.1:8000\"", "\"http://[::1]:8000/\"");

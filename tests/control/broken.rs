@@ -75,7 +75,12 @@ async fn without_a_ledger_nothing_widens_and_what_narrows_acts() {
     let world = World::new().await;
     let (admin, anna) = (world.admin("acme"), world.agent("anna"));
     let id = world.started("acme", &anna).await;
+    let grant = world.granted("acme", json!("support"), "viewer").await;
     world.journal.close();
+    // A millisecond earlier, and again: what can be asked for without end uses nothing that is set aside for ends.
+    let path = format!("/v1/tenants/acme/grants/{grant}");
+    world.put("PATCH", &path, json!({"for": "1h"}), &admin).await.refused(503, "ledger_stopped");
+    world.delete(&path, &admin).await.is(202);
     let widened = world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "full"}), &admin).await;
     widened.refused(503, "ledger_stopped");
     world.start("acme", &world.agent("ben")).await.refused(503, "ledger_stopped");

@@ -12,6 +12,7 @@ mod form;
 mod grants;
 mod islands;
 mod members;
+mod once;
 mod self_granted;
 mod services;
 mod sessions;

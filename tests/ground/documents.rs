@@ -114,6 +114,8 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             1 => stop.closed_at = dice.one_in(2).then(|| near(dice)),
             _ => stop.others = dice.one_in(2),
         },
+        // Nobody's rights hang on it.
+        Document::Made(_) => {}
         // Somebody else's session, or one that is not there, in an index.
         Document::Request(request) => match dice.below(3) {
             0 => request.expires = near(dice),

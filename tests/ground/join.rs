@@ -13,6 +13,7 @@ use postern::{
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
+        once::{Kept, Made, Once, Thing},
     },
     policy::Caller,
 };
@@ -118,6 +119,7 @@ fn first(kind: usize) -> Document {
             life: 0,
         }),
         3 => Document::Stop(Stop::default()),
+        7 => Document::Made(Made { kept: [(once(0).key, kept(0, 0, 500))].into() }),
         4 => Document::Presence(Presence {
             sessions: [(sid("s1"), eid("production"))].into(),
             requests: [rid("r1")].into(),
@@ -137,6 +139,16 @@ fn first(kind: usize) -> Document {
             over: None,
         }),
     }
+}
+
+fn once(number: usize) -> Once {
+    Once::of(&tid("beta"), &staff("anna").id, &format!("key {number}"), ("POST", "/"), b"{}")
+}
+
+/// What a key made: this grant, remembered until then.
+fn kept(number: usize, grant: usize, until: i64) -> Kept {
+    let (change, made) = (change(grant as u64), Thing::Grant(gid(&format!("g{grant}"))));
+    Kept { until: at(until), change, made, asked: once(number).asked }
 }
 
 fn approval(dice: &mut Dice) -> Approval {
@@ -280,6 +292,14 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             3 => member.email = dice.one_in(2).then(|| dice.pick(&["a@b", "c@d"]).into()),
             _ => member.removed = dice.one_in(3).then(|| later(dice)),
         },
+        Document::Made(made) => match dice.below(4) {
+            0 => *made = made.at(later(dice)),
+            _ => {
+                let (number, grant) = (dice.below(5), dice.below(50));
+                let until = 200 + 500 * i64::try_from(dice.below(4)).unwrap();
+                made.kept.entry(once(number).key).or_insert_with(|| kept(number, grant, until));
+            }
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -383,6 +403,10 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && (b.over.is_none() || a.over.is_some())
                 && (same || a.over.is_some())
         }
+        // Whatever either remembers is remembered, for as long: so nothing is made once more.
+        (Document::Made(a), Document::Made(b)) => {
+            b.kept.iter().all(|(key, kept)| a.kept.get(key).is_some_and(|ours| kept.until <= ours.until))
+        }
         (Document::Presence(a), Document::Presence(b)) => {
             b.sessions.keys().all(|id| a.sessions.contains_key(id))
         }
@@ -409,7 +433,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
         Document::Member(_) => Key::Member(tid("beta"), admin("beta").id),
         Document::Stop(_) => Key::Stop(Reach::All),
-        Document::Session(_) | Document::Presence(_) | Document::Request(_) => {
+        Document::Session(_) | Document::Presence(_) | Document::Request(_) | Document::Made(_) => {
             Key::Session(tid("beta"), sid("s1"))
         }
     };
@@ -449,7 +473,7 @@ fn laws_of_what_holds(joined: &Stored) {
     let holds = narrowest(joined, &ladder()).unwrap();
     for head in &joined.heads {
         assert!(is_within(&holds, &head.document), "{holds:?} is wider than {:?}", head.document);
-        if !matches!(holds, Document::Presence(_) | Document::Request(_)) {
+        if !matches!(holds, Document::Presence(_) | Document::Request(_) | Document::Made(_)) {
             assert!(
                 opened(&holds).is_subset(&opened(&head.document)),
                 "{holds:?} opens more than {:?}",
@@ -497,7 +521,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..6usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..8usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -519,7 +543,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..6usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..8usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -528,7 +552,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..6usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..8usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {
@@ -623,7 +647,7 @@ fn with_a_stranger(value: &serde_json::Value, path: &str, found: &mut Vec<(Strin
 
 #[test]
 fn unknown_fields_are_refused_at_every_depth_and_so_is_another_format() {
-    for kind in 0..6 {
+    for kind in 0..8 {
         let mut document = first(kind);
         if let Document::Stop(stop) = &mut document {
             switch(&mut Dice::new(1), stop);

@@ -6,6 +6,7 @@
 //! - [`documents`]: decisions on random documents that no history need have made.
 //! - [`grid`]: the whole table of decisions as a golden file.
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
+//! - [`once`]: creations that bear an idempotency key.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@ mod histories;
 mod join;
 mod naive;
 mod naive_requests;
+mod once;
 mod refusals;
 mod regressions;
 mod stops;

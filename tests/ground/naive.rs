@@ -1497,7 +1497,7 @@ impl Naive {
                         request.over = request.over(now);
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Member(..) | Key::Stop(_) => {
+                    Key::Presence(..) | Key::Member(..) | Key::Made(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };

@@ -45,6 +45,7 @@ impl Child {
             .env("POSTERN_IT_KEYS", world.keys_dir.path())
             .env("POSTERN_IT_DATA", &world.data)
             .env("POSTERN_IT_UPSTREAM", world.upstream.address.to_string())
+            .env("POSTERN_IT_EDITS", serde_json::to_string(&world.edits).unwrap())
             .env("POSTERN_IT_STEP", step.map_or_else(String::new, |step| format!("{step:?}")))
             .env("POSTERN_IT_DEED", deed)
             .stdin(Stdio::piped())
@@ -158,7 +159,10 @@ fn a_gateway_for_other_tests() {
         }
     };
     let people = Arc::new(People::load(Path::new(&keys), None));
-    let settings = settings(Path::new(&keys), Path::new(&data), upstream, &[]);
+    let edits: Vec<(String, String)> =
+        serde_json::from_str(&std::env::var("POSTERN_IT_EDITS").unwrap()).unwrap();
+    let edits: Vec<(&str, &str)> = edits.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    let settings = settings(Path::new(&keys), Path::new(&data), upstream, &edits);
     let gateway = Arc::new(Gateway::start(settings, Extra { hooks, ..Extra::default() }).unwrap());
     until_ready(&gateway);
     say(&format!("ready {}", gateway.address()));

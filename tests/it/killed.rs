@@ -276,3 +276,72 @@ fn a_kill_between_record_and_forwarding_is_settled_as_unknown() {
     );
     world.finish();
 }
+
+/// Posts to a child and waits for what comes: `None` when it died before it answered.
+fn post(address: std::net::SocketAddr, token: &str, key: &str, body: &str) -> Option<serde_json::Value> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let more = format!(
+        "Content-Type: application/json\r\nIdempotency-Key: \"{key}\"\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    let head = request("POST", "/_postern/v1/tenants/acme/sessions", token, &more);
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all);
+    let text = String::from_utf8(all).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    assert!(head.starts_with("HTTP/1.1 201"), "{text}");
+    let mut value: serde_json::Value = serde_json::from_str(body).unwrap();
+    value["replayed"] = head.to_ascii_lowercase().contains("idempotent-replayed: true").into();
+    Some(value)
+}
+
+#[test]
+fn a_creation_that_was_killed_at_any_step_is_made_once_by_a_repeat_with_its_key() {
+    let steps = [
+        (Step::ChangeDecided, false),
+        (Step::ChangeRecorded, false),
+        (Step::ChangeCommitted, true),
+        (Step::ChangeInForce, true),
+        (Step::ChangeConcluded, true),
+    ];
+    let body = r#"{"environment": "production", "basis": "consent", "reason": "looking at order 7"}"#;
+    for (step, made) in steps {
+        let mut world = World::of(Plan::default());
+        let agent = world.people.staff("sam");
+        rest(&mut world);
+        let mut child = Child::start(&world, Some(step), "die");
+        child.tell("arm");
+        child.hear("armed");
+        assert_eq!(post(child.address, &agent, "k", body), None, "{step:?}: nothing was answered");
+        child.gone();
+        let mut first = None;
+        for way in ["as it was left", "once more", "rebuilt from the ledger"] {
+            if way == "rebuilt from the ledger" {
+                std::fs::remove_file(world.data.join("state.redb")).unwrap();
+            }
+            world.up();
+            let told = post(world.gateway().address(), &agent, "k", body).unwrap();
+            let id = told["session"]["id"].as_str().unwrap().to_owned();
+            let expected = made || first.is_some();
+            assert_eq!(told["replayed"], expected, "{step:?}, {way}");
+            assert_eq!(*first.get_or_insert_with(|| id.clone()), id, "{step:?}, {way}");
+            assert_eq!(ended(&world, "acme", &id), Some(false), "{step:?}, {way}");
+            let key = Key::Presence(tenant("acme"), world.people.verified(&agent).subject().id.clone());
+            let Some(Document::Presence(presence)) = document(&world, key) else { panic!("{step:?}") };
+            assert_eq!(presence.sessions.len(), 1, "{step:?}, {way}");
+            rest(&mut world);
+        }
+        world.prove();
+        let starts = world.of_kind("change.outcome").into_iter().filter(|record| {
+            record["outcome"] == "stored"
+                && record["events"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|event| event["event"] == "session_started")
+        });
+        assert_eq!(starts.count(), 1, "{step:?}");
+    }
+}

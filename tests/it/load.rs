@@ -26,6 +26,10 @@ fn whole() -> String {
     "tick".repeat(30)
 }
 
+/// A gateway that shows what [`Authority::renew`] wrote.
+pub const TLS: &str =
+    "workers: 2\ntls: { certificates: [{ chain: KEYS/tls.pem, key: { file: KEYS/tls.key } }] }";
+
 /// Everybody who asks, and how often each kind was answered.
 pub struct Load {
     address: SocketAddr,
@@ -201,7 +205,7 @@ impl Authority {
     }
 
     /// A client's settings that believe this authority and nobody else.
-    fn believer(&self) -> Arc<ClientConfig> {
+    pub fn believer(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

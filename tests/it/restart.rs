@@ -17,7 +17,7 @@ use postern::app::{self, Extra, Gateway, Passed};
 
 use crate::{
     client::{Client, Ending},
-    load::{Authority, Load, nothing_was_cut},
+    load::{Authority, Load, TLS, nothing_was_cut},
     program::Program,
     world::*,
 };
@@ -237,8 +237,6 @@ fn the_program_takes_a_certificate_ten_thousand_routes_and_a_restart_under_load_
     program.stop();
     nothing_was_cut(&held.world.prove());
 }
-
-const TLS: &str = "workers: 2\ntls: { certificates: [{ chain: KEYS/tls.pem, key: { file: KEYS/tls.key } }] }";
 
 /// Requests of both over TLS, by HTTP/2, and streams that last.
 fn over_tls(address: SocketAddr, authority: &Authority, member: &str, agent: &str) -> Load {

@@ -362,6 +362,44 @@ fn a_connection_that_idles_lives_as_long_as_it_may_and_ends_in_order() {
     world.finish();
 }
 
+/// TLS has a last word of its own, behind everything else: whoever reads nothing would never take it.
+#[test]
+fn a_client_that_reads_nothing_is_let_go_of_and_holds_up_no_stop() {
+    let Secure { mut world, .. } =
+        secure(Plan::default().edit("limits: { drain: 3s,", "limits: { drain: 40s,"), "");
+    let tcp = Client::narrow(world.gateway().address()).stream;
+    let mut client = Tls::over(tcp.try_clone().unwrap(), "app.example", config(&[&TLS13], None));
+    tcp.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let one = request("GET", "/t/acme/orders", "", "");
+    // Until the gateway takes no more of them, since it cannot say what it has to say.
+    let all = one.repeat(300);
+    for _ in 0..20 {
+        if client.stream.write_all(all.as_bytes()).is_err() {
+            break;
+        }
+    }
+    let denied = &world.gateway().counters().denied;
+    let (mut last, mut since) = (0, Instant::now());
+    until("nothing more can be said", || {
+        let now = denied.load(SeqCst);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        now > 0 && since.elapsed() > Duration::from_millis(500)
+    });
+    let most = world.gateway().counters().connections.load(SeqCst);
+    assert_eq!(most, 1, "it is open");
+    let began = Instant::now();
+    let stopping = world.gateway.take().unwrap();
+    stopping.stop();
+    let took = began.elapsed();
+    println!("stopped after {took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let mut tcp = tcp;
+    while matches!(tcp.read(&mut [0; 64 << 10]), Ok(1..)) {}
+    world.prove();
+}
+
 /// What a staff client does over TLS when the session is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {

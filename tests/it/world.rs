@@ -216,11 +216,11 @@ pub fn settings(
         let path = keys.join(name);
         source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
     }
-    // Certificates, where a test wrote some.
+    // Certificates and secrets, where a test wrote some.
     for entry in std::fs::read_dir(keys).unwrap() {
         let path = entry.unwrap().path();
         let of_tls = path.file_name().is_some_and(|name| name == "tls.key");
-        if of_tls || path.extension().is_some_and(|extension| extension == "pem") {
+        if of_tls || path.extension().is_some_and(|extension| extension == "pem" || extension == "secret") {
             source.insert(path.to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
         }
     }

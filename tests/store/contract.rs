@@ -28,6 +28,7 @@ pub(crate) async fn a_commit_is_read_back_whole(store: &Arc<dyn Store>) {
         (grant_key("a", "g"), grant(5_000)),
         (session_key("a", "s"), session(9_000, None)),
         (presence_key("a", "anna|x y"), presence()),
+        (made_key("a", "anna|x y"), made_under(&[("k", 9)])),
     ];
     let commit = several(fresh(), documents);
     let done = store.commit(commit.clone()).await.unwrap();
@@ -245,6 +246,7 @@ pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
                 (session_key(name, "s"), session(9, None)),
                 (grant_key(name, "g"), grant(9)),
                 (presence_key(name, "p"), presence()),
+                (made_key(name, "p"), made_under(&[("k", 9)])),
             ],
         )
         .await;
@@ -256,6 +258,7 @@ pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
             (Kind::Session, session_key(name, "s")),
             (Kind::Grant, grant_key(name, "g")),
             (Kind::Presence, presence_key(name, "p")),
+            (Kind::Made, made_key(name, "p")),
         ] {
             let found = store.list(&own, kind, None, 100).await.unwrap();
             assert_eq!(found.iter().map(|(key, _)| key).collect::<Vec<_>>(), vec![&key]);
@@ -299,6 +302,27 @@ pub(crate) async fn deadlines_follow_the_documents(store: &Arc<dyn Store>) {
     commit.read.push((s.clone(), seen.version));
     store.commit(commit).await.unwrap();
     assert_eq!(store.due(at(1_000), None, 10).await.unwrap(), vec![(at(50), s), (at(200), g)]);
+}
+
+pub(crate) async fn what_was_made_under_keys_is_stored_with_it_and_due_with_the_last_key(
+    store: &Arc<dyn Store>,
+) {
+    let (g, m) = (grant_key("a", "g"), made_key("a", "anna"));
+    // Two creations read the same state of it; the second finds nothing of its own stored.
+    let first = several(fresh(), vec![(g.clone(), grant(900)), (m.clone(), made_under(&[("k", 300)]))]);
+    let second =
+        several(fresh(), vec![(grant_key("a", "h"), grant(900)), (m.clone(), made_under(&[("k", 301)]))]);
+    store.commit(first).await.unwrap();
+    assert_eq!(store.commit(second).await, Err(CommitFault::Conflict(vec![m.clone()])));
+    assert_eq!(one(store, &grant_key("a", "h")).await, None);
+    assert_eq!(store.due(at(899), None, 10).await.unwrap(), vec![(at(300), m.clone())]);
+    let seen = one(store, &m).await.unwrap();
+    assert_eq!(seen.heads[0].document, made_under(&[("k", 300)]));
+    store.commit(step(fresh(), &m, Some(&seen), made_under(&[("k", 300), ("l", 500)]))).await.unwrap();
+    assert_eq!(store.due(at(899), None, 10).await.unwrap(), vec![(at(500), m.clone())]);
+    let seen = one(store, &m).await.unwrap();
+    store.commit(step(fresh(), &m, Some(&seen), made_under(&[]))).await.unwrap();
+    assert_eq!(store.due(at(899), None, 10).await.unwrap(), vec![]);
 }
 
 pub(crate) async fn of_states_side_by_side_the_earliest_deadline_counts(store: &Arc<dyn Store>) {

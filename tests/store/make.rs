@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use postern::{
     model::{
         Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee,
-        IssuerName, Key, LevelName, Presence, RoleName, Scope, Session, SessionId, Stored, SubjectRef,
+        IssuerName, Key, LevelName, Made, Presence, RoleName, Scope, Session, SessionId, Stored, SubjectRef,
         Tenant, TenantId, Timestamp, Version, Zone,
+        once::{Kept, Once, Thing},
     },
     state::Commit,
 };
@@ -102,6 +103,20 @@ pub(crate) fn grant(until: i64) -> Document {
 
 pub(crate) fn presence() -> Document {
     Document::Presence(Presence::default())
+}
+
+pub(crate) fn made_key(tenant: &str, sub: &str) -> Key {
+    Key::Made(tenant_id(tenant), subject(sub))
+}
+
+/// What these keys made, each remembered until then.
+pub(crate) fn made_under(keys: &[(&str, i64)]) -> Document {
+    let kept = keys.iter().map(|(word, until)| {
+        let once = Once::of(&tenant_id("a"), &subject("anna"), word, ("POST", "/"), b"{}");
+        let made = Thing::Grant(word.parse().unwrap());
+        (once.key, Kept { until: at(*until), change: change(word), made, asked: once.asked })
+    });
+    Document::Made(Made { kept: kept.collect() })
 }
 
 /// A change of one document.

@@ -90,3 +90,8 @@ async fn a_commit_put_together_wrongly_is_refused() {
 async fn an_abandoned_commit_is_settled_before_it_is_asked_for() {
     run(contract::an_abandoned_commit_is_settled_before_it_is_asked_for).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_made_under_keys_is_stored_with_it_and_due_with_the_last_key() {
+    run(contract::what_was_made_under_keys_is_stored_with_it_and_due_with_the_last_key).await;
+}

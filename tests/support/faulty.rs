@@ -20,6 +20,8 @@ pub(crate) struct Faulty {
     real: Embedded,
     /// Commits are refused.
     pub(crate) no_commits: AtomicBool,
+    /// Commits are made, and nobody hears whether.
+    pub(crate) no_answers: AtomicBool,
     /// Somebody else always comes first.
     pub(crate) conflicts: AtomicBool,
     /// Nothing is read.
@@ -39,6 +41,7 @@ impl Faulty {
         Faulty {
             real,
             no_commits: AtomicBool::new(false),
+            no_answers: AtomicBool::new(false),
             conflicts: AtomicBool::new(false),
             no_reads: AtomicBool::new(false),
             stalls: tokio::sync::watch::Sender::new(false),
@@ -83,11 +86,18 @@ impl Store for Faulty {
         let mut stalls = self.stalls.subscribe();
         Box::pin(async move {
             drop(stalls.wait_for(|stalls| !stalls).await);
-            self.real.commit(commit).await
+            let made = self.real.commit(commit).await;
+            if made.is_ok() && self.no_answers.load(Ordering::SeqCst) {
+                return Err(CommitFault::Ambiguous(down()));
+            }
+            made
         })
     }
 
     fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+        if self.no_answers.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(down()) });
+        }
         self.real.asked(change)
     }
 

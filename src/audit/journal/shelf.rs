@@ -2,8 +2,9 @@
 //! the next record that somebody does wait for, or writes them by themselves a few milliseconds later. A flush begun
 //! for an outcome would make the next intent wait for it.
 //!
-//! What lies here is bounded: every intent leads to one outcome, and intents stop when the ledger does; of what may be
-//! lost no more than [`MOST`] lie here, and whoever left it is told when it is lost. Never here: writing, and what follows from a failure.
+//! What lies here is bounded: every intent leads to one outcome, and intents stop when the ledger does, save those of ends,
+//! withdrawals and the like, of which there are no more than there is to end; of what may be lost no more than [`MOST`] lie here,
+//! and whoever left it is told when it is lost. Never here: writing, and what follows from a failure.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

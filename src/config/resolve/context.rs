@@ -175,6 +175,11 @@ impl Context<'_> {
     pub(super) fn secret(self, field: &Field<KeyFrom>, owner: Place, what: &str) -> Option<Secret> {
         let at =
             self.need(field, owner, "key", "name where the key is: `key: { file: … }` or `key: { env: … }`")?;
+        self.secret_at(at, what)
+    }
+
+    /// The same, where the key of the configuration is there.
+    pub(super) fn secret_at(self, at: &At<KeyFrom>, what: &str) -> Option<Secret> {
         let given = [&at.value.file, &at.value.env].into_iter().filter(|f| !f.is_absent()).count();
         if given != 1 {
             self.put(

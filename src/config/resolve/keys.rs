@@ -5,7 +5,8 @@
 use serde_json::Value;
 
 use super::{
-    context::{Context, short},
+    address::{About, address},
+    context::Context,
     settings::{DangerousSettings, KeyAddress, KeyText},
 };
 use crate::config::{
@@ -108,25 +109,20 @@ const LEAST_REFRESH_MS: i64 = 30_000;
 /// The shortest `keep`, in milliseconds.
 const LEAST_KEEP_MS: i64 = 60_000;
 
+const OF_KEYS: About = About {
+    what: "a key set",
+    form: "write the whole address: `https://id.example/.well-known/jwks.json`",
+    clear: "keys fetched without TLS are the keys of whoever sits in between",
+    instead: "use `https://`, or for local play `dangerous: { http_keys: true }`",
+    password: "publish the keys where they can be read without a password; they are public",
+};
+
 fn fetched(
     context: Context<'_>,
     written: &Keys,
     url: &At<String>,
     dangerous: DangerousSettings,
 ) -> Option<KeyAddress> {
-    let authorities = match &written.ca {
-        Field::Absent => Some(None),
-        Field::Broken => None,
-        Field::Given(at) => {
-            let file = context.need(
-                &at.value.file,
-                at.place,
-                "file",
-                "name the file with the authority's certificate: `ca: { file: ca.pem }`",
-            );
-            file.and_then(|file| certificates(context, file)).map(Some)
-        }
-    };
     let bounded =
         |field: &Field<Duration>, default, least, most| context.duration(field, default, least, most);
     let refresh_ms = bounded(&written.refresh, 900_000, LEAST_REFRESH_MS, 86_400_000);
@@ -142,97 +138,8 @@ fn fetched(
             "let `keep` be several times as long as `refresh`, so that an outage is bridged",
         );
     }
-    let (tls, host, port, authority, target) = address(context, url, dangerous)?;
-    if let (false, Some(at)) = (tls, written.ca.given()) {
-        let hint = "remove it, or fetch the keys by `https`";
-        context.put(Code::BadValue, at.place, "without TLS nobody's certificate is asked for", hint);
-    }
-    Some(KeyAddress {
-        url: url.value.clone(),
-        tls,
-        host,
-        port,
-        authority,
-        target,
-        authorities: authorities?,
-        refresh_ms,
-        keep_ms,
-        refetch_ms,
-        timeout_ms,
-    })
-}
-
-fn certificates(context: Context<'_>, file: &At<String>) -> Option<String> {
-    let (_, bytes) = context.read(file, "the authority's certificate")?;
-    match String::from_utf8(bytes.to_vec()) {
-        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Some(text),
-        Ok(_) | Err(_) => {
-            context.put(
-                Code::BadKeys,
-                file.place,
-                "the file holds no certificate in PEM",
-                "write the authority's certificate as `-----BEGIN CERTIFICATE-----`",
-            );
-            None
-        }
-    }
-}
-
-/// Scheme, host, port, authority and target of an address: strictly one absolute address, nothing that two readers
-/// could read differently.
-fn address(
-    context: Context<'_>,
-    at: &At<String>,
-    dangerous: DangerousSettings,
-) -> Option<(bool, String, u16, String, String)> {
-    let text = at.value.as_str();
-    let wrong = |part: &str, message: String, hint: &str| {
-        context.put(Code::BadUrl, context.part(at.place, part), message, hint);
-        None
-    };
-    let form = "write the whole address: `https://id.example/.well-known/jwks.json`";
-    let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) if dangerous.http_keys => (false, rest),
-        (None, Some(_)) => {
-            context.put(
-                Code::Dangerous,
-                context.part(at.place, "http"),
-                "keys fetched without TLS are the keys of whoever sits in between",
-                "use `https://`, or for local play `dangerous: { http_keys: true }`",
-            );
-            return None;
-        }
-        (None, None) => return wrong(text, format!("`{}` is no address of a key set", short(text)), form),
-    };
-    if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#') {
-        let hint = "use visible ASCII without `\\` and `#`; encode everything else";
-        return wrong("", format!("`{}` is no address that is read in one way", short(text)), hint);
-    }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    if authority.contains('@') {
-        let hint = "publish the keys where they can be read without a password; they are public";
-        return wrong(authority, "an address of keys holds no user or password".to_owned(), hint);
-    }
-    let parsed = authority.parse::<http::uri::Authority>().ok().filter(|parsed| !parsed.host().is_empty());
-    let Some(parsed) = parsed else {
-        return wrong(authority, format!("`{}` is no host", short(authority)), form);
-    };
-    let port = match authority.strip_prefix(parsed.host()) {
-        Some("") => Some(if tls { 443 } else { 80 }),
-        Some(behind) => behind.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0),
-        None => None,
-    };
-    let Some(port) = port else {
-        return wrong(authority, "this is no host with a port".to_owned(), "use a port from 1 to 65535");
-    };
-    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    if target.parse::<http::uri::PathAndQuery>().is_err() {
-        return wrong(&target, format!("`{}` is no path", short(&target)), form);
-    }
-    let host = parsed.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some((tls, host, port, authority.to_owned(), target))
+    let server = address(context, url, &written.ca, &OF_KEYS, |_| dangerous.http_keys)?;
+    Some(KeyAddress { url: url.value.clone(), server, refresh_ms, keep_ms, refetch_ms, timeout_ms })
 }
 
 fn pem(context: Context<'_>, place: Place, text: &str) -> Option<ReadKeys> {

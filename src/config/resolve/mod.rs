@@ -5,6 +5,7 @@
 //!
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
+mod address;
 mod context;
 mod cors;
 mod emergency;
@@ -21,6 +22,7 @@ mod staff;
 mod tenants;
 mod tls;
 mod upstreams;
+mod webhooks;
 
 use std::path::Path;
 
@@ -32,6 +34,7 @@ pub use settings::{
     PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
     TenantSettings, TenantSource, UpstreamSettings,
 };
+pub use webhooks::{SigningSecret, WebhookSettings};
 
 use super::{
     fault::{Code, Faults, Script},
@@ -98,6 +101,7 @@ pub(super) fn resolve(
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(context, file, &issuers, &roles);
     let services = services::services(context, file, &issuers);
+    let webhooks = webhooks::webhooks(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
     let mut policy = Policy {
@@ -160,6 +164,7 @@ pub(super) fn resolve(
         paths,
         routes,
         cors,
+        webhooks,
         log: gateway::log(file),
         limits,
         dangerous,

@@ -8,11 +8,14 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
-use super::{cors::CorsSettings, entrance::EntranceSettings};
+use super::{cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
-    net::servers::{Check, Eject, Protocol, Server},
+    net::{
+        ask::Address,
+        servers::{Check, Eject, Protocol, Server},
+    },
     policy::{
         Policy,
         path::PathRules,
@@ -68,6 +71,8 @@ pub struct Settings {
     pub routes: Vec<RouteEntry>,
     /// How CORS preflights are answered.
     pub cors: Option<CorsSettings>,
+    /// Who is told of what happened.
+    pub webhooks: Vec<WebhookSettings>,
     /// What is told of requests.
     pub log: LogSettings,
     /// Bounds.
@@ -258,18 +263,8 @@ pub enum KeyText {
 pub struct KeyAddress {
     /// The address as written.
     pub url: String,
-    /// Whether it is `https`.
-    pub tls: bool,
-    /// Host to connect to, and that the certificate must name: a name or an address, IPv6 without brackets.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// `host[:port]` for the `Host` header.
-    pub authority: String,
-    /// Path and query.
-    pub target: String,
-    /// Certificates of the authorities that vouch for the server, in PEM; `None` are the system's.
-    pub authorities: Option<String>,
+    /// The same, taken apart.
+    pub server: Address,
     /// The longest time between two fetches, in milliseconds.
     pub refresh_ms: i64,
     /// How long the last good keys stay in use, in milliseconds.

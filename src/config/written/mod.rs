@@ -13,6 +13,7 @@ mod servers;
 mod traffic;
 mod units;
 mod veil;
+mod webhooks;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,6 +33,7 @@ pub use traffic::{
     Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
+pub use webhooks::{EventName, Webhook};
 
 use super::fault::Faults;
 use field::{AT, MANY, UNIT};
@@ -113,6 +115,8 @@ pub struct File {
     pub routes: Field<List<Route>>,
     /// How CORS preflights are answered. What it does not declare, a browser on another origin may not ask.
     pub cors: Field<Cors>,
+    /// Who is told of entries, ends and break-glass without having to look.
+    pub webhooks: Field<List<Webhook>>,
     /// What is told of requests, and the trace context that they carry on.
     pub log: Field<Log>,
     /// Bounds on what one request may cost.

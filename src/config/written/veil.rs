@@ -9,7 +9,7 @@ use super::{
 use crate::config::veil::Veil;
 
 /// Names whose values are about keys.
-const ABOUT_KEYS: &[&str] = &["key", "keys", "inline"];
+const ABOUT_KEYS: &[&str] = &["key", "keys", "inline", "secret"];
 /// Names that belong into such a value.
 const KNOWN: &[&str] = &["file", "env", "inline", "keys"];
 
@@ -68,7 +68,7 @@ fn names_a_place(name: &str, value: &Value) -> bool {
     match name {
         "file" => {
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/');
-            let ends = [".key", ".pem", ".json", ".jwks", ".pub", ".txt"];
+            let ends = [".key", ".pem", ".json", ".jwks", ".pub", ".secret", ".txt"];
             text.bytes().all(plain) && ends.iter().any(|end| text.ends_with(end))
         }
         "env" => {

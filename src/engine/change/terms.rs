@@ -6,7 +6,10 @@ use crate::{
     audit::journal::AppendError,
     identity::VerifiedSubject,
     lifecycle::{Actor, Command, Event, Refusal},
-    model::{ChangeId, Key, Stored, Timestamp},
+    model::{
+        ChangeId, Key, Stored, Timestamp,
+        once::{Once, Thing},
+    },
     state::{StoreFault, Unreadable},
 };
 
@@ -55,6 +58,13 @@ pub enum Changed {
     },
     /// Everything was as wanted already.
     Unchanged,
+    /// The same request made something before, with the same idempotency key; now nothing was done.
+    Already {
+        /// The change that made it.
+        change: ChangeId,
+        /// What it made.
+        made: Thing,
+    },
     /// In force on this gateway from now on, and not yet durable everywhere it has to be.
     InForce {
         /// Its id.
@@ -90,6 +100,11 @@ pub enum ChangeFault {
     /// The clock is behind the ledger (rule 7).
     #[error("the gateway's clock is behind its own record; set it right")]
     ClockBehind,
+    /// Another creation of the same subject under an idempotency key takes long.
+    #[error(
+        "another request of yours with an `Idempotency-Key` is still under way here; send this one again in a moment, with the same key"
+    )]
+    InProgress,
     /// The task that made the change died.
     #[error(
         "the gateway could not bring the change to its end; look at what is in force before trying again"
@@ -108,6 +123,7 @@ impl ChangeFault {
             ChangeFault::Waiting => "change_waiting",
             ChangeFault::Settling => "settling",
             ChangeFault::ClockBehind => "clock_behind",
+            ChangeFault::InProgress => "idempotency_in_progress",
             ChangeFault::Lost => "lost",
         }
     }
@@ -132,6 +148,8 @@ pub(in crate::engine) enum Attempt {
 pub(in crate::engine) struct Try<'a> {
     pub(in crate::engine) command: &'a Command,
     pub(in crate::engine) giver: &'a Giver,
+    /// Its idempotency key, where it came with one.
+    pub(in crate::engine) once: Option<Once>,
     pub(in crate::engine) now: Timestamp,
     /// The change's id; a repeat carries the same one.
     pub(in crate::engine) change: ChangeId,
@@ -153,7 +171,10 @@ impl Changed {
                 waiting.push("cuts");
                 Changed::InForce { change, events, waiting }
             }
-            same @ (Changed::Done { .. } | Changed::Unchanged | Changed::InForce { .. }) => same,
+            same @ (Changed::Done { .. }
+            | Changed::Unchanged
+            | Changed::Already { .. }
+            | Changed::InForce { .. }) => same,
         }
     }
 }

@@ -169,7 +169,7 @@ impl Engine {
         let event = records::ChangeRefused {
             command: command.code(),
             tenant: command.tenant().map(TenantId::as_str),
-            subject: Some(&subject.id),
+            subject: &subject.id,
             reason: refusal.code(),
             detail: refusal.detail(),
             clock_moved: self.moved(),

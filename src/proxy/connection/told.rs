@@ -139,8 +139,7 @@ impl Connection {
                 connection,
             },
         );
-        let written = self.patience.wait(ANSWER, self.stream.write_all(&out)).await;
-        if matches!(written, Ok(Ok(()))) && again { Next::Again } else { Next::Close }
+        if self.say(&out).await && again { Next::Again } else { Next::Close }
     }
 
     /// Counts a request of this address; what to say where there are too many.
@@ -153,12 +152,15 @@ impl Connection {
 
     /// Closes in order: what was answered is not lost because something unread lay behind it.
     pub(super) async fn close(mut self) {
-        if self.stream.shutdown().await.is_err() {
-            return;
+        let mut patience = self.patience;
+        // TLS has a last word of its own, which waits behind whatever the client does not read.
+        match patience.wait(FAREWELL, self.stream.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => return self.stream.reset_on_drop(),
         }
         let mut left = LINGER;
         let mut scrap = vec![0u8; 4 << 10];
-        let mut patience = self.patience;
         let stream = &mut self.stream;
         let drained = async {
             while left > 0 {
@@ -168,7 +170,7 @@ impl Connection {
                 }
             }
         };
-        let _ = patience.wait(Duration::from_secs(1), drained).await;
+        let _ = patience.wait(FAREWELL, drained).await;
     }
 
     /// Answers a request that was admitted and of which nothing goes out. Over before it is told, as above.
@@ -211,6 +213,9 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
         _ => "the message could not be passed on as it came",
     }
 }
+
+/// How long the end of a connection may take to be said, and what is still on its way to be read.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 const PROBLEM: &str = "application/problem+json";
 

@@ -87,7 +87,9 @@ async fn converse(
         builder.enable_connect_protocol();
     }
     let wire = Wire::new(Rc::clone(socket), Rc::clone(account));
-    let shaken = Patience::new().wait(header_timeout, builder.handshake::<_, Piece>(wire)).await;
+    // In a place of its own, which is let go of: it would stand in the connection for as long as that lasts.
+    let shaking = Box::pin(builder.handshake::<_, Piece>(wire));
+    let shaken = Patience::new().wait(header_timeout, shaking).await;
     let Ok(Ok(mut connection)) = shaken else {
         Counters::add(&core.counters().unreadable);
         return false;

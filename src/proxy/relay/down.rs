@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use crate::proxy::{
     core::Core,
     gate::Gate,
     patience::{Patience, TooSlow},
+    socket::Half,
     upgrade::{self, Handshake},
     wire::{
         ClientConnection, Framing, Known, KnownSet, Name, NameSet, Parsed, ResponseEdit, ResponseHead, Value,
@@ -15,10 +16,12 @@ use crate::proxy::{
     },
 };
 
-use super::{PIECE, Tally, Trouble, Upto, binds, body::Body};
+use super::{PIECE, Tally, Trouble, Upto, binds, body::Body, room::room};
 
-/// How much is read at once of a body that comes faster than that.
-const LARGE_PIECE: usize = 64 << 10;
+/// How much is read at once of a body that comes faster than that; framed anew it is no longer than 64 KiB.
+const LARGE_PIECE: usize = (64 << 10) - FRAMES;
+/// How much longer a piece may become when it is framed anew: chunks that came are as long in our words, so it is one more.
+const FRAMES: usize = 64;
 /// Interim answers that an application may send before its answer.
 const MOST_INTERIM: usize = 8;
 
@@ -44,17 +47,17 @@ pub(super) enum Down {
 }
 
 #[expect(clippy::too_many_arguments, reason = "one direction, from socket to socket")]
-pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+pub(super) async fn download<W: AsyncWrite + Unpin>(
     core: &Core,
     gate: Gate<'_>,
-    from: &mut R,
+    from: &mut Half<'_, '_>,
     to: &mut W,
     answer: &Answer<'_>,
     patience: &mut Patience,
     tally: &Tally,
     out: &mut Vec<u8>,
 ) -> Result<Down, Trouble> {
-    let mut buffer = core.buffer();
+    let mut buffer = Vec::new();
     let mut head = core.response_head();
     let limits = core.response_limits();
     let mut interim = 0;
@@ -84,9 +87,12 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
             Ok(Parsed::Complete { len }) => break len,
             Ok(Parsed::Partial) => {
-                buffer.reserve(PIECE);
                 let waiting = tally.uploaded.get() || tally.given_up.get();
-                match patience.wait(answer.timeout, gate.read(from, &mut buffer)).await {
+                let coming = async {
+                    room(core, gate, from, &mut buffer, PIECE).await;
+                    gate.read(from, &mut buffer).await
+                };
+                match patience.wait(answer.timeout, coming).await {
                     Ok(Ok(0)) if buffer.is_empty() => return Err(Trouble::Upstream("upstream_closed")),
                     Ok(Ok(0)) => return Err(Trouble::Upstream("upstream_head_cut_off")),
                     Ok(Ok(_)) => {}
@@ -131,6 +137,10 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 out.clear();
                 (lead, held) = (0, 0);
             } else {
+                if data.len() > PIECE / 2 {
+                    // Grown step by step it would be twice as long as what it holds.
+                    out.reserve_exact(rest.len() + FRAMES);
+                }
                 out.extend_from_slice(data);
                 out.extend_from_slice(frame.after());
                 held += data.len();
@@ -150,7 +160,7 @@ pub(super) async fn download<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };
         buffer.clear();
         at = 0;
-        buffer.reserve(piece);
+        room(core, gate, from, &mut buffer, piece).await;
         match gate.read(from, &mut buffer).await {
             Ok(0) => {
                 body.reader.end().map_err(|fault| Trouble::Upstream(fault.code()))?;

@@ -169,11 +169,13 @@ impl<'p> Way<'p> {
         patience: &mut Patience,
     ) -> Result<(), Trouble> {
         loop {
-            let mut left = 0;
+            let (mut left, before) = (0, reached.socket.taken_below());
             let writing = self.gate.write_both(&mut reached.socket, bytes, &[], |count| left += count);
-            match patience.wait(most, writing).await {
+            let written = patience.wait(most, writing).await;
+            let untold = left == 0 && reached.socket.taken_below() == before;
+            match written {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(Broken::Gone)) if left == 0 => *reached = self.instead_of(reached).await?,
+                Ok(Err(Broken::Gone)) if untold => *reached = self.instead_of(reached).await?,
                 Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
                 Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
             }

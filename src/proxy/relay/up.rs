@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use crate::proxy::{
     core::Core,
@@ -12,18 +12,20 @@ use crate::proxy::{
     socket::Half,
 };
 
-use super::{PIECE, Tally, Trouble, body::Body};
+use super::{PIECE, Tally, Trouble, body::Body, room::room};
 
 /// Pipelined bytes that are taken while an answer is awaited.
 const AHEAD: usize = 16 << 10;
+/// How much is read at once of what was not asked for yet.
+const LITTLE: usize = 1 << 10;
 /// How often a client from which nothing more is read is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[expect(clippy::too_many_arguments, reason = "one direction, from socket to socket")]
-pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+pub(super) async fn upload<W: AsyncWrite + Unpin>(
     core: &Core,
     gate: Gate<'_>,
-    from: &mut R,
+    from: &mut Half<'_, '_>,
     inbox: &mut Vec<u8>,
     to: &mut W,
     body: &mut Body<'_>,
@@ -32,16 +34,18 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     tally: &Tally,
 ) -> Result<(), Trouble> {
     let mut patience = Patience::new();
-    let mut out = core.buffer();
     loop {
-        inbox.reserve(PIECE);
-        match pace.wait(&mut patience, gate.read(from, inbox)).await {
+        let coming = async {
+            room(core, gate, from, inbox, PIECE).await;
+            gate.read(from, inbox).await
+        };
+        match pace.wait(&mut patience, coming).await {
             Ok(Ok(0)) => return Err(Trouble::ClientGone),
             Ok(Ok(_)) => tally.followed.set(true),
             Ok(Err(broken)) => return Err(Trouble::of_client(broken)),
             Err(TooSlow) => return Err(Trouble::Client("body_too_slow")),
         }
-        out.clear();
+        let mut out = core.buffer();
         let before = tally.received.get();
         let whole = body.take(inbox, &mut out, tally).map_err(Trouble::Client)?;
         pace.came(tally.received.get() - before);
@@ -49,19 +53,24 @@ pub(super) async fn upload<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             Ok(written) => written.map_err(Trouble::of_upstream)?,
             Err(TooSlow) => return Err(Trouble::Upstream("upstream_reads_too_slowly")),
         }
+        core.give_back(out);
         if whole {
             tally.uploaded.set(true);
-            core.give_back(out);
             return Ok(());
         }
     }
 }
 
 /// Takes what nobody wants any more and throws it away: only behind it does the client's end come.
-pub(super) async fn drain(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
+pub(super) async fn drain(
+    core: &Core,
+    gate: Gate<'_>,
+    from: &mut Half<'_, '_>,
+    inbox: &mut Vec<u8>,
+) -> Trouble {
     loop {
         inbox.clear();
-        inbox.reserve(PIECE);
+        room(core, gate, from, inbox, PIECE).await;
         match gate.read(from, inbox).await {
             Ok(0) => return Trouble::ClientGone,
             Ok(_) => {}
@@ -71,9 +80,14 @@ pub(super) async fn drain(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut V
 }
 
 /// Watches a client that waits for its answer, and says how that ended; what it sends on is kept, up to a bound.
-pub(super) async fn watch(gate: Gate<'_>, from: &mut Half<'_, '_>, inbox: &mut Vec<u8>) -> Trouble {
+pub(super) async fn watch(
+    core: &Core,
+    gate: Gate<'_>,
+    from: &mut Half<'_, '_>,
+    inbox: &mut Vec<u8>,
+) -> Trouble {
     while inbox.len() < AHEAD {
-        inbox.reserve(1024);
+        room(core, gate, from, inbox, LITTLE).await;
         match gate.read(from, inbox).await {
             Ok(0) => return Trouble::ClientGone,
             Ok(_) => {}
