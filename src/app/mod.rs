@@ -328,6 +328,7 @@ impl Gateway {
         }
         if let Some(background) = self.background.take() {
             background.block_on(async {
+                let _no_more = tokio::time::timeout(REST, self.engine.sweep_no_more()).await;
                 let _ = tokio::time::timeout(REST, self.engine.mend_once()).await;
                 let left = self.engine.pending();
                 if left > 0 {

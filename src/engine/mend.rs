@@ -235,6 +235,7 @@ impl Engine {
         match self.store.asked(&pending.change).await {
             Ok(Some(position)) => {
                 let Ok(documents) = self.documents_of(position).await else { return false };
+                self.may_have_felled(&pending.keys);
                 self.conclude_pending(pending, records::Fate::Stored, Some(position), &documents);
                 return true;
             }
@@ -317,6 +318,7 @@ impl Engine {
         let commit = Commit { change: pending.change.clone(), at: pending.at, read, write: write.clone() };
         let Ok(position) = self.commit(commit).await else { return false };
         self.cells.committed(&write);
+        self.may_have_felled(&pending.keys);
         self.conclude_pending(pending, records::Fate::Stored, Some(position), &write);
         true
     }

@@ -13,6 +13,7 @@
 mod admit;
 mod change;
 mod erasable;
+mod fall;
 pub mod fuse;
 pub mod hooks;
 mod ids;
@@ -105,6 +106,10 @@ pub struct Engine {
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
     settled: AtomicBool,
+    /// Held by a round of sweeping.
+    sweeping: tokio::sync::Mutex<()>,
+    /// Something was stored since the last look by which sessions may have fallen.
+    felled: AtomicBool,
     /// How often somebody entered by break-glass.
     glass_broken: AtomicU64,
     /// Creations that bear idempotency keys, one after another for each subject in each tenant.
@@ -136,6 +141,9 @@ impl Engine {
             last_record,
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            sweeping: tokio::sync::Mutex::default(),
+            // What an earlier life left is looked at once.
+            felled: AtomicBool::new(true),
             glass_broken: AtomicU64::new(0),
             turns: turns::Turns::default(),
         })

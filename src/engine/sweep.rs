@@ -81,9 +81,17 @@ impl Engine {
     pub async fn keep_sweeping(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
+            let _round = self.sweeping.lock().await;
             self.sweep_due().await;
+            self.sweep_fallen().await;
             self.scribe.flush_counts(self.now(), false, self.moved());
         }
+    }
+
+    /// Waits for the round that runs, and keeps the next from beginning for as long as the answer is held: what a stop finds
+    /// half written would be left to the next start.
+    pub async fn sweep_no_more(&self) -> impl Sized {
+        self.sweeping.lock().await
     }
 
     /// Writes down every end that has come due.

@@ -1,16 +1,16 @@
-//! How a passed deadline is written down: once, with the instant at which it took effect. Consent that was raised until
-//! then has fallen back.
+//! How an end that nobody made is written down: once, with the instant at which it took effect. Mostly a deadline passed;
+//! consent that was raised until then has fallen back, and a session may have fallen with something else ([`super::fall`]).
 //!
-//! What ended it was the deadline itself, which every decision looks at; this only makes the end visible.
+//! What ended it was that itself, which every decision looks at; this only makes the end visible.
 //!
 //! Never here: when a deadline is.
 
 use crate::{
     model::{Document, End, EndCause, Key, Made, Session, SubjectRef, TenantId},
-    policy::{Lack, emergency::halted},
+    policy::Lack,
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop, consent, grant, request, session};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, consent, fall::fallen, grant, request, session};
 
 /// Records that the deadline of a session, a grant, a request or a raised consent passed, and forgets idempotency keys whose
 /// day is over. Repeating it changes nothing.
@@ -23,11 +23,16 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
         Key::Session(tenant, id) => match at.facts.session(tenant.as_str(), id.as_str())? {
             None => Err(Refusal::NotFound("session").into()),
             Some(session) if session.ended.is_some() => Ok(nothing),
-            Some(session) if at.now < session.deadline => Err(Refusal::NotDue(session.deadline).into()),
-            Some(session) => {
-                let end = stopped(at, tenant, session)?.unwrap_or_else(|| over(session.deadline));
-                session::ended(at, tenant, id, session, end)
-            }
+            Some(session) => match known_end(at, tenant, session)? {
+                None => Err(Refusal::NotDue(session.deadline).into()),
+                // Its agent's index keeps it until they start another: whoever goes on asking is told what ended it.
+                Some(end) if at.now < session.deadline => {
+                    let mut change = Change { narrows: true, ..nothing };
+                    session::push_end(tenant, id, session, end, &mut change);
+                    Ok(change)
+                }
+                Some(end) => session::ended(at, tenant, id, session, end),
+            },
         },
         Key::Grant(tenant, id) => match at.facts.grant(tenant.as_str(), id.as_str())? {
             None => Err(Refusal::NotFound("grant").into()),
@@ -57,18 +62,12 @@ fn forget(at: &Moment<'_>, tenant: &TenantId, subject: &SubjectRef) -> Result<Ch
     }
 }
 
-/// Of a session that a kill switch ended before its time was over: that end. Where that cannot be told it is the
-/// deadline's.
-fn stopped(at: &Moment<'_>, id: &TenantId, session: &Session) -> Result<Option<End>, Stop> {
-    let known = || {
-        let Some(tenant) = at.facts.tenant(id.as_str())? else { return Ok(None) };
-        let halted = halted(&session.subject, id.as_str(), tenant, at.facts)?;
-        // A switch that was lifted since may bear a later mark than the deadline.
-        Ok(halted.closed_at.filter(|at| session.started <= *at).map(|at| at.min(session.deadline)))
-    };
-    match known() {
-        Ok(closed) => Ok(closed.map(|at| End { at, cause: EndCause::Stopped, by: None })),
-        Err(Lack::Unavailable) => Ok(None),
+/// What ended a session, and when. Where that cannot be told it is its own deadline, once that has passed.
+fn known_end(at: &Moment<'_>, id: &TenantId, session: &Session) -> Result<Option<End>, Stop> {
+    match fallen(session, id, at.facts, at.now, at.policy) {
+        Ok(end) => Ok(end),
+        Err(Lack::Unavailable) if at.now < session.deadline => Ok(None),
+        Err(Lack::Unavailable) => Ok(Some(over(session.deadline))),
         Err(lack) => Err(lack.into()),
     }
 }

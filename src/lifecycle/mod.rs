@@ -10,8 +10,10 @@ mod break_glass;
 mod consent;
 mod event;
 mod expire;
+mod fall;
 mod grant;
 mod member;
+mod moment;
 mod once;
 mod refusal;
 mod request;
@@ -19,17 +21,20 @@ mod session;
 mod stop;
 mod tenant;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     model::{
-        Document, EnvironmentId, Giver, GrantId, Grantee, Key, LevelName, PlanName, Rank, RequestId,
-        RoleName, Scope, SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, RequestId, RoleName, Scope,
+        SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Facts, Lack, Need, Policy, Push, rows::administers},
+    policy::{Facts, Lack, Need, Policy},
 };
 
+use moment::Moment;
+
 pub use event::Event;
+pub use fall::fallen;
 pub use grant::Until;
 pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
@@ -256,7 +261,7 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Writes down that a deadline passed.
+    /// Writes down that a deadline passed, or what a session fell with.
     Expire {
         /// Of which document.
         key: Key,
@@ -411,96 +416,5 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
         Err(Stop::Lack(Lack::Need(need))) => Outcome::Need(need),
         Err(Stop::Lack(Lack::Unavailable)) => Outcome::Refused(Refusal::Unavailable),
-    }
-}
-
-/// What every rule is given.
-struct Moment<'a> {
-    facts: &'a Facts,
-    actor: Actor<'a>,
-    now: Timestamp,
-    policy: &'a Policy,
-}
-
-impl Moment<'_> {
-    /// The person, who must administer support access in that tenant.
-    fn administrator(&self, tenant: &TenantId, needed: &'static str) -> Result<&Subject, Stop> {
-        match self.actor {
-            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting.into()),
-            Actor::Subject(subject) if administers(subject, tenant, self.facts, self.policy, needed)? => {
-                Ok(subject)
-            }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
-                Err(Refusal::NotAllowed { needed }.into())
-            }
-        }
-    }
-
-    /// The service, which must be allowed to push that in that tenant.
-    fn service(&self, tenant: &TenantId, push: Push) -> Result<&Subject, Refusal> {
-        match self.actor {
-            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting),
-            Actor::Subject(subject) if self.policy.callers.may(subject, push, tenant) => Ok(subject),
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
-                Err(Refusal::NotAllowed { needed: push.code() })
-            }
-        }
-    }
-
-    /// The name of a level.
-    fn level(&self, rank: Rank) -> LevelName {
-        let level = self.policy.ladder.at(rank).map(|level| level.name.clone());
-        level.unwrap_or_else(|| self.policy.default_level.clone())
-    }
-
-    /// Refuses what would choose or give something in a tenant that was removed.
-    fn still_there(&self, tenant: &Tenant) -> Result<(), Refusal> {
-        if tenant.removed.is_some() { Err(Refusal::TenantRemoved) } else { Ok(()) }
-    }
-
-    /// Refuses what reaches into an environment that the caller's token is not for. Ends and withdrawals are free.
-    fn reaches(&self, wanted: &EnvironmentId) -> Result<(), Refusal> {
-        match self.actor {
-            Actor::Subject(Subject { environment: Some(own), .. }) if own != wanted => {
-                Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() })
-            }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => Ok(()),
-        }
-    }
-
-    /// Refuses what would give something in the whole tenant to a token that is for one environment of several. What only
-    /// takes away is free.
-    fn reaches_all(&self, environments: &BTreeSet<EnvironmentId>) -> Result<(), Refusal> {
-        let Actor::Subject(Subject { environment: Some(own), .. }) = self.actor else { return Ok(()) };
-        match environments.iter().find(|wanted| *wanted != own) {
-            Some(wanted) => Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    /// The person as a giver, with the address in the row that there is of them (GW-14).
-    fn giver(&self, tenant: &TenantId, by: &Subject, place: &str) -> Result<Giver, Lack> {
-        let row = self.facts.member(tenant.as_str(), &by.id)?;
-        Ok(Giver::of(by, row.and_then(|row| row.email.as_deref()), place))
-    }
-
-    /// The same for what may be a narrowing, which waits for no row: where that cannot be read the second says so.
-    fn giver_if_known(
-        &self,
-        tenant: &TenantId,
-        by: &Subject,
-        place: &str,
-    ) -> Result<(Giver, Option<Lack>), Lack> {
-        match self.giver(tenant, by, place) {
-            Ok(giver) => Ok((giver, None)),
-            Err(lack @ Lack::Unavailable) => Ok((Giver::of(by, None, place), Some(lack))),
-            Err(need) => Err(need),
-        }
-    }
-
-    /// Refuses when the document is no longer as the caller saw it.
-    fn as_seen(&self, key: &Key, expected: Option<Version>) -> Result<(), Refusal> {
-        let Some(expected) = expected else { return Ok(()) };
-        if self.facts.version(key) == Some(expected) { Ok(()) } else { Err(Refusal::Changed) }
     }
 }

@@ -7,9 +7,9 @@
 
 use crate::{
     model::{
-        Approval, Document, EnvironmentId, Giver, Key, LevelName, Over, Presence, Remark, Request,
+        Approval, Asked, Document, EnvironmentId, Giver, Key, LevelName, Over, Presence, Remark, Request,
         RequestEnd, RequestId, RequestState, Span, Speaker, SubjectRef, Tenant, TenantId, Timestamp, Version,
-        document::{ApprovalRule, Asked},
+        document::ApprovalRule,
     },
     policy::{
         Lack, SUPPORT_MANAGE,

@@ -256,7 +256,13 @@ pub(super) fn ended(
     Ok(change)
 }
 
-fn push_end(id: &TenantId, session_id: &SessionId, session: &Session, end: End, change: &mut Change) {
+pub(super) fn push_end(
+    id: &TenantId,
+    session_id: &SessionId,
+    session: &Session,
+    end: End,
+    change: &mut Change,
+) {
     change.events.push(Event::SessionEnded {
         session: session_id.clone(),
         subject: session.subject.clone(),

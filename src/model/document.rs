@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request, RequestId,
-    ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Presence,
+    Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId,
+    Timestamp, Veiled, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -239,39 +240,6 @@ pub enum Scope {
     Resources(BTreeSet<(ResourceType, ResourceId)>),
 }
 
-/// Why and when something ended. An end is never undone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct End {
-    /// From when on it is no more.
-    pub at: Timestamp,
-    /// What ended it.
-    pub cause: EndCause,
-    /// Who ended it, where it was a person.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub by: Option<SubjectRef>,
-}
-
-/// What ended a session or grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndCause {
-    /// Its own deadline passed.
-    Expired,
-    /// The agent ended it.
-    Ended,
-    /// An administrator of the tenant removed the agent.
-    Removed,
-    /// A person of the tenant withdrew the grant.
-    Withdrawn,
-    /// The agent started another session by consent.
-    Replaced,
-    /// A kill switch.
-    Stopped,
-    /// Two histories of it disagree in what cannot differ.
-    Conflict,
-}
-
 /// A dated permission given by a tenant's person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -386,30 +354,6 @@ pub struct Session {
     /// Whether and why it ended before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<End>,
-}
-
-/// The sessions of one subject in one tenant, so that an unnamed one can be found. An index: it grants nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Presence {
-    /// Sessions not yet known to have ended, with their environment.
-    pub sessions: BTreeMap<SessionId, EnvironmentId>,
-    /// Requests not yet known to be over.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
-    pub requests: BTreeSet<RequestId>,
-    /// How many requests were made lately.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub asked: Option<Asked>,
-}
-
-/// How often somebody asked within a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// When the day began.
-    pub since: Timestamp,
-    /// How often since.
-    pub times: u32,
 }
 
 /// One of a tenant's people, as a service pushed it: a row below the tenant.

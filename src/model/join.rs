@@ -9,11 +9,10 @@
 //! Never here: when to join, or how a store heals ([`crate::state`], [`crate::engine`]).
 
 use super::{
-    ChangeId, Timestamp,
+    ChangeId, End, EndCause, Presence, Timestamp,
     consent::{Consent, Ladder},
     document::{
-        ApprovalRule, Document, End, EndCause, FORMAT, Grant, Grantee, Head, Member, Presence, REMEMBERED,
-        Session, Stored, Tenant,
+        ApprovalRule, Document, FORMAT, Grant, Grantee, Head, Member, REMEMBERED, Session, Stored, Tenant,
     },
     erasable,
 };

@@ -8,12 +8,14 @@
 
 pub mod consent;
 pub mod document;
+pub mod end;
 pub mod erasable;
 pub mod giver;
 pub mod id;
 pub mod join;
 pub mod network;
 pub mod once;
+pub mod presence;
 pub mod request;
 pub mod stop;
 pub mod subject;
@@ -21,9 +23,9 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, End, EndCause, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session,
-    Stored, Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Member, Scope, Session, Stored, Tenant, Version,
 };
+pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
@@ -31,6 +33,7 @@ pub use id::{
 };
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
+pub use presence::{Asked, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

@@ -50,6 +50,12 @@ pub fn standing<'a>(
     policy: &Policy,
 ) -> Result<Result<Standing<'a>, Fallen>, Lack> {
     if let Some(end) = &session.ended {
+        // While the switch is set, whoever asks is told who can lift it.
+        if end.cause == EndCause::Stopped
+            && let Some(side) = halted(&session.subject, tenant_id, tenant, facts)?.now
+        {
+            return Ok(Err((Reason::Stopped, Detail::LiftedBy(side))));
+        }
         let reason = match end.cause {
             EndCause::Expired => Reason::SessionExpired,
             EndCause::Ended
@@ -58,6 +64,11 @@ pub fn standing<'a>(
             | EndCause::Replaced
             | EndCause::Conflict => Reason::SessionEnded,
             EndCause::Stopped => Reason::SessionStopped,
+            EndCause::GrantWithdrawn => Reason::GrantWithdrawn,
+            EndCause::GrantExpired => Reason::GrantExpired,
+            EndCause::ConsentWithdrawn => Reason::ConsentWithdrawn,
+            EndCause::TenantRemoved => Reason::TenantRemoved,
+            EndCause::EnvironmentRemoved => Reason::EnvironmentRemoved,
         };
         return Ok(Err((reason, Detail::At(end.at))));
     }

@@ -159,7 +159,6 @@ impl Runner {
             }
             match attempt(hook, message, (self.now)()).await {
                 Verdict::Taken => {
-                    counts.delivered.fetch_add(1, Relaxed);
                     counts.down.store(false, Relaxed);
                     if standing.failures > 0 {
                         let failures = standing.failures;
@@ -167,6 +166,7 @@ impl Runner {
                     }
                     standing.failures = 0;
                     self.over(message, standing).await;
+                    counts.delivered.fetch_add(1, Relaxed);
                     return Ok(());
                 }
                 Verdict::Gone => {
@@ -187,7 +187,6 @@ impl Runner {
                     self.lament(code, &why, standing.failures, message);
                     let over = retry::is_over(message.recorded, (self.now)(), hook.give_up_ms);
                     if over {
-                        counts.given_up.fetch_add(1, Relaxed);
                         tracing::error!(
                             webhook = hook.name,
                             id = message.id,
@@ -198,6 +197,7 @@ impl Runner {
                             "an event is given up: it was not taken for `give_up`; it stands in the record"
                         );
                         self.over(message, standing).await;
+                        counts.given_up.fetch_add(1, Relaxed);
                     }
                     self.rest(retry::wait(standing.failures, after, roll())).await?;
                     if over {

@@ -56,3 +56,7 @@ pub(super) fn read_on(
     }
     Ok(stretch)
 }
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;

@@ -63,3 +63,31 @@ fn a_damaged_store_is_told_and_left_alone() {
     assert!(came.err.starts_with("error: ") && came.err.contains("state.redb"), "{}", came.err);
     assert_eq!(fs::read(place.file("state.redb")).unwrap(), b"this is no store");
 }
+
+#[test]
+fn check_tells_of_webhooks_and_nothing_that_is_secret() {
+    let place = Place::new();
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    fs::write(place.file("hook.secret"), secret).unwrap();
+    let hook = "webhooks:\n  - { name: ops, url: \"http://127.0.0.1:9/T0PSECRET\", secret: { file: hook.secret }, tenants: acme }\n";
+    place.configure("gateway: test\n", &format!("gateway: test\n{hook}"));
+    let told = place.run(&["check", "--config", "postern.yaml"]).with(0);
+    assert!(
+        told.contains("  ops              127.0.0.1:9, of acme: consent_changed, consent_fell, glass_broken"),
+        "{told}"
+    );
+    assert!(!told.contains("T0PSECRET") && !told.contains("MDEy"), "{told}");
+    // An authority that TLS cannot use, or none at all, is found here and not when something is to be told.
+    fs::write(place.file("ca.pem"), "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n")
+        .unwrap();
+    place.configure(
+        "\"http://127.0.0.1:9/T0PSECRET\"",
+        "\"https://127.0.0.1:9/T0PSECRET\", ca: { file: ca.pem }",
+    );
+    let came = place.run(&["check", "--config", "postern.yaml"]);
+    assert!(
+        came.err.contains("webhook `ops`: `ca`: TLS cannot use it") && !came.err.contains("T0PSECRET"),
+        "{}",
+        came.err
+    );
+}

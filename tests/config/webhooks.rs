@@ -153,3 +153,28 @@ fn a_secret_in_the_wrong_place_is_never_shown() {
         }
     }
 }
+
+/// What the page shows is a configuration, once its files are there.
+#[test]
+fn the_example_of_the_page_is_a_configuration() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/webhooks.md")).unwrap();
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut files = super::files();
+    let secret = files["/etc/postern/a.secret"].clone();
+    for name in ["$POSTERN_WEBHOOK_SECRET", "/etc/postern/acme-new.secret", "/etc/postern/acme-old.secret"] {
+        files.insert(name.to_owned(), secret.clone());
+    }
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    files.insert("/etc/postern/acme-ca.pem".to_owned(), certificate.into());
+    let text = format!("{BASE}{example}");
+    let loaded =
+        config::load_bytes(std::path::Path::new("/etc/postern/postern.yaml"), text.as_bytes(), &files);
+    let (settings, warnings) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(warnings.is_empty() && settings.webhooks.len() == 2, "{warnings:?}");
+    // And every event that there is stands on the page.
+    for name in postern::lifecycle::Event::NAMES {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+    let bold = settings.webhooks[0].events.iter().all(|name| page.contains(&format!("**`{name}`**")));
+    assert!(bold, "those that are told by default are marked");
+}

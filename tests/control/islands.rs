@@ -12,6 +12,7 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
     let at = |rest: &str| format!("/v1/tenants/{tenant}/{rest}");
     let make =
         r#"{"environment":"production","to":"support","role":"viewer","scope":"everything","for":"1d"}"#;
+    let stop = r#"{"reach":{"tenant":"acme"},"stopped":true,"reason":"x"}"#;
     vec![
         ("GET", format!("/v1/tenants/{tenant}"), ""),
         ("PUT", format!("/v1/tenants/{tenant}"), r#"{"zone":"UTC","environments":["production"]}"#),
@@ -43,6 +44,17 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
         ("PUT", at("stop"), r#"{"stopped":true,"reason":"x"}"#),
         ("PUT", at("stop"), "{}"),
         ("POST", at("break-glass"), "{}"),
+        ("GET", at("approval"), ""),
+        ("PUT", at("approval"), r#"{"required":true}"#),
+        ("GET", at("requests"), ""),
+        ("GET", at("requests?state=all&limit=1"), ""),
+        ("POST", at("requests"), r#"{"environment":"production","level":"full","reason":"x"}"#),
+        ("GET", at("requests/req_nothing"), ""),
+        ("PATCH", at("requests/req_nothing"), r#"{"approve":{}}"#),
+        ("DELETE", at("requests/req_nothing"), ""),
+        ("GET", "/v1/stops".to_owned(), ""),
+        ("PUT", "/v1/stops".to_owned(), stop),
+        ("GET", "/v1/tenants?limit=1".to_owned(), ""),
     ]
 }
 

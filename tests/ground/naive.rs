@@ -461,6 +461,11 @@ impl Naive {
         match session.ended {
             Some(EndCause::Expired) => drop(codes.insert("session_expired")),
             Some(EndCause::Stopped) => drop(codes.insert("session_stopped")),
+            Some(EndCause::GrantWithdrawn) => drop(codes.insert("grant_withdrawn")),
+            Some(EndCause::GrantExpired) => drop(codes.insert("grant_expired")),
+            Some(EndCause::ConsentWithdrawn) => drop(codes.insert("consent_withdrawn")),
+            Some(EndCause::TenantRemoved) => drop(codes.insert("tenant_removed")),
+            Some(EndCause::EnvironmentRemoved) => drop(codes.insert("environment_removed")),
             Some(_) => drop(codes.insert("session_ended")),
             None => {}
         }
@@ -513,6 +518,45 @@ impl Naive {
             }
         }
         codes
+    }
+
+    /// What ended a session for good beside its own time.
+    fn fallen(&self, plain: &Plain, tenant: &str, session: &Session, now: i64) -> Vec<EndCause> {
+        let mut causes = Vec::new();
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
+        if session.stopped {
+            causes.push(EndCause::Stopped);
+        }
+        if self.tenants.get(tenant).is_some_and(|t| t.removed) {
+            causes.push(EndCause::TenantRemoved);
+        }
+        let taken = |begun| self.taken(tenant, &session.environment, begun);
+        if taken(session.started) || grant.is_some_and(|grant| taken(grant.given)) {
+            causes.push(EndCause::EnvironmentRemoved);
+        }
+        if session.by_consent() && plain.immediate && session.closed {
+            causes.push(EndCause::ConsentWithdrawn);
+        }
+        if let Some(grant) = grant {
+            if grant.ended.is_some_and(|cause| cause != EndCause::Expired) {
+                causes.push(EndCause::GrantWithdrawn);
+            }
+            if now >= grant.until {
+                causes.push(EndCause::GrantExpired);
+            }
+        }
+        causes
+    }
+
+    /// Notes what an end was written down as; whether it is one of what ended it.
+    pub(crate) fn written(&mut self, plain: &Plain, key: &Key, cause: EndCause, now: i64) -> bool {
+        let Key::Session(t, s) = key else { return true };
+        let at = (t.to_string(), s.to_string());
+        let session = self.sessions[&at].clone();
+        let mut known = self.fallen(plain, t.as_str(), &session, now);
+        known.extend((now >= session.deadline).then_some(EndCause::Expired));
+        self.sessions.get_mut(&at).unwrap().ended = Some(cause);
+        known.contains(&cause) || (cause == EndCause::ConsentWithdrawn && session.joined)
     }
 
     /// Rule 4: start ∩ role now ∩ level now, minus the ceiling.
@@ -1236,7 +1280,11 @@ impl Naive {
                 }
                 let mine = |s: &Session| s.who == who(agent);
                 for ((t, _), old) in &mut next.sessions {
-                    if t != tenant.as_str() || !mine(old) || old.ended.is_some() {
+                    if t != tenant.as_str() || !mine(old) {
+                        continue;
+                    }
+                    if old.ended.is_some() {
+                        old.listed = None;
                         continue;
                     }
                     // P17-18: the older session by consent in that environment ends.
@@ -1322,7 +1370,11 @@ impl Naive {
                 }
                 let mut count = 0;
                 for ((t, _), old) in &mut next.sessions {
-                    if t != tenant.as_str() || old.who != who(by) || old.ended.is_some() {
+                    if t != tenant.as_str() || old.who != who(by) {
+                        continue;
+                    }
+                    if old.ended.is_some() {
+                        old.listed = None;
                         continue;
                     }
                     if old.glass && old.environment == environment.as_str() {
@@ -1459,15 +1511,17 @@ impl Naive {
                 if !matches!(actor, Actor::Clock) {
                     codes.insert("not_allowed");
                 }
-                let mut cause = EndCause::Expired;
+                let mut felled = false;
+                if let Key::Session(t, s) = key
+                    && let Some(session) = next.sessions.get(&(t.to_string(), s.to_string()))
+                {
+                    felled = !next.fallen(plain, t.as_str(), session, now).is_empty();
+                }
                 let (ended, deadline) = match key {
                     Key::Session(t, s) => match next.sessions.get_mut(&(t.to_string(), s.to_string())) {
                         Some(session) => {
                             if session.ended.is_none() && now >= session.deadline {
                                 session.listed = None;
-                            }
-                            if session.stopped {
-                                cause = EndCause::Stopped;
                             }
                             (&mut session.ended, session.deadline)
                         }
@@ -1502,10 +1556,11 @@ impl Naive {
                     }
                 };
                 if ended.is_none() {
-                    if now < deadline {
+                    if now < deadline && !felled {
                         codes.insert("not_due");
                     }
-                    *ended = Some(cause);
+                    // Of a session it is noted behind this as what it was written down.
+                    *ended = Some(EndCause::Expired);
                 }
             }
         }

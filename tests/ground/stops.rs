@@ -294,6 +294,27 @@ fn a_session_that_a_switch_ended_is_written_down_as_that() {
     assert_eq!(session.ended.unwrap().cause, EndCause::Expired);
 }
 
+// P17-16
+#[test]
+fn a_session_that_fell_is_written_down_at_once_with_what_it_fell_with_and_whoever_asks_is_still_told() {
+    let mut scene = Scene::new();
+    let key = Key::Session(tid("acme"), sid("acme-anna"));
+    let expire = Command::Expire { key: key.clone() };
+    let ask = |scene: &mut Scene| scene.world.run(&expire, Actor::Clock, scene.now, &scene.policy);
+    assert!(matches!(ask(&mut scene), Err(Refusal::NotDue(_))), "it stands");
+    scene.stop(Switch::Own(tid("acme")), "admin of acme").unwrap();
+    let set = scene.now;
+    scene.now += 5;
+    ask(&mut scene).unwrap();
+    let Some(Document::Session(session)) = scene.world.document(&key, &scene.policy) else { panic!() };
+    let end = session.ended.unwrap();
+    assert_eq!((end.cause, end.at), (EndCause::Stopped, Timestamp::from_ms(set)));
+    assert_eq!(scene.reads("acme", "anna"), "stopped", "and who can lift it");
+    scene.lift(Switch::Own(tid("acme")), "admin of acme").unwrap();
+    assert_eq!(scene.reads("acme", "anna"), "session_stopped");
+    assert!(ask(&mut scene).unwrap().documents.is_empty(), "once");
+}
+
 #[test]
 fn the_usual_case_costs_one_look_up_and_members_none() {
     let mut scene = Scene::new();

@@ -19,6 +19,7 @@ mod cookies;
 mod cuts;
 mod entrance;
 mod erased;
+mod fallen;
 mod farm;
 mod fetched;
 mod flood;

@@ -622,6 +622,27 @@ fn a_cursor_that_cannot_be_read_stands_still_rather_than_guess() {
 }
 
 #[test]
+fn a_cursor_that_cannot_be_written_holds_nothing_up_and_a_restart_tells_again() {
+    let receiver = Receiver::start();
+    let mut world = started(Plan::default(), &hook("ops", &receiver, ""));
+    visits(&world, 1);
+    until("both are noted", || metric(&world, "delivered_total", "ops") == 2);
+    // Where the folder was, there is something else.
+    let (folder, aside) = (world.ledger_dir().join("webhooks"), world.ledger_dir().join("aside"));
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    visits(&world, 1);
+    until("both are told all the same", || metric(&world, "delivered_total", "ops") == 4);
+    world.gateway.take().unwrap().stop();
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    world.up();
+    let all = ids(&receiver.until(6));
+    assert_eq!(all[2..4], all[4..6], "again, under the same ids");
+    world.finish();
+}
+
+#[test]
 fn many_records_in_many_segments_hide_no_event() {
     let receiver = Receiver::start();
     receiver.answer(Answer::status(500));
