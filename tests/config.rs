@@ -3,6 +3,8 @@
 
 #[path = "config/broken.rs"]
 mod broken;
+#[path = "config/ceiling.rs"]
+mod ceiling;
 #[path = "config/hostile.rs"]
 mod hostile;
 #[path = "config/meaning.rs"]

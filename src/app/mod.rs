@@ -329,7 +329,11 @@ impl Gateway {
         if let Some(background) = self.background.take() {
             background.block_on(async {
                 let _no_more = tokio::time::timeout(REST, self.engine.sweep_no_more()).await;
-                let _ = tokio::time::timeout(REST, self.engine.mend_once()).await;
+                // What is being told is noted, if it is soon: less is told again by the next start.
+                let _ = tokio::join!(
+                    tokio::time::timeout(REST, self.engine.mend_once()),
+                    tokio::time::timeout(REST, self.reloader.webhooks.rest()),
+                );
                 let left = self.engine.pending();
                 if left > 0 {
                     tracing::error!(

@@ -118,6 +118,12 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "  {:<16} {may}", level.name.as_str())?;
     }
     writeln!(out, "ceiling: {}, support:*", names(policy, &policy.ceiling, false))?;
+    if !settings.ceiling.by_default.is_empty() {
+        writeln!(out, "  {:<16} {}", "by default", names(policy, &settings.ceiling.by_default, false))?;
+    }
+    for (name, because) in &settings.ceiling.opened {
+        writeln!(out, "  {:<16} {name}: {because}", "opened")?;
+    }
     writeln!(
         out,
         "sessions last {}, one exchange {} at most",

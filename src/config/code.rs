@@ -63,6 +63,8 @@ pub enum Code {
     LadderNotMonotone,
     /// The ceiling leaves nothing of a level.
     LevelEmptied,
+    /// A role of support names what is closed to support by default.
+    CeilingTakes,
     /// A tenant stands before its parent.
     ParentAfterChild,
     /// Tenants that are each other's parents.
@@ -158,6 +160,7 @@ impl Code {
             Code::LevelWithoutRole => "level_without_role",
             Code::LadderNotMonotone => "ladder_not_monotone",
             Code::LevelEmptied => "level_emptied",
+            Code::CeilingTakes => "ceiling_takes",
             Code::ParentAfterChild => "parent_after_child",
             Code::ParentCycle => "parent_cycle",
             Code::ParentsTooDeep => "parents_too_deep",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    audit::read::{ReadError, Records},
+    audit::read::{Place, ReadError, Records},
     model::{TenantId, Timestamp},
 };
 
@@ -60,6 +60,8 @@ pub(super) struct Wanted {
     pub(super) limit: usize,
     /// Records from here on are not durable yet.
     pub(super) size: u64,
+    /// Where an earlier look ended that went up to `after`.
+    pub(super) place: Option<Place>,
 }
 
 /// What one stretch of the ledger holds of it.
@@ -67,6 +69,8 @@ pub(super) struct Stretch {
     pub(super) items: Vec<Recorded>,
     /// The last record that was looked at.
     pub(super) last: Option<u64>,
+    /// Where that stands.
+    pub(super) place: Option<Place>,
     /// Whether everything up to the size was looked at.
     pub(super) complete: bool,
 }
@@ -87,6 +91,7 @@ impl Api {
             after: query.after::<Option<u64>>()?.flatten(),
             limit: query.limit()?,
             size: journal.status().size,
+            place: None,
         };
         let Ok(turn) = Arc::clone(&self.readers).try_acquire_owned() else {
             let detail = "others are reading the record at this moment; try again";
@@ -115,20 +120,21 @@ fn unreadable() -> Problem {
 }
 
 fn page(wanted: &Wanted, log: String) -> Result<Page, ReadError> {
-    let Stretch { items, last, complete } = read_on(wanted)?;
+    let Stretch { items, last, complete, .. } = read_on(wanted)?;
     Ok(Page { log, items, next: cursor(&last), complete })
 }
 
 /// Reads on behind `after`, a bounded stretch.
 pub(super) fn read_on(wanted: &Wanted) -> Result<Stretch, ReadError> {
-    let mut records = match (wanted.after, wanted.since) {
-        (Some(after), _) => Records::from_seq(&wanted.dir, after.saturating_add(1))?,
-        (None, Some(since)) => Records::from_time(&wanted.dir, since)?,
-        (None, None) => Records::open(&wanted.dir)?,
+    let mut records = match (wanted.place, wanted.after, wanted.since) {
+        (Some(place), _, _) => Records::behind(&wanted.dir, place)?,
+        (None, Some(after), _) => Records::from_seq(&wanted.dir, after.saturating_add(1))?,
+        (None, None, Some(since)) => Records::from_time(&wanted.dir, since)?,
+        (None, None, None) => Records::open(&wanted.dir)?,
     };
     let (mut items, mut looked) = (Vec::new(), 0);
     // Where nothing is looked at, the place stays.
-    let mut last = wanted.after;
+    let (mut last, mut place) = (wanted.after, wanted.place);
     let complete = loop {
         if items.len() >= wanted.limit || looked >= STRETCH {
             break false;
@@ -144,10 +150,11 @@ pub(super) fn read_on(wanted: &Wanted) -> Result<Stretch, ReadError> {
         if wanted.after.is_none_or(|after| seq > after) {
             looked += 1;
             last = Some(seq);
+            place = records.place();
         }
         items.extend(item);
     };
-    Ok(Stretch { items, last, complete })
+    Ok(Stretch { items, last, place, complete })
 }
 
 impl Wanted {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::{
+    audit::read::Place,
     engine::Engine,
     identity::VerifiedSubject,
     model::{TenantId, Timestamp},
@@ -43,13 +44,25 @@ const SILENT: u32 = 60;
 /// Records of one piece, at most.
 const PIECE: usize = 100;
 
-/// How many streams there are, by tenant.
-#[derive(Debug, Default)]
-pub(super) struct Streams(Mutex<BTreeMap<TenantId, usize>>);
+/// Streams that read the ledger at the same time. They have turns of their own, so that they keep nobody from a page of it.
+const READING: usize = 2;
+
+/// How many streams there are, by tenant, and their turns to read.
+#[derive(Debug)]
+pub(super) struct Streams {
+    by_tenant: Mutex<BTreeMap<TenantId, usize>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams { by_tenant: Mutex::default(), turns: Arc::new(Semaphore::new(READING)) }
+    }
+}
 
 impl Streams {
     fn enter(self: &Arc<Self>, tenant: &TenantId) -> Option<Seat> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = all.get(tenant).copied().unwrap_or(0);
         if of_one >= OF_ONE || all.values().sum::<usize>() >= OF_ALL {
             return None;
@@ -68,7 +81,7 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut all = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.streams.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(&self.tenant) {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) | None => drop(all.remove(&self.tenant)),
@@ -79,12 +92,12 @@ impl Drop for Seat {
 /// What comes behind the head of an answer, piece by piece.
 pub struct Following {
     engine: Arc<Engine>,
-    readers: Arc<Semaphore>,
     subject: Arc<VerifiedSubject>,
     seat: Seat,
     dir: PathBuf,
-    /// The last record that was looked at.
+    /// The last record that was looked at, and where it stands: what lies before it is not read again.
     after: Option<u64>,
+    place: Option<Place>,
     /// Records that were there at the last look; there is something new when there are more.
     seen: u64,
     until: Timestamp,
@@ -113,7 +126,12 @@ impl Api {
         };
         let size = self.engine.journal().status().size;
         // Of a reader who names no place: what comes from now on.
-        let after = header.or(told).or(size.checked_sub(1));
+        let named = header.or(told);
+        if named.is_some_and(|named| named >= size) {
+            let detail = "no such event was recorded yet, so it is of another ledger: read the record anew, or leave it out";
+            return Err(Problem::query("last_event_id", detail));
+        }
+        let after = named.or(size.checked_sub(1));
         let Some(seat) = self.streams.enter(tenant) else {
             let detail = "so many follow the record that there is no room for another; try again";
             return Err(Problem::new(503, "audit_streams", detail));
@@ -121,11 +139,11 @@ impl Api {
         let until = call.subject.expires.min(call.now.plus_ms(LONGEST_MS));
         Ok(Reply::stream(Following {
             engine: Arc::clone(&self.engine),
-            readers: Arc::clone(&self.readers),
             subject: Arc::clone(call.subject),
             seat,
             dir: self.engine.journal().dir().to_owned(),
             after,
+            place: None,
             seen: after.map_or(0, |after| after.saturating_add(1)),
             until,
             begun: false,
@@ -179,6 +197,10 @@ impl Following {
             return Some("stream_too_long");
         }
         let policy = self.engine.policy();
+        // The configuration may have let go of whoever vouched for them.
+        if !policy.callers.members.contains(&self.subject.id.issuer) {
+            return Some("not_allowed");
+        }
         let may = self.engine.known(|facts| {
             let may = |right| administers(&self.subject, &self.seat.tenant, facts, &policy, right);
             Ok(may(SUPPORT_READ)? || may(SUPPORT_MANAGE)?)
@@ -192,7 +214,7 @@ impl Following {
 
     /// What of the tenant's own stands between the last look and `size`; `None`: nothing.
     async fn read(&mut self, size: u64) -> Result<Option<Bytes>, &'static str> {
-        let Ok(turn) = Arc::clone(&self.readers).acquire_owned().await else {
+        let Ok(turn) = Arc::clone(&self.seat.streams.turns).acquire_owned().await else {
             return Err("audit_unreadable");
         };
         let wanted = Wanted {
@@ -204,6 +226,7 @@ impl Following {
             after: self.after,
             limit: PIECE,
             size,
+            place: self.place,
         };
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -217,13 +240,17 @@ impl Following {
             }
             Err(_) => return Err("audit_unreadable"),
         };
+        // It may have waited for its turn, and the reader have lost their right meanwhile.
+        if let Some(code) = self.over().await {
+            return Err(code);
+        }
         let mut text = String::new();
         for item in &read.items {
             let data = serde_json::to_string(item).unwrap_or_default();
             // Writing into a string cannot fail; a record is one line.
             let _ = write!(text, "id: {}\nevent: record\ndata: {data}\n\n", item.seq);
         }
-        self.after = read.last;
+        (self.after, self.place) = (read.last, read.place);
         self.seen = if read.complete { size } else { read.last.map_or(0, |last| last.saturating_add(1)) };
         Ok((!text.is_empty()).then(|| Bytes::from(text)))
     }

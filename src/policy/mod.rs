@@ -7,6 +7,7 @@
 //! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.
 
 pub mod callers;
+pub mod ceiling;
 pub mod conditions;
 pub mod decide;
 pub mod emergency;

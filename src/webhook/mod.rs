@@ -135,6 +135,15 @@ impl Webhooks {
         }
     }
 
+    /// Waits until those that were told to stop have: each ends the attempt that it is at.
+    pub async fn rest(&self) {
+        let all: Vec<_> =
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
+        for kept in all {
+            let _ = kept.turn.lock().await;
+        }
+    }
+
     /// How they fare, in the form of metrics. The only label is the webhook's configured name.
     pub fn metrics(&self, out: &mut String) {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();

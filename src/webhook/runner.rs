@@ -139,7 +139,12 @@ impl Runner {
         let (from, place) = ((standing.cursor.seq, standing.cursor.told), standing.place);
         let read = tokio::task::spawn_blocking(move || read_on(&dir, &wanted, from, place, size));
         match read.await {
-            Ok(Ok(stretch)) => Ok(Some(stretch)),
+            Ok(Ok(stretch)) => {
+                if standing.failures == 0 {
+                    self.kept.counts.down.store(false, Relaxed);
+                }
+                Ok(Some(stretch))
+            }
             Ok(Err(fault)) => {
                 self.kept.counts.down.store(true, Relaxed);
                 tracing::error!(webhook = self.hook.name, %fault, "the record cannot be read, so nothing is told");

@@ -83,6 +83,30 @@ fn explain(place: &Place, args: &[&str]) -> Came {
     place.run(&[&["explain", "--config", "postern.yaml"], args].concat())
 }
 
+// GW-10
+#[test]
+fn what_is_closed_by_default_is_named_as_that_and_what_is_open_with_its_reason() {
+    let place = Place::new();
+    let question = ["POST", "/t/acme/users", "--role", "admin"];
+    let by_default = "by the default ceiling, which `ceiling.open` opens with a reason: users:manage";
+    // Written out, it is no default.
+    assert!(!explain(&place, &question).with(1).contains(by_default));
+    assert!(!place.run(CHECK).with(0).contains("by default"));
+    place.configure("ceiling: [users:manage]\n", "");
+    let told = explain(&place, &question).with(1);
+    assert!(told.contains("closed to support at every level and by every grant: users:manage"), "{told}");
+    assert!(told.contains(by_default), "{told}");
+    let told = place.run(CHECK).with(0);
+    assert!(told.contains("\nceiling: users:manage, support:*\n  by default       users:manage\n"), "{told}");
+    let open = "ceiling: { open: [ { permission: users:manage, because: we run it for them } ] }\n";
+    place.configure("consent:\n", &format!("{open}consent:\n"));
+    let told = explain(&place, &question).with(0);
+    assert!(told.contains("not reached"), "{told}");
+    let told = place.run(CHECK).with(0);
+    let lines = "\nceiling: nothing, support:*\n  opened           users:manage: we run it for them\n";
+    assert!(told.contains(lines), "{told}");
+}
+
 // GW-03
 #[test]
 fn explanations_of_all_kinds_of_requests() {

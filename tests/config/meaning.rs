@@ -294,7 +294,11 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("public/{*rest}\", public: true", "public/{tenant}/{*rest}\", permission: orders:read"),
         ("GET /public/{*rest}", "GET,POST /public/{*rest}"),
         ("GET /t/{tenant}/orders\"", "GET /t/{tenant}/order\""),
-        ("ceiling: [\"users:manage\"]", "ceiling: []"),
+        ("ceiling: [\"users:manage\"]", "ceiling: [\"orders:write\"]"),
+        (
+            "ceiling: [\"users:manage\"]",
+            "ceiling: { open: [{ permission: users:manage, because: \"they run it for them\" }] }",
+        ),
         ("allow: \"*:*\"", "allow: \"*:*\", except: \"orders:write\""),
         ("default: read_only\n", "default: block\n"),
         ("default: read_only\n", "default: read_only\n  on_lower: future\n"),

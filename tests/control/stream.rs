@@ -1,10 +1,17 @@
 //! A tenant's own record as it is written, and the roles that exist.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::Request;
-use postern::{control::Following, engine::knock::Who};
+use postern::{
+    control::Following,
+    engine::{knock::Who, reload::Standing},
+    policy::Policy,
+};
 use serde_json::{Value, json};
 
 use super::support::World;
@@ -80,6 +87,38 @@ async fn a_tenant_follows_its_own_record_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_is_followed_piece_by_piece_is_what_stands_there_each_record_once() {
+    let world = World::new().await;
+    let admin = world.admin("acme");
+    let mut following = open(&world, &admin, Some(0)).await;
+    let mut seen = Vec::new();
+    for round in 0..6 {
+        for _ in 0..round {
+            world.consent("globex", if round % 2 == 0 { "block" } else { "full" }).await;
+        }
+        world.consent("acme", if round % 2 == 0 { "full" } else { "read_only" }).await;
+        let page = world.get("/v1/tenants/acme/audit?limit=200", &admin).await.is(200).body;
+        let items: Vec<Value> =
+            page["items"].as_array().unwrap().iter().filter(|item| item["seq"] != 0).cloned().collect();
+        let more = events(&mut following, items.len() - seen.len()).await;
+        seen.extend(more.into_iter().map(|(_, event)| event));
+        assert_eq!(seen, items, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_behind_the_end_is_another_ledgers() {
+    let world = World::new().await;
+    let admin = world.admin("acme");
+    let size = world.journal.status().size;
+    for named in [size, size + 1, u64::MAX] {
+        let answer = world.get(&format!("{STREAM}?last_event_id={named}"), &admin).await;
+        assert_eq!(answer.status, 400, "{named}: {answer:?}");
+    }
+    drop(open(&world, &admin, Some(size - 1)).await);
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_the_token_with_the_right_and_after_an_hour() {
     let world = World::new().await;
     let admin = world.member_with("acme", "a", &["admin"], json!({}));
@@ -96,6 +135,13 @@ async fn a_stream_ends_with_the_token_with_the_right_and_after_an_hour() {
     world.put("PUT", row, json!({"roles": ["auditor"]}), &world.crm()).await.is(200);
     let mut following = open(&world, &world.rower("acme", "rita"), None).await;
     world.delete(row, &world.crm()).await.is(200);
+    assert_eq!(last_event(&mut following).await, "not_allowed");
+    // And every right, with the issuer that vouched for its holder.
+    let mut following = open(&world, &world.admin("acme"), None).await;
+    let mut policy = Policy::clone(&world.engine.policy());
+    policy.callers.members.clear();
+    let standing = Standing { policy: Arc::new(policy), find: Box::new(|_, _| None) };
+    world.engine.reload(standing, "test").await.unwrap();
     assert_eq!(last_event(&mut following).await, "not_allowed");
 }
 

@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod ceiling;
 mod child;
 mod client;
 mod conditions;

@@ -27,6 +27,8 @@ use crate::world::until;
 pub enum Answer {
     /// This status, with these header lines and nothing else.
     Status(u16, String),
+    /// This status, after a while.
+    Late(u16, Duration),
     /// These bytes, then the end.
     Bytes(Vec<u8>),
     /// These bytes, then one after another with a pause between them, for as long as somebody reads.
@@ -48,6 +50,8 @@ impl Answer {
 pub struct Told {
     pub head: String,
     pub body: Vec<u8>,
+    /// It was answered with 2xx.
+    pub taken: bool,
 }
 
 impl Told {
@@ -206,7 +210,7 @@ fn serve(mut stream: impl Read + Write, told: &Mutex<Vec<Told>>, answer: &Mutex<
             _ => return,
         }
     }
-    let mut one = Told { head: String::from_utf8(head).unwrap(), body: Vec::new() };
+    let mut one = Told { head: String::from_utf8(head).unwrap(), body: Vec::new(), taken: false };
     one.body = vec![0; one.header("content-length").parse().unwrap()];
     if stream.read_exact(&mut one.body).is_err() {
         return;
@@ -214,6 +218,7 @@ fn serve(mut stream: impl Read + Write, told: &Mutex<Vec<Told>>, answer: &Mutex<
     // What is answered to a request is what counts when it is counted.
     let answer = {
         let answer = answer.lock().unwrap().clone();
+        one.taken = matches!(answer, Answer::Status(200..300, _) | Answer::Late(200..300, _));
         told.lock().unwrap().push(one);
         answer
     };
@@ -222,6 +227,11 @@ fn serve(mut stream: impl Read + Write, told: &Mutex<Vec<Told>>, answer: &Mutex<
             let _ = stream.write_all(
                 format!("HTTP/1.1 {status} Said\r\n{headers}Content-Length: 0\r\n\r\n").as_bytes(),
             );
+        }
+        Answer::Late(status, pause) => {
+            std::thread::sleep(pause);
+            let _ =
+                stream.write_all(format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n").as_bytes());
         }
         Answer::Bytes(bytes) => {
             let _ = stream.write_all(&bytes);

@@ -405,6 +405,15 @@ fn what_is_never_taken_is_given_up_and_what_is_behind_it_told() {
     world.done(World::end("acme", &session), &agent);
     until("the next is told", || metric(&world, "delivered_total", "ops") == 1);
     assert_eq!(receiver.told().last().unwrap().what(), ("session_ended".to_owned(), session.to_string()));
+    // Whoever does not want to wait for it shortens the time, and reads the configuration again.
+    receiver.answer(Answer::status(422));
+    visits(&world, 1);
+    clock.advance(120_000);
+    let count = receiver.told().len();
+    receiver.until(count + 1);
+    assert_eq!(metric(&world, "given_up_total", "ops"), 1);
+    reload(&world, &hook("ops", &receiver, ", give_up: 1m"));
+    until("both are given up", || metric(&world, "given_up_total", "ops") == 3);
     world.finish();
 }
 
@@ -439,6 +448,62 @@ fn a_kill_between_delivery_and_its_note_tells_again_under_the_same_id_and_loses_
     assert_eq!(told[3..].iter().map(|one| one.what().1).collect::<Vec<_>>(), expected);
     until("no more comes", || metric(&world, "records_behind", "ops") == 0);
     assert_eq!(receiver.told().len(), 9);
+    world.finish();
+}
+
+/// Killed again and again, with receivers of every mood: what was taken, repeats left out, is what the record says, in its order.
+// GW-11
+#[test]
+fn over_many_kills_what_was_taken_is_what_the_record_says_in_its_order() {
+    let receiver = Receiver::start();
+    let mut world = prepared(Plan::default(), &hook("ops", &receiver, ", timeout: 1s"));
+    let agent = world.people.staff("sam");
+    let moods = [200, 500, 200, 0, 404, 200].map(|status| match status {
+        0 => Answer::Silence,
+        status => Answer::status(status),
+    });
+    for (round, mood) in moods.into_iter().enumerate() {
+        receiver.answer(mood);
+        let mut child = Child::start(&world, None, "");
+        for visit in 0..=round {
+            let session = format!("ses_{round}_{visit}");
+            for verb in ["start", "end"] {
+                child.tell(&format!("{visit} {verb} globex {session} {agent}"));
+                child.hear(&format!("done {visit}"));
+            }
+        }
+        // One more is in hand, as far as it comes.
+        child.tell(&format!("9 start globex ses_{round}_9 {agent}"));
+        child.kill();
+    }
+    world.up();
+    let told_by_the_record = |world: &World| -> Vec<String> {
+        let stored = world.of_kind("change.outcome").into_iter().filter(|one| one["outcome"] == "stored");
+        let events = |one: serde_json::Value| {
+            let names: Vec<String> = one["events"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["event"].as_str().unwrap().to_owned())
+                .collect();
+            let change = one["change"].as_str().unwrap().to_owned();
+            names
+                .into_iter()
+                .enumerate()
+                .filter(|(_, name)| name.starts_with("session_"))
+                .map(move |(index, _)| format!("{change}-{index}"))
+        };
+        stored.flat_map(events).collect()
+    };
+    until("all is told", || metric(&world, "records_behind", "ops") == 0);
+    let expected = told_by_the_record(&world);
+    assert!(expected.len() >= 42, "{}", expected.len());
+    let taken: Vec<Told> = receiver.told().into_iter().filter(|one| one.taken).collect();
+    let mut first = ids(&taken);
+    let mut seen = std::collections::BTreeSet::new();
+    first.retain(|id| seen.insert(id.clone()));
+    assert_eq!(first, expected);
+    assert!(receiver.told().iter().all(|one| one.is_signed(SECRET)));
     world.finish();
 }
 
@@ -505,6 +570,24 @@ fn a_reload_lets_the_attempt_in_hand_end_so_that_nothing_is_told_twice() {
     reload(&world, &line);
     until("both are taken", || metric(&world, "delivered_total", "ops") == 2);
     assert_eq!(receiver.told().len(), 3, "the one that hung, again, and the next");
+    world.finish();
+}
+
+#[test]
+fn a_stop_lets_the_attempt_in_hand_end_so_that_a_restart_repeats_nothing() {
+    let receiver = Receiver::start();
+    receiver.answer(Answer::Late(200, Duration::from_millis(500)));
+    let mut world = started(Plan::default(), &hook("ops", &receiver, ""));
+    let agent = world.people.staff("sam");
+    let session = world.start_session("acme", &agent);
+    receiver.until(1);
+    world.gateway.take().unwrap().stop();
+    receiver.answer(Answer::status(200));
+    world.up();
+    world.done(World::end("acme", &session), &agent);
+    receiver.until(2);
+    until("it is noted", || metric(&world, "delivered_total", "ops") == 1);
+    assert_eq!(kinds(&receiver.told()), ["session_started", "session_ended"]);
     world.finish();
 }
 

@@ -97,7 +97,18 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
             out,
             "ceiling",
             &format!("closed to support at every level and by every grant: {}", above.join(", ")),
-        )
+        )?;
+        let by_default: Vec<&str> = rule
+            .permissions
+            .iter()
+            .filter(|id| stage.settings.ceiling.by_default.contains(**id))
+            .map(|id| name(*id))
+            .collect();
+        if by_default.is_empty() {
+            return Ok(());
+        }
+        let names = by_default.join(", ");
+        line(out, "", &format!("by the default ceiling, which `ceiling.open` opens with a reason: {names}"))
     }
 }
 

@@ -6,6 +6,7 @@
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
 mod address;
+mod ceiling;
 mod context;
 mod cors;
 mod emergency;
@@ -26,6 +27,7 @@ mod webhooks;
 
 use std::path::Path;
 
+pub use ceiling::CeilingSettings;
 pub use cors::CorsSettings;
 pub use entrance::{EntranceSettings, HopSettings};
 pub use settings::{
@@ -72,7 +74,7 @@ pub(super) fn resolve(
     let tenants = tenants::tenants(context, file);
     let names = rights::names(context, file);
     let roles = rights::roles(context, file, &names);
-    let ceiling = rights::ceiling(context, file, &names);
+    let (ceiling, ceiling_settings) = ceiling::ceiling(context, file, &names);
     let steps = rights::consent(context, file, &names, &roles, &ceiling);
     let terms = rights::terms(context, file);
     let mut used = vec![false; upstreams.names.len()];
@@ -161,6 +163,7 @@ pub(super) fn resolve(
         ticket_claim,
         unmapped_upstream,
         policy,
+        ceiling: ceiling_settings,
         paths,
         routes,
         cors,

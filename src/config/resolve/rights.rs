@@ -1,4 +1,4 @@
-//! The catalogue, the roles, the ceiling, the consent ladder, and how long things last.
+//! The catalogue, the roles, the consent ladder, and how long things last.
 //!
 //! Never here: who may do what in the end ([`crate::policy`]).
 
@@ -49,7 +49,7 @@ impl Names {
     }
 
     /// Everything that a list of permissions and patterns covers.
-    fn covered(&self, context: Context<'_>, list: &List<String>) -> PermissionSet {
+    pub(super) fn covered(&self, context: Context<'_>, list: &List<String>) -> PermissionSet {
         let mut set = PermissionSet::default();
         for at in &list.items {
             let Some(pattern) = Pattern::parse(&at.value) else {
@@ -176,10 +176,6 @@ pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
         roles.map.insert(name, Role { permissions });
     }
     roles
-}
-
-pub(super) fn ceiling(context: Context<'_>, file: &File, names: &Names) -> PermissionSet {
-    file.ceiling.value().map(|list| names.covered(context, list)).unwrap_or_default()
 }
 
 /// The ladder with its default, once it is sound.

@@ -8,7 +8,9 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
-use super::{cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings};
+use super::{
+    ceiling::CeilingSettings, cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings,
+};
 use crate::{
     config::source::Secret,
     model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
@@ -64,6 +66,8 @@ pub struct Settings {
     pub unmapped_upstream: Option<usize>,
     /// What may be.
     pub policy: Policy,
+    /// How what staff never do came about.
+    pub ceiling: CeilingSettings,
     /// How the applications read paths.
     pub paths: PathSettings,
     /// The route map: entry `i` belongs to rule `i` of the policy.

@@ -16,7 +16,7 @@ use serde::{
 };
 
 use super::{
-    AT, MANY, Place, UNIT,
+    AT, FIRST, MANY, Place, UNIT,
     node::{Node, Value},
 };
 use crate::config::{
@@ -297,13 +297,19 @@ impl<'de, 'a: 'de> Deserializer<'de> for Decoder<'a> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Stop> {
         match &self.node.value {
             Value::Map(map) => {
                 let entries = self.known(map, fields);
+                let result = visitor.visit_map(Entries::new(self, entries, true));
+                self.told(result)
+            }
+            Value::List(_) if name == FIRST => {
+                let first = fields.iter().take(1);
+                let entries = first.map(|name| Entry { name, key: self.node, value: self.node }).collect();
                 let result = visitor.visit_map(Entries::new(self, entries, true));
                 self.told(result)
             }

@@ -70,6 +70,8 @@ impl Place {
 pub(super) const AT: &str = "$at";
 /// How the decoder knows that a number will do where a text is read.
 pub(super) const UNIT: &str = "$unit";
+/// How the decoder knows that a list may stand for a mapping whose first key has that list.
+pub(super) const FIRST: &str = "$first";
 /// How the decoder knows that one may stand for a list of one.
 pub(super) const MANY: &str = "$many";
 
@@ -203,6 +205,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
+/// A mapping, for which the list of its first key may stand alone. `T` has to call itself [`FIRST`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirstOrAll<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FirstOrAll<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(FirstOrAll)
+    }
+}
+
 /// A mapping from free names to values, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table<T> {
@@ -294,6 +306,19 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for FirstOrAll<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("FirstOrAll{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let all = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "type": "array", "items": { "type": "string" } }, all] })
     }
 }
 

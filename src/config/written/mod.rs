@@ -20,11 +20,11 @@ use serde::Deserialize;
 
 pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
-pub use field::{At, Field, List, OneOrMany, Place, Table};
+pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
 pub use people::{
-    Approvals, Authorities, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer, JsonText, Keys,
-    KnownTenant, LevelStep, Members, OnLower, Push, Require, Role, RolesFrom, Service, Sessions, Staff,
-    SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
+    Approvals, Authorities, Ceiling, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer,
+    JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, Opened, Push, Require, Role, RolesFrom,
+    Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use traffic::{
@@ -36,7 +36,7 @@ pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 pub use webhooks::{EventName, Webhook};
 
 use super::fault::Faults;
-use field::{AT, MANY, UNIT};
+use field::{AT, FIRST, MANY, UNIT};
 
 /// The whole configuration of one gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -96,9 +96,10 @@ pub struct File {
     pub permissions: Field<List<String>>,
     /// Sets of permissions, by name.
     pub roles: Field<Table<Role>>,
-    /// What staff may never do, at any consent level and by any grant: permissions or patterns. Whatever administers
-    /// support access itself (`support:*`) is always out of their reach.
-    pub ceiling: Field<List<String>>,
+    /// What staff may never do, at any consent level and by any grant: permissions or patterns, in a list of its own or as
+    /// `deny` beside `open`. By default it holds what would outlive a session: writing credentials, keys, tokens, webhooks,
+    /// users, schedules. Whatever administers support access itself (`support:*`) is always out of their reach.
+    pub ceiling: Field<FirstOrAll<Ceiling>>,
     /// The ladder of levels that a tenant chooses from.
     pub consent: Field<Consent>,
     /// How long support sessions last.

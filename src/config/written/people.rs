@@ -313,6 +313,28 @@ pub struct Role {
     pub except: Field<OneOrMany<String>>,
 }
 
+/// What staff may never do.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename = "$first", deny_unknown_fields, default)]
+#[schemars(rename = "Ceiling")]
+pub struct Ceiling {
+    /// Permissions or patterns, beside what is closed by default.
+    pub deny: Field<List<String>>,
+    /// What of that which is closed by default is open here, each with the reason. `postern check` prints what is closed.
+    pub open: Field<List<Opened>>,
+}
+
+/// A permission that would be closed to staff by default.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["permission", "because"]))]
+pub struct Opened {
+    /// Which, by its name.
+    pub permission: Field<String>,
+    /// Why staff may make what outlives their session: for whoever reads this file, and for `postern check`.
+    pub because: Field<String>,
+}
+
 /// The ladder of consent levels.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
