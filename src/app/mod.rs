@@ -378,6 +378,10 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
         tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
+    while let Err(fault) = engine.find_grantors().await {
+        tracing::warn!(%fault, "those who gave grants are looked up later; until then they are not noticed");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
 }
 
 /// Makes the configured tenants known; tries each until it is done.

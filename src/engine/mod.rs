@@ -15,6 +15,7 @@ mod change;
 mod erasable;
 mod fall;
 pub mod fuse;
+mod grantors;
 pub mod hooks;
 mod ids;
 pub mod knock;
@@ -51,7 +52,7 @@ pub use known::Unavailable;
 pub use records::End;
 pub use settle::{SettleError, documents_in};
 
-use self::{hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
+use self::{grantors::Grantors, hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
 
 /// The one source of time; `app` has the real one. It never runs backwards (rule 7).
 pub trait Clock: Send + Sync {
@@ -92,6 +93,7 @@ pub struct Engine {
     cells: Arc<Cells>,
     journal: Arc<Journal>,
     registry: Registry,
+    grantors: Grantors,
     clock: Arc<dyn Clock>,
     scribe: Scribe,
     hooks: Hooks,
@@ -131,6 +133,7 @@ impl Engine {
             cells: parts.cells,
             journal: parts.journal,
             registry: Registry::default(),
+            grantors: Grantors::default(),
             clock: parts.clock,
             scribe,
             hooks: parts.hooks,
@@ -245,6 +248,9 @@ impl Engine {
                 self.registry.watch(live, &key);
             }
             let fact = self.fact(&key).await;
+            if let Key::Grantor(tenant, subject) = &key {
+                self.grantors.asked(tenant, subject, facts);
+            }
             facts.put(key, fact);
         }
     }

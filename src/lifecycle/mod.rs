@@ -12,6 +12,7 @@ mod event;
 mod expire;
 mod fall;
 mod grant;
+pub mod grantor;
 mod member;
 mod moment;
 mod once;
@@ -170,6 +171,13 @@ pub enum Command {
         /// Until when.
         until: Until,
     },
+    /// A token of one who gave grants was seen: the gateway itself, with them as the actor.
+    SeeGrantor {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Until when their grants stand, as far as is known.
+        needed: Timestamp,
+    },
     /// Moves a grant's expiry.
     MoveGrant {
         /// In which tenant.
@@ -277,6 +285,7 @@ impl Command {
             Command::RemoveTenant { .. } => "remove_tenant",
             Command::PushMember { .. } => "push_member",
             Command::RemoveMember { .. } => "remove_member",
+            Command::SeeGrantor { .. } => "see_grantor",
             Command::SetConsent { .. } => "set_consent",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
@@ -300,6 +309,7 @@ impl Command {
             | Command::RemoveTenant { tenant, .. }
             | Command::PushMember { tenant, .. }
             | Command::RemoveMember { tenant, .. }
+            | Command::SeeGrantor { tenant, .. }
             | Command::SetConsent { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
@@ -380,6 +390,7 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             member::push(&at, tenant, member, &wanted, *expected)
         }
         Command::RemoveMember { tenant, member, expected } => member::remove(&at, tenant, member, *expected),
+        Command::SeeGrantor { tenant, needed } => grantor::see(&at, tenant, *needed),
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }

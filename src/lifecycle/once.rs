@@ -101,6 +101,7 @@ impl<'a> Creation<'a> {
             | Command::RemoveTenant { .. }
             | Command::PushMember { .. }
             | Command::RemoveMember { .. }
+            | Command::SeeGrantor { .. }
             | Command::SetConsent { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }

@@ -443,6 +443,7 @@ impl Connection {
         });
         let plan = Plan {
             settings: upstream,
+            caller: core.caller(who, self.client),
             target: sent,
             host,
             drop,

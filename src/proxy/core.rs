@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell, RefMut},
+    hash::{BuildHasher, RandomState},
     net::IpAddr,
     pin::Pin,
     rc::Rc,
@@ -27,6 +28,7 @@ use super::{
     http2,
     inside::InsideHandler,
     onward::Onwards,
+    rate,
     routing::Routing,
     servers::Loads,
     upstream::Pool,
@@ -90,6 +92,7 @@ pub struct Core {
     pool: RefCell<Pool>,
     loads: RefCell<Loads>,
     onwards: Onwards,
+    callers: RandomState,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
     caching: NameSet,
@@ -107,6 +110,7 @@ impl Core {
             pool: RefCell::default(),
             loads: RefCell::default(),
             onwards: Onwards::default(),
+            callers: RandomState::new(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
             caching: NameSet::new(CACHING),
@@ -149,6 +153,14 @@ impl Core {
     /// Connections of HTTP/2 to applications.
     pub(super) fn onwards(&self) -> &Onwards {
         &self.onwards
+    }
+
+    /// Who calls, as a number of this core's own: a person, or an address where nobody is known.
+    pub(super) fn caller(&self, who: &Who, client: IpAddr) -> u64 {
+        match who {
+            Who::Known(subject) => self.callers.hash_one(&subject.id),
+            Who::Nobody | Who::Refused(_) | Who::Unverifiable => self.callers.hash_one(rate::address(client)),
+        }
     }
 
     /// What is under way, by server; borrowed for one call, never across a wait.
@@ -201,7 +213,8 @@ impl Core {
         };
         let mut tokens = self.tokens.borrow_mut();
         let before = tokens.counts().misses;
-        let resolved = tokens.resolve(&verifier, token, self.shared.engine.wall());
+        let wall = self.shared.engine.wall();
+        let resolved = tokens.resolve(&verifier, token, wall);
         if tokens.counts().misses != before {
             Counters::add(&self.shared.counters.verified);
         }
@@ -209,7 +222,10 @@ impl Core {
             Ok(subject) if cookie.is_some_and(|name| !verifier.takes_cookie(&subject, name)) => {
                 Who::Refused(TokenFault::InCookie.code())
             }
-            Ok(subject) => Who::Known(subject),
+            Ok(subject) => {
+                self.shared.engine.saw(&subject, wall);
+                Who::Known(subject)
+            }
             Err(TokenFault::KeysUnavailable) => Who::Unverifiable,
             Err(fault) => Who::Refused(fault.code()),
         }

@@ -179,6 +179,11 @@ impl<'a> Gate<'a> {
         wrote
     }
 
+    /// Whether there is anything that could end what passes here.
+    pub(super) fn may_cut(self) -> bool {
+        self.live.is_some()
+    }
+
     /// Looks, without handing anything on.
     pub(super) fn look(self) -> Result<(), Broken> {
         match self.live.map(|live| live.fuse.look(self.engine.now())) {

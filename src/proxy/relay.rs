@@ -40,12 +40,18 @@ use super::{
     },
 };
 
+/// Interim answers that an application may send before its answer.
+pub(super) const MOST_INTERIM: usize = 8;
+/// No answer came in time.
+const NO_ANSWER: &str = "upstream_timeout";
 /// How much is read at once.
 const PIECE: usize = 16 << 10;
 
 /// What goes out, besides what the client sent.
 pub(super) struct Plan<'a> {
     pub(super) settings: &'a Upstream,
+    /// Who asks, as a number that means nothing elsewhere.
+    pub(super) caller: u64,
     pub(super) target: Target<'a>,
     pub(super) host: Authority<'a>,
     pub(super) drop: KnownSet,
@@ -140,22 +146,7 @@ pub(super) async fn forward(
 ) -> (Next, Report) {
     let gate = Gate::new(core.engine(), admission.live().map(std::convert::AsRef::as_ref));
     let tally = Tally::default();
-    // Pinned where it stands: each hand-over of it would copy kilobytes, for every request.
-    let mut running = pin!(exchange(core, routing, gate, request, plan, client, &tally));
-    let bounded = async {
-        match plan.bounds.total {
-            None => running.as_mut().await,
-            Some(most) => match tokio::time::timeout(most, running.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_) => Err(Trouble::UpstreamSlow("route_timeout")),
-            },
-        }
-    };
-    let ended = tokio::select! {
-        biased;
-        ended = bounded => ended,
-        () = core.halt().cancelled() => Err(Trouble::Halted),
-    };
+    let ended = pin!(exchange(core, routing, gate, request, plan, client, &tally)).await;
     let head = request.head();
     let (end, fault) = match &ended {
         Ok(_) => (End::Complete, None),
@@ -173,7 +164,7 @@ pub(super) async fn forward(
         Ok(Upto::Reusable) if head.keep_alive() && tally.uploaded.get() => Next::Again,
         Ok(_) => Next::Close,
         Err(Trouble::Upstream(code)) if answerable => {
-            let status = if code == onward::BUSY { 503 } else { 502 };
+            let status = if matches!(code, onward::BUSY | onward::SHARE) { 503 } else { 502 };
             Next::Answer { status, code, again }
         }
         Err(Trouble::UpstreamSlow(code)) if answerable => Next::Answer { status: 504, code, again },
@@ -222,19 +213,61 @@ async fn exchange(
     if shared && binds::request(request) {
         return Err(Trouble::Client("login_binds_connection"));
     }
-    let mut way = Way::new(core, plan.settings, gate, tally);
-    let mut reached = way.reach().await?;
-    let result = converse(core, routing, gate, request, plan, client, &mut way, &mut reached, tally).await;
+    let mut way = Way::new(core, plan.settings, gate, tally, plan.caller);
+    let mut ending = pin!(ending(core, plan));
+    let reached = {
+        let mut reaching = pin!(way.reach());
+        tokio::select! {
+            biased;
+            reached = &mut reaching => reached,
+            trouble = &mut ending => Err(trouble),
+        }
+    };
+    let mut reached = reached?;
+    let result = {
+        // Pinned where it stands: each hand-over of it would copy kilobytes, for every request.
+        let mut running =
+            pin!(converse(core, routing, gate, request, plan, client, &mut way, &mut reached, tally));
+        tokio::select! {
+            biased;
+            ended = &mut running => ended,
+            trouble = &mut ending => Err(trouble),
+        }
+    };
     match result {
         Ok((upto, true)) if !shared => {
             core.pool().put(plan.settings, reached.server, reached.socket);
             Ok(upto)
         }
-        Ok((upto, _)) => Ok(upto),
+        Ok((upto, _)) => {
+            reached.socket.rest();
+            Ok(upto)
+        }
         Err(trouble) => {
             reached.socket.reset_on_drop();
+            if matches!(trouble, Trouble::UpstreamSlow(NO_ANSWER)) {
+                reached.socket.doubt();
+            }
+            if gate.may_cut() {
+                reached.socket.retract().await;
+            }
             Err(trouble)
         }
+    }
+}
+
+/// Waits for what ends an exchange whatever it does: the time that its route has, and the gateway's own end.
+async fn ending(core: &Core, plan: &Plan<'_>) -> Trouble {
+    let over = async {
+        match plan.bounds.total {
+            None => std::future::pending().await,
+            Some(most) => tokio::time::sleep(most).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = over => Trouble::UpstreamSlow("route_timeout"),
+        () = core.halt().cancelled() => Trouble::Halted,
     }
 }
 

@@ -171,6 +171,10 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::GrantorGone => {
             (403, "whoever gave the grant behind this session is no member there any more")
         }
+        Reason::GrantorUnknown => (
+            403,
+            "whoever gave the grant behind this session was not seen for too long; they have to sign in",
+        ),
         Reason::GrantorLacks => (403, "whoever gave the grant behind this session cannot do this any more"),
         Reason::TenantRemoved => (403, "this tenant was removed"),
         Reason::EnvironmentRemoved => (403, "this environment was taken away; begin anew where it is back"),

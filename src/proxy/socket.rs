@@ -64,6 +64,27 @@ impl Socket {
         matches!(self, Socket::Onward(stream) if stream.is_unprocessed())
     }
 
+    /// No answer came in time: whether the application is still there should be looked into.
+    pub(super) fn doubt(&self) {
+        if let Socket::Onward(stream) = self {
+            stream.doubt();
+        }
+    }
+
+    /// Takes back what can be of a request, before it is said that nothing more of it leaves.
+    pub(super) async fn retract(&mut self) {
+        if let Socket::Onward(stream) = self {
+            stream.retract().await;
+        }
+    }
+
+    /// Lets go of it after an answer that is whole.
+    pub(super) fn rest(self) {
+        if let Socket::Onward(stream) = self {
+            stream.rest();
+        }
+    }
+
     /// Waits until there may be something to read, holding no buffer.
     pub(super) async fn readable(&self) -> io::Result<()> {
         // What TLS has decrypted already, the kernel knows nothing of.

@@ -109,6 +109,11 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             1 => member.removed = dice.one_in(2).then(|| near(dice)),
             _ => member.roles = [role(dice.pick(&ROLES))].into(),
         },
+        Document::Grantor(grantor) => match dice.below(3) {
+            0 => grantor.seen = at(near(dice).ms() - policy.grantor_memory_ms),
+            1 => grantor.seen = near(dice),
+            _ => drop(grantor.roles.insert([role(dice.pick(&ROLES))].into())),
+        },
         Document::Stop(stop) => match dice.below(3) {
             0 => stop.set = None,
             1 => stop.closed_at = dice.one_in(2).then(|| near(dice)),

@@ -26,6 +26,7 @@ mod fetched;
 mod flood;
 mod follow;
 mod full;
+mod grantor;
 mod held;
 mod http2;
 mod issuer;

@@ -22,7 +22,7 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, PermissionSet, Policy, ServiceRule, Whose,
         conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
@@ -133,6 +133,9 @@ fn policy_value(policy: &Policy) -> Value {
     // Only where something is demanded, so that policies from before there were conditions keep their names.
     if !policy.callers.services.is_empty() {
         put(&mut value, "services", policy.callers.services.iter().map(service_value).collect());
+    }
+    if policy.grantor_memory_ms != GRANTOR_MEMORY_MS {
+        put(&mut value, "grantor_memory_ms", json!(policy.grantor_memory_ms));
     }
     if policy.approvals != Approvals::default() {
         let Approvals { unanswered_ms, usable_ms } = policy.approvals;

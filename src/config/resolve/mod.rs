@@ -116,6 +116,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        grantor_memory_ms: terms.grantor_memory_ms,
         approvals: terms.approvals,
         emergency,
         conditions,

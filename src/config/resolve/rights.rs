@@ -16,7 +16,7 @@ use crate::{
     },
     model::{Ladder, Level, LevelName, PermissionName, RoleName, Span},
     policy::{
-        Approvals, Catalogue, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE,
+        Approvals, Catalogue, GRANTOR_MEMORY_MS, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE,
         permission::MOST_PERMISSIONS,
     },
 };
@@ -335,6 +335,7 @@ pub(super) struct Terms {
     pub(super) grant_most: Option<Span>,
     pub(super) max_exchange_ms: i64,
     pub(super) approvals: Approvals,
+    pub(super) grantor_memory_ms: i64,
 }
 
 pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
@@ -350,6 +351,9 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
     if let (Some(at), Some(span)) = (longest, grant_most) {
         term(context, at.place, span, 60_000, 36_600);
     }
+    let none = written::Grants::default();
+    let grants = file.grants.value().unwrap_or(&none);
+    let grantor_memory_ms = context.duration(&grants.grantor_memory, GRANTOR_MEMORY_MS, 60_000, 400 * DAY);
     let max_exchange_ms = context.duration(&sessions.max_exchange, DAY / 24, 1_000, 7 * DAY);
     let none = written::Approvals::default();
     let written = file.approvals.value().unwrap_or(&none);
@@ -358,7 +362,7 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
         unanswered_ms: context.duration(&written.unanswered, usual.unanswered_ms, 60_000, 30 * DAY),
         usable_ms: context.duration(&written.usable, usual.usable_ms, 60_000, DAY),
     };
-    Terms { session_lasts, grant_most, max_exchange_ms, approvals }
+    Terms { session_lasts, grant_most, max_exchange_ms, approvals, grantor_memory_ms }
 }
 
 fn term(context: Context<'_>, place: Place, span: Span, least_ms: i64, most_days: i64) {

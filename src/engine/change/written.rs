@@ -215,6 +215,7 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::Request { .. }
         | Command::PushMember { .. }
         | Command::RemoveMember { .. }
+        | Command::SeeGrantor { .. }
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }

@@ -199,6 +199,7 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
     match code {
         "upstream_unreachable" | "upstream_connect_timeout" => "the application cannot be reached",
         "upstream_busy" => "the application has more under way than it takes; try again",
+        "upstream_share" => "this caller has as much under way at the application as one may have",
         "upstream_refused" => "the application refuses to look at the request",
         "login_binds_connection" => {
             "this login belongs to a connection, and connections to the application are shared"

@@ -7,7 +7,7 @@ mod account;
 pub(super) mod pieces;
 mod stream;
 mod translate;
-mod wire;
+pub(super) mod wire;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
 

@@ -17,6 +17,17 @@ use tokio::io::ReadBuf;
 
 use crate::proxy::wire::BodyReader;
 
+/// How a body comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Inbound {
+    /// As it is: its length was announced.
+    Raw,
+    /// In chunks, one a frame.
+    Chunked,
+    /// There is none, or none any more.
+    Done,
+}
+
 /// How much of what was given to the connection is not with the kernel, in frames.
 #[derive(Default)]
 pub(in crate::proxy) struct Queue {

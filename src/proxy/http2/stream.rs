@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     account::Account,
-    pieces::{Inbox, Piece, Queue, poll_send},
+    pieces::{Inbound, Inbox, Piece, Queue, poll_send},
     translate::Incoming,
 };
 use crate::proxy::wire::{BodyReader, Known, Limits, Parsed, ResponseHead};
@@ -26,17 +26,6 @@ use crate::proxy::wire::{BodyReader, Known, Limits, Parsed, ResponseHead};
 /// Heads that we wrote ourselves: whatever an application was allowed, and our own lines.
 const LIMITS: Limits =
     Limits { max_head: 1 << 20, max_target: 0, max_fields: 10_000, max_name: 16 << 10, max_value: 1 << 20 };
-
-/// How the body comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inbound {
-    /// As it is: its length was announced.
-    Raw,
-    /// In chunks, one a frame.
-    Chunked,
-    /// There is none, or none any more.
-    Done,
-}
 
 /// How far the answer is.
 enum Outbound {
@@ -220,9 +209,7 @@ impl Stream {
         }
         Poll::Ready(Ok(sent.taken))
     }
-}
 
-impl Stream {
     /// Takes bytes of a tunnel, as many as the client has room for.
     fn poll_tunnel(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Outbound::Tunnel(stream) = &mut self.outbound else {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::{RecvStream, ext::Protocol};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, header, uri::PathAndQuery};
 
-use super::stream::Inbound;
+use super::pieces::Inbound;
 use crate::proxy::{patience::Patience, respond::Told};
 
 /// The one protocol that a stream may become (RFC 8441, 5).
@@ -106,9 +106,8 @@ pub(super) async fn translate(
     let tunnel = parts.method == Method::CONNECT;
     let inbound = match (ended, announced) {
         (true, _) => Inbound::Done,
-        (false, _) if tunnel => Inbound::Raw,
-        (false, true) => Inbound::Raw,
-        (false, false) => Inbound::Chunked,
+        (false, announced) if tunnel || announced => Inbound::Raw,
+        (false, _) => Inbound::Chunked,
     };
     let mut head = Vec::with_capacity(1 << 10);
     let written = write(&mut head, &parts, secure, inbound);

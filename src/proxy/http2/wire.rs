@@ -29,17 +29,31 @@ pub(super) struct Wire {
     frames: Frames,
 }
 
-/// Where in the frames the input stands.
-struct Frames {
+/// Where in the frames a stream of bytes stands.
+pub(in crate::proxy) struct Frames {
     /// Bytes that belong to the preface or to the payload of the current frame.
     skip: usize,
     header: [u8; 9],
     have: usize,
 }
 
+/// What stands before a frame.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::proxy) struct FrameHead {
+    pub(in crate::proxy) kind: u8,
+    pub(in crate::proxy) flags: u8,
+    pub(in crate::proxy) stream: u32,
+    pub(in crate::proxy) length: usize,
+}
+
 impl Frames {
-    /// Takes the next bytes; of each frame that begins, its kind and length are told.
-    fn take(&mut self, mut bytes: &[u8], mut told: impl FnMut(u8, usize)) {
+    /// At the beginning of what a client of HTTP/2 says.
+    pub(in crate::proxy) fn of_a_client() -> Frames {
+        Frames { skip: PREFACE, header: [0; 9], have: 0 }
+    }
+
+    /// Takes the next bytes; of each frame that begins, the head is told.
+    pub(in crate::proxy) fn take(&mut self, mut bytes: &[u8], mut told: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -51,9 +65,10 @@ impl Frames {
             self.have += 1;
             bytes = rest;
             if self.have == self.header.len() {
-                let [a, b, c, kind, ..] = self.header;
+                let [a, b, c, kind, flags, d, e, f, g] = self.header;
                 let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                told(kind, length);
+                let stream = u32::from_be_bytes([d & 0x7f, e, f, g]);
+                told(FrameHead { kind, flags, stream, length });
                 self.skip = length;
                 self.have = 0;
             }
@@ -63,7 +78,7 @@ impl Frames {
 
 impl Wire {
     pub(super) fn new(socket: Rc<RefCell<Socket>>, account: Rc<Account>) -> Wire {
-        Wire { socket, account, frames: Frames { skip: PREFACE, header: [0; 9], have: 0 } }
+        Wire { socket, account, frames: Frames::of_a_client() }
     }
 }
 
@@ -74,9 +89,9 @@ impl AsyncRead for Wire {
         let read = Pin::new(&mut *this.socket.borrow_mut()).poll_read(cx, buf);
         let came = buf.filled().get(before..).unwrap_or_default();
         let account = &this.account;
-        this.frames.take(came, |kind, length| match (kind, length) {
-            (DATA | HEADERS | CONTINUATION, 1..) => account.worth(length as u64),
-            _ => account.overhead(9 + length as u64),
+        this.frames.take(came, |frame| match (frame.kind, frame.length) {
+            (DATA | HEADERS | CONTINUATION, length @ 1..) => account.worth(length as u64),
+            (_, length) => account.overhead(9 + length as u64),
         });
         read
     }
@@ -121,12 +136,12 @@ mod tests {
         bytes.extend_from_slice(&[7; 257]);
         bytes.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 1]);
         for size in 1..=bytes.len() {
-            let mut frames = Frames { skip: PREFACE, header: [0; 9], have: 0 };
+            let mut frames = Frames::of_a_client();
             let mut all = Vec::new();
             for piece in bytes.chunks(size) {
-                frames.take(piece, |kind, length| all.push((kind, length)));
+                frames.take(piece, |frame| all.push((frame.kind, frame.stream, frame.length)));
             }
-            assert_eq!(all, [(4, 0), (6, 8), (0, 257), (0, 0)], "in pieces of {size}");
+            assert_eq!(all, [(4, 0, 0), (6, 0, 8), (0, 1, 257), (0, 1, 0)], "in pieces of {size}");
         }
     }
 }

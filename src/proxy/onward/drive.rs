@@ -22,18 +22,21 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::lines::{Line, STREAMS};
+use super::{
+    lines::{Line, STREAMS},
+    progress::Progress,
+};
 use crate::net::servers::Protocol;
 use crate::proxy::{
     dial::{PROTOCOL, dial},
-    http2::pieces::Piece,
+    http2::{pieces::Piece, wire::Frames},
     routing::Server,
     socket::Socket,
 };
 
 /// What may come unread of one stream, in bytes. All streams of a connection together may hold as many times as much: none
-/// waits because another one is not read.
-const STREAM_WINDOW: u32 = 64 << 10;
+/// waits because another one is not read. In frames of one byte each it takes some hundred times the memory.
+const STREAM_WINDOW: u32 = 32 << 10;
 /// What a stream may hold that the kernel has not taken yet, in bytes.
 const UNSENT: usize = 64 << 10;
 /// The largest head of an answer, in bytes.
@@ -53,7 +56,8 @@ pub(super) struct Opened {
     pub(super) secure: bool,
     connection: Connection<Wire, Piece>,
     pings: PingPong,
-    read: Rc<Cell<u64>>,
+    pub(super) read: Rc<Cell<u64>>,
+    pub(super) progress: Rc<Progress>,
 }
 
 /// Opens one.
@@ -70,8 +74,18 @@ pub(super) async fn open(server: &Server, most: Duration) -> Result<Opened, &'st
         .initial_max_send_streams(STREAMS)
         .max_header_list_size(MOST_HEAD)
         .max_send_buffer_size(UNSENT)
-        .max_concurrent_reset_streams(REMEMBERED);
-    let wire = Wire { socket, read: Rc::clone(&read) };
+        .max_concurrent_reset_streams(REMEMBERED)
+        // The connection is everybody's: nothing that the streams of some bring about may end it. What comes unread is
+        // bounded by the windows, and an answer to a stream that was forgotten costs a frame of thirteen bytes.
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(usize::MAX);
+    let progress = Rc::new(Progress::default());
+    let wire = Wire {
+        socket,
+        read: Rc::clone(&read),
+        frames: Frames::of_a_client(),
+        progress: Rc::clone(&progress),
+    };
     let (send, mut connection) = builder.handshake::<_, Piece>(wire).await.map_err(|_| PROTOCOL)?;
     let mut pings = connection.ping_pong().ok_or(PROTOCOL)?;
     // Settings come before everything else: with the answer to this, they are known.
@@ -84,7 +98,7 @@ pub(super) async fn open(server: &Server, most: Duration) -> Result<Opened, &'st
         tracing::warn!(server = &*server.name, "an application does not speak HTTP/2");
         return Err(PROTOCOL);
     }
-    Ok(Opened { send, secure: server.tls.is_some(), connection, pings, read })
+    Ok(Opened { send, secure: server.tls.is_some(), connection, pings, read, progress })
 }
 
 /// Moves its frames until it is over, one way or the other.
@@ -110,8 +124,13 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
                     return;
                 }
                 asked = None;
+                line.trust();
             }
+            () = line.wake.notified() => {}
             () = &mut look => {}
+        }
+        if line.is_given_up() {
+            return;
         }
         let now = Instant::now();
         if read.get() != heard {
@@ -127,10 +146,13 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
             let _ = timeout(ENDING, &mut connection).await;
             return;
         }
-        if used && asked.is_none() && now >= heard_at + ping && pings.send_ping(Ping::opaque()).is_ok() {
+        let due = line.is_doubted() || (used && now >= heard_at + ping);
+        if due && asked.is_none() && pings.send_ping(Ping::opaque()).is_ok() {
             asked = Some(now);
         }
         let next = match asked {
+            // Tried again as soon as the library takes one.
+            None if line.is_doubted() => now,
             Some(asked) => asked + pong,
             None if used => heard_at + ping,
             None => line.idle_since.get() + idle,
@@ -140,10 +162,29 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
     }
 }
 
-/// The socket below, with a count of what came.
+/// The socket below, with a count of what came and a look at what leaves.
 struct Wire {
     socket: Socket,
     read: Rc<Cell<u64>>,
+    frames: Frames,
+    progress: Rc<Progress>,
+}
+
+impl Wire {
+    fn left(&mut self, bytes: &[u8]) {
+        let progress = &self.progress;
+        self.frames.take(bytes, |head| progress.frame(head.kind, head.flags, head.stream, head.length));
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // Given up: what the kernel has is not sent either.
+        if self.progress.is_over() {
+            self.socket.reset_on_drop();
+        }
+        self.progress.end();
+    }
 }
 
 impl AsyncRead for Wire {
@@ -158,7 +199,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -166,7 +207,19 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        if this.progress.is_over() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(mut count)) = written {
+            for slice in slices {
+                let now = count.min(slice.len());
+                this.left(slice.get(..now).unwrap_or_default());
+                count -= now;
+            }
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -174,7 +227,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            this.progress.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

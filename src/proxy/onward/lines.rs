@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -18,7 +19,10 @@ use h2::{
 use http::Request;
 use tokio::{sync::Notify, time::Instant};
 
-use super::drive::{self, Opened};
+use super::{
+    drive::{self, Opened},
+    progress::Progress,
+};
 use crate::proxy::{
     dial,
     http2::pieces::Piece,
@@ -29,8 +33,12 @@ use crate::proxy::{
 const LINES: usize = 4;
 /// Streams on one of them.
 pub(super) const STREAMS: usize = 100;
+/// Callers of whom nothing is under way are forgotten when there are more than this.
+const MOST_CALLERS: usize = 1024;
 /// Every stream that may be had is under way, and stays so.
 pub(in crate::proxy) const BUSY: &str = "upstream_busy";
+/// One caller has as many of them as one may have.
+pub(in crate::proxy) const SHARE: &str = "upstream_share";
 
 /// One connection.
 pub(super) struct Line {
@@ -38,6 +46,14 @@ pub(super) struct Line {
     pub(super) under_way: Cell<usize>,
     /// Since when nothing is.
     pub(super) idle_since: Cell<Instant>,
+    /// There is something for whoever drives it to look at.
+    pub(super) wake: Notify,
+    pub(super) progress: Rc<Progress>,
+    /// Bytes that came.
+    read: Rc<Cell<u64>>,
+    /// Somebody waited for an answer in vain, and nothing was heard since: it takes no stream until it is.
+    doubted: Cell<bool>,
+    given_up: Cell<bool>,
     secure: bool,
     changed: Rc<Notify>,
 }
@@ -45,15 +61,42 @@ pub(super) struct Line {
 impl Line {
     /// How much more it takes; `None` where it takes nothing any more.
     fn room(&self) -> Option<usize> {
+        let most = self.most()?;
+        let doubted = self.doubted.get();
+        Some(if doubted { 0 } else { most.saturating_sub(self.under_way.get()) })
+    }
+
+    /// How many it takes at once.
+    fn most(&self) -> Option<usize> {
         let send = self.send.borrow();
         let mut send = send.as_ref()?.clone();
         match send.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => None,
-            Poll::Ready(Ok(())) | Poll::Pending => {
-                let most = send.current_max_send_streams().min(STREAMS);
-                Some(most.saturating_sub(self.under_way.get()))
-            }
+            Poll::Ready(Ok(())) | Poll::Pending => Some(send.current_max_send_streams().min(STREAMS)),
         }
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.get()
+    }
+
+    /// It has answered.
+    pub(super) fn trust(&self) {
+        if self.doubted.replace(false) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.get()
+    }
+
+    /// Not a byte leaves on it from here on, of no stream.
+    fn give_up(&self) {
+        self.given_up.set(true);
+        self.progress.end();
+        self.close();
+        self.wake.notify_one();
     }
 
     /// It takes no more. What is under way goes on.
@@ -63,12 +106,43 @@ impl Line {
     }
 }
 
+/// What one caller has of the streams to one server.
+#[derive(Default)]
+struct Share {
+    count: Cell<usize>,
+    /// One of them ended.
+    freed: Notify,
+}
+
+/// One stream of a caller's; counts until it is dropped.
+struct Place {
+    lines: Rc<Lines>,
+    share: Rc<Share>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.share.count.set(self.share.count.get().saturating_sub(1));
+        self.lines.places.set(self.lines.places.get().saturating_sub(1));
+        self.share.freed.notify_one();
+    }
+}
+
 /// Leave for one stream. Counts on its connection until it is dropped.
-pub(in crate::proxy) struct Ticket(Rc<Line>);
+pub(in crate::proxy) struct Ticket {
+    line: Rc<Line>,
+    /// What had come when it was given.
+    heard: u64,
+    _place: Place,
+}
 
 impl Ticket {
     pub(super) fn is_secure(&self) -> bool {
-        self.0.secure
+        self.line.secure
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.line.progress
     }
 
     /// Begins the stream.
@@ -77,17 +151,35 @@ impl Ticket {
         request: Request<()>,
         whole: bool,
     ) -> Result<(ResponseFuture, SendStream<Piece>), h2::Error> {
-        let send = self.0.send.borrow().clone();
+        let send = self.line.send.borrow().clone();
         let Some(mut send) = send else { return Err(h2::Reason::REFUSED_STREAM.into()) };
-        send.send_request(request, whole)
+        let (answer, stream) = send.send_request(request, whole)?;
+        self.line.progress.begin(stream.stream_id().as_u32());
+        Ok((answer, stream))
+    }
+
+    /// No answer came in time. Where nothing else was heard either, the connection is asked for a sign of life, and takes
+    /// nobody's request until it gave one.
+    pub(super) fn doubt(&self) {
+        if self.line.read.get() == self.heard {
+            self.line.doubted.set(true);
+            self.line.wake.notify_one();
+        }
+    }
+
+    /// See [`Line::give_up`].
+    pub(super) fn give_up(&self) {
+        self.line.give_up();
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.under_way.set(self.0.under_way.get().saturating_sub(1));
-        self.0.idle_since.set(Instant::now());
-        self.0.changed.notify_waiters();
+        let line = &self.line;
+        line.under_way.set(line.under_way.get().saturating_sub(1));
+        line.idle_since.set(Instant::now());
+        // Room for one. Whoever is told and goes passes it on.
+        line.changed.notify_one();
     }
 }
 
@@ -99,6 +191,9 @@ pub(super) struct Lines {
     /// How often one could not be opened, and why the last time.
     failed: Cell<(u64, &'static str)>,
     changed: Rc<Notify>,
+    /// Callers who have streams or wait for one, and how many streams all of them have.
+    callers: RefCell<HashMap<u64, Rc<Share>>>,
+    places: Cell<usize>,
 }
 
 impl Lines {
@@ -111,12 +206,18 @@ impl Lines {
         self: &Rc<Lines>,
         settings: &Upstream,
         server: &Server,
+        caller: u64,
     ) -> Result<Ticket, &'static str> {
+        let share = self.share(caller);
         let (failures, _) = self.failed.get();
         let waiting = async {
             loop {
-                if let Some(ticket) = self.at_once() {
-                    return Ok(ticket);
+                if !self.has_room_for(&share) {
+                    share.freed.notified().await;
+                    continue;
+                }
+                if let Some(line) = self.at_once() {
+                    return Ok(line);
                 }
                 let (now, why) = self.failed.get();
                 let open = self.open.borrow().len();
@@ -128,16 +229,41 @@ impl Lines {
                     self.open_another(settings, server);
                 }
                 self.changed.notified().await;
+                if !self.has_room_for(&share) {
+                    // What was told to this one is another one's.
+                    self.changed.notify_one();
+                }
             }
         };
         match tokio::time::timeout(settings.connect_timeout, waiting).await {
-            Ok(ticket) => ticket,
+            Ok(line) => line.map(|line| {
+                share.count.set(share.count.get() + 1);
+                self.places.set(self.places.get() + 1);
+                let _place = Place { lines: Rc::clone(self), share };
+                Ticket { heard: line.read.get(), line, _place }
+            }),
+            Err(_) if !self.has_room_for(&share) => Err(SHARE),
             Err(_) if self.open.borrow().is_empty() => Err(dial::TIMEOUT),
             Err(_) => Err(BUSY),
         }
     }
 
-    fn at_once(&self) -> Option<Ticket> {
+    fn share(&self, caller: u64) -> Rc<Share> {
+        let mut callers = self.callers.borrow_mut();
+        if callers.len() > MOST_CALLERS {
+            callers.retain(|_, share| Rc::strong_count(share) > 1);
+        }
+        Rc::clone(callers.entry(caller).or_default())
+    }
+
+    /// While half of all streams are free, anybody may have another one; from then on nobody has more than a quarter, which
+    /// is what one connection carries.
+    fn has_room_for(&self, share: &Share) -> bool {
+        let most = self.open.borrow().iter().filter_map(|line| line.most()).min().unwrap_or(STREAMS).max(1);
+        share.count.get() < most || self.places.get() < LINES * most / 2
+    }
+
+    fn at_once(&self) -> Option<Rc<Line>> {
         let mut open = self.open.borrow_mut();
         let mut best: Option<(usize, Rc<Line>)> = None;
         open.retain(|line| {
@@ -149,7 +275,7 @@ impl Lines {
         });
         let (_, line) = best?;
         line.under_way.set(line.under_way.get() + 1);
-        Some(Ticket(line))
+        Some(line)
     }
 
     /// Nobody's own: whoever waits for it may go.
@@ -179,6 +305,11 @@ impl Lines {
             send: RefCell::new(Some(opened.send.clone())),
             under_way: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            wake: Notify::new(),
+            progress: Rc::clone(&opened.progress),
+            read: Rc::clone(&opened.read),
+            doubted: Cell::new(false),
+            given_up: Cell::new(false),
             secure: opened.secure,
             changed: Rc::clone(&self.changed),
         });

@@ -5,6 +5,7 @@
 
 mod drive;
 mod lines;
+mod progress;
 mod stream;
 mod translate;
 
@@ -12,7 +13,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use super::routing::{Server, Upstream};
 
-pub(super) use lines::BUSY;
+pub(super) use lines::{BUSY, SHARE};
 pub(super) use stream::Onward;
 
 /// Servers of which no connection is open are forgotten when there are more than this.
@@ -28,10 +29,15 @@ impl Onwards {
     /// A stream on which nothing was said yet.
     ///
     /// # Errors
-    /// The code of why there is none. [`BUSY`] says nothing against the server; what does, its health knows.
-    pub(super) async fn stream(&self, settings: &Upstream, server: &Server) -> Result<Onward, &'static str> {
+    /// The code of why there is none. [`BUSY`] and [`SHARE`] say nothing against the server; what does, its health knows.
+    pub(super) async fn stream(
+        &self,
+        settings: &Upstream,
+        server: &Server,
+        caller: u64,
+    ) -> Result<Onward, &'static str> {
         let lines = self.lines(server);
-        Ok(Onward::new(lines.ticket(settings, server).await?, settings.trailers))
+        Ok(Onward::new(lines.ticket(settings, server, caller).await?, settings.trailers))
     }
 
     fn lines(&self, server: &Server) -> Rc<lines::Lines> {

@@ -6,10 +6,12 @@
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
@@ -17,10 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     lines::Ticket,
-    translate::{Inbound, request, response},
+    translate::{request, response},
 };
 use crate::proxy::{
-    http2::pieces::{Inbox, Piece, Queue, poll_send},
+    http2::pieces::{Inbound, Inbox, Piece, Queue, poll_send},
+    relay::MOST_INTERIM,
     wire::{BodyReader, Limits, Parsed, RequestHead},
 };
 
@@ -32,8 +35,10 @@ const LIMITS: Limits = Limits {
     max_name: 16 << 10,
     max_value: 1 << 20,
 };
-/// Interim answers that an application may send before its answer.
-const MOST_INTERIM: u32 = 8;
+/// How long what a connection has begun to write of a stream may take to be written when the stream is taken back.
+const RETRACTING: Duration = Duration::from_millis(500);
+/// How long the end of a stream may take behind a whole answer.
+const RESTING: Duration = Duration::from_secs(1);
 
 /// How far the request is.
 enum Outbound {
@@ -50,7 +55,7 @@ enum Answer {
     /// Nothing was asked.
     None,
     /// Its head is awaited.
-    Head(Box<ResponseFuture>, u32),
+    Head(Box<ResponseFuture>, usize),
     /// Its body.
     Body(RecvStream, Inbound),
 }
@@ -61,6 +66,11 @@ pub(in crate::proxy) struct Onward {
     answer: Answer,
     inbox: Inbox,
     queue: Rc<Queue>,
+    /// Bytes of the body, and whether its end, were given to the connection.
+    given: u64,
+    ended: bool,
+    /// Bytes of the answer's body that were announced and have not come.
+    announced: u64,
     head_request: bool,
     trailers: bool,
     /// The application said, or its silence proves, that it did nothing with it.
@@ -76,6 +86,9 @@ impl Onward {
             answer: Answer::None,
             inbox: Inbox::default(),
             queue: Rc::default(),
+            given: 0,
+            ended: false,
+            announced: 0,
             head_request: false,
             trailers,
             unprocessed: Cell::new(false),
@@ -97,6 +110,77 @@ impl Onward {
         io::ErrorKind::ConnectionReset.into()
     }
 
+    /// Whether the kernel has all that was written.
+    fn is_with_kernel(&self) -> bool {
+        match &self.outbound {
+            Outbound::Head(_) => true,
+            Outbound::Body(_, stream) | Outbound::Done(stream) => {
+                self.ticket.progress().has(stream.stream_id().as_u32(), self.given, self.ended)
+            }
+        }
+    }
+
+    /// Whether the application, or the whole connection, has let go of it.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.outbound {
+            Outbound::Head(_) => Poll::Ready(()),
+            Outbound::Body(_, stream) | Outbound::Done(stream) => stream.poll_reset(cx).map(|_| ()),
+        }
+    }
+
+    /// Takes back what the application has not got, before anybody is told that nothing more passes. What the connection has
+    /// begun to write it may write for a moment: the others could not be read behind half a frame, and a head that is queued
+    /// cannot be unqueued. Where the kernel does not take it, it takes nothing of anybody's: the connection is given up, and
+    /// not a byte leaves on it any more.
+    pub(in crate::proxy) async fn retract(&mut self) {
+        let nobody = &mut Context::from_waker(Waker::noop());
+        if self.is_with_kernel() || self.poll_over(nobody).is_ready() {
+            return;
+        }
+        let (Outbound::Body(_, stream) | Outbound::Done(stream)) = &mut self.outbound else { return };
+        stream.send_reset(Reason::CANCEL);
+        let number = stream.stream_id().as_u32();
+        let written = poll_fn(|cx| {
+            let progress = self.ticket.progress();
+            progress.wait(cx);
+            // Where both sides had ended it already, no reset follows.
+            if progress.has_reset(number) || progress.has(number, self.given, self.ended) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        if tokio::time::timeout(RETRACTING, written).await.is_err() {
+            self.ticket.give_up();
+        }
+    }
+
+    /// No answer came in time.
+    pub(in crate::proxy) fn doubt(&self) {
+        self.ticket.doubt();
+    }
+
+    /// Lets go of a stream whose answer is whole. Its end may be on its way in a frame of its own; whoever is reset instead
+    /// counts that against us.
+    pub(in crate::proxy) fn rest(mut self) {
+        let whole = matches!(&self.answer, Answer::Body(body, _) if !body.is_end_stream());
+        if whole && self.announced == 0 && matches!(self.outbound, Outbound::Done(_)) {
+            tokio::task::spawn_local(async move {
+                let _ = tokio::time::timeout(RESTING, poll_fn(|cx| self.poll_end(cx))).await;
+            });
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Answer::Body(body, _) = &mut self.answer else { return Poll::Ready(()) };
+        while let Some(Ok(data)) = ready!(body.poll_data(cx)) {
+            if !data.is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
     /// Takes bytes of the request's head; how many. Sends it once it is whole.
     fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Outbound::Head(before) = &mut self.outbound else { return Ok(0) };
@@ -115,6 +199,7 @@ impl Onward {
         let whole = reader.is_done();
         let (answer, stream) = self.ticket.begin(request, whole).map_err(|_| io::ErrorKind::BrokenPipe)?;
         self.answer = Answer::Head(Box::new(answer), 0);
+        self.ended = whole;
         self.outbound = if whole { Outbound::Done(stream) } else { Outbound::Body(reader, stream) };
         Ok(len.saturating_sub(had))
     }
@@ -136,6 +221,8 @@ impl Onward {
                 return Poll::Ready(Err(fault));
             }
         };
+        self.given += sent.data as u64;
+        self.ended |= sent.done;
         if sent.done
             && let Outbound::Body(_, stream) =
                 std::mem::replace(&mut self.outbound, Outbound::Head(Vec::new()))
@@ -164,6 +251,10 @@ impl Onward {
                         let (parts, body) = answer.into_parts();
                         let ended = body.is_end_stream();
                         let inbound = response(self.inbox.head(), &parts, ended, self.head_request);
+                        self.announced = match inbound {
+                            Inbound::Raw => announced(&parts.headers),
+                            Inbound::Chunked | Inbound::Done => 0,
+                        };
                         self.answer = Answer::Body(body, inbound);
                         Poll::Ready(Ok(true))
                     }
@@ -174,7 +265,10 @@ impl Onward {
             Answer::Body(body, inbound) => {
                 match ready!(body.poll_data(cx)) {
                     Some(Ok(data)) if data.is_empty() => {}
-                    Some(Ok(data)) => self.inbox.came(data, *inbound == Inbound::Chunked),
+                    Some(Ok(data)) => {
+                        self.announced = self.announced.saturating_sub(data.len() as u64);
+                        self.inbox.came(data, *inbound == Inbound::Chunked);
+                    }
                     Some(Err(_)) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                     None => {
                         if *inbound == Inbound::Chunked {
@@ -219,14 +313,14 @@ impl AsyncWrite for Onward {
         }
     }
 
-    /// Waits until the kernel has what was written, as far as that can be said of a connection that others share. What a
-    /// stream held that is over is gone, which is told where its answer is read.
+    /// Waits until the kernel has what was written, its head too. What a stream held that is over is gone, which is told
+    /// where its answer is read.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.queue.is_empty() {
+        if this.is_with_kernel() || this.poll_over(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        this.queue.wait(cx);
+        this.ticket.progress().wait(cx);
         Poll::Pending
     }
 
@@ -236,14 +330,19 @@ impl AsyncWrite for Onward {
     }
 }
 
+/// The length that an answer announces.
+fn announced(headers: &http::HeaderMap) -> u64 {
+    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or_default()
+}
+
 impl Drop for Onward {
     fn drop(&mut self) {
-        let answered = matches!(self.answer, Answer::Body(_, Inbound::Done));
-        match &mut self.outbound {
-            Outbound::Done(_) if answered => {}
-            // Drops what is queued, in this moment; the connection and its other streams go on.
-            Outbound::Body(_, stream) | Outbound::Done(stream) => stream.send_reset(Reason::CANCEL),
-            Outbound::Head(_) => {}
+        if let Outbound::Body(_, stream) | Outbound::Done(stream) = &mut self.outbound {
+            self.ticket.progress().forget(stream.stream_id().as_u32());
+            // Drops what is queued, in this moment; the connection and its other streams go on. Of a stream that both sides
+            // have ended nothing is said.
+            stream.send_reset(Reason::CANCEL);
         }
     }
 }

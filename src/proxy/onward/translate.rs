@@ -9,18 +9,10 @@ use http::{
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 
-use crate::proxy::wire::{Known, RequestView};
-
-/// How the body of an answer comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inbound {
-    /// As it is: its length was announced.
-    Raw,
-    /// In chunks, one a frame.
-    Chunked,
-    /// There is none, or none any more.
-    Done,
-}
+use crate::proxy::{
+    http2::pieces::Inbound,
+    wire::{Known, RequestView},
+};
 
 /// The request; `None` where it has no form in HTTP/2. `trailers`: we take them, and say so.
 pub(super) fn request(view: &RequestView<'_>, secure: bool, trailers: bool) -> Option<Request<()>> {
@@ -55,8 +47,17 @@ pub(super) fn request(view: &RequestView<'_>, secure: bool, trailers: bool) -> O
         }
         let name = HeaderName::from_bytes(field.name).ok()?;
         let mut value = HeaderValue::from_bytes(field.value).ok()?;
-        // Never kept in the table that all requests of the connection share.
-        value.set_sensitive(matches!(field.known, Known::Authorization | Known::Cookie | Known::Postern));
+        // Never kept in the table that all requests of the connection share, unless it says nothing of anybody: our own
+        // lines may have any name.
+        let of_nobody = matches!(
+            field.known,
+            Known::Accept
+                | Known::AcceptEncoding
+                | Known::CacheControl
+                | Known::ContentLength
+                | Known::ContentType
+        );
+        value.set_sensitive(!of_nobody);
         headers.append(name, value);
     }
     if trailers {
@@ -114,14 +115,17 @@ mod tests {
     #[test]
     fn a_head_becomes_a_request_and_loses_what_belongs_to_a_connection() {
         let text = "POST /a%2Db?c=d&e HTTP/1.1\r\nHost: app.example:8443\r\nX-One: 1\r\nx-one: 2\r\n\
-                    Authorization: Bearer x\r\nTransfer-Encoding: chunked\r\n\r\n";
+                    Accept: a/b\r\nAuthorization: Bearer x\r\nTransfer-Encoding: chunked\r\n\r\n";
         let request = asked(text, true).unwrap();
         assert_eq!(request.uri().to_string(), "https://app.example:8443/a%2Db?c=d&e");
         assert_eq!(request.method(), Method::POST);
         let values: Vec<_> = request.headers().get_all("x-one").iter().collect();
         assert_eq!(values, ["1", "2"]);
         assert_eq!(request.headers()["te"], "trailers");
-        assert!(request.headers()["authorization"].is_sensitive());
+        for personal in ["authorization", "x-one"] {
+            assert!(request.headers()[personal].is_sensitive(), "{personal}");
+        }
+        assert!(!request.headers()["accept"].is_sensitive());
         for gone in ["host", "transfer-encoding", "connection"] {
             assert!(!request.headers().contains_key(gone), "{gone}");
         }

@@ -16,14 +16,12 @@ use crate::proxy::{
     },
 };
 
-use super::{PIECE, Tally, Trouble, Upto, binds, body::Body, room::room};
+use super::{MOST_INTERIM, NO_ANSWER, PIECE, Tally, Trouble, Upto, binds, body::Body, room::room};
 
 /// How much is read at once of a body that comes faster than that; framed anew it is no longer than 64 KiB.
 const LARGE_PIECE: usize = (64 << 10) - FRAMES;
 /// How much longer a piece may become when it is framed anew: chunks that came are as long in our words, so it is one more.
 const FRAMES: usize = 64;
-/// Interim answers that an application may send before its answer.
-const MOST_INTERIM: usize = 8;
 
 pub(super) struct Answer<'a> {
     pub(super) head_request: bool,
@@ -79,8 +77,11 @@ pub(super) async fn download<W: AsyncWrite + Unpin>(
                     core.give_back_head(head);
                     return Ok(Down::Switched(buffer));
                 }
-                if head.status() == 101 || interim > MOST_INTERIM {
+                if head.status() == 101 {
                     return Err(Trouble::Upstream("upstream_switched_unasked"));
+                }
+                if interim > MOST_INTERIM {
+                    return Err(Trouble::Upstream("upstream_interim_answers"));
                 }
                 buffer.drain(..len);
                 head.clear();
@@ -97,7 +98,7 @@ pub(super) async fn download<W: AsyncWrite + Unpin>(
                     Ok(Ok(0)) => return Err(Trouble::Upstream("upstream_head_cut_off")),
                     Ok(Ok(_)) => {}
                     Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
-                    Err(TooSlow) if waiting => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+                    Err(TooSlow) if waiting => return Err(Trouble::UpstreamSlow(NO_ANSWER)),
                     // The time for an answer counts from the end of the request, which has time limits of its own.
                     Err(TooSlow) => {}
                 }

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Tally, Trouble};
+use super::{NO_ANSWER, Tally, Trouble};
 
 /// A stream was refused each time.
 const REFUSED: &str = "upstream_refused";
@@ -44,14 +44,22 @@ pub(super) struct Way<'p> {
     settings: &'p Upstream,
     gate: Gate<'p>,
     tally: &'p Tally,
+    caller: u64,
     tried: Tried,
     left: u8,
     last: &'static str,
 }
 
 impl<'p> Way<'p> {
-    pub(super) fn new(core: &'p Core, settings: &'p Upstream, gate: Gate<'p>, tally: &'p Tally) -> Way<'p> {
-        Way { core, settings, gate, tally, tried: Tried::default(), left: TRIES, last: dial::UNREACHABLE }
+    pub(super) fn new(
+        core: &'p Core,
+        settings: &'p Upstream,
+        gate: Gate<'p>,
+        tally: &'p Tally,
+        caller: u64,
+    ) -> Way<'p> {
+        let (tried, last) = (Tried::default(), dial::UNREACHABLE);
+        Way { core, settings, gate, tally, caller, tried, left: TRIES, last }
     }
 
     /// A kept connection that is still good, or a fresh one, to whichever server can be had.
@@ -123,7 +131,7 @@ impl<'p> Way<'p> {
                 }
                 // Whoever opens the connection tells the server's health; here it may be one that is there.
                 Protocol::Http2 => {
-                    let stream = Box::pin(self.core.onwards().stream(settings, server)).await;
+                    let stream = Box::pin(self.core.onwards().stream(settings, server, self.caller)).await;
                     stream.map(|stream| Socket::Onward(Box::new(stream)))
                 }
             }
@@ -177,7 +185,7 @@ impl<'p> Way<'p> {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Broken::Gone)) if untold => *reached = self.instead_of(reached).await?,
                 Ok(Err(broken)) => return Err(Trouble::of_upstream(broken)),
-                Err(TooSlow) => return Err(Trouble::UpstreamSlow("upstream_timeout")),
+                Err(TooSlow) => return Err(Trouble::UpstreamSlow(NO_ANSWER)),
             }
         }
     }

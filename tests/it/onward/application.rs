@@ -272,6 +272,13 @@ async fn answer(
                 say(&mut stream, Bytes::from(vec![b'x'; 0x4000]), notes).await?;
             }
         }
+        // Small frames of many sizes, for ever.
+        "crumbs" => {
+            let mut stream = respond.send_response(ok(), false)?;
+            for number in 0.. {
+                say(&mut stream, Bytes::from(vec![b'x'; 1 + number % 100]), notes).await?;
+            }
+        }
         "count" => {
             let mut stream = respond.send_response(ok(), false)?;
             for number in 0..50u8 {

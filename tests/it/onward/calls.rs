@@ -339,8 +339,9 @@ fn many_at_once_share_few_connections_and_wait_where_an_application_takes_few() 
     let world = world(&application, PLAIN);
     let admin = world.people.admin("acme");
     let peer = Peer::connect(world.gateway().address());
+    let tokens: Vec<_> = (0..4).map(|n| world.people.member(&format!("m{n}"), "acme", &["admin"])).collect();
     let held: Vec<_> =
-        (0..4).map(|_| peer.begin("GET", "/t/acme/orders?do=slow", &admin, &[], true).0).collect();
+        tokens.iter().map(|token| peer.begin("GET", "/t/acme/orders?do=slow", token, &[], true).0).collect();
     until("all that may be had are under way", || application.seen().len() == 4);
     let answer = peer.get("/t/acme/orders", &admin);
     assert_eq!((answer.status, answer.code()), (503, "upstream_busy".to_owned()));

@@ -6,6 +6,8 @@ mod calls;
 mod cuts;
 mod raw;
 mod secure;
+mod shared;
+mod stuck;
 
 use application::Application;
 
