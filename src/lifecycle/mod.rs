@@ -274,6 +274,13 @@ pub enum Command {
         /// Of which document.
         key: Key,
     },
+    /// Ends a session, since its gateway's clock was accepted behind its ledger (rule 7).
+    AcceptClock {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which session.
+        session: SessionId,
+    },
 }
 
 impl Command {
@@ -298,6 +305,7 @@ impl Command {
             Command::Stop { .. } => "stop",
             Command::Lift { .. } => "lift",
             Command::Expire { .. } => "expire",
+            Command::AcceptClock { .. } => "accept_clock",
         }
     }
 
@@ -318,7 +326,8 @@ impl Command {
             | Command::Request { tenant, .. }
             | Command::StartSession { tenant, .. }
             | Command::BreakGlass { tenant, .. }
-            | Command::EndSession { tenant, .. } => Some(tenant),
+            | Command::EndSession { tenant, .. }
+            | Command::AcceptClock { tenant, .. } => Some(tenant),
             Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
         }
@@ -421,6 +430,7 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::Stop { switch, reason } => stop::set(&at, switch, reason),
         Command::Lift { switch, reason } => stop::lift(&at, switch, reason),
         Command::Expire { key } => expire::expire(&at, key),
+        Command::AcceptClock { tenant, session } => expire::distrusted(&at, tenant, session),
     };
     match result {
         Ok(change) => Outcome::Changed(change),

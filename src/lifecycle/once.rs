@@ -110,7 +110,8 @@ impl<'a> Creation<'a> {
             | Command::EndSession { .. }
             | Command::Stop { .. }
             | Command::Lift { .. }
-            | Command::Expire { .. } => return None,
+            | Command::Expire { .. }
+            | Command::AcceptClock { .. } => return None,
         };
         Some(Creation { tenant, environment, made, by })
     }

@@ -137,6 +137,9 @@ reasons! {
     RecordUnavailable = "record_unavailable",
     /// The gateway's clock is behind its own record (rule 7).
     ClockBehind = "clock_behind",
+    /// Another configuration names tenants or environments by other means, or no longer takes the caller's issuer for what
+    /// it was: what runs cannot be decided again.
+    ConfigurationReplaced = "configuration_replaced",
 }
 
 impl fmt::Display for Reason {

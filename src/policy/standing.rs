@@ -62,7 +62,8 @@ pub fn standing<'a>(
             | EndCause::Removed
             | EndCause::Withdrawn
             | EndCause::Replaced
-            | EndCause::Conflict => Reason::SessionEnded,
+            | EndCause::Conflict
+            | EndCause::ClockAccepted => Reason::SessionEnded,
             EndCause::Stopped => Reason::SessionStopped,
             EndCause::GrantWithdrawn => Reason::GrantWithdrawn,
             EndCause::GrantExpired => Reason::GrantExpired,

@@ -198,7 +198,7 @@ async fn requests_of_others_and_of_other_tenants_are_none_and_too_many_are_refus
     for _ in 0..8 {
         ids.push(asked(&world, "anna").await);
     }
-    ask(&world, "anna").await.refused(409, "too_many_requests");
+    ask(&world, "anna").await.refused(409, "requests_waiting");
     ids.push(asked(&world, "ben").await);
     ids.sort();
     assert_eq!(waiting(&world, &admin, "").await, ids);
@@ -422,7 +422,7 @@ async fn nobody_floods_a_tenant_with_requests_that_they_take_back() {
         let id = asked(&world, "anna").await;
         world.delete(&format!("{ACME}/{id}"), &world.agent("anna")).await.is(200);
     }
-    ask(&world, "anna").await.refused(409, "too_many_requests");
+    ask(&world, "anna").await.refused(409, "requests_waiting");
     asked(&world, "ben").await;
     world.clock.advance(24 * HOUR);
     asked(&world, "anna").await;

@@ -35,8 +35,9 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
     }
     let near = |dice: &mut Dice| at(now - 1 + i64::try_from(dice.below(3)).unwrap());
     let end = |dice: &mut Dice| {
-        use EndCause::{Conflict, Ended, Expired, Removed, Replaced, Stopped, Withdrawn};
-        let cause = [Expired, Ended, Removed, Withdrawn, Replaced, Stopped, Conflict][dice.below(7)];
+        use EndCause::{ClockAccepted, Conflict, Ended, Expired, Removed, Replaced, Stopped, Withdrawn};
+        let causes = [Expired, Ended, Removed, Withdrawn, Replaced, Stopped, Conflict, ClockAccepted];
+        let cause = causes[dice.below(8)];
         dice.one_in(2).then(|| End { at: near(dice), cause, by: None })
     };
     let mut document = world.document(&key, policy).unwrap();

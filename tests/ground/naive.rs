@@ -1638,6 +1638,19 @@ impl Naive {
                     *ended = Some(EndCause::Expired);
                 }
             }
+            Command::AcceptClock { tenant, session } => {
+                if !matches!(actor, Actor::Clock) {
+                    codes.insert("not_allowed");
+                }
+                let Some(known) = next.sessions.get_mut(&(tenant.to_string(), session.to_string())) else {
+                    return Err(codes.into_iter().chain(["not_found"]).collect());
+                };
+                if known.ended.is_none() {
+                    let over = now >= known.deadline;
+                    known.listed = None;
+                    known.ended = Some(if over { EndCause::Expired } else { EndCause::ClockAccepted });
+                }
+            }
         }
         if !codes.is_empty() {
             return Err(codes);

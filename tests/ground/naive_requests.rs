@@ -202,7 +202,7 @@ impl Naive {
                 at.0 == tenant && request.who == who(agent) && request.over(now).is_none()
             };
             if before.requests.iter().filter(|row| mine(*row)).count() >= 8 {
-                codes.insert("too_many_requests");
+                codes.insert("requests_waiting");
             }
             let times = self.asked.entry((tenant.to_owned(), who(agent))).or_insert((now, 0));
             if now >= times.0 + 86_400_000 {
@@ -210,7 +210,7 @@ impl Naive {
             }
             times.1 += 1;
             if times.1 > 64 {
-                codes.insert("too_many_requests");
+                codes.insert("requests_waiting");
             }
             let request = Request {
                 who: who(agent),

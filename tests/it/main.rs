@@ -35,6 +35,7 @@ mod load;
 mod matrix;
 mod memory;
 mod onward;
+mod operations;
 mod pages;
 mod path;
 mod peers;

@@ -283,7 +283,19 @@ fn step_role(
         }
         return;
     };
-    let mut set = role.permissions.clone();
+    if emptied(&role.permissions, names, ceiling) {
+        context.warn(
+            Code::LevelEmptied,
+            at.place,
+            format!("the ceiling leaves nothing of the level `{level}`"),
+            "give it a role that staff may use, or lower the ceiling",
+        );
+    }
+}
+
+/// Whether the ceiling leaves nothing of a role that had something.
+fn emptied(role: &PermissionSet, names: &Names, ceiling: &PermissionSet) -> bool {
+    let mut set = role.clone();
     set.remove(ceiling);
     for (id, name) in names.catalogue.iter() {
         if name.resource_type() == SUPPORT_TYPE {
@@ -292,13 +304,32 @@ fn step_role(
             set.remove(&one);
         }
     }
-    if set.is_empty() && !role.permissions.is_empty() {
-        context.warn(
-            Code::LevelEmptied,
-            at.place,
-            format!("the ceiling leaves nothing of the level `{level}`"),
-            "give it a role that staff may use, or lower the ceiling",
-        );
+    set.is_empty() && !role.is_empty()
+}
+
+/// What roles are, and what staff may never do of them.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) names: &'a Names,
+    pub(super) roles: &'a Roles,
+    pub(super) ceiling: &'a PermissionSet,
+}
+
+impl Given<'_> {
+    /// Warns of a role of which the ceiling leaves nothing, where staff are given it.
+    pub(super) fn warn_where_emptied(self, context: Context<'_>, at: &At<String>, what: &str) {
+        let Some(role) = self.roles.map.get(at.value.as_str()) else { return };
+        if emptied(&role.permissions, self.names, self.ceiling) {
+            context.warn(
+                Code::LevelEmptied,
+                at.place,
+                format!(
+                    "the ceiling leaves nothing of the role `{}`, so {what} gives nothing",
+                    short(&at.value)
+                ),
+                "name a role that staff may use, or lower the ceiling",
+            );
+        }
     }
 }
 
