@@ -132,7 +132,9 @@ impl Consent {
     }
 
     /// The narrower of two choices: both caps bind, and the parent's where either inherits. A raise holds where both
-    /// have one: the lower level, until the earlier end. Who gave one that does not hold as it stood counts as having chosen.
+    /// have one beside the same standing choice: the lower level, until the earlier end. Beside another choice it could be in force
+    /// where the choice was, and let in whom that shut out, who may stand further up. Who gave one that does not hold as it
+    /// stood counts as having chosen.
     #[must_use]
     pub fn meet(&self, other: &Consent, ladder: &Ladder) -> Consent {
         if self.is_nothing() || other.is_nothing() {
@@ -148,14 +150,15 @@ impl Consent {
             (None, None) => None,
         };
         let raised = match (&self.raised, &other.raised) {
-            (Some(a), Some(b)) => {
+            (Some(a), Some(b)) if (self.inherit, &self.cap) == (other.inherit, &other.cap) => {
                 let by = a.by.union(&b.by).cloned().collect();
                 Some(Raise { level: lower(&a.level, &b.level), until: a.until.min(b.until), by })
             }
             (Some(_) | None, _) => None,
         };
+        let as_it_stood = [&self.raised, &other.raised].into_iter().all(|before| *before == raised);
         let mut by: BTreeSet<Giver> = self.by.union(&other.by).cloned().collect();
-        if self.raised != other.raised {
+        if !as_it_stood {
             // Whoever a raise shut out, because they gave it themselves, is not let in by its going.
             by.extend([&self.raised, &other.raised].into_iter().flatten().flat_map(|raise| raise.by.clone()));
         }

@@ -521,6 +521,24 @@ fn whom_a_raise_of_their_own_shuts_out_is_let_in_by_no_fork() {
             }
         }
     }
+    // The same raise beside two choices: where it was not in force, its rise shuts out whoever the choice did.
+    let beside = |inherit: bool, cap: Option<&str>| {
+        let mut tenant = with(Some(1_000));
+        (tenant.consent.inherit, tenant.consent.cap) = (inherit, cap.map(level));
+        tenant.consent.raised.as_mut().unwrap().level = level("limited_edit");
+        tenant.consent.by = [Giver::of(&member("beta", "beta-admin", &[]), None, "b")].into();
+        tenant
+    };
+    for other in [beside(false, Some("block")), beside(false, Some("full")), beside(true, Some("read_only"))]
+    {
+        let one = beside(true, None);
+        for holds in [joined(&one, &other), joined(&other, &one)] {
+            for head in [&one, &other] {
+                let head = Document::Tenant(head.clone());
+                assert!(opened(&holds).is_subset(&opened(&head)), "{holds:?} opens more than {head:?}");
+            }
+        }
+    }
     assert_eq!(with(Some(9)).consent.meet(&with(Some(9)).consent, &ladder()), with(Some(9)).consent);
 }
 

@@ -124,7 +124,9 @@ fn a_full_disk_stops_staff_only_and_a_removal_still_cuts_at_once() {
     let ready = operations(&world, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("staff: refused: the ledger"), "{ready}");
     let metrics = operations(&world, "/metrics");
-    for line in ["\npostern_staff_served 0\n", "\npostern_ledger_healthy 0\n"] {
+    for line in
+        ["\npostern_staff_served 0\n", "\npostern_ledger_healthy 0\n", "\npostern_ledger_room_short 1\n"]
+    {
         assert!(metrics.contains(line), "{line}{metrics}");
     }
     // Nothing is widened without its record.

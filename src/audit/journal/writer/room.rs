@@ -180,6 +180,10 @@ impl Writer {
     fn lack_room(&mut self, error: &io::Error) {
         // Any other failure may be over at the next try; a full disk is believed for a while.
         self.no_room = lacks_room(error);
+        if self.no_room {
+            // No checkpoint may be signed for as long as nothing is written.
+            self.shared.set_warning(true);
+        }
         self.tried_ms = (self.clock)();
         self.shared.set_error("setting room aside", error);
     }
