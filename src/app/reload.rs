@@ -348,6 +348,7 @@ impl Reloader {
 fn standing(before: Arc<Routing>, now: Arc<Routing>, same: BTreeSet<IssuerName>) -> Standing {
     Standing {
         policy: Arc::clone(&now.policy),
+        before: Arc::clone(&before.policy),
         find: Box::new(move |about, subject| {
             same.contains(&subject.id.issuer).then(|| find_again(&before, &now, about)).flatten()
         }),
