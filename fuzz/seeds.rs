@@ -30,7 +30,28 @@ fn files(dir: &str) -> Vec<String> {
 fn gate() -> Vec<Vec<u8>> {
     let fill = [("{admin}", "a.b.c"), ("{staff}", "d.e.f"), ("{expired}", "g.h.i"), ("{session}", "ses_1")];
     let cases = files("tests/corpus/http1").into_iter().flat_map(|file| format::cases(&text(&file), &fill));
-    cases.map(|case| case.bytes()).filter(|bytes| bytes.len() < 4096).collect()
+    let mut seeds: Vec<Vec<u8>> = cases.map(|case| case.bytes()).filter(|bytes| bytes.len() < 4096).collect();
+    // What is said around a request: PROXY headers as they stand there, of the others the values.
+    for file in files("tests/corpus/client_address") {
+        for case in format::cases(&text(&file), &fill) {
+            let bytes = case.bytes();
+            let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let prefixes: [&[u8]; 2] = [b"X-Forwarded-For: ", b"Forwarded: "];
+                prefixes.iter().find_map(|prefix| line.strip_prefix(*prefix)).map(<[u8]>::to_vec)
+            });
+            seeds.extend(lines);
+            seeds.push(bytes);
+        }
+    }
+    for lines in [
+        "grpc-status: 0\r\ngrpc-message: all%20well\r\n",
+        "x-user: root\r\nx-checksum: 7\r\n",
+        "Trailer: a\r\n",
+    ] {
+        seeds.push(lines.as_bytes().to_vec());
+    }
+    seeds
 }
 
 fn path() -> Vec<Vec<u8>> {

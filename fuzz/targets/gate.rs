@@ -1,6 +1,10 @@
 //! The request gate: what is taken is read alike by other parsers, and what is forwarded, as bytes, is exactly one
-//! equal request for our own reader, for httparse and for hyper.
+//! equal request for our own reader, for httparse and for hyper. Beside it what is said around a request: PROXY headers,
+//! `X-Forwarded-For` and `Forwarded`, trailers.
 #![no_main]
+
+#[path = "gate/around.rs"]
+mod around;
 
 use std::{cell::RefCell, convert::Infallible, rc::Rc};
 
@@ -180,6 +184,7 @@ fn one(input: &[u8]) -> Option<&[u8]> {
 }
 
 fuzz_target!(|input: &[u8]| {
+    around::all(input);
     let mut rest = input;
     for _ in 0..4 {
         match one(rest) {

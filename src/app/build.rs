@@ -13,7 +13,11 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{keys::KeyKeepers, webhooks};
+use super::{
+    keys::KeyKeepers,
+    proofs::{BuildFault, PlacedFault, check},
+    webhooks,
+};
 use crate::{
     audit::note::{NoteError, SigningKey},
     config::resolve::{
@@ -22,12 +26,13 @@ use crate::{
     },
     identity::{
         Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
-        TypeRule, Verifier, mint::SignerFault, verifier::VerifierFault,
+        TypeRule, Verifier,
     },
+    model::IssuerName,
     net,
     policy::{
         Effect, Rule,
-        routes::{RouteFault, RouteSpec, RouteTable},
+        routes::{RouteSpec, RouteTable},
     },
     proxy::{
         access::Wanted,
@@ -48,57 +53,6 @@ use crate::{
 /// Counts the upstreams over TLS that this process has built.
 static BUILT: AtomicU64 = AtomicU64::new(0);
 
-/// Why a configuration cannot be built into parts.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildFault {
-    /// The issuers.
-    #[error("issuers: {0}")]
-    Issuers(#[from] VerifierFault),
-    /// An issuer's setting.
-    #[error("issuer `{issuer}`: {what}")]
-    Issuer {
-        /// Its name.
-        issuer: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// An address of keys.
-    #[error("issuer `{issuer}`: keys: {fault}")]
-    Keys {
-        /// The issuer's name.
-        issuer: String,
-        /// What is wrong.
-        fault: net::ask::SetupFault,
-    },
-    /// A webhook.
-    #[error("webhook `{name}`: {fault}")]
-    Webhook {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        fault: net::ask::SetupFault,
-    },
-    /// The key of assertions.
-    #[error("assertion.key: {0}")]
-    Assertion(#[from] SignerFault),
-    /// The key of the ledger.
-    #[error("ledger.key: {0}")]
-    Ledger(NoteError),
-    /// The key of another ledger.
-    #[error(
-        "ledger.key is the key of the log `{key}`, and ledger.origin is `{origin}`; they must be the same"
-    )]
-    LedgerOrigin {
-        /// The key's name.
-        key: String,
-        /// The log's name.
-        origin: String,
-    },
-    /// The route map.
-    #[error("routes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Routes(Vec<RouteFault>),
-}
-
 /// The parts that come from the configuration alone.
 pub(super) struct Built {
     pub(super) routing: Routing,
@@ -106,35 +60,6 @@ pub(super) struct Built {
     pub(super) keepers: KeyKeepers,
     pub(super) hooks: Vec<Hook>,
     pub(super) workers: usize,
-}
-
-/// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
-pub fn check(settings: &Settings) -> Vec<BuildFault> {
-    let environment = environment_claim(settings);
-    let mut faults = Vec::new();
-    // One by one, so that all of them are told; together only for what is wrong between them.
-    for issuer in &settings.issuers {
-        let alone = issuer_options(issuer, environment, settings)
-            .and_then(|options| Ok(Verifier::new(vec![options], TokenLimits::default())?));
-        faults.extend(alone.err());
-    }
-    if faults.is_empty() {
-        faults.extend(verifier(settings).err());
-    }
-    faults.extend(keepers(settings).err());
-    faults.extend(webhooks::hooks(settings).err());
-    faults.extend(signer(settings).err());
-    match ledger_key(settings) {
-        Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
-        Ok(key) => faults.push(BuildFault::LedgerOrigin {
-            key: key.verifying_key().name().to_owned(),
-            origin: settings.ledger.origin.clone(),
-        }),
-        Err(fault) => faults.push(BuildFault::Ledger(fault)),
-    }
-    // The map carries the signer, whose fault was told.
-    faults.extend(routing(settings).err().filter(|fault| !matches!(fault, BuildFault::Assertion(_))));
-    faults
 }
 
 /// What does not keep a gateway from being built, and is hardly meant: an issuer's keys that cannot be used.
@@ -149,7 +74,7 @@ pub(super) fn broken_keys(verifier: &Verifier) -> Vec<String> {
 }
 
 /// The key that signs assertions.
-fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
+pub(super) fn signer(settings: &Settings) -> Result<Signer, BuildFault> {
     let key = Zeroizing::new(String::from_utf8_lossy(settings.assertion.key.expose()).into_owned());
     Ok(Signer::from_pem(&key, None)?)
 }
@@ -161,14 +86,22 @@ pub(super) fn ledger_key(settings: &Settings) -> Result<SigningKey, NoteError> {
 }
 
 /// The claim that names a token's environment, where the configuration has one.
-fn environment_claim(settings: &Settings) -> Option<&str> {
+pub(super) fn environment_claim(settings: &Settings) -> Option<&str> {
     settings.tenants.environment_from.iter().find_map(|source| match source {
         EnvironmentSource::Claim(path) => Some(path.as_str()),
         EnvironmentSource::Path(_) | EnvironmentSource::Header(_) | EnvironmentSource::Host(_) => None,
     })
 }
 
-pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
+/// All parts, or all that keeps them from being built.
+pub(super) fn build(settings: &Settings) -> Result<Built, Vec<PlacedFault>> {
+    build_parts(settings).map_err(|first| {
+        let all = check(settings);
+        if all.is_empty() { vec![PlacedFault::of(first, settings)] } else { all }
+    })
+}
+
+fn build_parts(settings: &Settings) -> Result<Built, BuildFault> {
     let workers = settings
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -184,8 +117,11 @@ pub(super) fn build(settings: &Settings) -> Result<Built, BuildFault> {
 
 /// Who keeps the keys of a configuration's issuers fresh.
 fn keepers(settings: &Settings) -> Result<KeyKeepers, BuildFault> {
-    KeyKeepers::new(settings)
-        .map_err(|(issuer, fault)| BuildFault::Keys { issuer: issuer.to_string(), fault })
+    KeyKeepers::of(&settings.issuers).map_err(key_fault)
+}
+
+pub(super) fn key_fault((issuer, fault): (IssuerName, net::ask::SetupFault)) -> BuildFault {
+    BuildFault::Keys { issuer: issuer.to_string(), fault }
 }
 
 /// The verifier of a configuration's issuers.
@@ -200,10 +136,10 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
         max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
         ..TokenLimits::default()
     };
-    Ok(Verifier::new(issuers?, limits)?)
+    Verifier::new(issuers?, limits).map_err(|fault| BuildFault::Issuers { issuer: None, fault })
 }
 
-fn issuer_options(
+pub(super) fn issuer_options(
     issuer: &IssuerSettings,
     environment: Option<&str>,
     settings: &Settings,

@@ -6,8 +6,8 @@
 //! the last good keys stay in use until they are `keep` old by the gateway's clock, and every fetch that failed is
 //! tried again, at growing distances.
 //!
-//! For a reload: make new [`KeyKeepers`], let them [`KeyKeepers::ring_for`] the new verifier once it has adopted the
-//! keys of the old one, swap, stop the old keepers, start the new. Old keepers cannot harm a new verifier: keys are
+//! For a reload: make new [`KeyKeepers`], let them [`KeyKeepers::ring_for`] the new verifier, have that adopt the keys of
+//! the old one and them what is told of these, swap, stop the old keepers, start the new. Old keepers cannot harm a new verifier: keys are
 //! taken over by the issuer's name and the address that they came from.
 //!
 //! Never here: reading keys and judging tokens ([`crate::identity`]), talking to the server ([`super::fetch`]).
@@ -31,10 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fetch::{Answer, Fetcher};
 use crate::{
-    config::{
-        Settings,
-        resolve::{KeyAddress, KeyText},
-    },
+    config::resolve::{IssuerSettings, KeyAddress, KeyText},
     identity::{Bell, KeyChange, Verifier},
     model::{IssuerName, Timestamp},
     net::ask::SetupFault,
@@ -55,7 +52,7 @@ const MOST_WAITING: usize = 256;
 pub(super) type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Everybody who keeps keys fresh.
-pub struct KeyKeepers {
+pub(super) struct KeyKeepers {
     keepers: Vec<Arc<Keeper>>,
     waiting: Arc<AtomicUsize>,
 }
@@ -109,9 +106,9 @@ impl KeyKeepers {
     ///
     /// # Errors
     /// The first issuer whose address cannot be fetched from, whatever it answers.
-    pub fn new(settings: &Settings) -> Result<KeyKeepers, (IssuerName, SetupFault)> {
+    pub(super) fn of(issuers: &[IssuerSettings]) -> Result<KeyKeepers, (IssuerName, SetupFault)> {
         let mut keepers = Vec::new();
-        for issuer in &settings.issuers {
+        for issuer in issuers {
             if let KeyText::Fetched(address) = &issuer.keys {
                 let keeper = Keeper::new(issuer.name.clone(), address);
                 keepers.push(Arc::new(keeper.map_err(|fault| (issuer.name.clone(), fault))?));
@@ -122,11 +119,25 @@ impl KeyKeepers {
 
     /// Has a verifier tell these keepers of tokens that its keys do not fit.
     #[must_use]
-    pub fn ring_for(&self, verifier: Verifier) -> Verifier {
+    pub(super) fn ring_for(&self, verifier: Verifier) -> Verifier {
         self.keepers.iter().fold(verifier, |verifier, keeper| {
             let bell = Arc::clone(&keeper.bell);
             verifier.with_bell(&keeper.issuer, Bell::new(move || bell.ring()))
         })
+    }
+
+    /// Tells of the keys that a verifier took over from another one as these keepers' predecessors told of them.
+    pub(super) fn adopting(&self, before: &KeyKeepers, verifier: &Verifier) {
+        for keeper in &self.keepers {
+            // Nothing was fetched for this verifier yet: what it has, it took over.
+            if verifier.keys_until(&keeper.issuer).is_none() {
+                continue;
+            }
+            if let Some(old) = before.keepers.iter().find(|old| old.issuer == keeper.issuer) {
+                keeper.counts.last.store(old.counts.last.load(Relaxed), Relaxed);
+                keeper.counts.usable.store(old.counts.usable.load(Relaxed), Relaxed);
+            }
+        }
     }
 
     /// Begins to fetch, until told to stop.

@@ -3,6 +3,7 @@
 //!
 //! Never here: a rule. The only clock is here ([`clock`]).
 
+mod accept;
 mod build;
 pub mod clock;
 mod fetch;
@@ -10,6 +11,7 @@ mod keys;
 mod listen;
 mod open;
 mod operations;
+mod proofs;
 mod registered;
 mod reload;
 mod servers;
@@ -40,10 +42,11 @@ use crate::{
 
 use self::{clock::SystemClock, operations::Operations, reload::Reloader};
 
-pub use build::{BuildFault, check, doubts, routing, verifier};
-pub use keys::KeyKeepers;
+pub use accept::{AcceptClockFault, accept_clock};
+pub use build::{doubts, routing, verifier};
 pub use listen::ListenFault;
 pub use open::{OpenFault, init_state};
+pub use proofs::{BuildFault, PlacedFault, check, check_beside};
 pub use reload::{Cause, ReloadFault};
 pub use systemd::{Notify, Passed, PassedFault, passed};
 pub use watch::{Watch, load};
@@ -59,6 +62,8 @@ const FIRST_KEYS: Duration = Duration::from_secs(3);
 /// How long a start waits until the past is settled, so that staff who come to a gateway that was just restarted are not
 /// refused for it. Without it goes on: they get 503 until it is.
 const FIRST_SETTLING: Duration = Duration::from_secs(1);
+/// How often it is said that the clock is behind the ledger, while it is.
+const CLOCK_AGAIN: Duration = Duration::from_secs(60);
 /// How long settling rests between tries.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -66,8 +71,8 @@ const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
     /// The configuration cannot be built into parts.
-    #[error(transparent)]
-    Build(#[from] BuildFault),
+    #[error("{}", proofs::lines(.0))]
+    Build(Vec<PlacedFault>),
     /// State or ledger cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenFault),
@@ -77,9 +82,24 @@ pub enum StartFault {
     /// A socket that was handed in.
     #[error(transparent)]
     Passed(#[from] PassedFault),
+    /// What is for local play only, on a socket that was handed in and is reached from elsewhere.
+    #[error(
+        "the socket that was handed in listens on {address}, which can be reached from elsewhere, and `dangerous` has {}; remove that, or hand in a socket on loopback",
+        listed(.names)
+    )]
+    Dangerous {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What of `dangerous` is in use.
+        names: Vec<&'static str>,
+    },
     /// The system gives no thread or runtime.
     #[error("the system gives no threads: {0}")]
     Threads(#[from] std::io::Error),
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a start takes, beside the configuration.
@@ -106,6 +126,8 @@ pub struct Gateway {
     address: SocketAddr,
     operations: SocketAddr,
     stop: CancellationToken,
+    /// A stop is near: only told.
+    leaving: CancellationToken,
     reloader: Arc<Reloader>,
     file: PathBuf,
     cores: Vec<std::thread::JoinHandle<()>>,
@@ -117,7 +139,7 @@ impl Gateway {
     pub fn start(settings: Settings, extra: Extra) -> Result<Gateway, StartFault> {
         let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
-        let built = build::build(&settings)?;
+        let built = build::build(&settings).map_err(StartFault::Build)?;
         for doubt in build::broken_keys(&built.verifier) {
             tracing::warn!("{doubt}");
         }
@@ -141,6 +163,15 @@ impl Gateway {
         };
         let address = listen::address(&listeners, settings.listen);
         let operations_address = operations_listener.local_addr().unwrap_or(settings.operations);
+        // What the configuration names was looked at when it was read; these are other addresses.
+        let dangerous = settings.dangerous.in_use();
+        for (handed_in, address) in
+            [(extra.passed.proxy, address), (extra.passed.operations, operations_address)]
+        {
+            if handed_in.is_some() && !dangerous.is_empty() && !address.ip().is_loopback() {
+                return Err(StartFault::Dangerous { address, names: dangerous });
+            }
+        }
         let cells = Arc::new(Cells::new(
             Arc::clone(&opened.store) as Arc<dyn Store>,
             built.routing.policy.ladder.clone(),
@@ -160,7 +191,7 @@ impl Gateway {
             },
             &opened.recovered,
         );
-        let stop = CancellationToken::new();
+        let (stop, leaving) = (CancellationToken::new(), CancellationToken::new());
         let api = Arc::new(ArcSwap::from_pointee(Api::new(Arc::clone(&engine), &settings.prefix)));
         let apis = Arc::clone(&api);
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
@@ -199,6 +230,7 @@ impl Gateway {
             let _ = settled.send(());
             comparing.await;
         });
+        background.spawn(tell_of_the_clock(Arc::clone(&engine)));
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
@@ -229,11 +261,12 @@ impl Gateway {
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),
+            leaving: leaving.clone(),
         });
         {
             let _inside = background.enter();
             let listener = TcpListener::from_std(operations_listener)?;
-            background.spawn(operations::serve(listener, operations, stop.clone()));
+            background.spawn(operations::serve(listener, operations, shared.halt.clone()));
         }
         if let Some(watch) = extra.watch {
             let watching = Arc::clone(&reloader).keep_watching(settings.file.clone(), watch.every);
@@ -263,6 +296,7 @@ impl Gateway {
             address,
             operations: operations_address,
             stop,
+            leaving,
             reloader,
             file: settings.file,
             cores,
@@ -309,11 +343,16 @@ impl Gateway {
         background.block_on(self.reloader.reload(self.file.clone(), Cause::Signal))
     }
 
-    /// Takes no new requests, lets the ones in hand end for as long as the configuration says, and closes the ledger.
+    /// Says by `/readyz` that it stops, and after the configured delay takes no new requests, lets the ones in hand end for
+    /// as long as the configuration says, and closes the ledger.
     pub fn stop(mut self) {
+        let millis = |of: &std::sync::atomic::AtomicI64| {
+            Duration::from_millis(u64::try_from(of.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(0))
+        };
+        let drain = millis(&self.reloader.drain_ms);
+        self.leaving.cancel();
+        std::thread::sleep(millis(&self.reloader.delay_ms));
         self.stop.cancel();
-        let drain = self.reloader.drain_ms.load(std::sync::atomic::Ordering::Relaxed);
-        let drain = Duration::from_millis(u64::try_from(drain).unwrap_or(0));
         let patience = std::time::Duration::from_millis(10);
         let mut waited = Duration::ZERO;
         while waited < drain && self.cores.iter().any(|core| !core.is_finished()) {
@@ -364,6 +403,28 @@ async fn answer_inside(api: &Api, call: proxy::InsideCall) -> proxy::InsideAnswe
     proxy::InsideAnswer { response, pieces }
 }
 
+/// Says that the clock is behind the ledger, at once and every minute while it is: staff are refused for it.
+async fn tell_of_the_clock(engine: Arc<Engine>) {
+    let mut was = false;
+    loop {
+        match engine.clock_fault() {
+            Some((ledger, now)) => {
+                was = true;
+                tracing::error!(
+                    %ledger, %now,
+                    "the clock is behind the ledger's last record; staff are refused until it is set right, or accepted by `postern state accept-clock`"
+                );
+            }
+            None if was => {
+                was = false;
+                tracing::info!("the clock has passed the ledger's last record; staff are served");
+            }
+            None => {}
+        }
+        tokio::time::sleep(CLOCK_AGAIN).await;
+    }
+}
+
 /// Settles the past, makes the configured tenants known, and opens to staff; tries each until it is done. The past comes
 /// first: what was being taken away is in force before anything else is written. Staff come last: no agent is told that a
 /// tenant admits nobody because it is not known yet.
@@ -376,6 +437,10 @@ async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command
     register(&engine, tenants).await;
     while let Err(fault) = engine.settle(&mut open).await {
         tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
+    while let Err(fault) = engine.find_grantors().await {
+        tracing::warn!(%fault, "those who gave grants are looked up later; until then they are not noticed");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }

@@ -176,7 +176,8 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
         segment_bytes: settings.ledger.segment,
         reserve_bytes: settings.ledger.reserve,
         quota_bytes: settings.ledger.quota,
-        // The ledger wants four records to fit; what the configuration allows is far above any document (256 KiB).
+        // The ledger wants four records to fit. The smallest segment leaves 256 KiB, which is less than the store would take
+        // of one document (`DOCUMENT_MOST`), and far more than the rules let one become.
         max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
         ..journal::Options::new(dir.clone(), settings.ledger.origin.clone())
     };

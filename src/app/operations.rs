@@ -32,17 +32,19 @@ pub(super) struct Operations {
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Arc<ArcSwap<KeyKeepers>>,
     pub(super) reloader: Arc<Reloader>,
+    /// A stop is near, or under way.
+    pub(super) leaving: CancellationToken,
     pub(super) webhooks: Arc<Webhooks>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
 
-/// Serves until told to stop.
-pub(super) async fn serve(listener: TcpListener, operations: Arc<Operations>, stop: CancellationToken) {
+/// Serves until the halt, at the end of a stop: until then it is told that the gateway stops.
+pub(super) async fn serve(listener: TcpListener, operations: Arc<Operations>, halt: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
+            () = halt.cancelled() => return,
         };
         let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -91,8 +93,19 @@ impl Operations {
 
     /// Ready means that members can be served; what staff would get is told beside it (rule 19).
     fn ready(&self) -> Answer {
-        let staff = if self.engine.serves_staff() { "served" } else { "refused" };
-        let ledger = match self.engine.journal().status().health {
+        let health = self.engine.journal().status().health;
+        let staff = if !self.engine.settled() {
+            "refused: what an earlier life left open is not settled yet".to_owned()
+        } else if let Some((ledger, now)) = self.engine.clock_fault() {
+            format!(
+                "refused: the clock ({now}) is behind the ledger's last record ({ledger}); set it right, or accept it by `postern state accept-clock`"
+            )
+        } else if health != Health::Healthy {
+            "refused: the ledger takes no record".to_owned()
+        } else {
+            "served".to_owned()
+        };
+        let ledger = match health {
             Health::Healthy => "healthy",
             Health::Full => "full",
             Health::Quota => "quota used up",
@@ -104,7 +117,7 @@ impl Operations {
             self.engine.pending(),
             self.reloader.lines()
         );
-        if self.shared.stop.is_cancelled() {
+        if self.leaving.is_cancelled() {
             text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
         } else {
             text(StatusCode::OK, body)
@@ -121,6 +134,10 @@ impl Operations {
         let name = "postern_break_glass_entries_total";
         let _ = writeln!(out, "# HELP {name} Entries by break-glass.\n# TYPE {name} counter");
         let _ = writeln!(out, "{name} {}", self.engine.glass_broken());
+        let (name, help) =
+            ("postern_tls_handshakes_failed", "TLS handshakes that came to nothing, since the start.");
+        let failed = self.shared.counters.tls_failed.load(std::sync::atomic::Ordering::Relaxed);
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {failed}");
         let status = self.engine.journal().status();
         let gauges = [
             ("postern_connections", "Open client connections.", {
@@ -131,16 +148,17 @@ impl Operations {
                     .max(0)
                     .unsigned_abs()
             }),
-            ("postern_tls_handshakes_failed", "TLS handshakes that came to nothing, since the start.", {
-                self.shared.counters.tls_failed.load(std::sync::atomic::Ordering::Relaxed)
-            }),
             ("postern_staff_exchanges", "Staff exchanges under way.", self.engine.registry().len() as u64),
             (
                 "postern_changes_pending",
                 "Changes in force that are not yet durable.",
                 self.engine.pending() as u64,
             ),
-            ("postern_staff_served", "1 when staff can be served.", u64::from(self.engine.serves_staff())),
+            (
+                "postern_staff_served",
+                "1 when staff can be served: the past is settled, the clock is right, the ledger takes records.",
+                u64::from(self.engine.serves_staff() && status.health == Health::Healthy),
+            ),
             ("postern_ledger_healthy", "1 when the ledger takes every record.", {
                 u64::from(status.health == Health::Healthy)
             }),

@@ -3,7 +3,7 @@
 //!
 //! At once: the map, the policy, the issuers, TLS, the key of assertions, webhooks, bounds. Connections stay open and requests
 //! under way go on; staff exchanges are decided again under the new policy, and what it does not allow is cut. Not
-//! without a restart: the addresses, the gateway's name, its workers, where state and ledger lie, and the clock of
+//! without a restart: the addresses, whether TLS is spoken, the gateway's name, its workers, where state and ledger lie, and the clock of
 //! `dangerous`. A configuration that changes one of these is refused, rather than half followed.
 //!
 //! Never here: when to reload (that is [`super::watch`] and the command line), a rule.
@@ -24,8 +24,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    build::{self, BuildFault},
+    build,
     keys::{KeyKeepers, Now},
+    proofs::{self, PlacedFault},
     registered, servers,
     watch::{self, Noting, Stamps},
 };
@@ -36,6 +37,7 @@ use crate::{
     engine::{Engine, reload::Standing},
     identity::Verifier,
     model::{IssuerName, Timestamp},
+    policy::Reason,
     proxy::{Shared, again::find_again, routing::Routing},
     webhook::Webhooks,
 };
@@ -47,8 +49,8 @@ pub enum ReloadFault {
     #[error("{0}")]
     Config(Box<ConfigFaults>),
     /// It cannot be built into parts; all that is wrong.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Build(Vec<BuildFault>),
+    #[error("{}", proofs::lines(.0))]
+    Build(Vec<PlacedFault>),
     /// It changes what only a start reads.
     #[error("{} cannot change while the gateway runs: restart it, or put back what was there", keys(.0))]
     Restart(Vec<&'static str>),
@@ -108,7 +110,9 @@ pub(super) struct Reloader {
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
     /// How long a stop waits for what runs, in milliseconds.
-    pub(super) drain_ms: Arc<AtomicI64>,
+    pub(super) drain_ms: AtomicI64,
+    /// How long a stop is only told of, in milliseconds.
+    pub(super) delay_ms: AtomicI64,
     /// What is in force. Locked for the whole of a reload: there is one at a time.
     inner: tokio::sync::Mutex<Inner>,
     told: Told,
@@ -143,7 +147,8 @@ impl Reloader {
         let told = Told::default();
         told.loaded.store(engine.now().ms(), Relaxed);
         Reloader {
-            drain_ms: Arc::new(AtomicI64::new(settings.limits.drain_ms)),
+            drain_ms: AtomicI64::new(settings.limits.drain_ms),
+            delay_ms: AtomicI64::new(settings.limits.shutdown_delay_ms),
             inner: tokio::sync::Mutex::new(Inner { settings, keeping, stamps }),
             engine,
             shared,
@@ -167,6 +172,7 @@ impl Reloader {
             (read, noting.stamps())
         });
         let Ok((read, stamps)) = read.await else { return Err(ReloadFault::Stopping) };
+        let before = inner.stamps.clone();
         match &read {
             Ok(_) => inner.stamps = stamps,
             // What is in force is looked at too: putting it back is a change.
@@ -181,6 +187,10 @@ impl Reloader {
             }
             Err(faults) => Err(ReloadFault::Config(Box::new(faults))),
         };
+        if let Err(ReloadFault::Record(_)) = done {
+            // Not the file's fault: whoever watches the files tries again until the ledger takes it.
+            inner.stamps = before;
+        }
         self.tell(&done);
         done
     }
@@ -204,14 +214,8 @@ impl Reloader {
             return Err(ReloadFault::Restart(fixed));
         }
         // A large map takes a while to compile, and requests are served on other threads meanwhile.
-        let building = tokio::task::spawn_blocking(move || {
-            let faults = build::check(&settings);
-            if faults.is_empty() {
-                build::build(&settings).map(|built| (settings, built)).map_err(|fault| vec![fault])
-            } else {
-                Err(faults)
-            }
-        });
+        let building =
+            tokio::task::spawn_blocking(move || build::build(&settings).map(|built| (settings, built)));
         let (settings, built) = match building.await {
             Ok(built) => built.map_err(ReloadFault::Build)?,
             Err(_) => return Err(ReloadFault::Stopping),
@@ -228,11 +232,13 @@ impl Reloader {
         // The issuers before the map: whoever reads the new map knows no caller by an issuer that is gone. A request that
         // read the old one is found again before it is admitted.
         let verifier = built.verifier.adopting(&self.verifier.load());
+        built.keepers.adopting(&self.keepers.load(), &verifier);
         self.verifier.store(Arc::new(verifier));
         self.shared.tls.store(settings.tls.clone());
         self.shared.routing.store(Arc::clone(&routing));
-        self.api.store(Arc::new(Api::new(Arc::clone(&self.engine), &settings.prefix)));
+        self.api.store(Arc::new(self.api.load().under(&settings.prefix)));
         self.drain_ms.store(settings.limits.drain_ms, Relaxed);
+        self.delay_ms.store(settings.limits.shutdown_delay_ms, Relaxed);
         inner.keeping.cancel();
         inner.keeping = self.stop.child_token();
         self.background.spawn(servers::keep_checking(routing, inner.keeping.clone()));
@@ -295,10 +301,8 @@ impl Reloader {
                 seen = None;
             } else if seen.as_ref() == Some(&now) {
                 seen = None;
-                if let Err(ReloadFault::Record(_)) = self.reload(file.clone(), Cause::Files).await {
-                    // Not the file's fault: tried again until the ledger takes it.
-                    self.inner.lock().await.stamps = known;
-                }
+                // What came of it is told.
+                let _ = self.reload(file.clone(), Cause::Files).await;
             } else {
                 seen = Some(now);
             }
@@ -350,7 +354,10 @@ fn standing(before: Arc<Routing>, now: Arc<Routing>, same: BTreeSet<IssuerName>)
         policy: Arc::clone(&now.policy),
         before: Arc::clone(&before.policy),
         find: Box::new(move |about, subject| {
-            same.contains(&subject.id.issuer).then(|| find_again(&before, &now, about)).flatten()
+            if !same.contains(&subject.id.issuer) {
+                return Err(Reason::ConfigurationReplaced);
+            }
+            find_again(&before, &now, about)
         }),
     }
 }
@@ -375,6 +382,8 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let differs = [
         ("gateway", old.gateway != new.gateway),
         ("listen", old.listen != new.listen),
+        // A listener that speaks in clear from one request to the next is nobody's wish.
+        ("tls", old.tls.is_some() != new.tls.is_some()),
         ("operations", old.operations != new.operations),
         ("workers", old.workers != new.workers),
         ("state.path", old.state != new.state),

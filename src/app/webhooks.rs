@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::build::BuildFault;
+use super::proofs::BuildFault;
 use crate::{
     config::{Settings, resolve::SigningSecret},
     webhook::{Hook, Options},

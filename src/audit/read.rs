@@ -234,8 +234,8 @@ impl Records {
         Ok(Records { dir: dir.to_owned(), left: left.into_iter(), current: None, behind: None, skip })
     }
 
-    /// Begins with the segment in which the first record from this instant on can stand: times within a log may step back
-    /// by little, so the caller still looks at each record's own.
+    /// Begins with the segment in which the first record from this instant on can stand: times within a log may step
+    /// back, so the caller still looks at each record's own.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -251,7 +251,10 @@ impl Records {
                 line: 1,
                 why: why.to_owned(),
             })?;
-            if line.lead.at_ms < at_ms {
+            // The greatest time before it, not its own: where a clock behind the ledger was accepted, times step back far.
+            let latest = parse_header(&line).and_then(|header| header.latest);
+            let latest = latest.as_deref().and_then(record::parse_time).unwrap_or(line.lead.at_ms);
+            if latest < at_ms {
                 from = index;
                 break;
             }

@@ -40,11 +40,22 @@ impl Check {
             out.write_all(config::schema().as_bytes())?;
         }
         let Some(config) = self.config else { return Ok(Answer::Yes) };
-        let (settings, warnings) = config::load(&config, &Disk).map_err(Box::new)?;
+        let (settings, warnings) = match config::load_whole(&config, &Disk) {
+            Ok(read) => read,
+            Err((faults, settings)) => {
+                // What building would tell too, as far as enough can be read to tell it.
+                say(&super::draw(&faults));
+                for fault in settings.map(|settings| crate::app::check_beside(&settings)).unwrap_or_default()
+                {
+                    say(&format!("\n{fault}"));
+                }
+                return Ok(Answer::No);
+            }
+        };
         warn(&warnings);
         let faults = crate::app::check(&settings);
         for fault in &faults {
-            say(&format!("{}: error: {fault}", config.display()));
+            say(&fault.to_string());
         }
         if !faults.is_empty() {
             return Ok(Answer::No);
@@ -71,8 +82,7 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         many => writeln!(out, ", with {many} warnings")?,
     }
     writeln!(out, "policy {}", policy.fingerprint)?;
-    let dangerous = [(settings.dangerous.clock, "clock"), (settings.dangerous.hmac, "hmac")];
-    let dangerous: Vec<&str> = dangerous.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    let dangerous = settings.dangerous.in_use();
     if !dangerous.is_empty() {
         writeln!(out, "\nDANGEROUS: {}; for local play only", dangerous.join(", "))?;
     }

@@ -229,7 +229,12 @@ impl Explain {
             None => return Ok(Answer::Yes),
         };
         writeln!(out)?;
-        Ok(verdict(out, &whom, decision)?)
+        let staff = matches!(&decision, Some(Decision::Allow(permit)) if permit.staff().is_some());
+        let answer = verdict(out, &whom, decision)?;
+        if staff && !stage.settings.policy.conditions.is_empty() {
+            writeln!(out, "where they meet `staff.require`, which is left out of this")?;
+        }
+        Ok(answer)
     }
 
     /// Whether nobody at all would pass.

@@ -6,6 +6,7 @@
 //! Never here: a rule, a default of the configuration, anything that another door needs too.
 
 mod audit;
+mod break_glass;
 mod check;
 mod demo;
 mod explain;
@@ -73,6 +74,9 @@ enum Command {
     /// The store of consent, grants and sessions
     #[command(subcommand, after_help = EXIT)]
     State(state::State),
+    /// Enter a tenant in an emergency, by a gateway that runs
+    #[command(after_help = EXIT)]
+    BreakGlass(break_glass::BreakGlass),
     /// A sample application behind the gateway, and a tour
     #[command(after_help = EXIT)]
     Demo(demo::Demo),
@@ -160,6 +164,7 @@ impl Command {
             Command::Token(command) => command.perform(out),
             Command::Audit(command) => command.perform(out),
             Command::State(command) => command.perform(out),
+            Command::BreakGlass(command) => command.perform(out),
             Command::Demo(command) => command.perform(out),
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::{
     config::Settings,
     model::{
-        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Key, LevelName, Presence, Reach,
-        RoleName, Scope, Session, SessionId, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Grantor, Key, LevelName, Presence,
+        Reach, RoleName, Scope, Session, SessionId, Subject, SubjectRef, Tenant, TenantId, Timestamp,
+        Version, Zone,
     },
     policy::{Ask, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide},
 };
@@ -84,8 +85,11 @@ fn facts(
     )];
     documents.push((Key::Stop(Reach::All), None));
     let giver = SubjectRef { issuer: subject.id.issuer.clone(), sub: "(rehearsed)".into() };
-    // Of whom nobody pushed a row: the grant is not bounded by it.
+    // Of whom nobody pushed a row, and who can do what they give.
     documents.push((Key::Member(tenant.clone(), giver.clone()), None));
+    let roles = [role.into_iter().cloned().collect()].into();
+    let known = Grantor { roles, seen: now, needed: deadline };
+    documents.push((Key::Grantor(tenant.clone(), giver.clone()), Some(Document::Grantor(known))));
     let mut presence = Presence::default();
     let session = role.map(|role| {
         presence.sessions.insert(id.clone(), environment.clone());

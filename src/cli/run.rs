@@ -12,7 +12,7 @@ use crate::app::{self, Extra, Gateway, Notify};
 
 use super::{Answer, ConfigArg, Trouble, out::Out};
 
-/// Runs the gateway. Prints `listening on http://ADDRESS` and `operations on http://ADDRESS` when clients may come
+/// Runs the gateway. Prints `listening on http://ADDRESS` (`https` with `tls`) and `operations on http://ADDRESS` when clients may come
 /// (a port 0 in the configuration becomes the one that the system chose). SIGTERM or SIGINT lets running requests end
 /// for as long as `limits.drain` says; a second one does not wait for them. SIGHUP reads the configuration and every file
 /// that it names again, and so does a change of any of these: what is right is in force at once and cuts no stream that it
@@ -116,8 +116,9 @@ impl Run {
         let signals =
             Signals::catch(Hangup::IsHeard).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
         let extra = Extra { watch: (self.watch > 0).then_some(watch), passed, ..Extra::default() };
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
         let gateway = Gateway::start(settings, extra).map_err(Trouble::of)?;
-        writeln!(out, "listening on http://{}", gateway.address())?;
+        writeln!(out, "listening on {scheme}://{}", gateway.address())?;
         writeln!(out, "operations on http://{}", gateway.operations())?;
         out.flush()?;
         notify.ready();

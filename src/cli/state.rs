@@ -16,14 +16,31 @@ pub(super) enum State {
     /// missing beside its ledger is rebuilt by `postern run`.
     #[command(after_help = super::EXIT)]
     Init(ConfigArg),
+    /// Accept a clock that is behind the ledger, and end all sessions
+    ///
+    /// For a gateway that refuses staff as `clock_behind` though its clock is right: an earlier one ran ahead. Run it while
+    /// no gateway runs on this ledger. All sessions end, the ledger says so (`clock.accepted`), and the next start serves
+    /// staff again. What tenants gave until an instant holds until that instant by the accepted clock. Where the clock is
+    /// wrong, set it right instead.
+    #[command(after_help = super::EXIT)]
+    AcceptClock(ConfigArg),
 }
 
 impl State {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
-        let State::Init(config) = self;
-        let settings = config.load()?;
-        crate::app::init_state(&settings.state.path, &settings.ledger.path).map_err(Trouble::of)?;
-        writeln!(out, "an empty store begins at `{}`", settings.state.path.display())?;
+        match self {
+            State::Init(config) => {
+                let settings = config.load()?;
+                crate::app::init_state(&settings.state.path, &settings.ledger.path).map_err(Trouble::of)?;
+                writeln!(out, "an empty store begins at `{}`", settings.state.path.display())?;
+            }
+            State::AcceptClock(config) => {
+                let settings = config.load()?;
+                let done = crate::app::accept_clock(&settings, None).map_err(Trouble::of)?;
+                writeln!(out, "the ledger reached {}; from here on {} counts", done.ledger, done.now)?;
+                writeln!(out, "sessions that ended: {}", done.sessions)?;
+            }
+        }
         Ok(Answer::Yes)
     }
 }

@@ -43,6 +43,22 @@ pub fn load(path: &Path, source: &dyn Source) -> Result<(Settings, Vec<Warning>)
     load_bytes(path, &bytes, source)
 }
 
+/// Like [`load`]; beside faults what could be made out in spite of them, so that whoever looks at it tells more of what is
+/// wrong at once. Nothing is run from that.
+///
+/// # Errors
+/// As [`load`].
+#[expect(clippy::type_complexity, reason = "two plain pairs")]
+pub fn load_whole(
+    path: &Path,
+    source: &dyn Source,
+) -> Result<(Settings, Vec<Warning>), (Box<ConfigFaults>, Option<Box<Settings>>)> {
+    match source.read_file(path, MAX_FILE) {
+        Ok(bytes) => read_bytes(path, &bytes, source),
+        Err(fault) => Err((Box::new(unreadable(path, &fault)), None)),
+    }
+}
+
 /// Like [`load`], for a text at hand; `path` is its name in faults and the base of relative paths.
 ///
 /// # Errors
@@ -52,8 +68,18 @@ pub fn load_bytes(
     bytes: &[u8],
     source: &dyn Source,
 ) -> Result<(Settings, Vec<Warning>), ConfigFaults> {
+    read_bytes(path, bytes, source).map_err(|(faults, _)| *faults)
+}
+
+#[expect(clippy::type_complexity, reason = "two plain pairs")]
+fn read_bytes(
+    path: &Path,
+    bytes: &[u8],
+    source: &dyn Source,
+) -> Result<(Settings, Vec<Warning>), (Box<ConfigFaults>, Option<Box<Settings>>)> {
+    let alone = |faults: ConfigFaults| (Box::new(faults), None);
     if bytes.len() > MAX_FILE {
-        return Err(unreadable(path, &SourceFault::TooLarge(MAX_FILE)));
+        return Err(alone(unreadable(path, &SourceFault::TooLarge(MAX_FILE))));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -68,17 +94,17 @@ pub fn load_bytes(
                 "a byte here is no UTF-8",
                 "save the file as UTF-8",
             );
-            return Err(faults.into_faults(&script));
+            return Err(alone(faults.into_faults(&script)));
         }
     };
     let script = Script::new(path, text);
     let faults = Faults::new();
     let Some(said) = written::read(text, &faults, |line, column| script.byte(line, column)) else {
-        return Err(faults.into_faults(&script));
+        return Err(alone(faults.into_faults(&script)));
     };
     match resolve::resolve(path, &said, source, &script, &faults) {
         Some(settings) if faults.are_warnings() => Ok((settings, faults.into_warnings(&script))),
-        _ => Err(faults.into_faults(&script)),
+        settings => Err((Box::new(faults.into_faults(&script)), settings.map(Box::new))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/tenants/{t}/break-glass`: an operator enters in an emergency, without anybody's consent (GW-06).
 //!
 //! How often one operator tries is bounded here, on each gateway: a slip of a script is not to fill the record, and
-//! somebody who guesses at references is to be slow. Never here: who may, and what it gives ([`crate::lifecycle`]).
+//! somebody who guesses at references is to be slow. What cannot be read, and what this gateway could not do, is no try. Never here: who may, and what it gives ([`crate::lifecycle`]).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,6 +41,16 @@ impl Attempts {
             }
         }
     }
+
+    /// Takes one back that came to nothing by no fault of whoever tried.
+    fn take_back(&self, subject: &SubjectRef, at: Timestamp) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tries) = all.get_mut(subject)
+            && let Some(found) = tries.iter().rposition(|tried| *tried == at)
+        {
+            tries.remove(found);
+        }
+    }
 }
 
 impl Api {
@@ -53,10 +63,6 @@ impl Api {
         let glass = glass.ok_or(Refusal::NotOperator)?;
         if let Some(unmet) = call.unmet_of(&glass.conditions) {
             return Err(Problem::unmet(unmet));
-        }
-        if let Err(after) = self.attempts.count(&subject.id, call.now, glass.attempts) {
-            let detail = "you tried to break the glass too often within an hour";
-            return Err(Problem { after: Some(after), ..Problem::new(429, "too_many_attempts", detail) });
         }
         call.query(&[])?;
         call.without_conditions()?;
@@ -72,7 +78,17 @@ impl Api {
             cause: form.text("cause")?.to_owned(),
             lasts: form.lasts()?,
         };
-        self.entered(call, tenant, id, command).await
+        // Counted before it is tried, so that many at once are bounded too.
+        if let Err(after) = self.attempts.count(&subject.id, call.now, glass.attempts) {
+            let detail = "you tried to break the glass too often within an hour";
+            return Err(Problem { after: Some(after), ..Problem::new(429, "too_many_attempts", detail) });
+        }
+        let entered = self.entered(call, tenant, id, command).await;
+        // What this gateway could not do is nobody's attempt.
+        if entered.as_ref().is_err_and(|problem| problem.status >= 500) {
+            self.attempts.take_back(&subject.id, call.now);
+        }
+        entered
     }
 }
 
@@ -92,5 +108,9 @@ mod tests {
         assert_eq!(attempts.count(&person("otto"), at(3_000), 2), Ok(()));
         assert_eq!(attempts.count(&person("olga"), at(1_000 + HOUR_MS), 2), Ok(()));
         assert_eq!(attempts.count(&person("olga"), at(1_500 + HOUR_MS), 2), Err(1));
+        attempts.take_back(&person("olga"), at(1_000 + HOUR_MS));
+        attempts.take_back(&person("nobody"), at(1_000 + HOUR_MS));
+        assert_eq!(attempts.count(&person("olga"), at(1_600 + HOUR_MS), 2), Ok(()));
+        assert_eq!(attempts.count(&person("olga"), at(1_700 + HOUR_MS), 2), Err(1));
     }
 }

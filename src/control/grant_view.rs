@@ -7,7 +7,10 @@ use crate::{
         EndCause, EnvironmentId, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
         SubjectRef, TenantId, Timestamp,
     },
-    policy::standing::grant_fallen,
+    policy::{
+        rows::Bound,
+        standing::{Fallen, grant_fallen},
+    },
 };
 
 /// A row of a list of grants.
@@ -45,6 +48,22 @@ pub(super) struct GrantView {
     /// Of one that is over: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     over: Option<Over>,
+    /// Of one that stands, where it is looked at alone: whether whoever gave it counts at this instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    giver: Option<GiverView>,
+}
+
+/// Whoever gave a grant, at this instant (rule 5).
+#[derive(Debug, Clone, Serialize)]
+struct GiverView {
+    /// Whether the grant gives what they can do; nothing where not.
+    counts: bool,
+    /// Where that is known by their tokens: until when, unless one is seen again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -100,6 +119,16 @@ impl GrantView {
             until: grant.until,
             standing: over.is_none(),
             over,
+            giver: None,
         }
+    }
+
+    /// The same, with what is known of whoever gave it.
+    pub(super) fn given(self, bound: &Result<Bound<'_>, Fallen>) -> GrantView {
+        let giver = match bound {
+            Ok(bound) => GiverView { counts: true, until: bound.until(), code: None },
+            Err((reason, _)) => GiverView { counts: false, until: None, code: Some(reason.code()) },
+        };
+        GrantView { giver: Some(giver), ..self }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     lifecycle::{Command, Refusal},
     model::{Document, GrantId, Key, Kind, Stored, TenantId, Version, join::narrowest},
-    policy::{Fact, standing::is_for},
+    policy::{Fact, Lack, rows::giver, standing::is_for},
 };
 
 use super::{
@@ -280,7 +280,15 @@ impl Api {
                 return Ok(None);
             }
             let version = super::version(facts, &Key::Grant(tenant.clone(), id.clone()));
-            Ok(Some((GrantView::of(tenant, id, grant, call.now), version)))
+            let view = GrantView::of(tenant, id, grant, call.now);
+            if !view.standing {
+                return Ok(Some((view, version)));
+            }
+            Ok(Some(match giver(&grant.grantor, tenant.as_str(), facts, call.now, &call.policy) {
+                Ok(bound) => (view.given(&bound), version),
+                Err(Lack::Unavailable) => (view, version),
+                Err(need @ Lack::Need(_)) => return Err(need),
+            }))
         });
         Ok(found.await?)
     }

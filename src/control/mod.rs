@@ -72,7 +72,7 @@ pub struct Api {
     prefix: String,
     /// Turns to read the ledger: what it costs is bounded by them.
     readers: Arc<tokio::sync::Semaphore>,
-    attempts: break_glass::Attempts,
+    attempts: Arc<break_glass::Attempts>,
     /// Those who follow the ledger.
     streams: Arc<following::Streams>,
 }
@@ -94,8 +94,20 @@ impl Api {
             engine,
             prefix: prefix.trim_end_matches('/').to_owned(),
             readers: Arc::new(tokio::sync::Semaphore::new(audit::READERS)),
-            attempts: break_glass::Attempts::default(),
+            attempts: Arc::default(),
             streams: Arc::default(),
+        }
+    }
+
+    /// The same API under another prefix: what bounds its callers goes on counting where it is.
+    #[must_use]
+    pub fn under(&self, prefix: &str) -> Api {
+        Api {
+            engine: Arc::clone(&self.engine),
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            readers: Arc::clone(&self.readers),
+            attempts: Arc::clone(&self.attempts),
+            streams: Arc::clone(&self.streams),
         }
     }
 

@@ -33,6 +33,9 @@ struct StopView {
     /// Sessions that began until then are over, whether it is set or lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_until: Option<Timestamp>,
+    /// `false`: it is in force on this gateway, and not stored yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<bool>,
 }
 
 impl StopView {
@@ -45,6 +48,7 @@ impl StopView {
             by: set.map(|set| set.by.clone()),
             reason: set.map(|set| set.reason.clone()),
             ended_until: stop.and_then(|stop| stop.closed_at),
+            durable: None,
         }
     }
 }
@@ -79,12 +83,24 @@ struct ChangedView {
 }
 
 impl Api {
-    /// The switches that are set, over everything first.
+    /// The switches that are set: first those that are in force and not stored yet, on the first page, then the others, over
+    /// everything first.
     pub(super) async fn stops(&self, call: &Call<'_>) -> Result<Reply, Problem> {
         must_be_operator(call)?;
         let query = call.query(&["after", "limit"])?;
         let (after, limit): (Option<Reach>, usize) = (query.after()?, query.limit()?);
         let mut page: Page<Row> = Page::default();
+        let mut shown = Vec::new();
+        if after.is_none() {
+            for key in self.engine.pending_keys() {
+                let Key::Stop(reach) = key else { continue };
+                let view = self.stop_of(&reach).await.filter(|view| view.stopped);
+                if let Some(view) = view.filter(|_| !shown.contains(&reach)) {
+                    page.items.push(Row::Stop(Box::new(StopView { durable: Some(false), ..view })));
+                    shown.push(reach);
+                }
+            }
+        }
         let mut last = after.map(Key::Stop);
         let mut looked_at = 0;
         loop {
@@ -93,6 +109,10 @@ impl Api {
             looked_at += rows.len();
             for (key, found) in rows {
                 let Key::Stop(reach) = &key else { continue };
+                if shown.contains(reach) {
+                    last = Some(key);
+                    continue;
+                }
                 match (found, self.stop_of(reach).await) {
                     (Err(fault), _) => {
                         page.items.push(Row::Unreadable { reach: reach.clone(), unreadable: fault.code() });

@@ -335,8 +335,8 @@ impl Engine {
         let mark = live.fuse.mark();
         let knock = match self.asked_now(case) {
             Asked::Again(knock) => knock,
-            Asked::Never => {
-                live.fuse.burn(Cut { reason: Reason::RouteUnmapped, due: None, at: self.now() });
+            Asked::Never(reason) => {
+                live.fuse.burn(Cut { reason, due: None, at: self.now() });
                 return;
             }
         };

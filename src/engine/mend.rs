@@ -176,6 +176,11 @@ impl Engine {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// The documents that changes touch which are in force and not yet durable.
+    pub fn pending_keys(&self) -> Vec<Key> {
+        self.waiting_list().iter().flat_map(|pending| pending.keys.clone()).collect()
+    }
+
     /// What a change that touches any of these documents still waits for. One that somebody has in hand is waited for.
     pub(super) async fn waiting_on(&self, keys: &[&Key]) -> Option<Vec<&'static str>> {
         let first = self.waiting_list().into_iter().find(|pending| pending.touches(keys))?;

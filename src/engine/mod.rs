@@ -10,11 +10,13 @@
 //!
 //! Never here: HTTP, routes of the API, a rule (rules are [`crate::policy`] and [`crate::lifecycle`]).
 
+mod accept;
 mod admit;
 mod change;
 mod erasable;
 mod fall;
 pub mod fuse;
+mod grantors;
 pub mod hooks;
 mod ids;
 pub mod knock;
@@ -32,7 +34,7 @@ mod turns;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -44,6 +46,7 @@ use crate::{
     state::{Cells, Store},
 };
 
+pub use accept::{AcceptFault, Accepted};
 pub use admit::{Admission, Answer, Fault, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
 pub use ids::new_id;
@@ -51,7 +54,7 @@ pub use known::Unavailable;
 pub use records::End;
 pub use settle::{SettleError, documents_in};
 
-use self::{hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
+use self::{grantors::Grantors, hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
 
 /// The one source of time; `app` has the real one. It never runs backwards (rule 7).
 pub trait Clock: Send + Sync {
@@ -92,6 +95,7 @@ pub struct Engine {
     cells: Arc<Cells>,
     journal: Arc<Journal>,
     registry: Registry,
+    grantors: Grantors,
     clock: Arc<dyn Clock>,
     scribe: Scribe,
     hooks: Hooks,
@@ -100,8 +104,9 @@ pub struct Engine {
     mend: tokio::sync::Notify,
     /// By how much the ledger's last record was ahead of the clock at the start, within the tolerance.
     ahead_ms: i64,
-    /// The latest instant that the ledger bears from before this start; the clock must not be far behind it.
-    last_record: i64,
+    /// The latest instant that the ledger bears from before this start, or the one at which the clock was accepted since;
+    /// the clock must not be far behind it.
+    last_record: AtomicI64,
     /// Somebody moved the clock (`dangerous.clock`): every record says so.
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
@@ -131,6 +136,7 @@ impl Engine {
             cells: parts.cells,
             journal: parts.journal,
             registry: Registry::default(),
+            grantors: Grantors::default(),
             clock: parts.clock,
             scribe,
             hooks: parts.hooks,
@@ -138,7 +144,7 @@ impl Engine {
             pending: Mutex::new(Vec::new()),
             mend: tokio::sync::Notify::new(),
             ahead_ms,
-            last_record,
+            last_record: AtomicI64::new(last_record),
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             sweeping: tokio::sync::Mutex::default(),
@@ -193,13 +199,20 @@ impl Engine {
     /// Whether the clock is behind the ledger's last record (rule 7). `now` is [`Engine::now`], which goes on from there
     /// where the clock was within the tolerance at the start; one that was not has to come all the way.
     pub fn clock_behind(&self, now: Timestamp) -> bool {
-        now.ms() < self.last_record
+        now.ms() < self.last_record.load(Ordering::Acquire)
+    }
+
+    /// Where the clock is behind the ledger: the latest instant that the ledger bears, and this one. Staff are refused
+    /// until the clock has passed the first, or an operator accepts it.
+    pub fn clock_fault(&self) -> Option<(Timestamp, Timestamp)> {
+        let now = self.now();
+        self.clock_behind(now).then(|| (Timestamp::from_ms(self.last_record.load(Ordering::Acquire)), now))
     }
 
     /// When a change takes effect: never before what the ledger bears, also under a clock that is far behind. What a
     /// tenant takes back under such a clock would else be older than what it takes back.
     fn moment(&self) -> Timestamp {
-        self.now().max(Timestamp::from_ms(self.last_record))
+        self.now().max(Timestamp::from_ms(self.last_record.load(Ordering::Acquire)))
     }
 
     /// Somebody is about to move the clock: every record from here on says so.
@@ -245,6 +258,9 @@ impl Engine {
                 self.registry.watch(live, &key);
             }
             let fact = self.fact(&key).await;
+            if let Key::Grantor(tenant, subject) = &key {
+                self.grantors.asked(tenant, subject, facts);
+            }
             facts.put(key, fact);
         }
     }

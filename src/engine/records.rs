@@ -246,6 +246,17 @@ pub(super) struct GatewayReloaded<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct ClockAccepted<'a> {
+    pub(super) gateway: &'a str,
+    /// The latest instant that the ledger bore.
+    pub(super) ledger: Timestamp,
+    /// The clock that was accepted.
+    pub(super) now: Timestamp,
+    /// How many sessions it ended.
+    pub(super) sessions: usize,
+}
+
+#[derive(Serialize)]
 pub(super) struct ClockMoved {
     pub(super) by_ms: i64,
     pub(super) now: Timestamp,

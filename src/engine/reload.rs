@@ -16,7 +16,7 @@ use crate::{
     },
     identity::VerifiedSubject,
     model::Timestamp,
-    policy::Policy,
+    policy::{Policy, Reason},
 };
 
 use super::{
@@ -35,9 +35,9 @@ pub struct Place {
     pub resource: Option<Arc<str>>,
 }
 
-/// Looks a request up in the map in force. `None` where it cannot be asked again there, since the map names tenants or
-/// environments by other means or its issuer is no longer the same: such an exchange is cut.
-pub type Find = dyn Fn(&Particulars, &VerifiedSubject) -> Option<Place> + Send + Sync;
+/// Looks a request up in the map in force. Where it cannot be asked again there, since the map names tenants or
+/// environments by other means or its issuer is no longer the same, such an exchange is cut, and this is why.
+pub type Find = dyn Fn(&Particulars, &VerifiedSubject) -> Result<Place, Reason> + Send + Sync;
 
 /// A policy, and how requests are found again in the map that came with it.
 pub struct Standing {
@@ -54,7 +54,7 @@ pub(super) enum Asked {
     /// By this.
     Again(Arc<Knock>),
     /// Not at all: the map in force does not know how to read it.
-    Never,
+    Never(Reason),
 }
 
 impl Engine {
@@ -106,9 +106,12 @@ impl Engine {
         };
         // Read in a map older than the last one, which nobody has any more: what it said then cannot be compared.
         if !Arc::ptr_eq(&standing.before, &knock.policy) {
-            return Asked::Never;
+            return Asked::Never(Reason::ConfigurationReplaced);
         }
-        let Some(place) = (standing.find)(&case.about, &case.subject) else { return Asked::Never };
+        let place = match (standing.find)(&case.about, &case.subject) {
+            Ok(place) => place,
+            Err(reason) => return Asked::Never(reason),
+        };
         let knock = Arc::new(Knock {
             policy: Arc::clone(&standing.policy),
             path: place.path,

@@ -17,7 +17,11 @@
 //!
 //! Never here: what a subject may do (that is [`crate::policy`]), a clock, a socket, fetching of keys.
 
-use std::{fmt, ops::Deref};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use aws_lc_rs::digest;
 
@@ -71,9 +75,22 @@ pub struct VerifiedSubject {
     /// The state of its issuer's keys that verified it, and until when that state may be used.
     keys_epoch: u64,
     keys_until: Option<Timestamp>,
+    /// In milliseconds: from when on whoever notes who was seen looks at it again.
+    look: AtomicI64,
 }
 
 impl VerifiedSubject {
+    /// Whether somebody wants to look at whose token this is, at this instant; as long as nobody said from when on, yes.
+    #[inline]
+    pub fn is_looked_at(&self, now: Timestamp) -> bool {
+        now.ms() >= self.look.load(Ordering::Relaxed)
+    }
+
+    /// Says from when on.
+    pub fn look_from(&self, at: Timestamp) {
+        self.look.store(at.ms(), Ordering::Relaxed);
+    }
+
     /// Who it is, as the rules see them.
     pub fn subject(&self) -> &Subject {
         &self.subject

@@ -11,7 +11,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -219,6 +219,7 @@ impl Verifier {
             window,
             keys_epoch: issuer.keys_epoch,
             keys_until: issuer.keys_until,
+            look: AtomicI64::new(i64::MIN),
         }))
     }
 

@@ -73,6 +73,13 @@ pub enum Event {
         /// Until when.
         until: Timestamp,
     },
+    /// A token of one who gave grants was seen: what they can do as far as that says it, from now on.
+    GrantorSeen {
+        /// Who.
+        grantor: SubjectRef,
+        /// Their roles.
+        roles: Vec<RoleName>,
+    },
     /// A grant's expiry was moved.
     GrantMoved {
         /// Which.
@@ -212,6 +219,7 @@ impl Event {
         "consent_changed",
         "consent_fell",
         "grant_made",
+        "grantor_seen",
         "grant_moved",
         "grant_ended",
         "approval_changed",
@@ -239,6 +247,7 @@ impl Event {
             Event::ConsentChanged { .. } => "consent_changed",
             Event::ConsentFell { .. } => "consent_fell",
             Event::GrantMade { .. } => "grant_made",
+            Event::GrantorSeen { .. } => "grantor_seen",
             Event::GrantMoved { .. } => "grant_moved",
             Event::GrantEnded { .. } => "grant_ended",
             Event::ApprovalChanged { .. } => "approval_changed",

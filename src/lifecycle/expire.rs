@@ -6,7 +6,7 @@
 //! Never here: when a deadline is.
 
 use crate::{
-    model::{Document, End, EndCause, Key, Made, Session, SubjectRef, TenantId},
+    model::{Document, End, EndCause, Key, Made, Session, SessionId, SubjectRef, TenantId},
     policy::Lack,
 };
 
@@ -43,7 +43,28 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
         Key::Tenant(tenant) => consent::fall(at, tenant),
         Key::Request(tenant, id) => request::expire(at, tenant, id),
         Key::Made(tenant, subject) => forget(at, tenant, subject),
-        Key::Presence(..) | Key::Member(..) | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
+        Key::Presence(..) | Key::Member(..) | Key::Grantor(..) | Key::Stop(_) => {
+            Err(Refusal::NotFound("deadline").into())
+        }
+    }
+}
+
+/// Ends a session whose time nobody can tell any more, since an operator accepted a clock that is behind the ledger. What
+/// ended before ended as it did. Repeating it changes nothing.
+pub(super) fn distrusted(at: &Moment<'_>, tenant: &TenantId, id: &SessionId) -> Result<Change, Stop> {
+    if !matches!(at.actor, Actor::Clock) {
+        return Err(Refusal::NotAllowed { needed: "the passing of time" }.into());
+    }
+    match at.facts.session(tenant.as_str(), id.as_str())? {
+        None => Err(Refusal::NotFound("session").into()),
+        Some(session) if session.ended.is_some() => Ok(Change::NOTHING),
+        Some(session) if at.now >= session.deadline => {
+            session::ended(at, tenant, id, session, over(session.deadline))
+        }
+        Some(session) => {
+            let end = End { at: at.now, cause: EndCause::ClockAccepted, by: None };
+            session::ended(at, tenant, id, session, end)
+        }
     }
 }
 

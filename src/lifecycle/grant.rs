@@ -12,7 +12,7 @@ use crate::{
     policy::{Role, SUPPORT_MANAGE, rows::held},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop};
+use super::{Change, Event, Moment, Refusal, Stop, grantor::gives};
 
 /// Until when, as a person says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,9 @@ pub(super) fn make(
         ended: None,
     };
     let event = Event::GrantMade { grant: grant.clone(), role: terms.role.clone(), until };
-    Ok(Change { documents: vec![(key, Document::Grant(document))], events: vec![event], narrows: false })
+    let mut documents = vec![(key, Document::Grant(document))];
+    documents.extend(gives(at, id, grantor, until)?);
+    Ok(Change { documents, events: vec![event], narrows: false })
 }
 
 /// Moves the expiry, nearer or further; it holds for the session that runs by it.
@@ -119,9 +121,13 @@ pub(super) fn move_expiry(
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
     let document = Document::Grant(Grant { until, prolonged_by, ..grant.clone() });
+    let mut documents = vec![(key, document)];
+    if until > grant.until && by.id == grant.grantor {
+        documents.extend(gives(at, id, by, until)?);
+    }
     // An earlier end takes nothing away now, and can be asked for again and again, a millisecond earlier each time: so it
     // is no narrowing, which may use the ledger's reserve. Whoever cannot wait withdraws the grant.
-    Ok(Change { documents: vec![(key, document)], events: vec![event], narrows: false })
+    Ok(Change { documents, events: vec![event], narrows: false })
 }
 
 /// Withdraws a grant. Its sessions fall with it: their validity rests on it. Of one that is over nothing is left to

@@ -12,6 +12,7 @@ mod event;
 mod expire;
 mod fall;
 mod grant;
+pub mod grantor;
 mod member;
 mod once;
 mod refusal;
@@ -167,6 +168,13 @@ pub enum Command {
         /// Until when.
         until: Until,
     },
+    /// A token of one who gave grants was seen: the gateway itself, with them as the actor.
+    SeeGrantor {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Until when their grants stand, as far as is known.
+        needed: Timestamp,
+    },
     /// Moves a grant's expiry.
     MoveGrant {
         /// In which tenant.
@@ -263,6 +271,13 @@ pub enum Command {
         /// Of which document.
         key: Key,
     },
+    /// Ends a session, since its gateway's clock was accepted behind its ledger (rule 7).
+    AcceptClock {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which session.
+        session: SessionId,
+    },
 }
 
 impl Command {
@@ -274,6 +289,7 @@ impl Command {
             Command::RemoveTenant { .. } => "remove_tenant",
             Command::PushMember { .. } => "push_member",
             Command::RemoveMember { .. } => "remove_member",
+            Command::SeeGrantor { .. } => "see_grantor",
             Command::SetConsent { .. } => "set_consent",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
@@ -286,6 +302,7 @@ impl Command {
             Command::Stop { .. } => "stop",
             Command::Lift { .. } => "lift",
             Command::Expire { .. } => "expire",
+            Command::AcceptClock { .. } => "accept_clock",
         }
     }
 
@@ -297,6 +314,7 @@ impl Command {
             | Command::RemoveTenant { tenant, .. }
             | Command::PushMember { tenant, .. }
             | Command::RemoveMember { tenant, .. }
+            | Command::SeeGrantor { tenant, .. }
             | Command::SetConsent { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
@@ -305,7 +323,8 @@ impl Command {
             | Command::Request { tenant, .. }
             | Command::StartSession { tenant, .. }
             | Command::BreakGlass { tenant, .. }
-            | Command::EndSession { tenant, .. } => Some(tenant),
+            | Command::EndSession { tenant, .. }
+            | Command::AcceptClock { tenant, .. } => Some(tenant),
             Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
         }
@@ -377,6 +396,7 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             member::push(&at, tenant, member, &wanted, *expected)
         }
         Command::RemoveMember { tenant, member, expected } => member::remove(&at, tenant, member, *expected),
+        Command::SeeGrantor { tenant, needed } => grantor::see(&at, tenant, *needed),
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }
@@ -407,6 +427,7 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::Stop { switch, reason } => stop::set(&at, switch, reason),
         Command::Lift { switch, reason } => stop::lift(&at, switch, reason),
         Command::Expire { key } => expire::expire(&at, key),
+        Command::AcceptClock { tenant, session } => expire::distrusted(&at, tenant, session),
     };
     match result {
         Ok(change) => Outcome::Changed(change),

@@ -101,6 +101,7 @@ impl<'a> Creation<'a> {
             | Command::RemoveTenant { .. }
             | Command::PushMember { .. }
             | Command::RemoveMember { .. }
+            | Command::SeeGrantor { .. }
             | Command::SetConsent { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }
@@ -109,7 +110,8 @@ impl<'a> Creation<'a> {
             | Command::EndSession { .. }
             | Command::Stop { .. }
             | Command::Lift { .. }
-            | Command::Expire { .. } => return None,
+            | Command::Expire { .. }
+            | Command::AcceptClock { .. } => return None,
         };
         Some(Creation { tenant, environment, made, by })
     }

@@ -254,7 +254,7 @@ impl Refusal {
             Refusal::BeyondRequest => "beyond_request",
             Refusal::NothingAsked => "nothing_asked",
             Refusal::TooManyRemarks(_) => "too_many_remarks",
-            Refusal::TooManyRequests(_) => "too_many_requests",
+            Refusal::TooManyRequests(_) => "requests_waiting",
             Refusal::KeyReused => "idempotency_key_reused",
             Refusal::TooManyKeys { .. } => "too_many_idempotency_keys",
             Refusal::NotStaff => "not_staff",

@@ -93,8 +93,14 @@ pub(super) fn start(
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
-            if giver(&grant.grantor, id.as_str(), at.facts, at.policy)?.is_err() {
-                return Err(Refusal::GrantGivesNothing("whoever gave it is no member there any more").into());
+            if let Err((reason, _)) = giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
+                let why = match reason {
+                    Reason::GrantorUnknown => {
+                        "whoever gave it was not seen for too long; they have to sign in"
+                    }
+                    _ => "whoever gave it is no member there any more",
+                };
+                return Err(Refusal::GrantGivesNothing(why).into());
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, End, EnvironmentId, Giver, GrantId, LevelName, Mark, PermissionName, PlanName, Request,
-    RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId, Timestamp, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
+    Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId,
+    Timestamp, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -68,6 +69,8 @@ pub enum Key {
     Request(TenantId, RequestId),
     /// What one subject made in one tenant under idempotency keys.
     Made(TenantId, SubjectRef),
+    /// What is remembered of one who gave grants.
+    Grantor(TenantId, SubjectRef),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -83,6 +86,7 @@ impl Key {
             | Key::Member(tenant, _)
             | Key::Request(tenant, _)
             | Key::Made(tenant, _)
+            | Key::Grantor(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -98,6 +102,7 @@ impl Key {
             Key::Member(..) => Kind::Member,
             Key::Request(..) => Kind::Request,
             Key::Made(..) => Kind::Made,
+            Key::Grantor(..) => Kind::Grantor,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -113,6 +118,7 @@ impl fmt::Display for Key {
             Key::Member(tenant, subject) => write!(f, "member/{tenant}/{subject}"),
             Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
             Key::Made(tenant, subject) => write!(f, "made/{tenant}/{subject}"),
+            Key::Grantor(tenant, subject) => write!(f, "grantor/{tenant}/{subject}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -137,6 +143,8 @@ pub enum Kind {
     Request,
     /// [`Made`].
     Made,
+    /// [`Grantor`].
+    Grantor,
     /// [`Stop`].
     Stop,
 }
@@ -342,23 +350,6 @@ pub struct Presence {
     pub requests: BTreeSet<RequestId>,
 }
 
-/// One of a tenant's people, as a service pushed it: a row below the tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// The roles they hold there; names that no policy knows give nothing.
-    pub roles: BTreeSet<RoleName>,
-    /// They may do nothing until this is taken back.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub suspended: bool,
-    /// An address that somebody verified, lower-cased ASCII.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub email: Option<Arc<str>>,
-    /// Since when they are no member any more.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub removed: Option<Timestamp>,
-}
-
 /// What a key names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -377,6 +368,8 @@ pub enum Document {
     Request(Request),
     /// What was made under idempotency keys.
     Made(Made),
+    /// One who gave grants.
+    Grantor(Grantor),
     /// A kill switch.
     Stop(Stop),
 }
@@ -392,6 +385,7 @@ impl Document {
             Document::Member(_) => Kind::Member,
             Document::Request(_) => Kind::Request,
             Document::Made(_) => Kind::Made,
+            Document::Grantor(_) => Kind::Grantor,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -409,6 +403,7 @@ impl Document {
             | Document::Session(_)
             | Document::Presence(_)
             | Document::Member(_)
+            | Document::Grantor(_)
             | Document::Stop(_) => None,
         }
     }

@@ -47,4 +47,6 @@ pub enum EndCause {
     EnvironmentRemoved,
     /// Two histories of it disagree in what cannot differ.
     Conflict,
+    /// An operator accepted a clock that is behind the ledger (rule 7): nobody can say any more how long it lasted.
+    ClockAccepted,
 }

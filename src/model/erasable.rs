@@ -28,6 +28,7 @@ fn address(document: &Document) -> Option<&Arc<str>> {
         | Document::Presence(_)
         | Document::Request(_)
         | Document::Made(_)
+        | Document::Grantor(_)
         | Document::Stop(_) => None,
     }
 }
@@ -58,6 +59,7 @@ fn forget(document: &mut Document) {
         | Document::Presence(_)
         | Document::Request(_)
         | Document::Made(_)
+        | Document::Grantor(_)
         | Document::Stop(_) => {}
     }
 }

@@ -9,11 +9,10 @@
 //! Never here: when to join, or how a store heals ([`crate::state`], [`crate::engine`]).
 
 use super::{
-    ChangeId, End, EndCause, Timestamp,
+    ChangeId, End, EndCause, Member, Timestamp,
     consent::{Consent, Ladder},
     document::{
-        ApprovalRule, Document, FORMAT, Grant, Grantee, Head, Member, Presence, REMEMBERED, Session, Stored,
-        Tenant,
+        ApprovalRule, Document, FORMAT, Grant, Grantee, Head, Presence, REMEMBERED, Session, Stored, Tenant,
     },
     erasable,
 };
@@ -62,6 +61,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
                 Document::Request(a.narrower(b, |level| ladder.rank(level)))
             }
             (Document::Made(a), Document::Made(b)) => Document::Made(a.meet(b)),
+            (Document::Grantor(a), Document::Grantor(b)) => Document::Grantor(a.meet(b)),
             (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };

@@ -11,8 +11,10 @@ pub mod document;
 pub mod end;
 pub mod erasable;
 pub mod giver;
+pub mod grantor;
 pub mod id;
 pub mod join;
+pub mod member;
 pub mod network;
 pub mod once;
 pub mod request;
@@ -22,15 +24,17 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Member, Presence, Scope, Session, Stored,
-    Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored, Tenant,
+    Version,
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark};
+pub use grantor::Grantor;
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
     RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
+pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};

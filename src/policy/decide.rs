@@ -86,6 +86,8 @@ pub enum Due {
     Exchange,
     /// The consent was raised until then; it is decided again, and what the level below does not cover is cut.
     Consent,
+    /// Whoever gave the grant is remembered until then; it is decided again, and cut where they were not seen since.
+    Grantor,
 }
 
 impl Due {
@@ -96,6 +98,7 @@ impl Due {
             Due::Grant => "grant",
             Due::Exchange => "exchange",
             Due::Consent => "consent",
+            Due::Grantor => "grantor",
         }
     }
 }
@@ -470,7 +473,7 @@ fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy
         {
             return Some((Reason::ConsentLowered, Detail::None));
         }
-        if standing.giver.is_some_and(|giver| !policy.roles_can(&giver.roles, *permission)) {
+        if standing.giver.is_some_and(|giver| !giver.can(policy, *permission)) {
             return Some((Reason::GrantorLacks, Detail::None));
         }
     }

@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Key, Made, Member, Presence, Reach, Request, RequestId, Session, SessionId,
-    Stop, SubjectRef, Tenant, TenantId, Version,
+    Document, Grant, GrantId, Grantor, Key, Made, Member, Presence, Reach, Request, RequestId, Session,
+    SessionId, Stop, SubjectRef, Tenant, TenantId, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -117,6 +117,17 @@ impl Facts {
         }
     }
 
+    /// All grants that are at hand.
+    pub fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.known.iter().filter_map(|(_, fact)| match fact {
+            Fact::Found(snapshot) => match &snapshot.document {
+                Document::Grant(grant) => Some(grant),
+                _ => None,
+            },
+            Fact::Absent | Fact::Unavailable => None,
+        })
+    }
+
     /// A session in a tenant.
     pub fn session(&self, tenant: &str, id: &str) -> Result<Option<&Session>, Lack> {
         Ok(self.session_by_name(tenant, id)?.map(|(_, session)| session))
@@ -183,6 +194,19 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Made(made))) => Ok(Some(made)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// What is remembered of one who gave grants in a tenant.
+    pub fn grantor(&self, tenant: &str, subject: &SubjectRef) -> Result<Option<&Grantor>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Grantor(t, s) if s == subject && t.as_str() == tenant),
+            || Some(Key::Grantor(TenantId::new(tenant).ok()?, subject.clone())),
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Grantor(grantor))) => Ok(Some(grantor)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -112,6 +112,9 @@ impl Rule {
     }
 }
 
+/// For how long what a token said of a grant's giver counts where nothing else is configured, in milliseconds (rule 5).
+pub const GRANTOR_MEMORY_MS: i64 = 24 * 3_600_000;
+
 /// How long requests for approval live (GW-16), in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Approvals {
@@ -148,6 +151,8 @@ pub struct Policy {
     pub session_lasts: Span,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
+    /// For how long what the last token of a grant's giver said of them counts, in milliseconds (rule 5).
+    pub grantor_memory_ms: i64,
     /// How long requests for approval live.
     pub approvals: Approvals,
     /// Kill switches and break-glass: who may use them.

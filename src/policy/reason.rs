@@ -121,6 +121,8 @@ reasons! {
     GrantMissing = "grant_missing",
     /// Whoever gave the grant is no member any more, or suspended, or nobody knows (rule 5).
     GrantorGone = "grantor_gone",
+    /// Whoever gave the grant was not seen for as long as their roles are remembered, or never (rule 5).
+    GrantorUnknown = "grantor_unknown",
     /// Whoever gave the grant cannot do this any more.
     GrantorLacks = "grantor_lacks",
     /// The grant covers other resources than the one asked for.
@@ -135,6 +137,9 @@ reasons! {
     RecordUnavailable = "record_unavailable",
     /// The gateway's clock is behind its own record (rule 7).
     ClockBehind = "clock_behind",
+    /// Another configuration names tenants or environments by other means, or no longer takes the caller's issuer for what
+    /// it was: what runs cannot be decided again.
+    ConfigurationReplaced = "configuration_replaced",
 }
 
 impl fmt::Display for Reason {

@@ -30,7 +30,7 @@ pub fn rights_now(
                     && standing.bound.is_none_or(|rank| {
                         policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
                     })
-                    && standing.giver.is_none_or(|giver| policy.roles_can(&giver.roles, *id))
+                    && standing.giver.is_none_or(|giver| giver.can(policy, *id))
             })
             .map(|(_, name)| name.to_string())
             .collect()

@@ -1,11 +1,11 @@
 //! Which roles a member holds: those of the token, or where the configuration says so those of the member's row; and what
-//! whoever gave a grant can do now, by the row that there is of them (rule 5).
+//! whoever gave a grant can do now, by the row that there is of them, or by the last token that was seen of them (rule 5).
 //!
 //! Never here: who pushes rows ([`crate::lifecycle`]).
 
-use crate::model::{Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId};
+use crate::model::{Grantor, Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
-use super::{Facts, Lack, PermissionId, Policy, Reason};
+use super::{Detail, Facts, Lack, PermissionId, Policy, Reason, standing::Fallen};
 
 /// The roles that a member holds at this instant.
 #[derive(Debug, Clone, Copy)]
@@ -51,19 +51,63 @@ pub fn held<'a>(subject: &'a Subject, facts: &'a Facts, policy: &Policy) -> Resu
     })
 }
 
-/// What bounds a grant by its giver, at this instant: the row that there is of them. Without one, of an issuer whose
-/// members have rows, nobody knows what they may do, and that is nothing.
+/// What bounds a grant by its giver at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound<'a> {
+    /// The row that there is of them.
+    Row(&'a Member),
+    /// What is remembered of their last token, and until when unless one is seen again.
+    Remembered(&'a Grantor, Timestamp),
+}
+
+impl Bound<'_> {
+    /// Whether they can do this.
+    pub fn can(self, policy: &Policy, permission: PermissionId) -> bool {
+        match self {
+            Bound::Row(row) => policy.roles_can(&row.roles, permission),
+            Bound::Remembered(known, _) => {
+                !known.roles.is_empty() && known.roles.iter().all(|roles| policy.roles_can(roles, permission))
+            }
+        }
+    }
+
+    /// Where it is remembered: until when.
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Bound::Row(_) => None,
+            Bound::Remembered(_, until) => Some(until),
+        }
+    }
+}
+
+/// Until when what is remembered of a giver counts.
+pub fn remembered_until(grantor: &Grantor, policy: &Policy) -> Timestamp {
+    grantor.seen.plus_ms(policy.grantor_memory_ms)
+}
+
+/// What bounds a grant by its giver, at this instant: the row that there is of them; without one, what their last token
+/// said, for as long as that is remembered. Of an issuer whose members have rows, nobody knows what somebody without
+/// one may do. What nobody knows is nothing.
 pub fn giver<'a>(
     grantor: &SubjectRef,
     tenant: &str,
     facts: &'a Facts,
+    now: Timestamp,
     policy: &Policy,
-) -> Result<Result<Option<&'a Member>, Reason>, Lack> {
-    Ok(match facts.member(tenant, grantor)? {
-        Some(row) if row.removed.is_some() || row.suspended => Err(Reason::GrantorGone),
-        Some(row) => Ok(Some(row)),
-        None if policy.callers.by_row.contains(&grantor.issuer) => Err(Reason::GrantorGone),
-        None => Ok(None),
+) -> Result<Result<Bound<'a>, Fallen>, Lack> {
+    let gone = Ok(Err((Reason::GrantorGone, Detail::None)));
+    match facts.member(tenant, grantor)? {
+        Some(row) if row.removed.is_some() || row.suspended => return gone,
+        Some(row) => return Ok(Ok(Bound::Row(row))),
+        None if policy.callers.by_row.contains(&grantor.issuer) => return gone,
+        None => {}
+    }
+    Ok(match facts.grantor(tenant, grantor)? {
+        None => Err((Reason::GrantorUnknown, Detail::None)),
+        Some(known) => match remembered_until(known, policy) {
+            until if now >= until => Err((Reason::GrantorUnknown, Detail::At(until))),
+            until => Ok(Bound::Remembered(known, until)),
+        },
     })
 }
 

@@ -2,15 +2,13 @@
 //!
 //! Never here: what a good session may do (see [`mod@super::decide`]).
 
-use crate::model::{
-    Basis, EndCause, Grant, Grantee, Member, Rank, Session, Subject, SubjectRef, Tenant, Timestamp,
-};
+use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
 
 use super::{
     Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
     emergency::halted,
     level::{InForce, in_force},
-    rows::giver,
+    rows::{Bound, giver},
 };
 
 /// A session that is good at this instant.
@@ -24,15 +22,17 @@ pub struct Standing<'a> {
     pub falls: Option<Timestamp>,
     /// The grant behind it.
     pub grant: Option<&'a Grant>,
-    /// By a grant: the row of whoever gave it, which bounds it now (rule 5).
-    pub giver: Option<&'a Member>,
+    /// By a grant: what whoever gave it can do, which bounds it now (rule 5).
+    pub giver: Option<Bound<'a>>,
 }
 
 impl Standing<'_> {
-    /// Until when a decision holds: to the session's end, or to the fall of its level, when it is decided again.
+    /// Until when a decision holds: to the session's end, or to the fall of its level or the end of what is remembered of
+    /// the grant's giver, when it is decided again.
     pub fn again(&self) -> Deadline {
         let falls = self.falls.map(|at| Deadline { at, due: Due::Consent });
-        falls.map_or(self.deadline, |falls| self.deadline.min(falls))
+        let forgotten = self.giver.and_then(Bound::until).map(|at| Deadline { at, due: Due::Grantor });
+        [falls, forgotten].into_iter().flatten().fold(self.deadline, Deadline::min)
     }
 }
 
@@ -62,7 +62,8 @@ pub fn standing<'a>(
             | EndCause::Removed
             | EndCause::Withdrawn
             | EndCause::Replaced
-            | EndCause::Conflict => Reason::SessionEnded,
+            | EndCause::Conflict
+            | EndCause::ClockAccepted => Reason::SessionEnded,
             EndCause::Stopped => Reason::SessionStopped,
             EndCause::GrantWithdrawn => Reason::GrantWithdrawn,
             EndCause::GrantExpired => Reason::GrantExpired,
@@ -134,9 +135,9 @@ pub fn standing<'a>(
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
-            let giver = match giver(&grant.grantor, tenant_id, facts, policy)? {
-                Ok(giver) => giver,
-                Err(reason) => return Ok(Err((reason, Detail::None))),
+            let giver = match giver(&grant.grantor, tenant_id, facts, now, policy)? {
+                Ok(giver) => Some(giver),
+                Err(fallen) => return Ok(Err(fallen)),
             };
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
             Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))

@@ -12,7 +12,7 @@ use crate::{
         knock::{Particulars, Path},
         reload::Place,
     },
-    policy::{Named, Route, path::CanonicalPath, routes::Params},
+    policy::{Named, Reason, Route, path::CanonicalPath, routes::Params},
 };
 
 use super::{
@@ -20,16 +20,20 @@ use super::{
     routing::{Binding, Routing},
 };
 
-/// Where a request stands in `now` that was admitted under `before`; `None` where it cannot be asked again.
-pub fn find_again(before: &Routing, now: &Routing, about: &Particulars) -> Option<Place> {
+/// Where a request stands in `now` that was admitted under `before`.
+///
+/// # Errors
+/// Why it cannot be asked again.
+pub fn find_again(before: &Routing, now: &Routing, about: &Particulars) -> Result<Place, Reason> {
+    let replaced = Reason::ConfigurationReplaced;
     if before.tenant != now.tenant
         || before.environment != now.environment
         || before.default_environment != now.default_environment
     {
-        return None;
+        return Err(replaced);
     }
-    let method = http::Method::from_bytes(about.method.as_bytes()).ok()?;
-    let path = CanonicalPath::under(about.path.as_bytes(), now.paths).ok()?;
+    let method = http::Method::from_bytes(about.method.as_bytes()).map_err(|_| replaced)?;
+    let path = CanonicalPath::under(about.path.as_bytes(), now.paths).map_err(|_| replaced)?;
     let mut params = Params::new();
     let there = collect::route(now, &about.host, &method, &path, &mut params);
     let mut params_before = Params::new();
@@ -38,10 +42,11 @@ pub fn find_again(before: &Routing, now: &Routing, about: &Particulars) -> Optio
     for names in places {
         let (named, was) = (there.named(names, &path, &params), here.named(names, &path, &params_before));
         if !same(named, was) {
-            return None;
+            // Where the route is gone, nothing of the path is read any more.
+            return Err(if there.rule.is_none() { Reason::RouteUnmapped } else { replaced });
         }
     }
-    Some(Place {
+    Ok(Place {
         path: match (there.rule, there.route) {
             (Some(rule), _) => Path::Rule(rule),
             (None, Route::Method) => Path::Method,

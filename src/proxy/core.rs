@@ -213,7 +213,8 @@ impl Core {
         };
         let mut tokens = self.tokens.borrow_mut();
         let before = tokens.counts().misses;
-        let resolved = tokens.resolve(&verifier, token, self.shared.engine.wall());
+        let wall = self.shared.engine.wall();
+        let resolved = tokens.resolve(&verifier, token, wall);
         if tokens.counts().misses != before {
             Counters::add(&self.shared.counters.verified);
         }
@@ -221,7 +222,10 @@ impl Core {
             Ok(subject) if cookie.is_some_and(|name| !verifier.takes_cookie(&subject, name)) => {
                 Who::Refused(TokenFault::InCookie.code())
             }
-            Ok(subject) => Who::Known(subject),
+            Ok(subject) => {
+                self.shared.engine.saw(&subject, wall);
+                Who::Known(subject)
+            }
             Err(TokenFault::KeysUnavailable) => Who::Unverifiable,
             Err(fault) => Who::Refused(fault.code()),
         }

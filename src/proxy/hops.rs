@@ -44,7 +44,7 @@ impl Hops {
     ///
     /// # Errors
     /// [`Unclear`].
-    pub(super) fn client(&self, peer: IpAddr, request: &RequestView<'_>) -> Result<IpAddr, Unclear> {
+    pub fn client(&self, peer: IpAddr, request: &RequestView<'_>) -> Result<IpAddr, Unclear> {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return Ok(peer);

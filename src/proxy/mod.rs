@@ -29,7 +29,7 @@ pub mod page;
 mod patience;
 pub mod preflight;
 pub mod preview;
-mod proxy_protocol;
+pub mod proxy_protocol;
 pub mod rate;
 mod records;
 mod relay;

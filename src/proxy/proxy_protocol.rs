@@ -79,10 +79,14 @@ async fn fill(stream: &mut TcpStream, into: &mut [u8]) -> Result<(), ProxyFault>
     stream.read_exact(into).await.map(|_| ()).map_err(|_| ProxyFault::Gone)
 }
 
-type Said = Result<Option<SocketAddr>, &'static str>;
+/// Whose connection it is, if anybody's; or why that is not said in one way.
+pub type Said = Result<Option<SocketAddr>, &'static str>;
 
 /// One whole line, with its end.
-fn version_1(line: &[u8]) -> Said {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn version_1(line: &[u8]) -> Said {
     let Some(line) = line.strip_suffix(b"\r\n") else { return Err("its line ends otherwise") };
     let Ok(text) = std::str::from_utf8(line) else { return Err("it is no text") };
     if text.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
@@ -116,7 +120,10 @@ fn port(word: &str) -> Option<u16> {
 }
 
 /// Behind the signature: version and command, family and protocol, length; then so many bytes.
-fn version_2(fixed: [u8; 4], rest: &[u8]) -> Said {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn version_2(fixed: [u8; 4], rest: &[u8]) -> Said {
     let [version, family, ..] = fixed;
     match version {
         // The balancer's own connection, a check mostly; the rest means nothing.

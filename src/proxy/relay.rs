@@ -285,6 +285,7 @@ async fn converse<'p>(
 ) -> Result<(Upto, bool), Trouble> {
     let head = request.head();
     let mut out = core.buffer();
+    let passes = plan.settings.trailers && takes_trailers(request, client.stream);
     let edit = RequestEdit {
         host: plan.host,
         drop: plan.drop,
@@ -292,6 +293,8 @@ async fn converse<'p>(
         framing: head.framing(),
         connection: match (&plan.upgrade, upgrade::protocol()) {
             (Some(_), Some(protocol)) => UpstreamConnection::Upgrade(protocol),
+            // Over HTTP/2 it is said in its own words.
+            (None, _) if passes && plan.settings.protocol == Protocol::Http1 => UpstreamConnection::Trailers,
             (_, _) => UpstreamConnection::Reuse,
         },
         add: plan.add,
@@ -323,6 +326,14 @@ async fn converse<'p>(
     }
 }
 
+/// Whether the client takes trailers: over HTTP/2 each does.
+fn takes_trailers(request: &RequestView<'_>, client: &Socket) -> bool {
+    let says = |value: &[u8]| {
+        value.split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    };
+    matches!(client, Socket::Stream(_)) || request.find(Known::Te).is_some_and(says)
+}
+
 /// What one attempt to say a request, and to hear the answer, is made from.
 struct Talk<'a> {
     core: &'a Core,
@@ -339,14 +350,6 @@ impl Talk<'_> {
         !self.tally.started.get() && !self.tally.followed.get() && !self.tally.given_up.get()
     }
 
-    /// Whether the client takes trailers: over HTTP/2 each does.
-    fn takes_trailers(&self, client: &Socket) -> bool {
-        let says = |value: &[u8]| {
-            value.split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-        };
-        matches!(client, Socket::Stream(_)) || self.request.find(Known::Te).is_some_and(says)
-    }
-
     async fn once<'p>(
         &self,
         client: &mut Client<'_>,
@@ -359,7 +362,7 @@ impl Talk<'_> {
         let head = request.head();
         let write_timeout = routing.body_timeout;
         let response_timeout = plan.bounds.response_timeout.unwrap_or(plan.settings.response_timeout);
-        let passes = plan.settings.trailers && self.takes_trailers(client.stream);
+        let passes = plan.settings.trailers && takes_trailers(request, client.stream);
         let Client { stream, inbox, patience } = client;
         way.say(reached, out, response_timeout, patience).await?;
         let (client, upstream) = (stream.split(), reached.socket.split());

@@ -171,6 +171,10 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::GrantorGone => {
             (403, "whoever gave the grant behind this session is no member there any more")
         }
+        Reason::GrantorUnknown => (
+            403,
+            "whoever gave the grant behind this session was not seen for too long; they have to sign in",
+        ),
         Reason::GrantorLacks => (403, "whoever gave the grant behind this session cannot do this any more"),
         Reason::TenantRemoved => (403, "this tenant was removed"),
         Reason::EnvironmentRemoved => (403, "this environment was taken away; begin anew where it is back"),
@@ -188,6 +192,9 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),
         Reason::RecordUnavailable => (503, "the gateway cannot record what happens; try again"),
+        Reason::ConfigurationReplaced => {
+            (403, "the gateway has another configuration by now, under which this cannot go on; ask again")
+        }
         Reason::ClockBehind => {
             (503, "the gateway's clock is behind its own record; its operator must set it right")
         }

@@ -99,6 +99,7 @@ fn parts(document: &Document) -> usize {
         Document::Request(request) => 2 + request.reason.len() / 64 + request.talk.len() * 8,
         Document::Member(member) => member.roles.len(),
         Document::Made(made) => made.kept.len() * 4,
+        Document::Grantor(grantor) => grantor.roles.iter().map(|roles| 1 + roles.len()).sum(),
         Document::Stop(stop) => stop.set.iter().map(|halt| halt.reason.len() / 64).sum(),
     }
 }

@@ -28,6 +28,7 @@ fn tag(kind: Kind) -> u8 {
         Kind::Member => 5,
         Kind::Request => 6,
         Kind::Made => 7,
+        Kind::Grantor => 8,
         // Far from the others: what is below tenants goes on counting there, and bytes are ordered as keys are.
         Kind::Stop => 100,
     }
@@ -60,6 +61,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         | Key::Presence(tenant, _)
         | Key::Request(tenant, _)
         | Key::Made(tenant, _)
+        | Key::Grantor(tenant, _)
         | Key::Member(tenant, _) => tenant_prefix(tenant, key.kind()),
         Key::Stop(_) => stops_prefix(),
     };
@@ -76,8 +78,11 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
         Key::Request(_, request) => bytes.extend_from_slice(request.as_str().as_bytes()),
-        Key::Presence(_, subject) | Key::Member(_, subject) | Key::Made(_, subject) => {
-            push_subject(&mut bytes, subject)
+        Key::Presence(_, subject)
+        | Key::Member(_, subject)
+        | Key::Made(_, subject)
+        | Key::Grantor(_, subject) => {
+            push_subject(&mut bytes, subject);
         }
     }
     bytes
@@ -103,6 +108,7 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         3 => Some(Key::Session(tenant, SessionId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         4 => Some(Key::Presence(tenant, read_subject(rest)?)),
         5 => Some(Key::Member(tenant, read_subject(rest)?)),
+        8 => Some(Key::Grantor(tenant, read_subject(rest)?)),
         6 => Some(Key::Request(tenant, RequestId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         7 => Some(Key::Made(tenant, read_subject(rest)?)),
         _ => None,
@@ -183,7 +189,7 @@ mod tests {
 
     fn any_key() -> impl Strategy<Value = Key> {
         let id = "[a-c][a-c._~-]{0,3}";
-        (0..9usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+        (0..10usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
             let tenant = TenantId::new(&tenant).unwrap();
             match kind {
                 0 => Key::Tenant(tenant),
@@ -198,6 +204,7 @@ mod tests {
                     match kind {
                         3 => Key::Presence(tenant, subject),
                         8 => Key::Made(tenant, subject),
+                        9 => Key::Grantor(tenant, subject),
                         _ => Key::Stop(Reach::Person(subject)),
                     }
                 }

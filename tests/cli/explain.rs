@@ -68,6 +68,26 @@ fn all_faults_are_told_at_once_with_their_places() {
 }
 
 #[test]
+fn what_only_building_proves_is_told_with_its_place_beside_what_reading_finds() {
+    let place = Place::new();
+    place.configure("origin: example.com/cli", "origin: example.com/other");
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8 hours }");
+    fs::write(place.file("assertion.pem"), "no key\n").unwrap();
+    fs::write(place.file("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
+    let fetched = "keys: { url: \"https://id.app.example/keys\", ca: { file: ca.pem } }";
+    place.configure("keys: { file: app.jwks.json }", fetched);
+    let came = place.run(CHECK);
+    assert_eq!((came.status, came.out.as_str()), (1, ""));
+    golden("unbuilt.txt", &came.err);
+    // The gateway itself tells all of it too.
+    place.configure("sessions: { last: 8 hours }", "sessions: { last: 8h }");
+    place.run(&["state", "init", "--config", "postern.yaml"]).with(0);
+    let came = place.run(&["run", "--config", "postern.yaml"]);
+    assert_eq!(came.err.matches("postern.yaml:").count(), 3, "{}", came.err);
+}
+
+#[test]
 fn keys_that_cannot_be_used_are_faults_of_the_configuration() {
     let place = Place::new();
     fs::write(place.file("assertion.pem"), "no key\n").unwrap();

@@ -20,8 +20,11 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "key"],
     &["audit", "verify"],
     &["audit", "query"],
+    &["break-glass"],
     &["state"],
     &["state", "init"],
+    &["state", "accept-clock"],
+    &["demo"],
 ];
 
 #[test]

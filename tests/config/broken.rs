@@ -233,6 +233,12 @@ const CASES: &[Case] = &[
     ("audience: postern", "audience: postern\n    claims: { support: ⟦{ claim: groups } }", "one_of"),
     ("tenants:\n  from: { path", "approvals: { usable: ⟦1s }\ntenants:\n  from: { path", "out_of_range"),
     ("tenants:\n  from: { path", "approvals: { unanswered: ⟦31d }\ntenants:\n  from: { path", "out_of_range"),
+    // State and ledger apart.
+    ("path: ledger,", "path: ⟦state.redb,", "bad_value"),
+    ("path: ledger,", "path: ⟦./x/../state.redb,", "bad_value"),
+    ("path: ledger,", "path: ⟦state.redb/ledger,", "bad_value"),
+    ("path: ledger,", "path: ⟦/etc/postern/,", "bad_value"),
+    ("path: ledger,", "path: ⟦.,", "bad_value"),
     // Emergencies.
     ("tenants:\n  from: { path", "stops: ⟦{ }\ntenants:\n  from: { path", "missing_key"),
     ("tenants:\n  from: { path", "stops: { operators: ⟦[] }\ntenants:\n  from: { path", "bad_value"),

@@ -75,6 +75,9 @@ fn each_dangerous_setting_in_use_is_warned_of() {
     assert_eq!(warned(&text), [("dangerous", line, 21)]);
     let text = text.replace("hmac: false", "hmac: true");
     assert_eq!(warned(&text), [("dangerous", line, 21), ("dangerous", line, 33)]);
+    let text = text.replace("clock: true, hmac: true", "http_keys: true");
+    assert_eq!(warned(&text), [("dangerous", line, 25)]);
+    assert_eq!(good(&text).0.dangerous.in_use(), ["http_keys"]);
 }
 
 #[test]
@@ -218,6 +221,66 @@ fn what_is_odd_but_usable_is_a_warning() {
         warned(&with("listen: 127.0.0.1:8080", "listen: 0.0.0.0:8080")),
         [("not_loopback", line, column)]
     );
+    // Of a listener that speaks TLS nobody is told that it does not.
+    let made = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    let mut files = super::files();
+    files.insert("/etc/postern/gateway.pem".to_owned(), made.cert.pem().into_bytes());
+    files.insert("/etc/postern/gateway.key".to_owned(), made.signing_key.serialize_pem().into_bytes());
+    let warned_beside = |text: &str| {
+        let path = Path::new("/etc/postern/postern.yaml");
+        let (_, warnings) = postern::config::load_bytes(path, text.as_bytes(), &files).unwrap();
+        warnings.iter().map(|w| (w.code.as_str(), w.line)).collect::<Vec<_>>()
+    };
+    let tls =
+        "tls: { certificates: [{ chain: gateway.pem, key: { file: gateway.key } }] }\nlisten: 0.0.0.0:8443";
+    assert_eq!(warned_beside(&with("listen: 127.0.0.1:8080", tls)), []);
+    let both = tls.replace("listen: 0.0.0.0:8443", "listen: 0.0.0.0:8443\noperations: 0.0.0.0:9090");
+    let found =
+        warned_beside(&with("listen: 127.0.0.1:8080", &both).replace("operations: 127.0.0.1:9090\n", ""));
+    assert_eq!(found, [("not_loopback", 4)], "operations are never spoken over TLS");
+    for (from, to, code) in [
+        (
+            "gateway: main",
+            "gateway: main\ncors: { origins: [\"https://app.example\"], max_age: 500ms }",
+            "unused",
+        ),
+        ("gateway: main", "gateway: main\nstaff: { require: { networks: [0.0.0.0/0] } }", "unused"),
+        (
+            "gateway: main",
+            "gateway: main\ntrusted_hops: { from: [0.0.0.0/1, 128.0.0.0/1], header: forwarded }",
+            "bad_value",
+        ),
+        (
+            "gateway: main",
+            "gateway: main\ntrusted_hops: { from: [\"::/1\", \"8000::/1\"], header: forwarded }",
+            "bad_value",
+        ),
+        (
+            "GET /t/{tenant}/orders\", permission: orders:read }",
+            "GET /t/{tenant}/orders\", permission: orders:read, limits: { tunnel_idle: 1m } }",
+            "unused",
+        ),
+    ] {
+        let found = warned(&with(from, to));
+        assert_eq!(found.iter().map(|w| w.0).collect::<Vec<_>>(), [code], "{to}: {found:?}");
+    }
+    for (from, to) in [
+        ("gateway: main", "gateway: main\ncors: { origins: [\"https://app.example\"], max_age: 0s }"),
+        (
+            "gateway: main",
+            "gateway: main\ntrusted_hops: { from: [0.0.0.0/1, 128.0.0.0/2], header: forwarded }",
+        ),
+        ("gateway: main", "gateway: main\nstaff: { require: { networks: [10.0.0.0/8, 11.0.0.0/8] } }"),
+    ] {
+        assert_eq!(warned(&with(from, to)), [], "{to}");
+    }
+    let glass = "ceiling: [\"*:read\", \"users:manage\"]\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: read_only }";
+    let found = warned(&with("ceiling: [\"users:manage\"]", glass));
+    assert_eq!(
+        found.iter().map(|w| w.0).collect::<Vec<_>>(),
+        ["level_emptied", "level_emptied"],
+        "{found:?}"
+    );
     let text = with("ceiling: [\"users:manage\"]", "ceiling: [\"users:manage\", \"*:read\"]");
     let found = warned(&text);
     assert_eq!(found.iter().map(|w| w.0).collect::<Vec<_>>(), ["level_emptied"]);
@@ -321,6 +384,17 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         ("gateway: main", "gateway: main\nstops: { operators: [{ issuer: vendor, sub: olga }] }"),
         ("gateway: main", "gateway: main\nprefix: /support/"),
         ("gateway: main", "gateway: main\npaths: { case: distinct }"),
+        (
+            "gateway: main",
+            "gateway: main\nstaff: { require: { ticket: { claim: ticket, pattern: \"[A-Z]{2,5}-[0-9]{1,8}\" } } }",
+        ),
+        (
+            "gateway: main",
+            "gateway: main\nstaff: { require: { ticket: { claim: case, pattern: \"[A-Z]{2,5}-[0-9]{1,8}\" } } }",
+        ),
+        ("gateway: main", "gateway: main\ncors: { origins: [\"https://app.example\"] }"),
+        ("gateway: main", "gateway: main\ncors: { origins: [\"https://www.example\"] }"),
+        ("zone: Europe/Berlin", "zone: Europe/Paris"),
         ("gateway: main", "gateway: main\npaths: { semicolons: allow }"),
     ] {
         if let Ok((settings, _)) = load(&with(from, to)) {

@@ -194,7 +194,7 @@ async fn requests_of_others_and_of_other_tenants_are_none_and_too_many_are_refus
     for _ in 0..8 {
         ids.push(asked(&world, "anna").await);
     }
-    ask(&world, "anna").await.refused(409, "too_many_requests");
+    ask(&world, "anna").await.refused(409, "requests_waiting");
     ids.push(asked(&world, "ben").await);
     ids.sort();
     assert_eq!(waiting(&world, &admin, "").await, ids);

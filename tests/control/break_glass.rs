@@ -124,6 +124,28 @@ async fn an_operator_who_tries_again_and_again_is_slowed_down() {
     enter(&world, "acme", &world.agent("gustav")).await.is(201);
 }
 
+#[tokio::test]
+async fn what_cannot_be_read_and_what_the_gateway_fails_is_no_attempt_and_another_prefix_forgets_none() {
+    let world = World::new().await;
+    let gustav = world.agent("gustav");
+    for _ in 0..15 {
+        let mut body = declared();
+        body["cause"] = json!(5);
+        world.put("POST", &path("acme"), body, &gustav).await.refused(400, "body_malformed");
+    }
+    world.store.no_commits.store(true, std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..15 {
+        enter(&world, "acme", &gustav).await.refused(503, "state_unavailable");
+    }
+    world.store.no_commits.store(false, std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..10 {
+        enter(&world, "nowhere", &gustav).await.refused(404, "not_found");
+    }
+    let mut world = world;
+    world.api = std::sync::Arc::new(world.api.under("/support/"));
+    enter(&world, "acme", &gustav).await.refused(429, "too_many_attempts");
+}
+
 // GW-13
 #[tokio::test]
 async fn the_tenant_ends_it_like_any_session_and_only_a_kill_switch_keeps_them_out() {

@@ -9,6 +9,7 @@ mod break_glass;
 mod broken;
 mod consent;
 mod form;
+mod grantor;
 mod grants;
 mod islands;
 mod members;

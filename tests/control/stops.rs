@@ -308,3 +308,22 @@ async fn the_list_of_switches_comes_in_pages_and_shows_what_cannot_be_read() {
     let body = world.get(STOPS, &olga).await.is(200).body;
     assert_eq!(body["items"][4], json!({"reach": person("agent-2"), "unreadable": "store_document_damaged"}));
 }
+
+#[tokio::test]
+async fn a_switch_that_is_in_force_and_not_stored_yet_is_listed_as_that() {
+    let world = World::new().await;
+    let olga = world.agent("olga");
+    world.store.no_commits.store(true, Ordering::SeqCst);
+    set(&world, person("anna"), true, &olga).await.is(202);
+    let listed = world.get(STOPS, &olga).await.is(200).body;
+    let [one] = listed["items"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!(
+        (&one["reach"], &one["stopped"], &one["durable"]),
+        (&person("anna"), &json!(true), &json!(false))
+    );
+    world.store.no_commits.store(false, Ordering::SeqCst);
+    assert_eq!(world.engine.mend_once().await, 0);
+    let listed = world.get(STOPS, &olga).await.is(200).body;
+    let [one] = listed["items"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!((&one["reach"], one.get("durable")), (&person("anna"), None));
+}

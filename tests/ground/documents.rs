@@ -35,8 +35,9 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
     }
     let near = |dice: &mut Dice| at(now - 1 + i64::try_from(dice.below(3)).unwrap());
     let end = |dice: &mut Dice| {
-        use EndCause::{Conflict, Ended, Expired, Removed, Replaced, Stopped, Withdrawn};
-        let cause = [Expired, Ended, Removed, Withdrawn, Replaced, Stopped, Conflict][dice.below(7)];
+        use EndCause::{ClockAccepted, Conflict, Ended, Expired, Removed, Replaced, Stopped, Withdrawn};
+        let causes = [Expired, Ended, Removed, Withdrawn, Replaced, Stopped, Conflict, ClockAccepted];
+        let cause = causes[dice.below(8)];
         dice.one_in(2).then(|| End { at: near(dice), cause, by: None })
     };
     let mut document = world.document(&key, policy).unwrap();
@@ -107,6 +108,11 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             0 => member.suspended = !member.suspended,
             1 => member.removed = dice.one_in(2).then(|| near(dice)),
             _ => member.roles = [role(dice.pick(&ROLES))].into(),
+        },
+        Document::Grantor(grantor) => match dice.below(3) {
+            0 => grantor.seen = at(near(dice).ms() - policy.grantor_memory_ms),
+            1 => grantor.seen = near(dice),
+            _ => drop(grantor.roles.insert([role(dice.pick(&ROLES))].into())),
         },
         Document::Stop(stop) => match dice.below(3) {
             0 => stop.set = None,

@@ -189,6 +189,27 @@ fn by_grant<'a>(rows: &mut Vec<Row<'a>>, policy: &Policy) {
             row("staff", "runs", &anna, "sandbox", STARTED + 5, &world);
             row("staff, same address", "runs for another", &staff("cleo"), "production", STARTED + 5, &world);
             row("staff", "grant expired", &anna, "production", STARTED + 5_000, &world);
+            // Rule 5: whoever gave it is remembered for a while.
+            let short = &Policy { grantor_memory_ms: 2_400, ..policy.clone() };
+            let mut seen = |state, at, world: &World| {
+                let cells = cells(world, Caller::Known(&anna), "production", &Name::Missing, at, short);
+                rows.push(Row { who: "staff", basis, state, level, environment: "production", cells });
+            };
+            seen("giver remembered, last instant", STARTED + 2_399, &world);
+            seen("giver forgotten", STARTED + 2_400, &world);
+            let sight = |roles: &[&str], at| {
+                let mut world = world.clone();
+                let command =
+                    Command::SeeGrantor { tenant: tid("beta"), needed: crate::world::at(STARTED + 5_000) };
+                world.run(&command, Actor::Subject(&member("beta", "beta-admin", roles)), at, short).unwrap();
+                world
+            };
+            seen("giver seen again", STARTED + 2_405, &sight(&["administrator"], STARTED + 2_400));
+            seen("giver seen as editor", STARTED + 5, &sight(&["editor"], STARTED + 4));
+            let mut row = |who, state, caller: &Subject, environment, at, world: &World| {
+                let cells = cells(world, Caller::Known(caller), environment, &Name::Missing, at, policy);
+                rows.push(Row { who, basis, state, level, environment, cells });
+            };
             let mut withdrawn = world.clone();
             let command = Command::WithdrawGrant { tenant: tid("beta"), grant: gid("g1") };
             withdrawn.run(&command, Actor::Subject(&admin("beta")), STARTED + 2, policy).unwrap();

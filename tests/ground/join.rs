@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Approval, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Halt, Key,
-        Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope, Session,
-        Span, Speaker, Stop, Stored, Subject, Tenant, Zone,
+        Approval, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Grantor, Halt,
+        Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope,
+        Session, Span, Speaker, Stop, Stored, Subject, Tenant, Zone,
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
@@ -121,6 +121,11 @@ fn first(kind: usize) -> Document {
         4 => Document::Presence(Presence {
             sessions: [(sid("s1"), eid("production"))].into(),
             requests: [rid("r1")].into(),
+        }),
+        6 => Document::Grantor(Grantor {
+            roles: [[role("administrator"), role("clerk")].into()].into(),
+            seen: at(100),
+            needed: at(5_000),
         }),
         _ => Document::Request(Request {
             asker: Giver::of(&staff("anna"), "r"),
@@ -296,6 +301,11 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 made.kept.entry(once(number).key).or_insert_with(|| kept(number, grant, until));
             }
         },
+        Document::Grantor(grantor) => match dice.below(3) {
+            0 => grantor.roles = [[role(dice.pick(&["administrator", "clerk", "reader"]))].into()].into(),
+            1 => drop(grantor.roles.insert([role(dice.pick(&["administrator", "clerk", "reader"]))].into())),
+            _ => grantor.seen = at(-23_000 + 100 * i64::try_from(dice.below(9)).unwrap()),
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -381,6 +391,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && a.removed >= b.removed
                 && (a.email.is_none() || a.email == b.email)
         }
+        (Document::Grantor(a), Document::Grantor(b)) => a.roles.is_superset(&b.roles) && a.seen <= b.seen,
         // An index has to point at everything; it opens nothing.
         (Document::Request(a), Document::Request(b)) => {
             let ladder = ladder();
@@ -414,7 +425,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
 fn opened(document: &Document) -> BTreeSet<String> {
     let plain = Plain::new(true);
     let policy = plain.compile();
-    let grant = matches!(document, Document::Grant(_) | Document::Member(_));
+    let grant = matches!(document, Document::Grant(_) | Document::Member(_) | Document::Grantor(_));
     let basis = if grant { Basis::Grant(gid("g1")) } else { Basis::Consent(level("full")) };
     let mut docs = BTreeMap::from([
         (Key::Tenant(tid("acme")), first(0)),
@@ -428,6 +439,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
         Document::Tenant(_) => Key::Tenant(tid("beta")),
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
         Document::Member(_) => Key::Member(tid("beta"), admin("beta").id),
+        Document::Grantor(_) => Key::Grantor(tid("beta"), admin("beta").id),
         Document::Stop(_) => Key::Stop(Reach::All),
         Document::Session(_) | Document::Presence(_) | Document::Request(_) | Document::Made(_) => {
             Key::Session(tid("beta"), sid("s1"))
@@ -439,6 +451,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
         grant.bound.get_or_insert(staff("anna").id);
     }
     docs.insert(Key::Grant(tid("beta"), gid("g1")), first(1));
+    docs.insert(Key::Grantor(tid("beta"), admin("beta").id), first(6));
     docs.insert(key, document);
     // One that follows the tenant.
     let follows =
@@ -517,7 +530,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..8usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..9usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -539,7 +552,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..8usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..9usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -548,7 +561,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..8usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..9usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {

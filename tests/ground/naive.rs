@@ -127,6 +127,9 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Naive {
     pub(crate) members: BTreeMap<(String, String), Row>,
+    /// Of whoever gave a grant: the roles of their last token, and of those since that lacked some; when it was seen, and
+    /// until when that is needed.
+    pub(crate) sighted: BTreeMap<(String, String), (Vec<Words>, i64, i64)>,
     pub(crate) tenants: BTreeMap<String, Tenant>,
     pub(crate) grants: BTreeMap<(String, String), Grant>,
     pub(crate) sessions: BTreeMap<(String, String), Session>,
@@ -312,14 +315,72 @@ impl Naive {
         }
     }
 
-    /// Rule 5: what whoever gave a grant can do now; `None` where no row says it.
-    fn giver(&self, plain: &Plain, tenant: &str, grant: &Grant) -> Result<Option<Words>, &'static str> {
-        match self.members.get(&(tenant.to_owned(), grant.grantor.clone())) {
-            Some(row) if row.removed || row.suspended => Err("grantor_gone"),
-            Some(row) => Ok(Some(Self::all_of(plain, row.roles.iter().cloned()))),
-            None if grant.grantor.starts_with("rows|") => Err("grantor_gone"),
-            None => Ok(None),
+    /// Rule 5: what whoever gave a grant can do now, by their row or by the last that was seen of them.
+    fn giver(&self, plain: &Plain, tenant: &str, grant: &Grant, now: i64) -> Result<Words, &'static str> {
+        let key = (tenant.to_owned(), grant.grantor.clone());
+        if let Some(row) = self.members.get(&key) {
+            let gone = row.removed || row.suspended;
+            return if gone {
+                Err("grantor_gone")
+            } else {
+                Ok(Self::all_of(plain, row.roles.iter().cloned()))
+            };
         }
+        if grant.grantor.starts_with("rows|") {
+            return Err("grantor_gone");
+        }
+        match self.sighted.get(&key) {
+            Some((tokens, seen, _)) if now - seen < plain.grantor_memory_ms => {
+                let mut can = Self::all_of(plain, plain.roles.keys().cloned());
+                for roles in tokens {
+                    let by_this = Self::all_of(plain, roles.iter().cloned());
+                    can.retain(|right| by_this.contains(right));
+                }
+                Ok(can)
+            }
+            Some(_) | None => Err("grantor_unknown"),
+        }
+    }
+
+    /// A token of a giver's own says all this of them from now on.
+    fn sight(&mut self, tenant: &str, subject: &Subject, now: i64, needed: i64) {
+        let roles = subject.roles.iter().map(|role| role.to_string()).collect();
+        let key = (tenant.to_owned(), who(subject));
+        let needed = self.sighted.get(&key).map_or(needed, |(_, _, before)| needed.max(*before));
+        self.sighted.insert(key, (vec![roles], now, needed));
+    }
+
+    /// They give something until then: nothing is written down of what was a moment ago.
+    fn gave(&mut self, plain: &Plain, tenant: &str, subject: Option<&Subject>, now: i64, until: i64) {
+        let Some(subject) = subject.filter(|subject| subject.id.issuer.as_str() != "rows") else { return };
+        let roles: Words = subject.roles.iter().map(|role| role.to_string()).collect();
+        match self.sighted.get(&(tenant.to_owned(), who(subject))) {
+            Some((known, seen, needed))
+                if *known == [roles] && until <= *needed && now - seen < plain.grantor_memory_ms / 24 => {}
+            Some(_) | None => self.sight(tenant, subject, now, until + 86_400_000),
+        }
+    }
+
+    /// A token only passed by: what it lacks is gone at once; the rest waits until a part of the time has passed since the
+    /// last that was written down.
+    fn passed(&mut self, plain: &Plain, tenant: &str, subject: &Subject, now: i64, needed: i64) {
+        let roles: Words = subject.roles.iter().map(|role| role.to_string()).collect();
+        let part = plain.grantor_memory_ms / 24;
+        if subject.id.issuer.as_str() == "rows" {
+            return;
+        }
+        if let Some((known, seen, _)) = self.sighted.get_mut(&(tenant.to_owned(), who(subject))) {
+            let age = now - *seen;
+            let fresh = age < plain.grantor_memory_ms;
+            if fresh && known.iter().all(|token| token.iter().any(|role| !roles.contains(role))) {
+                known.push(roles);
+                return;
+            }
+            if fresh && (*known == [roles] && age < part || age < part.min(300_000)) {
+                return;
+            }
+        }
+        self.sight(tenant, subject, now, needed);
     }
 
     fn is_for(grant: &Grant, subject: &Subject) -> bool {
@@ -413,7 +474,7 @@ impl Naive {
                     if self.taken(tenant, &session.environment, grant.given) {
                         codes.insert("environment_removed");
                     }
-                    codes.extend(self.giver(plain, tenant, grant).err());
+                    codes.extend(self.giver(plain, tenant, grant, now).err());
                 }
             }
         }
@@ -469,7 +530,7 @@ impl Naive {
             rights.retain(|right| level.contains(right));
         }
         let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
-        if let Some(Ok(Some(giver))) = grant.map(|grant| self.giver(plain, tenant, grant)) {
+        if let Some(Ok(giver)) = grant.map(|grant| self.giver(plain, tenant, grant, now)) {
             rights.retain(|right| giver.contains(right));
         }
         rights.retain(|right| !forbidden(plain, right));
@@ -841,6 +902,15 @@ impl Naive {
                     }
                 }
             }
+            Command::SeeGrantor { tenant, needed } => match subject {
+                Some(subject) if subject.acting => drop(codes.insert("acting")),
+                Some(subject)
+                    if subject.kind == SubjectKind::Member && subject.tenant.as_ref() == Some(tenant) =>
+                {
+                    next.passed(plain, tenant.as_str(), subject, now, needed.ms());
+                }
+                Some(_) | None => drop(codes.insert("not_found")),
+            },
             Command::RemoveTenant { tenant, .. } => {
                 Self::service(actor, tenant.as_str(), &mut codes);
                 if plain.configured.contains(&tenant.to_string()) {
@@ -972,6 +1042,7 @@ impl Naive {
                         by: Source::came(subject),
                     },
                 );
+                next.gave(plain, tenant.as_str(), subject, now, until);
             }
             Command::MoveGrant { tenant, grant, until, .. } => {
                 self.administrator(plain, actor, tenant.as_str(), &mut codes);
@@ -996,6 +1067,10 @@ impl Naive {
                     self.bounded(plain, subject, &known.role, &mut codes);
                 }
                 Self::dates(plain, known.until, now, &mut codes);
+                if known.until > before && subject.map(who).as_ref() == Some(&known.grantor) {
+                    let until = known.until;
+                    next.gave(plain, tenant.as_str(), subject, now, until);
+                }
             }
             Command::WithdrawGrant { tenant, grant } => {
                 self.administrator(plain, actor, tenant.as_str(), &mut codes);
@@ -1104,7 +1179,7 @@ impl Naive {
                         };
                         if grant.ended.is_some()
                             || self.taken(tenant.as_str(), environment.as_str(), grant.given)
-                            || self.giver(plain, tenant.as_str(), grant).is_err()
+                            || self.giver(plain, tenant.as_str(), grant, now).is_err()
                             || now >= grant.until
                             || grant.environment != environment.as_str()
                         {
@@ -1389,7 +1464,7 @@ impl Naive {
                         request.over = request.over(now);
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Member(..) | Key::Made(..) | Key::Stop(_) => {
+                    Key::Presence(..) | Key::Member(..) | Key::Made(..) | Key::Grantor(..) | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -1399,6 +1474,19 @@ impl Naive {
                     }
                     // Of a session it is noted behind this as what it was written down.
                     *ended = Some(EndCause::Expired);
+                }
+            }
+            Command::AcceptClock { tenant, session } => {
+                if !matches!(actor, Actor::Clock) {
+                    codes.insert("not_allowed");
+                }
+                let Some(known) = next.sessions.get_mut(&(tenant.to_string(), session.to_string())) else {
+                    return Err(codes.into_iter().chain(["not_found"]).collect());
+                };
+                if known.ended.is_none() {
+                    let over = now >= known.deadline;
+                    known.listed = None;
+                    known.ended = Some(if over { EndCause::Expired } else { EndCause::ClockAccepted });
                 }
             }
         }
@@ -1526,6 +1614,14 @@ impl Naive {
                         removed: member.removed.is_some(),
                     };
                     naive.members.insert((tenant.to_string(), person.to_string()), row);
+                }
+                (Key::Grantor(tenant, person), Document::Grantor(grantor)) => {
+                    let words = |roles: &BTreeSet<postern::model::RoleName>| -> Words {
+                        roles.iter().map(|role| role.to_string()).collect()
+                    };
+                    let roles = grantor.roles.iter().map(words).collect();
+                    let key = (tenant.to_string(), person.to_string());
+                    naive.sighted.insert(key, (roles, grantor.seen.ms(), grantor.needed.ms()));
                 }
                 (Key::Presence(tenant, subject), Document::Presence(presence)) => {
                     for (id, environment) in &presence.sessions {

@@ -187,7 +187,7 @@ impl Naive {
                 at.0 == tenant && request.who == who(agent) && request.over(now).is_none()
             };
             if before.requests.iter().filter(|row| mine(*row)).count() >= 8 {
-                codes.insert("too_many_requests");
+                codes.insert("requests_waiting");
             }
             let request = Request {
                 who: who(agent),

@@ -193,6 +193,7 @@ fn table() -> Vec<Line> {
     let by = |name: &str| WantedBasis::Grant(gid(name));
     let end = |session: &str| Command::EndSession { tenant: tid("acme"), session: sid(session) };
     let expire = |session: &str| Command::Expire { key: Key::Session(tid("acme"), sid(session)) };
+    let accepted = |session: &str| Command::AcceptClock { tenant: tid("acme"), session: sid(session) };
     let withdraw = |name: &str| Command::WithdrawGrant { tenant: tid("acme"), grant: gid(name) };
     let moved = |name: &str, until, expected| Command::MoveGrant {
         tenant: tid("acme"),
@@ -323,6 +324,8 @@ fn table() -> Vec<Line> {
         Line("not_found", "an unknown tenant has no grant", Anna, start("nowhere", "s2", by("g1"))),
         Line("not_found", "somebody else's session is none", Ben, end("s1")),
         Line("not_found", "there is no such session", Clock, expire("s9")),
+        Line("not_found", "nor one whose clock is accepted", Clock, accepted("s9")),
+        Line("not_allowed", "no person ends a session by accepting a clock", Anna, accepted("s1")),
         Line(
             "not_found",
             "an index has no deadline",
@@ -548,7 +551,7 @@ fn table() -> Vec<Line> {
             step("r1", yes(None, None)),
         ),
         Line("acting", "nor does who acts for one", Acting, step("r1", yes(None, None))),
-        Line("too_many_requests", "eight wait at a time", Cleo, ask("delta", "r9", |_| {})),
+        Line("requests_waiting", "eight wait at a time", Cleo, ask("delta", "r9", |_| {})),
         Line("reason_unfit", "a refusal says why", Admin, step("r1", Step::Refuse(" ".into()))),
         Line(
             "not_due",

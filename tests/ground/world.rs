@@ -78,6 +78,8 @@ pub(crate) struct Plain {
     pub(crate) immediate: bool,
     pub(crate) lasts_ms: i64,
     pub(crate) grant_most_ms: Option<i64>,
+    /// For how long what a giver's token said counts.
+    pub(crate) grantor_memory_ms: i64,
     pub(crate) members_unmapped: bool,
     /// The role that is given by break-glass; nobody breaks the glass without.
     pub(crate) glass: Option<String>,
@@ -114,6 +116,7 @@ impl Plain {
             lasts_ms: 10_000,
             glass: Some("administrator".into()),
             grant_most_ms: None,
+            grantor_memory_ms: 24_000,
             members_unmapped: false,
             configured: words(&["other"]),
         }
@@ -148,6 +151,7 @@ impl Plain {
             on_lower: if self.immediate { OnLower::Immediate } else { OnLower::Future },
             session_lasts: Span::Millis(self.lasts_ms),
             grant_most: self.grant_most_ms.map(Span::Millis),
+            grantor_memory_ms: self.grantor_memory_ms,
             approvals: postern::policy::Approvals { unanswered_ms: 4_000, usable_ms: 1_000 },
             emergency: postern::policy::Emergency {
                 operators: OPERATORS.map(|sub| person("vendor", sub)).into(),

@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern::engine::hooks::Hooks;
+
 use crate::{
     client::{Client, Ending, PATIENCE},
     http2::{
         corpus::{Case, bytes, cases},
         peer::Peer,
     },
+    reload::{FromFile, NEVER},
     world::*,
 };
 
@@ -249,4 +252,51 @@ fn the_header_stands_before_http2() {
     }
     drop(peer);
     world.finish();
+}
+
+/// A reload says from now on who is believed: of a header with each request at once, also on connections that are open; of
+/// the PROXY protocol for connections that begin from now on.
+#[test]
+fn a_reload_changes_who_is_believed() {
+    const WORKERS: &str = "workers: 2\n";
+    const HOPS: &str =
+        "workers: 2\ntrusted_hops: { from: [127.0.0.1, 10.0.0.0/8], header: x_forwarded_for }\n";
+    const PROXIED: &str = "workers: 2\nproxy_protocol: { from: 127.0.0.1 }\n";
+    let file = FromFile::start(Hooks::default(), NEVER, &[(HEADERS, WITH_CLIENT)]);
+    let world = &file.world;
+    let admin = world.people.admin("acme");
+    let asked = request("GET", "/t/acme/orders", &admin, "X-Forwarded-For: 203.0.113.7\r\n");
+    let client_of = |client: &mut Client| {
+        client.send(&asked);
+        assert_eq!(client.reply().status, 200);
+        world.upstream.last().values("x-client").concat()
+    };
+    let mut kept = world.client();
+    assert_eq!(client_of(&mut kept), "127.0.0.1", "nobody is believed");
+    file.reload(&[(WORKERS, HOPS)]).unwrap();
+    assert_eq!(client_of(&mut kept), "203.0.113.7");
+    file.reload(&[(WORKERS, "workers: 2\ntrusted_hops: { from: 10.0.0.0/8, header: x_forwarded_for }\n")])
+        .unwrap();
+    assert_eq!(client_of(&mut kept), "127.0.0.1", "it is no hop any more");
+    file.reload(&[]).unwrap();
+
+    let proxied = |header: &str| {
+        let mut client = world.client();
+        client.send(header);
+        client
+    };
+    let header = "PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n";
+    assert_eq!(proxied(header).reply().status, 400, "to whom it is not expected of it is no request");
+    file.reload(&[(WORKERS, PROXIED)]).unwrap();
+    let mut behind = proxied(header);
+    assert_eq!(client_of(&mut behind), "203.0.113.9");
+    assert_eq!(client_of(&mut kept), "127.0.0.1", "what is open has begun");
+    let mut bare = world.client();
+    bare.send(&asked);
+    assert_ne!(bare.read_out().0, Ending::Open);
+    file.reload(&[]).unwrap();
+    assert_eq!(client_of(&mut behind), "203.0.113.9", "what it said when it began stands");
+    assert_eq!(client_of(&mut world.client()), "127.0.0.1");
+    assert_eq!(proxied(header).reply().status, 400);
+    file.world.finish();
 }

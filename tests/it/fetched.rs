@@ -171,6 +171,25 @@ fn the_last_good_keys_outlive_an_outage_until_they_are_too_old() {
     world.finish();
 }
 
+/// The keys that a reload takes over are told of as before it, whatever the address answers now.
+// GW-03
+#[test]
+fn a_reload_in_an_outage_tells_of_the_keys_that_it_took_over() {
+    let issuer = Issuer::start(Answer::Silence);
+    let world = started(&issuer, "");
+    let member = world.people.member("mia", "acme", &["admin"]);
+    assert_eq!(metric(&world, "postern_keys_usable"), 1);
+    issuer.answer(Answer::with("500 Oops", "", ""));
+    let same = settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+    world.gateway().apply(same).unwrap();
+    assert_eq!(world.get("/t/acme/orders", &member).status, 200);
+    assert_eq!(metric(&world, "postern_keys_usable"), 1);
+    until("the fetch failed", || metric(&world, "postern_keys_failed_total") > 0);
+    assert_eq!(metric(&world, "postern_keys_usable"), 1);
+    assert_eq!(metric(&world, "postern_keys_fetched_total"), 0);
+    world.finish();
+}
+
 /// Each answer in turn replaces a good one; the last good keys stay, and the failure is counted.
 #[test]
 fn whatever_a_broken_address_answers_the_last_good_keys_stay() {

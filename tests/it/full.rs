@@ -15,7 +15,7 @@ use postern::{
 };
 use tempfile::TempDir;
 
-use crate::{client::Ending, cuts::counting, world::*};
+use crate::{client::Ending, cuts::counting, operations::operations, world::*};
 
 /// A tmpfs, unmounted when dropped.
 pub struct SmallDisk {
@@ -121,6 +121,12 @@ fn a_full_disk_stops_staff_only_and_a_removal_still_cuts_at_once() {
     assert_eq!(world.get("/t/acme/orders", &agent).code(), "ledger_full");
     assert_eq!(world.upstream.seen().len(), forwarded, "no record, no access");
     assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members go on");
+    let ready = operations(&world, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("staff: refused: the ledger"), "{ready}");
+    let metrics = operations(&world, "/metrics");
+    for line in ["\npostern_staff_served 0\n", "\npostern_ledger_healthy 0\n"] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
     // Nothing is widened without its record.
     // A record that is smaller than the last one may still fit; then it is there. Sooner or later none does.
     let widened = (0..500).find_map(|number| {
@@ -249,6 +255,7 @@ fn a_removal_that_nothing_can_be_written_about_is_in_force_and_becomes_durable()
     let removed = world.change(World::end("acme", &session), &admin);
     let answered = count.load(SeqCst);
     println!("lowered: waiting for {waiting:?}; removed: {removed:?}");
+    assert!(matches!(removed, Ok(Changed::InForce { .. })), "nothing could be written: {removed:?}");
     assert_eq!(stream.read_out().0, Ending::Reset);
     assert_eq!(count.load(SeqCst), answered);
     // Asked again while it waits: it is not durable yet, and the answer must not say so.
@@ -287,27 +294,19 @@ fn a_start_on_a_full_disk_serves_members_and_settles_once_there_is_room() {
     }
     child.kill();
     disk.fill();
-    match world.try_up() {
-        Ok(()) => {
-            assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members are served");
-            // Long enough for several tries of settling.
-            until("settling was tried", || {
-                world.of_kind("access.outcome").iter().any(|outcome| outcome["end"] == "unknown")
-            });
-            let refused = world.get("/t/acme/orders", &agent);
-            assert_eq!(refused.status, 503, "{}", refused.text());
-            println!("staff on a full disk: {}", refused.code());
-            let started = std::time::Instant::now();
-            until("it was tried again", || started.elapsed() > std::time::Duration::from_millis(1_700));
-            disk.make_room();
-            world.until_ready();
-        }
-        Err(fault) => {
-            println!("on a full disk: {fault}");
-            disk.make_room();
-            world.up();
-        }
-    }
+    world.try_up().unwrap_or_else(|fault| panic!("on a full disk: {fault}"));
+    assert_eq!(world.get("/t/acme/orders", &member).status, 200, "members are served");
+    // Long enough for several tries of settling.
+    until("settling was tried", || {
+        world.of_kind("access.outcome").iter().any(|outcome| outcome["end"] == "unknown")
+    });
+    let refused = world.get("/t/acme/orders", &agent);
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(["settling", "ledger_full"].contains(&refused.code().as_str()), "{}", refused.text());
+    let started = std::time::Instant::now();
+    until("it was tried again", || started.elapsed() > std::time::Duration::from_millis(1_700));
+    disk.make_room();
+    world.until_ready();
     assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
     world.upstream.release();
     let records = world.finish();

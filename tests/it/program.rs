@@ -42,12 +42,39 @@ impl Program {
         let mut address = |begins: &str| {
             let mut line = String::new();
             told.read_line(&mut line).unwrap();
-            let address = line.trim().strip_prefix(begins).unwrap_or_else(|| panic!("it says `{line}`"));
-            address.parse().unwrap()
+            let rest = line.trim().strip_prefix(begins).unwrap_or_else(|| panic!("it says `{line}`"));
+            let (scheme, address) = rest.split_once("://").unwrap();
+            (scheme.to_owned(), address.parse().unwrap())
         };
-        let listening = address("listening on http://");
-        let operations = address("operations on http://");
+        let (scheme, listening) = address("listening on ");
+        let tls = std::fs::read_to_string(file).unwrap().contains("\ntls: ");
+        assert_eq!(scheme, if tls { "https" } else { "http" });
+        let (_, operations) = address("operations on ");
         Program { process, _told: told, listening, operations }
+    }
+
+    /// Starts one that does not come up; what it says about that.
+    pub fn fails(file: &Path, socket: &TcpListener) -> String {
+        let socket: OwnedFd = socket.try_clone().unwrap().into();
+        let came = Command::new("sh")
+            .args(["-c", HAND_OVER, env!("CARGO_BIN_EXE_postern"), "run", "--watch", "0", "--config"])
+            .arg(file)
+            .stdin(Stdio::from(socket))
+            .output()
+            .unwrap();
+        assert_eq!((came.status.code(), came.stdout.len()), (Some(1), 0));
+        String::from_utf8(came.stderr).unwrap()
+    }
+
+    /// SIGTERM, and once it is heard another one; with which status it goes, and how long that took.
+    pub fn stop_twice(mut self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        self.signal(Signal::TERM);
+        until("it says that it stops", || self.told("/readyz").ends_with("stopping\n"));
+        assert!(self.process.try_wait().unwrap().is_none(), "it waits for what runs");
+        self.signal(Signal::TERM);
+        until("it goes", || self.process.try_wait().unwrap().is_some());
+        (self.process.wait().unwrap().code(), began.elapsed())
     }
 
     fn signal(&self, signal: Signal) {
@@ -91,9 +118,14 @@ impl Program {
     }
 
     fn metrics(&self) -> String {
+        self.told("/metrics")
+    }
+
+    /// What the operations listener says.
+    fn told(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.operations).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text

@@ -24,7 +24,7 @@ use crate::{
 /// A gateway that was started from a file, which tests write anew.
 pub struct FromFile {
     pub world: World,
-    file: PathBuf,
+    pub file: PathBuf,
     text: String,
 }
 
@@ -216,18 +216,109 @@ fn a_wrong_file_changes_nothing_and_all_its_faults_are_told() {
 #[test]
 fn what_only_a_start_reads_refuses_the_whole_reload_and_is_named() {
     let (hooks, _) = counting();
-    let it = FromFile::start(hooks, NEVER, &[]);
+    let it = FromFile::start_beside(hooks, NEVER, &[], |dir| drop(new_certificate(dir)));
     let before = it.fingerprint();
-    let edits = [("gateway: main", "gateway: other"), ("workers: 2", "workers: 3"), ("8h", "9h")];
+    let tls = "state: {";
+    let with_tls = "tls: { certificates: [{ chain: KEYS/tls.pem, key: { file: KEYS/tls.key } }] }\nstate: {"
+        .replace("KEYS", it.world.keys_dir.path().to_str().unwrap());
+    for (key, from, to) in [
+        ("gateway", "gateway: main", "gateway: other"),
+        ("listen", "listen: 127.0.0.1:0", "listen: 127.0.0.2:0"),
+        ("tls", tls, with_tls.as_str()),
+        ("operations", "operations: 127.0.0.1:0", "operations: 127.0.0.2:0"),
+        ("workers", "workers: 2", "workers: 3"),
+        ("state.path", "state.redb", "other.redb"),
+        ("ledger.path", "/ledger, origin", "/ledger-2, origin"),
+        ("ledger.origin", "origin: example.com/postern/test", "origin: example.com/postern/other"),
+        ("ledger.segment", "segment: 4 MiB", "segment: 5 MiB"),
+        ("ledger.reserve", "reserve: 1 MiB", "reserve: 2 MiB"),
+        ("ledger.quota", "reserve: 1 MiB", "reserve: 1 MiB, quota: 64 MiB"),
+        ("dangerous.clock", "workers: 2", "workers: 2\ndangerous: { clock: true }"),
+    ] {
+        let fault = it.reload(&[(from, to), ("8h", "9h")]).unwrap_err();
+        assert!(matches!(fault, ReloadFault::Restart(_)), "{key}: {fault}");
+        assert!(fault.to_string().starts_with(&format!("`{key}` cannot change")), "{key}: {fault}");
+        assert_eq!(it.fingerprint(), before, "{key}: the rest of it is not in force either");
+    }
+    let edits = [("gateway: main", "gateway: other"), ("workers: 2", "workers: 3")];
     let fault = it.reload(&edits).unwrap_err().to_string();
     assert!(fault.contains("`gateway`, `workers` cannot change"), "{fault}");
-    assert_eq!(it.fingerprint(), before, "the rest of it is not in force either");
     let key = it.world.keys_dir.path().join("ledger.key");
     let other = postern::audit::note::SigningKey::generate(ORIGIN).unwrap();
     replace(&key, other.to_text().unwrap().as_bytes());
     let fault = it.reload(&[]).unwrap_err().to_string();
     assert!(fault.contains("`ledger.key`"), "{fault}");
     it.world.finish();
+}
+
+/// The listener never begins to speak in clear.
+#[test]
+fn tls_that_is_taken_out_of_the_file_stays_until_a_restart() {
+    let (hooks, _) = counting();
+    let first = std::cell::RefCell::new(None);
+    let tls = "tls: { certificates: [{ chain: KEYS/tls.pem, key: { file: KEYS/tls.key } }] }\nstate: {";
+    let mut it = FromFile::start_beside(hooks, NEVER, &[("state: {", tls)], |dir| {
+        first.replace(Some(new_certificate(dir)));
+    });
+    let at = it.text.find("tls: {").unwrap();
+    let end = it.text[at..].find('\n').unwrap();
+    it.text.replace_range(at..=at + end, "");
+    let fault = it.reload(&[]).unwrap_err().to_string();
+    assert!(fault.starts_with("`tls` cannot change"), "{fault}");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(first.into_inner().unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let member = request("GET", "/t/acme/orders", &it.world.people.admin("acme"), "");
+    assert_eq!(over_tls(&Arc::new(config), it.world.gateway().address(), &member).2, "200");
+    it.world.finish();
+}
+
+// GW-06
+#[test]
+fn a_reload_forgets_no_attempt_to_break_the_glass() {
+    let (hooks, _) = counting();
+    let glass = "gateway: main\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: editor, attempts: 1 }";
+    let it = FromFile::start(hooks, NEVER, &[("gateway: main", glass)]);
+    let olga = it.world.people.staff("olga");
+    let enter = |tenant: &str| {
+        let body =
+            r#"{"environment":"production","reason":"it is down","incident":"INC-7","cause":"stability"}"#;
+        let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        let target = format!("/_postern/v1/tenants/{tenant}/break-glass");
+        let mut client = it.world.client();
+        client.send(request("POST", &target, &olga, &more) + body);
+        client.reply()
+    };
+    assert_eq!(enter("nowhere").status, 404);
+    let reply = enter("acme");
+    assert_eq!((reply.status, reply.code().as_str()), (429, "too_many_attempts"));
+    it.reload(&[("8h", "9h")]).unwrap();
+    let reply = enter("acme");
+    assert_eq!((reply.status, reply.code().as_str()), (429, "too_many_attempts"), "{}", reply.text());
+    it.world.finish();
+}
+
+/// The file is right and the ledger takes nothing: whoever watches the files goes on trying, though a signal came first.
+#[test]
+fn a_reload_that_cannot_be_recorded_is_tried_again_also_after_a_signal() {
+    let (hooks, _) = counting();
+    let it = FromFile::start(hooks, Duration::from_millis(200), &[]);
+    it.world.gateway().engine().journal().close();
+    let fault = it.reload(&[("8h", "9h")]).unwrap_err();
+    assert!(matches!(fault, ReloadFault::Record(_)), "{fault}");
+    let refused = || {
+        let metrics = it.operations("/metrics");
+        let line = "postern_config_reloads_total{result=\"refused\"} ";
+        metrics.lines().find_map(|found| found.strip_prefix(line)).unwrap().parse::<u64>().unwrap()
+    };
+    until("it is tried again by itself", || refused() >= 3);
+    let FromFile { mut world, .. } = it;
+    world.gateway.take().unwrap().stop();
 }
 
 /// Reloads with these edits while an agent downloads; how the download ended, and the record of it.
@@ -242,8 +333,8 @@ fn under_way(edits: &[(&str, &str)]) -> (Option<Ending>, Value) {
     it.reload(edits).unwrap();
     let at_answer = count.load(SeqCst);
     if world.gateway().engine().registry().is_empty() {
-        assert_eq!(count.load(SeqCst), at_answer, "a byte passed after the reload was in force");
         until("the client sees the end", || download.reader.is_finished());
+        assert_eq!(count.load(SeqCst), at_answer, "a byte passed after the reload was in force");
         let ending = download.ending();
         let outcome = world.last_outcome();
         it.world.finish();
@@ -290,13 +381,72 @@ fn a_route_that_is_gone_or_asks_for_more_cuts_and_one_that_moved_in_the_file_doe
     assert_eq!(ending, None, "the same route under another number");
 }
 
+const VENDOR: &str = "    issuer: https://id.vendor.example\n    kind: staff\n";
+
 #[test]
 fn an_issuer_that_is_gone_or_speaks_for_others_cuts_its_agents() {
-    let (ending, outcome) =
-        under_way(&[("support: { everybody: true }", "support: { claim: groups, any: [support] }")]);
-    assert_eq!(ending, Some(Ending::Reset), "{outcome}");
+    for (what, edits) in [
+        (
+            "it is gone: another one has its name",
+            vec![(VENDOR, "    issuer: https://other.example\n    kind: staff\n")],
+        ),
+        ("it is gone: it has another name", vec![("- name: vendor", "- name: seller")]),
+        (
+            "it speaks for programs",
+            vec![
+                (VENDOR, "    issuer: https://id.vendor.example\n    kind: service\n"),
+                ("    claims: { support: { everybody: true } }\n", ""),
+            ],
+        ),
+        (
+            "it says otherwise who is support",
+            vec![("support: { everybody: true }", "support: { claim: groups, any: [support] }")],
+        ),
+    ] {
+        let (ending, outcome) = under_way(&edits);
+        assert_eq!(ending, Some(Ending::Reset), "{what}: {outcome}");
+        assert_eq!(outcome["cut_by"]["reason"], "configuration_replaced", "{what}: {outcome}");
+    }
     let (ending, _) = under_way(&[("audience: postern", "audience: [postern, other]")]);
     assert_eq!(ending, None, "which tokens are taken bounds what begins");
+}
+
+#[test]
+fn where_tenants_or_environments_are_named_by_other_means_agents_are_cut() {
+    for edit in [
+        ("from: { path: tenant }", "from: [{ path: tenant }, { header: X-Tenant }]"),
+        ("from: { header: X-Environment }", "from: { header: X-Env }"),
+    ] {
+        let (ending, outcome) = under_way(&[edit]);
+        assert_eq!(ending, Some(Ending::Reset), "{edit:?}: {outcome}");
+        assert_eq!(outcome["cut_by"]["reason"], "configuration_replaced", "{edit:?}: {outcome}");
+    }
+}
+
+/// The application that it is towards is no longer named; the request goes on there to its end.
+#[test]
+fn a_request_towards_an_upstream_that_is_gone_ends_as_it_began() {
+    let (hooks, _) = counting();
+    let it = FromFile::start(hooks, NEVER, &[]);
+    let mut client = it.world.client();
+    let member = it.world.people.admin("acme");
+    client.send(request("GET", "/t/acme/orders?do=slow", &member, ""));
+    until("it is under way", || it.world.upstream.seen().len() == 1);
+    let other = crate::upstream::Upstream::start();
+    it.reload(&[
+        ("  app:\n    url", "  new:\n    url"),
+        (&it.world.upstream.address.to_string(), &other.address.to_string()),
+    ])
+    .unwrap();
+    assert_eq!(it.world.get("/t/acme/orders", &member).status, 200);
+    assert_eq!(
+        (it.world.upstream.seen().len(), other.seen().len()),
+        (1, 1),
+        "what begins goes to the new one"
+    );
+    it.world.upstream.release();
+    assert_eq!(client.reply().status, 200);
+    it.world.finish();
 }
 
 // GW-02

@@ -1,6 +1,6 @@
 //! What is missing, damaged, locked, taken, or told the wrong time.
 
-use crate::world::*;
+use crate::{operations::operations, world::*};
 
 /// A tenant that closed the way and an agent with a session, so that forgetting either shows.
 fn lived_in() -> (World, String, postern::model::SessionId) {
@@ -182,6 +182,80 @@ fn a_clock_far_behind_the_ledger_refuses_staff_until_it_is_right() {
     assert_eq!(world.get("/t/acme/orders", &agent).status, 200);
     assert_eq!(world.get("/t/acme/orders", &member).status, 200);
     world.done(World::end("acme", &session), &admin);
+    world.finish();
+}
+
+/// An earlier life ran an hour ahead; its operator says that the clock is right now.
+// GW-17
+#[test]
+fn an_operator_accepts_a_clock_that_is_behind_and_every_session_ends_by_it() {
+    let clock = ManualClock::at(NOON);
+    let mut world = World::of(Plan::default().clock(&clock));
+    let accept = |world: &World| {
+        let settings = settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
+        postern::app::accept_clock(&settings, Some(std::sync::Arc::clone(&clock) as _))
+    };
+    let (sam, olga) = (world.people.staff("sam"), world.people.staff("olga"));
+    let (session, other) = (world.start_session("acme", &sam), world.start_session("globex", &olga));
+    world.done(World::end("globex", &other), &olga);
+    let locked = accept(&world).unwrap_err().to_string();
+    assert!(locked.contains("ledger"), "a gateway runs on it: {locked}");
+    rest(&mut world);
+    let fault = accept(&world).unwrap_err().to_string();
+    assert!(fault.contains("not behind"), "{fault}");
+    clock.set(NOON - 3_600_000);
+    world.try_up().unwrap();
+    until("it is settled", || world.gateway().engine().settled());
+    let ready = operations(&world, "/readyz");
+    for said in ["staff: refused: the clock (2026-07-01T11:00:00", "(2026-07-01T12:00:00", "accept-clock"] {
+        assert!(ready.contains(said), "`{said}` is not in: {ready}");
+    }
+    assert!(operations(&world, "/metrics").contains("\npostern_staff_served 0\n"));
+    rest(&mut world);
+
+    let accepted = accept(&world).unwrap();
+    assert_eq!((accepted.sessions, accepted.now.ms()), (1, NOON - 3_600_000));
+    assert_eq!(accepted.ledger.ms(), NOON);
+    assert!(accept(&world).unwrap_err().to_string().contains("not behind"), "once is enough");
+    world.up();
+    assert!(operations(&world, "/readyz").contains("staff: served\n"));
+    assert!(operations(&world, "/metrics").contains("\npostern_staff_served 1\n"));
+    let sam = world.people.staff("sam");
+    let named = world.ask("GET", "/t/acme/orders", &sam, &format!("Postern-Session: {session}\r\n"));
+    assert_eq!(named.code(), "session_ended");
+    world.start_session("acme", &sam);
+    assert_eq!(world.get("/t/acme/orders", &sam).status, 200);
+    rest(&mut world);
+    // From here on the accepted clock is the measure: also of one that falls behind it.
+    clock.advance(-120_001);
+    world.try_up().unwrap();
+    let early = world.people.staff("sam");
+    until("staff are refused", || world.get("/t/acme/orders", &early).code() == "clock_behind");
+    rest(&mut world);
+    clock.advance(121_000);
+    world.up();
+    assert_eq!(world.get("/t/acme/orders", &sam).status, 200);
+    let records = world.of_kind("clock.accepted");
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["ledger"], "2026-07-01T12:00:00.000Z");
+    assert_eq!(
+        (&records[0]["now"], &records[0]["at"]),
+        (&"2026-07-01T11:00:00.000Z".into(), &records[0]["now"])
+    );
+    assert_eq!(records[0]["sessions"], 1);
+    let ends: Vec<_> = world
+        .of_kind("change.intent")
+        .into_iter()
+        .filter(|intent| intent["command"] == "accept_clock")
+        .map(|intent| intent["events"][0]["cause"].clone())
+        .collect();
+    assert_eq!(ends, ["clock_accepted"], "what had ended before ended as it did");
+    // Whoever looks for what happened at noon finds it, though later records bear earlier times.
+    let dir = world.ledger_dir();
+    let mut found = postern::audit::read::Records::from_time(&dir, NOON).unwrap();
+    let first = found.next(|line, _, _| line.lead.at_ms).unwrap().unwrap();
+    let all = std::iter::from_fn(|| found.next(|line, _, _| line.lead.at_ms).unwrap());
+    assert!(first == NOON || all.into_iter().any(|at| at == NOON));
     world.finish();
 }
 

@@ -69,6 +69,8 @@ impl Upstream {
                 std::thread::spawn(move || {
                     let mut line = Line { stream, inbox: Vec::new(), notes: Arc::clone(&notes) };
                     while line.serve().is_some() {}
+                    // Closed before it is told: whoever waits for that finds it closed.
+                    drop(line);
                     notes.ended.fetch_add(1, SeqCst);
                 });
             }

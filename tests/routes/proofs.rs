@@ -33,6 +33,7 @@ fn policy() -> Policy {
         on_lower: OnLower::Immediate,
         session_lasts: Span::Millis(1),
         grant_most: None,
+        grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
         approvals: Default::default(),
         max_exchange_ms: 1,
         emergency: Default::default(),

@@ -77,6 +77,7 @@ pub(crate) struct Wish {
     pub(crate) on_lower: OnLower,
     pub(crate) session_lasts: Span,
     pub(crate) grant_most: Option<Span>,
+    pub(crate) grantor_memory_ms: i64,
     pub(crate) settle: bool,
     pub(crate) emergency: Emergency,
 }
@@ -87,6 +88,7 @@ impl Default for Wish {
             on_lower: OnLower::Future,
             session_lasts: Span::CalendarDays(5),
             grant_most: Some(Span::CalendarDays(365)),
+            grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
             settle: true,
             emergency: emergency(),
         }
@@ -278,6 +280,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         session_lasts: wish.session_lasts,
         grant_most: wish.grant_most,
         approvals: Default::default(),
+        grantor_memory_ms: wish.grantor_memory_ms,
         emergency: wish.emergency.clone(),
         conditions: postern::policy::Conditions::default(),
         max_exchange_ms: HOUR,
@@ -349,6 +352,7 @@ async fn begin(
     let engine = Engine::new(parts, &recovered);
     if wish.settle {
         engine.settle(&mut recovered.open_intents.clone().into()).await.unwrap();
+        engine.find_grantors().await.unwrap();
     }
     (engine, journal, recovered)
 }

@@ -13,6 +13,10 @@ use crate::audit::tree::{Frontier, Hash};
 /// A session that had no record for this long is no longer counted on; should it appear again, it counts from 1.
 const SESSION_MEMORY_MS: i64 = 7 * 86_400_000;
 
+/// The kind of the record by which an operator accepts a clock that is behind the ledger: from it on times are compared
+/// with it and what follows, no longer with what stands before.
+pub const CLOCK_ACCEPTED: &str = "clock.accepted";
+
 /// How the segment before ended; part of a segment's header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +74,9 @@ pub struct Header {
     /// The latest time that a record before this one bears, as RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
+    /// Where a clock behind the ledger was accepted: the latest time that a record bears from then on, as RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
     /// The last sequence number of each session that may still have records.
     pub sessions: BTreeMap<String, u64>,
     /// When each of them had its last record, as RFC 3339.
@@ -99,15 +106,25 @@ enum Undo {
     Closed(String, Intent),
 }
 
+/// What a batch is taken back to.
+struct Kept {
+    frontier: Frontier,
+    prev: Option<Hash>,
+    latest_ms: Option<i64>,
+    accepted_ms: Option<i64>,
+}
+
 /// See the module's header.
 #[derive(Default)]
 pub struct Book {
     frontier: Frontier,
     prev: Option<Hash>,
     latest_ms: Option<i64>,
+    /// The same since a clock was last accepted, if ever.
+    accepted_ms: Option<i64>,
     sessions: HashMap<String, Count>,
     intents: HashMap<String, Intent>,
-    kept: Option<(Frontier, Option<Hash>, Option<i64>)>,
+    kept: Option<Kept>,
     undo: Vec<Undo>,
 }
 
@@ -127,9 +144,10 @@ impl Book {
         self.prev.unwrap_or(Hash::ZERO)
     }
 
-    /// The latest time that any record bears.
-    pub fn latest_ms(&self) -> Option<i64> {
-        self.latest_ms
+    /// The latest time that any record bears that the clock has to be past: since one was accepted, that of any from
+    /// there on.
+    pub fn binding_ms(&self) -> Option<i64> {
+        self.accepted_ms.or(self.latest_ms)
     }
 
     /// How many intents are open.
@@ -150,11 +168,21 @@ impl Book {
     /// Takes up a record: staged until [`Book::keep`] or [`Book::take_back`].
     pub fn stage(&mut self, lead: &Lead<'_>, hash: Hash, ends_session: bool) {
         if self.kept.is_none() {
-            self.kept = Some((self.frontier.clone(), self.prev, self.latest_ms));
+            self.kept = Some(Kept {
+                frontier: self.frontier.clone(),
+                prev: self.prev,
+                latest_ms: self.latest_ms,
+                accepted_ms: self.accepted_ms,
+            });
         }
         self.frontier.push(hash);
         self.prev = Some(hash);
         self.latest_ms = Some(self.latest_ms.map_or(lead.at_ms, |ms| ms.max(lead.at_ms)));
+        self.accepted_ms = if lead.kind == CLOCK_ACCEPTED {
+            Some(lead.at_ms)
+        } else {
+            self.accepted_ms.map(|ms| ms.max(lead.at_ms))
+        };
         if let Some((session, sseq)) = lead.session {
             let before = self.sessions.get(session).copied();
             let ended = ends_session || before.is_some_and(|b| b.ended);
@@ -185,10 +213,11 @@ impl Book {
 
     /// What was staged did not become durable.
     pub fn take_back(&mut self) {
-        if let Some((frontier, prev, latest)) = self.kept.take() {
-            self.frontier = frontier;
-            self.prev = prev;
-            self.latest_ms = latest;
+        if let Some(kept) = self.kept.take() {
+            self.frontier = kept.frontier;
+            self.prev = kept.prev;
+            self.latest_ms = kept.latest_ms;
+            self.accepted_ms = kept.accepted_ms;
         }
         while let Some(undo) = self.undo.pop() {
             match undo {
@@ -221,6 +250,7 @@ impl Book {
             frontier: self.frontier.nodes().to_vec(),
             after,
             latest: self.latest_ms.map(time_text),
+            accepted: self.accepted_ms.map(time_text),
             sessions: self.sessions.iter().map(|(session, count)| (session.clone(), count.last)).collect(),
             seen: self
                 .sessions
@@ -261,6 +291,7 @@ impl Book {
             frontier: Frontier::from_parts(lead.seq, header.frontier.clone())?,
             prev: Some(lead.prev),
             latest_ms: header.latest.as_deref().and_then(crate::audit::record::parse_time),
+            accepted_ms: header.accepted.as_deref().and_then(crate::audit::record::parse_time),
             sessions: header.sessions.iter().map(|(s, last)| (s.clone(), count(s, *last))).collect(),
             intents: header.intents.iter().map(|i| (i.id.clone(), intent(i))).collect(),
             kept: None,

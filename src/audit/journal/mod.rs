@@ -27,6 +27,7 @@ use super::note::{NoteError, SigningKey};
 use super::read::ReadError;
 use super::tree::Hash;
 
+pub use self::book::CLOCK_ACCEPTED;
 pub(crate) use self::draft::personal_digest;
 pub use self::draft::{Class, Draft, Personal};
 pub use self::status::{Health, Status};
@@ -200,7 +201,8 @@ pub struct OpenIntent {
 /// What was found when the ledger was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// The latest time that any record bears (for the design's rule 7).
+    /// The latest time that any record bears (for the design's rule 7); where a clock behind the ledger was accepted, any
+    /// from there on.
     pub last_at_ms: Option<i64>,
     /// Intents without outcome, oldest first.
     pub open_intents: Vec<OpenIntent>,

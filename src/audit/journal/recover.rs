@@ -202,7 +202,7 @@ pub(super) fn recover(options: &Options, key: &VerifyingKey) -> Result<Recovery,
         return Err(damaged(&segment_name(last), 0, why));
     }
     let recovered = Recovered {
-        last_at_ms: book.latest_ms(),
+        last_at_ms: book.binding_ms(),
         open_intents: open_intents(options, &book)?,
         fresh: false,
         dropped_tail_bytes: tail,

@@ -125,5 +125,9 @@ pub(super) fn who_passes(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -
         line(out, "members", &list(stage.members(read), "with no role"))?;
     }
     line(out, "by consent", &list(stage.levels(read), "at no level"))?;
-    line(out, "by grant", &list(stage.roles(read), "with no role"))
+    line(out, "by grant", &list(stage.roles(read), "with no role"))?;
+    if stage.settings.policy.conditions.is_empty() {
+        return Ok(());
+    }
+    line(out, "and support", "has to meet `staff.require`, which is left out of this")
 }

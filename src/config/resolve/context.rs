@@ -68,6 +68,11 @@ impl Context<'_> {
         self.script.line_column(place.start()).0
     }
 
+    /// Line and column of a place.
+    pub(super) fn spot(self, place: Place) -> (usize, usize) {
+        self.script.line_column(place.start())
+    }
+
     /// A key that must be there.
     pub(super) fn need<'f, T>(
         self,
@@ -144,7 +149,7 @@ impl Context<'_> {
         None
     }
 
-    /// A path: absolute, or below the directory of the configuration file.
+    /// A path: as written, or below the directory of the configuration file.
     pub(super) fn path(self, at: &At<String>) -> Option<PathBuf> {
         if at.value.is_empty() || at.value.contains('\0') {
             self.put(Code::BadValue, at.place, "this is no path", "name a file or directory");

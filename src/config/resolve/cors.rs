@@ -46,6 +46,14 @@ pub(super) fn cors(context: Context<'_>, file: &File) -> Option<CorsSettings> {
             }
         }
     }
+    if let Some(age) = at.value.max_age.given().filter(|age| (1..1_000).contains(&age.value.0)) {
+        context.warn(
+            Code::Unused,
+            age.place,
+            "browsers are told whole seconds, so this is none at all",
+            "use at least `1s`, or `0s` where nothing is to be remembered",
+        );
+    }
     Some(CorsSettings {
         origins,
         headers,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     context::{Context, short},
     gateway::DAY,
-    rights::Roles,
+    rights::Given,
     settings::IssuerSettings,
     staff::sign_in,
 };
@@ -27,7 +27,7 @@ pub(super) fn emergency(
     context: Context<'_>,
     file: &File,
     issuers: &[IssuerSettings],
-    roles: &Roles,
+    given: &Given<'_>,
 ) -> Emergency {
     let staff: BTreeSet<IssuerName> = issuers
         .iter()
@@ -39,7 +39,7 @@ pub(super) fn emergency(
         let list = context.need(&at.value.operators, at.place, "operators", hint)?;
         Some(people(context, &staff, &list.value, list.place))
     });
-    let break_glass = file.break_glass.given().and_then(|at| break_glass(context, at, &staff, roles));
+    let break_glass = file.break_glass.given().and_then(|at| break_glass(context, at, &staff, given));
     Emergency { operators: operators.unwrap_or_default(), staff, break_glass }
 }
 
@@ -47,7 +47,7 @@ fn break_glass(
     context: Context<'_>,
     at: &At<written::BreakGlass>,
     staff: &BTreeSet<IssuerName>,
-    roles: &Roles,
+    given: &Given<'_>,
 ) -> Option<BreakGlass> {
     let written = &at.value;
     let hint = "name them: `operators: [ { issuer: vendor, sub: … } ]`";
@@ -61,7 +61,10 @@ fn break_glass(
         context.put(Code::OutOfRange, list.place, message, "shorten the list, or raise `most`");
     }
     let role = context.need(&written.role, at.place, "role", "say what it gives: `role: rescuer`");
-    let role = role.and_then(|at| roles.known(context, at));
+    let role = role.and_then(|at| {
+        given.warn_where_emptied(context, at, "break-glass");
+        given.roles.known(context, at)
+    });
     let lasts_ms = context.duration(&written.last, DAY / 24, 60_000, DAY);
     let incident = incident(context, &written.incident);
     let attempts = context.count(&written.attempts, 10, 1, 1_000);

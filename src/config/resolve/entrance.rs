@@ -61,7 +61,7 @@ fn from(context: Context<'_>, field: &Field<OneOrMany<String>>, owner: Place, hi
     if context.need(field, owner, "from", hint).is_none() {
         return Vec::new();
     }
-    items(context, field, "a network", |context, at| {
+    let networks = items(context, field, "a network", |context, at| {
         let network = network(context, at)?;
         // All of IPv4 has 96 bits in front.
         if matches!(network.parts(), (_, 0) | (0xffff_0000_0000, 96)) {
@@ -71,5 +71,39 @@ fn from(context: Context<'_>, field: &Field<OneOrMany<String>>, owner: Place, hi
             return None;
         }
         Some(network)
+    });
+    if let Some(at) = field.given().filter(|_| everybody(&networks)) {
+        context.warn(
+            Code::BadValue,
+            at.place,
+            "together these are everybody, so each client would say itself from where it comes",
+            "name the addresses of what stands in front",
+        );
+    }
+    networks
+}
+
+/// Whether networks together hold every address of IPv4, or of IPv6.
+pub(super) fn everybody(networks: &[Network]) -> bool {
+    let mut spans: Vec<(u128, u128)> = networks
+        .iter()
+        .map(|network| {
+            let (base, bits) = network.parts();
+            let size = u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
+            (base, base | size)
+        })
+        .collect();
+    spans.sort_unstable();
+    [(0, u128::MAX), (0xffff_0000_0000, 0xffff_ffff_ffff)].iter().any(|(first, last)| {
+        let mut next = *first;
+        for (from, to) in &spans {
+            if *from <= next && *to >= next {
+                if to >= last {
+                    return true;
+                }
+                next = to + 1;
+            }
+        }
+        false
     })
 }

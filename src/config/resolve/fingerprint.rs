@@ -12,52 +12,83 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use super::{
+    cors::CorsSettings,
     entrance::EntranceSettings,
     settings::{
-        ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, PathSettings,
-        Piece, Preflight, RouteEntry, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
+        ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, KnownTenant,
+        PathSettings, Piece, Preflight, RouteEntry, Settings, Slot, SupportSettings, TenantSettings,
+        TenantSource, UpstreamSettings,
     },
 };
 use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, OnLower, PermissionSet, Policy, ServiceRule, Whose,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, PermissionSet, Policy, ServiceRule, Whose,
         conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
 
-/// What is digested beside the policy.
-pub(super) struct Rest<'a> {
-    pub(super) prefix: &'a str,
-    pub(super) entrance: &'a EntranceSettings,
-    pub(super) paths: PathSettings,
-    pub(super) unmapped_upstream: Option<usize>,
-    pub(super) routes: &'a [RouteEntry],
-    pub(super) tenants: &'a TenantSettings,
-    pub(super) issuers: &'a [IssuerSettings],
-    pub(super) upstreams: &'a [UpstreamSettings],
-    pub(super) identity_headers: &'a [http::HeaderName],
-}
-
 /// SHA-256 in hexadecimal over canonical JSON: keys sorted, no spaces.
-pub(super) fn fingerprint(policy: &Policy, rest: &Rest<'_>) -> String {
+pub(super) fn fingerprint(settings: &Settings) -> String {
+    // Taken apart whole, so that nothing new is forgotten.
+    let Settings {
+        prefix,
+        entrance,
+        identity_headers,
+        upstreams,
+        issuers,
+        tenants,
+        ticket_claim,
+        unmapped_upstream,
+        policy,
+        paths,
+        routes,
+        cors,
+        // As compiled, it stands in the policy.
+        ceiling: _,
+        // Where it lies, what it is called, what it listens on, what it says to whom and how much it takes at a time: no decision
+        // depends on it. Neither on TLS: whoever may not speak is not heard at all.
+        file: _,
+        gateway: _,
+        listen: _,
+        tls: _,
+        http2_in_clear: _,
+        operations: _,
+        workers: _,
+        state: _,
+        ledger: _,
+        assertion: _,
+        log: _,
+        webhooks: _,
+        limits: _,
+        places: _,
+        // What it lets be written stands with the issuers: their algorithms, and where their keys come from. A clock that was
+        // moved is told by each record.
+        dangerous: _,
+    } = settings;
     // `serde_json::Map` is sorted by key.
     let mut value = json!({
         "format": 1,
         "policy": policy_value(policy),
-        "routes": rest.routes.iter().map(|route| route_value(policy, route)).collect::<Vec<_>>(),
-        "prefix": rest.prefix,
-        "paths": paths_value(rest.paths),
-        "unmapped_upstream": rest.unmapped_upstream,
-        "tenants": tenants_value(rest.tenants),
-        "issuers": rest.issuers.iter().map(issuer_value).collect::<Vec<_>>(),
-        "upstreams": rest.upstreams.iter().map(upstream_value).collect::<Vec<_>>(),
-        "identity_headers": rest.identity_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+        "routes": routes.iter().map(|route| route_value(policy, route)).collect::<Vec<_>>(),
+        "prefix": prefix,
+        "paths": paths_value(*paths),
+        "unmapped_upstream": unmapped_upstream,
+        "tenants": tenants_value(tenants),
+        "issuers": issuers.iter().map(issuer_value).collect::<Vec<_>>(),
+        "upstreams": upstreams.iter().map(upstream_value).collect::<Vec<_>>(),
+        "identity_headers": identity_headers.iter().map(http::HeaderName::as_str).collect::<Vec<_>>(),
     });
     // From where a request comes is decided on; where only whoever connects says it, names stay as they were.
-    if *rest.entrance != EntranceSettings::default() {
-        put(&mut value, "entrance", entrance_value(rest.entrance));
+    if *entrance != EntranceSettings::default() {
+        put(&mut value, "entrance", entrance_value(entrance));
+    }
+    if let Some(claim) = ticket_claim {
+        put(&mut value, "ticket_claim", json!(claim));
+    }
+    if let Some(CorsSettings { origins, headers, credentials, max_age_s }) = cors {
+        put(&mut value, "cors", json!([origins, headers, credentials, max_age_s]));
     }
     sha256(&value.to_string())
 }
@@ -133,6 +164,9 @@ fn policy_value(policy: &Policy) -> Value {
     // Only where something is demanded, so that policies from before there were conditions keep their names.
     if !policy.callers.services.is_empty() {
         put(&mut value, "services", policy.callers.services.iter().map(service_value).collect());
+    }
+    if policy.grantor_memory_ms != GRANTOR_MEMORY_MS {
+        put(&mut value, "grantor_memory_ms", json!(policy.grantor_memory_ms));
     }
     if policy.approvals != Approvals::default() {
         let Approvals { unanswered_ms, usable_ms } = policy.approvals;
@@ -270,11 +304,24 @@ fn tenants_value(tenants: &TenantSettings) -> Value {
         EnvironmentSource::Host(pattern) => json!({ "host": labels(pattern) }),
         EnvironmentSource::Claim(path) => json!({ "claim": path }),
     };
-    json!({
+    // A service may not push what the configuration names.
+    let known = |KnownTenant { id, zone, parent, environments, line: _ }: &KnownTenant| {
+        json!([
+            id.as_str(),
+            zone.name(),
+            parent.as_ref().map(|id| id.as_str()),
+            environments.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+        ])
+    };
+    let mut value = json!({
         "from": tenants.from.iter().map(from).collect::<Vec<_>>(),
         "environment_from": tenants.environment_from.iter().map(environment).collect::<Vec<_>>(),
         "default_environment": tenants.default_environment.as_str(),
-    })
+    });
+    if !tenants.known.is_empty() {
+        put(&mut value, "known", tenants.known.iter().map(known).collect());
+    }
+    value
 }
 
 fn issuer_value(issuer: &IssuerSettings) -> Value {

@@ -2,16 +2,17 @@
 //!
 //! Never here: opening or listening.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Component, Path, PathBuf},
+};
 
 use http::HeaderName;
 
 use super::{
     context::{Context, short},
-    settings::{
-        AssertionSettings, DangerousSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings,
-        StateSettings,
-    },
+    dangerous::DangerousSettings,
+    settings::{AssertionSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings, StateSettings},
 };
 use crate::{
     config::{
@@ -84,8 +85,10 @@ pub(super) fn listeners(
     }
     let dangerous = file.dangerous.given();
     let used = dangerous.map(|at| dangerous_settings(&at.value)).unwrap_or_default();
+    let in_clear = [file.tls.is_absent(), true];
     let before = context.faults.count();
-    for (address, at) in [(listen, listen_at), (operations, file.operations.given())] {
+    let both = [(listen, listen_at), (operations, file.operations.given())];
+    for ((address, at), in_clear) in both.into_iter().zip(in_clear) {
         let (Some(address), Some(at)) = (address, at) else { continue };
         if address.ip().is_loopback() {
             continue;
@@ -97,7 +100,7 @@ pub(super) fn listeners(
                 format!("`dangerous` may not be used while the gateway listens on {address}"),
                 "remove `dangerous`, or listen on loopback: `127.0.0.1` or `[::1]`",
             );
-        } else {
+        } else if in_clear {
             context.warn(
                 Code::NotLoopback,
                 at.place,
@@ -108,9 +111,12 @@ pub(super) fn listeners(
     }
     // Where it may not be at all, that is told already.
     if let Some(dangerous) = dangerous.filter(|_| context.faults.count() == before) {
+        // Taken apart whole, so that none is forgotten.
+        let Dangerous { clock, hmac, http_keys } = &dangerous.value;
         let settings = [
-            (&dangerous.value.clock, "clock", "whoever reaches the operations listener can move the clock"),
-            (&dangerous.value.hmac, "hmac", "whoever can verify a token of a shared secret can make one"),
+            (clock, "clock", "whoever reaches the operations listener can move the clock"),
+            (hmac, "hmac", "whoever can verify a token of a shared secret can make one"),
+            (http_keys, "http_keys", "whoever stands between can hand in keys, and so make tokens"),
         ];
         for (field, name, what) in settings {
             if let Some(at) = field.given().filter(|at| at.value) {
@@ -215,6 +221,53 @@ pub(super) fn ledger(context: Context<'_>, file: &File) -> Option<LedgerSettings
     Some(LedgerSettings { path: path?, origin: origin?, key: key?, segment, reserve, quota })
 }
 
+/// State and ledger lie apart: each moves, fills and is lost by itself, and neither may be put over the other. Compared
+/// as they are written; what links make of it is nobody's slip of the pen.
+pub(super) fn apart(
+    context: Context<'_>,
+    file: &File,
+    state: Option<&StateSettings>,
+    ledger: Option<&LedgerSettings>,
+) {
+    let Some(ledger_at) = file.ledger.value().and_then(|ledger| ledger.path.given()) else { return };
+    let Some(ledger) = ledger.map(|ledger| plain(&ledger.path)) else { return };
+    let hint = "give the ledger a directory of its own, e.g. `ledger: { path: /var/lib/postern/ledger }`";
+    if ledger == plain(context.dir) {
+        let message = "the ledger would lie in the directory of this configuration, among files of others";
+        context.put(Code::BadValue, ledger_at.place, message, hint);
+        return;
+    }
+    let Some(state_at) = file.state.value().and_then(|state| state.path.given()) else { return };
+    let Some(state) = state.map(|state| plain(&state.path)) else { return };
+    let message = if state == ledger {
+        "`state.path` and `ledger.path` are the same"
+    } else if state.starts_with(&ledger) {
+        "the state would lie in the ledger's directory"
+    } else if ledger.starts_with(&state) {
+        "the ledger would lie below the file of the state"
+    } else {
+        return;
+    };
+    let place =
+        if state_at.place.start() < ledger_at.place.start() { ledger_at.place } else { state_at.place };
+    context.put(Code::BadValue, place, message, hint);
+}
+
+/// A path without `.` and, as far as that can be told from it alone, without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
 pub(super) fn assertion(
     context: Context<'_>,
     file: &File,
@@ -282,6 +335,7 @@ pub(super) fn limits(context: Context<'_>, file: &File) -> LimitSettings {
         address_rate: rate(context, &written.address_rate, &written.address_burst, "address_rate"),
         subject_rate: rate(context, &written.subject_rate, &written.subject_burst, "subject_rate"),
         drain_ms: context.duration(&written.drain, 30 * SECOND, 0, HOUR),
+        shutdown_delay_ms: context.duration(&written.shutdown_delay, 0, 0, 5 * MINUTE),
     }
 }
 

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use super::{
     context::{Context, short},
+    dangerous::DangerousSettings,
     gateway::{DAY, TOP},
     keys::{self, Family},
-    settings::{ClaimSettings, DangerousSettings, IssuerSettings, SupportSettings},
+    settings::{ClaimSettings, IssuerSettings, SupportSettings},
 };
 use crate::{
     config::{

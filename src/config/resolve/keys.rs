@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{
     address::{About, address},
     context::Context,
-    settings::{DangerousSettings, KeyAddress, KeyText},
+    dangerous::DangerousSettings,
+    settings::{KeyAddress, KeyText},
 };
 use crate::config::{
     fault::Code,

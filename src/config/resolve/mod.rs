@@ -9,12 +9,14 @@ mod address;
 mod ceiling;
 mod context;
 mod cors;
+mod dangerous;
 mod emergency;
 mod entrance;
 mod fingerprint;
 mod gateway;
 mod issuers;
 mod keys;
+mod places;
 mod rights;
 mod routes;
 mod services;
@@ -29,12 +31,14 @@ use std::path::Path;
 
 pub use ceiling::CeilingSettings;
 pub use cors::CorsSettings;
+pub use dangerous::DangerousSettings;
 pub use entrance::{EntranceSettings, HopSettings};
+pub use places::{Places, Spot};
 pub use settings::{
-    AssertionSettings, ClaimSettings, DangerousSettings, EnvironmentSource, HostHeader, HostLabel,
-    IssuerSettings, KeyAddress, KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings,
-    PathSettings, Piece, Preflight, RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings,
-    TenantSettings, TenantSource, UpstreamSettings,
+    AssertionSettings, ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyAddress,
+    KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings, PathSettings, Piece, Preflight,
+    RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource,
+    UpstreamSettings,
 };
 pub use webhooks::{SigningSecret, WebhookSettings};
 
@@ -66,6 +70,7 @@ pub(super) fn resolve(
     let workers = gateway::workers(context, file);
     let state = gateway::state(context, file);
     let ledger = gateway::ledger(context, file);
+    gateway::apart(context, file, state.as_ref(), ledger.as_ref());
     let assertion = gateway::assertion(context, file, gateway.as_deref());
     let header = assertion.as_ref().map(|assertion| &assertion.header);
     let upstreams = upstreams::upstreams(context, file, header);
@@ -101,12 +106,17 @@ pub(super) fn resolve(
     }
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
-    let emergency = emergency::emergency(context, file, &issuers, &roles);
+    let emergency = emergency::emergency(
+        context,
+        file,
+        &issuers,
+        &rights::Given { names: &names, roles: &roles, ceiling: &ceiling },
+    );
     let services = services::services(context, file, &issuers);
     let webhooks = webhooks::webhooks(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
     let configured = std::sync::Arc::new(tenants.known.iter().map(|known| known.id.clone()).collect());
-    let mut policy = Policy {
+    let policy = Policy {
         fingerprint: String::new(),
         catalogue: names.catalogue,
         roles: roles.map,
@@ -116,6 +126,7 @@ pub(super) fn resolve(
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
         grant_most: terms.grant_most,
+        grantor_memory_ms: terms.grantor_memory_ms,
         approvals: terms.approvals,
         emergency,
         conditions,
@@ -129,21 +140,7 @@ pub(super) fn resolve(
     if let Some(owned) = owned.filter(|_| faults.are_warnings()) {
         routes::whole(context, &owned, &policy, &routes, &upstreams.list, &steps);
     }
-    policy.fingerprint = fingerprint::fingerprint(
-        &policy,
-        &fingerprint::Rest {
-            prefix: &prefix,
-            entrance: &entrance,
-            paths,
-            unmapped_upstream,
-            routes: &routes,
-            tenants: &tenants,
-            issuers: &issuers,
-            upstreams: &upstreams.list,
-            identity_headers: &identity_headers,
-        },
-    );
-    Some(Settings {
+    let mut settings = Settings {
         file: path.to_owned(),
         gateway: gateway?,
         listen: listen?,
@@ -171,7 +168,10 @@ pub(super) fn resolve(
         log: gateway::log(file),
         limits,
         dangerous,
-    })
+        places: places::places(context, file),
+    };
+    settings.policy.fingerprint = fingerprint::fingerprint(&settings);
+    Some(settings)
 }
 
 /// Whether members pass where the map is silent, and where to.

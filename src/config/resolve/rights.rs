@@ -16,7 +16,7 @@ use crate::{
     },
     model::{Ladder, Level, LevelName, PermissionName, RoleName, Span},
     policy::{
-        Approvals, Catalogue, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE,
+        Approvals, Catalogue, GRANTOR_MEMORY_MS, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE,
         permission::MOST_PERMISSIONS,
     },
 };
@@ -283,7 +283,19 @@ fn step_role(
         }
         return;
     };
-    let mut set = role.permissions.clone();
+    if emptied(&role.permissions, names, ceiling) {
+        context.warn(
+            Code::LevelEmptied,
+            at.place,
+            format!("the ceiling leaves nothing of the level `{level}`"),
+            "give it a role that staff may use, or lower the ceiling",
+        );
+    }
+}
+
+/// Whether the ceiling leaves nothing of a role that had something.
+fn emptied(role: &PermissionSet, names: &Names, ceiling: &PermissionSet) -> bool {
+    let mut set = role.clone();
     set.remove(ceiling);
     for (id, name) in names.catalogue.iter() {
         if name.resource_type() == SUPPORT_TYPE {
@@ -292,13 +304,32 @@ fn step_role(
             set.remove(&one);
         }
     }
-    if set.is_empty() && !role.permissions.is_empty() {
-        context.warn(
-            Code::LevelEmptied,
-            at.place,
-            format!("the ceiling leaves nothing of the level `{level}`"),
-            "give it a role that staff may use, or lower the ceiling",
-        );
+    set.is_empty() && !role.is_empty()
+}
+
+/// What roles are, and what staff may never do of them.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) names: &'a Names,
+    pub(super) roles: &'a Roles,
+    pub(super) ceiling: &'a PermissionSet,
+}
+
+impl Given<'_> {
+    /// Warns of a role of which the ceiling leaves nothing, where staff are given it.
+    pub(super) fn warn_where_emptied(self, context: Context<'_>, at: &At<String>, what: &str) {
+        let Some(role) = self.roles.map.get(at.value.as_str()) else { return };
+        if emptied(&role.permissions, self.names, self.ceiling) {
+            context.warn(
+                Code::LevelEmptied,
+                at.place,
+                format!(
+                    "the ceiling leaves nothing of the role `{}`, so {what} gives nothing",
+                    short(&at.value)
+                ),
+                "name a role that staff may use, or lower the ceiling",
+            );
+        }
     }
 }
 
@@ -335,6 +366,7 @@ pub(super) struct Terms {
     pub(super) grant_most: Option<Span>,
     pub(super) max_exchange_ms: i64,
     pub(super) approvals: Approvals,
+    pub(super) grantor_memory_ms: i64,
 }
 
 pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
@@ -350,6 +382,9 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
     if let (Some(at), Some(span)) = (longest, grant_most) {
         term(context, at.place, span, 60_000, 36_600);
     }
+    let none = written::Grants::default();
+    let grants = file.grants.value().unwrap_or(&none);
+    let grantor_memory_ms = context.duration(&grants.grantor_memory, GRANTOR_MEMORY_MS, 60_000, 400 * DAY);
     let max_exchange_ms = context.duration(&sessions.max_exchange, DAY / 24, 1_000, 7 * DAY);
     let none = written::Approvals::default();
     let written = file.approvals.value().unwrap_or(&none);
@@ -358,7 +393,7 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
         unanswered_ms: context.duration(&written.unanswered, usual.unanswered_ms, 60_000, 30 * DAY),
         usable_ms: context.duration(&written.usable, usual.usable_ms, 60_000, DAY),
     };
-    Terms { session_lasts, grant_most, max_exchange_ms, approvals }
+    Terms { session_lasts, grant_most, max_exchange_ms, approvals, grantor_memory_ms }
 }
 
 fn term(context: Context<'_>, place: Place, span: Span, least_ms: i64, most_days: i64) {

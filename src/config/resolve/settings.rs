@@ -9,7 +9,8 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 use http::{HeaderName, Method};
 
 use super::{
-    ceiling::CeilingSettings, cors::CorsSettings, entrance::EntranceSettings, webhooks::WebhookSettings,
+    ceiling::CeilingSettings, cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings,
+    places::Places, webhooks::WebhookSettings,
 };
 use crate::{
     config::source::Secret,
@@ -83,6 +84,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What local play needs.
     pub dangerous: DangerousSettings,
+    /// Where what is not proved yet stands in the file.
+    pub places: Places,
 }
 
 /// What is told of requests.
@@ -97,14 +100,14 @@ pub struct LogSettings {
 /// The embedded store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSettings {
-    /// Its file, absolute.
+    /// Its file: as written, or below the directory of the configuration's file.
     pub path: PathBuf,
 }
 
 /// The ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
-    /// Its directory, absolute.
+    /// Its directory: as written, or below the directory of the configuration's file.
     pub path: PathBuf,
     /// The log's name.
     pub origin: String,
@@ -480,15 +483,6 @@ pub struct LimitSettings {
     pub subject_rate: Option<(u64, u64)>,
     /// Milliseconds that running requests get at the end.
     pub drain_ms: i64,
-}
-
-/// What local play needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DangerousSettings {
-    /// The clock can be moved.
-    pub clock: bool,
-    /// HMAC is taken.
-    pub hmac: bool,
-    /// Key sets may be fetched without TLS.
-    pub http_keys: bool,
+    /// Milliseconds before that, in which it is only said that the end is near.
+    pub shutdown_delay_ms: i64,
 }

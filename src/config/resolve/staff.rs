@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     context::{Context, short},
+    entrance::everybody,
     gateway::DAY,
     issuers::claim_path,
 };
@@ -38,11 +39,20 @@ pub(super) fn sign_in(context: Context<'_>, written: &Require) -> Conditions {
         Field::Given(_) => Some(context.duration(&written.max_auth_age, 0, 1_000, most)),
         Field::Absent | Field::Broken => None,
     };
+    let networks = items(context, &written.networks, "a network", network);
+    if let Some(at) = written.networks.given().filter(|_| everybody(&networks)) {
+        context.warn(
+            Code::Unused,
+            at.place,
+            "together these are everybody of a kind of addresses, so nothing is asked of them",
+            "name the networks that support works from, or remove the key",
+        );
+    }
     Conditions {
         acr: words(context, &written.acr, "a class of sign-in"),
         amr: words(context, &written.amr, "a method of sign-in"),
         max_auth_age_ms,
-        networks: items(context, &written.networks, "a network", network),
+        networks,
         ticket: None,
     }
 }

@@ -390,6 +390,9 @@ pub struct Sessions {
 pub struct Grants {
     /// How far ahead a grant may end. Default `180d`; with `none`, any date.
     pub longest: Field<TermOrNone>,
+    /// Where roles stand in tokens: how long after the giver's last token a grant goes on giving what that token said they
+    /// may do. After that it gives nothing until they are seen again. Default `24h`.
+    pub grantor_memory: Field<Duration>,
 }
 
 /// How long requests of agents live where a tenant approves each session.

@@ -380,6 +380,9 @@ pub struct Limits {
     pub subject_burst: Field<u64>,
     /// How long running requests may take to finish when the gateway is stopped. Default `30s`.
     pub drain: Field<Duration>,
+    /// How long a gateway that is stopped goes on as before and only says by `/readyz` that it stops, so that a balancer
+    /// that asks there sends nobody any more. `drain` begins after it. Default `0s`.
+    pub shutdown_delay: Field<Duration>,
 }
 
 /// What is told of requests.

@@ -198,7 +198,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
     match command {
         Command::StartSession { session, .. }
         | Command::BreakGlass { session, .. }
-        | Command::EndSession { session, .. } => Some(session.to_string()),
+        | Command::EndSession { session, .. }
+        | Command::AcceptClock { session, .. } => Some(session.to_string()),
         Command::Expire { key: Key::Session(_, session) } => Some(session.to_string()),
         Command::Expire { .. }
         | Command::RegisterTenant { .. }
@@ -208,6 +209,7 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::Request { .. }
         | Command::PushMember { .. }
         | Command::RemoveMember { .. }
+        | Command::SeeGrantor { .. }
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }

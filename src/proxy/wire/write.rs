@@ -81,6 +81,8 @@ pub enum UpstreamConnection<'a> {
     /// It may be used again, which HTTP/1.1 takes for granted.
     #[default]
     Reuse,
+    /// The same, and trailers are taken (RFC 9110, 10.1.4).
+    Trailers,
     /// This is its last request.
     Close,
     /// It is to become another protocol.
@@ -140,6 +142,7 @@ pub fn write_request(
     write_framing(out, edit.framing);
     match edit.connection {
         UpstreamConnection::Reuse => {}
+        UpstreamConnection::Trailers => out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n"),
         UpstreamConnection::Close => out.extend_from_slice(b"Connection: close\r\n"),
         UpstreamConnection::Upgrade(protocol) => write_upgrade(out, protocol),
     }

@@ -298,6 +298,21 @@ fn at_a_stop_open_streams_end_in_order_and_none_begins() {
     let stopping = std::thread::spawn(move || gateway.stop());
     std::thread::sleep(Duration::from_millis(200));
     assert!(!stopping.is_finished(), "the open stream is waited for");
+    // Streams that were on their way when it began are still taken; then none is.
+    let begins = || {
+        peer.within(async {
+            match peer.try_begin("GET", "/t/acme/orders", &admin).await {
+                Ok((response, _)) => response.await.is_ok(),
+                Err(_) => false,
+            }
+        })
+    };
+    until("no stream begins any more", || !begins());
+    let seen = world.upstream.seen().len();
+    for _ in 0..5 {
+        assert!(!begins(), "one began after another was refused");
+    }
+    assert_eq!(world.upstream.seen().len(), seen, "what is refused goes nowhere");
     world.upstream.release();
     let answer = peer.answer(response).unwrap();
     assert_eq!((answer.status, answer.body), (200, b"hello".to_vec()));

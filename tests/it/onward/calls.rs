@@ -298,6 +298,8 @@ fn trailers_pass_through_applications_of_http_1_too_where_they_may() {
         sending.send_trailers(map).unwrap();
         assert_eq!(peer.answer(answer).unwrap().status, 200);
         let body = String::from_utf8(upstream.last().body).unwrap();
+        let asked = upstream.last().values("te").concat() + &upstream.last().values("connection").concat();
+        assert_eq!(asked, if passes { "trailersTE" } else { "" });
         let behind = if passes { "0\r\nx-checksum: 7\r\n\r\n" } else { "0\r\n\r\n" };
         assert_eq!(body, format!("5\r\nhello\r\n{behind}"));
         drop(peer);

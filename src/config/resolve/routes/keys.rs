@@ -221,6 +221,14 @@ pub(super) fn limits(context: Context<'_>, route: &Route) -> RouteLimits {
     let time = |field: &Field<written::Duration>, most: i64| {
         (!field.is_absent()).then(|| context.duration(field, most, 1, most))
     };
+    if let Some(at) = written.tunnel_idle.given().filter(|_| route.upgrade.is_absent()) {
+        context.warn(
+            Code::Unused,
+            at.place,
+            "this route has no tunnel, so nothing looks at `tunnel_idle`",
+            "remove it, or write `upgrade: websocket`",
+        );
+    }
     RouteLimits {
         request_body: (!written.request_body.is_absent())
             .then(|| context.size(&written.request_body, 0, 0, 1 << 50)),

@@ -33,6 +33,17 @@ fn kept(lines: &str, edit: &RequestEdit<'_>) -> String {
 }
 
 #[test]
+fn trailers_are_asked_for_in_our_own_words_and_once() {
+    let names = NameSet::empty();
+    let asks = RequestEdit { connection: UpstreamConnection::Trailers, ..edit(names) };
+    let raw = b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers, gzip\r\nConnection: TE\r\n\r\n";
+    assert_eq!(
+        forwarded(raw, &asks),
+        "GET /t HTTP/1.1\r\nHost: up\r\nConnection: TE\r\nTE: trailers\r\n\r\n"
+    );
+}
+
+#[test]
 fn a_request_is_written_anew() {
     let names = NameSet::new(["x-user"]);
     let add = [(Name::new("X-User").unwrap(), Value::ascii("7").unwrap())];

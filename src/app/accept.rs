@@ -1,0 +1,81 @@
+//! `postern state accept-clock`: an operator accepts a clock that is behind the ledger, while no gateway runs on it.
+//!
+//! State and ledger are opened as a start opens them, under the ledger's lock, and what was left open is settled first.
+//! Nothing listens and nobody is served. A command and no setting: what is written into a unit would accept every later
+//! clock too.
+//!
+//! Never here: what it does to sessions and ledger ([`crate::engine`]).
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    config::Settings,
+    engine::{AcceptFault, Accepted, Clock, Engine, Parts, SettleError, hooks::Hooks},
+    state::{Cells, Store},
+};
+
+use super::{BuildFault, CELLS, OpenFault, REST, build, clock::SystemClock, open};
+
+/// Why a clock is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptClockFault {
+    /// The configuration cannot be built into parts.
+    #[error(transparent)]
+    Build(#[from] BuildFault),
+    /// State or ledger cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+    /// The system gives no thread or runtime.
+    #[error("the system gives no threads: {0}")]
+    Threads(#[from] std::io::Error),
+    /// What an earlier life left open cannot be settled.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// The rest.
+    #[error(transparent)]
+    Accept(#[from] AcceptFault),
+}
+
+/// Accepts this clock, or the system's.
+///
+/// # Errors
+/// [`AcceptClockFault`]: the clock is not accepted then.
+pub fn accept_clock(
+    settings: &Settings,
+    clock: Option<Arc<dyn Clock>>,
+) -> Result<Accepted, AcceptClockFault> {
+    let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
+    let routing = build::routing(settings)?;
+    let opened = open::open(settings, &clock)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let store = Arc::clone(&opened.store);
+    let cells =
+        Arc::new(Cells::new(Arc::clone(&store) as Arc<dyn Store>, routing.policy.ladder.clone(), CELLS));
+    let journal = Arc::new(opened.journal);
+    let engine = Engine::new(
+        Parts {
+            gateway: settings.gateway.clone(),
+            policy: Arc::clone(&routing.policy),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            cells,
+            journal: Arc::clone(&journal),
+            clock,
+            background: runtime.handle().clone(),
+            hooks: Hooks::default(),
+        },
+        &opened.recovered,
+    );
+    let accepted = runtime.block_on(async {
+        let mut open = VecDeque::from(opened.recovered.open_intents);
+        let accepted = match engine.settle_intents(&mut open).await {
+            Ok(()) => engine.accept_clock().await.map_err(AcceptClockFault::from),
+            Err(fault) => Err(fault.into()),
+        };
+        let _ = tokio::time::timeout(REST, engine.rest()).await;
+        let _ = tokio::time::timeout(REST, store.close()).await;
+        accepted
+    });
+    runtime.shutdown_timeout(REST);
+    journal.close();
+    accepted
+}
