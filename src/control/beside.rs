@@ -17,12 +17,9 @@ use super::{
     grant_view::GrantRow,
     problem::Problem,
     session_view::{Eye, SessionView, look},
+    walk::{Page, Rows, Walk},
 };
 
-/// Rows that the store is asked for at a time.
-pub(super) const STEP: usize = 100;
-/// Rows that one call looks at, at most; a page may come back short, with a cursor.
-pub(super) const MOST_LOOKED_AT: usize = 2000;
 /// What the answer to a change names at most.
 const NAMED: usize = 200;
 
@@ -42,20 +39,6 @@ pub(super) enum SessionRow {
         /// Why not.
         unreadable: &'static str,
     },
-}
-
-/// A page of a list.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Page<T> {
-    pub(super) items: Vec<T>,
-    /// Where it goes on.
-    pub(super) next: Option<String>,
-}
-
-impl<T> Default for Page<T> {
-    fn default() -> Self {
-        Page { items: Vec::new(), next: None }
-    }
 }
 
 /// A place in the list of sessions: behind this agent's session, or behind all of theirs.
@@ -102,7 +85,6 @@ impl Api {
         limit: usize,
     ) -> Result<Page<SessionRow>, Problem> {
         let mut page = Page::default();
-        let mut looked_at = 0;
         let mut last = None;
         if let Some(Mark { person, session }) = after {
             let key = Key::Presence(tenant.clone(), person.clone());
@@ -117,29 +99,17 @@ impl Api {
             }
             last = Some(key);
         }
-        loop {
-            let rows = self.engine.store().list(tenant, Kind::Presence, last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (key, found) in rows {
-                if let Key::Presence(_, person) = &key {
-                    let full = self.of_agent(call, tenant, person, found, None, limit, &mut page).await?;
-                    if full {
-                        return Ok(page);
-                    }
-                }
-                last = Some(key);
-            }
-            if end {
-                return Ok(page);
-            }
-            if looked_at >= MOST_LOOKED_AT {
-                if let Some(Key::Presence(_, person)) = last {
-                    page.next = Some(cursor(&Mark { person, session: None }));
-                }
+        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Presence), last);
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Presence(_, person) = &key else { continue };
+            if self.of_agent(call, tenant, person, found, None, limit, &mut page).await? {
                 return Ok(page);
             }
         }
+        if let Some(Key::Presence(_, person)) = walk.stopped() {
+            page.next = Some(cursor(&Mark { person, session: None }));
+        }
+        Ok(page)
     }
 
     /// Adds an agent's active sessions behind `after`; `true` when the page is full, with its cursor.

@@ -5,7 +5,10 @@ use serde::Serialize;
 use crate::{
     lifecycle::{Command, Refusal},
     model::{Consent, Key, LevelName, PermissionName, Raise, RoleName, TenantId, Timestamp, Version, Zone},
-    policy::{Lack, Policy, level::in_force},
+    policy::{
+        Policy,
+        level::{in_force, leads},
+    },
 };
 
 use super::{Api, beside::Beside, call::Call, form::Form, outcome::Outcome, problem::Problem, reply::Reply};
@@ -99,19 +102,12 @@ impl Api {
         let stand = self.engine.known(|facts| {
             let Some(known) = facts.tenant(tenant.as_str())? else { return Ok(None) };
             let in_force = in_force(known, facts, &call.policy, call.now)?;
-            let leads = match &known.parent {
-                Some(parent) => match facts.tenant(parent.as_str()) {
-                    Ok(parent) => parent.is_none_or(|parent| parent.removed.is_none()),
-                    Err(Lack::Unavailable) => true,
-                    Err(need) => return Err(need),
-                },
-                None => false,
-            };
+            let can_inherit = leads(known, facts)?;
             Ok(Some(Stand {
                 consent: known.consent.clone(),
                 rank: in_force.rank,
                 now: call.now,
-                can_inherit: leads,
+                can_inherit,
                 zone: known.zone,
                 version: super::version(facts, &key),
             }))

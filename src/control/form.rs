@@ -105,12 +105,6 @@ impl<'a> Form<'a> {
         self.words("roles", RoleName::new)
     }
 
-    /// A yes or no that has to be said.
-    pub(super) fn must_flag(&self, name: &str) -> Result<bool, Problem> {
-        self.must(name)?;
-        self.flag(name)
-    }
-
     /// A switch that is off where it is left out.
     pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.object.get(name) {

@@ -11,13 +11,13 @@ use crate::{
 
 use super::{
     Api,
-    beside::{MOST_LOOKED_AT, Page, STEP},
     call::{Call, cursor},
     form::Form,
     grant_view::{GrantRow, GrantView},
     outcome::Outcome,
     problem::Problem,
     reply::Reply,
+    walk::{Page, Rows, Walk},
 };
 
 #[derive(Serialize)]
@@ -71,43 +71,27 @@ impl Api {
         all: bool,
     ) -> Result<Page<GrantRow>, Problem> {
         let mut page = Page::default();
-        let mut last = after.map(|id| Key::Grant(tenant.clone(), id));
-        let mut looked_at = 0;
-        loop {
-            let rows = self.engine.store().list(tenant, Kind::Grant, last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (key, found) in rows {
-                let Key::Grant(_, id) = &key else { continue };
-                if page.items.len() >= limit {
-                    page.next = last_grant(last.as_ref());
-                    return Ok(page);
-                }
-                match found {
-                    Err(fault) => {
-                        page.items.push(GrantRow::Unreadable { id: id.clone(), unreadable: fault.code() });
-                    }
-                    Ok(stored) => match self.grant_now(call, tenant, id, &stored).await {
-                        Some(view) if all || view.standing => {
-                            page.items.push(GrantRow::Grant(Box::new(view)))
-                        }
-                        Some(_) => {}
-                        None => {
-                            let unreadable = "state_unavailable";
-                            page.items.push(GrantRow::Unreadable { id: id.clone(), unreadable });
-                        }
-                    },
-                }
-                last = Some(key);
-            }
-            if end {
-                return Ok(page);
-            }
-            if looked_at >= MOST_LOOKED_AT {
-                page.next = last_grant(last.as_ref());
+        let after = after.map(|id| Key::Grant(tenant.clone(), id));
+        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Grant), after);
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Grant(_, id) = &key else { continue };
+            let unreadable = |code| GrantRow::Unreadable { id: id.clone(), unreadable: code };
+            let row = match found {
+                Err(fault) => unreadable(fault.code()),
+                Ok(stored) => match self.grant_now(call, tenant, id, &stored).await {
+                    Some(view) if all || view.standing => GrantRow::Grant(Box::new(view)),
+                    Some(_) => continue,
+                    None => unreadable("state_unavailable"),
+                },
+            };
+            if !page.put(row, cursor(id), limit) {
                 return Ok(page);
             }
         }
+        if let Some(Key::Grant(_, id)) = walk.stopped() {
+            page.next = Some(cursor(&id));
+        }
+        Ok(page)
     }
 
     /// A listed grant as it holds at this instant, with what lies over it in this gateway's memory.
@@ -145,31 +129,17 @@ impl Api {
         all: bool,
     ) -> Result<Page<GrantRow>, Problem> {
         let mut page = Page::default();
-        let mut last_own = None;
-        let mut last = after.map(|id| Key::Grant(tenant.clone(), id));
-        let mut looked_at = 0;
-        while looked_at < MOST_LOOKED_AT {
-            let rows = self.engine.store().list(tenant, Kind::Grant, last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (key, found) in rows {
-                if let (Key::Grant(_, id), Ok(stored)) = (&key, found)
-                    && let Some(Document::Grant(grant)) = narrowest(&stored, &call.policy.ladder)
-                    && is_for(&grant, call.subject)
-                    && let Some(view) = self.grant_now(call, tenant, id, &stored).await
-                    && (all || view.standing)
-                {
-                    if page.items.len() >= limit {
-                        page.next = last_own.as_ref().map(cursor);
-                        return Ok(page);
-                    }
-                    page.items.push(GrantRow::Grant(Box::new(view)));
-                    last_own = Some(id.clone());
-                }
-                last = Some(key);
-            }
-            if end {
-                return Ok(page);
+        let after = after.map(|id| Key::Grant(tenant.clone(), id));
+        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Grant), after);
+        while let Some((key, found)) = walk.next().await? {
+            if let (Key::Grant(_, id), Ok(stored)) = (&key, found)
+                && let Some(Document::Grant(grant)) = narrowest(&stored, &call.policy.ladder)
+                && is_for(&grant, call.subject)
+                && let Some(view) = self.grant_now(call, tenant, id, &stored).await
+                && (all || view.standing)
+                && !page.put(GrantRow::Grant(Box::new(view)), cursor(id), limit)
+            {
+                break;
             }
         }
         Ok(page)
@@ -291,12 +261,5 @@ impl Api {
             }))
         });
         Ok(found.await?)
-    }
-}
-
-fn last_grant(key: Option<&Key>) -> Option<String> {
-    match key {
-        Some(Key::Grant(_, id)) => Some(cursor(id)),
-        Some(_) | None => None,
     }
 }

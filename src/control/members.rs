@@ -8,18 +8,18 @@ use crate::{
         Document, Key, Kind, Member, RoleName, SubjectKind, SubjectRef, TenantId, Timestamp, Version,
         join::narrowest,
     },
-    policy::Push,
+    policy::{Facts, Lack, Push},
 };
 
 use super::{
     Api,
-    beside::{MOST_LOOKED_AT, Page, STEP},
     call::{Call, cursor},
     form::Form,
     outcome::Outcome,
     place::member_id,
     problem::Problem,
     reply::Reply,
+    walk::{Page, Rows, Walk},
 };
 
 /// One member.
@@ -35,6 +35,9 @@ struct View {
     /// Since when they are no member any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<Timestamp>,
+    /// It was pushed before the tenant was removed, and says nothing in the one that came back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    former: bool,
 }
 
 /// A row of the list.
@@ -55,7 +58,7 @@ struct ChangedView {
     had_ended: Option<bool>,
 }
 
-fn view(person: &SubjectRef, member: &Member) -> View {
+fn view(person: &SubjectRef, member: &Member, life: u32) -> View {
     View {
         id: member_id(person),
         person: person.clone(),
@@ -63,6 +66,7 @@ fn view(person: &SubjectRef, member: &Member) -> View {
         suspended: member.suspended,
         email: member.email.as_ref().map(ToString::to_string),
         removed: member.removed,
+        former: member.life != life,
     }
 }
 
@@ -85,37 +89,30 @@ impl Api {
             _ => None,
         });
         let all = all?.unwrap_or(false);
+        let life = self.engine.known(|facts| life(facts, tenant)).await?;
         let mut page = Page::default();
-        let mut last = after.map(|person| Key::Member(tenant.clone(), person));
-        let mut looked_at = 0;
-        loop {
-            let rows = self.engine.store().list(tenant, Kind::Member, last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (key, found) in rows {
-                let Key::Member(_, person) = &key else { continue };
-                if page.items.len() >= limit {
-                    page.next = last_member(last.as_ref());
-                    return Ok(Reply::ok(&page));
+        let after = after.map(|person| Key::Member(tenant.clone(), person));
+        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Member), after);
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Member(_, person) = &key else { continue };
+            let row = match found.map(|stored| narrowest(&stored, &call.policy.ladder)) {
+                Ok(Some(Document::Member(member)))
+                    if all || (member.removed.is_none() && member.life == life) =>
+                {
+                    Row::Member(Box::new(view(person, &member, life)))
                 }
-                match found.map(|stored| narrowest(&stored, &call.policy.ladder)) {
-                    Ok(Some(Document::Member(member))) if all || member.removed.is_none() => {
-                        page.items.push(Row::Member(Box::new(view(person, &member))));
-                    }
-                    Ok(Some(Document::Member(_))) => {}
-                    Ok(_) => page.items.push(unreadable(person, "store_document_damaged")),
-                    Err(fault) => page.items.push(unreadable(person, fault.code())),
-                }
-                last = Some(key);
-            }
-            if end {
-                return Ok(Reply::ok(&page));
-            }
-            if looked_at >= MOST_LOOKED_AT {
-                page.next = last_member(last.as_ref());
+                Ok(Some(Document::Member(_))) => continue,
+                Ok(_) => unreadable(person, "store_document_damaged"),
+                Err(fault) => unreadable(person, fault.code()),
+            };
+            if !page.put(row, cursor(person), limit) {
                 return Ok(Reply::ok(&page));
             }
         }
+        if let Some(Key::Member(_, person)) = walk.stopped() {
+            page.next = Some(cursor(&person));
+        }
+        Ok(Reply::ok(&page))
     }
 
     pub(super) async fn member(
@@ -193,19 +190,17 @@ impl Api {
         let found = self.engine.known(|facts| {
             let Some(member) = facts.member(tenant.as_str(), person)? else { return Ok(None) };
             let version = super::version(facts, &Key::Member(tenant.clone(), person.clone()));
-            Ok(Some((view(person, member), version)))
+            Ok(Some((view(person, member, life(facts, tenant)?), version)))
         });
         Ok(found.await?)
     }
 }
 
-fn unreadable(person: &SubjectRef, unreadable: &'static str) -> Row {
-    Row::Unreadable { id: member_id(person), unreadable }
+/// In which of its lives the tenant is.
+fn life(facts: &Facts, tenant: &TenantId) -> Result<u32, Lack> {
+    Ok(facts.tenant(tenant.as_str())?.map_or(0, |tenant| tenant.life))
 }
 
-fn last_member(key: Option<&Key>) -> Option<String> {
-    match key {
-        Some(Key::Member(_, person)) => Some(cursor(person)),
-        Some(_) | None => None,
-    }
+fn unreadable(person: &SubjectRef, unreadable: &'static str) -> Row {
+    Row::Unreadable { id: member_id(person), unreadable }
 }

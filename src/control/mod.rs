@@ -40,6 +40,7 @@ mod session_view;
 mod sessions;
 mod stops;
 mod tenants;
+mod walk;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::{
+    engine::first_id,
     lifecycle::{Command, Refusal, Step},
     model::{
         Document, Key, Kind, Request, RequestId, Stored, SubjectKind, TenantId, Version, join::narrowest,
@@ -13,13 +14,13 @@ use crate::{
 
 use super::{
     Api,
-    beside::{MOST_LOOKED_AT, Page, STEP},
     call::{Call, cursor},
     form::Form,
     outcome::Outcome,
     problem::Problem,
     reply::Reply,
     request_view::{RequestRow, RequestView},
+    walk::{Page, Rows, Walk},
 };
 
 #[derive(Serialize)]
@@ -55,7 +56,7 @@ impl Api {
         call.query(&[])?;
         let expected = call.expected()?;
         let object = call.object()?;
-        let required = Form::of(&object, &["required"])?.must_flag("required")?;
+        let required = Form::of(&object, &["required"])?.yes_or_no("required")?;
         let command = Command::SetApproval { tenant: tenant.clone(), required, expected };
         let outcome = self.change(call, command).await?;
         let status = outcome.status(200);
@@ -88,8 +89,51 @@ impl Api {
             "waiting" => Some(false),
             _ => None,
         });
-        let page = self.page_of_requests(call, tenant, after, limit, all?.unwrap_or(false)).await?;
+        let all = all?.unwrap_or(false);
+        let page = match (call.is_staff(), all) {
+            (true, false) => self.own_waiting(call, tenant, after, limit).await?,
+            (true, true) => {
+                self.page_of_requests(call, tenant, later(after, self.oldest(call)), limit, all).await?
+            }
+            (false, true) => self.page_of_requests(call, tenant, after, limit, all).await?,
+            (false, false) => {
+                self.page_of_requests(call, tenant, later(after, self.oldest(call)), limit, all).await?
+            }
+        };
         Ok(Reply::ok(&page))
+    }
+
+    /// Where those requests begin that may still wait: ids rise with time, and none waits for longer than this.
+    fn oldest(&self, call: &Call<'_>) -> Option<RequestId> {
+        let approvals = call.policy.approvals;
+        let longest = approvals.unanswered_ms.saturating_add(approvals.usable_ms);
+        RequestId::new(&first_id("req", call.now.plus_ms(longest.saturating_neg()))).ok()
+    }
+
+    /// An agent's own that wait, which their index names: however many others were made in that tenant.
+    async fn own_waiting(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        after: Option<RequestId>,
+        limit: usize,
+    ) -> Result<Page<RequestRow>, Problem> {
+        let indexed = self.engine.known(|facts| {
+            let presence = facts.presence(tenant.as_str(), &call.subject.id)?;
+            Ok(presence.map(|presence| presence.requests.clone()).unwrap_or_default())
+        });
+        let mut page = Page::default();
+        for id in indexed.await?.into_iter().filter(|id| after.as_ref().is_none_or(|after| id > after)) {
+            let row = match self.one_request(call, tenant, &id).await {
+                Ok(Some((view, _))) if view.state != "over" => RequestRow::Request(Box::new(view)),
+                Ok(_) => continue,
+                Err(_) => RequestRow::Unreadable { id: id.clone(), unreadable: "state_unavailable" },
+            };
+            if !page.put(row, cursor(&id), limit) {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     /// A page of requests. An agent's holds their own: others' are passed over, and so is what cannot be read, whose it is
@@ -104,36 +148,23 @@ impl Api {
     ) -> Result<Page<RequestRow>, Problem> {
         let own = call.is_staff();
         let mut page = Page::default();
-        let mut last_shown = None;
-        let mut last = after.map(|id| Key::Request(tenant.clone(), id));
-        let mut looked_at = 0;
-        while looked_at < MOST_LOOKED_AT {
-            let rows = self.engine.store().list(tenant, Kind::Request, last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (key, found) in rows {
-                let Key::Request(_, id) = &key else { continue };
-                let row = match found {
-                    Err(_) if own => None,
-                    Err(fault) => Some(RequestRow::Unreadable { id: id.clone(), unreadable: fault.code() }),
-                    Ok(stored) => self.row(call, tenant, id, &stored, all).await,
-                };
-                if let Some(row) = row {
-                    if page.items.len() >= limit {
-                        page.next = last_shown.as_ref().map(cursor);
-                        return Ok(page);
-                    }
-                    page.items.push(row);
-                    last_shown = Some(id.clone());
-                }
-                last = Some(key);
-            }
-            if end {
+        let after = after.map(|id| Key::Request(tenant.clone(), id));
+        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Request), after);
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Request(_, id) = &key else { continue };
+            let row = match found {
+                Err(_) if own => None,
+                Err(fault) => Some(RequestRow::Unreadable { id: id.clone(), unreadable: fault.code() }),
+                Ok(stored) => self.row(call, tenant, id, &stored, all).await,
+            };
+            if let Some(row) = row
+                && !page.put(row, cursor(id), limit)
+            {
                 return Ok(page);
             }
         }
-        if let (false, Some(Key::Request(_, id))) = (own, &last) {
-            page.next = Some(cursor(id));
+        if let (false, Some(Key::Request(_, id))) = (own, walk.stopped()) {
+            page.next = Some(cursor(&id));
         }
         Ok(page)
     }
@@ -281,6 +312,11 @@ impl Api {
         });
         Ok(found.await?)
     }
+}
+
+/// The later of two places.
+fn later(after: Option<RequestId>, oldest: Option<RequestId>) -> Option<RequestId> {
+    after.max(oldest)
 }
 
 fn answered(

@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Api,
-    beside::{Page, SessionRow},
+    beside::SessionRow,
     call::Call,
     form::Form,
     grant_view::GrantRow,
@@ -18,6 +18,7 @@ use super::{
     problem::Problem,
     reply::Reply,
     session_view::{Eye, SessionView, look},
+    walk::Page,
 };
 
 #[derive(Serialize)]

@@ -11,12 +11,12 @@ use crate::{
 
 use super::{
     Api,
-    beside::{MOST_LOOKED_AT, Page, STEP},
     call::{Call, cursor},
     form::Form,
     outcome::Outcome,
     problem::Problem,
     reply::Reply,
+    walk::{Page, Rows, Walk},
 };
 
 /// One switch.
@@ -90,51 +90,39 @@ impl Api {
         let query = call.query(&["after", "limit"])?;
         let (after, limit): (Option<Reach>, usize) = (query.after()?, query.limit()?);
         let mut page: Page<Row> = Page::default();
-        let mut shown = Vec::new();
+        // What is in force here and not stored yet comes first.
+        let (mut shown, mut early) = (Vec::new(), Vec::new());
         if after.is_none() {
             for key in self.engine.pending_keys() {
                 let Key::Stop(reach) = key else { continue };
                 let view = self.stop_of(&reach).await.filter(|view| view.stopped);
                 if let Some(view) = view.filter(|_| !shown.contains(&reach)) {
-                    page.items.push(Row::Stop(Box::new(StopView { durable: Some(false), ..view })));
+                    early.push(Row::Stop(Box::new(StopView { durable: Some(false), ..view })));
                     shown.push(reach);
                 }
             }
         }
-        let mut last = after.map(Key::Stop);
-        let mut looked_at = 0;
-        loop {
-            let rows = self.engine.store().list_stops(last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (key, found) in rows {
-                let Key::Stop(reach) = &key else { continue };
-                if shown.contains(reach) {
-                    last = Some(key);
-                    continue;
-                }
-                match (found, self.stop_of(reach).await) {
-                    (Err(fault), _) => {
-                        page.items.push(Row::Unreadable { reach: reach.clone(), unreadable: fault.code() });
-                    }
-                    (Ok(_), view) => page
-                        .items
-                        .extend(view.filter(|view| view.stopped).map(|view| Row::Stop(Box::new(view)))),
-                }
-                last = Some(key);
-                if page.items.len() >= limit {
-                    page.next = after_of(last.as_ref());
-                    return Ok(Reply::ok(&page));
-                }
+        let mut walk = Walk::new(self.engine.store(), Rows::Stops, after.map(Key::Stop));
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Stop(reach) = &key else { continue };
+            if shown.contains(reach) {
+                continue;
             }
-            if end {
-                return Ok(Reply::ok(&page));
-            }
-            if looked_at >= MOST_LOOKED_AT {
-                page.next = after_of(last.as_ref());
+            let row = match (found, self.stop_of(reach).await) {
+                (Err(fault), _) => Row::Unreadable { reach: reach.clone(), unreadable: fault.code() },
+                (Ok(_), Some(view)) if view.stopped => Row::Stop(Box::new(view)),
+                (Ok(_), _) => continue,
+            };
+            if !page.put(row, cursor(reach), limit) {
+                page.items.splice(..0, early);
                 return Ok(Reply::ok(&page));
             }
         }
+        if let Some(Key::Stop(reach)) = walk.stopped() {
+            page.next = Some(cursor(&reach));
+        }
+        page.items.splice(..0, early);
+        Ok(Reply::ok(&page))
     }
 
     /// An operator sets or lifts a switch. Repeating it changes nothing.
@@ -209,12 +197,5 @@ fn must_be_operator(call: &Call<'_>) -> Result<(), Problem> {
         _ if subject.acting => Err(Refusal::Acting.into()),
         true => Ok(()),
         false => Err(Refusal::NotOperator.into()),
-    }
-}
-
-fn after_of(last: Option<&Key>) -> Option<String> {
-    match last {
-        Some(Key::Stop(reach)) => Some(cursor(reach)),
-        Some(_) | None => None,
     }
 }

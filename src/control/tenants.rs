@@ -15,12 +15,12 @@ use crate::{
 
 use super::{
     Api,
-    beside::{MOST_LOOKED_AT, Page, STEP},
     call::{Call, cursor},
     form::Form,
     outcome::Outcome,
     problem::Problem,
     reply::Reply,
+    walk::{Page, Rows, Walk},
 };
 
 /// One tenant.
@@ -77,32 +77,30 @@ impl Api {
         call.must_be_pusher(Push::Tenants)?;
         let query = call.query(&["after", "limit"])?;
         let (after, limit): (Option<TenantId>, _) = (query.after()?, query.limit()?);
-        let (mut page, mut last, mut looked_at) = (Page::default(), after, 0);
-        'pages: loop {
-            let rows = self.engine.store().list_tenants(last.as_ref(), STEP).await?;
-            let end = rows.len() < STEP;
-            looked_at += rows.len();
-            for (id, found) in rows {
-                if call.may_push(Push::Tenants, &id) {
-                    if page.items.len() >= limit {
-                        page.next = last.as_ref().map(cursor);
-                        break 'pages;
-                    }
-                    page.items.push(match found.map(|stored| narrowest(&stored, &call.policy.ladder)) {
-                        Ok(Some(Document::Tenant(tenant))) => Row::Tenant(Box::new(view(call, &id, &tenant))),
-                        Ok(_) => Row::Unreadable { tenant: id.clone(), unreadable: "store_document_damaged" },
-                        Err(fault) => Row::Unreadable { tenant: id.clone(), unreadable: fault.code() },
-                    });
-                }
-                last = Some(id);
+        let mut page = Page::default();
+        // Whoever is confined to some tenants has those looked for, and no cursor ever names another one (law 11).
+        let confined = call.policy.callers.confined_to(call.subject, Push::Tenants);
+        let rows = match confined {
+            None => Rows::Tenants,
+            Some(only) => {
+                let behind = only.into_iter().filter(|id| after.as_ref().is_none_or(|after| id > after));
+                Rows::These(behind.map(Key::Tenant).collect::<Vec<_>>().into_iter())
             }
-            if end {
-                break;
+        };
+        let mut walk = Walk::new(self.engine.store(), rows, after.map(Key::Tenant));
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Tenant(id) = &key else { continue };
+            let row = match found.map(|stored| narrowest(&stored, &call.policy.ladder)) {
+                Ok(Some(Document::Tenant(tenant))) => Row::Tenant(Box::new(view(call, id, &tenant))),
+                Ok(_) => Row::Unreadable { tenant: id.clone(), unreadable: "store_document_damaged" },
+                Err(fault) => Row::Unreadable { tenant: id.clone(), unreadable: fault.code() },
+            };
+            if !page.put(row, cursor(id), limit) {
+                return Ok(Reply::ok(&page));
             }
-            if looked_at >= MOST_LOOKED_AT {
-                page.next = last.as_ref().map(cursor);
-                break;
-            }
+        }
+        if let Some(Key::Tenant(id)) = walk.stopped() {
+            page.next = Some(cursor(&id));
         }
         Ok(Reply::ok(&page))
     }

@@ -29,7 +29,7 @@ use crate::{
 
 pub(super) use terms::{Attempt, Try};
 pub use terms::{ChangeFault, Changed, Giver};
-pub(super) use written::{About, session_of};
+pub(super) use written::{About, ends, session_of};
 
 use self::terms::Unwritable;
 use super::{
@@ -173,7 +173,7 @@ impl Engine {
         }
         self.hooks.at(Step::ChangeDecided).await;
         if change.narrows {
-            return self.narrow(this, change, facts, &policy, tell.take()).await.map(Attempt::Over);
+            return self.narrow(this, change, facts, &policy, tell.take()).await;
         }
         let keys: Vec<&Key> = change.documents.iter().map(|(key, _)| key).collect();
         if self.waiting_on(&keys).await.is_some() {
@@ -190,7 +190,7 @@ impl Engine {
         facts: Facts,
         policy: &Arc<Policy>,
         tell: Option<oneshot::Sender<InForce>>,
-    ) -> Result<Changed, ChangeFault> {
+    ) -> Result<Attempt, ChangeFault> {
         let origin = Origin::Made { command: this.command.clone(), giver: this.giver.clone() };
         let pending = Arc::new(Pending::new(origin, this.change.clone(), this.now, &change));
         self.cells.narrowed(&this.change, change.documents.clone());
@@ -202,18 +202,32 @@ impl Engine {
             let _ = tell.send((Arc::clone(&pending), parted));
         }
         let this = Try { pending: Some(&pending), ..this };
-        let mut result = self.make_durable(&this, change, &facts, policy).await;
+        let mut result = self.make_durable(&this, change, &facts, policy).await.map(Some);
         for _ in 1..MOST_ATTEMPTS {
-            if !matches!(result, Ok(Attempt::Overtaken)) {
+            if !matches!(result, Ok(Some(Attempt::Overtaken))) {
                 break;
             }
-            result = self.again(&this).await;
+            result = self.anew(&this).await;
         }
         match result {
-            Ok(Attempt::Over(changed)) => {
+            Ok(Some(Attempt::Over(changed))) => {
                 self.drop_pending(&pending);
                 drop(hands);
-                Ok(changed.and_parted(&pending.change, parted))
+                Ok(Attempt::Over(changed.and_parted(&pending.change, parted)))
+            }
+            // It would give something by now. Nothing was promised yet: it is decided like whatever gives.
+            Ok(None) if pending.give_up() => {
+                self.conclude_needless(&pending);
+                self.drop_pending(&pending);
+                drop(hands);
+                Ok(Attempt::Overtaken)
+            }
+            // It was answered as in force, and what would give more than that is not what was asked for.
+            Ok(None) => {
+                self.conclude_needless(&pending);
+                self.drop_pending(&pending);
+                drop(hands);
+                Ok(Attempt::Over(Changed::Unchanged.and_parted(&pending.change, parted)))
             }
             // Nothing was promised yet, and it is not as the caller saw it: nothing of it stays.
             Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable && pending.give_up() => {
@@ -230,25 +244,39 @@ impl Engine {
                 let changed = pending.in_force(parted);
                 drop(hands);
                 self.mend.notify_one();
-                Ok(changed)
+                Ok(Attempt::Over(changed))
             }
         }
     }
 
     /// Decides a narrowing anew, on what the store itself says, and makes that durable.
     pub(super) async fn again(self: &Arc<Self>, this: &Try<'_>) -> Result<Attempt, ChangeFault> {
+        if let Some(attempt) = self.anew(this).await? {
+            return Ok(attempt);
+        }
+        // What would give something by now is not what was promised: others have taken more away.
+        if let Some(pending) = this.pending {
+            self.conclude_needless(pending);
+        }
+        Ok(Attempt::Over(Changed::Unchanged))
+    }
+
+    /// The same; `None`, and nothing is done, where it would give something by now.
+    async fn anew(self: &Arc<Self>, this: &Try<'_>) -> Result<Option<Attempt>, ChangeFault> {
         let policy = self.policy();
         let Decided::Anew(change, facts) = self.apply(this, &policy).await? else {
-            return Ok(Attempt::Over(Changed::Unchanged));
+            return Ok(Some(Attempt::Over(Changed::Unchanged)));
         };
-        // What would give something by now is not what was asked for: others have taken more away.
-        if change.documents.is_empty() || !change.narrows {
+        if change.documents.is_empty() {
             if let Some(pending) = this.pending {
                 self.conclude_needless(pending);
             }
-            return Ok(Attempt::Over(Changed::Unchanged));
+            return Ok(Some(Attempt::Over(Changed::Unchanged)));
         }
-        self.make_durable(this, change, &facts, &policy).await
+        if !change.narrows {
+            return Ok(None);
+        }
+        self.make_durable(this, change, &facts, &policy).await.map(Some)
     }
 
     async fn make_durable(

@@ -16,6 +16,13 @@ pub fn new_id(prefix: &str, now: Timestamp) -> Result<String, RandomFailed> {
     Ok(format!("{prefix}_{}", id.simple()))
 }
 
+/// The least id that can be made at an instant: whatever was made before sorts before it.
+pub fn first_id(prefix: &str, at: Timestamp) -> String {
+    let millis = u64::try_from(at.ms()).unwrap_or(0);
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid();
+    format!("{prefix}_{}", id.simple())
+}
+
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no random bytes")]

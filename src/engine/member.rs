@@ -72,16 +72,22 @@ impl Engine {
         need: Need,
         policy: &Policy,
     ) -> Glance {
-        let mut facts = Facts::new();
-        for key in need.0 {
-            let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
-            facts.put(key, fact);
+        let (mut facts, mut need) = (Facts::new(), need);
+        // Their row, and the tenant that it is a row of.
+        for _ in 0..2 {
+            for key in need.0 {
+                let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
+                facts.put(key, fact);
+            }
+            need = match decide(ask, caller, &facts, self.now(), policy) {
+                Verdict::Decided(Decision::Allow(permit)) => {
+                    return Glance::Admitted(Admission::open(&permit));
+                }
+                Verdict::Decided(Decision::Deny(denial)) => return Glance::Denied(denial),
+                Verdict::Need(need) => need,
+            };
         }
-        match decide(ask, caller, &facts, self.now(), policy) {
-            Verdict::Decided(Decision::Allow(permit)) => Glance::Admitted(Admission::open(&permit)),
-            Verdict::Decided(Decision::Deny(denial)) => Glance::Denied(denial),
-            Verdict::Need(_) => Glance::Look,
-        }
+        Glance::Look
     }
 
     /// Admits a member whose row is not at hand. No record, no fuse, and nothing of the past is waited for.

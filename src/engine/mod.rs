@@ -49,7 +49,7 @@ use crate::{
 pub use accept::{AcceptFault, Accepted};
 pub use admit::{Admission, Answer, Fault, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
-pub use ids::new_id;
+pub use ids::{first_id, new_id};
 pub use known::Unavailable;
 pub use records::End;
 pub use settle::{SettleError, documents_in};

@@ -20,7 +20,9 @@ use crate::{
 };
 
 use super::{
-    Engine, erasable,
+    Engine,
+    change::ends,
+    erasable,
     mend::{Origin, Pending},
     records,
 };
@@ -148,7 +150,7 @@ impl Engine {
             clock_moved: false,
         };
         let body = Body::of(&event).map_err(|fault| AppendError::BadDraft(fault.to_string()))?;
-        let ends_session = events.iter().any(|event| matches!(event, Event::SessionEnded { .. }));
+        let ends_session = ends(&events, told.session.as_deref());
         let draft = self.settled_draft(records::CHANGE_OUTCOME, intent, body);
         Ok(Some(Draft { ends_session, personal, ..draft }))
     }

@@ -101,6 +101,7 @@ pub(super) fn enter(
         ticket: None,
         request: None,
         givers: BTreeSet::new(),
+        above: BTreeSet::new(),
         started: at.now,
         deadline,
         ended: None,

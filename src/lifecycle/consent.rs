@@ -8,7 +8,7 @@ use crate::{
     model::{Consent, Document, Giver, Key, Raise, Tenant, TenantId, Version},
     policy::{
         Lack, SUPPORT_MANAGE,
-        level::{InForce, in_force},
+        level::{InForce, in_force, leads},
     },
 };
 
@@ -33,8 +33,8 @@ pub(super) fn set(
         Some((tenant, event)) => (tenant, Some(event)),
         None => (known.clone(), None),
     };
-    let by = [Giver::of(by, &format!("{key}@{}", at.now.ms()))].into();
-    let wanted = wanted(at, &tenant, choice, until, by)?;
+    let (giver, unknown) = at.giver_if_known(id, by, &format!("{key}@{}", at.now.ms()))?;
+    let wanted = wanted(at, &tenant, choice, until, [giver].into())?;
     if same(&wanted, &tenant.consent) {
         return Ok(Change::NOTHING);
     }
@@ -56,9 +56,17 @@ pub(super) fn set(
     changed.consent.closed_at = tenant.consent.closed_at.max(before.closed_at).max(mark);
     // At an equal level a tenant leaves or joins its parent, which takes nothing away; a level of its own that gives
     // nothing takes away whatever there was, and so does a raise that ends sooner.
-    let narrows = after < before.rank
-        || (!changed.consent.inherit && closed(after))
-        || (after == before.rank && within);
+    let course = course(at, &changed, &tenant)?;
+    let less = (!changed.consent.inherit && closed(after))
+        || (course.never_more && (after < before.rank || (after == before.rank && within)));
+    if !less {
+        at.reaches_all(&tenant.environments)?;
+    }
+    // In this gateway's memory both bind: what that would cut beyond what was chosen waits to be stored like what gives.
+    let narrows = less && course.as_both;
+    if let Some(unknown) = unknown.filter(|_| !narrows) {
+        return Err(unknown.into());
+    }
     let event = Event::ConsentChanged {
         from: at.level(before.rank),
         to: at.level(after),
@@ -82,7 +90,7 @@ fn wanted(
         (Choice::Level(level), _) if !at.policy.ladder.knows(level) => {
             return Err(Refusal::LevelUnknown(level.clone()).into());
         }
-        (Choice::Inherit, _) if !leads(at, tenant)? => return Err(Refusal::NothingToInherit.into()),
+        (Choice::Inherit, _) if !leads(tenant, at.facts)? => return Err(Refusal::NothingToInherit.into()),
         (Choice::Inherit, None) => return Ok(Consent { closed_at, by, ..Consent::inherited() }),
         (Choice::Level(level), None) => return Ok(Consent { closed_at, by, ..Consent::own(level.clone()) }),
         (Choice::Inherit, Some(_)) => None,
@@ -104,6 +112,31 @@ fn wanted(
 fn same(a: &Consent, b: &Consent) -> bool {
     let raise = |raise: &Option<Raise>| raise.as_ref().map(|raise| (raise.level.clone(), raise.until));
     (a.inherit, &a.cap, raise(&a.raised)) == (b.inherit, &b.cap, raise(&b.raised))
+}
+
+/// How a new choice compares with the old one from now on, as far as time alone moves them.
+struct Course {
+    /// At no instant it comes to more: also when what was raised, here or further up, has fallen.
+    never_more: bool,
+    /// At each instant it comes to the same as both together.
+    as_both: bool,
+}
+
+fn course(at: &Moment<'_>, new: &Tenant, old: &Tenant) -> Result<Course, Lack> {
+    let both = Tenant { consent: new.consent.meet(&old.consent, &at.policy.ladder), ..new.clone() };
+    let mut course = Course { never_more: true, as_both: true };
+    let mut then = at.now;
+    loop {
+        let then_known = |tenant| known_or_closed(in_force(tenant, at.facts, at.policy, then));
+        let (is, was, both) = (then_known(new)?, then_known(old)?, then_known(&both)?);
+        course.never_more &= is.rank <= was.rank;
+        course.as_both &= is.rank == both.rank;
+        // Each raise ends once, so this comes to an end.
+        match [is.falls, was.falls].into_iter().flatten().filter(|next| *next > then).min() {
+            Some(next) => then = next,
+            None => return Ok(course),
+        }
+    }
 }
 
 /// Whether the same choice stands, with no more of a raise beside it than before.
@@ -154,15 +187,5 @@ fn known_or_closed(known: Result<InForce<'_>, Lack>) -> Result<InForce<'_>, Lack
     match known {
         Err(Lack::Unavailable) => Ok(InForce::CLOSED),
         known => known,
-    }
-}
-
-/// Whether there is a parent to follow. One that cannot be read may be one.
-fn leads(at: &Moment<'_>, tenant: &Tenant) -> Result<bool, Lack> {
-    let Some(parent) = &tenant.parent else { return Ok(false) };
-    match at.facts.tenant(parent.as_str()) {
-        Ok(parent) => Ok(parent.is_none_or(|parent| parent.removed.is_none())),
-        Err(Lack::Unavailable) => Ok(true),
-        Err(need) => Err(need),
     }
 }

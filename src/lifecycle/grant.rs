@@ -67,7 +67,7 @@ pub(super) fn make(
     }
     let until = checked(at, *terms.until, tenant.zone)?;
     let key = Key::Grant(id.clone(), grant.clone());
-    let giver = Giver::of(grantor, &key.to_string());
+    let giver = at.giver(id, grantor, &key.to_string())?;
     if at.facts.grant(id.as_str(), grant.as_str())?.is_some() {
         return Err(Refusal::Changed.into());
     }
@@ -79,6 +79,7 @@ pub(super) fn make(
         scope: terms.scope.clone(),
         grantor: giver.person,
         grantor_mail: giver.mail,
+        grantor_row_mail: giver.row_mail,
         prolonged_by: Default::default(),
         given: at.now,
         until,
@@ -115,8 +116,13 @@ pub(super) fn move_expiry(
             may_hand_on(at, by, &grant.role, role)?;
         }
         // Nobody prolongs for themselves either (GW-14). Once is enough of each.
-        if grant.given_by(by).is_none() {
-            prolonged_by.insert(Giver::of(by, &format!("{key}@{}", at.now.ms())));
+        let row = at.facts.member(id.as_str(), &by.id)?.and_then(|row| row.email.as_deref());
+        let known = |giver: &Giver| {
+            let has = |address: Option<&str>| address.is_none_or(|address| giver.has(address));
+            giver.person == by.id && has(by.email.as_deref()) && has(row)
+        };
+        if !known(&grant.giver()) && !prolonged_by.iter().any(known) {
+            prolonged_by.insert(Giver::of(by, row, &format!("{key}@{}", at.now.ms())));
         }
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };

@@ -39,13 +39,15 @@ pub(super) fn push(
     let before = at.facts.member(id.as_str(), member)?;
     at.as_seen(&key, expected)?;
     let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
-    let row = Member { roles, suspended: wanted.suspended, email: wanted.email.cloned(), removed: None };
+    let (email, life) = (wanted.email.cloned(), tenant.life);
+    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life };
     if before == Some(&row) {
         return Ok(Change::NOTHING);
     }
     // By an address somebody may be found who was not before.
     let narrows = before.is_some_and(|before| {
         before.removed.is_none()
+            && before.life == row.life
             && row.roles.is_subset(&before.roles)
             && (row.suspended || !before.suspended)
             && (row.email.is_none() || row.email == before.email)

@@ -14,6 +14,7 @@ mod fall;
 mod grant;
 pub mod grantor;
 mod member;
+mod moment;
 mod once;
 mod refusal;
 mod request;
@@ -25,11 +26,13 @@ use std::sync::Arc;
 
 use crate::{
     model::{
-        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, Rank, RequestId, RoleName,
-        Scope, SessionId, Span, Subject, SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
+        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, RequestId, RoleName, Scope,
+        SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Facts, Lack, Need, Policy, Push, rows::administers},
+    policy::{Facts, Lack, Need, Policy},
 };
+
+use moment::Moment;
 
 pub use event::Event;
 pub use fall::fallen;
@@ -434,66 +437,5 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
         Err(Stop::Lack(Lack::Need(need))) => Outcome::Need(need),
         Err(Stop::Lack(Lack::Unavailable)) => Outcome::Refused(Refusal::Unavailable),
-    }
-}
-
-/// What every rule is given.
-struct Moment<'a> {
-    facts: &'a Facts,
-    actor: Actor<'a>,
-    now: Timestamp,
-    policy: &'a Policy,
-}
-
-impl Moment<'_> {
-    /// The person, who must administer support access in that tenant.
-    fn administrator(&self, tenant: &TenantId, needed: &'static str) -> Result<&Subject, Stop> {
-        match self.actor {
-            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting.into()),
-            Actor::Subject(subject) if administers(subject, tenant, self.facts, self.policy, needed)? => {
-                Ok(subject)
-            }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
-                Err(Refusal::NotAllowed { needed }.into())
-            }
-        }
-    }
-
-    /// The service, which must be allowed to push that in that tenant.
-    fn service(&self, tenant: &TenantId, push: Push) -> Result<&Subject, Refusal> {
-        match self.actor {
-            Actor::Subject(subject) if subject.acting => Err(Refusal::Acting),
-            Actor::Subject(subject) if self.policy.callers.may(subject, push, tenant) => Ok(subject),
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
-                Err(Refusal::NotAllowed { needed: push.code() })
-            }
-        }
-    }
-
-    /// The name of a level.
-    fn level(&self, rank: Rank) -> LevelName {
-        let level = self.policy.ladder.at(rank).map(|level| level.name.clone());
-        level.unwrap_or_else(|| self.policy.default_level.clone())
-    }
-
-    /// Refuses what would choose or give something in a tenant that was removed.
-    fn still_there(&self, tenant: &Tenant) -> Result<(), Refusal> {
-        if tenant.removed.is_some() { Err(Refusal::TenantRemoved) } else { Ok(()) }
-    }
-
-    /// Refuses what reaches into an environment that the caller's token is not for. Ends and withdrawals are free.
-    fn reaches(&self, wanted: &EnvironmentId) -> Result<(), Refusal> {
-        match self.actor {
-            Actor::Subject(Subject { environment: Some(own), .. }) if own != wanted => {
-                Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() })
-            }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => Ok(()),
-        }
-    }
-
-    /// Refuses when the document is no longer as the caller saw it.
-    fn as_seen(&self, key: &Key, expected: Option<Version>) -> Result<(), Refusal> {
-        let Some(expected) = expected else { return Ok(()) };
-        if self.facts.version(key) == Some(expected) { Ok(()) } else { Err(Refusal::Changed) }
     }
 }

@@ -120,8 +120,8 @@ pub enum Refusal {
     /// The caller gave it themselves, as a person of the tenant (GW-14).
     #[error("you gave this yourself, as a person of the tenant; somebody else there must give it")]
     SelfGranted {
-        /// That identity, for the record.
-        by: SubjectRef,
+        /// That identity, for the record; not of another tenant.
+        by: Option<SubjectRef>,
     },
     /// This tenant approves each session (GW-16).
     #[error(
@@ -209,7 +209,7 @@ impl Refusal {
     /// More about it, for the record alone.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Refusal::SelfGranted { by } => Some(format!("given by {by}")),
+            Refusal::SelfGranted { by: Some(by) } => Some(format!("given by {by}")),
             _ => None,
         }
     }

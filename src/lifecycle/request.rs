@@ -7,7 +7,7 @@
 
 use crate::{
     model::{
-        Approval, Document, EnvironmentId, Giver, Key, LevelName, Over, Presence, Remark, Request,
+        Approval, Asked, Document, EnvironmentId, Giver, Key, LevelName, Over, Presence, Remark, Request,
         RequestEnd, RequestId, RequestState, Span, Speaker, SubjectRef, Tenant, TenantId, Timestamp, Version,
         document::ApprovalRule,
     },
@@ -15,6 +15,7 @@ use crate::{
         Lack, SUPPORT_MANAGE,
         emergency::{everywhere, halted},
         level::in_force,
+        rows::has_left,
     },
 };
 
@@ -22,6 +23,9 @@ use super::{Change, Event, Moment, Refusal, Stop, session, stop::not_stopped};
 
 /// Requests of one agent in one tenant that wait at a time, at most.
 const MOST_REQUESTS: usize = 8;
+/// Requests that one agent makes in one tenant within a day, at most.
+const MOST_A_DAY: u32 = 64;
+const DAY: i64 = 86_400_000;
 /// Remarks on one request, at most.
 const MOST_REMARKS: usize = 20;
 
@@ -90,7 +94,14 @@ pub(super) fn set_rule(
     if tenant.approval.as_ref().is_some_and(|rule| rule.required) == required {
         return Ok(Change::NOTHING);
     }
-    let by = [Giver::of(by, &format!("{key}@{}", at.now.ms()))].into();
+    let (giver, unknown) = at.giver_if_known(id, by, &format!("{key}@{}", at.now.ms()))?;
+    if !required {
+        at.reaches_all(&tenant.environments)?;
+        if let Some(unknown) = unknown {
+            return Err(unknown.into());
+        }
+    }
+    let by = [giver].into();
     let changed = Tenant { approval: Some(ApprovalRule { required, by }), ..tenant.clone() };
     let event = Event::ApprovalChanged { required };
     Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows: required })
@@ -134,7 +145,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
     if at.policy.ladder.role_at(now_in_force.rank).is_none() {
         return Err(Refusal::ConsentCloses.into());
     }
-    session::not_self(now_in_force.givers(), agent)?;
+    session::not_self_above(&now_in_force, agent)?;
     not_stopped(halted(&agent.id, id.as_str(), tenant, at.facts)?)?;
     if !tenant.approval.as_ref().is_some_and(|rule| rule.required) {
         return Err(Refusal::ApprovalNotRequired.into());
@@ -160,6 +171,16 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
             waiting.remove(old);
         }
     }
+    let asked = match presence.asked {
+        Some(asked) if at.now < asked.since.plus_ms(DAY) => {
+            Asked { times: asked.times.saturating_add(1), ..asked }
+        }
+        Some(_) | None => Asked { since: at.now, times: 1 },
+    };
+    if asked.times > MOST_A_DAY {
+        return Err(Refusal::TooManyRequests(MOST_A_DAY as usize).into());
+    }
+    presence.asked = Some(asked);
     if waiting.len() >= MOST_REQUESTS {
         return Err(Refusal::TooManyRequests(waiting.len()).into());
     }
@@ -168,7 +189,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
     let key = Key::Request(id.clone(), request.clone());
     let expires = at.now.plus_ms(at.policy.approvals.unanswered_ms);
     let document = Request {
-        asker: Giver::of(agent, &key.to_string()),
+        asker: Giver::of(agent, None, &key.to_string()),
         environment: wanted.environment.clone(),
         level: wanted.level.clone(),
         reason: wanted.reason.to_owned(),
@@ -209,8 +230,9 @@ fn approve(
     at.reaches(&request.environment)?;
     at.as_seen(&key, expected)?;
     at.still_there(tenant)?;
-    if request.asker.is(by) {
-        return Err(Refusal::SelfGranted { by: by.id.clone() }.into());
+    let row = at.facts.member(id.as_str(), &by.id)?.and_then(|row| row.email.as_deref());
+    if request.asker.is(by) || row.is_some_and(|address| request.asker.has(address)) {
+        return Err(Refusal::SelfGranted { by: Some(by.id.clone()) }.into());
     }
     let level = level.unwrap_or(&request.level);
     if !at.policy.ladder.knows(level) {
@@ -234,7 +256,7 @@ fn approve(
         (RequestState::Open, _) => {}
     }
     let until = at.now.plus_ms(at.policy.approvals.usable_ms);
-    let by = Giver::of(by, &format!("{key}@{}", at.now.ms()));
+    let by = Giver::of(by, row, &format!("{key}@{}", at.now.ms()));
     let approval = Approval { by, at: at.now, level: level.clone(), lasts, until };
     let document = Request { approval: Some(approval), ..request.clone() };
     let event = Event::RequestApproved { request: request_id.clone(), level: level.clone(), lasts, until };
@@ -375,6 +397,22 @@ pub(super) fn usable<'a>(
     }
     session::not_self([&approval.by], agent)?;
     Ok((request, approval))
+}
+
+/// Refuses an approval that was given before everything was ended at once, or by somebody who is no member there any more:
+/// what ends all else ends it too, also where it was undone since (law 4). `closed`: when that was last.
+pub(super) fn still_good(
+    at: &Moment<'_>,
+    id: &TenantId,
+    approval: &Approval,
+    closed: Option<Timestamp>,
+) -> Result<(), Stop> {
+    if closed.is_some_and(|closed| approval.at <= closed)
+        || has_left(&approval.by.person, id.as_str(), at.facts, at.policy)?
+    {
+        return Err(Refusal::RequestOver(RequestEnd::Lapsed).into());
+    }
+    Ok(())
 }
 
 /// Writes down that a session started by it.

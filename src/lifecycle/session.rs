@@ -13,7 +13,7 @@ use crate::{
         Lack, Named, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
         emergency::{everywhere, halted},
-        level::in_force,
+        level::{InForce, in_force},
         rows::{administers, giver},
         standing::{grant_fallen, is_for},
     },
@@ -53,7 +53,7 @@ pub(super) fn start(
     let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
     let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
-    let mut givers = BTreeSet::new();
+    let (mut givers, mut above, mut closed_at) = (BTreeSet::new(), BTreeSet::new(), None);
     let mut approved = None;
     let (basis, role) = match wish.basis {
         WantedBasis::Consent | WantedBasis::Request(_) => {
@@ -73,22 +73,26 @@ pub(super) fn start(
             };
             // Whoever gave what is in force does not use it themselves (GW-14); who gave it is kept beside it.
             givers.extend(now_in_force.givers().cloned());
+            above = now_in_force.above(&format!("session/{id}/{session}"));
+            closed_at = now_in_force.closed_at;
             if let Some(rule) = tenant.approval.as_ref().filter(|_| approved.is_none()) {
                 if rule.required {
                     not_self(&givers, agent)?;
+                    not_self_above(&now_in_force, agent)?;
                     return Err(Refusal::ApprovalRequired.into());
                 }
                 // Who waived it let in whoever enters without.
                 givers.extend(rule.by.iter().cloned());
             }
             not_self(&givers, agent)?;
+            not_self_above(&now_in_force, agent)?;
             (Basis::Consent(level.name.clone()), role)
         }
         WantedBasis::Grant(grant_id) => {
             let found = at.facts.grant(id.as_str(), grant_id.as_str())?;
             let grant = usable(found, agent, wish.environment, at.now)?;
             if let Some(by) = grant.given_by(agent) {
-                return Err(Refusal::SelfGranted { by }.into());
+                return Err(Refusal::SelfGranted { by: Some(by) }.into());
             }
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
@@ -110,7 +114,13 @@ pub(super) fn start(
         }
     };
     // Told to nobody but who would have entered, and so knows that there is such a tenant (law 11).
-    not_stopped(halted(&agent.id, id.as_str(), tenant, at.facts)?)?;
+    let halted = halted(&agent.id, id.as_str(), tenant, at.facts)?;
+    not_stopped(halted)?;
+    // Whoever lifted the tenant's own switch let in whoever enters since.
+    not_self(&tenant.stop.lifted_by, agent)?;
+    if let Some((_, _, approval)) = approved {
+        request::still_good(at, id, approval, halted.closed_at.max(closed_at))?;
+    }
     if !tenant.environments.contains(wish.environment) {
         return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
     }
@@ -151,6 +161,7 @@ pub(super) fn start(
         ticket: wish.ticket.map(str::to_owned),
         request: approved.map(|(request_id, _, _)| request_id.clone()),
         givers,
+        above,
         started: at.now,
         deadline,
         ended: None,
@@ -178,7 +189,15 @@ pub(super) fn not_self<'g>(
     agent: &Subject,
 ) -> Result<(), Refusal> {
     match givers.into_iter().find(|giver| giver.is(agent)) {
-        Some(giver) => Err(Refusal::SelfGranted { by: giver.person.clone() }),
+        Some(giver) => Err(Refusal::SelfGranted { by: Some(giver.person.clone()) }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses whoever gave it as a person of a tenant further up.
+pub(super) fn not_self_above(in_force: &InForce<'_>, agent: &Subject) -> Result<(), Refusal> {
+    match in_force.given_by(agent) {
+        Some(by) => Err(Refusal::SelfGranted { by: by.cloned() }),
         None => Ok(()),
     }
 }
@@ -277,8 +296,16 @@ pub(super) fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
 pub(super) fn reasoned(reason: &str) -> Result<(), Refusal> {
     let fit = !reason.trim().is_empty()
         && reason.chars().count() <= LONGEST_REASON
-        && !reason.chars().any(char::is_control);
+        && !reason.chars().any(|c| char::is_control(c) || misleads(c));
     if fit { Ok(()) } else { Err(Refusal::ReasonUnfit(LONGEST_REASON)) }
+}
+
+/// Whether it breaks lines, or turns the order of what stands around it, where the text is shown.
+fn misleads(c: char) -> bool {
+    matches!(
+        c,
+        '\u{2028}' | '\u{2029}' | '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Whether a text of theirs, and a ticket, can stand in the record.

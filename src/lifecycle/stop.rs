@@ -116,7 +116,7 @@ fn set_by_operator(at: &Moment<'_>, switch: &Switch, reach: &Reach, reason: &str
 pub(super) fn lift(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Change, Stop> {
     match switch {
         Switch::Own(id) => {
-            at.administrator(id, SUPPORT_MANAGE)?;
+            let by = at.administrator(id, SUPPORT_MANAGE)?;
             reasoned(reason)?;
             let Some(tenant) = at.facts.tenant(id.as_str())? else {
                 return Err(Refusal::NotFound("tenant").into());
@@ -124,7 +124,9 @@ pub(super) fn lift(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Cha
             if tenant.stop.set.is_none() {
                 return Ok(Change::NOTHING);
             }
-            let stop = lifted(at, &tenant.stop);
+            at.reaches_all(&tenant.environments)?;
+            let by = at.giver(id, by, &format!("tenant/{id}/stop@{}", at.now.ms()))?;
+            let stop = KillSwitch { lifted_by: [by].into(), ..lifted(at, &tenant.stop) };
             Ok(own(switch, id, Tenant { stop, ..tenant.clone() }, reason, false))
         }
         Switch::Operators(reach) => {
@@ -142,6 +144,7 @@ pub(super) fn lift(at: &Moment<'_>, switch: &Switch, reason: &str) -> Result<Cha
                 Reach::Person(person) => at.facts.stop_of_person(person)?,
             };
             let Some(before) = before.filter(|stop| stop.set.is_some()) else { return Ok(Change::NOTHING) };
+            at.reaches_all(&at.policy.environments)?;
             let documents = vec![(Key::Stop(reach.clone()), Document::Stop(lifted(at, before)))];
             Ok(Change { documents, events: vec![event(switch, reason, false)], narrows: false })
         }
@@ -175,11 +178,13 @@ fn halt(at: &Moment<'_>, by: &Subject, reason: &str, own: bool) -> Halt {
 
 /// What began in the millisecond of a stop is over; what begins in that of its end is new.
 fn stopped(at: &Moment<'_>, before: &KillSwitch, halt: Halt) -> KillSwitch {
-    KillSwitch { set: Some(halt), closed_at: before.closed_at.max(Some(at.now)), others: before.others }
+    let closed_at = before.closed_at.max(Some(at.now));
+    KillSwitch { set: Some(halt), closed_at, others: before.others, lifted_by: Default::default() }
 }
 
 fn lifted(at: &Moment<'_>, before: &KillSwitch) -> KillSwitch {
-    KillSwitch { set: None, closed_at: before.closed_at.max(Some(at.now.plus_ms(-1))), others: before.others }
+    let closed_at = before.closed_at.max(Some(at.now.plus_ms(-1)));
+    KillSwitch { set: None, closed_at, others: before.others, lifted_by: Default::default() }
 }
 
 fn own(switch: &Switch, id: &TenantId, tenant: Tenant, reason: &str, narrows: bool) -> Change {

@@ -11,7 +11,7 @@ use crate::{
     model::{Consent, Document, EnvironmentId, Key, PlanName, SubjectRef, Tenant, TenantId, Version, Zone},
     policy::{
         Lack, Push,
-        level::{InForce, in_force},
+        level::{InForce, in_force, rank_alone},
     },
 };
 
@@ -88,7 +88,7 @@ pub(super) fn push(
     };
     let changed = Tenant {
         zone: wanted.zone,
-        taken: taken(at, known, &lost),
+        taken: taken(at, known, &lost, &environments),
         environments,
         plan: wanted.plan.cloned(),
         service: Some(by),
@@ -119,13 +119,14 @@ pub(super) fn remove(at: &Moment<'_>, id: &TenantId, expected: Option<Version>) 
     let consent = Consent {
         closed_at: known.consent.closed_at.max(before.closed_at),
         by: before.givers().cloned().collect(),
+        above: before.above(&format!("{key}@{}", at.now.ms())),
         ..Consent::own(level.clone())
     };
     let removed = Tenant {
         consent,
         service: Some(by),
         removed: Some(at.now),
-        taken: taken(at, known, &all),
+        taken: taken(at, known, &all, &BTreeSet::new()),
         ..known.clone()
     };
     let event = Event::TenantRemoved { level };
@@ -139,7 +140,8 @@ fn lasting<'a>(at: &Moment<'a>, tenant: &'a Tenant) -> Result<InForce<'a>, Lack>
         let then = in_force(tenant, at.facts, at.policy, falls)?;
         let rank = then.rank.min(lasting.rank);
         // Each raise ends once, so this comes to an end.
-        lasting = InForce { rank, falls: then.falls.filter(|next| *next > falls), by: then.by, ..lasting };
+        let next = then.falls.filter(|next| *next > falls);
+        lasting = InForce { rank, falls: next, closed_at: lasting.closed_at, ..then };
     }
     Ok(lasting)
 }
@@ -157,7 +159,8 @@ fn not_configured(at: &Moment<'_>, id: &TenantId) -> Result<(), Refusal> {
     }
 }
 
-/// A tenant that is new, or was removed: of what was before only stays what is over.
+/// A tenant that is new, or was removed: of what was before stays what is over, and what somebody there had refused.
+/// Whoever makes tenants known undoes no choice of theirs by removing them.
 fn make(
     at: &Moment<'_>,
     id: &TenantId,
@@ -173,17 +176,23 @@ fn make(
             return Err(Refusal::ParentUnknown(parent.clone()).into());
         }
     }
-    let consent = Consent {
-        closed_at: before.and_then(|before| before.consent.closed_at),
-        ..Consent::own(at.policy.default_level.clone())
-    };
-    let environments = wanted.environments.iter().cloned().collect();
-    let tenant = Tenant {
+    let environments: BTreeSet<_> = wanted.environments.iter().cloned().collect();
+    let consent = Consent::own(at.policy.default_level.clone());
+    let new = Tenant {
         plan: wanted.plan.cloned(),
         service,
-        taken: before.map(|before| before.taken.clone()).unwrap_or_default(),
-        stop: before.map(|before| before.stop.clone()).unwrap_or_default(),
-        ..Tenant::new(wanted.parent.cloned(), wanted.zone, environments, consent)
+        ..Tenant::new(wanted.parent.cloned(), wanted.zone, environments.clone(), consent)
+    };
+    let tenant = match before {
+        None => new,
+        Some(before) => Tenant {
+            consent: anew(at, before),
+            taken: taken(at, before, &[], &environments),
+            stop: before.stop.clone(),
+            approval: before.approval.clone(),
+            life: before.life.saturating_add(1),
+            ..new
+        },
     };
     Ok(Change {
         documents: vec![(Key::Tenant(id.clone()), Document::Tenant(tenant))],
@@ -192,13 +201,39 @@ fn make(
     })
 }
 
-/// The marks with those of environments that are taken away now.
+/// The consent of one that comes back: the lower of the default level and of the one that stood.
+fn anew(at: &Moment<'_>, before: &Tenant) -> Consent {
+    let ladder = &at.policy.ladder;
+    // Its consent is one level of its own since it was removed; on another ladder that may be none.
+    let stood = before.consent.cap.as_ref().map_or(0, |level| ladder.rank(level));
+    let rank = stood.min(ladder.rank(&at.policy.default_level));
+    // What was closed meanwhile to whoever follows it stays ended; what begins in the millisecond of the return is new.
+    let closed = ladder.role_at(stood.min(rank_alone(at.policy))).is_none();
+    let mark = closed.then(|| at.now.plus_ms(-1));
+    Consent {
+        by: before.consent.by.clone(),
+        above: before.consent.above.clone(),
+        closed_at: before.consent.closed_at.max(mark),
+        ..Consent::own(at.level(rank))
+    }
+}
+
+/// The marks, with those of environments that are taken away now, and of those that are back: what somebody elsewhere began
+/// there meanwhile is over.
 fn taken(
     at: &Moment<'_>,
     known: &Tenant,
     lost: &[EnvironmentId],
+    wanted: &BTreeSet<EnvironmentId>,
 ) -> BTreeMap<EnvironmentId, crate::model::Timestamp> {
     let mut taken = known.taken.clone();
+    let gone =
+        |environment: &EnvironmentId| known.removed.is_some() || !known.environments.contains(environment);
+    for (environment, mark) in &mut taken {
+        if wanted.contains(environment) && gone(environment) {
+            *mark = (*mark).max(at.now.plus_ms(-1));
+        }
+    }
     taken.extend(lost.iter().map(|environment| (environment.clone(), at.now)));
     taken
 }

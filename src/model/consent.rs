@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Giver, LevelName, RoleName, Timestamp};
+use super::{Giver, LevelName, RoleName, Timestamp, Veiled};
 
 /// The ladder of consent levels, lowest first. The configuration makes it; the lowest level gives nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,9 @@ pub struct Consent {
     /// Who made the choice that stands; several where a fork was joined, nobody where it is the configuration's.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub by: BTreeSet<Giver>,
+    /// Of a tenant that was removed: who further up had given what stands.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub above: BTreeSet<Veiled>,
     /// The last instant at which the level in force was seen to give nothing: sessions by consent that began before
     /// it stay ended even when the level rises again (law 4).
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -108,7 +111,8 @@ impl Consent {
 
     /// Neither a level nor a parent to follow.
     pub fn nothing() -> Self {
-        Self { inherit: false, cap: None, raised: None, by: BTreeSet::new(), closed_at: None }
+        let (by, above) = (BTreeSet::new(), BTreeSet::new());
+        Self { inherit: false, cap: None, raised: None, by, above, closed_at: None }
     }
 
     /// Whether neither a level nor a parent is chosen: nothing was consented to.
@@ -160,6 +164,7 @@ impl Consent {
             cap,
             raised,
             by,
+            above: self.above.union(&other.above).cloned().collect(),
             closed_at: self.closed_at.max(other.closed_at),
         }
     }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
     ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
-    Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef, TenantId,
-    Timestamp, Zone,
+    Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef,
+    TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -182,6 +182,14 @@ pub struct Tenant {
     /// Whether each session by consent has to be approved; absent where nobody ever said so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<ApprovalRule>,
+    /// How often it became known again after a removal. Members' rows of before count no more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub life: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+pub(super) fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A tenant's choice whether each session by consent has to be approved (GW-16).
@@ -204,7 +212,8 @@ impl Tenant {
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
         let stop = Stop::default();
-        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval: None }
+        let (approval, life) = (None, 0);
+        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval, life }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -258,6 +267,9 @@ pub struct Grant {
     /// Their verified address, as far as it can be compared.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grantor_mail: Option<Mark>,
+    /// The address in the row that there was of them, likewise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grantor_row_mail: Option<Mark>,
     /// Who moved its expiry further away since.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub prolonged_by: BTreeSet<Giver>,
@@ -273,11 +285,20 @@ pub struct Grant {
 impl Grant {
     /// Which of those who gave it this subject is, if any (GW-14).
     pub fn given_by(&self, subject: &Subject) -> Option<SubjectRef> {
-        let grantor = Giver { person: self.grantor.clone(), mail: self.grantor_mail.clone() };
+        let grantor = self.giver();
         std::iter::once(&grantor)
             .chain(&self.prolonged_by)
             .find(|giver| giver.is(subject))
             .map(|g| g.person.clone())
+    }
+
+    /// Who gave it at first.
+    pub fn giver(&self) -> Giver {
+        Giver {
+            person: self.grantor.clone(),
+            mail: self.grantor_mail.clone(),
+            row_mail: self.grantor_row_mail.clone(),
+        }
     }
 }
 
@@ -330,6 +351,9 @@ pub struct Session {
     /// By consent: who had given what it began on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub givers: BTreeSet<Giver>,
+    /// And who of a tenant further up had.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub above: BTreeSet<Veiled>,
     /// When it began.
     pub started: Timestamp,
     /// An instant, fixed at the start.
@@ -337,17 +361,6 @@ pub struct Session {
     /// Whether and why it ended before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<End>,
-}
-
-/// The sessions of one subject in one tenant, so that an unnamed one can be found. An index: it grants nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Presence {
-    /// Sessions not yet known to have ended, with their environment.
-    pub sessions: BTreeMap<SessionId, EnvironmentId>,
-    /// Requests not yet known to be over.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
-    pub requests: BTreeSet<RequestId>,
 }
 
 /// What a key names.

@@ -4,6 +4,8 @@
 //! when, so that an address that comes can be compared and the same one looks different in each place.
 //! `docs/decisions/0009-givers-are-digests.md` says why it is no keyed digest.
 //!
+//! Of whoever gave something further up, not even the name is kept with a tenant below: it is another tenant's (law 11).
+//!
 //! Never here: what follows when giver and user are one ([`crate::policy`], [`crate::lifecycle`]).
 
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::{Subject, SubjectRef};
+
+/// Characters of a giver's salt.
+const SALT: usize = 24;
 
 /// An address that can be compared and not read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,20 +58,56 @@ pub struct Giver {
     /// Their verified address, where their token had one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mail: Option<Mark>,
+    /// The address in the row that a service pushed of them, where it is another one or their token had none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub row_mail: Option<Mark>,
 }
 
 impl Giver {
-    /// This subject as a giver; `salt` names what is given.
-    pub fn of(subject: &Subject, salt: &str) -> Giver {
-        let mail = subject.email.as_ref().map(|address| Mark::of(address, salt));
-        Giver { person: subject.id.clone(), mail }
+    /// This subject as a giver, with the address of their row; `place` names what is given.
+    pub fn of(subject: &Subject, row: Option<&str>, place: &str) -> Giver {
+        // The place itself would tell whoever reads a copy where and when it was given.
+        let salt = digest(&subject.id.to_string(), place).chars().take(SALT).collect::<String>();
+        let mail = subject.email.as_ref().map(|address| Mark::of(address, &salt));
+        let row = row.filter(|address| subject.email.as_deref() != Some(*address));
+        let row_mail = row.map(|address| Mark::of(address, &salt));
+        Giver { person: subject.id.clone(), mail, row_mail }
     }
 
     /// Whether this subject is the same human: by the same `sub`, whichever issuer says it, or by the same verified
     /// address.
     pub fn is(&self, subject: &Subject) -> bool {
-        self.person.sub == subject.id.sub
-            || matches!((&self.mail, &subject.email), (Some(mark), Some(address)) if mark.is(address))
+        self.person.sub == subject.id.sub || subject.email.as_ref().is_some_and(|address| self.has(address))
+    }
+
+    /// Whether this is an address of theirs.
+    pub fn has(&self, address: &str) -> bool {
+        [&self.mail, &self.row_mail].into_iter().flatten().any(|mark| mark.is(address))
+    }
+
+    /// The same without the name, for a place that may not know it.
+    pub fn veiled(&self, place: &str) -> Veiled {
+        let mails = [&self.mail, &self.row_mail].into_iter().flatten().cloned().collect();
+        Veiled { sub: Mark::of(&self.person.sub, place), mails }
+    }
+}
+
+/// Somebody of a tenant further up who gave something: compared, and not named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Veiled {
+    /// Their `sub`.
+    pub sub: Mark,
+    /// Their verified addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub mails: Vec<Mark>,
+}
+
+impl Veiled {
+    /// Whether this subject is the same human, as of [`Giver::is`].
+    pub fn is(&self, subject: &Subject) -> bool {
+        self.sub.is(&subject.id.sub)
+            || subject.email.as_ref().is_some_and(|address| self.mails.iter().any(|mark| mark.is(address)))
     }
 }
 

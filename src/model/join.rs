@@ -9,11 +9,9 @@
 //! Never here: when to join, or how a store heals ([`crate::state`], [`crate::engine`]).
 
 use super::{
-    ChangeId, End, EndCause, Member, Timestamp,
+    ChangeId, End, EndCause, Member, Presence, Timestamp,
     consent::{Consent, Ladder},
-    document::{
-        ApprovalRule, Document, FORMAT, Grant, Grantee, Head, Presence, REMEMBERED, Session, Stored, Tenant,
-    },
+    document::{ApprovalRule, Document, FORMAT, Grant, Grantee, Head, REMEMBERED, Session, Stored, Tenant},
     erasable,
 };
 
@@ -96,7 +94,8 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         }),
         (one, other) => one.or_else(|| other.clone()),
     };
-    Tenant { environments, consent, taken, removed: a.removed.max(b.removed), approval, stop, ..a }
+    let (removed, life) = (a.removed.max(b.removed), a.life.max(b.life));
+    Tenant { environments, consent, taken, removed, approval, stop, life, ..a }
 }
 
 fn grant(mut a: Grant, b: &Grant) -> Grant {
@@ -115,8 +114,9 @@ fn grant(mut a: Grant, b: &Grant) -> Grant {
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.given);
     let bound = a.bound.or_else(|| b.bound.clone());
     let grantor_mail = a.grantor_mail.or_else(|| b.grantor_mail.clone());
+    let grantor_row_mail = a.grantor_row_mail.or_else(|| b.grantor_row_mail.clone());
     let prolonged_by = a.prolonged_by.union(&b.prolonged_by).cloned().collect();
-    Grant { until: a.until.min(b.until), ended, bound, grantor_mail, prolonged_by, ..a }
+    Grant { until: a.until.min(b.until), ended, bound, grantor_mail, grantor_row_mail, prolonged_by, ..a }
 }
 
 fn session(a: Session, b: &Session) -> Session {
@@ -129,12 +129,14 @@ fn session(a: Session, b: &Session) -> Session {
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.started);
     let rights = a.rights.into_iter().filter(|right| b.rights.binary_search(right).is_ok()).collect();
     let givers = a.givers.union(&b.givers).cloned().collect();
-    Session { deadline: a.deadline.min(b.deadline), ended, rights, givers, ..a }
+    let above = a.above.union(&b.above).cloned().collect();
+    Session { deadline: a.deadline.min(b.deadline), ended, rights, givers, above, ..a }
 }
 
 /// An index must not lose what it points at; whether that is any good is decided from the sessions themselves.
 fn presence(mut a: Presence, b: &Presence) -> Presence {
     a.requests.extend(b.requests.iter().cloned());
+    a.asked = a.asked.max(b.asked);
     a.sessions.extend(b.sessions.iter().map(|(id, environment)| (id.clone(), environment.clone())));
     a
 }
@@ -146,6 +148,7 @@ fn member(a: Member, b: &Member) -> Member {
         suspended: a.suspended || b.suspended,
         email: a.email.filter(|email| b.email.as_ref() == Some(email)),
         removed: a.removed.max(b.removed),
+        life: a.life.min(b.life),
     }
 }
 

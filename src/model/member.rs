@@ -23,4 +23,7 @@ pub struct Member {
     /// Since when they are no member any more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub removed: Option<Timestamp>,
+    /// The tenant's [`life`](super::Tenant::life) when it was pushed; in another one it counts no more.
+    #[serde(skip_serializing_if = "super::document::is_zero", default)]
+    pub life: u32,
 }

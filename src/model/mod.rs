@@ -17,6 +17,7 @@ pub mod join;
 pub mod member;
 pub mod network;
 pub mod once;
+pub mod presence;
 pub mod request;
 pub mod stop;
 pub mod subject;
@@ -24,11 +25,10 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Presence, Scope, Session, Stored, Tenant,
-    Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant, Version,
 };
 pub use end::{End, EndCause};
-pub use giver::{Giver, Mark};
+pub use giver::{Giver, Mark, Veiled};
 pub use grantor::Grantor;
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
@@ -37,6 +37,7 @@ pub use id::{
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
+pub use presence::{Asked, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

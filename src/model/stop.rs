@@ -6,9 +6,11 @@
 //!
 //! Never here: who may use one ([`crate::lifecycle`]), what it does to a session ([`crate::policy`]).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::{SubjectRef, TenantId, Timestamp};
+use super::{Giver, SubjectRef, TenantId, Timestamp};
 
 /// How far a switch of the vendor's operators reaches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +62,9 @@ pub struct Stop {
     /// Of the switch over everything: that one over a tenant or a person was ever set. Where none was, nobody has to look.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub others: bool,
+    /// Of a tenant's own, while it is not set: who lifted it last. They let in whoever enters since (GW-14).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lifted_by: BTreeSet<Giver>,
 }
 
 impl Stop {
@@ -75,6 +80,7 @@ impl Stop {
             set: [self.set, other.set.clone()].into_iter().flatten().min(),
             closed_at: self.closed_at.max(other.closed_at),
             others: self.others || other.others,
+            lifted_by: self.lifted_by.union(&other.lifted_by).cloned().collect(),
         }
     }
 }

@@ -80,6 +80,21 @@ impl Callers {
         self.rules(subject, push).next().is_some()
     }
 
+    /// The tenants in which this caller may push that; `None` is all.
+    pub fn confined_to(&self, subject: &Subject, push: Push) -> Option<BTreeSet<TenantId>> {
+        let mut only = BTreeSet::new();
+        for rule in self.rules(subject, push) {
+            match &rule.tenants {
+                Some(tenants) => only.extend(tenants.iter().cloned()),
+                None => return subject.tenant.clone().map(|own| [own].into()),
+            }
+        }
+        if let Some(own) = &subject.tenant {
+            only.retain(|tenant| tenant == own);
+        }
+        Some(only)
+    }
+
     /// Whether this caller may push that in this tenant. A token that names a tenant is confined to it.
     pub fn may(&self, subject: &Subject, push: Push, tenant: &TenantId) -> bool {
         subject.tenant.as_ref().is_none_or(|own| own == tenant)

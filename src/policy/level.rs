@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Giver, Rank, Tenant, Timestamp};
+use crate::model::{Giver, Rank, Subject, SubjectRef, Tenant, Timestamp, Veiled};
 
 use super::{Facts, Lack, Policy};
 
@@ -21,23 +21,54 @@ pub struct InForce<'a> {
     pub closed_at: Option<Timestamp>,
     /// When it may fall by the passing of time alone: the end of the raise that it rests on, here or further up.
     pub falls: Option<Timestamp>,
-    /// Who gave it: whoever chose here, and whoever chose further up as far as it was followed.
-    pub by: Vec<&'a BTreeSet<Giver>>,
+    /// Who gave it here.
+    pub by: Option<&'a BTreeSet<Giver>>,
+    /// Who gave it further up, as far as that was followed: persons of other tenants.
+    pub above: Vec<&'a BTreeSet<Giver>>,
+    /// And of whom further up only a tenant that is gone still tells.
+    pub veiled: Vec<&'a BTreeSet<Veiled>>,
 }
 
 impl InForce<'_> {
     /// What a chain comes to that cannot be read whole.
-    pub const CLOSED: InForce<'static> = InForce { rank: 0, closed_at: None, falls: None, by: Vec::new() };
+    pub const CLOSED: InForce<'static> =
+        InForce { rank: 0, closed_at: None, falls: None, by: None, above: Vec::new(), veiled: Vec::new() };
 
-    /// All who gave it.
+    /// Who gave it here.
     pub fn givers(&self) -> impl Iterator<Item = &Giver> {
-        self.by.iter().flat_map(|by| by.iter())
+        self.by.into_iter().flatten()
+    }
+
+    /// Who gave it further up, as it may be kept here: compared, not named (law 11).
+    pub fn above(&self, place: &str) -> BTreeSet<Veiled> {
+        let persons = self.above.iter().flat_map(|by| by.iter()).map(|giver| giver.veiled(place));
+        persons.chain(self.veiled.iter().flat_map(|by| by.iter().cloned())).collect()
+    }
+
+    /// Whether this subject gave it themselves (GW-14), and by which identity, where that is one of this tenant.
+    pub fn given_by(&self, subject: &Subject) -> Option<Option<&SubjectRef>> {
+        if let Some(own) = self.givers().find(|giver| giver.is(subject)) {
+            return Some(Some(&own.person));
+        }
+        let above = self.above.iter().flat_map(|by| by.iter()).any(|giver| giver.is(subject));
+        let veiled = || self.veiled.iter().flat_map(|by| by.iter()).any(|giver| giver.is(subject));
+        (above || veiled()).then_some(None)
     }
 }
 
 /// The highest level of a tenant whose parent a service removed: `read_only`, or nothing on a ladder without it.
-fn rank_alone(policy: &Policy) -> Rank {
+pub fn rank_alone(policy: &Policy) -> Rank {
     policy.ladder.levels().iter().position(|level| level.name.as_str() == "read_only").unwrap_or(0)
+}
+
+/// Whether there is a parent to follow. One that cannot be read may be one.
+pub fn leads(tenant: &Tenant, facts: &Facts) -> Result<bool, Lack> {
+    let Some(parent) = &tenant.parent else { return Ok(false) };
+    match facts.tenant(parent.as_str()) {
+        Ok(parent) => Ok(parent.is_none_or(|parent| parent.removed.is_none())),
+        Err(Lack::Unavailable) => Ok(true),
+        Err(need) => Err(need),
+    }
 }
 
 /// Works out the level in force. A chain that cannot be read whole, ends without a level, or passes
@@ -95,7 +126,7 @@ fn level<'a>(
     Ok(if chosen.rank >= rank {
         InForce { closed_at, ..chosen }
     } else {
-        InForce { rank, closed_at, falls: Some(raise.until), by: vec![&raise.by] }
+        InForce { rank, closed_at, falls: Some(raise.until), by: Some(&raise.by), ..InForce::CLOSED }
     })
 }
 
@@ -109,14 +140,16 @@ fn standing<'a>(
 ) -> Result<InForce<'a>, Lack> {
     let own = &tenant.consent;
     // What nobody gave is nobody's: nothing is kept of it.
-    let mut by: Vec<&BTreeSet<Giver>> = Vec::new();
-    if !own.by.is_empty() {
-        by.push(&own.by);
+    let by = Some(&own.by).filter(|by| !by.is_empty());
+    let mut veiled: Vec<&BTreeSet<Veiled>> = Vec::new();
+    if !own.above.is_empty() {
+        veiled.push(&own.above);
     }
     let cap = own.cap.as_ref().map(|cap| policy.ladder.rank(cap));
     if !own.inherit {
         // Neither a level nor a parent to ask: nothing was consented to.
-        return Ok(InForce { rank: cap.unwrap_or(0), closed_at: own.closed_at, falls: None, by });
+        let (rank, closed_at) = (cap.unwrap_or(0), own.closed_at);
+        return Ok(InForce { rank, closed_at, by, veiled, ..InForce::CLOSED });
     }
     let parent = match &tenant.parent {
         Some(parent) if further > 0 => facts.tenant(parent.as_str())?,
@@ -132,11 +165,13 @@ fn standing<'a>(
         }
         None => InForce::CLOSED,
     };
-    by.extend(above.by);
+    veiled.extend(above.veiled);
     Ok(InForce {
         rank: cap.map_or(above.rank, |cap| cap.min(above.rank)),
         closed_at: own.closed_at.max(above.closed_at),
         falls: above.falls,
         by,
+        above: above.by.into_iter().chain(above.above).collect(),
+        veiled,
     })
 }

@@ -45,7 +45,7 @@ pub fn held<'a>(subject: &'a Subject, facts: &'a Facts, policy: &Policy) -> Resu
     let Some(tenant) = &subject.tenant else { return Ok(Held::Nothing(Reason::MemberUnknown)) };
     Ok(match facts.member(tenant.as_str(), &subject.id)? {
         None => Held::Nothing(Reason::MemberUnknown),
-        Some(row) if row.removed.is_some() => Held::Nothing(Reason::MemberUnknown),
+        Some(row) if is_gone(row, tenant.as_str(), facts)? => Held::Nothing(Reason::MemberUnknown),
         Some(row) if row.suspended => Held::Nothing(Reason::MemberSuspended),
         Some(row) => Held::Row(row),
     })
@@ -97,7 +97,7 @@ pub fn giver<'a>(
 ) -> Result<Result<Bound<'a>, Fallen>, Lack> {
     let gone = Ok(Err((Reason::GrantorGone, Detail::None)));
     match facts.member(tenant, grantor)? {
-        Some(row) if row.removed.is_some() || row.suspended => return gone,
+        Some(row) if row.suspended || is_gone(row, tenant, facts)? => return gone,
         Some(row) => return Ok(Ok(Bound::Row(row))),
         None if policy.callers.by_row.contains(&grantor.issuer) => return gone,
         None => {}
@@ -109,6 +109,19 @@ pub fn giver<'a>(
             until => Ok(Bound::Remembered(known, until)),
         },
     })
+}
+
+/// Whether a row says nothing any more: of somebody who is gone, or pushed before the tenant was removed and pushed again.
+fn is_gone(row: &Member, tenant: &str, facts: &Facts) -> Result<bool, Lack> {
+    Ok(row.removed.is_some() || facts.tenant(tenant)?.is_none_or(|tenant| tenant.life != row.life))
+}
+
+/// Whether somebody who gave something is known to be no member there any more, or suspended.
+pub fn has_left(person: &SubjectRef, tenant: &str, facts: &Facts, policy: &Policy) -> Result<bool, Lack> {
+    match facts.member(tenant, person)? {
+        Some(row) => Ok(row.suspended || is_gone(row, tenant, facts)?),
+        None => Ok(policy.callers.by_row.contains(&person.issuer)),
+    }
 }
 
 /// Whether this member administers support access in that tenant. Of whoever it cannot be nothing is looked up.

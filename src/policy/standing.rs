@@ -93,7 +93,10 @@ pub fn standing<'a>(
     }
     match &session.basis {
         Basis::Consent(_) if let Some(own) = session.givers.iter().find(|giver| giver.is(subject)) => {
-            Ok(Err(self_granted(&own.person)))
+            Ok(Err(self_granted(Some(&own.person))))
+        }
+        Basis::Consent(_) if session.above.iter().any(|giver| giver.is(subject)) => {
+            Ok(Err(self_granted(None)))
         }
         Basis::Consent(_) => match policy.on_lower {
             OnLower::Future => {
@@ -101,8 +104,8 @@ pub fn standing<'a>(
             }
             OnLower::Immediate => {
                 let now_in_force = in_force(tenant, facts, policy, now)?;
-                if let Some(own) = now_in_force.givers().find(|giver| giver.is(subject)) {
-                    return Ok(Err(self_granted(&own.person)));
+                if let Some(own) = now_in_force.given_by(subject) {
+                    return Ok(Err(self_granted(own)));
                 }
                 let closed = now_in_force.closed_at.is_some_and(|at| session.started <= at);
                 if closed || policy.ladder.role_at(now_in_force.rank).is_none() {
@@ -130,7 +133,7 @@ pub fn standing<'a>(
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             }
             if let Some(own) = grant.given_by(subject) {
-                return Ok(Err(self_granted(&own)));
+                return Ok(Err(self_granted(Some(&own))));
             }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
@@ -145,9 +148,9 @@ pub fn standing<'a>(
     }
 }
 
-/// Whose it was to give is not to use it (GW-14); who that is, is for the record.
-fn self_granted(giver: &SubjectRef) -> Fallen {
-    (Reason::SelfGranted, Detail::GivenBy(giver.clone()))
+/// Whose it was to give is not to use it (GW-14); who that is, is for the record, where it is a person of that tenant.
+fn self_granted(giver: Option<&SubjectRef>) -> Fallen {
+    (Reason::SelfGranted, giver.map_or(Detail::None, |giver| Detail::GivenBy(giver.clone())))
 }
 
 /// Why a grant gives nothing at this instant, if so.

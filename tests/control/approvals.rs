@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use postern::policy::OnLower;
+use postern::{
+    model::{ChangeId, Key, RequestId, Version},
+    policy::OnLower,
+    state::{Commit, Store as _},
+};
 use serde_json::{Value, json};
 
 use super::support::{Answer, HOUR, Wish, World};
@@ -334,4 +338,92 @@ async fn the_rule_is_a_setting_with_an_etag_and_a_request_is_too() {
     // Sessions by grants are not concerned.
     let grant = world.granted("acme", json!("support"), "viewer").await;
     world.enter_by("acme", &grant, &world.agent("anna")).await.is(201);
+}
+
+// GW-16
+#[tokio::test]
+async fn an_approval_does_not_outlast_what_ended_everything_else() {
+    let admin_path = |what: &str| format!("/v1/tenants/acme/{what}");
+    for what in ["stop", "consent", "row"] {
+        let world = strict(Wish::default()).await;
+        let admin = world.admin("acme");
+        let rita = world.rower("acme", "rita");
+        let row = admin_path("members/rows.cml0YQ");
+        world.put("PUT", &row, json!({"roles": ["admin"]}), &world.crm()).await.is(200);
+        let id = asked(&world, "anna").await;
+        patch(&world, &id, json!({"approve": {}}), &rita).await.is(200);
+        world.clock.advance(1000);
+        match what {
+            "stop" => {
+                for stopped in [true, false] {
+                    let body = json!({"stopped": stopped, "reason": "an audit"});
+                    world.put("PUT", &admin_path("stop"), body, &admin).await.is(200);
+                    world.clock.advance(1000);
+                }
+            }
+            "consent" => {
+                for level in ["block", "full"] {
+                    world.consent("acme", level).await;
+                    world.clock.advance(1000);
+                }
+            }
+            _ => drop(
+                world
+                    .put("PUT", &row, json!({"roles": ["admin"], "suspended": true}), &world.crm())
+                    .await
+                    .is(200),
+            ),
+        }
+        enter(&world, &id, "anna").await.refused(409, "request_over");
+        // A new one, decided anew, opens.
+        let id = asked(&world, "anna").await;
+        approve(&world, &id, json!({})).await.is(200);
+        enter(&world, &id, "anna").await.is(201);
+    }
+}
+
+// GW-16
+#[tokio::test]
+async fn however_many_were_made_before_what_waits_is_found() {
+    let world = strict(Wish::default()).await;
+    let (anna, admin) = (world.agent("anna"), world.admin("acme"));
+    let first = asked(&world, "ben").await;
+    world.delete(&format!("{ACME}/{first}"), &world.agent("ben")).await.is(200);
+    // Two thousand and more that are over, of years ago.
+    let acme = super::support::tenant("acme");
+    let key = |id: &str| Key::Request(acme.clone(), RequestId::new(id).unwrap());
+    let over = world.store.load(&[key(&first)]).await.unwrap().remove(0).unwrap().unwrap();
+    for step in 0..21 {
+        let keys = (0..100).map(|n| key(&format!("req_{:032x}", step * 100 + n)));
+        let read: Vec<_> = keys.clone().map(|key| (key, Version::NONE)).collect();
+        let write = keys.map(|key| (key, over.clone()));
+        let change = ChangeId::new(&format!("chg_old-{step}")).unwrap();
+        let commit = Commit { change, at: over_at(), read, write: write.collect() };
+        world.store.commit(commit).await.unwrap();
+    }
+    let id = asked(&world, "anna").await;
+    assert_eq!(waiting(&world, &anna, "").await, std::slice::from_ref(&id));
+    assert_eq!(waiting(&world, &admin, "").await, std::slice::from_ref(&id));
+    // Of what is over, her own of late.
+    world.delete(&format!("{ACME}/{id}"), &anna).await.is(200);
+    assert_eq!(waiting(&world, &anna, "").await, Vec::<String>::new());
+    assert_eq!(waiting(&world, &anna, "?state=all").await, [id]);
+}
+
+fn over_at() -> postern::model::Timestamp {
+    postern::model::Timestamp::from_ms(1)
+}
+
+// GW-16
+#[tokio::test]
+async fn nobody_floods_a_tenant_with_requests_that_they_take_back() {
+    let world = strict(Wish::default()).await;
+    for _ in 0..64 {
+        let id = asked(&world, "anna").await;
+        world.delete(&format!("{ACME}/{id}"), &world.agent("anna")).await.is(200);
+    }
+    ask(&world, "anna").await.refused(409, "requests_waiting");
+    asked(&world, "ben").await;
+    world.clock.advance(24 * HOUR);
+    asked(&world, "anna").await;
 }

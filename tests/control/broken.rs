@@ -4,7 +4,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use postern::{
-    model::{GrantId, IssuerName, Key, SessionId, SubjectRef},
+    model::{Document, GrantId, IssuerName, Key, LevelName, SessionId, SubjectRef},
     policy::OnLower,
     state::Store,
 };
@@ -280,6 +280,8 @@ async fn the_ledger_counts_no_session_on_that_was_ended() {
     let (admin, anna, ben) = (world.admin("acme"), world.agent("anna"), world.agent("ben"));
     let (ended, kept) = (world.started("acme", &anna).await, world.started("acme", &ben).await);
     world.delete(&format!("/v1/tenants/acme/sessions/{ended}"), &admin).await.is(200);
+    // One that replaces another bears its own name, and is counted on.
+    let newer = world.started("acme", &ben).await;
     let big = Body::of(&json!({"filler": ["x".repeat(4000), "y".repeat(4000), "z".repeat(4000)]})).unwrap();
     let first = world.journal.status().segment;
     while world.journal.status().segment == first {
@@ -287,4 +289,51 @@ async fn the_ledger_counts_no_session_on_that_was_ended() {
     }
     let (_, header) = read::header(&world.ledger(), first + 1).unwrap();
     assert!(header.sessions.contains_key(&kept) && !header.sessions.contains_key(&ended), "{header:?}");
+    assert!(header.sessions.contains_key(&newer), "{header:?}");
+}
+
+/// A level that is lower now and higher later is nothing that only takes away.
+#[tokio::test]
+async fn a_raise_that_gives_way_to_a_higher_choice_waits_for_the_store() {
+    let world = World::new().await;
+    let (admin, anna) = (world.admin("acme"), world.agent("anna"));
+    let path = "/v1/tenants/acme/consent";
+    world.consent("acme", "block").await;
+    world.put("PUT", path, json!({"level": "full", "for": "8h"}), &admin).await.is(200);
+    let id = world.started("acme", &anna).await;
+    world.store.no_commits.store(true, Ordering::SeqCst);
+    world.put("PUT", path, json!({"level": "read_only"}), &admin).await.refused(503, "state_unavailable");
+    let seen = world.get(&format!("/v1/tenants/acme/sessions/{id}"), &anna).await.is(200).body;
+    assert_eq!(seen["active"], true, "and nothing is cut by it");
+    // What only takes away acts: a shorter raise, a lower one, none.
+    for less in [
+        json!({"level": "full", "for": "1h"}),
+        json!({"level": "read_only", "for": "1h"}),
+        json!({"level": "block"}),
+    ] {
+        world.put("PUT", path, less, &admin).await.is(202);
+    }
+}
+
+/// What was to lower and would raise by now, because others went lower still, is decided like what raises.
+#[tokio::test]
+async fn a_lowering_that_others_went_below_is_no_answer_of_as_wanted_already() {
+    let world = World::new().await;
+    let (admin, path) = (world.admin("acme"), "/v1/tenants/acme/consent");
+    world.consent("acme", "full").await;
+    // Another hand closes it in the store alone.
+    let key = Key::Tenant(tenant("acme"));
+    let before = world.store.load(std::slice::from_ref(&key)).await.unwrap().pop().unwrap().unwrap().unwrap();
+    let Document::Tenant(mut closed) = before.heads[0].document.clone() else { panic!() };
+    closed.consent.cap = Some(LevelName::new("block").unwrap());
+    let change = postern::model::ChangeId::new("chg_elsewhere").unwrap();
+    let after = postern::model::Stored::after(Some(&before), change.clone(), Document::Tenant(closed));
+    let read = vec![(key.clone(), before.version)];
+    let commit = postern::state::Commit { change, at: world.engine.now(), read, write: vec![(key, after)] };
+    world.store.commit(commit).await.unwrap();
+    let answer = world.put("PUT", path, json!({"level": "read_only"}), &admin).await.is(200).body;
+    assert_eq!(answer["outcome"]["events"][0]["from"], "block", "{answer}");
+    assert_eq!(answer["consent"]["choice"], "read_only");
+    assert_eq!(world.engine.pending(), 0);
+    assert_eq!(world.get(path, &admin).await.is(200).body["choice"], "read_only");
 }

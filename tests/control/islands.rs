@@ -46,6 +46,25 @@ fn calls(tenant: &str, grant: &str, session: &str) -> Vec<(&'static str, String,
     ]
 }
 
+/// And those of which each kind of caller is told something of their own.
+fn more_calls(tenant: &str) -> Vec<(&'static str, String, &'static str)> {
+    let at = |rest: &str| format!("/v1/tenants/{tenant}/{rest}");
+    let stop = r#"{"reach":{"tenant":"acme"},"stopped":true,"reason":"x"}"#;
+    vec![
+        ("GET", at("approval"), ""),
+        ("PUT", at("approval"), r#"{"required":true}"#),
+        ("GET", at("requests"), ""),
+        ("GET", at("requests?state=all&limit=1"), ""),
+        ("POST", at("requests"), r#"{"environment":"production","level":"full","reason":"x"}"#),
+        ("GET", at("requests/req_nothing"), ""),
+        ("PATCH", at("requests/req_nothing"), r#"{"approve":{}}"#),
+        ("DELETE", at("requests/req_nothing"), ""),
+        ("GET", "/v1/stops".to_owned(), ""),
+        ("PUT", "/v1/stops".to_owned(), stop),
+        ("GET", "/v1/tenants?limit=1".to_owned(), ""),
+    ]
+}
+
 async fn send(world: &World, (method, path, body): &(&str, String, &str), who: &Who) -> Answer {
     world.call(method, path, &[("content-type", "application/json")], body, who).await
 }
@@ -64,9 +83,9 @@ async fn outsiders_cannot_tell_what_exists_from_what_does_not() {
     let world = World::new().await;
     let grant = world.granted("acme", json!("support"), "viewer").await;
     let session = world.started("acme", &world.agent("anna")).await;
-    let there = calls("acme", &grant, &session);
-    let not_there = calls("nowhere", "grt_nothing", "ses_nothing");
-    let half = calls("acme", "grt_nothing", "ses_nothing");
+    let there = [calls("acme", &grant, &session), more_calls("acme")].concat();
+    let not_there = [calls("nowhere", "grt_nothing", "ses_nothing"), more_calls("nowhere")].concat();
+    let half = [calls("acme", "grt_nothing", "ses_nothing"), more_calls("acme")].concat();
     let outsiders = [
         world.admin("globex"),
         world.admin("acme-west"),

@@ -58,3 +58,64 @@ async fn who_gave_consent_or_a_grant_as_a_person_of_the_tenant_does_not_enter_by
     let own: Vec<_> = records.iter().filter(by_member).collect();
     assert!(!own.is_empty() && own.iter().all(|record| !record["open"].to_string().contains("anna@vendor")));
 }
+
+// GW-14
+#[tokio::test]
+async fn an_address_that_only_the_row_says_is_theirs_too() {
+    let world = World::new().await;
+    let (rita, sam) = (world.rower("acme", "u-42"), world.agent("sam"));
+    let path = "/v1/tenants/acme/members/rows.dS00Mg";
+    let row = json!({"roles": ["admin"], "email": "sam@vendor.example"});
+    world.put("PUT", path, row, &world.crm()).await.is(200);
+    let consent = "/v1/tenants/acme/consent";
+    world.put("PUT", consent, json!({"level": "full"}), &rita).await.is(200);
+    world.start("acme", &sam).await.refused(403, "self_granted");
+    world.started("acme", &world.agent("ben")).await;
+    let body = json!({
+        "environment": "production", "to": "support", "role": "viewer", "scope": "everything", "for": "1d",
+    });
+    let grant = world.put("POST", "/v1/tenants/acme/grants", body, &rita).await.is(201).body;
+    let grant = grant["grant"]["id"].as_str().unwrap();
+    world.enter_by("acme", grant, &sam).await.refused(403, "self_granted");
+    world.enter_by("acme", grant, &world.agent("ben")).await.is(201);
+    // A request of theirs they do not approve, nor do they enter where they waived approval.
+    world.consent("acme", "limited_edit").await;
+    world
+        .put("PUT", "/v1/tenants/acme/approval", json!({"required": true}), &world.admin("acme"))
+        .await
+        .is(200);
+    let ask = json!({"environment": "production", "level": "read_only", "reason": "order 7 is stuck"});
+    let asked = world.put("POST", "/v1/tenants/acme/requests", ask, &sam).await.is(201).body;
+    let request = format!("/v1/tenants/acme/requests/{}", asked["request"]["id"].as_str().unwrap());
+    world.put("PATCH", &request, json!({"approve": {}}), &rita).await.refused(403, "self_granted");
+    world.put("PUT", "/v1/tenants/acme/approval", json!({"required": false}), &rita).await.is(200);
+    world.start("acme", &sam).await.refused(403, "self_granted");
+    // What they take away is no gift, and waits for no row.
+    world.put("PUT", consent, json!({"level": "block"}), &rita).await.is(200);
+}
+
+// GW-14
+#[tokio::test]
+async fn who_lifted_the_tenants_own_switch_does_not_enter_by_it() {
+    let world = World::new().await;
+    let path = "/v1/tenants/acme/stop";
+    let twin = world.member("acme", "anna", &["admin"]);
+    world
+        .put("PUT", path, json!({"stopped": true, "reason": "an audit"}), &world.admin("acme"))
+        .await
+        .is(200);
+    world.put("PUT", path, json!({"stopped": false, "reason": "never mind"}), &twin).await.is(200);
+    world.clock.advance(1);
+    world.start("acme", &world.agent("anna")).await.refused(403, "self_granted");
+    let grant = world.granted("acme", json!("support"), "viewer").await;
+    world.enter_by("acme", &grant, &world.agent("anna")).await.refused(403, "self_granted");
+    world.started("acme", &world.agent("ben")).await;
+    for stopped in [true, false] {
+        world
+            .put("PUT", path, json!({"stopped": stopped, "reason": "anew"}), &world.admin("acme"))
+            .await
+            .is(200);
+    }
+    world.clock.advance(1);
+    world.started("acme", &world.agent("anna")).await;
+}

@@ -1,5 +1,6 @@
 //! What programs push of tenants, and that nothing else is open to them.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postern::engine::knock::Who;
 use serde_json::{Value, json};
 
@@ -282,4 +283,94 @@ async fn a_tenant_that_staff_name_does_not_become_known_by_it() {
     let world = World::new().await;
     world.start("umbrella", &world.agent("anna")).await.refused(403, "consent_closes");
     world.get("/v1/tenants/umbrella", &world.crm()).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn no_cursor_tells_a_confined_service_of_other_tenants() {
+    let world = World::new().await;
+    let (crm, pair) = (world.crm(), world.service_with("pair", json!({})));
+    for tenant in ["beta", "yankee", "zulu", "zulu-two"] {
+        push(&world, tenant, body(&["production"]), &crm).await.is(201);
+    }
+    let page =
+        async |query: &str| world.get(&format!("/v1/tenants?limit=1{query}"), &pair).await.is(200).body;
+    let place = |next: &Value| {
+        let text = next.as_str().unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
+        (String::from_utf8(bytes).unwrap(), format!("&after={text}"))
+    };
+    let first = page("").await;
+    assert_eq!(first["items"][0]["tenant"], "acme");
+    let (told, after) = place(&first["next"]);
+    assert_eq!(told, "\"acme\"", "a place that was shown, and no neighbour of `zulu`");
+    let second = page(&after).await;
+    assert_eq!((&second["items"][0]["tenant"], &second["next"]), (&json!("zulu"), &Value::Null));
+    // Whichever place they name, they see what is theirs behind it, and nothing else.
+    let between = URL_SAFE_NO_PAD.encode("\"m\"");
+    let seen = page(&format!("&after={between}")).await;
+    assert_eq!((seen["items"].as_array().unwrap().len(), &seen["next"]), (1, &Value::Null));
+    // By a token for one tenant, that one.
+    let one = world.service_with("crm", json!({"tenant": "beta"}));
+    let seen = world.get("/v1/tenants?limit=1", &one).await.is(200).body;
+    assert_eq!((&seen["items"][0]["tenant"], &seen["next"]), (&json!("beta"), &Value::Null));
+}
+
+// GW-09
+#[tokio::test]
+async fn a_service_undoes_no_refusal_by_removing_a_tenant_and_pushing_it_again() {
+    let world = World::new().await;
+    let (crm, anna, rita) = (world.crm(), world.agent("anna"), world.rower("acme", "rita"));
+    let row = format!("/v1/tenants/acme/members/rows.{}", URL_SAFE_NO_PAD.encode("rita"));
+    world.put("PUT", &row, json!({"roles": ["admin"]}), &crm).await.is(200);
+    let consent = "/v1/tenants/acme/consent";
+    world.put("PUT", "/v1/tenants/acme/approval", json!({"required": true}), &rita).await.is(200);
+    world.put("PUT", consent, json!({"level": "block"}), &rita).await.is(200);
+    let west = world.admin("acme-west");
+    world.put("PUT", "/v1/tenants/acme-west/consent", json!({"level": "inherit"}), &west).await.is(200);
+    world.delete("/v1/tenants/acme", &crm).await.is(200);
+    world.clock.advance(1000);
+    push(&world, "acme", body(&["production", "sandbox"]), &crm).await.is(201);
+    // It is as closed as it was, for itself and for whoever follows it.
+    let admin = world.admin("acme");
+    assert_eq!(world.get(consent, &admin).await.is(200).body["in_force"]["level"], "block");
+    assert_eq!(world.get("/v1/tenants/acme/approval", &admin).await.is(200).body["required"], true);
+    for tenant in ["acme", "acme-west"] {
+        world.start(tenant, &anna).await.refused(403, "consent_closes");
+    }
+    // Nobody administers it by a row of before, until somebody says anew that they do.
+    world.get(consent, &rita).await.refused(403, "not_allowed");
+    let rows =
+        async |query: &str| world.get(&format!("/v1/tenants/acme/members{query}"), &admin).await.is(200).body;
+    assert_eq!(rows("").await["items"], json!([]));
+    assert_eq!(rows("?state=all").await["items"][0]["former"], true);
+    world.put("PUT", &row, json!({"roles": ["admin"]}), &crm).await.is(200);
+    world.put("PUT", consent, json!({"level": "full"}), &rita).await.is(200);
+    assert_eq!(rows("").await["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_tenant_keeps_of_its_parents_choice_names_nobody_there() {
+    let world = World::new().await;
+    let (crm, anna, west) = (world.crm(), world.agent("anna"), world.admin("acme-west"));
+    let secret = json!({"email": "Twin@Vendor.example", "email_verified": true});
+    let parents = world.member_with("acme", "parents-own-admin", &["admin"], secret);
+    world.put("PUT", "/v1/tenants/acme/consent", json!({"level": "full"}), &parents).await.is(200);
+    world.put("PUT", "/v1/tenants/acme-west/consent", json!({"level": "inherit"}), &west).await.is(200);
+    world.started("acme-west", &anna).await;
+    // The same human is recognised all the same, and who they are there is told to nobody here.
+    for other in ["twin", "parents-own-admin"] {
+        world.start("acme-west", &world.agent(other)).await.refused(403, "self_granted");
+        let refused =
+            |record: &Value| record["reason"] == "self_granted" && record["subject"]["sub"] == other;
+        assert_eq!(world.record(refused).await.get("detail"), None);
+    }
+    world.delete("/v1/tenants/acme-west", &crm).await.is(200);
+    world.clock.advance(1000);
+    push(&world, "acme-west", child(&["production"]), &crm).await.is(201);
+    world.start("acme-west", &world.agent("twin")).await.refused(403, "self_granted");
+    let own: Vec<_> = world.records().into_iter().filter(|record| record["tenant"] == "acme-west").collect();
+    let about_others = |record: &&Value| record["subject"]["sub"] != "parents-own-admin";
+    let text = serde_json::to_string(&own.iter().filter(about_others).collect::<Vec<_>>()).unwrap();
+    assert!(text.contains("\"above\""), "somebody further up is remembered");
+    assert!(!text.contains("parents-own-admin") && !text.contains("tenant/acme@"), "{text}");
 }

@@ -18,9 +18,9 @@ use crate::{
 /// Now and then somebody of the tenant who is staff too.
 fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
     match dice.below(6) {
-        0 => [Giver::of(&member("acme", dice.pick(&STAFF), &[]), "a")].into(),
-        1 => [Giver::of(&twin("acme"), "b")].into(),
-        2 => [Giver::of(&admin("acme"), "c")].into(),
+        0 => [Giver::of(&member("acme", dice.pick(&STAFF), &[]), None, "a")].into(),
+        1 => [Giver::of(&twin("acme"), None, "b")].into(),
+        2 => [Giver::of(&admin("acme"), None, "c")].into(),
         _ => BTreeSet::new(),
     }
 }
@@ -55,6 +55,7 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
                         by: some_givers(dice),
                     }),
                     by: some_givers(dice),
+                    above: some_givers(dice).iter().map(|giver| giver.veiled("t")).collect(),
                     closed_at: dice.one_in(2).then(|| near(dice)),
                 };
             }

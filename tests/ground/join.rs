@@ -104,6 +104,7 @@ fn first(kind: usize) -> Document {
             scope: Scope::Everything,
             grantor: admin("beta").id,
             grantor_mail: None,
+            grantor_row_mail: None,
             prolonged_by: Default::default(),
             given: at(50),
             until: at(5_000),
@@ -115,12 +116,14 @@ fn first(kind: usize) -> Document {
             suspended: false,
             email: Some("beta-admin@beta.example".into()),
             removed: None,
+            life: 0,
         }),
         3 => Document::Stop(Stop::default()),
         7 => Document::Made(Made { kept: [(once(0).key, kept(0, 0, 500))].into() }),
         4 => Document::Presence(Presence {
             sessions: [(sid("s1"), eid("production"))].into(),
             requests: [rid("r1")].into(),
+            asked: None,
         }),
         6 => Document::Grantor(Grantor {
             roles: [[role("administrator"), role("clerk")].into()].into(),
@@ -128,7 +131,7 @@ fn first(kind: usize) -> Document {
             needed: at(5_000),
         }),
         _ => Document::Request(Request {
-            asker: Giver::of(&staff("anna"), "r"),
+            asker: Giver::of(&staff("anna"), None, "r"),
             environment: eid("production"),
             level: level("full"),
             reason: "an order is stuck".into(),
@@ -155,7 +158,7 @@ fn kept(number: usize, grant: usize, until: i64) -> Kept {
 
 fn approval(dice: &mut Dice) -> Approval {
     Approval {
-        by: Giver::of(&admin("beta"), "r"),
+        by: Giver::of(&admin("beta"), None, "r"),
         at: at(120),
         level: level(dice.pick(&["read_only", "full", "unheard_of"])),
         lasts: Span::Millis([1_000, 3_000][dice.below(2)]),
@@ -176,6 +179,7 @@ fn session(basis: Basis) -> Session {
         ticket: None,
         request: None,
         givers: Default::default(),
+        above: Default::default(),
         started: at(100),
         deadline: at(4_000),
         ended: None,
@@ -205,9 +209,9 @@ fn switch(dice: &mut Dice, stop: &mut Stop) {
 fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
     let mail = |address: &str| Subject { email: Some(address.into()), ..admin("beta") };
     match dice.below(6) {
-        0 => [Giver::of(&member("beta", "anna", &[]), "a")].into(),
-        1 => [Giver::of(&mail("anna@vendor.example"), "b")].into(),
-        2 => [Giver::of(&admin("beta"), "c"), Giver::of(&mail("ben@vendor.example"), "d")].into(),
+        0 => [Giver::of(&member("beta", "anna", &[]), None, "a")].into(),
+        1 => [Giver::of(&mail("anna@vendor.example"), None, "b")].into(),
+        2 => [Giver::of(&admin("beta"), None, "c"), Giver::of(&mail("ben@vendor.example"), None, "d")].into(),
         _ => BTreeSet::new(),
     }
 }
@@ -499,7 +503,7 @@ fn whom_a_raise_of_their_own_shuts_out_is_let_in_by_no_fork() {
         tenant.consent.raised = raised.map(|until| Raise {
             level: level("full"),
             until: at(until),
-            by: [Giver::of(&member("beta", "anna", &[]), "a")].into(),
+            by: [Giver::of(&member("beta", "anna", &[]), None, "a")].into(),
         });
         tenant.consent.cap = Some(level("read_only"));
         tenant

@@ -11,7 +11,7 @@ use postern::{
     lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
     model::{
         Basis, Consent, Document, EndCause, Giver, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind,
-        Zone,
+        Veiled, Zone,
     },
     policy::Caller,
 };
@@ -27,15 +27,16 @@ type Codes = BTreeSet<&'static str>;
 /// Somebody who gave something: as they came, or as a document keeps them.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    Came(String, Option<String>),
+    Came(String, Vec<String>),
     Kept(Giver),
+    Above(Veiled),
 }
 
 impl Source {
-    pub(crate) fn came(by: Option<&Subject>) -> Vec<Source> {
-        by.map(|by| Source::Came(by.id.sub.to_string(), by.email.as_ref().map(|e| e.to_string())))
-            .into_iter()
-            .collect()
+    /// As they came, with the address of their row.
+    pub(crate) fn came(by: Option<&Subject>, row: Option<String>) -> Vec<Source> {
+        let own = |by: &Subject| by.email.as_ref().map(|e| e.to_string()).into_iter();
+        by.map(|by| Source::Came(by.id.sub.to_string(), own(by).chain(row).collect())).into_iter().collect()
     }
 
     fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
@@ -45,10 +46,20 @@ impl Source {
     /// GW-14: the same `sub`, whoever says it, or the same address.
     pub(crate) fn is(&self, subject: &Subject) -> bool {
         match self {
-            Source::Came(sub, mail) => {
-                *sub == *subject.id.sub || (mail.is_some() && mail.as_deref() == subject.email.as_deref())
+            Source::Came(sub, _) => {
+                *sub == *subject.id.sub || subject.email.as_ref().is_some_and(|mail| self.has(mail))
             }
             Source::Kept(giver) => giver.is(subject),
+            Source::Above(giver) => giver.is(subject),
+        }
+    }
+
+    /// Whether that is an address of theirs.
+    pub(crate) fn has(&self, address: &str) -> bool {
+        match self {
+            Source::Came(_, mails) => mails.iter().any(|mail| mail == address),
+            Source::Kept(giver) => giver.has(address),
+            Source::Above(giver) => giver.mails.iter().any(|mark| mark.is(address)),
         }
     }
 }
@@ -72,6 +83,8 @@ pub(crate) struct Tenant {
     /// Whether each session by consent has to be approved, and who said so.
     pub(crate) approval: bool,
     pub(crate) approval_by: Vec<Source>,
+    /// Who lifted its own switch last.
+    pub(crate) lifted_by: Vec<Source>,
 }
 
 #[derive(Debug, Clone)]
@@ -122,6 +135,8 @@ pub(crate) struct Row {
     pub(crate) suspended: bool,
     pub(crate) email: Option<String>,
     pub(crate) removed: bool,
+    /// The tenant was removed since.
+    pub(crate) old: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -136,6 +151,8 @@ pub(crate) struct Naive {
     pub(crate) requests: BTreeMap<(String, String), Asked>,
     /// The kill switches that are set, by name; whether somebody set it over themselves.
     pub(crate) stops: BTreeMap<String, bool>,
+    /// Since when, and how often, somebody asked in a tenant within a day.
+    pub(crate) asked: BTreeMap<(String, String), (i64, u32)>,
 }
 
 fn covers(pattern: &str, name: &str) -> bool {
@@ -192,7 +209,75 @@ pub(crate) fn switch_name(switch: &Switch) -> String {
     }
 }
 
+impl Row {
+    fn gone(&self) -> bool {
+        self.removed || self.old
+    }
+}
+
 impl Naive {
+    /// Whether a refusal of an approved request may be right though no order of events says so: as of sessions that joined.
+    pub(crate) fn doubtful(&self, command: &Command) -> bool {
+        let Command::StartSession { tenant, basis: WantedBasis::Request(id), .. } = command else {
+            return false;
+        };
+        let request = self.requests.get(&(tenant.to_string(), id.to_string()));
+        request.and_then(|request| request.approved.as_ref()).is_some_and(|approved| approved.doubtful)
+    }
+
+    /// The address in somebody's row.
+    pub(crate) fn row_mail(&self, tenant: &str, by: Option<&Subject>) -> Option<String> {
+        self.members.get(&(tenant.to_owned(), who(by?))).and_then(|row| row.email.clone())
+    }
+
+    fn has_left(&self, tenant: &str, person: &str) -> bool {
+        match self.members.get(&(tenant.to_owned(), person.to_owned())) {
+            Some(row) => row.gone() || row.suspended,
+            None => person.starts_with("rows|"),
+        }
+    }
+
+    /// Nothing is given to a whole tenant by a token for one environment of several.
+    pub(crate) fn reaches_all<'a>(
+        subject: Option<&Subject>,
+        environments: impl IntoIterator<Item = &'a str>,
+        codes: &mut Codes,
+    ) {
+        let Some(own) = subject.and_then(|by| by.environment.as_ref()) else { return };
+        if environments.into_iter().any(|one| one != own.as_str()) {
+            codes.insert("environment_foreign");
+        }
+    }
+
+    /// Whether a choice of consent is less than the one before, at this instant and at each later one.
+    fn is_less(&self, new: &Naive, plain: &Plain, tenant: &str, now: i64) -> bool {
+        let at = |world: &Naive, then| rank(plain, &world.level(plain, tenant, 0, then));
+        let known = &new.tenants[tenant];
+        let closed = |world: &Naive| level_role(plain, &world.level(plain, tenant, 0, now)).is_none();
+        if !known.inherit && closed(new) {
+            return true;
+        }
+        let ends = |world: &Naive| {
+            let ends: Vec<i64> = world.tenants.values().filter_map(|t| Some(t.raised.as_ref()?.1)).collect();
+            ends
+        };
+        let instants = ends(self).into_iter().chain(ends(new)).filter(|then| *then > now).chain([now]);
+        if instants.into_iter().any(|then| at(new, then) > at(self, then)) {
+            return false;
+        }
+        let old = &self.tenants[tenant];
+        let raise_was = old.raised.as_ref().filter(|(_, until)| now < *until);
+        let within = match (&known.raised, raise_was) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some((level, until)), Some((old, was))) => {
+                until <= was && rank(plain, level) <= rank(plain, old)
+            }
+        };
+        let same = (known.inherit, &known.cap) == (old.inherit, &old.cap);
+        at(new, now) < at(self, now) || (same && within)
+    }
+
     pub(crate) fn is_stopped(&self, tenant: &str, who: &str) -> bool {
         bearing(tenant, who).iter().any(|name| self.stops.contains_key(name))
     }
@@ -293,6 +378,21 @@ impl Naive {
         for key in joined {
             self.sessions.get_mut(&key).unwrap().joined = true;
         }
+        let followers: Vec<_> = self
+            .requests
+            .keys()
+            .filter(|(tenant, _)| fallen.iter().any(|upper| self.is_above(upper, tenant)))
+            .cloned()
+            .collect();
+        for ((tenant, id), request) in &mut self.requests {
+            let Some(approved) = &mut request.approved else { continue };
+            approved.doubtful |= followers.contains(&(tenant.clone(), id.clone()));
+            if closed.contains(tenant) {
+                // What is approved in the millisecond in which it opens again is new.
+                approved.over |= approved.at < now;
+                approved.doubtful = true;
+            }
+        }
         for ((tenant, _), session) in &mut self.sessions {
             session.closed |= session.by_consent() && closed.contains(tenant);
         }
@@ -309,8 +409,8 @@ impl Naive {
         }
         let tenant = subject.tenant.as_ref().map(|own| own.to_string()).unwrap_or_default();
         match self.members.get(&(tenant, who(subject))) {
-            Some(row) if !row.removed && !row.suspended => Ok(Self::all_of(plain, row.roles.iter().cloned())),
-            Some(row) if !row.removed => Err("member_suspended"),
+            Some(row) if !row.gone() && !row.suspended => Ok(Self::all_of(plain, row.roles.iter().cloned())),
+            Some(row) if !row.gone() => Err("member_suspended"),
             Some(_) | None => Err("member_unknown"),
         }
     }
@@ -319,7 +419,7 @@ impl Naive {
     fn giver(&self, plain: &Plain, tenant: &str, grant: &Grant, now: i64) -> Result<Words, &'static str> {
         let key = (tenant.to_owned(), grant.grantor.clone());
         if let Some(row) = self.members.get(&key) {
-            let gone = row.removed || row.suspended;
+            let gone = row.gone() || row.suspended;
             return if gone {
                 Err("grantor_gone")
             } else {
@@ -724,8 +824,10 @@ impl Naive {
     }
 
     /// A tenant that was not there, or not any more.
+    #[expect(clippy::too_many_arguments, reason = "what is said of a tenant")]
     fn registered(
         &mut self,
+        plain: &Plain,
         id: &str,
         parent: Option<String>,
         zone: Zone,
@@ -739,10 +841,18 @@ impl Naive {
         if parent.as_ref().is_some_and(|p| self.tenants.get(p).is_none_or(|p| p.removed)) {
             codes.insert("parent_unknown");
         }
-        let taken = self.tenants.get(id).map(|before| before.taken.clone()).unwrap_or_default();
-        let cap = Some("read_only".into());
+        let before = self.tenants.get(id).cloned();
+        let taken = before.as_ref().map(|before| before.taken.clone()).unwrap_or_default();
+        // One that comes back gives no more than it gave.
+        let stood = before.as_ref().and_then(|before| before.cap.clone());
+        let lower = stood.filter(|stood| rank(plain, stood) < rank(plain, "read_only"));
+        let cap = Some(lower.unwrap_or_else(|| "read_only".into()));
         let (inherit, removed, raised) = (false, false, None);
-        let (by, raised_by) = (Vec::new(), Vec::new());
+        let by = before.as_ref().map(|before| before.by.clone()).unwrap_or_default();
+        let raised_by = Vec::new();
+        for ((tenant, _), row) in &mut self.members {
+            row.old |= tenant == id;
+        }
         let new = Tenant {
             parent,
             environments,
@@ -755,8 +865,9 @@ impl Naive {
             raised,
             by,
             raised_by,
-            approval: false,
-            approval_by: Vec::new(),
+            approval: before.as_ref().is_some_and(|before| before.approval),
+            approval_by: before.as_ref().map(|before| before.approval_by.clone()).unwrap_or_default(),
+            lifted_by: before.map(|before| before.lifted_by).unwrap_or_default(),
         };
         self.tenants.insert(id.to_owned(), new);
     }
@@ -821,7 +932,15 @@ impl Naive {
                     Some(known) if !known.removed => {}
                     Some(_) | None => {
                         let environments = environments.iter().map(|e| e.to_string()).collect();
-                        next.registered(tenant.as_str(), parent, *zone, environments, None, &mut codes);
+                        next.registered(
+                            plain,
+                            tenant.as_str(),
+                            parent,
+                            *zone,
+                            environments,
+                            None,
+                            &mut codes,
+                        );
                     }
                 }
             }
@@ -854,7 +973,7 @@ impl Naive {
                         if let Some(parent) = &parent {
                             Self::service(actor, parent, &mut codes);
                         }
-                        next.registered(tenant.as_str(), parent, *zone, wanted, plan, &mut codes);
+                        next.registered(plain, tenant.as_str(), parent, *zone, wanted, plan, &mut codes);
                     }
                 }
             }
@@ -883,6 +1002,7 @@ impl Naive {
                     suspended: *suspended,
                     email: email.as_ref().map(|email| email.to_string()),
                     removed: false,
+                    old: false,
                 };
                 next.members.insert((tenant.to_string(), member.to_string()), row);
             }
@@ -982,16 +1102,27 @@ impl Naive {
                         for ((below, _), session) in &mut next.sessions {
                             session.joined |= self.is_above(tenant.as_str(), below);
                         }
+                        for ((below, _), request) in &mut next.requests {
+                            if let Some(approved) = &mut request.approved {
+                                approved.doubtful |= self.is_above(tenant.as_str(), below);
+                            }
+                        }
                     }
                 }
                 // Who chose first has chosen.
+                let row = self.row_mail(tenant.as_str(), subject);
                 let known = next.tenants.get_mut(tenant.as_str()).unwrap();
                 let raise = known.raised.clone();
                 if until.is_none() && (was != (known.inherit, known.cap.clone()) || raise != raise_was) {
-                    known.by = Source::came(subject);
+                    known.by = Source::came(subject, row.clone());
                 }
                 if until.is_some() && raise != raise_was {
-                    known.raised_by = Source::came(subject);
+                    known.raised_by = Source::came(subject, row);
+                }
+                let changed = was != (known.inherit, known.cap.clone()) || raise != raise_was;
+                if changed && !self.is_less(&next, plain, tenant.as_str(), now) {
+                    let all = self.tenants[tenant.as_str()].environments.iter().map(String::as_str);
+                    Self::reaches_all(subject, all, &mut codes);
                 }
             }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
@@ -1039,7 +1170,7 @@ impl Naive {
                         given: now,
                         until,
                         ended: None,
-                        by: Source::came(subject),
+                        by: Source::came(subject, self.row_mail(tenant.as_str(), subject)),
                     },
                 );
                 next.gave(plain, tenant.as_str(), subject, now, until);
@@ -1063,7 +1194,7 @@ impl Naive {
                     codes.insert("tenant_removed");
                 }
                 if known.until > before {
-                    known.by.extend(Source::came(subject));
+                    known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
                     self.bounded(plain, subject, &known.role, &mut codes);
                 }
                 Self::dates(plain, known.until, now, &mut codes);
@@ -1083,7 +1214,8 @@ impl Naive {
                 }
             }
             Command::SetApproval { tenant, required, .. } => {
-                next.rule(plain, tenant.as_str(), *required, actor, stale, &mut codes);
+                let row = self.row_mail(tenant.as_str(), subject);
+                next.rule(plain, tenant.as_str(), *required, actor, row, stale, &mut codes);
             }
             Command::Request { tenant, request, step } => {
                 next.step(
@@ -1148,6 +1280,9 @@ impl Naive {
                             {
                                 codes.insert("beyond_request");
                             }
+                            if approved.over || self.has_left(tenant.as_str(), &approved.who) {
+                                codes.insert("request_over");
+                            }
                             at_most = rank(plain, &approved.level);
                             most = most.min(now + approved.lasts);
                             by.push(approved.by);
@@ -1196,6 +1331,9 @@ impl Naive {
                 };
                 if self.is_stopped(tenant.as_str(), &who(agent)) {
                     codes.insert("stopped");
+                }
+                if own(&known.lifted_by) {
+                    codes.insert("self_granted");
                 }
                 if !plain.roles.contains_key(&role) {
                     codes.insert("role_unknown");
@@ -1378,8 +1516,18 @@ impl Naive {
                 match switch {
                     Switch::Own(tenant) => {
                         self.administrator(plain, actor, tenant.as_str(), &mut codes);
-                        if !self.tenants.contains_key(tenant.as_str()) {
-                            codes.insert("not_found");
+                        match next.tenants.get_mut(tenant.as_str()) {
+                            None => drop(codes.insert("not_found")),
+                            Some(known) if self.stops.contains_key(&name) != set => {
+                                known.lifted_by = Vec::new();
+                                if !set {
+                                    let row = self.row_mail(tenant.as_str(), subject);
+                                    known.lifted_by = Source::came(subject, row);
+                                    let all = known.environments.iter().map(String::as_str);
+                                    Self::reaches_all(subject, all, &mut codes);
+                                }
+                            }
+                            Some(_) => {}
                         }
                     }
                     Switch::Operators(reach) => {
@@ -1395,6 +1543,9 @@ impl Naive {
                         let undoes = themselves && (set || own == Some(&true));
                         if own.is_some() && !undoes {
                             codes.insert("stopped");
+                        }
+                        if !set && self.stops.contains_key(&name) {
+                            Self::reaches_all(subject, ENVIRONMENTS, &mut codes);
                         }
                         match reach {
                             Reach::Person(person) if set && person.issuer.as_str() != "vendor" => {
@@ -1415,9 +1566,20 @@ impl Naive {
                         for ((tenant, _), session) in &mut next.sessions {
                             session.stopped |= bearing(tenant, &session.who).contains(&name);
                         }
+                        for ((tenant, _), request) in &mut next.requests {
+                            let borne = bearing(tenant, &request.who).contains(&name);
+                            if let Some(approved) = request.approved.as_mut().filter(|_| borne) {
+                                approved.over = true;
+                            }
+                        }
                     }
-                } else {
-                    next.stops.remove(&name);
+                } else if next.stops.remove(&name).is_some() {
+                    for ((tenant, _), request) in &mut next.requests {
+                        let borne = bearing(tenant, &request.who).contains(&name);
+                        if let Some(approved) = request.approved.as_mut().filter(|_| borne) {
+                            approved.over |= approved.at < now;
+                        }
+                    }
                 }
             }
             Command::Expire { key } => {
@@ -1516,13 +1678,17 @@ impl Naive {
                         zone: tenant.zone,
                         plan: tenant.plan.as_ref().map(|plan| plan.to_string()),
                         raised: raised.as_ref().map(|r| (r.level.to_string(), r.until.ms())),
-                        by: Source::kept(&tenant.consent.by),
+                        by: Source::kept(&tenant.consent.by)
+                            .into_iter()
+                            .chain(tenant.consent.above.iter().cloned().map(Source::Above))
+                            .collect(),
                         approval: tenant.approval.as_ref().is_some_and(|rule| rule.required),
                         approval_by: tenant
                             .approval
                             .as_ref()
                             .map(|rule| Source::kept(&rule.by))
                             .unwrap_or_default(),
+                        lifted_by: Source::kept(&tenant.stop.lifted_by),
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
@@ -1554,10 +1720,8 @@ impl Naive {
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
                         by: {
-                            let grantor =
-                                Giver { person: grant.grantor.clone(), mail: grant.grantor_mail.clone() };
                             let mut by = Source::kept(&grant.prolonged_by);
-                            by.push(Source::Kept(grantor));
+                            by.push(Source::Kept(grant.giver()));
                             by
                         },
                     };
@@ -1584,7 +1748,10 @@ impl Naive {
                     let new = Session {
                         who: format!("{}|{}", session.subject.issuer, session.subject.sub),
                         environment: session.environment.to_string(),
-                        by: Source::kept(&session.givers),
+                        by: Source::kept(&session.givers)
+                            .into_iter()
+                            .chain(session.above.iter().cloned().map(Source::Above))
+                            .collect(),
                         grant: match &session.basis {
                             Basis::Consent(_) | Basis::BreakGlass(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),
@@ -1612,6 +1779,10 @@ impl Naive {
                         suspended: member.suspended,
                         email: member.email.as_ref().map(|email| email.to_string()),
                         removed: member.removed.is_some(),
+                        old: match documents.get(&Key::Tenant(tenant.clone())) {
+                            Some(Document::Tenant(known)) => known.life != member.life,
+                            _ => true,
+                        },
                     };
                     naive.members.insert((tenant.to_string(), person.to_string()), row);
                 }
@@ -1624,6 +1795,10 @@ impl Naive {
                     naive.sighted.insert(key, (roles, grantor.seen.ms(), grantor.needed.ms()));
                 }
                 (Key::Presence(tenant, subject), Document::Presence(presence)) => {
+                    if let Some(asked) = presence.asked {
+                        let key = (tenant.to_string(), subject.to_string());
+                        naive.asked.insert(key, (asked.since.ms(), asked.times));
+                    }
                     for (id, environment) in &presence.sessions {
                         listed.insert((
                             tenant.to_string(),

@@ -37,9 +37,15 @@ pub(crate) struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Approved {
     pub(crate) by: Source,
+    pub(crate) who: String,
+    pub(crate) at: i64,
     pub(crate) level: String,
     pub(crate) lasts: i64,
     pub(crate) until: i64,
+    /// Everything was ended at once since.
+    pub(crate) over: bool,
+    /// Or it may have been, further up.
+    pub(crate) doubtful: bool,
 }
 
 fn millis(span: Span) -> i64 {
@@ -62,6 +68,10 @@ impl Request {
             talk: request.talk.iter().map(|remark| remark.from == Speaker::Tenant).collect(),
             approved: request.approval.as_ref().map(|approval| Approved {
                 by: Source::Kept(approval.by.clone()),
+                who: approval.by.person.to_string(),
+                at: approval.at.ms(),
+                over: false,
+                doubtful: true,
                 level: approval.level.to_string(),
                 lasts: millis(approval.lasts),
                 until: approval.until.ms(),
@@ -95,6 +105,7 @@ fn agent<'a>(actor: &Actor<'a>, codes: &mut Codes) -> Option<&'a Subject> {
 }
 
 impl Naive {
+    #[expect(clippy::too_many_arguments, reason = "one step of a history")]
     /// A tenant's rule. `None` in the answer: nothing changes.
     pub(crate) fn rule(
         &mut self,
@@ -102,6 +113,7 @@ impl Naive {
         tenant: &str,
         required: bool,
         actor: Actor<'_>,
+        row: Option<String>,
         stale: bool,
         codes: &mut Codes,
     ) {
@@ -119,7 +131,10 @@ impl Naive {
         if known.approval != required {
             known.approval = required;
             let by = if let Actor::Subject(subject) = actor { Some(subject) } else { None };
-            known.approval_by = Source::came(by);
+            known.approval_by = Source::came(by, row);
+            if !required {
+                Naive::reaches_all(by, known.environments.iter().map(String::as_str), codes);
+            }
         }
     }
 
@@ -189,9 +204,17 @@ impl Naive {
             if before.requests.iter().filter(|row| mine(*row)).count() >= 8 {
                 codes.insert("requests_waiting");
             }
+            let times = self.asked.entry((tenant.to_owned(), who(agent))).or_insert((now, 0));
+            if now >= times.0 + 86_400_000 {
+                *times = (now, 0);
+            }
+            times.1 += 1;
+            if times.1 > 64 {
+                codes.insert("requests_waiting");
+            }
             let request = Request {
                 who: who(agent),
-                asker: Source::came(Some(agent)).remove(0),
+                asker: Source::came(Some(agent), None).remove(0),
                 environment: environment.to_string(),
                 level: level.to_string(),
                 lasts,
@@ -230,7 +253,10 @@ impl Naive {
                 if known.removed {
                     codes.insert("tenant_removed");
                 }
-                if subject.is_some_and(|by| request.asker.is(by)) {
+                let row = before.row_mail(tenant, subject);
+                if subject.is_some_and(|by| request.asker.is(by))
+                    || row.as_ref().is_some_and(|address| request.asker.has(address))
+                {
                     codes.insert("self_granted");
                 }
                 let level = level.as_ref().map_or(request.level.clone(), |level| level.to_string());
@@ -249,10 +275,12 @@ impl Naive {
                     (Some(old), None) if old.level == level && old.lasts == lasts => {}
                     (Some(_), None) => drop(codes.insert("request_decided")),
                     (None, None) => {
-                        let by = Source::came(subject);
+                        let by = Source::came(subject, row);
                         let until = now + USABLE;
-                        request.approved =
-                            by.into_iter().next().map(|by| Approved { by, level, lasts, until });
+                        let who = subject.map(who).unwrap_or_default();
+                        let (at, over, doubtful) = (now, false, false);
+                        let approved = |by| Approved { by, who, at, level, lasts, until, over, doubtful };
+                        request.approved = by.into_iter().next().map(approved);
                     }
                 }
             }

@@ -135,6 +135,7 @@ fn a_document_of_another_kind_is_unreadable_and_not_absent() {
     let mut facts = Facts::new();
     facts.put(grant, wrong);
     facts.put(tenant.clone(), world.fact(&tenant, &policy));
+    facts.put(Key::Member(tid("acme"), admin("acme").id), Fact::Absent);
     let command = Command::MakeGrant {
         tenant: tid("acme"),
         grant: gid("g1"),
@@ -415,4 +416,149 @@ fn nobody_prolongs_a_grant_for_themselves() {
         ("self_granted", Some("given by tenants|anna"))
     );
     world.run(&enter("s4"), Actor::Subject(&staff("ben")), 9, &policy).unwrap();
+}
+
+#[test]
+fn a_raise_is_not_lowered_to_what_outlasts_it() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "read_only");
+    set(&mut world, "acme", Choice::Level(level("block")), 4, &policy);
+    world.run(&raise("acme", "full", 1_000), Actor::Subject(&admin("acme")), 4, &policy).unwrap();
+    // Now it is less, from the raise's end on more.
+    assert!(!set(&mut world.clone(), "acme", Choice::Level(level("read_only")), 5, &policy).narrows);
+    let run = |command: &Command| {
+        world.clone().run(command, Actor::Subject(&admin("acme")), 5, &policy).unwrap().narrows
+    };
+    assert!(!run(&raise("acme", "limited_edit", 1_001)), "lower, and longer");
+    assert!(run(&raise("acme", "limited_edit", 1_000)) && run(&raise("acme", "full", 999)));
+    assert!(set(&mut world.clone(), "acme", Choice::Level(level("block")), 5, &policy).narrows);
+    // So it is where the raise is further up.
+    assert!(!set(&mut world.clone(), "beta", Choice::Level(level("read_only")), 5, &policy).narrows);
+    assert!(set(&mut world.clone(), "beta", Choice::Level(level("block")), 5, &policy).narrows);
+}
+
+#[test]
+fn a_token_for_one_environment_opens_nothing_in_the_others() {
+    let policy = Plain::new(true).compile();
+    let mut world = World::default();
+    for (tenant, environments) in [("acme", &["production", "sandbox"][..]), ("beta", &["sandbox"][..])] {
+        let command = Command::RegisterTenant {
+            tenant: tid(tenant),
+            parent: None,
+            zone: Zone::UTC,
+            environments: environments.iter().map(|name| eid(name)).collect(),
+        };
+        world.run(&command, Actor::Configuration, 1, &policy).unwrap();
+    }
+    let switch = |tenant: &str| postern::lifecycle::Switch::Own(tid(tenant));
+    let choose = |tenant: &str, to: &str| Command::SetConsent {
+        tenant: tid(tenant),
+        choice: Choice::Level(level(to)),
+        until: None,
+        expected: None,
+    };
+    let approval =
+        |tenant: &str, required| Command::SetApproval { tenant: tid(tenant), required, expected: None };
+    let stop = |tenant: &str| Command::Stop { switch: switch(tenant), reason: "an audit".into() };
+    let lift = |tenant: &str| Command::Lift { switch: switch(tenant), reason: "it is over".into() };
+    for (tenant, refused) in [("acme", true), ("beta", false)] {
+        let sandboxed = Subject { environment: Some(eid("sandbox")), ..admin(tenant) };
+        let mut run = |command: &Command, now| world.run(command, Actor::Subject(&sandboxed), now, &policy);
+        // What takes away is free.
+        for less in [approval(tenant, true), stop(tenant), choose(tenant, "block")] {
+            assert!(run(&less, 2).unwrap().narrows);
+        }
+        for more in
+            [approval(tenant, false), lift(tenant), raise(tenant, "full", 1_000), choose(tenant, "read_only")]
+        {
+            let result = run(&more, 3).map(|change| change.narrows).map_err(|refusal| refusal.code());
+            assert_eq!(result, if refused { Err("environment_foreign") } else { Ok(false) }, "{more:?}");
+        }
+    }
+    // Nor do operators let everything go on by such a token.
+    let all = postern::lifecycle::Switch::Operators(postern::model::Reach::All);
+    let olga = Subject { environment: Some(eid("sandbox")), ..staff("olga") };
+    let stop = Command::Stop { switch: all.clone(), reason: "INC-7".into() };
+    world.run(&stop, Actor::Subject(&olga), 4, &policy).unwrap();
+    let lift = Command::Lift { switch: all, reason: "INC-7".into() };
+    assert_eq!(
+        world.run(&lift, Actor::Subject(&olga), 5, &policy).unwrap_err().code(),
+        "environment_foreign"
+    );
+    world.run(&lift, Actor::Subject(&staff("olga")), 5, &policy).unwrap();
+}
+
+fn push(tenant: &str, parent: Option<&str>, environments: &[&str]) -> Command {
+    Command::PushTenant {
+        tenant: tid(tenant),
+        parent: parent.map(tid),
+        zone: Zone::UTC,
+        environments: environments.iter().map(|name| eid(name)).collect(),
+        plan: None,
+        expected: None,
+    }
+}
+
+// GW-09
+#[test]
+fn what_a_removal_closed_to_children_stays_closed_when_the_parent_comes_back() {
+    // A ladder without `read_only`: whoever followed the parent has nothing while it is away.
+    let plain = Plain {
+        ladder: vec![("block".into(), None), ("support".into(), Some("administrator".into()))],
+        ..Plain::new(true)
+    };
+    let policy = Policy { default_level: level("support"), ..plain.compile() };
+    let mut world = family(&policy, "support");
+    let crm = program("crm");
+    assert!(allowed(&world, "beta", "s1", 4, &policy));
+    world
+        .run(
+            &Command::RemoveTenant { tenant: tid("acme"), expected: None },
+            Actor::Subject(&crm),
+            10,
+            &policy,
+        )
+        .unwrap();
+    assert!(!allowed(&world, "beta", "s1", 11, &policy));
+    world.run(&push("acme", None, &["production"]), Actor::Subject(&crm), 20, &policy).unwrap();
+    assert!(!allowed(&world, "beta", "s1", 21, &policy), "nothing withdrawn comes back");
+    world
+        .run(&start("beta", "s2", WantedBasis::Consent), Actor::Subject(&staff("anna")), 20, &policy)
+        .unwrap();
+    assert!(allowed(&world, "beta", "s2", 21, &policy), "what begins anew is new");
+}
+
+#[test]
+fn an_environment_that_comes_back_brings_nothing_that_was_begun_meanwhile() {
+    let policy = Plain::new(true).compile();
+    let mut world = World::default();
+    let crm = program("crm");
+    for (environments, now) in
+        [(&["production", "sandbox"][..], 1), (&["sandbox"][..], 10), (&["production", "sandbox"][..], 100)]
+    {
+        world.run(&push("acme", None, environments), Actor::Subject(&crm), now, &policy).unwrap();
+    }
+    let Some(Document::Tenant(tenant)) = world.document(&Key::Tenant(tid("acme")), &policy) else { panic!() };
+    assert_eq!(tenant.took_away(&eid("production"), at(99)), Some(at(99)), "elsewhere, before it was known");
+    assert_eq!(tenant.took_away(&eid("production"), at(100)), None);
+    assert_eq!(tenant.took_away(&eid("sandbox"), at(1)), None);
+}
+
+#[test]
+fn a_reason_stands_on_one_line_and_reads_from_left_to_right() {
+    let policy = Plain::new(true).compile();
+    let mut world = family(&policy, "full");
+    for c in ['\n', '\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}'] {
+        let command = Command::StartSession {
+            tenant: tid("beta"),
+            session: sid("s9"),
+            environment: eid("production"),
+            basis: WantedBasis::Consent,
+            reason: format!("order{c}7"),
+            ticket: None,
+            lasts: None,
+        };
+        let refused = world.run(&command, Actor::Subject(&staff("ben")), 4, &policy).unwrap_err();
+        assert_eq!(refused.code(), "reason_unfit", "{c:?}");
+    }
 }

@@ -296,18 +296,19 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
     }
 }
 
-/// `crm` pushes everything everywhere, `narrow` what `acme-west` is, whoever is a `roster` members everywhere.
+/// `crm` pushes everything everywhere, `narrow` what `acme-west` is, `pair` what `acme` and `zulu` are, whoever is a `roster` members everywhere.
 fn services() -> Vec<ServiceRule> {
-    let rule = |whose, may: &[Push], tenants: Option<&str>| ServiceRule {
+    let rule = |whose, may: &[Push], tenants: Option<&[&str]>| ServiceRule {
         issuer: IssuerName::new("services").unwrap(),
         whose,
         may: may.iter().copied().collect(),
-        tenants: tenants.map(|name| [tenant(name)].into()),
+        tenants: tenants.map(|names| names.iter().map(|name| tenant(name)).collect()),
     };
     let subject = |name: &str| Whose::Subjects([Arc::from(name)].into());
     vec![
         rule(subject("crm"), &[Push::Tenants, Push::Members], None),
-        rule(subject("narrow"), &[Push::Tenants, Push::Members], Some("acme-west")),
+        rule(subject("narrow"), &[Push::Tenants, Push::Members], Some(&["acme-west"])),
+        rule(subject("pair"), &[Push::Tenants], Some(&["acme", "zulu"])),
         rule(Whose::Roles([RoleName::new("roster").unwrap()].into()), &[Push::Members], None),
     ]
 }

@@ -151,7 +151,7 @@ impl Engine {
         match Body::of(&event) {
             Ok(body) => Some(Draft {
                 session: about.session.clone(),
-                ends_session: events.iter().any(|event| matches!(event, Event::SessionEnded { .. })),
+                ends_session: ends(events, about.session.as_deref()),
                 closes: Some(about.change.to_string()),
                 personal: values,
                 class: Class::Reserved,
@@ -176,6 +176,13 @@ impl Engine {
         };
         self.scribe.refused_change(self.now(), subject.kind, &event);
     }
+}
+
+/// Whether the session that a record bears ends by these events. One that replaces another bears its own.
+pub(in crate::engine) fn ends(events: &[Event], own: Option<&str>) -> bool {
+    let ended =
+        |event: &Event| matches!(event, Event::SessionEnded { session, .. } if Some(session.as_str()) == own);
+    events.iter().any(ended)
 }
 
 /// What an outcome is about.
@@ -216,5 +223,20 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::WithdrawGrant { .. }
         | Command::Stop { .. }
         | Command::Lift { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EndCause, IssuerName, SessionId, SubjectRef, Timestamp};
+
+    #[test]
+    fn a_record_ends_the_session_that_it_bears_and_none_that_it_replaces() {
+        let subject = SubjectRef { issuer: IssuerName::new("staff").unwrap(), sub: "anna".into() };
+        let (session, at) = (SessionId::new("ses_old").unwrap(), Timestamp::from_ms(1));
+        let events = [Event::SessionEnded { session, subject, cause: EndCause::Replaced, at }];
+        assert!(ends(&events, Some("ses_old")));
+        assert!(!ends(&events, Some("ses_new")) && !ends(&events, None) && !ends(&[], Some("ses_old")));
     }
 }
