@@ -352,6 +352,7 @@ impl Reloader {
 fn standing(before: Arc<Routing>, now: Arc<Routing>, same: BTreeSet<IssuerName>) -> Standing {
     Standing {
         policy: Arc::clone(&now.policy),
+        before: Arc::clone(&before.policy),
         find: Box::new(move |about, subject| {
             if !same.contains(&subject.id.issuer) {
                 return Err(Reason::ConfigurationReplaced);

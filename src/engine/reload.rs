@@ -43,6 +43,8 @@ pub type Find = dyn Fn(&Particulars, &VerifiedSubject) -> Result<Place, Reason> 
 pub struct Standing {
     /// The policy.
     pub policy: Arc<Policy>,
+    /// The one before it, in whose map `find` knows where a request stood.
+    pub before: Arc<Policy>,
     /// The look-up.
     pub find: Box<Find>,
 }
@@ -102,6 +104,10 @@ impl Engine {
         let Some(standing) = standing.as_ref().filter(|_| self.asked_elsewhere(&knock)) else {
             return Asked::Again(knock);
         };
+        // Read in a map older than the last one, which nobody has any more: what it said then cannot be compared.
+        if !Arc::ptr_eq(&standing.before, &knock.policy) {
+            return Asked::Never(Reason::ConfigurationReplaced);
+        }
         let place = match (standing.find)(&case.about, &case.subject) {
             Ok(place) => place,
             Err(reason) => return Asked::Never(reason),

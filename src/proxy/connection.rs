@@ -387,7 +387,7 @@ impl Connection {
             let unsent = Unsent::new(413, "body_too_large", "this route takes no body of that size");
             return self.give_up(core, request, &unsent, admission).await;
         }
-        let upgrade = match upgrade::asked(request, mapped.binding, core, routing) {
+        let upgrade = match upgrade::asked(request, mapped.binding, core, routing, who) {
             Ok(upgrade) => upgrade,
             Err((status, code, detail)) => {
                 return self.give_up(core, request, &Unsent::new(status, code, detail), admission).await;

@@ -7,6 +7,8 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+use crate::engine::knock::Who;
+
 use super::{
     collect::{self, Token},
     core::Core,
@@ -52,13 +54,15 @@ pub(super) fn asked(
     binding: Option<&Binding>,
     core: &Core,
     routing: &Routing,
+    who: &Who,
 ) -> Result<Option<Handshake>, Refused> {
     if !binding.is_some_and(|binding| binding.upgrade) {
         return Ok(None);
     }
     let Some(handshake) = handshake(request)? else { return Ok(None) };
-    let verifier = core.shared().verifier.load();
-    let by_cookie = matches!(collect::token(request, verifier.cookies()), Token::Cookie(..));
+    // Whoever brought a token that is not in `Authorization` brought it in a cookie, whichever count as such by now.
+    let in_header = matches!(collect::token(request, &[]), Token::Bearer(_));
+    let by_cookie = !in_header && !matches!(who, Who::Nobody);
     let secure = core.shared().tls.load().is_some();
     if by_cookie && !comes_from_here(request, routing, secure) {
         let detail = "a page of another origin may not open this WebSocket with a cookie";

@@ -168,8 +168,12 @@ impl Connection {
         }
         let mut body = Vec::new();
         let mut pace = Pace::new(routing.body_rate, routing.body_timeout);
+        // How much of the inbox was taken: it is emptied once for each read, not once for each chunk.
+        let mut at = 0;
         while !reader.is_done() {
-            if self.inbox.is_empty() {
+            if self.inbox.len() == at {
+                self.inbox.clear();
+                at = 0;
                 self.inbox.reserve(PIECE);
                 let read = self.stream.read_buf(&mut self.inbox);
                 match pace.wait(&mut self.patience, read).await {
@@ -184,16 +188,18 @@ impl Connection {
                     }
                 }
             }
+            let rest = self.inbox.get(at..).unwrap_or_default();
             let step = reader
-                .advance(&self.inbox)
+                .advance(rest)
                 .map_err(|fault| Some(Told::plain(400, fault.code(), fault.to_string())))?;
             pace.came(step.data.len() as u64);
-            body.extend_from_slice(self.inbox.get(step.data.clone()).unwrap_or_default());
-            self.inbox.drain(..step.consumed);
+            body.extend_from_slice(rest.get(step.data.clone()).unwrap_or_default());
+            at += step.consumed;
             if body.len() > routing.api_body {
                 return Err(too_large());
             }
         }
+        self.inbox.drain(..at);
         Ok(body)
     }
 }
