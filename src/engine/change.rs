@@ -222,13 +222,6 @@ impl Engine {
                 drop(hands);
                 Ok(Attempt::Overtaken)
             }
-            // It was answered as in force, and what would give more than that is not what was asked for.
-            Ok(None) => {
-                self.conclude_needless(&pending);
-                self.drop_pending(&pending);
-                drop(hands);
-                Ok(Attempt::Over(Changed::Unchanged.and_parted(&pending.change, parted)))
-            }
             // Nothing was promised yet, and it is not as the caller saw it: nothing of it stays.
             Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable && pending.give_up() => {
                 self.conclude_needless(&pending);
@@ -237,6 +230,7 @@ impl Engine {
                 Err(ChangeFault::Refused(refusal))
             }
             other => {
+                // What was answered as in force and would give something by now is kept too: of it, what takes away.
                 if let Err(fault) = other {
                     tracing::warn!(%fault, change = %pending.change, "a narrowing is in force in memory; it becomes durable later");
                 }
@@ -249,20 +243,9 @@ impl Engine {
         }
     }
 
-    /// Decides a narrowing anew, on what the store itself says, and makes that durable.
-    pub(super) async fn again(self: &Arc<Self>, this: &Try<'_>) -> Result<Attempt, ChangeFault> {
-        if let Some(attempt) = self.anew(this).await? {
-            return Ok(attempt);
-        }
-        // What would give something by now is not what was promised: others have taken more away.
-        if let Some(pending) = this.pending {
-            self.conclude_needless(pending);
-        }
-        Ok(Attempt::Over(Changed::Unchanged))
-    }
-
-    /// The same; `None`, and nothing is done, where it would give something by now.
-    async fn anew(self: &Arc<Self>, this: &Try<'_>) -> Result<Option<Attempt>, ChangeFault> {
+    /// Decides a narrowing anew, on what the store itself says, and makes that durable; `None`, and nothing is done, where
+    /// it would give something by now.
+    pub(super) async fn anew(self: &Arc<Self>, this: &Try<'_>) -> Result<Option<Attempt>, ChangeFault> {
         let policy = self.policy();
         let Decided::Anew(change, facts) = self.apply(this, &policy).await? else {
             return Ok(Some(Attempt::Over(Changed::Unchanged)));

@@ -264,14 +264,14 @@ impl Engine {
             change: pending.change.clone(),
             pending: Some(pending),
         };
-        match self.again(&this).await {
-            Ok(Attempt::Over(changed)) => {
+        match self.anew(&this).await {
+            Ok(Some(Attempt::Over(changed))) => {
                 if matches!(changed, Changed::Unchanged) {
                     tracing::info!(change = %pending.change, "a waiting change has become needless");
                 }
                 true
             }
-            Ok(Attempt::Overtaken) => false,
+            Ok(Some(Attempt::Overtaken)) => false,
             Err(ChangeFault::Refused(refusal)) if self.nothing_is_left(pending, &refusal).await => {
                 tracing::info!(change = %pending.change, %refusal, "a waiting change has become needless");
                 self.conclude_needless(pending);
@@ -279,8 +279,9 @@ impl Engine {
             }
             Err(ChangeFault::Refused(Refusal::Unavailable)) => false,
             // Its giver was allowed to when it was promised, and what was acknowledged stays (law 8), whoever has lost
-            // their right since, or whatever the policy knows by now.
-            Err(ChangeFault::Refused(_)) => self.mend_found(pending).await,
+            // their right since, or whatever the policy knows by now. Of what would give something by now, what takes
+            // away stays.
+            Ok(None) | Err(ChangeFault::Refused(_)) => self.mend_found(pending).await,
             Err(_) => false,
         }
     }
