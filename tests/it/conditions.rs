@@ -78,9 +78,12 @@ fn a_sign_in_that_is_not_enough_is_told_which_one_would_be() {
     assert_eq!(world.get(ORDERS, &good).status, 200);
     clock.advance(1);
     assert_eq!(world.get(ORDERS, &good).code(), "auth_too_old", "also of a token that is known");
-    let refused = world.of_kind("access.refused");
-    assert!(refused.iter().any(|record| record["reason"] == "auth_too_old"
-        && record["detail"].as_str().is_some_and(|detail| detail.contains("max_age=\"3600\""))));
+    until("the refusal is recorded", || {
+        world.of_kind("access.refused").iter().any(|record| {
+            record["reason"] == "auth_too_old"
+                && record["detail"].as_str().is_some_and(|detail| detail.contains("max_age=\"3600\""))
+        })
+    });
     world.finish();
 }
 
