@@ -205,7 +205,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
-/// A mapping, for which the list of its first key may stand alone. `T` has to call itself [`FIRST`].
+/// A mapping, for which the list of its first key may stand alone. `T` has to call itself `FIRST`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirstOrAll<T>(pub T);
 
