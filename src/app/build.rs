@@ -25,8 +25,8 @@ use crate::{
         SupportSettings, TenantSource, UpstreamSettings,
     },
     identity::{
-        Algorithm, ClaimPath, IssuerOptions, KeySource, Limits as TokenLimits, PemKey, Signer, SupportRule,
-        TypeRule, Verifier,
+        Algorithm, ClaimPath, IssuerOptions, KeyOrigin, KeySource, Limits as TokenLimits, PemKey, Signer,
+        SupportRule, TypeRule, Verifier,
     },
     model::IssuerName,
     net,
@@ -148,7 +148,10 @@ pub(super) fn issuer_options(
     let path = |text: &str| ClaimPath::parse(text).map_err(|e| fault(format!("claim `{text}`: {e}")));
     let keys = match &issuer.keys {
         KeyText::Jwks(text) => KeySource::Jwks(text.clone()),
-        KeyText::Fetched(address) => KeySource::Fetched(address.url.clone()),
+        KeyText::Fetched(address) => KeySource::Fetched(KeyOrigin {
+            url: address.url.clone(),
+            authorities: address.server.authorities.clone(),
+        }),
         KeyText::Pem(text) => KeySource::Pem(vec![PemKey { kid: None, pem: text.clone() }]),
     };
     let audience = issuer.audiences.first().cloned().unwrap_or_default();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{
     keys::{IgnoredKey, KeySet, KeySetFault},
-    options::KeySource,
+    options::{KeyOrigin, KeySource},
     verifier::{Bell, Issuer, Verifier, new_epoch, rules},
 };
 use crate::model::{IssuerName, Timestamp};
@@ -19,7 +19,7 @@ use crate::model::{IssuerName, Timestamp};
 /// A key set that was fetched for one issuer and read under its rules.
 #[derive(Debug, Clone)]
 pub struct FetchedKeys {
-    address: String,
+    origin: KeyOrigin,
     set: Arc<KeySet>,
 }
 
@@ -53,9 +53,9 @@ impl Verifier {
     /// [`KeySetFault`] where it is none, or where no key of it can be used.
     pub fn read_keys(&self, issuer: &IssuerName, text: &str) -> Option<Result<FetchedKeys, KeySetFault>> {
         let known = self.fetching(issuer)?;
-        let KeySource::Fetched(address) = &known.options.keys else { return None };
+        let KeySource::Fetched(origin) = &known.options.keys else { return None };
         let read = KeySet::fetched(text, &rules(&known.options));
-        Some(read.map(|set| FetchedKeys { address: address.clone(), set: Arc::new(set) }))
+        Some(read.map(|set| FetchedKeys { origin: origin.clone(), set: Arc::new(set) }))
     }
 
     /// A verifier like this one in which that issuer has these keys until then. `None` where this verifier has no such
@@ -69,7 +69,7 @@ impl Verifier {
         let mut next = self.clone();
         next.epoch = new_epoch();
         let known = next.issuers.iter_mut().find(|known| known.fetches(issuer))?;
-        if known.options.keys != KeySource::Fetched(keys.address.clone()) {
+        if known.options.keys != KeySource::Fetched(keys.origin.clone()) {
             return None;
         }
         let change = if keys.set.same_as(&known.keys) {
@@ -87,8 +87,8 @@ impl Verifier {
         Some((next, change))
     }
 
-    /// Takes over the fetched keys of an earlier verifier, for each issuer that still has them from the same address
-    /// under the same rules. For a reload: nobody waits for keys that are known.
+    /// Takes over the fetched keys of an earlier verifier, for each issuer that still has them from the same address,
+    /// vouched for by the same authorities, under the same rules. For a reload: nobody waits for keys that are known.
     #[must_use]
     pub fn adopting(mut self, earlier: &Verifier) -> Verifier {
         for known in &mut self.issuers {

@@ -53,7 +53,7 @@ pub use jwk::KeyFault;
 pub use keys::{IgnoredKey, KeySetFault, MAX_JWKS_BYTES};
 pub use mint::Signer;
 pub use options::{
-    ASSERTION_TYPE, ClaimMap, IssuerOptions, KeySource, Limits, PemKey, SupportRule, TypeRule,
+    ASSERTION_TYPE, ClaimMap, IssuerOptions, KeyOrigin, KeySource, Limits, PemKey, SupportRule, TypeRule,
 };
 pub use verifier::{Bell, Verifier, VerifierFault};
 

@@ -105,7 +105,17 @@ pub enum KeySource {
     Pem(Vec<PemKey>),
     /// A key set that somebody fetches from this address and hands over by [`super::Verifier::with_keys`]. Until then,
     /// and once it is too old, the issuer's tokens cannot be judged.
-    Fetched(String),
+    Fetched(KeyOrigin),
+}
+
+/// From where a key set is fetched. Keys of one origin are never taken for those of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyOrigin {
+    /// The address.
+    pub url: String,
+    /// The certificates of the authorities that vouch for it, in PEM; `None` are the system's. Whoever lets go of an
+    /// authority believes nothing that was fetched under it.
+    pub authorities: Option<String>,
 }
 
 /// Never prints the keys: under `dangerous_hmac` they are secrets.
@@ -114,7 +124,7 @@ impl fmt::Debug for KeySource {
         match self {
             Self::Jwks(text) => write!(f, "Jwks({} bytes)", text.len()),
             Self::Pem(keys) => write!(f, "Pem({} keys)", keys.len()),
-            Self::Fetched(address) => write!(f, "Fetched({address})"),
+            Self::Fetched(origin) => write!(f, "Fetched({})", origin.url),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keys that are handed over while tokens are known.
 
 use super::*;
-use crate::identity::{Bell, KeyChange, cache::CacheLimits};
+use crate::identity::{Bell, KeyChange, KeyOrigin, cache::CacheLimits};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::SeqCst},
@@ -14,7 +14,12 @@ fn name() -> IssuerName {
 }
 
 fn fetching(address: &str) -> Verifier {
-    let staff = IssuerOptions { keys: KeySource::Fetched(address.into()), ..issuer(SubjectKind::Staff) };
+    vouched_for(address, None)
+}
+
+fn vouched_for(address: &str, authorities: Option<&str>) -> Verifier {
+    let origin = KeyOrigin { url: address.into(), authorities: authorities.map(str::to_owned) };
+    let staff = IssuerOptions { keys: KeySource::Fetched(origin), ..issuer(SubjectKind::Staff) };
     Verifier::new(vec![issuer(SubjectKind::Member), staff], Limits::default()).unwrap()
 }
 
@@ -132,6 +137,9 @@ fn a_reload_adopts_keys_of_the_same_address_and_nothing_that_was_known() {
     assert_eq!(new.verify(token.as_bytes(), later(1000)).unwrap_err(), TokenFault::KeysUnavailable);
     let elsewhere = fetching("https://other.example/keys").adopting(&old);
     assert_eq!(elsewhere.verify(token.as_bytes(), now()).unwrap_err(), TokenFault::KeysUnavailable);
+    // An authority is let go of because somebody else can sign by it: what came under it is not believed either.
+    let believing_another = vouched_for(ADDRESS, Some("another authority")).adopting(&old);
+    assert_eq!(believing_another.verify(token.as_bytes(), now()).unwrap_err(), TokenFault::KeysUnavailable);
 }
 
 #[test]
