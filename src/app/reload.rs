@@ -9,7 +9,7 @@
 //! Never here: when to reload (that is [`super::watch`] and the command line), a rule.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     fmt::Write as _,
     path::PathBuf,
     sync::{
@@ -124,6 +124,20 @@ struct Inner {
     keeping: CancellationToken,
     /// The files of the last reading, good or not.
     stamps: Stamps,
+    /// The maps before the one in force, the last one last.
+    earlier: VecDeque<Earlier>,
+}
+
+/// How many maps before the one in force are kept: a request that is read in one and waits, for its record say, is looked up
+/// in the newest, however many came meanwhile.
+const EARLIER: usize = 8;
+
+/// A map that is no longer in force.
+#[derive(Clone)]
+struct Earlier {
+    routing: Arc<Routing>,
+    /// The issuers that have meant the same ever since.
+    same: BTreeSet<IssuerName>,
 }
 
 /// The parts that a reloader is made of.
@@ -149,7 +163,7 @@ impl Reloader {
         Reloader {
             drain_ms: AtomicI64::new(settings.limits.drain_ms),
             delay_ms: AtomicI64::new(settings.limits.shutdown_delay_ms),
-            inner: tokio::sync::Mutex::new(Inner { settings, keeping, stamps }),
+            inner: tokio::sync::Mutex::new(Inner { settings, keeping, stamps, earlier: VecDeque::new() }),
             engine,
             shared,
             verifier,
@@ -226,9 +240,18 @@ impl Reloader {
         let before = self.shared.routing.load_full();
         let routing = Arc::new(built.routing.adopting(&before));
         let same = same_issuers(&inner.settings.issuers, &settings.issuers);
-        let standing = standing(before, Arc::clone(&routing), same);
+        let mut earlier = inner.earlier.clone();
+        for one in &mut earlier {
+            one.same.retain(|issuer| same.contains(issuer));
+        }
+        earlier.push_back(Earlier { routing: before, same });
+        while earlier.len() > EARLIER {
+            earlier.pop_front();
+        }
+        let standing = standing(earlier.clone(), Arc::clone(&routing));
         // From here on nothing fails: recorded, then in force.
         let at = self.engine.reload(standing, cause.word()).await?;
+        inner.earlier = earlier;
         // The issuers before the map: whoever reads the new map knows no caller by an issuer that is gone. A request that
         // read the old one is found again before it is admitted.
         let verifier = built.verifier.adopting(&self.verifier.load());
@@ -349,15 +372,17 @@ impl Reloader {
 }
 
 /// How requests under way are found in the new map.
-fn standing(before: Arc<Routing>, now: Arc<Routing>, same: BTreeSet<IssuerName>) -> Standing {
+fn standing(earlier: VecDeque<Earlier>, now: Arc<Routing>) -> Standing {
     Standing {
         policy: Arc::clone(&now.policy),
-        before: Arc::clone(&before.policy),
-        find: Box::new(move |about, subject| {
-            if !same.contains(&subject.id.issuer) {
-                return Err(Reason::ConfigurationReplaced);
+        find: Box::new(move |asked_under, about, subject| {
+            let known = earlier.iter().find(|one| Arc::ptr_eq(&one.routing.policy, asked_under));
+            match known {
+                Some(before) if before.same.contains(&subject.id.issuer) => {
+                    find_again(&before.routing, &now, about)
+                }
+                Some(_) | None => Err(Reason::ConfigurationReplaced),
             }
-            find_again(&before, &now, about)
         }),
     }
 }

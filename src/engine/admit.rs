@@ -232,6 +232,7 @@ impl Engine {
             return Answer::Faulted(Fault::Undecided);
         };
         let entry = Entry { engine: self, live: self.registry.enter(exchange), stage: Stage::Entered };
+        self.hooks.at(Step::AccessEntered).await;
         match self.admit_entered(entry, knock, subject, about).await {
             Ok(admission) => Answer::Admitted(admission),
             Err(Stop::Denied(denial)) => Answer::Denied(denial),

@@ -8,6 +8,8 @@ use crate::model::ExchangeId;
 /// A point between two steps of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// An access: it is entered, and nothing is decided.
+    AccessEntered,
     /// An access: the intent is durable, nothing has been forwarded.
     AccessRecorded,
     /// A change: decided, nothing written.

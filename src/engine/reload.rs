@@ -35,16 +35,15 @@ pub struct Place {
     pub resource: Option<Arc<str>>,
 }
 
-/// Looks a request up in the map in force. Where it cannot be asked again there, since the map names tenants or
-/// environments by other means or its issuer is no longer the same, such an exchange is cut, and this is why.
-pub type Find = dyn Fn(&Particulars, &VerifiedSubject) -> Result<Place, Reason> + Send + Sync;
+/// Looks a request up in the map in force, that was asked under this policy and read in its map. Where it cannot be asked
+/// again there, since the map names tenants or environments by other means, its issuer is no longer the same, or nobody has
+/// the map any more that it was read in, such an exchange is cut, and this is why.
+pub type Find = dyn Fn(&Arc<Policy>, &Particulars, &VerifiedSubject) -> Result<Place, Reason> + Send + Sync;
 
 /// A policy, and how requests are found again in the map that came with it.
 pub struct Standing {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// The one before it, in whose map `find` knows where a request stood.
-    pub before: Arc<Policy>,
     /// The look-up.
     pub find: Box<Find>,
 }
@@ -104,11 +103,7 @@ impl Engine {
         let Some(standing) = standing.as_ref().filter(|_| self.asked_elsewhere(&knock)) else {
             return Asked::Again(knock);
         };
-        // Read in a map older than the last one, which nobody has any more: what it said then cannot be compared.
-        if !Arc::ptr_eq(&standing.before, &knock.policy) {
-            return Asked::Never(Reason::ConfigurationReplaced);
-        }
-        let place = match (standing.find)(&case.about, &case.subject) {
+        let place = match (standing.find)(&knock.policy, &case.about, &case.subject) {
             Ok(place) => place,
             Err(reason) => return Asked::Never(reason),
         };

@@ -140,11 +140,9 @@ async fn a_stream_ends_with_the_token_with_the_right_and_after_an_hour() {
     let mut following = open(&world, &world.admin("acme"), None).await;
     let mut policy = Policy::clone(&world.engine.policy());
     policy.callers.members.clear();
-    let before = world.engine.policy();
     let standing = Standing {
         policy: Arc::new(policy),
-        before,
-        find: Box::new(|_, _| Err(postern::policy::Reason::ConfigurationReplaced)),
+        find: Box::new(|_, _, _| Err(postern::policy::Reason::ConfigurationReplaced)),
     };
     world.engine.reload(standing, "test").await.unwrap();
     assert_eq!(last_event(&mut following).await, "not_allowed");

@@ -11,13 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern::app::{self, Extra, Gateway, ReloadFault};
+use postern::{
+    app::{self, Extra, Gateway, ReloadFault},
+    engine::hooks::Step,
+};
 use rustls::{HandshakeKind, pki_types::CertificateDer};
 use serde_json::Value;
 
 use crate::{
     client::{Client, Ending},
     cuts::counting,
+    held::Hold,
     world::*,
 };
 
@@ -421,6 +425,45 @@ fn where_tenants_or_environments_are_named_by_other_means_agents_are_cut() {
         assert_eq!(ending, Some(Ending::Reset), "{edit:?}: {outcome}");
         assert_eq!(outcome["cut_by"]["reason"], "configuration_replaced", "{edit:?}: {outcome}");
     }
+}
+
+/// It was read in a map, and before it is decided others come.
+fn held_through(reloads: &[&[(&str, &str)]]) -> (u16, String, usize) {
+    let (hold, hooks) = Hold::at(Step::AccessEntered);
+    let it = FromFile::start(hooks, NEVER, &[]);
+    let agent = it.world.people.staff("sam");
+    let session = it.world.start_session("acme", &agent);
+    hold.arm();
+    let mut client = it.world.client();
+    client.send(request("GET", "/t/acme/orders", &agent, ""));
+    hold.until_reached();
+    for edits in reloads {
+        it.reload(edits).unwrap();
+    }
+    hold.release();
+    let reply = client.reply();
+    let code = if reply.status == 200 { String::new() } else { reply.code() };
+    end(&it.world, &session, &agent);
+    let seen = it.world.upstream.seen().len();
+    it.world.finish();
+    (reply.status, code, seen)
+}
+
+#[test]
+fn a_request_that_was_read_before_several_reloads_is_found_in_the_newest_map() {
+    let longer = ["{ last: 9h }", "{ last: 10h }", "{ last: 11h }"].map(|last| [("{ last: 8h }", last)]);
+    let all: Vec<&[(&str, &str)]> = longer.iter().map(|edits| &edits[..]).collect();
+    assert_eq!(held_through(&all), (200, String::new(), 1));
+    // One of them named the tenant by other means, and the next did again as before or went on: what was read the
+    // old way is not compared with the new.
+    let means = [("from: { path: tenant }", "from: [{ path: tenant }, { header: X-Tenant }]")];
+    let on = [means[0], ("{ last: 8h }", "{ last: 9h }")];
+    assert_eq!(held_through(&[&means, &on]), (403, "configuration_replaced".to_owned(), 0));
+    // And where so many came that nobody has its map any more, it is asked to come again.
+    let hours: Vec<String> = (9..20).map(|hours| format!("{{ last: {hours}h }}")).collect();
+    let many: Vec<[(&str, &str); 1]> = hours.iter().map(|last| [("{ last: 8h }", last.as_str())]).collect();
+    let all: Vec<&[(&str, &str)]> = many.iter().map(|edits| &edits[..]).collect();
+    assert_eq!(held_through(&all), (403, "configuration_replaced".to_owned(), 0));
 }
 
 /// The application that it is towards is no longer named; the request goes on there to its end.
