@@ -58,6 +58,7 @@ pub(super) fn removed(
     presence.sessions.retain(|id, _| !is_over(id));
     if let Some(by) = end.by.clone() {
         presence.barred = Some(Bar { at: end.at, by });
+        presence.closed_at = presence.closed_at.max(Some(end.at));
         presence.lifted_by.clear();
         change.events.push(Event::PersonBarred { subject: session.subject.clone() });
     }

@@ -24,6 +24,9 @@ pub struct Presence {
     /// That they were removed, and are kept out until that is lifted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub barred: Option<Bar>,
+    /// What began until then is over, also when that was lifted (law 8).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed_at: Option<Timestamp>,
     /// While they are not: who lifted that last. They let in whoever enters since (GW-14).
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub lifted_by: BTreeSet<Giver>,
@@ -33,7 +36,7 @@ pub struct Presence {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bar {
-    /// From when on. What began until then is over.
+    /// From when on.
     pub at: Timestamp,
     /// Who removed them.
     pub by: SubjectRef,

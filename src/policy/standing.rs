@@ -88,14 +88,13 @@ pub fn standing<'a>(
     if let Some(at) = tenant.removed {
         return Ok(Err((Reason::TenantRemoved, Detail::At(at))));
     }
-    // Whoever is removed is kept out: also by a session that their index did not know of when histories were joined.
+    // Whoever was removed and kept out is out, whatever other sessions turn up when histories are joined.
     if policy.sessions.on_remove == OnRemove::Bar
         && own_switch
-        && let Some(bar) =
-            facts.presence(tenant_id, &session.subject)?.and_then(|presence| presence.barred.as_ref())
-        && session.started <= bar.at
+        && let Some(at) = facts.presence(tenant_id, &session.subject)?.and_then(|presence| presence.closed_at)
+        && session.started <= at
     {
-        return Ok(Err((Reason::SessionEnded, Detail::At(bar.at))));
+        return Ok(Err((Reason::SessionEnded, Detail::At(at))));
     }
     let taken = |begun| tenant.took_away(&session.environment, begun).map(Detail::At);
     if let Some(detail) = taken(session.started) {

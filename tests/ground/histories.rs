@@ -337,6 +337,13 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             };
             (command, an_agent(dice))
         }
+        19 if !naive.barred.is_empty() && dice.one_in(2) => {
+            let barred: Vec<&(String, String)> = naive.barred.iter().collect();
+            let (tenant, whose) = barred[dice.below(barred.len())];
+            let (issuer, sub) = whose.split_once('|').unwrap();
+            let command = Command::LiftBar { tenant: tid(tenant), person: person(issuer, sub) };
+            (command, someone_for(dice, tenant))
+        }
         19 | 20 => {
             let whose = if dice.one_in(2) { an_agent(dice) } else { someone_for(dice, tenant) };
             (Command::EndSession { tenant: tid(tenant), session: sid(session) }, whose)
@@ -922,6 +929,7 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 assert!(staff && !subject.acting && GLASS.contains(&&*subject.id.sub), "GW-06");
             }
             Command::EndSession { .. } => assert!((staff || own) && !subject.acting),
+            Command::LiftBar { .. } => assert!(!staff && own && !subject.acting, "P17-27"),
             Command::SeeGrantor { .. } => assert!(!staff && own && !subject.acting, "rule 5"),
             Command::PushTenant { .. }
             | Command::RemoveTenant { .. }
@@ -969,8 +977,10 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 assert_eq!((a.lasts, a.asked, a.expires), (b.lasts, b.asked, b.expires));
                 assert!(b.talk.starts_with(&a.talk), "what was said was said");
             }
-            (Document::Presence(_), Some(Document::Presence(_)))
-            | (Document::Member(_), Some(Document::Member(_))) => {}
+            (Document::Presence(a), Some(Document::Presence(b))) => {
+                assert!(a.closed_at <= b.closed_at, "what was ended stays ended");
+            }
+            (Document::Member(_), Some(Document::Member(_))) => {}
             (Document::Grantor(a), Some(Document::Grantor(b))) => {
                 assert!(a.seen <= b.seen && a.needed <= b.needed, "rule 5");
             }
@@ -983,14 +993,15 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
 }
 
 pub(crate) fn policies() -> impl Strategy<Value = Plain> {
-    (any::<bool>(), 0..3usize, any::<bool>(), any::<bool>(), 0..4usize).prop_map(
-        |(immediate, ceiling, most, unmapped, memory)| {
+    (any::<bool>(), 0..3usize, any::<bool>(), any::<bool>(), 0..4usize, any::<bool>()).prop_map(
+        |(immediate, ceiling, most, unmapped, memory, bar)| {
             let mut plain = Plain::new(immediate);
             plain.ceiling = [vec![], vec!["users:manage".into()], vec!["users:*".into(), "*:run".into()]]
                 [ceiling]
                 .clone();
             plain.grant_most_ms = most.then_some(20_000);
             plain.members_unmapped = unmapped;
+            plain.bar = bar;
             plain.grantor_memory_ms = [600, 2_400, 24_000, 20_000_000][memory];
             plain
         },

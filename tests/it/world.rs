@@ -176,11 +176,6 @@ impl Plan {
         self
     }
 
-    pub fn written(mut self, text: &'static str) -> Plan {
-        self.written = Some(text);
-        self
-    }
-
     pub fn clock(mut self, clock: &Arc<ManualClock>) -> Plan {
         self.clock = Some(Arc::clone(clock));
         self

@@ -80,8 +80,7 @@ impl Stage {
         let bytes = Arc::new(move |_: &postern::model::ExchangeId, bytes: usize| {
             seen.fetch_add(bytes as u64, SeqCst);
         });
-        let mut plan = Plan::default()
-            .written(preset)
+        let mut plan = Plan { written: Some(preset), ..Plan::default() }
             .clock(&clock)
             .hooks(Hooks { at: None, bytes: Some(bytes) })
             .edit("listen: 127.0.0.1:8080", "workers: 2\nlisten: 127.0.0.1:0")
