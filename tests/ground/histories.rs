@@ -1125,6 +1125,7 @@ fn the_histories_reach_every_command_and_most_codes() {
             (0..90).map(|_| (dice.next(), u16::try_from(dice.below(250)).unwrap())).collect();
         let mut plain = Plain::new(seed % 2 == 0);
         plain.members_unmapped = seed % 3 == 0;
+        plain.bar = seed % 4 < 2;
         plain.grant_most_ms = (seed % 5 == 0).then_some(20_000);
         plain.grantor_memory_ms = if seed % 7 == 0 { 2_400 } else { 240_000 };
         let tally = run(&plain, &steps, true);
@@ -1132,7 +1133,8 @@ fn the_histories_reach_every_command_and_most_codes() {
         refused.extend(tally.refused.into_keys());
         decided.extend(tally.decided.into_keys());
     }
-    assert_eq!(accepted.len(), 24, "{accepted:?}");
+    assert_eq!(accepted.len(), 25, "{accepted:?}");
+    assert!(refused.contains("barred"), "{refused:?}");
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not
