@@ -539,8 +539,9 @@ fn every_preset_passes_without_a_warning() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema=../postern.schema.json\n"), "{path:?}");
-        let file =
-            |line: &str| line.split_once("file: ").map(|(_, name)| name.trim_end_matches(" }").to_owned());
+        let file = |line: &str| {
+            line.split_once("file: ").map(|(_, name)| name.split([' ', '}']).next().unwrap().to_owned())
+        };
         let names = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(file);
         let sources: BTreeMap<String, Vec<u8>> =
             names.map(|name| (format!("/here/{name}"), keys.as_bytes().to_vec())).collect();

@@ -287,9 +287,11 @@ fn other_names(
             let message = "`inherit` is what a child chooses to follow its parent; no level is called so";
             context.put(Code::ReservedName, at.place, message, "choose another name");
         }
-        if let Some(first) = places.insert(other.clone(), at.place) {
-            context.twice(at.place, "level", other.as_str(), first);
+        if let Some(first) = places.get(&other) {
+            context.twice(at.place, "level", other.as_str(), *first);
+            continue;
         }
+        places.insert(other.clone(), at.place);
         also.insert(other, name.clone());
     }
 }
