@@ -195,14 +195,14 @@ async fn a_session_by_a_grant_lasts_as_long_as_the_grant_where_that_is_configure
         world.put("POST", "/v1/tenants/acme/sessions", wrong, &world.agent("carl")).await.refused(422, code);
     }
     world.clock.advance(9 * DAY);
-    assert_eq!(world.inside("acme").await, [id.clone()]);
+    assert_eq!(world.inside("acme").await, [id.as_str()]);
     let later = json!({"for": "20d"});
     world
         .put("PATCH", &format!("/v1/tenants/acme/grants/{grant}"), later, &world.admin("acme"))
         .await
         .is(200);
     world.clock.advance(20 * DAY - HOUR);
-    assert_eq!(world.inside("acme").await, [id.clone()]);
+    assert_eq!(world.inside("acme").await, [id.as_str()]);
     world.clock.advance(HOUR);
     assert_eq!(world.inside("acme").await, Vec::<String>::new());
     world.engine.sweep_due().await;
