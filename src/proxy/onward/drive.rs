@@ -22,14 +22,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    lines::{Line, STREAMS},
-    progress::Progress,
-};
+use super::lines::{Line, STREAMS};
 use crate::net::servers::Protocol;
 use crate::proxy::{
     dial::{PROTOCOL, dial},
-    http2::{pieces::Piece, wire::Frames},
+    http2::{frames::Frames, pieces::Piece, progress::Progress},
     routing::Server,
     socket::Socket,
 };

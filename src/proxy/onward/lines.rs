@@ -19,13 +19,10 @@ use h2::{
 use http::Request;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{
-    drive::{self, Opened},
-    progress::Progress,
-};
+use super::drive::{self, Opened};
 use crate::proxy::{
     dial,
-    http2::pieces::Piece,
+    http2::{pieces::Piece, progress::Progress},
     routing::{Server, Upstream},
 };
 

@@ -5,7 +5,6 @@
 
 mod drive;
 mod lines;
-mod progress;
 mod stream;
 mod translate;
 

@@ -79,7 +79,19 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Raw {
-        let mut raw = Raw { stream: TcpStream::connect(address).unwrap() };
+        Raw::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// With room for little that it has not read.
+    pub fn narrow(address: SocketAddr) -> Raw {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Raw::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Raw {
+        let mut raw = Raw { stream };
         raw.stream.set_nodelay(true).unwrap();
         raw.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         raw.stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
