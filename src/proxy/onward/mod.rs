@@ -5,6 +5,7 @@
 
 mod drive;
 mod lines;
+mod sieve;
 mod stream;
 mod translate;
 
