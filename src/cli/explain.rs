@@ -304,18 +304,7 @@ impl Stage<'_> {
     fn somebody(&self, kind: SubjectKind) -> Option<Subject> {
         let issuer = self.settings.issuers.iter().find(|issuer| issuer.kind == kind);
         let issuer = issuer.map(|issuer| issuer.name.clone()).or_else(|| IssuerName::new("somebody").ok());
-        Some(Subject {
-            kind,
-            id: SubjectRef { issuer: issuer?, sub: Arc::from("somebody") },
-            email: None,
-            support: kind == SubjectKind::Staff,
-            tenant: None,
-            environment: None,
-            roles: Vec::new(),
-            login: None,
-            acting: false,
-            expires: Timestamp::MAX,
-        })
+        Some(Subject::named(kind, SubjectRef { issuer: issuer?, sub: Arc::from("somebody") }))
     }
 
     /// What a member with these roles in the request's tenant would be told.

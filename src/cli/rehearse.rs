@@ -43,10 +43,7 @@ pub(super) fn support(
     let policy = &Policy { conditions: Conditions::default(), ..settings.policy.clone() };
     // What cannot be named is refused before any document is looked at.
     let facts = facts(settings, ask, subject, session, now).unwrap_or_default();
-    match decide(ask, Caller::Known(subject), &facts, now, policy) {
-        Verdict::Decided(decision) => Some(decision),
-        Verdict::Need(_) => None,
-    }
+    decided(ask, subject, &facts, now, policy)
 }
 
 /// What breaking the glass would come to.
@@ -67,12 +64,8 @@ pub(super) fn glass(settings: &Settings, ask: &Ask<'_>, subject: &Subject, now: 
     let rehearsed = BreakGlass { conditions: Conditions::default(), incident, ..written.clone() };
     let mut policy = Policy { conditions: Conditions::default(), ..settings.policy.clone() };
     policy.emergency.break_glass = Some(rehearsed);
-    let decided = |facts: &Facts| match decide(ask, Caller::Known(subject), facts, now, &policy) {
-        Verdict::Decided(decision) => Some(decision),
-        Verdict::Need(_) => None,
-    };
     let (Some(place), Some(cause)) = (Place::of(settings, ask), written.causes.first()) else {
-        return Some(Glass::Decided(decided(&Facts::new()), None));
+        return Some(Glass::Decided(decided(ask, subject, &Facts::new(), now, &policy), None));
     };
     let lowest = policy.ladder.levels().first().map_or(&policy.default_level, |level| &level.name);
     let mut documents = place.documents(lowest);
@@ -97,14 +90,25 @@ pub(super) fn glass(settings: &Settings, ask: &Ask<'_>, subject: &Subject, now: 
         _ => None,
     });
     documents.extend(change.documents.into_iter().map(|(key, document)| (key, Some(document))));
-    Some(Glass::Decided(decided(&found(documents)), lasts))
+    Some(Glass::Decided(decided(ask, subject, &found(documents), now, &policy), lasts))
 }
 
 /// Decides for a member who holds the roles of `subject`, wherever the gateway has them from: no document is needed.
 pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Decision> {
     let mut policy = policy.clone();
     policy.callers.by_row = Default::default();
-    match decide(ask, Caller::Known(subject), &Facts::new(), now, &policy) {
+    decided(ask, subject, &Facts::new(), now, &policy)
+}
+
+/// The decision, where these facts are enough for one.
+fn decided(
+    ask: &Ask<'_>,
+    subject: &Subject,
+    facts: &Facts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Option<Decision> {
+    match decide(ask, Caller::Known(subject), facts, now, policy) {
         Verdict::Decided(decision) => Some(decision),
         Verdict::Need(_) => None,
     }
