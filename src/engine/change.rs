@@ -331,7 +331,7 @@ impl Engine {
         self.hooks.at(Step::ChangeCommitted).await;
         self.cells.committed(&writes);
         self.grantors.committed(&writes);
-        self.may_have_felled(writes.iter().map(|(key, _)| key));
+        self.may_have_felled_by(&writes);
         let parted = self.put_in_force(writes.iter().map(|(key, _)| key)).await;
         self.hooks.at(Step::ChangeInForce).await;
         let recorded = self.record_outcome(this, position, &change.events, &writes).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     lifecycle::{Command, fallen},
-    model::{Key, Timestamp},
+    model::{Key, Stored, Timestamp, Version},
 };
 
 use super::{ChangeFault, Engine, Giver};
@@ -16,6 +16,14 @@ use super::{ChangeFault, Engine, Giver};
 const LOOK_MOST: usize = 256;
 
 impl Engine {
+    /// The same of what was written just now: nothing rests yet on a tenant or a grant that is new, however many are pushed.
+    pub(super) fn may_have_felled_by(&self, written: &[(Key, Stored)]) {
+        let first = Version::NONE.next();
+        let known =
+            written.iter().filter(|(key, stored)| matches!(key, Key::Stop(_)) || stored.version != first);
+        self.may_have_felled(known.map(|(key, _)| key));
+    }
+
     /// Whether sessions may have fallen with any of these, which are stored.
     pub(super) fn may_have_felled<'a>(&self, stored: impl IntoIterator<Item = &'a Key>) {
         let felling = |key: &Key| matches!(key, Key::Stop(_) | Key::Tenant(_) | Key::Grant(..));

@@ -123,6 +123,11 @@ impl Runner {
                 self.rest(REST).await?;
                 continue;
             };
+            if stretch.next == standing.cursor.seq && stretch.messages.is_empty() {
+                // What is durable cannot be seen yet, or somebody took its file away.
+                self.rest(LOOK).await?;
+                continue;
+            }
             for message in &stretch.messages {
                 self.tell(message, standing).await?;
             }

@@ -115,6 +115,10 @@ impl Judge {
         if !closed {
             wanted.push(self.innocent(&mut client)?);
         }
+        if cut {
+            // Half a request leaves its connection behind; what is still unread there is none of the next case's.
+            self.world.upstream.settled();
+        }
         let arrived = self.world.upstream.seen()[before..].to_vec();
         // A connection that carried something is kept for the next one, so the next one shows what was left on it.
         let mut fresh = self.world.client();

@@ -63,7 +63,10 @@ fn judge(world: &World, case: &Case<'_>, admin: &str, split: bool) -> Result<(),
         }
     }
     let (verdict, rest) = case.verdict.split_once(' ').unwrap_or((case.verdict, ""));
-    let arrived = |world: &World| world.upstream.seen().split_off(before);
+    let arrived = |world: &World| {
+        world.upstream.settled();
+        world.upstream.seen().split_off(before)
+    };
     match verdict {
         "client" => {
             let status = client.reply().status;

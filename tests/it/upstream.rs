@@ -13,6 +13,8 @@ use std::{
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::world::until;
+
 /// One request as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -84,6 +86,38 @@ impl Upstream {
 
     pub fn last(&self) -> Seen {
         self.seen().pop().expect("the application saw a request")
+    }
+
+    /// Waits until every connection that was ever opened has been read to its end: from then on nothing more is seen. To be
+    /// asked once the gateway is gone.
+    pub fn drained(&self) {
+        // Connections are taken in order: once this one was, all were.
+        let before = self.notes.ended.load(SeqCst);
+        drop(TcpStream::connect(self.address).unwrap());
+        until("all that came was read", || {
+            let ended = self.notes.ended.load(SeqCst);
+            ended > before && ended == self.notes.connections.load(SeqCst)
+        });
+    }
+
+    /// Waits until whatever was sent so far has been read, and every connection that was let go is closed here too.
+    pub fn settled(&self) {
+        let port = format!(":{:04X}", self.address.port());
+        until("all that was sent was read", || {
+            let ended = self.notes.ended.load(SeqCst);
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            // The kernel's own list: local address, its peer, state (01 is open, 08 closed by the peer), sent:unread.
+            let (mut open, mut unread) = (0, false);
+            for line in table.lines().skip(1) {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let (local, state, queues) = (words[1], words[3], words[4]);
+                if local.ends_with(&port) && ["01", "08"].contains(&state) {
+                    open += 1;
+                    unread |= state == "08" || !queues.ends_with(":00000000");
+                }
+            }
+            !unread && open + ended == self.notes.connections.load(SeqCst)
+        });
     }
 
     pub fn received(&self) -> u64 {

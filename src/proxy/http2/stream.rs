@@ -21,7 +21,7 @@ use super::{
     translate::Incoming,
     wire::Shared,
 };
-use crate::proxy::wire::{BodyReader, Known, Limits, Parsed, ResponseHead};
+use crate::proxy::wire::{BodyReader, Known, KnownSet, Limits, Parsed, ResponseHead};
 
 /// Heads that we wrote ourselves: whatever an application was allowed, and our own lines.
 const LIMITS: Limits =
@@ -193,14 +193,7 @@ impl Stream {
         let mut response = Response::new(());
         *response.status_mut() = status;
         for field in self.parser.view(&head).fields() {
-            let of_a_connection = matches!(
-                field.known,
-                Known::Connection
-                    | Known::KeepAlive
-                    | Known::ProxyConnection
-                    | Known::TransferEncoding
-                    | Known::Upgrade
-            );
+            let of_a_connection = KnownSet::OF_A_CONNECTION.contains(field.known);
             if of_a_connection || (switched && field.known == Known::SecWebSocketAccept) {
                 continue;
             }
