@@ -219,6 +219,10 @@ impl Explain {
         asked: Option<Asked>,
     ) -> Result<Answer, Trouble> {
         let (whom, decision) = match asked {
+            // Whoever that is: the token names nobody.
+            Some(Asked::Glass) if matches!(stage.who, Who::Refused(_)) => {
+                (token_words(stage.who), stage.by_token(read))
+            }
             Some(Asked::Glass) => {
                 writeln!(out)?;
                 return Ok(glass::tell(out, stage, read)?);

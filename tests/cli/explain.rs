@@ -191,6 +191,7 @@ fn explanations_of_break_glass() {
     place.configure("consent:\n", GLASS);
     fs::write(place.file("sam"), place.sam()).unwrap();
     fs::write(place.file("ada"), place.ada("admin")).unwrap();
+    fs::write(place.file("nobody"), "x.y.z").unwrap();
     let mut text = String::new();
     let mut ask = |question: &[&str], status| {
         let came = explain(&place, question);
@@ -202,6 +203,7 @@ fn explanations_of_break_glass() {
     ask(&["PUT", "/t/acme/orders/7", "--token", "sam"], 0);
     ask(&["POST", "/t/acme/users", "--break-glass", "--token", "sam"], 1);
     ask(&["PUT", "/t/acme/orders/7", "--break-glass", "--token", "ada"], 1);
+    ask(&["PUT", "/t/acme/orders/7", "--break-glass", "--token", "nobody"], 1);
     ask(&["GET", "/nowhere", "--break-glass"], 1);
     ask(&["GET", "/t/acme/orders", "--break-glass", "--header", "X-Environment: moon"], 1);
     ask(&["GET", "/health", "--break-glass"], 0);
