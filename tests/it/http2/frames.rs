@@ -84,10 +84,16 @@ impl Raw {
 
     /// With room for little that it has not read.
     pub fn narrow(address: SocketAddr) -> Raw {
+        Raw::over(Raw::narrow_socket(address))
+    }
+
+    pub fn narrow_socket(address: SocketAddr) -> TcpStream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.connect(&address.into()).unwrap();
-        Raw::over(socket.into())
+        let stream: TcpStream = socket.into();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
     }
 
     fn over(stream: TcpStream) -> Raw {

@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::frames::*;
+use rustls::pki_types::pem::PemObject;
+
+use super::{frames::*, ordinary::secure};
 use crate::{
     cuts::{counting, stands_still},
     world::*,
@@ -285,4 +287,58 @@ fn heads_that_wait_in_the_gateway_when_their_session_ends_take_the_connection_wi
     let cut = outcomes.iter().filter(|record| record["end"] == "cut").count();
     assert_eq!(cut, asked - whole, "{outcomes:?}");
     stage.world.finish();
+}
+
+// GW-05
+#[test]
+fn over_tls_too_nothing_leaves_behind_an_end_but_what_kernels_held() {
+    let (world, authority) = secure("");
+    let (agent, admin) = (world.people.staff("sam"), world.people.admin("acme"));
+    let session = world.start_session("acme", &agent);
+    let mut tcp = Raw::narrow_socket(world.gateway().address());
+    let ports = (tcp.local_addr().unwrap().port(), tcp.peer_addr().unwrap().port());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = rustls::pki_types::ServerName::try_from("app.example").unwrap();
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let bearer = format!("Bearer {agent}");
+    let mut lines = get("/t/acme/download?do=forever");
+    lines[1] = (":scheme", "https");
+    lines.push(("authorization", &bearer));
+    let mut asking = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    asking.extend(frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    asking.extend(frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+    asking.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&lines)));
+    rustls::Stream::new(&mut tls, &mut tcp).write_all(&asking).unwrap();
+    // What is under way stays the same for a while: every buffer is full.
+    let (mut held, mut since) = (0, Instant::now());
+    until("every buffer is full", || {
+        let now = held_by_kernels(ports);
+        if now != held {
+            (held, since) = (now, Instant::now());
+        }
+        held > 16_000 && since.elapsed() > Duration::from_millis(300)
+    });
+    world.done(World::end("acme", &session), &admin);
+    let mut came = 0;
+    let how = loop {
+        match tcp.read(&mut vec![0; 16 << 10]) {
+            Ok(0) => break None,
+            Ok(count) => came += count,
+            Err(fault) => break Some(fault.kind()),
+        }
+    };
+    println!("{came} bytes came where kernels had held {held}");
+    // What is encrypted cannot be emptied.
+    assert_eq!(how, Some(std::io::ErrorKind::ConnectionReset));
+    assert!(came <= held);
+    assert_eq!(world.last_outcome()["end"], "cut");
+    world.finish();
 }

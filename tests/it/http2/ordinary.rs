@@ -6,7 +6,7 @@ use super::peer::{Peer, clear, more, send_all};
 use crate::{upstream::pattern, vouched::Authority, world::*};
 
 /// A world with TLS; the authority's certificate.
-fn secure(extra: &str) -> (World, Vec<u8>) {
+pub fn secure(extra: &str) -> (World, Vec<u8>) {
     let mut world = World::prepared(Plan::default());
     let authority = Authority::new();
     let pair = authority.sign(&["app.example"]);
