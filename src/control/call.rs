@@ -17,9 +17,10 @@ use crate::{
         json::{JsonFault, Object},
     },
     lifecycle::Refusal,
-    model::{IdFault, RoleName, SubjectKind, TenantId, Timestamp, Version},
+    model::{GivenAs, IdFault, RoleName, SubjectKind, TenantId, Timestamp, Version},
     policy::{
-        Around, Conditions, Named, PermissionId, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, standing::Fallen,
+        Around, Conditions, Named, PermissionId, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, granting::May,
+        standing::Fallen,
     },
 };
 
@@ -100,11 +101,46 @@ impl Call<'_> {
         self.must(self.administers(tenant, SUPPORT_MANAGE), SUPPORT_MANAGE)
     }
 
-    /// Whether the caller administers support access in that tenant. The rules ask again where something changes.
-    fn administers(&self, tenant: &TenantId, permission: &str) -> bool {
+    /// Whether the caller is a person of that tenant, in a token of their own.
+    fn is_member_of(&self, tenant: &TenantId) -> bool {
         self.subject.kind == SubjectKind::Member
             && !self.subject.acting
             && self.subject.tenant.as_ref() == Some(tenant)
+    }
+
+    /// Whether the caller may have given grants there without being an administrator: those are theirs to see and withdraw.
+    pub(super) fn may_own(&self, tenant: &TenantId) -> bool {
+        self.is_member_of(tenant) && !self.policy.granting.by_role.is_empty()
+    }
+
+    /// Refuses whoever may neither see all grants there nor have any of their own; `true`: only their own.
+    pub(super) fn must_see_or_own(&self, tenant: &TenantId) -> Result<bool, Problem> {
+        let all = self.sees(tenant);
+        self.must(all || self.may_own(tenant), SUPPORT_READ).map(|()| !all)
+    }
+
+    /// Refuses whoever may neither manage all grants there nor have any of their own.
+    pub(super) fn must_manage_or_own(&self, tenant: &TenantId) -> Result<(), Problem> {
+        self.must(self.administers(tenant, SUPPORT_MANAGE) || self.may_own(tenant), SUPPORT_MANAGE)
+    }
+
+    /// Refuses whoever may give no grant there, whatever that tenant's setting says.
+    pub(super) fn must_give(&self, tenant: &TenantId) -> Result<(), Problem> {
+        self.must(self.gives_as(tenant).is_some(), SUPPORT_MANAGE)
+    }
+
+    /// As whom the caller may give grants there, whatever that tenant's setting says.
+    pub(super) fn gives_as(&self, tenant: &TenantId) -> Option<GivenAs> {
+        if self.administers(tenant, SUPPORT_MANAGE) {
+            return Some(GivenAs::Administrator);
+        }
+        let may = self.policy.granting.may(self.roles()).filter(|_| self.is_member_of(tenant));
+        may.map(May::given_as)
+    }
+
+    /// Whether the caller administers support access in that tenant. The rules ask again where something changes.
+    fn administers(&self, tenant: &TenantId, permission: &str) -> bool {
+        self.is_member_of(tenant)
             && self.policy.catalogue.id(permission).is_some_and(|id| self.can(id))
     }
 

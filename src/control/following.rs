@@ -20,13 +20,13 @@ use crate::{
     audit::read::Place,
     engine::Engine,
     identity::VerifiedSubject,
-    model::{TenantId, Timestamp},
+    model::{GrantId, TenantId, Timestamp},
     policy::{SUPPORT_MANAGE, SUPPORT_READ, rows::administers},
 };
 
 use super::{
     Api,
-    audit::{Wanted, read_on},
+    audit::{OfGrant, Wanted, gave, read_on},
     call::Call,
     problem::Problem,
     reply::Reply,
@@ -94,6 +94,9 @@ pub struct Following {
     engine: Arc<Engine>,
     subject: Arc<VerifiedSubject>,
     seat: Seat,
+    /// Only what is about a grant, and was done by it.
+    grant: Option<GrantId>,
+    of: Option<OfGrant>,
     dir: PathBuf,
     /// The last record that was looked at, and where it stands: what lies before it is not read again.
     after: Option<u64>,
@@ -112,9 +115,13 @@ impl std::fmt::Debug for Following {
 }
 
 impl Api {
-    pub(super) fn follow(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
-        call.must_see(tenant)?;
-        let query = call.query(&["last_event_id"])?;
+    pub(super) async fn follow(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
+        let query = call.query(&["last_event_id", "grant"]);
+        // Whoever may not know learns nothing of what they sent.
+        let named = query.as_ref().ok().and_then(|query| query.get("grant"));
+        let of = self.sees_record(call, tenant, named).await?;
+        let query = query?;
+        let grant = query.maybe("grant", |text| GrantId::new(text).ok())?;
         let place =
             |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
         let told = query.maybe("last_event_id", place)?;
@@ -141,6 +148,8 @@ impl Api {
             engine: Arc::clone(&self.engine),
             subject: Arc::clone(call.subject),
             seat,
+            grant,
+            of,
             dir: self.engine.journal().dir().to_owned(),
             after,
             place: None,
@@ -203,7 +212,13 @@ impl Following {
         }
         let may = self.engine.known(|facts| {
             let may = |right| administers(&self.subject, &self.seat.tenant, facts, &policy, right);
-            Ok(may(SUPPORT_READ)? || may(SUPPORT_MANAGE)?)
+            if may(SUPPORT_READ)? || may(SUPPORT_MANAGE)? {
+                return Ok(true);
+            }
+            match self.grant.as_ref().filter(|_| !policy.granting.by_role.is_empty()) {
+                Some(grant) => gave(&self.subject, &self.seat.tenant, grant, facts, &policy),
+                None => Ok(false),
+            }
         });
         match may.await {
             Ok(true) => None,
@@ -222,6 +237,7 @@ impl Following {
             tenant: self.seat.tenant.clone(),
             kind: None,
             session: None,
+            of: self.of.clone(),
             since: None,
             after: self.after,
             limit: PIECE,
@@ -250,7 +266,7 @@ impl Following {
             // Writing into a string cannot fail; a record is one line.
             let _ = write!(text, "id: {}\nevent: record\ndata: {data}\n\n", item.seq);
         }
-        (self.after, self.place) = (read.last, read.place);
+        (self.after, self.place, self.of) = (read.last, read.place, read.of);
         self.seen = if read.complete { size } else { read.last.map_or(0, |last| last.saturating_add(1)) };
         Ok((!text.is_empty()).then(|| Bytes::from(text)))
     }

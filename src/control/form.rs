@@ -10,7 +10,7 @@ use crate::{
     lifecycle::{Choice, Step, Until, WantedBasis},
     model::{
         EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, Reach, RequestId, ResourceId,
-        ResourceType, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
+        ResourceType, RoleAt, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
 };
 
@@ -284,14 +284,24 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// What a grant covers.
-    pub(super) fn scope(&self) -> Result<Scope, Problem> {
+    /// A role's name, where one is said.
+    pub(super) fn maybe_role(&self) -> Result<Option<RoleName>, Problem> {
+        if self.object.has("role") { self.role().map(Some) } else { Ok(None) }
+    }
+
+    /// What a grant covers, where that is said.
+    pub(super) fn maybe_scope(&self, main: Option<&RoleName>) -> Result<Option<Scope>, Problem> {
+        if self.object.has("scope") { self.scope(main).map(Some) } else { Ok(None) }
+    }
+
+    /// What a grant covers. A resource may name a role of its own; where one does, `main` is that of the others.
+    pub(super) fn scope(&self, main: Option<&RoleName>) -> Result<Scope, Problem> {
         match self.must("scope")? {
             Json::Text(word) if word == "everything" => Ok(Scope::Everything),
             Json::Object(object) => {
                 let form = self.below(object, "scope", &["resources"])?;
                 match form.must("resources")? {
-                    Json::List(list) if list.len() <= MOST_RESOURCES => form.resources(list),
+                    Json::List(list) if list.len() <= MOST_RESOURCES => form.resources(list, main),
                     Json::List(_) => {
                         Err(form.wrong("resources", format!("it must name at most {MOST_RESOURCES}")))
                     }
@@ -302,18 +312,29 @@ impl<'a> Form<'a> {
         }
     }
 
-    fn resources(&self, list: &[Json]) -> Result<Scope, Problem> {
-        let mut resources = BTreeSet::new();
+    fn resources(&self, list: &[Json], main: Option<&RoleName>) -> Result<Scope, Problem> {
+        let (mut named, mut roles, mut missing) = (BTreeSet::new(), BTreeSet::new(), None);
         for (number, one) in list.iter().enumerate() {
             let name = format!("resources[{number}]");
             let Json::Object(one) = one else { return Err(self.wrong(&name, "it must be an object")) };
-            let form = self.below(one, &name, &["type", "id"])?;
-            let resource = (form.read("type", ResourceType::new)?, form.read("id", ResourceId::new)?);
-            if !resources.insert(resource) {
+            let form = self.below(one, &name, &["type", "id", "role"])?;
+            let (kind, id) = (form.read("type", ResourceType::new)?, form.read("id", ResourceId::new)?);
+            if !named.insert((kind.clone(), id.clone())) {
                 return Err(self.wrong(&name, "it stands twice"));
             }
+            match form.maybe_role()?.or_else(|| main.cloned()) {
+                Some(role) => drop(roles.insert(RoleAt { r#type: kind, id, role })),
+                None => missing = Some(name),
+            }
         }
-        Ok(Scope::Resources(resources))
+        match missing {
+            // None names a role, or all have the one.
+            _ if roles.iter().all(|at| Some(&at.role) == main) => Ok(Scope::Resources(named)),
+            Some(missing) => {
+                Err(self.wrong(&missing, "name its role too, or give the `role` of those that name none"))
+            }
+            None => Ok(Scope::Roles(roles)),
+        }
     }
 
     /// Until when a level holds, where that is said.

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use crate::{
     model::{
-        EndCause, EnvironmentId, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
+        EndCause, EnvironmentId, GivenAs, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
         SubjectRef, TenantId, Timestamp,
     },
     policy::{
+        Reason,
         rows::Bound,
         standing::{Fallen, grant_fallen},
     },
@@ -40,7 +41,10 @@ pub(super) struct GrantView {
     pub(super) bound: Option<SubjectRef>,
     pub(super) role: RoleName,
     scope: ScopeView,
-    grantor: SubjectRef,
+    pub(super) grantor: SubjectRef,
+    /// By whom who is no administrator: `member` always may, `allowed` while the tenant's setting says so.
+    #[serde(skip_serializing_if = "GivenAs::is_administrator")]
+    given_as: GivenAs,
     pub(super) given: Timestamp,
     /// The instant at which it ends, however its expiry was said.
     pub(super) until: Timestamp,
@@ -77,12 +81,17 @@ enum ScopeView {
 struct ResourceView {
     r#type: ResourceType,
     id: ResourceId,
+    /// In place of the grant's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<RoleName>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 struct Over {
     code: &'static str,
-    at: Timestamp,
+    /// Since when, where that is written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<EndCause>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,7 +103,7 @@ impl GrantView {
         let end = grant.ended.as_ref();
         let over = grant_fallen(grant, now).map(|(reason, _)| Over {
             code: reason.code(),
-            at: end.map_or(grant.until, |end| end.at),
+            at: Some(end.map_or(grant.until, |end| end.at)),
             cause: end.map(|end| end.cause),
             by: end.and_then(|end| end.by.clone()),
         });
@@ -110,16 +119,38 @@ impl GrantView {
                 Scope::Resources(resources) => ScopeView::Resources(
                     resources
                         .iter()
-                        .map(|(kind, id)| ResourceView { r#type: kind.clone(), id: id.clone() })
+                        .map(|(kind, id)| ResourceView { r#type: kind.clone(), id: id.clone(), role: None })
+                        .collect(),
+                ),
+                Scope::Roles(resources) => ScopeView::Resources(
+                    resources
+                        .iter()
+                        .map(|at| ResourceView {
+                            r#type: at.r#type.clone(),
+                            id: at.id.clone(),
+                            role: Some(at.role.clone()),
+                        })
                         .collect(),
                 ),
             },
             grantor: grant.grantor.clone(),
+            given_as: grant.given_as,
             given: grant.given,
             until: grant.until,
             standing: over.is_none(),
             over,
             giver: None,
+        }
+    }
+
+    /// The same, of one that the way is closed to though it has not ended itself.
+    pub(super) fn closed(self, closed: Option<(Reason, Option<Timestamp>)>) -> GrantView {
+        match closed {
+            Some((reason, at)) if self.standing => {
+                let over = Over { code: reason.code(), at, cause: None, by: None };
+                GrantView { standing: false, over: Some(over), ..self }
+            }
+            Some(_) | None => self,
         }
     }
 

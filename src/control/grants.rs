@@ -1,12 +1,17 @@
-//! `/v1/tenants/{t}/grants`: dated permissions beyond consent. Administrators see and make all of their tenant's; staff
-//! see those that are for them.
+//! `/v1/tenants/{t}/grants`: dated permissions beyond consent. Administrators see and make all of their tenant's; whoever else
+//! the configuration lets give, sees and changes their own; staff see those that are for them.
 
 use serde::Serialize;
 
 use crate::{
     lifecycle::{Command, Refusal},
     model::{Document, GrantId, Key, Kind, Stored, TenantId, Version, join::narrowest},
-    policy::{Fact, Lack, rows::giver, standing::is_for},
+    policy::{
+        Lack, Reason,
+        granting::{closed, left},
+        rows::giver,
+        standing::is_for,
+    },
 };
 
 use super::{
@@ -30,11 +35,26 @@ struct ChangedView {
     had_ended: Option<bool>,
 }
 
+/// Which grants are listed.
+#[derive(Clone, Copy)]
+pub(super) struct Which {
+    /// Also those that are over.
+    pub(super) all: bool,
+    /// Only those that the caller gave.
+    pub(super) own: bool,
+}
+
+/// Whether the caller gave this one. Of what cannot be read nobody can tell whose it is.
+fn gave(call: &Call<'_>, stored: &Stored) -> bool {
+    match narrowest(stored, &call.policy.ladder) {
+        Some(Document::Grant(grant)) => grant.grantor == call.subject.id,
+        Some(_) | None => false,
+    }
+}
+
 impl Api {
     pub(super) async fn grants(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
-        if !call.is_staff() {
-            call.must_see(tenant)?;
-        }
+        let own = !call.is_staff() && call.must_see_or_own(tenant)?;
         let query = call.query(&["after", "limit", "state"])?;
         let (after, limit) = (query.after()?, query.limit()?);
         let all = query.maybe("state", |word| match word {
@@ -46,7 +66,7 @@ impl Api {
         let page = if call.is_staff() {
             self.own_grants(call, tenant, after, limit, all).await?
         } else {
-            self.page_of_grants(call, tenant, after, limit, all).await?
+            self.page_of_grants(call, tenant, after, limit, Which { all, own }).await?
         };
         Ok(Reply::ok(&page))
     }
@@ -59,27 +79,30 @@ impl Api {
         after: Option<GrantId>,
         limit: usize,
     ) -> Result<Page<GrantRow>, Problem> {
-        self.page_of_grants(call, tenant, after, limit, false).await
+        self.page_of_grants(call, tenant, after, limit, Which { all: false, own: false }).await
     }
 
-    async fn page_of_grants(
+    pub(super) async fn page_of_grants(
         &self,
         call: &Call<'_>,
         tenant: &TenantId,
         after: Option<GrantId>,
         limit: usize,
-        all: bool,
+        which: Which,
     ) -> Result<Page<GrantRow>, Problem> {
         let mut page = Page::default();
         let after = after.map(|id| Key::Grant(tenant.clone(), id));
         let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Grant), after);
         while let Some((key, found)) = walk.next().await? {
             let Key::Grant(_, id) = &key else { continue };
+            if which.own && !found.as_ref().is_ok_and(|stored| gave(call, stored)) {
+                continue;
+            }
             let unreadable = |code| GrantRow::Unreadable { id: id.clone(), unreadable: code };
             let row = match found {
                 Err(fault) => unreadable(fault.code()),
                 Ok(stored) => match self.grant_now(call, tenant, id, &stored).await {
-                    Some(view) if all || view.standing => GrantRow::Grant(Box::new(view)),
+                    Some(view) if which.all || view.standing => GrantRow::Grant(Box::new(view)),
                     Some(_) => continue,
                     None => unreadable("state_unavailable"),
                 },
@@ -88,7 +111,8 @@ impl Api {
                 return Ok(page);
             }
         }
-        if let Some(Key::Grant(_, id)) = walk.stopped() {
+        // Past the bound others' grants were looked at: to whoever has only their own the page ends as if there were no more.
+        if let Some(Key::Grant(_, id)) = walk.stopped().filter(|_| !which.own) {
             page.next = Some(cursor(&id));
         }
         Ok(page)
@@ -108,13 +132,13 @@ impl Api {
             // An end is never undone: nothing can lie over it that matters, so the cells are not filled with it.
             return Some(view);
         }
-        match self.engine.fact(&Key::Grant(tenant.clone(), id.clone())).await {
-            Fact::Found(snapshot) => match &snapshot.document {
-                Document::Grant(grant) => Some(GrantView::of(tenant, id, grant, call.now)),
-                _ => None,
-            },
-            Fact::Absent | Fact::Unavailable => None,
-        }
+        let found = self.engine.known(|facts| {
+            let Some(grant) = facts.grant(tenant.as_str(), id.as_str())? else { return Ok(None) };
+            let of = facts.tenant(tenant.as_str())?;
+            let closed = of.and_then(|of| closed(grant, of, &call.policy));
+            Ok(Some(GrantView::of(tenant, id, grant, call.now).closed(closed)))
+        });
+        found.await.ok().flatten()
     }
 
     /// The grants that are for this agent. Others' are passed over, and so is what cannot be read: whose it is cannot be
@@ -152,7 +176,7 @@ impl Api {
         id: &GrantId,
     ) -> Result<Reply, Problem> {
         if !call.is_staff() {
-            call.must_see(tenant)?;
+            call.must_see_or_own(tenant)?;
         }
         call.query(&[])?;
         let found = self.one_grant(call, tenant, id).await?;
@@ -161,19 +185,20 @@ impl Api {
     }
 
     pub(super) async fn make_grant(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
-        call.must_manage(tenant)?;
+        call.must_give(tenant)?;
         call.query(&[])?;
         call.without_conditions()?;
         let object = call.object()?;
         let form = Form::of(&object, &["environment", "to", "role", "scope", "until", "date", "for"])?;
         let id = call.fresh("grt", GrantId::new)?;
+        let (environment, to, role) = (form.environment()?, form.grantee()?, form.role()?);
         let command = Command::MakeGrant {
             tenant: tenant.clone(),
             grant: id.clone(),
-            environment: form.environment()?,
-            to: form.grantee()?,
-            role: form.role()?,
-            scope: form.scope()?,
+            environment,
+            to,
+            scope: form.scope(Some(&role))?,
+            role,
             until: form.until()?,
         };
         let created = self.create(call, tenant, command).await?;
@@ -192,13 +217,20 @@ impl Api {
         tenant: &TenantId,
         id: &GrantId,
     ) -> Result<Reply, Problem> {
-        call.must_manage(tenant)?;
+        call.must_manage_or_own(tenant)?;
         call.query(&[])?;
         let expected = call.expected()?;
         let object = call.object()?;
-        let until = Form::of(&object, &["until", "date", "for"])?.until()?;
+        let form = Form::of(&object, &["role", "scope", "until", "date", "for"])?;
+        let role = form.maybe_role()?;
+        let scope = form.maybe_scope(role.as_ref())?;
         let (tenant_id, grant) = (tenant.clone(), id.clone());
-        let command = Command::MoveGrant { tenant: tenant_id, grant, until, expected };
+        let command = if role.is_none() && scope.is_none() {
+            Command::MoveGrant { tenant: tenant_id, grant, until: form.until()?, expected }
+        } else {
+            let until = form.maybe_until()?;
+            Command::ChangeGrant { tenant: tenant_id, grant, role, scope, until, expected }
+        };
         let outcome = self.change(call, command).await?;
         Ok(self.changed_grant(call, tenant, id, outcome, 200, None).await)
     }
@@ -209,7 +241,7 @@ impl Api {
         tenant: &TenantId,
         id: &GrantId,
     ) -> Result<Reply, Problem> {
-        call.must_manage(tenant)?;
+        call.must_manage_or_own(tenant)?;
         call.query(&[])?;
         call.without_conditions()?;
         call.without_body()?;
@@ -246,16 +278,27 @@ impl Api {
     ) -> Result<Option<(GrantView, Version)>, Problem> {
         let found = self.engine.known(|facts| {
             let Some(grant) = facts.grant(tenant.as_str(), id.as_str())? else { return Ok(None) };
-            if call.is_staff() && !is_for(grant, call.subject) {
+            let theirs = if call.is_staff() {
+                is_for(grant, call.subject)
+            } else {
+                call.sees(tenant) || grant.grantor == call.subject.id
+            };
+            if !theirs {
                 return Ok(None);
             }
             let version = super::version(facts, &Key::Grant(tenant.clone(), id.clone()));
-            let view = GrantView::of(tenant, id, grant, call.now);
+            let of = facts.tenant(tenant.as_str())?;
+            let closed = of.and_then(|of| closed(grant, of, &call.policy));
+            let view = GrantView::of(tenant, id, grant, call.now).closed(closed);
             if !view.standing {
                 return Ok(Some((view, version)));
             }
             Ok(Some(match giver(&grant.grantor, tenant.as_str(), facts, call.now, &call.policy) {
-                Ok(bound) => (view.given(&bound), version),
+                Ok(bound) => {
+                    let left = bound.as_ref().ok().and_then(|bound| left(grant, *bound));
+                    let closed = left.map(|at| (Reason::GrantorGone, Some(at)));
+                    (view.given(&bound).closed(closed), version)
+                }
                 Err(Lack::Unavailable) => (view, version),
                 Err(need @ Lack::Need(_)) => return Err(need),
             }))

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `support_users`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `consent`, `grants`, `sessions`, `support_users`, `support_profile`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
 //! | `once` | creations that bear an `Idempotency-Key` |
@@ -40,6 +40,7 @@ mod roles;
 mod session_view;
 mod sessions;
 mod stops;
+mod support_profile;
 mod support_users;
 mod tenants;
 mod walk;
@@ -209,7 +210,7 @@ impl Api {
             (Place::Tenant(tenant), _) => self.tenant(call, tenant).await,
             (Place::Roles(tenant), _) => self.roles(call, tenant).await,
             (Place::Role(tenant, name), _) => self.role(call, tenant, name).await,
-            (Place::Follow(tenant), _) => self.follow(call, tenant),
+            (Place::Follow(tenant), _) => self.follow(call, tenant).await,
             (Place::Members(tenant), _) => self.members(call, tenant).await,
             (Place::Member(tenant, member), Verb::Put) => self.push_member(call, tenant, member).await,
             (Place::Member(tenant, member), Verb::Delete) => self.remove_member(call, tenant, member).await,
@@ -229,6 +230,8 @@ impl Api {
             (Place::Request(tenant, id), Verb::Delete) => self.withdraw_request(call, tenant, id).await,
             (Place::Request(tenant, id), _) => self.request(call, tenant, id).await,
             (Place::SupportUsers(tenant), _) => self.support_users(call, tenant).await,
+            (Place::SupportProfile(tenant), Verb::Put) => self.set_granting(call, tenant).await,
+            (Place::SupportProfile(tenant), _) => self.support_profile(call, tenant).await,
             (Place::Bars(tenant), _) => self.bars(call, tenant).await,
             (Place::Bar(tenant, person), _) => self.lift_bar(call, tenant, person).await,
             (Place::Sessions(tenant), Verb::Post) => self.start_session(call, tenant).await,

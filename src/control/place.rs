@@ -50,6 +50,8 @@ pub(super) enum Place {
     Session(TenantId, SessionId),
     /// `/v1/tenants/{t}/support-users`
     SupportUsers(TenantId),
+    /// `/v1/tenants/{t}/support-profile`
+    SupportProfile(TenantId),
     /// `/v1/tenants/{t}/bars`
     Bars(TenantId),
     /// `/v1/tenants/{t}/bars/{id}`
@@ -108,6 +110,9 @@ impl Place {
                 Ok(Place::Member(id(TenantId::new(tenant))?, person(member)?))
             }
             ["tenants", tenant, "support-users"] => Ok(Place::SupportUsers(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "support-profile"] => {
+                Ok(Place::SupportProfile(id(TenantId::new(tenant))?))
+            }
             ["tenants", tenant, "bars"] => Ok(Place::Bars(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "bars", barred] => {
                 Ok(Place::Bar(id(TenantId::new(tenant))?, person(barred)?))
@@ -148,6 +153,7 @@ impl Place {
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
             | Place::SupportUsers(tenant)
+            | Place::SupportProfile(tenant)
             | Place::Bars(tenant)
             | Place::Bar(tenant, _)
             | Place::Sessions(tenant)
@@ -180,7 +186,11 @@ impl Place {
             }
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Bar(..) => (&[Verb::Delete], "DELETE"),
-            Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {
+            Place::Consent(_)
+            | Place::Approval(_)
+            | Place::SupportProfile(_)
+            | Place::Stops
+            | Place::Stop(_) => {
                 (&[Verb::Read, Verb::Put], "GET, HEAD, PUT")
             }
             Place::Grants(_) | Place::Sessions(_) | Place::Requests(_) => {

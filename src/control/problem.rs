@@ -246,6 +246,9 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::ApprovalRequired
         | Refusal::Barred
         | Refusal::NotYoursToEnd
+        | Refusal::PlanCloses
+        | Refusal::GrantingOff
+        | Refusal::ScopeTooWide
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,
@@ -275,6 +278,9 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty
+        | Refusal::EnvironmentCloses(_)
+        | Refusal::GranteeNotOffered
+        | Refusal::RoleNotGiven { .. }
         | Refusal::IssuerUnknown(_)
         | Refusal::CauseUnknown(_)
         | Refusal::IncidentMalformed(_)

@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     lifecycle::{Command, fallen},
-    model::{Key, Stored, Timestamp, Version},
+    model::{Document, Key, Stored, Timestamp, Version},
 };
 
 use super::{ChangeFault, Engine, Giver};
@@ -22,6 +22,12 @@ impl Engine {
         let known =
             written.iter().filter(|(key, stored)| matches!(key, Key::Stop(_)) || stored.version != first);
         self.may_have_felled(known.map(|(key, _)| key));
+        // With whoever leaves falls what they gave, where that does not come back with them.
+        let away = |document: &Document| matches!(document, Document::Member(row) if row.away.is_some());
+        let leaves = |stored: &Stored| stored.heads.iter().any(|head| away(&head.document));
+        if written.iter().any(|(_, stored)| stored.version != first && leaves(stored)) {
+            self.felled.store(true, Ordering::Release);
+        }
     }
 
     /// Whether sessions may have fallen with any of these, which are stored.

@@ -355,6 +355,8 @@ fn unconditional(command: &Command) -> Command {
     if let Command::SetConsent { expected, .. }
     | Command::SetApproval { expected, .. }
     | Command::MoveGrant { expected, .. }
+    | Command::ChangeGrant { expected, .. }
+    | Command::SetGranting { expected, .. }
     | Command::PushTenant { expected, .. }
     | Command::RemoveTenant { expected, .. }
     | Command::PushMember { expected, .. }

@@ -101,6 +101,7 @@ pub(super) fn enter(
         }),
         role: glass.role.clone(),
         rights: at.policy.staff_rights(role),
+        within: None,
         reason: declared.reason.to_owned(),
         ticket: None,
         request: None,

@@ -89,6 +89,30 @@ pub enum Event {
         /// After.
         until: Timestamp,
     },
+    /// The terms of a grant changed: as they are now.
+    GrantChanged {
+        /// Which.
+        grant: GrantId,
+        /// The role it gives, wherever no other is said.
+        role: RoleName,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The way by grants was closed, by what a service said of a tenant: those of before are over.
+    GrantsClosed {
+        /// Why.
+        cause: EndCause,
+        /// Where only one environment is closed: which.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        environment: Option<EnvironmentId>,
+        /// From when on.
+        at: Timestamp,
+    },
+    /// Whether members who are no administrators may give grants changed.
+    GrantingChanged {
+        /// As it is now.
+        allowed: bool,
+    },
     /// A grant ended.
     GrantEnded {
         /// Which.
@@ -231,6 +255,9 @@ impl Event {
         "grant_made",
         "grantor_seen",
         "grant_moved",
+        "grant_changed",
+        "grants_closed",
+        "granting_changed",
         "grant_ended",
         "approval_changed",
         "request_made",
@@ -261,6 +288,9 @@ impl Event {
             Event::GrantMade { .. } => "grant_made",
             Event::GrantorSeen { .. } => "grantor_seen",
             Event::GrantMoved { .. } => "grant_moved",
+            Event::GrantChanged { .. } => "grant_changed",
+            Event::GrantsClosed { .. } => "grants_closed",
+            Event::GrantingChanged { .. } => "granting_changed",
             Event::GrantEnded { .. } => "grant_ended",
             Event::ApprovalChanged { .. } => "approval_changed",
             Event::RequestMade { .. } => "request_made",
@@ -284,6 +314,7 @@ impl Event {
         match self {
             Event::ConsentFell { at, .. }
             | Event::GrantEnded { at, .. }
+            | Event::GrantsClosed { at, .. }
             | Event::RequestEnded { at, .. }
             | Event::SessionEnded { at, .. } => Some(*at),
             _ => None,

@@ -7,8 +7,8 @@
 //! Never here: whether a session is good right now ([`crate::policy`]).
 
 use crate::{
-    model::{Basis, End, EndCause, Session, TenantId, Timestamp},
-    policy::{Facts, Lack, OnLower, Policy, emergency::halted, level::in_force},
+    model::{Basis, End, EndCause, Grant, Session, Tenant, TenantId, Timestamp},
+    policy::{Facts, Lack, OnLower, Policy, Reason, emergency::halted, granting::closed, level::in_force},
 };
 
 /// The end of a session, its own deadline included; `None` while it stands. Of several the earliest.
@@ -42,6 +42,8 @@ pub fn fallen(
                     let ended = grant.ended.as_ref().filter(|end| end.cause != EndCause::Expired);
                     ends.extend(ended.map(|end| (end.at, EndCause::GrantWithdrawn)));
                     taken = taken.or(tenant.took_away(&session.environment, grant.given));
+                    ends.extend(closed_for_good(grant, tenant, policy));
+                    ends.extend(giver_gone(grant, id, facts)?);
                 }
             }
         }
@@ -51,4 +53,24 @@ pub fn fallen(
     let first = ends.into_iter().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at);
     // What a fork brought together may be older than what it ended.
     Ok(first.map(|(at, cause)| End { at: at.max(session.started), cause, by: None }))
+}
+
+/// What closed the way by a grant and stays so. What is closed by the configuration alone may come back with another one.
+fn closed_for_good(grant: &Grant, tenant: &Tenant, policy: &Policy) -> Option<(Timestamp, EndCause)> {
+    let (reason, at) = closed(grant, tenant, policy)?;
+    let cause = match reason {
+        Reason::PlanCloses => EndCause::PlanFell,
+        Reason::EnvironmentCloses => EndCause::EnvironmentClosed,
+        _ => EndCause::GrantingOff,
+    };
+    Some((at?, cause))
+}
+
+/// That whoever gave it, and is no administrator, was suspended or removed since.
+fn giver_gone(grant: &Grant, id: &TenantId, facts: &Facts) -> Result<Option<(Timestamp, EndCause)>, Lack> {
+    if grant.given_as.is_administrator() {
+        return Ok(None);
+    }
+    let away = facts.member(id.as_str(), &grant.grantor)?.and_then(|row| row.away);
+    Ok(away.filter(|at| grant.given <= *at).map(|at| (at, EndCause::GiverGone)))
 }

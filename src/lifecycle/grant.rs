@@ -6,13 +6,13 @@ use chrono::NaiveDate;
 
 use crate::{
     model::{
-        Document, End, EndCause, EnvironmentId, Giver, Grant, GrantId, Grantee, Key, RoleName, Scope, Span,
-        Subject, TenantId, Timestamp, Version, Zone,
+        Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span, Subject,
+        Tenant, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Role, SUPPORT_MANAGE, rows::held},
+    policy::{Role, granting::closed, rows::held},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop, grantor::gives};
+use super::{Change, Event, Moment, Refusal, Stop, granting, grantor::gives};
 
 /// Until when, as a person says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,27 +44,23 @@ pub(super) struct Terms<'a> {
     pub(super) until: &'a Until,
 }
 
-/// Makes a grant: by an administrator of the tenant. It stands beside consent and may go beyond it.
+/// Makes a grant: by an administrator of the tenant, or by whom the configuration lets. It stands beside consent and may go
+/// beyond it.
 pub(super) fn make(
     at: &Moment<'_>,
     id: &TenantId,
     grant: &GrantId,
     terms: Terms<'_>,
 ) -> Result<Change, Stop> {
-    let grantor = at.administrator(id, SUPPORT_MANAGE)?;
+    let (grantor, given_as) = granting::giver(at, id)?;
     at.reaches(terms.environment)?;
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     at.still_there(tenant)?;
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
-    let Some(role) = at.policy.role(terms.role) else {
-        return Err(Refusal::RoleUnknown(terms.role.clone()).into());
-    };
-    may_hand_on(at, grantor, terms.role, role)?;
-    if matches!(terms.scope, Scope::Resources(resources) if resources.is_empty()) {
-        return Err(Refusal::ScopeEmpty.into());
-    }
+    let (where_to, what) = ((terms.environment, terms.to), (terms.role, terms.scope));
+    granting::fits(at, tenant, (grantor, given_as), where_to, what)?;
     let until = checked(at, *terms.until, tenant.zone)?;
     let key = Key::Grant(id.clone(), grant.clone());
     let giver = at.giver(id, grantor, &key.to_string())?;
@@ -81,6 +77,7 @@ pub(super) fn make(
         grantor_mail: giver.mail,
         grantor_row_mail: giver.row_mail,
         prolonged_by: Default::default(),
+        given_as,
         given: at.now,
         until,
         ended: None,
@@ -99,10 +96,10 @@ pub(super) fn move_expiry(
     until: &Until,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
-    let by = at.administrator(id, SUPPORT_MANAGE)?;
+    let (by, _) = granting::changer(at, id, grant_id)?;
     let key = Key::Grant(id.clone(), grant_id.clone());
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
-    let grant = standing_grant(at, id, grant_id)?;
+    let grant = standing_grant(at, id, tenant, grant_id)?;
     at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
     let until = checked(at, *until, tenant.zone)?;
@@ -112,18 +109,12 @@ pub(super) fn move_expiry(
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-        if let Some(role) = at.policy.role(&grant.role) {
-            may_hand_on(at, by, &grant.role, role)?;
+        for name in grant.scope.roles(&grant.role) {
+            if let Some(role) = at.policy.role(name) {
+                may_hand_on(at, by, name, role)?;
+            }
         }
-        // Nobody prolongs for themselves either (GW-14). Once is enough of each.
-        let row = at.facts.member(id.as_str(), &by.id)?.and_then(|row| row.email.as_deref());
-        let known = |giver: &Giver| {
-            let has = |address: Option<&str>| address.is_none_or(|address| giver.has(address));
-            giver.person == by.id && has(by.email.as_deref()) && has(row)
-        };
-        if !known(&grant.giver()) && !prolonged_by.iter().any(known) {
-            prolonged_by.insert(Giver::of(by, row, &format!("{key}@{}", at.now.ms())));
-        }
+        prolonged_by = granting::also_by(at, id, grant, &key, by)?;
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
     let document = Document::Grant(Grant { until, prolonged_by, ..grant.clone() });
@@ -139,8 +130,8 @@ pub(super) fn move_expiry(
 /// Withdraws a grant. Its sessions fall with it: their validity rests on it. Of one that is over nothing is left to
 /// withdraw: repeating it changes nothing, and like the first time it is answered when what ran by it is cut.
 pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Result<Change, Stop> {
-    let by = at.administrator(id, SUPPORT_MANAGE)?.id.clone();
-    let grant = match standing_grant(at, id, grant_id) {
+    let by = granting::withdrawer(at, id, grant_id)?.id.clone();
+    let grant = match not_ended(at, id, grant_id) {
         Err(Stop::Refused(Refusal::Ended(_))) => return Ok(Change::NOTHING),
         standing => standing?,
     };
@@ -149,7 +140,7 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
 }
 
 /// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway.
-fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Stop> {
+pub(super) fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Stop> {
     let held = held(by, at.facts, at.policy)?;
     let lacking =
         at.policy.staff_rights(role).into_iter().find(|right| {
@@ -173,11 +164,25 @@ pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) 
 }
 
 /// A grant that has not ended; one whose time is over has, written down or not.
-fn standing_grant<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Grant, Stop> {
+fn not_ended<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Grant, Stop> {
     match at.facts.grant(id.as_str(), grant.as_str())? {
         None => Err(Refusal::NotFound("grant").into()),
         Some(grant) if grant.ended.is_some() || at.now >= grant.until => Err(Refusal::Ended("grant").into()),
         Some(grant) => Ok(grant),
+    }
+}
+
+/// The same, and nothing closed the way to it since.
+pub(super) fn standing_grant<'a>(
+    at: &Moment<'a>,
+    id: &TenantId,
+    tenant: &Tenant,
+    grant: &GrantId,
+) -> Result<&'a Grant, Stop> {
+    let grant = not_ended(at, id, grant)?;
+    match closed(grant, tenant, at.policy) {
+        Some(_) => Err(Refusal::Ended("grant").into()),
+        None => Ok(grant),
     }
 }
 

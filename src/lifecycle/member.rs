@@ -40,7 +40,10 @@ pub(super) fn push(
     at.as_seen(&key, expected)?;
     let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
     let (email, life) = (wanted.email.cloned(), tenant.life);
-    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life };
+    let away = before.and_then(|before| before.away.max(before.removed));
+    let leaves = wanted.suspended && before.is_none_or(|before| !before.suspended);
+    let away = if leaves { Some(at.now) } else { away };
+    let row = Member { roles, suspended: wanted.suspended, email, removed: None, away, life };
     if before == Some(&row) {
         return Ok(Change::NOTHING);
     }
@@ -76,7 +79,8 @@ pub(super) fn remove(
         return Ok(Change::NOTHING);
     }
     at.as_seen(&key, expected)?;
-    let gone = Member { roles: BTreeSet::new(), email: None, removed: Some(at.now), ..before.clone() };
+    let (removed, away) = (Some(at.now), Some(at.now));
+    let gone = Member { roles: BTreeSet::new(), email: None, removed, away, ..before.clone() };
     let event = Event::MemberRemoved { member: member.clone() };
     Ok(Change { documents: vec![(key, Document::Member(gone))], events: vec![event], narrows: true })
 }

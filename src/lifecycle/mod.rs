@@ -13,6 +13,7 @@ mod event;
 mod expire;
 mod fall;
 mod grant;
+mod granting;
 pub mod grantor;
 mod member;
 mod moment;
@@ -190,6 +191,30 @@ pub enum Command {
         /// The version that the caller saw, where they said so.
         expected: Option<Version>,
     },
+    /// Changes what a grant gives, and where; and its expiry, where that is said too.
+    ChangeGrant {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which grant.
+        grant: GrantId,
+        /// Another role.
+        role: Option<RoleName>,
+        /// Over something else.
+        scope: Option<Scope>,
+        /// Until another time.
+        until: Option<Until>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Chooses whether members who are no administrators may give grants.
+    SetGranting {
+        /// Whose choice it is.
+        tenant: TenantId,
+        /// Whether.
+        allowed: bool,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
     /// Withdraws a grant.
     WithdrawGrant {
         /// In which tenant.
@@ -304,6 +329,8 @@ impl Command {
             Command::SetConsent { .. } => "set_consent",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
+            Command::ChangeGrant { .. } => "change_grant",
+            Command::SetGranting { .. } => "set_granting",
             Command::WithdrawGrant { .. } => "withdraw_grant",
             Command::SetApproval { .. } => "set_approval",
             Command::Request { step, .. } => step.code(),
@@ -330,6 +357,8 @@ impl Command {
             | Command::SetConsent { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
+            | Command::ChangeGrant { tenant, .. }
+            | Command::SetGranting { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
             | Command::SetApproval { tenant, .. }
             | Command::Request { tenant, .. }
@@ -419,6 +448,11 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::MoveGrant { tenant, grant, until, expected } => {
             grant::move_expiry(&at, tenant, grant, until, *expected)
         }
+        Command::ChangeGrant { tenant, grant, role, scope, until, expected } => {
+            let wanted = granting::Wanted { role: role.as_ref(), scope: scope.as_ref(), until: *until };
+            granting::change(&at, tenant, grant, &wanted, *expected)
+        }
+        Command::SetGranting { tenant, allowed, expected } => granting::set(&at, tenant, *allowed, *expected),
         Command::WithdrawGrant { tenant, grant } => grant::withdraw(&at, tenant, grant),
         Command::SetApproval { tenant, required, expected } => {
             request::set_rule(&at, tenant, *required, *expected)

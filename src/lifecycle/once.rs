@@ -11,10 +11,10 @@ use crate::{
         ChangeId, Document, EnvironmentId, Key, Subject, TenantId, Timestamp,
         once::{KEPT_MS, Kept, Once, Thing},
     },
-    policy::{Facts, Lack, Policy, SUPPORT_MANAGE},
+    policy::{Facts, Lack, Policy},
 };
 
-use super::{Actor, Command, Moment, Outcome, Refusal, Step, Stop, apply, break_glass, session};
+use super::{Actor, Command, Moment, Outcome, Refusal, Step, Stop, apply, break_glass, granting, session};
 
 /// Keys of one subject that are kept in one tenant, at most.
 pub const MOST_KEYS: usize = 128;
@@ -70,7 +70,7 @@ struct Creation<'a> {
 
 /// Who may give it.
 enum By {
-    Administrator,
+    Giver,
     Agent,
     Operator,
 }
@@ -85,7 +85,7 @@ impl<'a> Creation<'a> {
     fn of(command: &'a Command) -> Option<Creation<'a>> {
         let (tenant, environment, made, by) = match command {
             Command::MakeGrant { tenant, grant, environment, .. } => {
-                (tenant, environment, Thing::Grant(grant.clone()), By::Administrator)
+                (tenant, environment, Thing::Grant(grant.clone()), By::Giver)
             }
             Command::StartSession { tenant, session, environment, .. } => {
                 (tenant, environment, Thing::Session(session.clone()), By::Agent)
@@ -104,6 +104,8 @@ impl<'a> Creation<'a> {
             | Command::SeeGrantor { .. }
             | Command::SetConsent { .. }
             | Command::MoveGrant { .. }
+            | Command::ChangeGrant { .. }
+            | Command::SetGranting { .. }
             | Command::WithdrawGrant { .. }
             | Command::SetApproval { .. }
             | Command::Request { .. }
@@ -121,7 +123,7 @@ impl<'a> Creation<'a> {
     /// (law 11).
     fn kept<'f>(&self, at: &Moment<'f>, once: &Once) -> Result<Known<'f>, Stop> {
         match self.by {
-            By::Administrator => drop(at.administrator(self.tenant, SUPPORT_MANAGE)?),
+            By::Giver => drop(granting::giver(at, self.tenant)?),
             By::Agent => drop(session::agent(at)?),
             By::Operator => drop(break_glass::operator(at)?),
         }

@@ -1,7 +1,7 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
 use crate::model::{
-    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, RoleName, Side, SubjectRef, TenantId,
+    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, ResourceType, RoleName, Side, SubjectRef, TenantId,
     Timestamp,
 };
 
@@ -93,6 +93,32 @@ pub enum Refusal {
     /// A scope of named resources that names none.
     #[error("the scope names no resource; name at least one, or `everything`")]
     ScopeEmpty,
+    /// What the tenant pays for includes no support access.
+    #[error("this tenant's plan gives no support access; another plan does")]
+    PlanCloses,
+    /// Beside the environments that there are, this one cannot be granted.
+    #[error("environment `{0}` cannot be granted beside the others that this tenant has")]
+    EnvironmentCloses(EnvironmentId),
+    /// The tenant lets nobody but its administrators give.
+    #[error("this tenant lets nobody but its administrators give grants; one of them can change that setting")]
+    GrantingOff,
+    /// The configuration offers grants to others.
+    #[error("a grant cannot be given to such a grantee here; `support` as a whole, or one person, as the configuration says")]
+    GranteeNotOffered,
+    /// The configuration offers other roles there.
+    #[error("role `{role}` is not given {}", .at.as_ref().map_or_else(
+        || "over a whole environment; name resources".to_owned(),
+        |kind| format!("at resources of type `{kind}`"),
+    ))]
+    RoleNotGiven {
+        /// The role.
+        role: RoleName,
+        /// At resources of which type; none is the whole environment.
+        at: Option<ResourceType>,
+    },
+    /// Only administrators give a whole environment.
+    #[error("only administrators grant a whole environment; name the resources")]
+    ScopeTooWide,
     /// It has ended and stays so.
     #[error("this {0} has ended; an end is never undone, make a new one")]
     Ended(&'static str),
@@ -245,6 +271,12 @@ impl Refusal {
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
             Refusal::ScopeEmpty => "scope_empty",
+            Refusal::PlanCloses => "plan_closes",
+            Refusal::EnvironmentCloses(_) => "environment_closes",
+            Refusal::GrantingOff => "granting_off",
+            Refusal::GranteeNotOffered => "grantee_not_offered",
+            Refusal::RoleNotGiven { .. } => "role_not_given",
+            Refusal::ScopeTooWide => "scope_too_wide",
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",
             Refusal::GrantGivesNothing(_) => "grant_gives_nothing",

@@ -13,13 +13,16 @@ use crate::{
         Lack, Named, OnRemove, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
         emergency::{everywhere, halted},
+        granting::{closed, left, let_by},
         level::{InForce, in_force},
         rows::{administers, giver},
         standing::{grant_fallen, is_for},
     },
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis, bar, request, stop::not_stopped};
+use super::{
+    Actor, Change, Event, Moment, Refusal, Stop, WantedBasis, bar, granting, request, stop::not_stopped,
+};
 
 /// Characters of a reason, at most.
 const LONGEST_REASON: usize = 500;
@@ -54,7 +57,7 @@ pub(super) fn start(
     let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
     let (mut givers, mut above, mut closed_at) = (BTreeSet::new(), BTreeSet::new(), None);
-    let (mut approved, mut granted_until) = (None, None);
+    let (mut approved, mut granted_until, mut within) = (None, None, None);
     let (basis, role) = match wish.basis {
         WantedBasis::Consent | WantedBasis::Request(_) => {
             let mut most = usize::MAX;
@@ -97,20 +100,30 @@ pub(super) fn start(
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
-            if let Err((reason, _)) = giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
-                let why = match reason {
-                    Reason::GrantorUnknown => {
-                        "whoever gave it was not seen for too long; they have to sign in"
-                    }
-                    _ => "whoever gave it is no member there any more",
-                };
-                return Err(Refusal::GrantGivesNothing(why).into());
+            if let Some((reason, _)) = closed(grant, tenant, at.policy) {
+                return Err(Refusal::GrantGivesNothing(granting::words(reason)).into());
+            }
+            if let Some(by) = let_by(grant, tenant, agent) {
+                return Err(Refusal::SelfGranted { by: Some(by.clone()) }.into());
+            }
+            let gone = "whoever gave it is no member there any more";
+            match giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
+                Ok(giver) if left(grant, giver).is_some() => {
+                    return Err(Refusal::GrantGivesNothing(gone).into());
+                }
+                Ok(_) => {}
+                Err((Reason::GrantorUnknown, _)) => {
+                    let why = "whoever gave it was not seen for too long; they have to sign in";
+                    return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Err(_) => return Err(Refusal::GrantGivesNothing(gone).into()),
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };
                 change.documents.push((Key::Grant(id.clone(), grant_id.clone()), Document::Grant(bound)));
             }
             granted_until = Some(grant.until);
+            within = granting::within(at, grant);
             (Basis::Grant(grant_id.clone()), grant.role.clone())
         }
     };
@@ -162,6 +175,7 @@ pub(super) fn start(
         basis,
         role,
         rights,
+        within,
         reason: wish.reason.to_owned(),
         ticket: wish.ticket.map(str::to_owned),
         request: approved.map(|(request_id, _, _)| request_id.clone()),

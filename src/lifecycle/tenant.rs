@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, granting};
 
 /// What is said of a tenant.
 pub(super) struct Wanted<'a> {
@@ -79,14 +79,17 @@ pub(super) fn push(
     }
     let lost: Vec<_> = known.environments.difference(&environments).cloned().collect();
     // Zone and plan say what may be later; only where nothing but environments is taken away does nobody gain.
-    let narrows = environments.is_subset(&known.environments)
-        && (known.zone, known.plan.as_ref()) == (wanted.zone, wanted.plan);
+    let same_plan = known.plan.as_ref() == wanted.plan || granting::plan_falls(at, known, wanted.plan);
+    let narrows = environments.is_subset(&known.environments) && known.zone == wanted.zone && same_plan;
+    let (closings, mut events) = granting::closings(at, known, wanted.plan, &environments);
     let event = Event::TenantChanged {
         zone: wanted.zone,
         environments: environments.iter().cloned().collect(),
         plan: wanted.plan.cloned(),
     };
+    events.insert(0, event);
     let changed = Tenant {
+        closings,
         zone: wanted.zone,
         taken: taken(at, known, &lost, &environments),
         environments,
@@ -94,7 +97,7 @@ pub(super) fn push(
         service: Some(by),
         ..known.clone()
     };
-    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events: vec![event], narrows })
+    Ok(Change { documents: vec![(key, Document::Tenant(changed))], events, narrows })
 }
 
 /// A service removes a tenant. Whoever is inside is out; what follows it stands alone from here on (rule 6). Repeating it
@@ -190,6 +193,8 @@ fn make(
             taken: taken(at, before, &[], &environments),
             stop: before.stop.clone(),
             approval: before.approval.clone(),
+            closings: before.closings.clone(),
+            delegation: before.delegation.clone(),
             life: before.life.saturating_add(1),
             ..new
         },

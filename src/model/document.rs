@@ -13,6 +13,7 @@ use super::{
     Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef,
     TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
+    granting::{Closings, Delegation, GivenAs, RoleAt, Within},
     once::Made,
     stop::{Reach, Stop},
 };
@@ -185,6 +186,12 @@ pub struct Tenant {
     /// How often it became known again after a removal. Members' rows of before count no more.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub life: u32,
+    /// When the way by grants was closed last.
+    #[serde(skip_serializing_if = "Closings::is_empty", default)]
+    pub closings: Closings,
+    /// Whether members who are no administrators may give grants; absent where nobody ever said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delegation: Option<Delegation>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -212,8 +219,22 @@ impl Tenant {
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
         let stop = Stop::default();
-        let (approval, life) = (None, 0);
-        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval, life }
+        let (approval, life, closings, delegation) = (None, 0, Closings::default(), None);
+        Tenant {
+            parent,
+            zone,
+            environments,
+            consent,
+            stop,
+            plan,
+            service,
+            removed,
+            taken,
+            approval,
+            life,
+            closings,
+            delegation,
+        }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -245,6 +266,8 @@ pub enum Scope {
     Everything,
     /// These resources only; one that is made later is not among them.
     Resources(BTreeSet<(ResourceType, ResourceId)>),
+    /// Likewise, each with a role of its own in place of the grant's.
+    Roles(BTreeSet<RoleAt>),
 }
 
 /// A dated permission given by a tenant's person.
@@ -273,6 +296,9 @@ pub struct Grant {
     /// Who moved its expiry further away since.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub prolonged_by: BTreeSet<Giver>,
+    /// As whom they gave it.
+    #[serde(skip_serializing_if = "GivenAs::is_administrator", default)]
+    pub given_as: GivenAs,
     /// When it was given.
     pub given: Timestamp,
     /// From when on it gives nothing.
@@ -340,6 +366,9 @@ pub struct Session {
     pub role: RoleName,
     /// What that role could do then, sorted. Rights now are at most these (rule 4).
     pub rights: Vec<PermissionName>,
+    /// By a grant over named resources: what it began with there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub within: Option<Within>,
     /// Why the agent entered, in their words.
     pub reason: String,
     /// The ticket they named.

@@ -45,6 +45,14 @@ pub enum EndCause {
     TenantRemoved,
     /// Its environment was taken away.
     EnvironmentRemoved,
+    /// Its tenant no longer pays for support access.
+    PlanFell,
+    /// Its environment could no longer be granted.
+    EnvironmentClosed,
+    /// The tenant no longer let others than its administrators give grants.
+    GrantingOff,
+    /// Whoever gave what it rested on was suspended, or is no member any more.
+    GiverGone,
     /// Two histories of it disagree in what cannot differ.
     Conflict,
     /// An operator accepted a clock that is behind the ledger (rule 7): nobody can say any more how long it lasted.

@@ -85,6 +85,7 @@ mod tests {
             suspended: false,
             email: email.map(Arc::from),
             removed: None,
+            away: None,
             life: 0,
         })
     }

@@ -13,6 +13,7 @@ use super::{
     consent::{Consent, Ladder},
     document::{ApprovalRule, Document, FORMAT, Grant, Grantee, Head, REMEMBERED, Session, Stored, Tenant},
     erasable,
+    granting::Delegation,
 };
 
 /// Joins two copies of one document. Commutative, associative, idempotent, as long as neither is further behind than
@@ -95,7 +96,9 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         (one, other) => one.or_else(|| other.clone()),
     };
     let (removed, life) = (a.removed.max(b.removed), a.life.max(b.life));
-    Tenant { environments, consent, taken, removed, approval, stop, life, ..a }
+    let closings = a.closings.meet(&b.closings);
+    let delegation = Delegation::meet(a.delegation, b.delegation.as_ref());
+    Tenant { environments, consent, taken, removed, approval, stop, life, closings, delegation, ..a }
 }
 
 fn grant(mut a: Grant, b: &Grant) -> Grant {
@@ -109,6 +112,7 @@ fn grant(mut a: Grant, b: &Grant) -> Grant {
         && a.role == b.role
         && a.scope == b.scope
         && a.grantor == b.grantor
+        && a.given_as == b.given_as
         && a.given == b.given
         && (a.bound.is_none() || b.bound.is_none() || a.bound == b.bound);
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.given);
@@ -125,7 +129,7 @@ fn session(a: Session, b: &Session) -> Session {
         && a.basis == b.basis
         && a.role == b.role
         && a.started == b.started;
-    let same = same && a.request == b.request;
+    let same = same && a.request == b.request && a.within == b.within;
     let ended = earlier(a.ended, b.ended.as_ref(), same, a.started);
     let rights = a.rights.into_iter().filter(|right| b.rights.binary_search(right).is_ok()).collect();
     let givers = a.givers.union(&b.givers).cloned().collect();
@@ -152,6 +156,7 @@ fn member(a: Member, b: &Member) -> Member {
         suspended: a.suspended || b.suspended,
         email: a.email.filter(|email| b.email.as_ref() == Some(email)),
         removed: a.removed.max(b.removed),
+        away: a.away.max(b.away),
         life: a.life.min(b.life),
     }
 }

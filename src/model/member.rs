@@ -23,6 +23,9 @@ pub struct Member {
     /// Since when they are no member any more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub removed: Option<Timestamp>,
+    /// When they were last suspended or removed: what they gave until then as one who is no administrator is over.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub away: Option<Timestamp>,
     /// The tenant's [`life`](super::Tenant::life) when it was pushed; in another one it counts no more.
     #[serde(skip_serializing_if = "super::document::is_zero", default)]
     pub life: u32,

@@ -11,6 +11,7 @@ pub mod document;
 pub mod end;
 pub mod erasable;
 pub mod giver;
+pub mod granting;
 pub mod grantor;
 pub mod id;
 pub mod join;
@@ -29,6 +30,7 @@ pub use document::{
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
+pub use granting::{Closings, Delegation, GivenAs, RoleAt, Within};
 pub use grantor::Grantor;
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,

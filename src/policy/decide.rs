@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
+    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind,
     SubjectRef, TenantId, Timestamp,
 };
 
 use super::{
     Around, Facts, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
+    granting::{Part, part, whole},
     rows::{Held, held},
     standing::{Fallen, Standing, standing},
 };
@@ -377,10 +378,11 @@ fn staff(
     if !tenant.environments.contains(environment) {
         return Ok(deny(Reason::EnvironmentUnknown));
     }
-    if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
+    let covered = part(session, standing.grant, rule.resource.as_ref().zip(ask.resource));
+    if let Some(fallen) = beyond_rights(rule, covered.unwrap_or(whole(session)), &standing, policy) {
         return Ok(deny_as(fallen));
     }
-    if !in_scope(rule, ask.resource, &standing) {
+    if covered.is_none() {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
@@ -455,13 +457,13 @@ fn is_of(session: &Session, subject: &SubjectRef) -> bool {
 }
 
 /// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
-fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
-    let Some(role) = policy.role(&session.role) else { return Some((Reason::RoleUnknown, Detail::None)) };
+fn beyond_rights(rule: &Rule, part: Part<'_>, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
+    let roles = [Some(part.role), part.now.filter(|now| *now != part.role)];
+    let known: Option<Vec<_>> = roles.into_iter().flatten().map(|name| policy.role(name)).collect();
+    let Some(roles) = known else { return Some((Reason::RoleUnknown, Detail::None)) };
     for permission in &rule.permissions {
-        let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
-            session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
-        });
-        if !at_start || !role.permissions.contains(*permission) {
+        let at_start = policy.catalogue.name(*permission).is_some_and(|name| part.held(name));
+        if !at_start || !roles.iter().all(|role| role.permissions.contains(*permission)) {
             let detail = match policy.level_for(&rule.permissions) {
                 Some(level) => Detail::LevelWouldDo(level.clone()),
                 None => Detail::GrantWouldDo,
@@ -478,14 +480,4 @@ fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy
         }
     }
     None
-}
-
-fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
-    match standing.grant.map(|grant| &grant.scope) {
-        None | Some(Scope::Everything) => true,
-        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-            (Some(_) | None, _) => false,
-        },
-    }
 }

@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod decide;
 pub mod emergency;
 pub mod facts;
+pub mod granting;
 pub mod level;
 pub mod path;
 pub mod permission;
@@ -38,6 +39,7 @@ pub use decide::{
 };
 pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
+pub use granting::Granting;
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
@@ -172,6 +174,8 @@ pub struct Policy {
     pub sessions: SessionRules,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
+    /// Who may give which grants, and where.
+    pub granting: Granting,
     /// For how long what the last token of a grant's giver said of them counts, in milliseconds (rule 5).
     pub grantor_memory_ms: i64,
     /// How long requests for approval live.

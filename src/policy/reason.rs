@@ -125,6 +125,13 @@ reasons! {
     GrantorUnknown = "grantor_unknown",
     /// Whoever gave the grant cannot do this any more.
     GrantorLacks = "grantor_lacks",
+    /// The tenant's plan gives no support access, or did not for a while since the grant was given.
+    PlanCloses = "plan_closes",
+    /// This environment cannot be granted beside the others that there are, or could not for a while since the grant was
+    /// given.
+    EnvironmentCloses = "environment_closes",
+    /// The tenant lets nobody but its administrators give grants, or did not for a while since this one was given.
+    GrantingOff = "granting_off",
     /// The grant covers other resources than the one asked for.
     GrantScope = "grant_scope",
     /// The caller gave it themselves, as a person of the tenant (GW-14).

@@ -6,6 +6,7 @@ use crate::model::{Session, Subject, Tenant, Timestamp};
 
 use super::{
     Facts, Lack, Policy,
+    granting::{Part, parts},
     standing::{Fallen, standing},
 };
 
@@ -20,13 +21,18 @@ pub fn rights_now(
     policy: &Policy,
 ) -> Result<Result<Vec<String>, Fallen>, Lack> {
     Ok(standing(session, tenant_id, tenant, subject, facts, now, policy)?.map(|standing| {
+        // Where resources have roles of their own: what any of them gives at its own.
+        let parts = parts(session, standing.grant);
+        let gives = |part: &Part<'_>, id, name| {
+            let holds = |role| policy.role(role).is_some_and(|role| role.permissions.contains(id));
+            part.held(name) && holds(part.role) && part.now.is_none_or(holds)
+        };
         policy
             .catalogue
             .iter()
             .filter(|(id, name)| {
-                session.rights.binary_search(name).is_ok()
+                parts.iter().any(|part| gives(part, *id, name))
                     && !policy.above_ceiling(*id)
-                    && policy.role(&session.role).is_some_and(|role| role.permissions.contains(*id))
                     && standing.bound.is_none_or(|rank| {
                         policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
                     })

@@ -7,6 +7,7 @@ use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, Subj
 use super::{
     Deadline, Detail, Due, Facts, Lack, OnLower, OnRemove, Policy, Reason,
     emergency::halted,
+    granting::{closed_as, left, let_by},
     level::{InForce, in_force},
     rows::{Bound, giver},
 };
@@ -71,6 +72,10 @@ pub fn standing<'a>(
             EndCause::ConsentWithdrawn => Reason::ConsentWithdrawn,
             EndCause::TenantRemoved => Reason::TenantRemoved,
             EndCause::EnvironmentRemoved => Reason::EnvironmentRemoved,
+            EndCause::PlanFell => Reason::PlanCloses,
+            EndCause::EnvironmentClosed => Reason::EnvironmentCloses,
+            EndCause::GrantingOff => Reason::GrantingOff,
+            EndCause::GiverGone => Reason::GrantorGone,
         };
         return Ok(Err((reason, Detail::At(end.at))));
     }
@@ -147,10 +152,20 @@ pub fn standing<'a>(
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
+            if let Some(fallen) = closed_as(grant, tenant, policy) {
+                return Ok(Err(fallen));
+            }
+            if let Some(own) = let_by(grant, tenant, subject) {
+                return Ok(Err(self_granted(Some(own))));
+            }
             let giver = match giver(&grant.grantor, tenant_id, facts, now, policy)? {
-                Ok(giver) => Some(giver),
+                Ok(giver) => giver,
                 Err(fallen) => return Ok(Err(fallen)),
             };
+            if let Some(at) = left(grant, giver) {
+                return Ok(Err((Reason::GrantorGone, Detail::At(at))));
+            }
+            let giver = Some(giver);
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
             Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))
         }

@@ -188,6 +188,11 @@ fn words(reason: Reason) -> (u16, &'static str) {
             403,
             "you gave this access yourself, as a person of the tenant; somebody else there must give it",
         ),
+        Reason::PlanCloses => (403, "this tenant's plan gives no support access"),
+        Reason::EnvironmentCloses => (403, "this environment can no longer be granted; the grant is over"),
+        Reason::GrantingOff => {
+            (403, "the tenant no longer lets whoever gave the grant behind this session give one")
+        }
         Reason::GrantScope => (403, "the grant behind this session does not cover this"),
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     model::{
-        ChangeId, Document, Head, Key, Ladder, Scope, Stored, Version, document::FORMAT, join::narrowest,
+        ChangeId, Document, Head, Key, Ladder, Stored, Version, Within, document::FORMAT, join::narrowest,
     },
     policy::{Fact, Snapshot},
 };
@@ -90,11 +90,13 @@ impl Weighter<Key, Cell> for Size {
 fn parts(document: &Document) -> usize {
     match document {
         Document::Tenant(tenant) => tenant.environments.len(),
-        Document::Grant(grant) => match &grant.scope {
-            Scope::Everything => 0,
-            Scope::Resources(resources) => resources.len(),
-        },
-        Document::Session(session) => session.rights.len() + session.reason.len() / 64,
+        Document::Grant(grant) => grant.scope.len() * 2,
+        Document::Session(session) => {
+            let within = session.within.as_ref();
+            let rights = |within: &Within| within.rights.values().map(Vec::len).sum::<usize>();
+            let within = within.map_or(0, |within| within.scope.len() * 2 + rights(within));
+            session.rights.len() + session.reason.len() / 64 + within
+        }
         Document::Presence(presence) => presence.sessions.len() + presence.requests.len(),
         Document::Request(request) => 2 + request.reason.len() / 64 + request.talk.len() * 8,
         Document::Member(member) => member.roles.len(),

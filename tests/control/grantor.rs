@@ -193,6 +193,7 @@ async fn a_grant_whose_giver_nobody_remembers_gives_nothing_until_they_are_seen(
         grantor_mail: None,
         grantor_row_mail: None,
         prolonged_by: Default::default(),
+        given_as: Default::default(),
         given: world.engine.now(),
         until: world.engine.now().plus_ms(10 * DAY),
         ended: None,

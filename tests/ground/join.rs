@@ -106,6 +106,7 @@ fn first(kind: usize) -> Document {
             grantor_mail: None,
             grantor_row_mail: None,
             prolonged_by: Default::default(),
+            given_as: Default::default(),
             given: at(50),
             until: at(5_000),
             ended: None,
@@ -116,6 +117,7 @@ fn first(kind: usize) -> Document {
             suspended: false,
             email: Some("beta-admin@beta.example".into()),
             removed: None,
+            away: None,
             life: 0,
         }),
         3 => Document::Stop(Stop::default()),
@@ -135,6 +137,7 @@ fn first(kind: usize) -> Document {
             asker: Giver::of(&staff("anna"), None, "r"),
             environment: eid("production"),
             level: level("full"),
+            within: None,
             reason: "an order is stuck".into(),
             ticket: None,
             lasts: Span::Millis(3_000),
@@ -176,6 +179,7 @@ fn session(basis: Basis) -> Session {
         rights: ["mappings:write", "orders:read", "orders:write", "users:read"]
             .map(|p| p.parse().unwrap())
             .to_vec(),
+        within: None,
         reason: "an order is stuck".into(),
         ticket: None,
         request: None,

@@ -158,6 +158,7 @@ impl Plain {
                 as_long_as_granted: false,
             },
             grant_most: self.grant_most_ms.map(Span::Millis),
+            granting: Default::default(),
             grantor_memory_ms: self.grantor_memory_ms,
             approvals: postern::policy::Approvals { unanswered_ms: 4_000, usable_ms: 1_000 },
             emergency: postern::policy::Emergency {

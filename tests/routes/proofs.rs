@@ -34,6 +34,7 @@ fn policy() -> Policy {
         session_lasts: Span::Millis(1),
         sessions: Default::default(),
         grant_most: None,
+        granting: Default::default(),
         grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
         approvals: Default::default(),
         max_exchange_ms: 1,

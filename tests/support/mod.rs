@@ -284,6 +284,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         sessions: wish.sessions,
         grant_most: wish.grant_most,
         approvals: Default::default(),
+        granting: Default::default(),
         grantor_memory_ms: wish.grantor_memory_ms,
         emergency: wish.emergency.clone(),
         conditions: postern::policy::Conditions::default(),

@@ -24,8 +24,8 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, OnRemove, PermissionSet, Policy,
-        ServiceRule, SessionRules, Whose, conditions::TicketFrom, path::Delimiters, routes::Twins,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, OnLower, OnRemove, PermissionSet, Policy,
+        ServiceRule, SessionRules, Whose, conditions::TicketFrom, granting::{May, To}, path::Delimiters, routes::Twins,
     },
 };
 
@@ -168,6 +168,9 @@ fn policy_value(policy: &Policy) -> Value {
     if policy.grantor_memory_ms != GRANTOR_MEMORY_MS {
         put(&mut value, "grantor_memory_ms", json!(policy.grantor_memory_ms));
     }
+    if policy.granting != Granting::default() {
+        put(&mut value, "granting", granting_value(&policy.granting));
+    }
     if policy.approvals != Approvals::default() {
         let Approvals { unanswered_ms, usable_ms } = policy.approvals;
         put(&mut value, "approvals", json!({ "unanswered_ms": unanswered_ms, "usable_ms": usable_ms }));
@@ -213,6 +216,22 @@ fn policy_value(policy: &Policy) -> Value {
         put(&mut value, "break_glass", named);
     }
     value
+}
+
+fn granting_value(granting: &Granting) -> Value {
+    let Granting { to, gives, plans, environments, by_role, suggested } = granting;
+    let word = |to: &To| match to {
+        To::Support => "support",
+        To::Person => "person",
+    };
+    json!({
+        "to": to.as_ref().map(|to| to.iter().map(word).collect::<Vec<_>>()),
+        "gives": gives.as_ref().map(|gives| json!([gives.everything, gives.resources])),
+        "plans": plans,
+        "environments": environments.as_ref().map(|known| json!([known.always, known.exactly])),
+        "by_role": by_role.iter().map(|(role, may)| json!([role, *may == May::Always])).collect::<Vec<_>>(),
+        "suggested": suggested.map(span),
+    })
 }
 
 fn people(people: &BTreeSet<SubjectRef>) -> Value {

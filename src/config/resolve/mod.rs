@@ -14,6 +14,7 @@ mod emergency;
 mod entrance;
 mod fingerprint;
 mod gateway;
+mod granting;
 mod issuers;
 mod keys;
 mod places;
@@ -112,6 +113,12 @@ pub(super) fn resolve(
         &issuers,
         &rights::Given { names: &names, roles: &roles, ceiling: &ceiling },
     );
+    let granting = granting::granting(
+        context,
+        file,
+        &rights::Given { names: &names, roles: &roles, ceiling: &ceiling },
+        tenants.as_ref().map_or(&no_environments, |tenants| &tenants.environments),
+    );
     let services = services::services(context, file, &issuers);
     let webhooks = webhooks::webhooks(context, file);
     let (steps, tenants, prefix) = (steps?, tenants?, prefix?);
@@ -127,6 +134,7 @@ pub(super) fn resolve(
         session_lasts: terms.session_lasts,
         sessions: terms.sessions,
         grant_most: terms.grant_most,
+        granting,
         grantor_memory_ms: terms.grantor_memory_ms,
         approvals: terms.approvals,
         emergency,

@@ -7,6 +7,7 @@ mod decode;
 mod emergency;
 mod entrance;
 mod field;
+mod granting;
 mod node;
 mod people;
 mod servers;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
+pub use granting::{Gives, GrantTo, Grantable, MayGrant};
 pub use people::{
     Approvals, Authorities, ByGrant, Ceiling, Claims, Consent, EnvironmentSource, Environments, Grants,
     Issuer, JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, OnRemove, Opened, Push, Require, Role,

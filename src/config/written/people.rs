@@ -7,7 +7,10 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-use super::{Duration, Field, List, OneOrMany, Term, TermOrNone, traffic::Effect};
+use super::{
+    Duration, Field, Gives, GrantTo, Grantable, List, MayGrant, OneOrMany, Table, Term, TermOrNone,
+    traffic::Effect,
+};
 
 /// Whose tokens count, what they look like, and which keys sign them.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -419,6 +422,21 @@ pub struct Grants {
     /// Where roles stand in tokens: how long after the giver's last token a grant goes on giving what that token said they
     /// may do. After that it gives nothing until they are seen again. Default `24h`.
     pub grantor_memory: Field<Duration>,
+    /// How long a grant should stand, told to whoever gives one.
+    pub suggested: Field<Term>,
+    /// To whom grants can be given. Default: to support as a whole, and to single people.
+    pub to: Field<OneOrMany<GrantTo>>,
+    /// Which roles can be given, over a whole environment and at named resources. Default: any that its giver holds.
+    pub give: Field<Gives>,
+    /// The plans of tenants that include support access; another plan, or none, does not. A tenant that falls to such a plan
+    /// ends what it had granted, for good. Default: all, and without one.
+    pub plans: Field<OneOrMany<String>>,
+    /// The environments that can be granted. One that can be no longer, by others that came or went, ends what was granted
+    /// there, for good. Default: all.
+    pub environments: Field<Grantable>,
+    /// Who may give grants without administering support access, by the roles that they hold: over named resources only, and
+    /// bounded by what they can do themselves at each instant. Default: nobody.
+    pub by_role: Field<Table<MayGrant>>,
 }
 
 /// How long requests of agents live where a tenant approves each session.

@@ -220,6 +220,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::SetConsent { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
+        | Command::ChangeGrant { .. }
+        | Command::SetGranting { .. }
         | Command::WithdrawGrant { .. }
         | Command::LiftBar { .. }
         | Command::Stop { .. }
