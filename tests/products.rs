@@ -16,6 +16,8 @@
     reason = "tests"
 )]
 
+#[path = "requirements/celigo.rs"]
+mod celigo;
 #[path = "it/client.rs"]
 mod client;
 #[path = "support/described.rs"]

@@ -140,8 +140,7 @@ impl Call<'_> {
 
     /// Whether the caller administers support access in that tenant. The rules ask again where something changes.
     fn administers(&self, tenant: &TenantId, permission: &str) -> bool {
-        self.is_member_of(tenant)
-            && self.policy.catalogue.id(permission).is_some_and(|id| self.can(id))
+        self.is_member_of(tenant) && self.policy.catalogue.id(permission).is_some_and(|id| self.can(id))
     }
 
     /// The roles that a member holds.

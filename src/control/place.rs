@@ -110,9 +110,7 @@ impl Place {
                 Ok(Place::Member(id(TenantId::new(tenant))?, person(member)?))
             }
             ["tenants", tenant, "support-users"] => Ok(Place::SupportUsers(id(TenantId::new(tenant))?)),
-            ["tenants", tenant, "support-profile"] => {
-                Ok(Place::SupportProfile(id(TenantId::new(tenant))?))
-            }
+            ["tenants", tenant, "support-profile"] => Ok(Place::SupportProfile(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "bars"] => Ok(Place::Bars(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "bars", barred] => {
                 Ok(Place::Bar(id(TenantId::new(tenant))?, person(barred)?))
@@ -190,9 +188,7 @@ impl Place {
             | Place::Approval(_)
             | Place::SupportProfile(_)
             | Place::Stops
-            | Place::Stop(_) => {
-                (&[Verb::Read, Verb::Put], "GET, HEAD, PUT")
-            }
+            | Place::Stop(_) => (&[Verb::Read, Verb::Put], "GET, HEAD, PUT"),
             Place::Grants(_) | Place::Sessions(_) | Place::Requests(_) => {
                 (&[Verb::Read, Verb::Post], "GET, HEAD, POST")
             }

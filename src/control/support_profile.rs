@@ -9,20 +9,12 @@ use serde::Serialize;
 
 use crate::{
     lifecycle::{Command, Refusal},
-    model::{
-        EnvironmentId, GivenAs, GrantId, Key, ResourceType, RoleName, Tenant, TenantId, Version,
-    },
+    model::{EnvironmentId, GivenAs, GrantId, Key, ResourceType, RoleName, Tenant, TenantId, Version},
     policy::{Policy, Reason},
 };
 
 use super::{
-    Api,
-    call::Call,
-    form::Form,
-    grant_view::GrantRow,
-    grants::Which,
-    outcome::Outcome,
-    problem::Problem,
+    Api, call::Call, form::Form, grant_view::GrantRow, grants::Which, outcome::Outcome, problem::Problem,
     reply::Reply,
 };
 
@@ -77,11 +69,7 @@ struct ChangedView {
 }
 
 impl Api {
-    pub(super) async fn support_profile(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-    ) -> Result<Reply, Problem> {
+    pub(super) async fn support_profile(&self, call: &Call<'_>, tenant: &TenantId) -> Result<Reply, Problem> {
         let own = call.must_see_or_own(tenant)?;
         call.query(&[])?;
         let (view, version) = self.profile(call, tenant, own).await?.ok_or(Refusal::NotFound("tenant"))?;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     model::{
-        Closings, Delegation, Document, EndCause, EnvironmentId, Giver, GivenAs, Grant, GrantId, Grantee, Key,
-        PlanName, RoleName, Scope, Subject, SubjectKind, Tenant, TenantId, Version, Within,
+        Closings, Delegation, Document, EndCause, EnvironmentId, GivenAs, Giver, Grant, GrantId, Grantee,
+        Key, PlanName, RoleName, Scope, Subject, SubjectKind, Tenant, TenantId, Version, Within,
     },
     policy::{Reason, SUPPORT_MANAGE, granting::May, rows::held},
 };
@@ -84,7 +84,11 @@ pub(super) fn withdrawer<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) ->
 }
 
 /// Whoever may change a grant: as for withdrawing it, and others than administrators only while they may give one.
-pub(super) fn changer<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<(&'a Subject, GivenAs), Stop> {
+pub(super) fn changer<'a>(
+    at: &Moment<'a>,
+    id: &TenantId,
+    grant: &GrantId,
+) -> Result<(&'a Subject, GivenAs), Stop> {
     withdrawer(at, id, grant)?;
     giver(at, id)
 }
@@ -118,9 +122,7 @@ pub(super) fn fits(
         return Err(Refusal::ScopeEmpty.into());
     }
     match granting.not_given(role, scope) {
-        Some((role, kind)) => {
-            Err(Refusal::RoleNotGiven { role: role.clone(), at: kind.cloned() }.into())
-        }
+        Some((role, kind)) => Err(Refusal::RoleNotGiven { role: role.clone(), at: kind.cloned() }.into()),
         None => Ok(()),
     }
 }
@@ -155,8 +157,7 @@ pub(super) fn change(
     fits(at, tenant, (by, as_whom), (&grant.environment, &grant.to), (role, scope))?;
     let prolonged_by = also_by(at, id, grant, &key, by)?;
     let event = Event::GrantChanged { grant: grant_id.clone(), role: role.clone(), until };
-    let document =
-        Grant { role: role.clone(), scope: scope.clone(), until, prolonged_by, ..grant.clone() };
+    let document = Grant { role: role.clone(), scope: scope.clone(), until, prolonged_by, ..grant.clone() };
     let mut documents = vec![(key, Document::Grant(document))];
     if by.id == grant.grantor {
         documents.extend(gives(at, id, by, until)?);

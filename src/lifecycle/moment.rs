@@ -22,11 +22,7 @@ pub(super) struct Moment<'a> {
 
 impl<'a> Moment<'a> {
     /// The person, who must administer support access in that tenant.
-    pub(super) fn administrator(
-        &self,
-        tenant: &TenantId,
-        needed: &'static str,
-    ) -> Result<&'a Subject, Stop> {
+    pub(super) fn administrator(&self, tenant: &TenantId, needed: &'static str) -> Result<&'a Subject, Stop> {
         match self.actor {
             Actor::Subject(subject) if subject.acting => Err(Refusal::Acting.into()),
             Actor::Subject(subject) if administers(subject, tenant, self.facts, self.policy, needed)? => {

@@ -1,8 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
 use crate::model::{
-    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, ResourceType, RoleName, Side, SubjectRef, TenantId,
-    Timestamp,
+    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, ResourceType, RoleName, Side,
+    SubjectRef, TenantId, Timestamp,
 };
 
 /// Why a command was refused.
@@ -100,10 +100,14 @@ pub enum Refusal {
     #[error("environment `{0}` cannot be granted beside the others that this tenant has")]
     EnvironmentCloses(EnvironmentId),
     /// The tenant lets nobody but its administrators give.
-    #[error("this tenant lets nobody but its administrators give grants; one of them can change that setting")]
+    #[error(
+        "this tenant lets nobody but its administrators give grants; one of them can change that setting"
+    )]
     GrantingOff,
     /// The configuration offers grants to others.
-    #[error("a grant cannot be given to such a grantee here; `support` as a whole, or one person, as the configuration says")]
+    #[error(
+        "a grant cannot be given to such a grantee here; `support` as a whole, or one person, as the configuration says"
+    )]
     GranteeNotOffered,
     /// The configuration offers other roles there.
     #[error("role `{role}` is not given {}", .at.as_ref().map_or_else(

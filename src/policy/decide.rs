@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind,
-    SubjectRef, TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind, SubjectRef,
+    TenantId, Timestamp,
 };
 
 use super::{

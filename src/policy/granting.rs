@@ -72,7 +72,8 @@ pub struct Grantable {
 impl Grantable {
     /// Whether this one may be, of a tenant that has these.
     pub fn holds(&self, environment: &EnvironmentId, of: &BTreeSet<EnvironmentId>) -> bool {
-        self.always.contains(environment) || self.exactly.iter().any(|set| set == of && set.contains(environment))
+        self.always.contains(environment)
+            || self.exactly.iter().any(|set| set == of && set.contains(environment))
     }
 }
 
@@ -112,7 +113,11 @@ impl Granting {
 
     /// The first role that may not be given where the scope gives it, and the type of the resource; `None` of the type is the
     /// whole environment.
-    pub fn not_given<'a>(&self, main: &'a RoleName, scope: &'a Scope) -> Option<(&'a RoleName, Option<&'a ResourceType>)> {
+    pub fn not_given<'a>(
+        &self,
+        main: &'a RoleName,
+        scope: &'a Scope,
+    ) -> Option<(&'a RoleName, Option<&'a ResourceType>)> {
         let gives = self.gives.as_ref()?;
         let fits = |kind: &ResourceType, role: &RoleName| {
             gives.resources.get(kind).is_some_and(|roles| roles.contains(role))
@@ -149,11 +154,7 @@ pub fn closed(grant: &Grant, tenant: &Tenant, policy: &Policy) -> Option<(Reason
     let by_setting = grant.given_as == GivenAs::Allowed;
     let setting = tenant.delegation.as_ref();
     let checks = [
-        (
-            Reason::PlanCloses,
-            until(tenant.closings.plan),
-            granting.plan_holds(tenant.plan.as_ref()),
-        ),
+        (Reason::PlanCloses, until(tenant.closings.plan), granting.plan_holds(tenant.plan.as_ref())),
         (
             Reason::EnvironmentCloses,
             until(tenant.closings.environments.get(here).copied()),
@@ -166,7 +167,8 @@ pub fn closed(grant: &Grant, tenant: &Tenant, policy: &Policy) -> Option<(Reason
             !by_setting || setting.is_some_and(|setting| setting.allowed),
         ),
     ];
-    let marked = checks.iter().filter_map(|(reason, at, _)| Some((*reason, Some((*at)?)))).min_by_key(|(_, at)| *at);
+    let marked =
+        checks.iter().filter_map(|(reason, at, _)| Some((*reason, Some((*at)?)))).min_by_key(|(_, at)| *at);
     marked.or_else(|| checks.iter().find(|(_, _, holds)| !holds).map(|(reason, _, _)| (*reason, None)))
 }
 
@@ -185,7 +187,11 @@ pub fn left(grant: &Grant, giver: Bound<'_>) -> Option<Timestamp> {
 }
 
 /// Whether this person switched on the setting that a grant rests on (GW-14).
-pub fn let_by<'t>(grant: &Grant, tenant: &'t Tenant, subject: &Subject) -> Option<&'t crate::model::SubjectRef> {
+pub fn let_by<'t>(
+    grant: &Grant,
+    tenant: &'t Tenant,
+    subject: &Subject,
+) -> Option<&'t crate::model::SubjectRef> {
     let setting = tenant.delegation.as_ref().filter(|_| grant.given_as == GivenAs::Allowed)?;
     setting.by.iter().find(|giver| giver.is(subject)).map(|giver| &giver.person)
 }

@@ -25,7 +25,11 @@ use crate::{
     net::servers::{Protocol, Server},
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, OnLower, OnRemove, PermissionSet, Policy,
-        ServiceRule, SessionRules, Whose, conditions::TicketFrom, granting::{May, To}, path::Delimiters, routes::Twins,
+        ServiceRule, SessionRules, Whose,
+        conditions::TicketFrom,
+        granting::{May, To},
+        path::Delimiters,
+        routes::Twins,
     },
 };
 

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{context::Context, rights::{Given, Roles}};
+use super::{
+    context::Context,
+    rights::{Given, Roles},
+};
 use crate::{
     config::{
         fault::Code,
