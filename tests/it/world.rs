@@ -538,9 +538,10 @@ impl World {
 /// Waits until staff are served and the configured tenants are known.
 pub fn until_ready(gateway: &Gateway) {
     until("staff are served", || gateway.engine().serves_staff());
-    let last = [postern::model::Key::Tenant(tenant("globex"))];
+    let configured = gateway.engine().policy().callers.configured.clone();
+    let all: Vec<_> = configured.iter().cloned().map(postern::model::Key::Tenant).collect();
     until("the tenants are known", || {
-        block(gateway.engine().store().load(&last)).is_ok_and(|found| found[0].is_some())
+        block(gateway.engine().store().load(&all)).is_ok_and(|found| found.iter().all(Option::is_some))
     });
 }
 
