@@ -537,6 +537,10 @@ fn every_preset_passes_without_a_warning() {
     let mut seen = 0;
     for entry in std::fs::read_dir(presets).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            // Their walks.
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema=../postern.schema.json\n"), "{path:?}");
         let file = |line: &str| {
