@@ -58,7 +58,14 @@ struct EnvironmentView {
 #[derive(Serialize)]
 struct Roles {
     everything: BTreeSet<RoleName>,
-    resources: BTreeMap<ResourceType, BTreeSet<RoleName>>,
+    resources: Vec<AtType>,
+}
+
+/// The roles that can be given at resources of a type.
+#[derive(Serialize)]
+struct AtType {
+    r#type: ResourceType,
+    roles: BTreeSet<RoleName>,
 }
 
 #[derive(Serialize)]
@@ -134,10 +141,14 @@ fn view(
         environments: tenant.environments.iter().map(environment).collect(),
         others_may_grant: granting.has_setting().then_some(allowed),
         you_give_as: call.gives_as(id).filter(|given_as| *given_as != GivenAs::Allowed || allowed),
-        roles: granting
-            .gives
-            .as_ref()
-            .map(|gives| Roles { everything: gives.everything.clone(), resources: gives.resources.clone() }),
+        roles: granting.gives.as_ref().map(|gives| Roles {
+            everything: gives.everything.clone(),
+            resources: gives
+                .resources
+                .iter()
+                .map(|(kind, roles)| AtType { r#type: kind.clone(), roles: roles.clone() })
+                .collect(),
+        }),
         suggested: granting.suggested.map(|span| span.to_string()),
         longest: policy.grant_most.map(|span| span.to_string()),
     }
