@@ -35,7 +35,7 @@ use super::{
 };
 
 /// Reads the request as the gateway would, finds the route that owns it, its tenant, environment and permissions, and
-/// says who would pass. With `--role`, `--level`, `--member-role` or `--token` it says what would be decided for them;
+/// says who would pass. With `--role`, `--level`, `--acting-as`, `--member-role` or `--token` it says what would be decided for them;
 /// the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -57,11 +57,14 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// As support in a session with this role, by a grant
-    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "member_role"])]
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "acting_as", "member_role"])]
     role: Option<String>,
     /// As support in a session by consent at this level
-    #[arg(long, value_name = "LEVEL", conflicts_with = "member_role")]
+    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["acting_as", "member_role"])]
     level: Option<String>,
+    /// As support who acts as a member with this role, by login access; several may be given
+    #[arg(long, value_name = "ROLE", conflicts_with = "member_role")]
+    acting_as: Vec<String>,
     /// As a member with this role; several may be given
     #[arg(long, value_name = "ROLE")]
     member_role: Vec<String>,
@@ -96,6 +99,8 @@ enum Asked {
     Role(RoleName),
     /// Support in a session by consent at this level.
     Level(LevelName),
+    /// Support who acts as a member with these roles.
+    ActingAs(Vec<RoleName>),
     /// A member with these roles.
     Member(Vec<RoleName>),
 }
@@ -190,6 +195,10 @@ impl Explain {
             })?;
             return Ok(Some(Asked::Level(level)));
         }
+        if !self.acting_as.is_empty() {
+            let roles: Result<_, _> = self.acting_as.iter().map(|name| role(policy, name)).collect();
+            return Ok(Some(Asked::ActingAs(roles?)));
+        }
         if !self.member_role.is_empty() {
             let roles: Result<_, _> = self.member_role.iter().map(|name| role(policy, name)).collect();
             return Ok(Some(Asked::Member(roles?)));
@@ -213,6 +222,10 @@ impl Explain {
             Some(Asked::Level(level)) => (
                 format!("support, in a session by consent at `{level}`"),
                 stage.rehearsed(read, Rehearsed::Level(&level)),
+            ),
+            Some(Asked::ActingAs(roles)) => (
+                format!("support, acting as a member with `{}`", self.acting_as.join("`, `")),
+                stage.rehearsed(read, Rehearsed::ActingAs(&roles)),
             ),
             Some(Asked::Member(roles)) => {
                 (format!("a member with `{}`", self.member_role.join("`, `")), stage.member(read, roles))
@@ -288,6 +301,7 @@ impl Stage<'_> {
             id: SubjectRef { issuer: issuer?, sub: Arc::from("somebody") },
             email: None,
             support: kind == SubjectKind::Staff,
+            organisations: Default::default(),
             tenant: None,
             environment: None,
             roles: Vec::new(),
@@ -330,6 +344,14 @@ impl Stage<'_> {
     fn roles(&self, read: &Preview<'_>) -> Vec<&str> {
         let roles = self.settings.policy.roles.keys();
         let passing = roles.filter(|role| passes(&self.rehearsed(read, Rehearsed::Role(role))));
+        passing.map(|role| role.as_str()).collect()
+    }
+
+    /// Roles of a person as whom support passes, by login access.
+    fn acting(&self, read: &Preview<'_>) -> Vec<&str> {
+        let roles = self.settings.policy.roles.keys();
+        let passing = roles
+            .filter(|role| passes(&self.rehearsed(read, Rehearsed::ActingAs(std::slice::from_ref(*role)))));
         passing.map(|role| role.as_str()).collect()
     }
 

@@ -21,8 +21,13 @@ pub(super) struct SessionView {
     pub(super) tenant: TenantId,
     pub(super) environment: EnvironmentId,
     person: SubjectRef,
-    role: RoleName,
+    /// Whoever acts as somebody has none of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<RoleName>,
     basis: Basis,
+    /// As whom it acts, where as a person of the tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acting_as: Option<SubjectRef>,
     /// By consent that had to be approved: the request that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
@@ -92,7 +97,7 @@ pub(super) fn look(
         Eye::Agent(subject) if subject.id != session.subject => return Ok(None),
         Eye::Agent(subject) => subject,
         Eye::Administrator => {
-            assumed = agent_of(&session.subject);
+            assumed = agent_of(&session.subject, policy);
             &assumed
         }
     };
@@ -138,6 +143,7 @@ pub(super) fn look(
         person: session.subject.clone(),
         role: session.role.clone(),
         basis: session.basis.clone(),
+        acting_as: session.basis.acting_as().cloned(),
         request: session.request.clone(),
         reason: session.reason.clone(),
         ticket: session.ticket.clone(),
@@ -152,12 +158,13 @@ pub(super) fn look(
 
 /// The agent of a session, as far as it can be told without their token: an administrator rather sees somebody whom
 /// the configuration no longer counts as support than not somebody who is inside.
-fn agent_of(id: &SubjectRef) -> Subject {
+fn agent_of(id: &SubjectRef, policy: &Policy) -> Subject {
     Subject {
         kind: SubjectKind::Staff,
         id: id.clone(),
         email: None,
         support: true,
+        organisations: policy.login_access.organisations.clone(),
         tenant: None,
         environment: None,
         roles: Vec::new(),

@@ -9,9 +9,9 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
-    Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef,
-    TenantId, Timestamp, Veiled, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, OrganisationName,
+    PermissionName, PlanName, Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId,
+    Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -235,6 +235,8 @@ pub enum Grantee {
     Erased,
     /// Whoever the configuration counts as support.
     Support,
+    /// Whoever the configuration counts to this support organisation.
+    Organisation(OrganisationName),
 }
 
 /// What a grant covers.
@@ -258,8 +260,12 @@ pub struct Grant {
     /// Of a grant to an address: the subject that used it first; nobody else can use it any more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bound: Option<SubjectRef>,
-    /// The role it gives.
-    pub role: RoleName,
+    /// The role it gives; none where it lets somebody act as its giver instead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<RoleName>,
+    /// Of login access: it gives no role, it lets somebody act as whoever gave it. Without either it gives nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub act_as: Option<ActAs>,
     /// What it covers.
     pub scope: Scope,
     /// Who gave it.
@@ -302,6 +308,25 @@ impl Grant {
     }
 }
 
+/// What there is to say of login access beside what every grant says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActAs {
+    /// The ticket that whoever gave it named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ticket: Option<Arc<str>>,
+}
+
+/// As whom somebody acts, and by what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acting {
+    /// The grant that lets them.
+    pub grant: GrantId,
+    /// The person of the tenant who gave it, and whom they act as.
+    pub user: SubjectRef,
+}
+
 /// On what a session rests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -310,6 +335,8 @@ pub enum Basis {
     Consent(LevelName),
     /// This grant.
     Grant(GrantId),
+    /// Login access: it acts as a person of the tenant, with what they can do at each instant.
+    ActAs(Acting),
     /// Nobody's consent: an emergency that an operator declared.
     BreakGlass(Glass),
 }
@@ -326,6 +353,16 @@ pub struct Glass {
     pub reason: Arc<str>,
 }
 
+impl Basis {
+    /// As whom it acts, where it acts as somebody.
+    pub fn acting_as(&self) -> Option<&SubjectRef> {
+        match self {
+            Basis::ActAs(acting) => Some(&acting.user),
+            Basis::Consent(_) | Basis::Grant(_) | Basis::BreakGlass(_) => None,
+        }
+    }
+}
+
 /// A staff subject inside one tenant and environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -336,8 +373,9 @@ pub struct Session {
     pub environment: EnvironmentId,
     /// On what it rests.
     pub basis: Basis,
-    /// The role it began with.
-    pub role: RoleName,
+    /// The role it began with. Whoever acts as a person of the tenant has none of their own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<RoleName>,
     /// What that role could do then, sorted. Rights now are at most these (rule 4).
     pub rights: Vec<PermissionName>,
     /// Why the agent entered, in their words.

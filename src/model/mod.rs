@@ -25,14 +25,15 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant, Version,
+    ActAs, Acting, Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant,
+    Version,
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
 pub use grantor::Grantor;
 pub use id::{
-    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
-    RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
+    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, OrganisationName,
+    PermissionName, PlanName, RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
