@@ -373,7 +373,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
 
 /// Somebody lets an organisation act as them: mostly again who did so before.
 fn a_lending(dice: &mut Dice, naive: &Naive, tenant: &str, environment: &str, number: u64) -> (Command, Who) {
-    let before = naive.grants.iter().filter(|((t, _), grant)| t == tenant && grant.acts).last();
+    let before = naive.grants.iter().rfind(|((t, _), grant)| t == tenant && grant.acts);
     let user = match before {
         Some((_, grant)) if dice.one_in(2) => {
             let (issuer, sub) = grant.grantor.split_once('|').unwrap();

@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 #[path = "../it/client.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared; each binary uses its part")]
+#[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared; each binary uses its part")]
 mod client;
 #[path = "practifi/stage.rs"]
-#[allow(unreachable_pub, reason = "as the client has it")]
+#[allow(unreachable_pub, clippy::disallowed_methods, reason = "as the client has it")]
 mod stage;
 
 use client::Ending;
