@@ -159,17 +159,6 @@ pub(super) fn look(
 /// The agent of a session, as far as it can be told without their token: an administrator rather sees somebody whom
 /// the configuration no longer counts as support than not somebody who is inside.
 fn agent_of(id: &SubjectRef, policy: &Policy) -> Subject {
-    Subject {
-        kind: SubjectKind::Staff,
-        id: id.clone(),
-        email: None,
-        support: true,
-        organisations: policy.login_access.organisations.clone(),
-        tenant: None,
-        environment: None,
-        roles: Vec::new(),
-        login: None,
-        acting: false,
-        expires: Timestamp::MAX,
-    }
+    let organisations = policy.login_access.organisations.clone();
+    Subject { organisations, ..Subject::named(SubjectKind::Staff, id.clone()) }
 }

@@ -13,6 +13,7 @@ use super::{
     PermissionName, PlanName, Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId,
     Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
+    login::{ActAs, Acting},
     once::Made,
     stop::{Reach, Stop},
 };
@@ -308,25 +309,6 @@ impl Grant {
     }
 }
 
-/// What there is to say of login access beside what every grant says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ActAs {
-    /// The ticket that whoever gave it named.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ticket: Option<Arc<str>>,
-}
-
-/// As whom somebody acts, and by what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Acting {
-    /// The grant that lets them.
-    pub grant: GrantId,
-    /// The person of the tenant who gave it, and whom they act as.
-    pub user: SubjectRef,
-}
-
 /// On what a session rests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -351,16 +333,6 @@ pub struct Glass {
     pub incident: Arc<str>,
     /// Why, in their words.
     pub reason: Arc<str>,
-}
-
-impl Basis {
-    /// As whom it acts, where it acts as somebody.
-    pub fn acting_as(&self) -> Option<&SubjectRef> {
-        match self {
-            Basis::ActAs(acting) => Some(&acting.user),
-            Basis::Consent(_) | Basis::Grant(_) | Basis::BreakGlass(_) => None,
-        }
-    }
 }
 
 /// A staff subject inside one tenant and environment.

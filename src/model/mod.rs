@@ -14,6 +14,7 @@ pub mod giver;
 pub mod grantor;
 pub mod id;
 pub mod join;
+pub mod login;
 pub mod member;
 pub mod network;
 pub mod once;
@@ -25,8 +26,7 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    ActAs, Acting, Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant,
-    Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant, Version,
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
@@ -35,6 +35,7 @@ pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, OrganisationName,
     PermissionName, PlanName, RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
+pub use login::{ActAs, Acting};
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;

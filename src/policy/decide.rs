@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
-    SubjectRef, TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind, SubjectRef,
+    TenantId, Timestamp,
 };
 
 use super::{
@@ -383,7 +383,7 @@ fn staff(
     if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
         return Ok(deny_as(fallen));
     }
-    if !in_scope(rule, ask.resource, &standing) {
+    if !standing.covers(rule, ask.resource) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
@@ -494,14 +494,4 @@ fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy
         }
     }
     None
-}
-
-fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
-    match standing.grant.map(|grant| &grant.scope) {
-        None | Some(Scope::Everything) => true,
-        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-            (Some(_) | None, _) => false,
-        },
-    }
 }

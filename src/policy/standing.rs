@@ -3,11 +3,11 @@
 //! Never here: what a good session may do (see [`mod@super::decide`]).
 
 use crate::model::{
-    Acting, Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp,
+    Acting, Basis, EndCause, Grant, Grantee, Rank, Scope, Session, Subject, SubjectRef, Tenant, Timestamp,
 };
 
 use super::{
-    Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
+    Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason, Rule,
     emergency::halted,
     level::{InForce, in_force},
     login::carries,
@@ -36,6 +36,17 @@ impl Standing<'_> {
         let falls = self.falls.map(|at| Deadline { at, due: Due::Consent });
         let forgotten = self.giver.and_then(Bound::until).map(|at| Deadline { at, due: Due::Grantor });
         [falls, forgotten].into_iter().flatten().fold(self.deadline, Deadline::min)
+    }
+
+    /// Whether the grant behind it, where there is one, covers the resource that a path names.
+    pub(super) fn covers(&self, rule: &Rule, resource: Option<&str>) -> bool {
+        match self.grant.map(|grant| &grant.scope) {
+            None | Some(Scope::Everything) => true,
+            Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
+                (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
+                (Some(_) | None, _) => false,
+            },
+        }
     }
 }
 
