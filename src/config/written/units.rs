@@ -38,7 +38,7 @@ pub enum UnitFault {
     Duration(String),
     /// No duration, where calendar days are possible too.
     #[error(
-        "`{0}` is no duration; write `8h`, `5d` (of 24 hours each) or `5 calendar days` or `1 calendar month` (the tenant's own)"
+        "`{0}` is no duration; write `8h`, `5d` (of 24 hours each), `5 calendar days` or `1 calendar month` (the tenant's own)"
     )]
     Term(String),
     /// No size.
