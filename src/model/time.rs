@@ -228,8 +228,8 @@ impl Span {
         }
         if let Some((months, "calendar months" | "calendar month")) = number(text) {
             let months = u32::try_from(months).ok()?;
-            return (i64::from(months) * 31 * 86_400_000 <= LONGEST_MS)
-                .then_some(Span::CalendarMonths(months));
+            let most = LONGEST_MS / (31 * 86_400_000);
+            return (i64::from(months) <= most).then_some(Span::CalendarMonths(months));
         }
         let (mut rest, mut sum, mut last) = (text, 0i64, i64::MAX);
         while !rest.is_empty() {
