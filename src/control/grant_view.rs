@@ -31,23 +31,23 @@ pub(super) enum GrantRow {
 /// One grant.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct GrantView {
-    id: GrantId,
+    pub(super) id: GrantId,
     tenant: TenantId,
-    environment: EnvironmentId,
-    to: Grantee,
+    pub(super) environment: EnvironmentId,
+    pub(super) to: Grantee,
     /// Of a grant to an address: who used it first; nobody else can any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    bound: Option<SubjectRef>,
+    pub(super) bound: Option<SubjectRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<RoleName>,
+    pub(super) role: Option<RoleName>,
     /// Of login access, which gives no role but whatever its giver can do: what was said with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    act_as: Option<ActAs>,
+    pub(super) act_as: Option<ActAs>,
     scope: ScopeView,
-    grantor: SubjectRef,
-    given: Timestamp,
+    pub(super) grantor: SubjectRef,
+    pub(super) given: Timestamp,
     /// The instant at which it ends, however its expiry was said.
-    until: Timestamp,
+    pub(super) until: Timestamp,
     pub(super) standing: bool,
     /// Of one that is over: why.
     #[serde(skip_serializing_if = "Option::is_none")]

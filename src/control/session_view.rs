@@ -20,21 +20,21 @@ pub(super) struct SessionView {
     pub(super) id: SessionId,
     pub(super) tenant: TenantId,
     pub(super) environment: EnvironmentId,
-    person: SubjectRef,
+    pub(super) person: SubjectRef,
     /// Whoever acts as somebody has none of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<RoleName>,
-    basis: Basis,
+    pub(super) role: Option<RoleName>,
+    pub(super) basis: Basis,
     /// As whom it acts, where as a person of the tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    acting_as: Option<SubjectRef>,
+    pub(super) acting_as: Option<SubjectRef>,
     /// By consent that had to be approved: the request that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<String>,
-    began: Timestamp,
+    pub(super) began: Timestamp,
     pub(super) active: bool,
     /// Of an active one: when it ends at the latest, and which clock that is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +47,13 @@ pub(super) struct SessionView {
     pub(super) rights: Option<Vec<String>>,
     #[serde(skip)]
     pub(super) version: Version,
+}
+
+impl SessionView {
+    /// Of an active one: when it ends at the latest.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        self.ends.as_ref().map(|ends| ends.at)
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -39,7 +39,7 @@ pub use login::{ActAs, Acting};
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
-pub use presence::{Asked, Presence};
+pub use presence::{Asked, Bar, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

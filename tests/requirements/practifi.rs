@@ -3,14 +3,10 @@
 
 use serde_json::{Value, json};
 
-#[path = "../it/client.rs"]
-#[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared; each binary uses its part")]
-mod client;
 #[path = "practifi/stage.rs"]
-#[allow(unreachable_pub, clippy::disallowed_methods, reason = "as the client has it")]
 mod stage;
 
-use client::Ending;
+use crate::client::Ending;
 use stage::{Stage, json_of, preset_in, request, until};
 
 const MINUTE: i64 = 60_000;

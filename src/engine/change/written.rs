@@ -223,6 +223,7 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::WithdrawGrant { .. }
         | Command::AllowLogin { .. }
         | Command::WithdrawLogin { .. }
+        | Command::LiftBar { .. }
         | Command::Stop { .. }
         | Command::Lift { .. } => None,
     }

@@ -28,7 +28,7 @@ use postern::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::client::{Client, PATIENCE, Reply};
+use crate::client::{Client, PATIENCE, Reply};
 
 const PRESET: &str = include_str!("../../../config/presets/practifi.yaml");
 const KEYS: [&str; 4] = ["vendor", "partner", "app", "programs"];
