@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::{
     model::{
-        EndCause, EnvironmentId, GivenAs, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
-        SubjectRef, TenantId, Timestamp,
+        ActAs, EndCause, EnvironmentId, GivenAs, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName,
+        Scope, SubjectRef, TenantId, Timestamp,
     },
     policy::{
         Reason,
@@ -39,7 +39,11 @@ pub(super) struct GrantView {
     /// Of a grant to an address: who used it first; nobody else can any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bound: Option<SubjectRef>,
-    pub(super) role: RoleName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<RoleName>,
+    /// Of login access, which gives no role but whatever its giver can do: what was said with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) act_as: Option<ActAs>,
     scope: ScopeView,
     pub(super) grantor: SubjectRef,
     /// By whom who is no administrator: `member` always may, `allowed` while the tenant's setting says so.
@@ -114,6 +118,7 @@ impl GrantView {
             to: grant.to.clone(),
             bound: grant.bound.clone(),
             role: grant.role.clone(),
+            act_as: grant.act_as.clone(),
             scope: match &grant.scope {
                 Scope::Everything => ScopeView::Everything,
                 Scope::Resources(resources) => ScopeView::Resources(

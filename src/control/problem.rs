@@ -253,6 +253,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,
         Refusal::ParentFixed(_)
+        | Refusal::LoginAccessMoved
         | Refusal::Ended(_)
         | Refusal::TooManySessions(_)
         | Refusal::ApprovalNotRequired
@@ -281,6 +282,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::EnvironmentCloses(_)
         | Refusal::GranteeNotOffered
         | Refusal::RoleNotGiven { .. }
+        | Refusal::DurationNotOffered(_)
         | Refusal::IssuerUnknown(_)
         | Refusal::CauseUnknown(_)
         | Refusal::IncidentMalformed(_)

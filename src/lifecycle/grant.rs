@@ -71,7 +71,8 @@ pub(super) fn make(
         environment: terms.environment.clone(),
         to: terms.to.clone(),
         bound: None,
-        role: terms.role.clone(),
+        role: Some(terms.role.clone()),
+        act_as: None,
         scope: terms.scope.clone(),
         grantor: giver.person,
         grantor_mail: giver.mail,
@@ -82,7 +83,8 @@ pub(super) fn make(
         until,
         ended: None,
     };
-    let event = Event::GrantMade { grant: grant.clone(), role: terms.role.clone(), until };
+    let role = Some(terms.role.clone());
+    let event = Event::GrantMade { grant: grant.clone(), role, act_as: None, ticket: None, until };
     let mut documents = vec![(key, Document::Grant(document))];
     documents.extend(gives(at, id, grantor, until)?);
     Ok(Change { documents, events: vec![event], narrows: false })
@@ -102,6 +104,9 @@ pub(super) fn move_expiry(
     let grant = standing_grant(at, id, tenant, grant_id)?;
     at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
+    if grant.act_as.is_some() {
+        return Err(Refusal::LoginAccessMoved.into());
+    }
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {
         return Ok(Change::NOTHING);
@@ -109,7 +114,7 @@ pub(super) fn move_expiry(
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-        for name in grant.scope.roles(&grant.role) {
+        for name in grant.scope.roles(grant.role.as_ref()) {
             if let Some(role) = at.policy.role(name) {
                 may_hand_on(at, by, name, role)?;
             }
@@ -167,7 +172,7 @@ pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) 
 fn not_ended<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Grant, Stop> {
     match at.facts.grant(id.as_str(), grant.as_str())? {
         None => Err(Refusal::NotFound("grant").into()),
-        Some(grant) if grant.ended.is_some() || at.now >= grant.until => Err(Refusal::Ended("grant").into()),
+        Some(grant) if !not_over(grant, at.now) => Err(Refusal::Ended("grant").into()),
         Some(grant) => Ok(grant),
     }
 }
@@ -184,6 +189,11 @@ pub(super) fn standing_grant<'a>(
         Some(_) => Err(Refusal::Ended("grant").into()),
         None => Ok(grant),
     }
+}
+
+/// Whether a grant has neither ended nor run out, written down or not.
+pub(super) fn not_over(grant: &Grant, now: Timestamp) -> bool {
+    grant.ended.is_none() && now < grant.until
 }
 
 /// The instant that was meant: in the future, and no further than the configuration allows.

@@ -42,7 +42,8 @@ pub(super) fn within(at: &Moment<'_>, grant: &Grant) -> Option<Within> {
     if grant.scope == Scope::Everything {
         return None;
     }
-    let others = grant.scope.roles(&grant.role).into_iter().filter(|role| **role != grant.role);
+    let own = grant.role.as_ref();
+    let others = grant.scope.roles(own).into_iter().filter(|role| Some(*role) != own);
     let rights = others
         .filter_map(|name| Some((name.clone(), at.policy.staff_rights(at.policy.role(name)?))))
         .collect();
@@ -114,7 +115,7 @@ pub(super) fn fits(
     if !given_as.is_administrator() && *scope == Scope::Everything {
         return Err(Refusal::ScopeTooWide.into());
     }
-    for name in scope.roles(role) {
+    for name in scope.roles(Some(role)) {
         let Some(known) = at.policy.role(name) else { return Err(Refusal::RoleUnknown(name.clone()).into()) };
         may_hand_on(at, by, name, known)?;
     }
@@ -143,13 +144,17 @@ pub(super) fn change(
     at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
     at.still_there(tenant)?;
-    let role = wanted.role.unwrap_or(&grant.role);
+    // Login access gives no role, and no other.
+    let Some(own) = grant.role.as_ref().filter(|_| grant.act_as.is_none()) else {
+        return Err(Refusal::LoginAccessMoved.into());
+    };
+    let role = wanted.role.unwrap_or(own);
     let scope = wanted.scope.unwrap_or(&grant.scope);
     let until = match wanted.until {
         Some(until) => checked(at, until, tenant.zone)?,
         None => grant.until,
     };
-    if (role, scope, until) == (&grant.role, &grant.scope, grant.until) {
+    if (role, scope, until) == (own, &grant.scope, grant.until) {
         return Ok(Change::NOTHING);
     }
     // What others gave, an administrator does not widen beyond what those may give.
@@ -157,7 +162,8 @@ pub(super) fn change(
     fits(at, tenant, (by, as_whom), (&grant.environment, &grant.to), (role, scope))?;
     let prolonged_by = also_by(at, id, grant, &key, by)?;
     let event = Event::GrantChanged { grant: grant_id.clone(), role: role.clone(), until };
-    let document = Grant { role: role.clone(), scope: scope.clone(), until, prolonged_by, ..grant.clone() };
+    let document =
+        Grant { role: Some(role.clone()), scope: scope.clone(), until, prolonged_by, ..grant.clone() };
     let mut documents = vec![(key, Document::Grant(document))];
     if by.id == grant.grantor {
         documents.extend(gives(at, id, by, until)?);

@@ -107,6 +107,8 @@ impl<'a> Creation<'a> {
             | Command::ChangeGrant { .. }
             | Command::SetGranting { .. }
             | Command::WithdrawGrant { .. }
+            | Command::AllowLogin { .. }
+            | Command::WithdrawLogin { .. }
             | Command::SetApproval { .. }
             | Command::Request { .. }
             | Command::EndSession { .. }

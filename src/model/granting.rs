@@ -45,29 +45,39 @@ pub struct RoleAt {
 }
 
 impl Scope {
-    /// The role that holds at a resource, where `main` holds wherever no other is said; `None` where the scope does not cover
-    /// it. Where a resource stands in it twice, the first counts.
-    pub fn role_at<'a>(
-        &'a self,
-        main: &'a RoleName,
-        resource: Option<(&ResourceType, &str)>,
-    ) -> Option<&'a RoleName> {
+    /// Whether it covers the resource that is named, or something where none is.
+    pub fn covers(&self, resource: Option<(&ResourceType, &str)>) -> bool {
         match (self, resource) {
-            (Scope::Everything, _) => Some(main),
-            (Scope::Resources(_) | Scope::Roles(_), None) => None,
+            (Scope::Everything, _) => true,
+            (Scope::Resources(_) | Scope::Roles(_), None) => false,
             (Scope::Resources(all), Some((kind, id))) => {
-                all.iter().any(|(k, i)| k == kind && i.as_str() == id).then_some(main)
+                all.iter().any(|(k, i)| k == kind && i.as_str() == id)
             }
             (Scope::Roles(all), Some((kind, id))) => {
-                all.iter().find(|at| at.r#type == *kind && at.id.as_str() == id).map(|at| &at.role)
+                all.iter().any(|at| at.r#type == *kind && at.id.as_str() == id)
             }
         }
     }
 
+    /// The role that holds at a resource, where `main` holds wherever no other is said; none where it is not covered. Where a
+    /// resource stands in it twice, the first counts.
+    pub fn role_at<'a>(
+        &'a self,
+        main: Option<&'a RoleName>,
+        resource: Option<(&ResourceType, &str)>,
+    ) -> Option<&'a RoleName> {
+        match (self, resource) {
+            (Scope::Roles(all), Some((kind, id))) => {
+                all.iter().find(|at| at.r#type == *kind && at.id.as_str() == id).map(|at| &at.role)
+            }
+            _ => main.filter(|_| self.covers(resource)),
+        }
+    }
+
     /// All roles that it gives anywhere.
-    pub fn roles<'a>(&'a self, main: &'a RoleName) -> BTreeSet<&'a RoleName> {
+    pub fn roles<'a>(&'a self, main: Option<&'a RoleName>) -> BTreeSet<&'a RoleName> {
         match self {
-            Scope::Everything | Scope::Resources(_) => [main].into(),
+            Scope::Everything | Scope::Resources(_) => main.into_iter().collect(),
             Scope::Roles(all) => all.iter().map(|at| &at.role).collect(),
         }
     }
@@ -179,14 +189,16 @@ mod tests {
             (role("look"), "flows".parse().unwrap(), "files".parse().unwrap());
         let each = Scope::Roles([at("a", "look"), at("b", "change")].into());
         let named = Scope::Resources([("flows".parse().unwrap(), "a".parse().unwrap())].into());
-        assert_eq!(each.role_at(&main, Some((&flows, "a"))), Some(&role("look")));
-        assert_eq!(each.role_at(&main, Some((&flows, "b"))), Some(&role("change")));
+        assert_eq!(each.role_at(Some(&main), Some((&flows, "a"))), Some(&role("look")));
+        assert_eq!(each.role_at(None, Some((&flows, "b"))), Some(&role("change")));
         for elsewhere in [None, Some((&flows, "c")), Some((&flows, "A")), Some((&files, "a"))] {
-            assert_eq!(each.role_at(&main, elsewhere), None, "{elsewhere:?}");
-            assert_eq!(named.role_at(&main, elsewhere), None, "{elsewhere:?}");
-            assert_eq!(Scope::Everything.role_at(&main, elsewhere), Some(&main));
+            for scope in [&each, &named] {
+                assert!(!scope.covers(elsewhere), "{elsewhere:?}");
+                assert_eq!(scope.role_at(Some(&main), elsewhere), None, "{elsewhere:?}");
+            }
+            assert_eq!(Scope::Everything.role_at(Some(&main), elsewhere), Some(&main));
         }
-        assert_eq!(each.roles(&main), [&role("change"), &role("look")].into());
+        assert_eq!(each.roles(Some(&main)), [&role("change"), &role("look")].into());
         assert!(Scope::Roles(BTreeSet::new()).is_empty() && !Scope::Everything.is_empty());
     }
 

@@ -12,9 +12,10 @@ use crate::model::{
 };
 
 use super::{
-    Around, Facts, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     granting::{Part, part, whole},
+    login::acts,
     rows::{Held, held},
     standing::{Fallen, Standing, standing},
 };
@@ -152,8 +153,10 @@ pub struct Staff {
     pub environment: EnvironmentId,
     /// In which session.
     pub session: SessionId,
-    /// In which role.
-    pub role: RoleName,
+    /// In which role; whoever acts as somebody has none of their own.
+    pub role: Option<RoleName>,
+    /// As whom, where as somebody: the application hears of them as the caller.
+    pub acted_for: Option<ActedFor>,
     /// On which basis.
     pub basis: Basis,
     /// How long at the most.
@@ -379,7 +382,7 @@ fn staff(
         return Ok(deny(Reason::EnvironmentUnknown));
     }
     let covered = part(session, standing.grant, rule.resource.as_ref().zip(ask.resource));
-    if let Some(fallen) = beyond_rights(rule, covered.unwrap_or(whole(session)), &standing, policy) {
+    if let Some(fallen) = beyond_rights(rule, session, covered.unwrap_or(whole(session)), &standing, policy) {
         return Ok(deny_as(fallen));
     }
     if covered.is_none() {
@@ -389,6 +392,7 @@ fn staff(
     let reason = match session.basis {
         Basis::Consent(_) => Reason::SessionByConsent,
         Basis::Grant(_) => Reason::SessionByGrant,
+        Basis::ActAs(_) => Reason::SessionByActAs,
         Basis::BreakGlass(_) => Reason::SessionByBreakGlass,
     };
     Ok(Decision::Allow(Permit {
@@ -399,6 +403,7 @@ fn staff(
             environment: session.environment.clone(),
             session: id.clone(),
             role: session.role.clone(),
+            acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
         }),
@@ -456,19 +461,33 @@ fn is_of(session: &Session, subject: &SubjectRef) -> bool {
     session.subject == *subject
 }
 
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
-fn beyond_rights(rule: &Rule, part: Part<'_>, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
-    let roles = [Some(part.role), part.now.filter(|now| *now != part.role)];
-    let known: Option<Vec<_>> = roles.into_iter().flatten().map(|name| policy.role(name)).collect();
+/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds. Acting as somebody is
+/// another thing: see [`acts`].
+fn beyond_rights(
+    rule: &Rule,
+    session: &Session,
+    part: Part<'_>,
+    standing: &Standing<'_>,
+    policy: &Policy,
+) -> Option<Fallen> {
+    let lacks = || {
+        let detail = match policy.level_for(&rule.permissions) {
+            Some(level) => Detail::LevelWouldDo(level.clone()),
+            None => Detail::GrantWouldDo,
+        };
+        Some((Reason::PermissionMissing, detail))
+    };
+    // Acting is what the person can do now, gained since or lost: no role stands between.
+    if let Basis::ActAs(_) = session.basis {
+        let all = rule.permissions.iter().all(|permission| acts(standing.giver, *permission, policy));
+        return if all { None } else { lacks() };
+    }
+    let known: Option<Vec<_>> = part.roles().map(|name| policy.role(name?)).collect();
     let Some(roles) = known else { return Some((Reason::RoleUnknown, Detail::None)) };
     for permission in &rule.permissions {
         let at_start = policy.catalogue.name(*permission).is_some_and(|name| part.held(name));
         if !at_start || !roles.iter().all(|role| role.permissions.contains(*permission)) {
-            let detail = match policy.level_for(&rule.permissions) {
-                Some(level) => Detail::LevelWouldDo(level.clone()),
-                None => Detail::GrantWouldDo,
-            };
-            return Some((Reason::PermissionMissing, detail));
+            return lacks();
         }
         if let Some(rank) = standing.bound
             && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))

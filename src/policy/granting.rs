@@ -27,7 +27,9 @@ impl To {
     pub fn of(grantee: &Grantee) -> To {
         match grantee {
             Grantee::Support => To::Support,
-            Grantee::Subject(_) | Grantee::Email(_) | Grantee::Erased => To::Person,
+            Grantee::Subject(_) | Grantee::Email(_) | Grantee::Organisation(_) | Grantee::Erased => {
+                To::Person
+            }
         }
     }
 }
@@ -200,18 +202,27 @@ pub fn let_by<'t>(
 /// its grant gives there now.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
-    /// At the start.
-    pub role: &'a RoleName,
+    /// At the start; none of a session that acts as somebody.
+    pub role: Option<&'a RoleName>,
     /// What that role could do at the start, sorted.
     pub rights: &'a [PermissionName],
-    /// Of a grant: what it gives there now.
-    pub now: Option<&'a RoleName>,
+    /// Of a session by a grant: what that gives there now, if anything.
+    now: Option<Given<'a>>,
 }
 
-impl Part<'_> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Given<'a>(Option<&'a RoleName>);
+
+impl<'a> Part<'a> {
     /// Whether that role could do this at the start.
     pub fn held(&self, name: &PermissionName) -> bool {
         self.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
+    }
+
+    /// The roles all of which have to allow what is done: the one of the start, and the one of now where it is another.
+    pub fn roles(&self) -> impl Iterator<Item = Option<&'a RoleName>> {
+        let now = self.now.map(|Given(now)| now).filter(|now| *now != self.role);
+        [Some(self.role), now].into_iter().flatten()
     }
 }
 
@@ -222,29 +233,32 @@ pub fn part<'a>(
     resource: Option<(&ResourceType, &str)>,
 ) -> Option<Part<'a>> {
     let now = match grant {
-        Some(grant) => Some(grant.scope.role_at(&grant.role, resource)?),
+        Some(grant) if !grant.scope.covers(resource) => return None,
+        Some(grant) => Some(Given(grant.scope.role_at(grant.role.as_ref(), resource))),
         None => None,
     };
+    let own = session.role.as_ref();
     let role = match &session.within {
-        Some(within) => within.scope.role_at(&session.role, resource)?,
-        None => &session.role,
+        Some(within) if !within.scope.covers(resource) => return None,
+        Some(within) => within.scope.role_at(own, resource),
+        None => own,
     };
     Some(Part { role, rights: rights_of(session, role), now })
 }
 
 /// What a role could do when a session began.
-pub fn rights_of<'a>(session: &'a Session, role: &RoleName) -> &'a [PermissionName] {
-    let own = session.within.as_ref().and_then(|within| within.rights.get(role));
-    match own {
+fn rights_of<'a>(session: &'a Session, role: Option<&RoleName>) -> &'a [PermissionName] {
+    let others = session.within.as_ref().map(|within| &within.rights);
+    match role.and_then(|role| others?.get(role)) {
         Some(rights) => rights,
-        None if *role == session.role => &session.rights,
+        None if role == session.role.as_ref() => &session.rights,
         None => &[],
     }
 }
 
 /// The same without a resource: of a session that is over none in particular, or where none of its resources is named.
 pub fn whole(session: &Session) -> Part<'_> {
-    Part { role: &session.role, rights: &session.rights, now: None }
+    Part { role: session.role.as_ref(), rights: &session.rights, now: None }
 }
 
 /// Every part that a session has anywhere, each once.

@@ -14,6 +14,7 @@ pub mod emergency;
 pub mod facts;
 pub mod granting;
 pub mod level;
+pub mod login;
 pub mod path;
 pub mod permission;
 pub mod proofs;
@@ -40,6 +41,7 @@ pub use decide::{
 pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use granting::Granting;
+pub use login::{ActedFor, LoginAccess};
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
@@ -180,6 +182,8 @@ pub struct Policy {
     pub grantor_memory_ms: i64,
     /// How long requests for approval live.
     pub approvals: Approvals,
+    /// Who may be let act as a person of a tenant, and for how long.
+    pub login_access: LoginAccess,
     /// Kill switches and break-glass: who may use them.
     pub emergency: Emergency,
     /// What staff access demands beside a session.

@@ -2,11 +2,12 @@
 //!
 //! Never here: deciding a request (see [`mod@super::decide`]).
 
-use crate::model::{Session, Subject, Tenant, Timestamp};
+use crate::model::{Basis, Session, Subject, Tenant, Timestamp};
 
 use super::{
     Facts, Lack, Policy,
     granting::{Part, parts},
+    login::acts,
     standing::{Fallen, standing},
 };
 
@@ -24,13 +25,18 @@ pub fn rights_now(
         // Where resources have roles of their own: what any of them gives at its own.
         let parts = parts(session, standing.grant);
         let gives = |part: &Part<'_>, id, name| {
-            let holds = |role| policy.role(role).is_some_and(|role| role.permissions.contains(id));
-            part.held(name) && holds(part.role) && part.now.is_none_or(holds)
+            let holds = |role: Option<&_>| {
+                role.and_then(|role| policy.role(role)).is_some_and(|role| role.permissions.contains(id))
+            };
+            part.held(name) && part.roles().all(holds)
         };
         policy
             .catalogue
             .iter()
             .filter(|(id, name)| {
+                if matches!(session.basis, Basis::ActAs(_)) {
+                    return acts(standing.giver, *id, policy);
+                }
                 parts.iter().any(|part| gives(part, *id, name))
                     && !policy.above_ceiling(*id)
                     && standing.bound.is_none_or(|rank| {

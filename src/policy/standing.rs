@@ -2,13 +2,16 @@
 //!
 //! Never here: what a good session may do (see [`mod@super::decide`]).
 
-use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
+use crate::model::{
+    Acting, Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp,
+};
 
 use super::{
     Deadline, Detail, Due, Facts, Lack, OnLower, OnRemove, Policy, Reason,
     emergency::halted,
     granting::{closed_as, left, let_by},
     level::{InForce, in_force},
+    login::carries,
     rows::{Bound, giver},
 };
 
@@ -23,7 +26,7 @@ pub struct Standing<'a> {
     pub falls: Option<Timestamp>,
     /// The grant behind it.
     pub grant: Option<&'a Grant>,
-    /// By a grant: what whoever gave it can do, which bounds it now (rule 5).
+    /// By a grant: what whoever gave it can do, which bounds it now (rule 5); and which is all that acting as them gives.
     pub giver: Option<Bound<'a>>,
 }
 
@@ -133,14 +136,15 @@ pub fn standing<'a>(
             Ok(Ok(Standing { deadline: own, bound: None, falls: None, giver: None, grant: None }))
         }
         Basis::BreakGlass(_) => Ok(Err((Reason::BreakGlassWithdrawn, Detail::None))),
-        Basis::Grant(id) => {
+        Basis::Grant(id) | Basis::ActAs(Acting { grant: id, .. }) => {
             let Some(grant) = facts.grant(tenant_id, id.as_str())? else {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             };
             if let Some(fallen) = grant_fallen(grant, now) {
                 return Ok(Err(fallen));
             }
-            if grant.environment != session.environment
+            if !carries(grant, &session.basis, policy)
+                || grant.environment != session.environment
                 || !is_for(grant, subject)
                 || !bound_to(grant, &subject.id)
             {
@@ -198,6 +202,7 @@ pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
         },
         Grantee::Erased => grant.bound.as_ref() == Some(&subject.id),
         Grantee::Support => subject.support,
+        Grantee::Organisation(name) => subject.organisations.contains(name),
     }
 }
 
@@ -205,6 +210,6 @@ pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
 fn bound_to(grant: &Grant, subject: &SubjectRef) -> bool {
     match grant.to {
         Grantee::Email(_) | Grantee::Erased => grant.bound.as_ref() == Some(subject),
-        Grantee::Subject(_) | Grantee::Support => true,
+        Grantee::Subject(_) | Grantee::Support | Grantee::Organisation(_) => true,
     }
 }

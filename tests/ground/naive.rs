@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
     model::{
-        Basis, Consent, Document, EndCause, Giver, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind,
-        Veiled, Zone,
+        Basis, Consent, Document, EndCause, Giver, Grantee, Key, OrganisationName, Reach, RoleAt, Scope,
+        Span, Subject, SubjectKind, Veiled, Zone,
     },
     policy::Caller,
 };
 
 use crate::naive_requests::Request as Asked;
 use crate::world::{
-    CAUSES, ENVIRONMENTS, GLASS, GLASS_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
+    CAUSES, DESKS, ENVIRONMENTS, GLASS, GLASS_MS, LENT_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
 };
 
 pub(crate) type Words = BTreeSet<String>;
@@ -87,15 +87,52 @@ pub(crate) struct Tenant {
     pub(crate) lifted_by: Vec<Source>,
 }
 
+/// Resources, each with the role that is its own, where one is.
+pub(crate) type Covers = BTreeMap<(String, String), Option<String>>;
+
+pub(crate) fn covers_of(scope: &Scope) -> Option<Covers> {
+    match scope {
+        Scope::Everything => None,
+        Scope::Resources(all) => {
+            Some(all.iter().map(|(k, i)| ((k.to_string(), i.to_string()), None)).collect())
+        }
+        Scope::Roles(all) => {
+            let one = |at: &RoleAt| ((at.r#type.to_string(), at.id.to_string()), Some(at.role.to_string()));
+            Some(all.iter().map(one).collect())
+        }
+    }
+}
+
+/// The role at a resource; `None` where it is not covered.
+fn role_at(covers: Option<&Covers>, main: &str, resource: Option<&(String, String)>) -> Option<String> {
+    match covers {
+        None => Some(main.to_owned()),
+        Some(covers) => Some(covers.get(resource?)?.clone().unwrap_or_else(|| main.to_owned())),
+    }
+}
+
+/// Every role that is given anywhere.
+fn roles_of(covers: Option<&Covers>, main: &str) -> Words {
+    let main = main.to_owned();
+    match covers {
+        Some(covers) if !covers.is_empty() => {
+            covers.values().map(|own| own.clone().unwrap_or_else(|| main.clone())).collect()
+        }
+        _ => Words::from([main]),
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub(crate) environment: String,
     pub(crate) to: Grantee,
     pub(crate) bound: Option<String>,
     pub(crate) role: String,
+    /// It gives no role: it lets somebody act as its giver.
+    pub(crate) acts: bool,
     pub(crate) grantor: String,
-    /// `None` for everything.
-    pub(crate) scope: Option<BTreeSet<(String, String)>>,
+    /// `None` for everything; else each resource with the role that is its own, where one is.
+    pub(crate) scope: Option<Covers>,
     pub(crate) given: i64,
     pub(crate) until: i64,
     pub(crate) ended: Option<EndCause>,
@@ -112,8 +149,13 @@ pub(crate) struct Session {
     /// `None` by consent and by break-glass.
     pub(crate) grant: Option<String>,
     pub(crate) glass: bool,
+    /// It acts as whoever gave the grant.
+    pub(crate) acts: bool,
     pub(crate) role: String,
     pub(crate) rights: Words,
+    /// By a grant over named resources: what that covered at the start, and what its roles could do then.
+    pub(crate) began: Option<Covers>,
+    pub(crate) then: BTreeMap<String, Words>,
     pub(crate) started: i64,
     pub(crate) deadline: i64,
     pub(crate) ended: Option<EndCause>,
@@ -189,6 +231,30 @@ pub(crate) fn who(subject: &Subject) -> String {
 }
 
 impl Session {
+    /// The roles that count at a resource: that of the start, and that of the grant now; `None` where either covers no such.
+    fn part(&self, grant: Option<&Grant>, place: Option<&(String, String)>) -> Option<Vec<String>> {
+        let mut roles = vec![role_at(self.began.as_ref(), &self.role, place)?];
+        if let Some(grant) = grant {
+            roles.push(role_at(grant.scope.as_ref(), &grant.role, place)?);
+        }
+        Some(roles)
+    }
+
+    /// What all of these roles allow, and the first of them allowed at the start.
+    fn can(&self, plain: &Plain, roles: &[String]) -> Words {
+        let start = &roles[0];
+        let mut rights = match self.then.get(start) {
+            Some(rights) => rights.clone(),
+            None if *start == self.role => self.rights.clone(),
+            None => Words::new(),
+        };
+        for role in roles {
+            let can = role_can(plain, role);
+            rights.retain(|right| can.contains(right));
+        }
+        rights
+    }
+
     fn by_consent(&self) -> bool {
         self.grant.is_none() && !self.glass
     }
@@ -503,6 +569,7 @@ impl Naive {
         match &grant.to {
             Grantee::Subject(named) => *named == subject.id,
             Grantee::Support => subject.support,
+            Grantee::Organisation(name) => subject.organisations.contains(name),
             Grantee::Email(address) => match &grant.bound {
                 Some(first) => *first == who(subject),
                 None => subject.email.as_ref() == Some(address),
@@ -582,7 +649,13 @@ impl Naive {
                     if own(&grant.by) {
                         codes.insert("self_granted");
                     }
-                    let named = matches!(grant.to, Grantee::Subject(_) | Grantee::Support);
+                    let named =
+                        matches!(grant.to, Grantee::Subject(_) | Grantee::Support | Grantee::Organisation(_));
+                    // Acting takes what was lent to an organisation, and a role what was granted.
+                    let lent = grant.acts && matches!(grant.to, Grantee::Organisation(_));
+                    if session.acts != grant.acts || session.acts != lent {
+                        codes.insert("grant_missing");
+                    }
                     let bound = named || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
@@ -638,14 +711,32 @@ impl Naive {
 
     /// Rule 4: start ∩ role now ∩ level now, minus the ceiling.
     pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session, now: i64) -> Words {
-        let role = role_can(plain, &session.role);
-        let mut rights: Words = session.rights.intersection(&role).cloned().collect();
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
+        if session.acts {
+            // PRA-12: all that the person can do now, whatever it was at the start.
+            let giver = grant.map(|grant| self.giver(plain, tenant, grant, now));
+            let mut rights = giver.and_then(Result::ok).unwrap_or_default();
+            rights.retain(|right| !forbidden(plain, right));
+            return rights;
+        }
+        let places = [session.began.as_ref(), grant.and_then(|grant| grant.scope.as_ref())];
+        let places: Vec<Option<&(String, String)>> = match places.into_iter().flatten().next() {
+            Some(covers) => covers.keys().map(Some).collect(),
+            None => vec![None],
+        };
+        let parts = places.into_iter().filter_map(|place| session.part(grant, place));
+        let rights = parts.flat_map(|roles| session.can(plain, &roles)).collect();
+        self.bound(plain, tenant, session, now, rights)
+    }
+
+    /// What of these rights is left by what bounds a session at this instant.
+    fn bound(&self, plain: &Plain, tenant: &str, session: &Session, now: i64, mut rights: Words) -> Words {
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
         if session.by_consent() && plain.immediate {
             let level = self.level(plain, tenant, 0, now);
             let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
             rights.retain(|right| level.contains(right));
         }
-        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
         if let Some(Ok(giver)) = grant.map(|grant| self.giver(plain, tenant, grant, now)) {
             rights.retain(|right| giver.contains(right));
         }
@@ -789,13 +880,21 @@ impl Naive {
         if !known.environments.contains(environment) {
             codes.insert("environment_unknown");
         }
-        if !plain.roles.contains_key(&session.role) {
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.clone(), id.clone())));
+        let place = kind.clone().zip(request.resource.clone());
+        let part = session.part(grant, place.as_ref());
+        let roles = part.clone().unwrap_or_else(|| vec![session.role.clone()]);
+        if !session.acts && roles.iter().any(|role| !plain.roles.contains_key(role)) {
             codes.insert("role_unknown");
         }
-        let rights = self.rights(plain, tenant, session, now);
-        let role = role_can(plain, &session.role);
+        let can = session.can(plain, &roles);
+        let rights = if session.acts {
+            self.rights(plain, tenant, session, now)
+        } else {
+            self.bound(plain, tenant, session, now, can.clone())
+        };
         for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
-            if !session.rights.contains(permission) || !role.contains(permission) {
+            if session.acts || !can.contains(permission) {
                 codes.insert("permission_missing");
             } else if session.grant.is_some() {
                 codes.insert("grantor_lacks");
@@ -803,15 +902,8 @@ impl Naive {
                 codes.insert("consent_lowered");
             }
         }
-        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.clone(), id.clone())));
-        if let Some(scope) = grant.and_then(|grant| grant.scope.as_ref()) {
-            let inside = match (kind, &request.resource) {
-                (Some(kind), Some(id)) => scope.contains(&(kind.clone(), id.clone())),
-                _ => false,
-            };
-            if !inside {
-                codes.insert("grant_scope");
-            }
+        if part.is_none() {
+            codes.insert("grant_scope");
         }
         codes
     }
@@ -824,6 +916,49 @@ impl Naive {
                     && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant)
                     && self.held(plain, subject).is_ok_and(|held| held.contains("support:manage")) => {}
             _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// A person of the tenant, in a token of their own.
+    fn person(actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+        match actor {
+            Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
+            Actor::Subject(subject)
+                if subject.kind == SubjectKind::Member
+                    && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant) => {}
+            _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// What a person lent to an organisation ends; since they lend it anew, or since they take it back.
+    fn take_back(
+        &mut self,
+        tenant: &str,
+        user: &Subject,
+        to: &OrganisationName,
+        environment: Option<&str>,
+        now: i64,
+        anew: bool,
+    ) {
+        for ((of, _), grant) in &mut self.grants {
+            let meant = of == tenant
+                && grant.acts
+                && grant.grantor == who(user)
+                && grant.to == Grantee::Organisation(to.clone())
+                && environment.is_none_or(|only| grant.environment == only);
+            if meant && grant.ended.is_none() && now < grant.until {
+                grant.ended = Some(if anew { EndCause::Replaced } else { EndCause::Withdrawn });
+            }
+        }
+    }
+
+    /// Somebody is suspended or gone: what they lent ends (PRA-12).
+    fn left(&mut self, tenant: &str, person: &str, now: i64) {
+        for ((of, _), grant) in &mut self.grants {
+            let theirs = of == tenant && grant.acts && grant.grantor == person;
+            if theirs && grant.ended.is_none() && now < grant.until {
+                grant.ended = Some(EndCause::GiverGone);
+            }
         }
     }
 
@@ -892,7 +1027,9 @@ impl Naive {
         match until {
             Until::At(at) => at.ms(),
             Until::For(Span::Millis(ms)) => now + ms,
-            Until::For(Span::CalendarDays(_)) | Until::Date(_) => panic!("not used in histories"),
+            Until::For(Span::CalendarDays(_) | Span::CalendarMonths(_)) | Until::Date(_) => {
+                panic!("not used in histories")
+            }
         }
     }
 
@@ -913,6 +1050,26 @@ impl Naive {
     }
 
     /// Nobody hands on what they may not do themselves.
+    /// What is given anywhere: roles that there are, bounded by what their giver can do, over something.
+    fn given(
+        &self,
+        plain: &Plain,
+        by: Option<&Subject>,
+        role: &str,
+        scope: Option<&Covers>,
+        codes: &mut Codes,
+    ) {
+        if scope.is_some_and(BTreeMap::is_empty) {
+            codes.insert("scope_empty");
+        }
+        for role in roles_of(scope, role) {
+            if !plain.roles.contains_key(&role) {
+                codes.insert("role_unknown");
+            }
+            self.bounded(plain, by, &role, codes);
+        }
+    }
+
     fn bounded(&self, plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
         let own = by.and_then(|by| self.held(plain, by).ok()).unwrap_or_default();
         if role_can(plain, role).iter().any(|right| !forbidden(plain, right) && !own.contains(right)) {
@@ -1021,6 +1178,9 @@ impl Naive {
                     old: false,
                 };
                 next.members.insert((tenant.to_string(), member.to_string()), row);
+                if *suspended {
+                    next.left(tenant.as_str(), &member.to_string(), now);
+                }
             }
             Command::RemoveMember { tenant, member, .. } => {
                 Self::service(actor, tenant.as_str(), &mut codes);
@@ -1035,6 +1195,7 @@ impl Naive {
                             codes.insert("changed");
                         }
                         (row.roles, row.email, row.removed) = (Words::new(), None, true);
+                        next.left(tenant.as_str(), &member.to_string(), now);
                     }
                 }
             }
@@ -1155,19 +1316,8 @@ impl Naive {
                 if !known.environments.contains(environment.as_str()) {
                     codes.insert("environment_unknown");
                 }
-                if !plain.roles.contains_key(role.as_str()) {
-                    codes.insert("role_unknown");
-                }
-                self.bounded(plain, subject, role.as_str(), &mut codes);
-                let scope = match scope {
-                    Scope::Everything => None,
-                    Scope::Resources(list) => Some(
-                        list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect::<BTreeSet<_>>(),
-                    ),
-                };
-                if scope.as_ref().is_some_and(BTreeSet::is_empty) {
-                    codes.insert("scope_empty");
-                }
+                let scope = covers_of(scope);
+                self.given(plain, subject, role.as_str(), scope.as_ref(), &mut codes);
                 let until = Self::until(until, now);
                 Self::dates(plain, until, now, &mut codes);
                 let key = (tenant.to_string(), grant.to_string());
@@ -1181,6 +1331,7 @@ impl Naive {
                         to: to.clone(),
                         bound: None,
                         role: role.to_string(),
+                        acts: false,
                         scope,
                         grantor: subject.map(who).unwrap_or_default(),
                         given: now,
@@ -1204,6 +1355,10 @@ impl Naive {
                     codes.insert("changed");
                 }
                 Self::reaches(subject, &known.environment, &mut codes);
+                if known.acts {
+                    codes.insert("login_access_moved");
+                    return Err(codes);
+                }
                 let before = known.until;
                 known.until = Self::until(until, now);
                 if known.until > before && self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
@@ -1211,12 +1366,69 @@ impl Naive {
                 }
                 if known.until > before {
                     known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
-                    self.bounded(plain, subject, &known.role, &mut codes);
+                    for role in roles_of(known.scope.as_ref(), &known.role) {
+                        self.bounded(plain, subject, &role, &mut codes);
+                    }
                 }
                 Self::dates(plain, known.until, now, &mut codes);
                 if known.until > before && subject.map(who).as_ref() == Some(&known.grantor) {
                     let until = known.until;
                     next.gave(plain, tenant.as_str(), subject, now, until);
+                }
+            }
+            Command::ChangeGrant { tenant, grant, role, scope, until, .. } => {
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if known.ended.is_some() || now >= known.until {
+                    codes.insert("ended");
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                Self::reaches(subject, &known.environment, &mut codes);
+                if self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
+                    codes.insert("tenant_removed");
+                }
+                if known.acts {
+                    codes.insert("login_access_moved");
+                    return Err(codes);
+                }
+                let before = (known.role.clone(), known.scope.clone(), known.until);
+                if let Some(role) = role {
+                    known.role = role.to_string();
+                }
+                if let Some(scope) = scope {
+                    known.scope = covers_of(scope);
+                }
+                if let Some(until) = until {
+                    known.until = Self::until(until, now);
+                    Self::dates(plain, known.until, now, &mut codes);
+                }
+                if (known.role.clone(), known.scope.clone(), known.until) != before {
+                    known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
+                    self.given(plain, subject, &known.role, known.scope.as_ref(), &mut codes);
+                    if subject.map(who).as_ref() == Some(&known.grantor) {
+                        let until = known.until;
+                        next.gave(plain, tenant.as_str(), subject, now, until);
+                    }
+                }
+            }
+            // None of the policies here lets others than administrators give.
+            Command::SetGranting { tenant, allowed, .. } => {
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                match self.tenants.get(tenant.as_str()) {
+                    None => drop(codes.insert("not_found")),
+                    Some(known) if known.removed => drop(codes.insert("tenant_removed")),
+                    Some(_) => {}
+                }
+                if stale {
+                    codes.insert("changed");
+                }
+                if *allowed {
+                    codes.insert("not_found");
                 }
             }
             Command::WithdrawGrant { tenant, grant } => {
@@ -1228,6 +1440,62 @@ impl Naive {
                 if known.ended.is_none() && now < known.until {
                     known.ended = Some(EndCause::Withdrawn);
                 }
+            }
+            Command::AllowLogin { tenant, grant, environment, organisation, lasts, .. } => {
+                Self::person(actor, tenant.as_str(), &mut codes);
+                Self::reaches(subject, environment.as_str(), &mut codes);
+                if !DESKS.contains(&organisation.as_str()) {
+                    codes.insert("not_found");
+                }
+                let Span::Millis(ms) = lasts else { panic!("not used in histories") };
+                if !LENT_MS.contains(ms) {
+                    codes.insert("duration_not_offered");
+                }
+                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
+                if !known.environments.contains(environment.as_str()) {
+                    codes.insert("environment_unknown");
+                }
+                let Some(user) = subject else { return Err(codes) };
+                let gone = match self.members.get(&(tenant.to_string(), who(user))) {
+                    Some(row) => row.gone() || row.suspended,
+                    None => user.id.issuer.as_str() == "rows",
+                };
+                if gone {
+                    codes.insert("not_allowed");
+                }
+                let key = (tenant.to_string(), grant.to_string());
+                if self.grants.contains_key(&key) {
+                    codes.insert("changed");
+                }
+                // PRA-02: the new one takes the place of the old one.
+                next.take_back(tenant.as_str(), user, organisation, Some(environment.as_str()), now, true);
+                let new = Grant {
+                    environment: environment.to_string(),
+                    to: Grantee::Organisation(organisation.clone()),
+                    bound: None,
+                    role: String::new(),
+                    acts: true,
+                    scope: None,
+                    grantor: who(user),
+                    given: now,
+                    until: now + ms,
+                    ended: None,
+                    by: Source::came(subject, self.row_mail(tenant.as_str(), subject)),
+                };
+                next.grants.insert(key, new);
+                next.gave(plain, tenant.as_str(), subject, now, now + ms);
+            }
+            Command::WithdrawLogin { tenant, organisation, environment } => {
+                Self::person(actor, tenant.as_str(), &mut codes);
+                let Some(user) = subject else { return Err(codes) };
+                let environment = environment.as_ref().map(|environment| environment.as_str());
+                next.take_back(tenant.as_str(), user, organisation, environment, now, false);
             }
             Command::SetApproval { tenant, required, .. } => {
                 let row = self.row_mail(tenant.as_str(), subject);
@@ -1269,6 +1537,7 @@ impl Naive {
                     codes.insert("environment_unknown");
                 }
                 let mut grant_id = None;
+                let mut began = None;
                 let own = |by: &[Source]| by.iter().any(|giver| giver.is(agent));
                 let mut by = Vec::new();
                 let mut most = now + plain.lasts_ms;
@@ -1321,7 +1590,8 @@ impl Naive {
                             }
                         }
                     }
-                    WantedBasis::Grant(id) => {
+                    WantedBasis::Grant(id) | WantedBasis::ActAs(id) => {
+                        let acting = matches!(basis, WantedBasis::ActAs(_));
                         grant_id = Some(id.to_string());
                         let grant = next.grants.get_mut(&(tenant.to_string(), id.to_string()));
                         let Some(grant) = grant.filter(|grant| Self::is_for(grant, agent)) else {
@@ -1329,6 +1599,7 @@ impl Naive {
                             return Err(codes);
                         };
                         if grant.ended.is_some()
+                            || grant.acts != acting
                             || self.taken(tenant.as_str(), environment.as_str(), grant.given)
                             || self.giver(plain, tenant.as_str(), grant, now).is_err()
                             || now >= grant.until
@@ -1342,6 +1613,7 @@ impl Naive {
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                             grant.bound = Some(who(agent));
                         }
+                        began = grant.scope.clone();
                         grant.role.clone()
                     }
                 };
@@ -1352,13 +1624,14 @@ impl Naive {
                     codes.insert("self_granted");
                 }
                 self.kept_out(tenant.as_str(), agent, &mut codes);
-                if !plain.roles.contains_key(&role) {
+                let acts = matches!(basis, WantedBasis::ActAs(_));
+                if !acts && !plain.roles.contains_key(&role) {
                     codes.insert("role_unknown");
                 }
                 let deadline = match lasts {
                     None => most,
                     Some(Span::Millis(ms)) => now + ms,
-                    Some(Span::CalendarDays(_)) => panic!("not used in histories"),
+                    Some(Span::CalendarDays(_) | Span::CalendarMonths(_)) => panic!("not used in histories"),
                 };
                 if deadline <= now {
                     codes.insert("not_in_future");
@@ -1393,13 +1666,22 @@ impl Naive {
                 if count.count() >= 32 {
                     codes.insert("too_many_sessions");
                 }
-                let rights = role_can(plain, &role).into_iter().filter(|p| !forbidden(plain, p)).collect();
+                let given = if acts { Words::new() } else { role_can(plain, &role) };
+                let rights = given.into_iter().filter(|p| !forbidden(plain, p)).collect();
+                let could = |role: String| {
+                    let can = role_can(plain, &role).into_iter().filter(|p| !forbidden(plain, p)).collect();
+                    (role, can)
+                };
+                let then = roles_of(began.as_ref(), &role).into_iter().map(could).collect();
                 let new = Session {
+                    began,
+                    then,
                     who: who(agent),
                     environment: environment.to_string(),
                     by,
                     grant: grant_id,
                     glass: false,
+                    acts,
                     role,
                     rights,
                     started: now,
@@ -1449,7 +1731,7 @@ impl Naive {
                 let deadline = match lasts {
                     None => now + GLASS_MS,
                     Some(Span::Millis(ms)) => now + ms,
-                    Some(Span::CalendarDays(_)) => panic!("not used in histories"),
+                    Some(Span::CalendarDays(_) | Span::CalendarMonths(_)) => panic!("not used in histories"),
                 };
                 if deadline <= now {
                     codes.insert("not_in_future");
@@ -1483,11 +1765,14 @@ impl Naive {
                 }
                 let rights = role_can(plain, &role).into_iter().filter(|p| !forbidden(plain, p)).collect();
                 let new = Session {
+                    began: None,
+                    then: Default::default(),
                     who: who(by),
                     environment: environment.to_string(),
                     by: Default::default(),
                     grant: None,
                     glass: true,
+                    acts: false,
                     role,
                     rights,
                     started: now,
@@ -1756,14 +2041,10 @@ impl Naive {
                         environment: grant.environment.to_string(),
                         to: grant.to.clone(),
                         bound: grant.bound.as_ref().map(|b| format!("{}|{}", b.issuer, b.sub)),
-                        role: grant.role.to_string(),
+                        role: grant.role.as_ref().map(ToString::to_string).unwrap_or_default(),
+                        acts: grant.act_as.is_some(),
                         grantor: grant.grantor.to_string(),
-                        scope: match &grant.scope {
-                            Scope::Everything => None,
-                            Scope::Resources(list) => {
-                                Some(list.iter().map(|(k, i)| (k.to_string(), i.to_string())).collect())
-                            }
-                        },
+                        scope: covers_of(&grant.scope),
                         given: grant.given.ms(),
                         until: grant.until.ms(),
                         ended: grant.ended.as_ref().map(|end| end.cause),
@@ -1803,10 +2084,21 @@ impl Naive {
                         grant: match &session.basis {
                             Basis::Consent(_) | Basis::BreakGlass(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),
+                            Basis::ActAs(acting) => Some(acting.grant.to_string()),
                         },
                         glass: matches!(session.basis, Basis::BreakGlass(_)),
-                        role: session.role.to_string(),
+                        acts: matches!(session.basis, Basis::ActAs(_)),
+                        role: session.role.as_ref().map(ToString::to_string).unwrap_or_default(),
                         rights: session.rights.iter().map(|r| r.to_string()).collect(),
+                        began: session.within.as_ref().and_then(|within| covers_of(&within.scope)),
+                        then: session
+                            .within
+                            .iter()
+                            .flat_map(|within| &within.rights)
+                            .map(|(role, rights)| {
+                                (role.to_string(), rights.iter().map(|r| r.to_string()).collect())
+                            })
+                            .collect(),
                         started: session.started.ms(),
                         deadline: session.deadline.ms(),
                         ended: session.ended.as_ref().map(|end| end.cause),
