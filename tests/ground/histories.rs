@@ -861,7 +861,10 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             let after = all_rights(&world, now, &policy);
             for (key, rights) in &after {
                 let Some(Document::Session(session)) = world.document(key, &policy) else { panic!("{key}") };
-                let start: BTreeSet<String> = session.rights.iter().map(|r| r.to_string()).collect();
+                // Where resources have roles of their own: what any of those could do then.
+                let others = session.within.iter().flat_map(|within| within.rights.values().flatten());
+                let start: BTreeSet<String> =
+                    session.rights.iter().chain(others).map(|r| r.to_string()).collect();
                 // Whoever acts as somebody has what they have, gained since or lost (PRA-12).
                 let acting = matches!(session.basis, Basis::ActAs(_));
                 assert!(acting || rights.is_subset(&start), "P17-18");
