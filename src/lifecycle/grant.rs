@@ -75,7 +75,8 @@ pub(super) fn make(
         environment: terms.environment.clone(),
         to: terms.to.clone(),
         bound: None,
-        role: terms.role.clone(),
+        role: Some(terms.role.clone()),
+        act_as: None,
         scope: terms.scope.clone(),
         grantor: giver.person,
         grantor_mail: giver.mail,
@@ -85,7 +86,8 @@ pub(super) fn make(
         until,
         ended: None,
     };
-    let event = Event::GrantMade { grant: grant.clone(), role: terms.role.clone(), until };
+    let role = Some(terms.role.clone());
+    let event = Event::GrantMade { grant: grant.clone(), role, act_as: None, ticket: None, until };
     let mut documents = vec![(key, Document::Grant(document))];
     documents.extend(gives(at, id, grantor, until)?);
     Ok(Change { documents, events: vec![event], narrows: false })
@@ -105,6 +107,9 @@ pub(super) fn move_expiry(
     let grant = standing_grant(at, id, grant_id)?;
     at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
+    if grant.act_as.is_some() {
+        return Err(Refusal::LoginAccessMoved.into());
+    }
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {
         return Ok(Change::NOTHING);
@@ -112,8 +117,10 @@ pub(super) fn move_expiry(
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-        if let Some(role) = at.policy.role(&grant.role) {
-            may_hand_on(at, by, &grant.role, role)?;
+        if let Some(name) = &grant.role
+            && let Some(role) = at.policy.role(name)
+        {
+            may_hand_on(at, by, name, role)?;
         }
         // Nobody prolongs for themselves either (GW-14). Once is enough of each.
         let row = at.facts.member(id.as_str(), &by.id)?.and_then(|row| row.email.as_deref());
@@ -176,9 +183,14 @@ pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) 
 fn standing_grant<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Grant, Stop> {
     match at.facts.grant(id.as_str(), grant.as_str())? {
         None => Err(Refusal::NotFound("grant").into()),
-        Some(grant) if grant.ended.is_some() || at.now >= grant.until => Err(Refusal::Ended("grant").into()),
+        Some(grant) if !not_over(grant, at.now) => Err(Refusal::Ended("grant").into()),
         Some(grant) => Ok(grant),
     }
+}
+
+/// Whether a grant has neither ended nor run out, written down or not.
+pub(super) fn not_over(grant: &Grant, now: Timestamp) -> bool {
+    grant.ended.is_none() && now < grant.until
 }
 
 /// The instant that was meant: in the future, and no further than the configuration allows.

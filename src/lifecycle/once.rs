@@ -105,6 +105,8 @@ impl<'a> Creation<'a> {
             | Command::SetConsent { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }
+            | Command::AllowLogin { .. }
+            | Command::WithdrawLogin { .. }
             | Command::SetApproval { .. }
             | Command::Request { .. }
             | Command::EndSession { .. }

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
-    SubjectRef, TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind, SubjectRef,
+    TenantId, Timestamp,
 };
 
 use super::{
-    Around, Facts, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
+    login::acts,
     rows::{Held, held},
     standing::{Fallen, Standing, standing},
 };
@@ -151,8 +152,10 @@ pub struct Staff {
     pub environment: EnvironmentId,
     /// In which session.
     pub session: SessionId,
-    /// In which role.
-    pub role: RoleName,
+    /// In which role; whoever acts as somebody has none of their own.
+    pub role: Option<RoleName>,
+    /// As whom, where as somebody: the application hears of them as the caller.
+    pub acted_for: Option<ActedFor>,
     /// On which basis.
     pub basis: Basis,
     /// How long at the most.
@@ -380,13 +383,14 @@ fn staff(
     if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
         return Ok(deny_as(fallen));
     }
-    if !in_scope(rule, ask.resource, &standing) {
+    if !standing.covers(rule, ask.resource) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
     let reason = match session.basis {
         Basis::Consent(_) => Reason::SessionByConsent,
         Basis::Grant(_) => Reason::SessionByGrant,
+        Basis::ActAs(_) => Reason::SessionByActAs,
         Basis::BreakGlass(_) => Reason::SessionByBreakGlass,
     };
     Ok(Decision::Allow(Permit {
@@ -397,6 +401,7 @@ fn staff(
             environment: session.environment.clone(),
             session: id.clone(),
             role: session.role.clone(),
+            acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
         }),
@@ -454,19 +459,30 @@ fn is_of(session: &Session, subject: &SubjectRef) -> bool {
     session.subject == *subject
 }
 
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
+/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds. Acting as somebody is
+/// another thing: see [`acts`].
 fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
-    let Some(role) = policy.role(&session.role) else { return Some((Reason::RoleUnknown, Detail::None)) };
+    let lacks = || {
+        let detail = match policy.level_for(&rule.permissions) {
+            Some(level) => Detail::LevelWouldDo(level.clone()),
+            None => Detail::GrantWouldDo,
+        };
+        Some((Reason::PermissionMissing, detail))
+    };
+    // Acting is what the person can do now, gained since or lost: no role stands between.
+    if let Basis::ActAs(_) = session.basis {
+        let all = rule.permissions.iter().all(|permission| acts(standing.giver, *permission, policy));
+        return if all { None } else { lacks() };
+    }
+    let Some(role) = session.role.as_ref().and_then(|name| policy.role(name)) else {
+        return Some((Reason::RoleUnknown, Detail::None));
+    };
     for permission in &rule.permissions {
         let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
             session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
         });
         if !at_start || !role.permissions.contains(*permission) {
-            let detail = match policy.level_for(&rule.permissions) {
-                Some(level) => Detail::LevelWouldDo(level.clone()),
-                None => Detail::GrantWouldDo,
-            };
-            return Some((Reason::PermissionMissing, detail));
+            return lacks();
         }
         if let Some(rank) = standing.bound
             && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
@@ -478,14 +494,4 @@ fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy
         }
     }
     None
-}
-
-fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
-    match standing.grant.map(|grant| &grant.scope) {
-        None | Some(Scope::Everything) => true,
-        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-            (Some(_) | None, _) => false,
-        },
-    }
 }

@@ -2,10 +2,11 @@
 //!
 //! Never here: deciding a request (see [`mod@super::decide`]).
 
-use crate::model::{Session, Subject, Tenant, Timestamp};
+use crate::model::{Basis, Session, Subject, Tenant, Timestamp};
 
 use super::{
     Facts, Lack, Policy,
+    login::acts,
     standing::{Fallen, standing},
 };
 
@@ -24,9 +25,13 @@ pub fn rights_now(
             .catalogue
             .iter()
             .filter(|(id, name)| {
+                if matches!(session.basis, Basis::ActAs(_)) {
+                    return acts(standing.giver, *id, policy);
+                }
+                let role = session.role.as_ref().and_then(|name| policy.role(name));
                 session.rights.binary_search(name).is_ok()
                     && !policy.above_ceiling(*id)
-                    && policy.role(&session.role).is_some_and(|role| role.permissions.contains(*id))
+                    && role.is_some_and(|role| role.permissions.contains(*id))
                     && standing.bound.is_none_or(|rank| {
                         policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
                     })
