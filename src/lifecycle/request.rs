@@ -9,7 +9,7 @@ use crate::{
     model::{
         Approval, Asked, Document, EnvironmentId, Giver, Key, LevelName, Over, Presence, Remark, Request,
         RequestEnd, RequestId, RequestState, Span, Speaker, SubjectRef, Tenant, TenantId, Timestamp, Version,
-        document::ApprovalRule,
+        request::ApprovalRule,
     },
     policy::{
         Lack, SUPPORT_MANAGE,

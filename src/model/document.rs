@@ -10,12 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
     ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, OrganisationName,
-    PermissionName, PlanName, Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId,
-    Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
+    PermissionName, PlanName, Presence, Request, RequestId, RoleName, SessionId, Subject, SubjectRef,
+    TenantId, Timestamp, Veiled, Zone,
     consent::Consent,
-    granting::{Closings, Delegation, GivenAs, RoleAt, Within},
+    granting::{Closings, Delegation, GivenAs, Scope, Within},
     login::{ActAs, Acting},
     once::Made,
+    request::ApprovalRule,
     stop::{Reach, Stop},
 };
 
@@ -200,16 +201,6 @@ pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// A tenant's choice whether each session by consent has to be approved (GW-16).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApprovalRule {
-    /// Whether.
-    pub required: bool,
-    /// Who said so; who waives it has let in whoever enters without (GW-14).
-    pub by: BTreeSet<Giver>,
-}
-
 impl Tenant {
     /// A tenant that nothing was done to yet.
     pub fn new(
@@ -259,18 +250,6 @@ pub enum Grantee {
     Support,
     /// Whoever the configuration counts to this support organisation.
     Organisation(OrganisationName),
-}
-
-/// What a grant covers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// The whole environment.
-    Everything,
-    /// These resources only; one that is made later is not among them.
-    Resources(BTreeSet<(ResourceType, ResourceId)>),
-    /// Likewise, each with a role of its own in place of the grant's.
-    Roles(BTreeSet<RoleAt>),
 }
 
 /// A dated permission given by a tenant's person.

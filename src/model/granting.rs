@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    EnvironmentId, Giver, PermissionName, ResourceId, ResourceType, RoleName, Timestamp, document::Scope,
-};
+use super::{EnvironmentId, Giver, PermissionName, ResourceId, ResourceType, RoleName, Timestamp};
 
 /// As whom somebody gave a grant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +40,18 @@ pub struct RoleAt {
     pub id: ResourceId,
     /// The role.
     pub role: RoleName,
+}
+
+/// What a grant covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The whole environment.
+    Everything,
+    /// These resources only; one that is made later is not among them.
+    Resources(BTreeSet<(ResourceType, ResourceId)>),
+    /// Likewise, each with a role of its own in place of the grant's.
+    Roles(BTreeSet<RoleAt>),
 }
 
 impl Scope {

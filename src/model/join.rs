@@ -11,9 +11,10 @@
 use super::{
     ChangeId, End, EndCause, Member, Presence, Timestamp,
     consent::{Consent, Ladder},
-    document::{ApprovalRule, Document, FORMAT, Grant, Grantee, Head, REMEMBERED, Session, Stored, Tenant},
+    document::{Document, FORMAT, Grant, Grantee, Head, REMEMBERED, Session, Stored, Tenant},
     erasable,
     granting::Delegation,
+    request::ApprovalRule,
 };
 
 /// Joins two copies of one document. Commutative, associative, idempotent, as long as neither is further behind than

@@ -27,11 +27,11 @@ pub mod time;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Session, Stored, Tenant, Version,
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
-pub use granting::{Closings, Delegation, GivenAs, RoleAt, Within};
+pub use granting::{Closings, Delegation, GivenAs, RoleAt, Scope, Within};
 pub use grantor::Grantor;
 pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, OrganisationName,
@@ -42,7 +42,7 @@ pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
 pub use presence::{Asked, Bar, Presence};
-pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
+pub use request::{Approval, ApprovalRule, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

@@ -3,9 +3,21 @@
 //!
 //! Never here: who may say what when ([`crate::lifecycle`]).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{EnvironmentId, Giver, LevelName, SessionId, Span, SubjectRef, Timestamp};
+
+/// A tenant's choice whether each session by consent has to be approved (GW-16).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRule {
+    /// Whether.
+    pub required: bool,
+    /// Who said so; who waives it has let in whoever enters without (GW-14).
+    pub by: BTreeSet<Giver>,
+}
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

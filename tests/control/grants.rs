@@ -124,7 +124,7 @@ async fn p17_21_an_administrator_moves_the_expiry_and_it_holds_for_the_running_s
     moved(tag, json!({"for": "3h"})).await.refused(412, "changed");
     moved(tag_now.clone(), json!({"date": "2020-01-01"})).await.refused(422, "not_in_future");
     moved(tag_now.clone(), json!({})).await.refused(422, "expiry_missing");
-    moved(tag_now, json!({"for": "2h", "role": "admin"})).await.refused(400, "body_malformed");
+    moved(tag_now, json!({"for": "2h", "rolle": "admin"})).await.refused(400, "body_malformed");
     let id = session["id"].as_str().unwrap();
     let body = world.get(&format!("/v1/tenants/acme/sessions/{id}"), &anna).await.is(200).body;
     assert_eq!(body["ends"], json!({"at": "2026-03-27T13:00:00.000Z", "clock": "grant"}));

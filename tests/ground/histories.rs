@@ -699,7 +699,9 @@ pub(crate) fn lawful(
     assert!(!permissions.is_empty());
     for permission in permissions {
         assert!(!forbidden(plain, permission), "law 5: {permission}");
-        let held = session.rights.iter().any(|right| right.as_str() == permission);
+        // Where resources have roles of their own: by any of those.
+        let others = session.within.iter().flat_map(|within| within.rights.values().flatten());
+        let held = session.rights.iter().chain(others).any(|right| right.as_str() == permission);
         assert!(held || acting, "rule 4: {permission}");
     }
     // What a permit rests on is listed.
