@@ -27,7 +27,7 @@ mod stop;
 mod tenant;
 
 use crate::{
-    model::{Document, Key, Subject, SubjectRef, TenantId, Timestamp},
+    model::{Document, Key, Subject, SubjectRef, Timestamp},
     policy::{Facts, Lack, Need, Policy},
 };
 

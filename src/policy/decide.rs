@@ -471,11 +471,8 @@ fn beyond_rights(
     policy: &Policy,
 ) -> Option<Fallen> {
     let lacks = || {
-        let detail = match policy.level_for(&rule.permissions) {
-            Some(level) => Detail::LevelWouldDo(level.clone()),
-            None => Detail::GrantWouldDo,
-        };
-        Some((Reason::PermissionMissing, detail))
+        let level = policy.level_for(&rule.permissions).cloned();
+        Some((Reason::PermissionMissing, level.map_or(Detail::GrantWouldDo, Detail::LevelWouldDo)))
     };
     // Acting is what the person can do now, gained since or lost: no role stands between.
     if let Basis::ActAs(_) = session.basis {
