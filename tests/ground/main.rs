@@ -23,6 +23,7 @@ mod histories;
 mod join;
 mod naive;
 mod naive_requests;
+mod naive_roles;
 mod once;
 mod refusals;
 mod regressions;
