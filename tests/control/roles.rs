@@ -420,6 +420,7 @@ async fn the_record_tells_what_was_added_and_taken_and_the_ledger_holds_the_role
     let events: Vec<Value> = world
         .records()
         .iter()
+        .filter(|record| record["kind"] == "change.outcome")
         .flat_map(|record| record["events"].as_array().cloned().unwrap_or_default())
         .filter(|event| event["role"] == "viewer")
         .map(|event| json!([event["event"], event["added"], event["taken"]]))

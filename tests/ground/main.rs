@@ -27,5 +27,6 @@ mod naive_roles;
 mod once;
 mod refusals;
 mod regressions;
+mod roles;
 mod stops;
 mod world;

@@ -6,10 +6,7 @@ use postern::{
 };
 use serde_json::json;
 
-use crate::{
-    client::Ending,
-    world::*,
-};
+use crate::{client::Ending, services::call, world::*};
 
 const EDITS: [(&str, &str); 2] = [
     (
@@ -28,13 +25,8 @@ fn world() -> World {
 
 fn say(world: &World, role: &str, permissions: &[&str]) {
     let body = json!({"permissions": permissions}).to_string();
-    let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let admin = world.people.admin("acme");
-    let mut client = world.client();
-    let head = request("PUT", &format!("/_postern/v1/tenants/acme/roles/{role}"), &admin, &more);
-    // What stands behind the head is the body; nothing follows it.
-    client.send(head.strip_suffix("\r\n").unwrap().to_owned());
-    let reply = client.reply();
+    let path = format!("/tenants/acme/roles/{role}");
+    let reply = call(world, "PUT", &path, &world.people.admin("acme"), &body);
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
