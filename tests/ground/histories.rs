@@ -232,7 +232,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
     } else {
         asked[asked.len() - 1 - dice.below(asked.len().min(3))]
     };
-    match dice.below(47) {
+    match dice.below(48) {
         42..=46 => a_role(dice, world, naive, tenant),
         39..=41 => a_sighting(dice, naive, tenant, now),
         33 => {
@@ -240,7 +240,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             let required = !dice.one_in(4);
             (Command::SetApproval { tenant: tid(tenant), required, expected }, someone_for(dice, tenant))
         }
-        34..=38 => a_step(dice, world, naive, tenant, request, now),
+        34..=38 | 47 => a_step(dice, world, naive, tenant, request, now),
         28..=30 => a_row(dice, world, naive, tenant),
         32 => {
             let command = Command::BreakGlass {
