@@ -26,7 +26,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::{net::TcpListener, runtime::Runtime, task::LocalSet};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, LocalOptions, Runtime},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -276,16 +279,24 @@ impl Gateway {
         let mut cores = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (built, building) = std::sync::mpsc::sync_channel(1);
             let thread = std::thread::Builder::new().name(format!("core-{number}")).spawn(move || {
-                let local = LocalSet::new();
-                local.block_on(&runtime, async move {
+                // One that knows that it stays on its thread: a `LocalSet` inside another runtime would wake itself through
+                // the kernel, about once for two requests.
+                let runtime =
+                    match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                        Ok(runtime) => runtime,
+                        Err(fault) => return drop(built.send(Err(fault))),
+                    };
+                let _ = built.send(Ok(()));
+                runtime.block_on(async move {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => proxy::serve(Core::new(shared), listener).await,
                         Err(fault) => tracing::error!(%fault, "a core has no listener"),
                     }
                 });
             })?;
+            building.recv().map_err(|_| std::io::Error::other("a core ended as it began"))??;
             cores.push(thread);
         }
         Ok(Gateway {

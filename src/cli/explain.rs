@@ -2,6 +2,7 @@
 //!
 //! Never here: a decision of its own; the gateway's collecting and deciding are called.
 
+mod glass;
 mod page;
 
 use std::{
@@ -35,8 +36,8 @@ use super::{
 };
 
 /// Reads the request as the gateway would, finds the route that owns it, its tenant, environment and permissions, and
-/// says who would pass. With `--role`, `--level`, `--member-role` or `--token` it says what would be decided for them;
-/// the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
+/// says who would pass. With `--role`, `--level`, `--break-glass`, `--member-role` or `--token` it says what would be
+/// decided for them; the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -57,11 +58,14 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// As support in a session with this role, by a grant
-    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "member_role"])]
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "break_glass", "member_role"])]
     role: Option<String>,
     /// As support in a session by consent at this level
-    #[arg(long, value_name = "LEVEL", conflicts_with = "member_role")]
+    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["break_glass", "member_role"])]
     level: Option<String>,
+    /// As whom `--token` names, or as an operator of `break_glass`, who broke the glass: without anybody's consent
+    #[arg(long, conflicts_with = "member_role")]
+    break_glass: bool,
     /// As a member with this role; several may be given
     #[arg(long, value_name = "ROLE")]
     member_role: Vec<String>,
@@ -96,6 +100,8 @@ enum Asked {
     Role(RoleName),
     /// Support in a session by consent at this level.
     Level(LevelName),
+    /// An operator who broke the glass.
+    Glass,
     /// A member with these roles.
     Member(Vec<RoleName>),
 }
@@ -190,6 +196,13 @@ impl Explain {
             })?;
             return Ok(Some(Asked::Level(level)));
         }
+        if self.break_glass {
+            if policy.emergency.break_glass.is_none() {
+                let what = "the configuration has no `break_glass`: nobody enters without a tenant's consent or grant";
+                return Err(Trouble::Says(what.to_owned()));
+            }
+            return Ok(Some(Asked::Glass));
+        }
         if !self.member_role.is_empty() {
             let roles: Result<_, _> = self.member_role.iter().map(|name| role(policy, name)).collect();
             return Ok(Some(Asked::Member(roles?)));
@@ -206,6 +219,14 @@ impl Explain {
         asked: Option<Asked>,
     ) -> Result<Answer, Trouble> {
         let (whom, decision) = match asked {
+            // Whoever that is: the token names nobody.
+            Some(Asked::Glass) if matches!(stage.who, Who::Refused(_)) => {
+                (token_words(stage.who), stage.by_token(read))
+            }
+            Some(Asked::Glass) => {
+                writeln!(out)?;
+                return Ok(glass::tell(out, stage, read)?);
+            }
             Some(Asked::Role(role)) => (
                 format!("support, in a session with the role `{role}`"),
                 stage.rehearsed(read, Rehearsed::Role(&role)),
@@ -237,12 +258,16 @@ impl Explain {
         };
         writeln!(out)?;
         let staff = matches!(&decision, Some(Decision::Allow(permit)) if permit.staff().is_some());
+        let undecided = decision.is_none();
         let answer = verdict(out, &whom, decision)?;
         if staff && !stage.settings.policy.conditions.is_empty() {
             writeln!(out, "where they meet `staff.require`, which is left out of this")?;
         }
         if adjustable {
             writeln!(out, "as the configuration has the role; a tenant may have adjusted it")?;
+        }
+        if undecided && stage.by_glass() {
+            glass::tell(out, stage, read)?;
         }
         Ok(answer)
     }
@@ -293,18 +318,7 @@ impl Stage<'_> {
     fn somebody(&self, kind: SubjectKind) -> Option<Subject> {
         let issuer = self.settings.issuers.iter().find(|issuer| issuer.kind == kind);
         let issuer = issuer.map(|issuer| issuer.name.clone()).or_else(|| IssuerName::new("somebody").ok());
-        Some(Subject {
-            kind,
-            id: SubjectRef { issuer: issuer?, sub: Arc::from("somebody") },
-            email: None,
-            support: kind == SubjectKind::Staff,
-            tenant: None,
-            environment: None,
-            roles: Vec::new(),
-            login: None,
-            acting: false,
-            expires: Timestamp::MAX,
-        })
+        Some(Subject::named(kind, SubjectRef { issuer: issuer?, sub: Arc::from("somebody") }))
     }
 
     /// What a member with these roles in the request's tenant would be told.

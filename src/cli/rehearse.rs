@@ -2,19 +2,24 @@
 //!
 //! Never here: an opinion about the answer.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     config::Settings,
+    lifecycle::{Actor, Command, Outcome, Refusal, apply},
     model::{
         Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Grantor, Key, LevelName, Presence,
         Reach, RoleName, Scope, Session, SessionId, Subject, SubjectRef, Tenant, TenantId, Timestamp,
         Version, Zone,
     },
     policy::{
-        Ask, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles, Verdict, decide,
+        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles,
+        Verdict, decide, shape::Shape,
     },
 };
+
+/// Stands wherever somebody's own words would.
+const REHEARSED: &str = "rehearsed";
 
 /// A support session that is made up.
 #[derive(Debug, Clone, Copy)]
@@ -38,17 +43,72 @@ pub(super) fn support(
     let policy = &Policy { conditions: Conditions::default(), ..as_configured(&settings.policy) };
     // What cannot be named is refused before any document is looked at.
     let facts = facts(settings, ask, subject, session, now).unwrap_or_default();
-    match decide(ask, Caller::Known(subject), &facts, now, policy) {
-        Verdict::Decided(decision) => Some(decision),
-        Verdict::Need(_) => None,
-    }
+    decided(ask, subject, &facts, now, policy)
+}
+
+/// What breaking the glass would come to.
+#[derive(Debug)]
+pub(super) enum Glass {
+    /// They are not let in.
+    Refused(Refusal),
+    /// What would be decided, and when they entered, how long their session lasts at the most, in milliseconds.
+    Decided(Option<Decision>, Option<i64>),
+}
+
+/// Enters by break-glass where the tenant consents to nothing and nothing else is known, by the gateway's own command, and
+/// decides in the session that this makes. `None`: the configuration has no break-glass.
+pub(super) fn glass(settings: &Settings, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Glass> {
+    let written = settings.policy.emergency.break_glass.as_ref()?;
+    // Which incident it is, and what is demanded of the sign-in, is no part of this.
+    let incident = Shape::parse(REHEARSED).ok()?;
+    let rehearsed = BreakGlass { conditions: Conditions::default(), incident, ..written.clone() };
+    let mut policy = Policy { conditions: Conditions::default(), ..settings.policy.clone() };
+    policy.emergency.break_glass = Some(rehearsed);
+    let (Some(place), Some(cause)) = (Place::of(settings, ask), written.causes.first()) else {
+        return Some(Glass::Decided(decided(ask, subject, &Facts::new(), now, &policy), None));
+    };
+    let lowest = policy.ladder.levels().first().map_or(&policy.default_level, |level| &level.name);
+    let mut documents = place.documents(lowest);
+    documents.push((Key::Presence(place.tenant.clone(), subject.id.clone()), None));
+    documents.push((Key::Session(place.tenant.clone(), place.session.clone()), None));
+    let enter = Command::BreakGlass {
+        tenant: place.tenant,
+        session: place.session,
+        environment: place.environment,
+        reason: REHEARSED.to_owned(),
+        incident: REHEARSED.to_owned(),
+        cause: cause.clone(),
+        lasts: None,
+    };
+    let change = match apply(&enter, &found(documents.clone()), Actor::Subject(subject), now, &policy) {
+        Outcome::Refused(refusal) => return Some(Glass::Refused(refusal)),
+        Outcome::Need(_) => return Some(Glass::Decided(None, None)),
+        Outcome::Changed(change) => change,
+    };
+    let lasts = change.documents.iter().find_map(|(_, document)| match document {
+        Document::Session(session) => Some(session.deadline.ms_since(now)),
+        _ => None,
+    });
+    documents.extend(change.documents.into_iter().map(|(key, document)| (key, Some(document))));
+    Some(Glass::Decided(decided(ask, subject, &found(documents), now, &policy), lasts))
 }
 
 /// Decides for a member who holds the roles of `subject`, wherever the gateway has them from: no document is needed.
 pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Decision> {
     let mut policy = as_configured(policy);
     policy.callers.by_row = Default::default();
-    match decide(ask, Caller::Known(subject), &Facts::new(), now, &policy) {
+    decided(ask, subject, &Facts::new(), now, &policy)
+}
+
+/// The decision, where these facts are enough for one.
+fn decided(
+    ask: &Ask<'_>,
+    subject: &Subject,
+    facts: &Facts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Option<Decision> {
+    match decide(ask, Caller::Known(subject), facts, now, policy) {
         Verdict::Decided(decision) => Some(decision),
         Verdict::Need(_) => None,
     }
@@ -72,16 +132,10 @@ fn facts(
     now: Timestamp,
 ) -> Option<Facts> {
     let policy = &settings.policy;
-    let (Named::As(tenant), Named::As(environment)) = (ask.tenant, ask.environment) else { return None };
-    let (tenant, environment) = (TenantId::new(tenant).ok()?, EnvironmentId::new(environment).ok()?);
-    let id = match ask.session {
-        Named::As(named) => SessionId::new(named).ok()?,
-        Named::Missing | Named::Unclear => SessionId::new("ses_rehearsed").ok()?,
-    };
+    let place = Place::of(settings, ask)?;
+    let (tenant, environment, id) = (&place.tenant, &place.environment, &place.session);
     let grant_id = GrantId::new("gra_rehearsed").ok()?;
-    let known = settings.tenants.known.iter().find(|known| known.id == tenant);
-    let zone = known.map_or(Zone::UTC, |known| known.zone);
-    let deadline = policy.session_lasts.end(now, zone);
+    let deadline = policy.session_lasts.end(now, place.zone);
     let (level, role, basis) = match rehearsed {
         Rehearsed::Level(level) => {
             let role = policy.ladder.role_at(policy.ladder.rank(level));
@@ -89,13 +143,7 @@ fn facts(
         }
         Rehearsed::Role(role) => (&policy.default_level, Some(role), Basis::Grant(grant_id.clone())),
     };
-    let environments = known.map_or(&policy.environments, |known| &known.environments).clone();
-    let consent = Consent::own(level.clone());
-    let mut documents = vec![(
-        Key::Tenant(tenant.clone()),
-        Some(Document::Tenant(Tenant::new(None, zone, environments, consent))),
-    )];
-    documents.push((Key::Stop(Reach::All), None));
+    let mut documents = place.documents(level);
     let giver = SubjectRef { issuer: subject.id.issuer.clone(), sub: "(rehearsed)".into() };
     // Of whom nobody pushed a row, and who can do what they give.
     documents.push((Key::Member(tenant.clone(), giver.clone()), None));
@@ -122,11 +170,11 @@ fn facts(
         documents.push((Key::Grant(tenant.clone(), grant_id), Some(Document::Grant(grant))));
         Document::Session(Session {
             subject: subject.id.clone(),
-            environment,
+            environment: environment.clone(),
             basis,
             role: role.clone(),
             rights: policy.role(role).map(|role| policy.staff_rights(role)).unwrap_or_default(),
-            reason: "rehearsed".to_owned(),
+            reason: REHEARSED.to_owned(),
             ticket: None,
             request: None,
             givers: Default::default(),
@@ -136,12 +184,57 @@ fn facts(
             ended: None,
         })
     });
-    documents.push((Key::Session(tenant.clone(), id), session));
-    documents.push((Key::Presence(tenant, subject.id.clone()), Some(Document::Presence(presence))));
+    documents.push((Key::Session(tenant.clone(), id.clone()), session));
+    documents.push((Key::Presence(tenant.clone(), subject.id.clone()), Some(Document::Presence(presence))));
+    Some(found(documents))
+}
+
+/// Documents, or that there are none.
+type Documents = Vec<(Key, Option<Document>)>;
+
+/// Where the request goes, with a session that it is made in.
+struct Place {
+    tenant: TenantId,
+    environment: EnvironmentId,
+    session: SessionId,
+    zone: Zone,
+    environments: BTreeSet<EnvironmentId>,
+}
+
+impl Place {
+    fn of(settings: &Settings, ask: &Ask<'_>) -> Option<Place> {
+        let (Named::As(tenant), Named::As(environment)) = (ask.tenant, ask.environment) else { return None };
+        let session = match ask.session {
+            Named::As(named) => SessionId::new(named).ok()?,
+            Named::Missing | Named::Unclear => SessionId::new("ses_rehearsed").ok()?,
+        };
+        let tenant = TenantId::new(tenant).ok()?;
+        let known = settings.tenants.known.iter().find(|known| known.id == tenant);
+        Some(Place {
+            environment: EnvironmentId::new(environment).ok()?,
+            session,
+            zone: known.map_or(Zone::UTC, |known| known.zone),
+            environments: known.map_or(&settings.policy.environments, |known| &known.environments).clone(),
+            tenant,
+        })
+    }
+
+    /// The tenant, which consents to this level, and no kill switch.
+    fn documents(&self, level: &LevelName) -> Documents {
+        let consent = Consent::own(level.clone());
+        let tenant = Tenant::new(None, self.zone, self.environments.clone(), consent);
+        vec![
+            (Key::Tenant(self.tenant.clone()), Some(Document::Tenant(tenant))),
+            (Key::Stop(Reach::All), None),
+        ]
+    }
+}
+
+fn found(documents: Documents) -> Facts {
     let mut facts = Facts::new();
     for (key, document) in documents {
         let found = |document| Fact::Found(Arc::new(Snapshot { version: Version::NONE.next(), document }));
         facts.put(key, document.map_or(Fact::Absent, found));
     }
-    Some(facts)
+    facts
 }

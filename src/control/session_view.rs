@@ -153,16 +153,5 @@ pub(super) fn look(
 /// The agent of a session, as far as it can be told without their token: an administrator rather sees somebody whom
 /// the configuration no longer counts as support than not somebody who is inside.
 fn agent_of(id: &SubjectRef) -> Subject {
-    Subject {
-        kind: SubjectKind::Staff,
-        id: id.clone(),
-        email: None,
-        support: true,
-        tenant: None,
-        environment: None,
-        roles: Vec::new(),
-        login: None,
-        acting: false,
-        expires: Timestamp::MAX,
-    }
+    Subject::named(SubjectKind::Staff, id.clone())
 }

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     End, Engine,
-    fuse::{Cut, Fuse, Look},
+    fuse::{Cut, Look},
     hooks::Step,
     ids::new_id,
     knock::{Knock, Particulars},
@@ -115,21 +115,14 @@ struct Recorded {
     engine: Arc<Engine>,
     live: Arc<Live>,
     permit: Permit,
-    receipt: Receipt,
+    /// That its intent is durable (law 1): held, for without one there is no admission.
+    _receipt: Receipt,
     began: Timestamp,
     reported: bool,
 }
 
 impl Admission {
-    /// Of a staff exchange: its fuse. `None`: nothing to look at.
-    pub fn fuse(&self) -> Option<&Fuse> {
-        match &self.inner {
-            Inner::Open(_) => None,
-            Inner::Recorded(recorded) => Some(&recorded.live.fuse),
-        }
-    }
-
-    /// Of a staff exchange: the entry that its fuse belongs to.
+    /// Of a staff exchange: the entry that its fuse belongs to. `None`: nothing to look at.
     pub fn live(&self) -> Option<&Arc<Live>> {
         match &self.inner {
             Inner::Open(_) => None,
@@ -142,14 +135,6 @@ impl Admission {
         match &self.inner {
             Inner::Open(_) => None,
             Inner::Recorded(recorded) => recorded.permit.staff(),
-        }
-    }
-
-    /// Of a staff exchange: the proof that its intent is durable.
-    pub fn receipt(&self) -> Option<&Receipt> {
-        match &self.inner {
-            Inner::Open(_) => None,
-            Inner::Recorded(recorded) => Some(&recorded.receipt),
         }
     }
 
@@ -279,7 +264,7 @@ impl Engine {
         let receipt = appended.map_err(|fault| Stop::Faulted(Fault::Ledger(fault)))?;
         entry.stage = Stage::Recorded;
         let mut recorded =
-            Recorded { engine: Arc::clone(self), live, permit, receipt, began, reported: false };
+            Recorded { engine: Arc::clone(self), live, permit, _receipt: receipt, began, reported: false };
         self.hooks.at(Step::AccessRecorded).await;
         // Said before the last look: whoever burns the fuse from here on waits for this exchange to part.
         recorded.live.fuse.open();

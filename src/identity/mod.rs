@@ -96,11 +96,6 @@ impl VerifiedSubject {
         &self.subject
     }
 
-    /// The issuer's place in the verifier's order.
-    pub fn issuer_index(&self) -> usize {
-        self.issuer
-    }
-
     /// Which token it was, for records: never the token.
     pub fn fingerprint(&self) -> TokenFingerprint {
         self.fingerprint

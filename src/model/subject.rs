@@ -62,6 +62,25 @@ pub struct Subject {
     pub expires: Timestamp,
 }
 
+impl Subject {
+    /// Somebody of whom nothing is known but who they are: no token says how they signed in or what they hold, and none ends.
+    /// Staff count as support.
+    pub fn named(kind: SubjectKind, id: SubjectRef) -> Subject {
+        Subject {
+            support: kind == SubjectKind::Staff,
+            kind,
+            id,
+            email: None,
+            tenant: None,
+            environment: None,
+            roles: Vec::new(),
+            login: None,
+            acting: false,
+            expires: Timestamp::MAX,
+        }
+    }
+}
+
 /// How somebody signed in, as the issuer says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Login {

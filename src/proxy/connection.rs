@@ -80,7 +80,7 @@ struct Connection {
 /// for one: it is made when one comes, kept while others follow closely, and let go of after that.
 pub(super) async fn serve(core: &Core, stream: Socket, peer: SocketAddr) {
     stream.bound_unsent();
-    let mut connection = Connection::new(stream, peer);
+    let mut connection = Connection::new(stream, peer, Patience::of(core.timers()));
     loop {
         let most = core.shared().routing.load().keep_alive;
         if !matches!(connection.first_byte(core, most.saturating_sub(FOLLOWS)).await, Coming::Now) {
@@ -139,20 +139,20 @@ async fn converse(core: &Core, mut connection: Connection) -> Option<Connection>
 
 /// Answers what has no request in it that could be read.
 pub(super) async fn refuse(stream: Socket, peer: SocketAddr, told: &Told) {
-    let mut connection = Connection::new(stream, peer);
+    let mut connection = Connection::new(stream, peer, Patience::new());
     connection.tell(told, false).await;
     connection.close().await;
 }
 
 impl Connection {
-    fn new(stream: Socket, peer: SocketAddr) -> Connection {
+    fn new(stream: Socket, peer: SocketAddr, patience: Patience) -> Connection {
         Connection {
             stream,
             peer,
             client: peer.ip().to_canonical(),
             inbox: Vec::new(),
             head: RequestHead::new(),
-            patience: Patience::new(),
+            patience,
             fresh: Some(tokio::time::Instant::now()),
             little_unsent: false,
             page: None,

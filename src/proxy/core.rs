@@ -28,6 +28,7 @@ use super::{
     http2,
     inside::InsideHandler,
     onward::Onwards,
+    patience::Timers,
     rate,
     routing::Routing,
     servers::Loads,
@@ -95,6 +96,7 @@ pub struct Core {
     callers: RandomState,
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
+    timers: Rc<Timers>,
     caching: NameSet,
 }
 
@@ -113,6 +115,7 @@ impl Core {
             callers: RandomState::new(),
             buffers: RefCell::default(),
             heads: RefCell::default(),
+            timers: Rc::default(),
             caching: NameSet::new(CACHING),
         })
     }
@@ -178,6 +181,11 @@ impl Core {
             buffer.clear();
             buffers.push(buffer);
         }
+    }
+
+    /// Timers that connections hand on to one another.
+    pub(super) fn timers(&self) -> &Rc<Timers> {
+        &self.timers
     }
 
     pub(super) fn response_head(&self) -> ResponseHead {

@@ -65,22 +65,7 @@ impl<'a> Gate<'a> {
     ) -> Result<usize, Broken> {
         let Some(live) = self.live else { return from.read_buf(buffer).await.map_err(|_| Broken::Gone) };
         loop {
-            let mut woken = pin!(live.fuse.woken());
-            let read = poll_fn(|cx| {
-                // Waiting begins before looking, so that no waking falls in between.
-                if woken.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                match live.fuse.look(self.engine.now()) {
-                    Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
-                    Look::Stale => Poll::Pending,
-                    Look::Alive => {
-                        let read = poll_read_buf(Pin::new(&mut *from), cx, buffer);
-                        read.map(|read| Some(read.map_err(|_| Broken::Gone)))
-                    }
-                }
-            })
-            .await;
+            let read = self.hand_over(live, |cx| poll_read_buf(Pin::new(&mut *from), cx, buffer)).await;
             if let Some(read) = read {
                 if let Ok(bytes) = read {
                     self.engine.handed(live, bytes);
@@ -131,27 +116,13 @@ impl<'a> Gate<'a> {
             return poll_fn(|cx| Pin::new(&mut *to).poll_flush(cx)).await.map_err(|_| Broken::Gone);
         };
         loop {
-            let mut woken = pin!(live.fuse.woken());
-            let flushed = poll_fn(|cx| {
-                if woken.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                match live.fuse.look(self.engine.now()) {
-                    Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
-                    Look::Stale => Poll::Pending,
-                    Look::Alive => Pin::new(&mut *to)
-                        .poll_flush(cx)
-                        .map(|flushed| Some(flushed.map_err(|_| Broken::Gone))),
-                }
-            })
-            .await;
-            if let Some(flushed) = flushed {
+            if let Some(flushed) = self.hand_over(live, |cx| Pin::new(&mut *to).poll_flush(cx)).await {
                 return flushed;
             }
         }
     }
 
-    /// One hand-over of a staff exchange; `None` where there was reason to look again first.
+    /// One write of a staff exchange; `None` where there was reason to look again first.
     async fn write_some<W: AsyncWrite + Unpin>(
         self,
         live: &Live,
@@ -159,24 +130,33 @@ impl<'a> Gate<'a> {
         first: &[u8],
         second: &[u8],
     ) -> Option<Result<usize, Broken>> {
+        let wrote = self.hand_over(live, |cx| poll_write(to, cx, first, second)).await;
+        if let Some(Ok(count)) = wrote {
+            self.engine.handed(live, count);
+        }
+        wrote
+    }
+
+    /// One hand-over of a staff exchange, as soon as it can be made: the fuse is looked at before each try. `None` where there
+    /// was reason to look again first.
+    async fn hand_over<T>(
+        self,
+        live: &Live,
+        mut hand: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Option<Result<T, Broken>> {
         let mut woken = pin!(live.fuse.woken());
-        let wrote = poll_fn(|cx| {
+        poll_fn(|cx| {
+            // Waiting begins before looking, so that no waking falls in between.
             if woken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
             match live.fuse.look(self.engine.now()) {
                 Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
                 Look::Stale => Poll::Pending,
-                Look::Alive => {
-                    poll_write(to, cx, first, second).map(|wrote| Some(wrote.map_err(|_| Broken::Gone)))
-                }
+                Look::Alive => hand(cx).map(|done| Some(done.map_err(|_| Broken::Gone))),
             }
         })
-        .await;
-        if let Some(Ok(count)) = wrote {
-            self.engine.handed(live, count);
-        }
-        wrote
+        .await
     }
 
     /// Whether there is anything that could end what passes here.

@@ -1,11 +1,14 @@
 //! One timer for a connection's life, set anew without touching the runtime's wheel: it fires at times it need not, and
-//! then looks whether the time that counts has come.
+//! then looks whether the time that counts has come. Connections that last for one request, as the streams of HTTP/2 do,
+//! hand theirs on: to put one into the wheel costs a wake-up of the kernel's.
 //!
 //! These bounds guard against slow peers. What ends a permit is the fuse, by the gateway's own clock.
 
 use std::{
+    cell::RefCell,
     future::{Future, poll_fn},
     pin::Pin,
+    rc::Rc,
     task::Poll,
     time::Duration,
 };
@@ -16,14 +19,47 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
+/// How many timers that nobody needs a core keeps.
+const SPARE: usize = 256;
+
+/// A core's timers that nobody needs right now.
+#[derive(Default)]
+pub(super) struct Timers(RefCell<Vec<Pin<Box<Sleep>>>>);
+
 /// See the module's header.
 pub(super) struct Patience {
-    sleep: Pin<Box<Sleep>>,
+    /// Made, or taken from the spare ones, for the first who has to wait.
+    sleep: Option<Pin<Box<Sleep>>>,
+    spare: Option<Rc<Timers>>,
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if let (Some(sleep), Some(spare)) = (self.sleep.take(), &self.spare) {
+            let mut spare = spare.0.borrow_mut();
+            if spare.len() < SPARE {
+                spare.push(sleep);
+            }
+        }
+    }
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { sleep: Box::pin(sleep_until(Instant::now())) }
+        Self { sleep: None, spare: None }
+    }
+
+    /// One whose timer comes from a core's, and goes back there.
+    pub(super) fn of(timers: &Rc<Timers>) -> Self {
+        Self { sleep: None, spare: Some(Rc::clone(timers)) }
+    }
+
+    fn sleep(&mut self) -> &mut Pin<Box<Sleep>> {
+        let spare = &self.spare;
+        self.sleep.get_or_insert_with(|| {
+            let known = spare.as_ref().and_then(|spare| spare.0.borrow_mut().pop());
+            known.unwrap_or_else(|| Box::pin(sleep_until(Instant::now())))
+        })
     }
 
     /// Waits for `what`, and no longer than `most`.
@@ -59,18 +95,19 @@ impl Patience {
             }
             // The clock is read only for those who have to wait.
             let deadline = *began.get_or_insert_with(Instant::now) + most;
+            let sleep = self.sleep();
             loop {
-                if self.sleep.as_mut().poll(cx).is_pending() {
-                    if self.sleep.deadline() <= deadline {
+                if sleep.as_mut().poll(cx).is_pending() {
+                    if sleep.deadline() <= deadline {
                         return Poll::Pending;
                     }
-                    self.sleep.as_mut().reset(deadline);
+                    sleep.as_mut().reset(deadline);
                     continue;
                 }
                 if Instant::now() >= deadline {
                     return Poll::Ready(Err(TooSlow));
                 }
-                self.sleep.as_mut().reset(deadline);
+                sleep.as_mut().reset(deadline);
             }
         })
         .await

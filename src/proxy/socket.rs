@@ -171,8 +171,16 @@ impl Socket {
         matches!(self, Socket::Stream(stream) if stream.must_switch())
     }
 
-    /// Has the kernel take little more than it can send.
+    /// Whether TLS towards a client holds bytes that the kernel has not taken.
+    pub(super) fn holds_unsent(&self) -> bool {
+        matches!(self, Socket::Client(stream) if stream.get_ref().1.wants_write())
+    }
+
+    /// Has the kernel take little more than it can send. Of a stream: it is one that can be cut.
     pub(super) fn keep_little_unsent(&self) {
+        if let Socket::Stream(stream) = self {
+            stream.may_be_cut();
+        }
         self.keep_unsent(UNSENT);
     }
 

@@ -24,5 +24,7 @@ mod storms;
 mod support;
 #[path = "../it/upstream.rs"]
 mod upstream;
+#[path = "../it/vouched.rs"]
+mod vouched;
 #[path = "../it/world.rs"]
 mod world;

@@ -11,39 +11,19 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{
-    ServerConfig, ServerConnection,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rustls::{ServerConfig, ServerConnection};
 
 use crate::{
     doors::{ODD, ask_oddly},
+    vouched,
     world::*,
 };
 
 /// The server's side, without tickets, and the authority that vouches for it.
 fn side() -> (Arc<ServerConfig>, String) {
-    let own = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&own).unwrap();
-    let issuer = Issuer::new(params, own);
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let mut config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )
-            .unwrap();
+    let (mut config, authority) = vouched::side(&["127.0.0.1"]);
     config.send_tls13_tickets = 0;
-    (Arc::new(config), authority.pem())
+    (Arc::new(config), authority)
 }
 
 fn world(address: SocketAddr, authority: &str) -> World {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
 use super::*;
@@ -19,6 +19,42 @@ fn enter(place: &Place, url: &str, more: &[&str]) -> Came {
 fn line<'a>(told: &'a str, word: &str) -> &'a str {
     let line = told.lines().find(|line| line.split_whitespace().next() == Some(word));
     line.unwrap_or_else(|| panic!("no `{word}` in {told}"))[word.len()..].trim()
+}
+
+/// What `explain` says of a session by break-glass is what the gateway does in one.
+fn agrees(place: &Place, gateway: &Running, session: &str) {
+    for (method, path) in [
+        ("GET", "/t/acme/orders"),
+        ("PUT", "/t/acme/orders/7"),
+        ("POST", "/t/acme/users"),
+        ("GET", "/nowhere"),
+        ("DELETE", "/t/acme/orders"),
+    ] {
+        let words =
+            ["explain", "--config", "postern.yaml", "--break-glass", "--token", "token.txt", method, path];
+        let explained = place.run(&words);
+        let mut stream = TcpStream::connect(&gateway.address).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nPostern-Session: {session}\r\nConnection: close\r\n\
+             Content-Length: 0\r\nAuthorization: Bearer {}\r\n\r\n",
+            fs::read_to_string(place.file("token.txt")).unwrap().trim()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let told = explained.out.lines().find(|line| line.contains(", by break-glass,")).unwrap();
+        let passes = told.ends_with("passes (session_by_break_glass)");
+        assert_eq!(explained.status, i32::from(!passes), "{told}");
+        if passes {
+            // Nobody listens behind the gateway.
+            assert!(answer.starts_with("HTTP/1.1 502 "), "{told} {answer}");
+        } else {
+            let (status, code) =
+                told.split_once(": ").unwrap().1.split_once(": ").unwrap().0.split_once(' ').unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{told} {answer}");
+            assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{told} {answer}");
+        }
+    }
 }
 
 // GW-06
@@ -44,6 +80,7 @@ fn an_operator_enters_from_a_terminal_and_a_repeat_with_the_key_enters_once() {
     let leave = line(&told, "leave");
     assert_eq!(leave, format!("DELETE {url}/_postern/v1/tenants/acme/sessions/{session}"));
 
+    agrees(&place, &gateway, session);
     let again = enter(&place, &url, &["--incident", "INC-4711", "--for", "30m", "--key", "k-1"]).with(0);
     assert_eq!(again, told);
     let json = enter(&place, &url, &["--incident", "INC-4711", "--for", "30m", "--key", "k-1", "--json"]);

@@ -209,6 +209,41 @@ fn a_token_is_verified_and_decided_on() {
     assert!(last(told("x.y.z".into(), "/t/acme/orders", 1)).contains("401 token_invalid [token_"));
 }
 
+const GLASS: &str = "break_glass: { operators: [{ issuer: vendor, sub: sam }], role: admin }\nconsent:\n";
+
+// GW-06
+#[test]
+fn explanations_of_break_glass() {
+    let place = Place::new();
+    explain(&place, &["GET", "/health", "--break-glass"]).fails("the configuration has no `break_glass`");
+    place.configure("consent:\n", GLASS);
+    fs::write(place.file("sam"), place.sam()).unwrap();
+    fs::write(place.file("ada"), place.ada("admin")).unwrap();
+    fs::write(place.file("nobody"), "x.y.z").unwrap();
+    let mut text = String::new();
+    let mut ask = |question: &[&str], status| {
+        let came = explain(&place, question);
+        assert_eq!(came.err, "");
+        text.push_str(&format!("$ postern explain {}\n{}\n", question.join(" "), came.with(status)));
+    };
+    ask(&["PUT", "/t/acme/orders/7", "--break-glass"], 0);
+    // Whose sessions are not known here is told what they could have.
+    ask(&["PUT", "/t/acme/orders/7", "--token", "sam"], 0);
+    ask(&["POST", "/t/acme/users", "--break-glass", "--token", "sam"], 1);
+    ask(&["PUT", "/t/acme/orders/7", "--break-glass", "--token", "ada"], 1);
+    ask(&["PUT", "/t/acme/orders/7", "--break-glass", "--token", "nobody"], 1);
+    ask(&["GET", "/nowhere", "--break-glass"], 1);
+    ask(&["GET", "/t/acme/orders", "--break-glass", "--header", "X-Environment: moon"], 1);
+    ask(&["GET", "/health", "--break-glass"], 0);
+    let glass = "role: read_only, last: 20m, require: { acr: gold } }\nconsent:\n";
+    place.configure("role: admin }\nconsent:\n", glass);
+    ask(&["PUT", "/t/acme/orders/7", "--break-glass"], 1);
+    ask(&["GET", "/t/acme/orders/7", "--break-glass"], 0);
+    place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\nstaff: { require: { acr: silver } }");
+    ask(&["GET", "/t/acme/orders/7", "--break-glass"], 0);
+    golden("glass.txt", &text);
+}
+
 #[test]
 fn names_that_the_configuration_does_not_know_are_told() {
     let place = Place::new();

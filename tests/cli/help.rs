@@ -97,6 +97,7 @@ fn what_cannot_be_read_has_status_2_and_does_nothing() {
         &["explain", "--config", "x", "GET", "/", "--header", "a: b\r\nc: d"],
         &["explain", "--config", "x", "GET", "/ HTTP/1.1\r\nX: y"],
         &["explain", "--config", "x", "GET", "/", "--role", "a", "--level", "b"],
+        &["explain", "--config", "x", "GET", "/", "--role", "a", "--break-glass"],
         &["run", "--config", "x", "--log", "loud"],
     ] {
         let came = run(here, args);

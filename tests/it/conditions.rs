@@ -204,7 +204,8 @@ fn an_exchange_that_runs_is_judged_by_its_beginning() {
     let session = world.start_session("acme", &token);
     let mut client = world.client();
     client.send(request("GET", "/t/acme/download?do=slow", &token, ""));
-    until("the exchange runs", || world.gateway().engine().registry().len() == 1);
+    // Decided, and handed on: it is registered before that.
+    until("the exchange runs", || !world.upstream.seen().is_empty());
     clock.advance(11 * 60_000);
     // Something that it rests on changes, so it is decided again.
     world.done(World::consent("acme", "edit"), &world.people.admin("acme"));

@@ -66,7 +66,11 @@ impl Drop for SmallDisk {
 }
 
 fn world_on(disk: &Path, plan: Plan) -> World {
-    World::of(Plan { data: Some(disk.to_owned()), ..plan })
+    // What runs meanwhile waits for as long as it takes to fill a disk.
+    World::of(Plan {
+        data: Some(disk.to_owned()),
+        ..plan.edit("response_timeout: 3s", "response_timeout: 60s")
+    })
 }
 
 /// Staff requests until the ledger takes no more.

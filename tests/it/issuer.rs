@@ -1,6 +1,7 @@
 //! An issuer's address of keys, over real TLS: it answers as it is told to, and counts how often it was asked.
 
 use std::{
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -9,13 +10,9 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer as Authority, KeyPair};
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
-use std::io::{Read, Write};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::vouched::side;
 
 /// What is sent once a request came.
 #[derive(Clone)]
@@ -53,27 +50,11 @@ pub struct Issuer {
 impl Issuer {
     /// An issuer whose certificate names these.
     pub fn named(names: &[&str], answer: Answer) -> Issuer {
-        let authority_key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&authority_key).unwrap();
-        let by = Authority::new(params, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &by).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )
-            .unwrap();
+        let (config, authority) = side(names);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = Issuer {
             address: listener.local_addr().unwrap(),
-            authority: authority.pem(),
+            authority,
             answer: Arc::new(Mutex::new(answer)),
             asked: Arc::default(),
             stop: Arc::default(),

@@ -14,10 +14,9 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::{client::Client, http2::peer::Peer, world::*};
+use crate::{client::Client, http2::peer::Peer, vouched::Authority, world::*};
 
 /// What the streams ask for, and what a whole one holds.
 pub const STREAM: &str = "/t/acme/download?do=ticks&n=30";
@@ -177,31 +176,15 @@ fn is_over(stream: &TcpStream) -> bool {
     over
 }
 
-/// An authority that signs the gateway's certificates.
-pub struct Authority {
-    certificate: Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
 impl Authority {
-    pub fn new() -> Authority {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        Authority { certificate, issuer: Issuer::new(params, key) }
-    }
-
     /// A new certificate and its key, put in place as a renewal does it; the certificate.
     pub fn renew(&self, dir: &Path) -> Vec<u8> {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["app.example".to_owned()]).unwrap();
-        let certificate = certificate.signed_by(&key, &self.issuer).unwrap();
-        for (name, text) in [("tls.key", key.serialize_pem()), ("tls.pem", certificate.pem())] {
+        let pair = self.sign(&["app.example"]);
+        for (name, text) in [("tls.key", pair.key.serialize_pem()), ("tls.pem", pair.pem)] {
             std::fs::write(dir.join("next"), text).unwrap();
             std::fs::rename(dir.join("next"), dir.join(name)).unwrap();
         }
-        certificate.der().to_vec()
+        pair.der.to_vec()
     }
 
     /// A client's settings that believe this authority and nobody else.

@@ -53,6 +53,7 @@ mod tls;
 mod trouble;
 mod until;
 mod upstream;
+mod vouched;
 mod webhooks;
 mod websocket;
 mod world;

@@ -10,13 +10,7 @@ use std::{
 
 use rustls::{ClientConfig, ClientConnection};
 
-use crate::{
-    client::Client,
-    http2::peer::Peer,
-    load::{Authority, TLS},
-    program::Program,
-    world::*,
-};
+use crate::{client::Client, http2::peer::Peer, load::TLS, program::Program, vouched::Authority, world::*};
 
 /// As many as make one's share stand out from what the process takes for itself.
 const CLIENTS: usize = 400;

@@ -12,15 +12,10 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer as Authority, KeyPair};
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    crypto::aws_lc_rs as provider,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-use crate::world::until;
+use crate::{vouched::side, world::until};
 
 /// What is answered.
 #[derive(Clone)]
@@ -118,25 +113,9 @@ impl Receiver {
 
     /// One over TLS, whose certificate names these.
     pub fn tls(names: &[&str]) -> Receiver {
-        let authority_key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&authority_key).unwrap();
-        let by = Authority::new(params, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &by).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )
-            .unwrap();
+        let (config, authority) = side(names);
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Receiver::serving(address, Some(Arc::new(config)), authority.pem())
+        Receiver::serving(address, Some(Arc::new(config)), authority)
     }
 
     fn serving(address: SocketAddr, tls: Option<Arc<ServerConfig>>, authority: String) -> Receiver {

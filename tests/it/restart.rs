@@ -17,8 +17,9 @@ use postern::app::{self, Extra, Gateway, Passed};
 
 use crate::{
     client::{Client, Ending},
-    load::{Authority, Load, TLS, nothing_was_cut},
+    load::{Load, TLS, nothing_was_cut},
     program::Program,
+    vouched::Authority,
     world::*,
 };
 

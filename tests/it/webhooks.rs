@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     child::Child,
-    client::Client,
+    client::{Client, PATIENCE},
     receiver::{Answer, Receiver, Told},
     world::*,
 };
@@ -736,6 +736,7 @@ fn many_records_in_many_segments_hide_no_event() {
     let agent = world.people.staff("sam");
     let admin = world.people.admin("acme");
     let mut expected = Vec::new();
+    let began = Instant::now();
     for round in 0..6 {
         let session = world.start_session("acme", &agent);
         let mut client = world.client();
@@ -755,7 +756,10 @@ fn many_records_in_many_segments_hide_no_event() {
     assert!(postern::audit::read::segments(&world.ledger_dir()).unwrap().len() > 2);
     receiver.until(1);
     receiver.answer(Answer::status(200));
-    until("all are told", || metric(&world, "delivered_total", "ops") == expected.len() as u64);
+    // Waits double while nothing is taken: the next try is no further away than all of that took.
+    until_within(PATIENCE + 2 * began.elapsed(), "all are told", || {
+        metric(&world, "delivered_total", "ops") == expected.len() as u64
+    });
     let mut told = receiver.told();
     told.dedup_by_key(|one| one.id());
     assert_eq!(kinds(&told), expected);

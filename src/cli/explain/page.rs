@@ -9,7 +9,7 @@ use crate::{
     proxy::{preview::Preview, routing::Upstream},
 };
 
-use super::{Stage, passes};
+use super::{Stage, glass, passes};
 use crate::cli::out::Out;
 
 /// The width of the words at the left.
@@ -126,6 +126,7 @@ pub(super) fn who_passes(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -
     }
     line(out, "by consent", &list(stage.levels(read), "at no level"))?;
     line(out, "by grant", &list(stage.roles(read), "with no role"))?;
+    glass::of_all(out, stage, read)?;
     if stage.settings.policy.conditions.is_empty() {
         return Ok(());
     }

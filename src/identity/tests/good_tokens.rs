@@ -57,7 +57,7 @@ fn a_member_has_its_tenant_and_canonical_roles_and_an_email_only_where_the_issue
     let subject = verifier().verify(token(true).as_bytes(), now()).unwrap();
     assert_eq!(subject.email.as_deref(), Some("a@example.org"));
     assert_eq!(subject.kind, SubjectKind::Member);
-    assert_eq!(subject.issuer_index(), 1);
+    assert_eq!(subject.id.issuer.as_str(), "members");
     assert_eq!(subject.tenant.as_ref().unwrap().as_str(), "acme");
     assert_eq!(subject.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(), ["admin", "viewer"]);
     assert_eq!((subject.support, subject.acting), (false, false));

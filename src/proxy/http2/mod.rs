@@ -4,10 +4,13 @@
 //! Never here: a decision, a header that an application sees (each stream passes the same reader as HTTP/1.1).
 
 mod account;
+pub(super) mod frames;
+mod outgoing;
 pub(super) mod pieces;
+pub(super) mod progress;
 mod stream;
 mod translate;
-pub(super) mod wire;
+mod wire;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -17,7 +20,10 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use stream::Stream;
 
-use self::{account::Account, pieces::Piece, wire::Wire};
+use self::{
+    pieces::Piece,
+    wire::{Shared, Wire},
+};
 use super::{
     connection,
     core::{Core, Open},
@@ -48,9 +54,9 @@ pub(super) async fn serve(core: &Rc<Core>, socket: Socket, peer: SocketAddr) {
     // What the kernel has taken of one stream stands before all others, and no reset takes it back.
     socket.keep_little_unsent();
     let socket = Rc::new(RefCell::new(socket));
-    let account = Rc::new(Account::new());
+    let shared = Rc::new(Shared::new());
     let open = TaskTracker::new();
-    if converse(core, &socket, peer, secure, &account, &open).await {
+    if converse(core, &socket, peer, secure, &shared, &open).await {
         linger(&socket).await;
     }
     // The streams have heard by now that nothing more comes.
@@ -65,12 +71,12 @@ async fn converse(
     socket: &Rc<RefCell<Socket>>,
     peer: SocketAddr,
     secure: bool,
-    account: &Rc<Account>,
+    shared: &Rc<Shared>,
     open: &TaskTracker,
 ) -> bool {
-    let shared = core.shared();
+    let account = &shared.account;
     let (header_timeout, keep_alive, most_head, upgrades) = {
-        let routing = shared.routing.load();
+        let routing = core.shared().routing.load();
         (routing.header_timeout, routing.keep_alive, routing.limits.max_head, routing.upgrades)
     };
     let mut builder = h2::server::Builder::new();
@@ -86,7 +92,7 @@ async fn converse(
     if upgrades {
         builder.enable_connect_protocol();
     }
-    let wire = Wire::new(Rc::clone(socket), Rc::clone(account));
+    let wire = Wire::new(Rc::clone(socket), Rc::clone(shared));
     // In a place of its own, which is let go of: it would stand in the connection for as long as that lasts.
     let shaking = Box::pin(builder.handshake::<_, Piece>(wire));
     let shaken = Patience::new().wait(header_timeout, shaking).await;
@@ -113,7 +119,7 @@ async fn converse(
                 return true;
             }
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => begin(core, request, respond, peer, secure, account, open),
+                Some(Ok((request, respond))) => begin(core, request, respond, peer, secure, shared, open),
                 Some(Err(fault)) => {
                     tracing::debug!(%peer, %fault, "an HTTP/2 connection failed");
                     // Its last word is written before its end is told.
@@ -147,7 +153,7 @@ fn begin(
     mut respond: SendResponse<Piece>,
     peer: SocketAddr,
     secure: bool,
-    account: &Rc<Account>,
+    shared: &Rc<Shared>,
     open: &TaskTracker,
 ) {
     let counters = core.counters();
@@ -163,22 +169,22 @@ fn begin(
         respond.send_reset(Reason::REFUSED_STREAM);
         return;
     }
-    let (core, account) = (Rc::clone(core), Rc::clone(account));
+    let (core, shared) = (Rc::clone(core), Rc::clone(shared));
     open.spawn_local(async move {
         let _open = Open(&core);
         let most = core.shared().routing.load().header_timeout;
         match translate::translate(request, secure, most).await {
             Some(Ok(incoming)) => {
-                let stream = Stream::new(incoming, respond, account);
+                let stream = Stream::new(incoming, respond, shared);
                 connection::serve(&core, Socket::Stream(Box::new(stream)), peer).await;
             }
             Some(Err((fault, incoming))) => {
                 Counters::add(&core.counters().unreadable);
-                let stream = Stream::new(incoming, respond, account);
+                let stream = Stream::new(incoming, respond, shared);
                 connection::refuse(Socket::Stream(Box::new(stream)), peer, &fault.told()).await;
             }
             // It never got as far as a request.
-            None => account.ended(true),
+            None => shared.account.ended(true),
         }
     });
 }

@@ -17,11 +17,11 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    account::Account,
     pieces::{Inbound, Inbox, Piece, Queue, poll_send},
     translate::Incoming,
+    wire::Shared,
 };
-use crate::proxy::wire::{BodyReader, Known, Limits, Parsed, ResponseHead};
+use crate::proxy::wire::{BodyReader, Known, KnownSet, Limits, Parsed, ResponseHead};
 
 /// Heads that we wrote ourselves: whatever an application was allowed, and our own lines.
 const LIMITS: Limits =
@@ -62,14 +62,19 @@ pub(in crate::proxy) struct Stream {
     head_request: bool,
     switch: Switch,
     queue: Rc<Queue>,
-    account: Rc<Account>,
+    shared: Rc<Shared>,
+    /// Its answer is staff's: until the kernel has all of it, it can be cut.
+    cuttable: Cell<bool>,
+    /// Bytes of the answer's body, and whether its end, were given to the connection.
+    given: u64,
+    ended: bool,
     /// The drop takes back what was not sent.
     cut: Cell<bool>,
     gone: bool,
 }
 
 impl Stream {
-    pub(super) fn new(incoming: Incoming, respond: SendResponse<Piece>, account: Rc<Account>) -> Stream {
+    pub(super) fn new(incoming: Incoming, respond: SendResponse<Piece>, shared: Rc<Shared>) -> Stream {
         let mut stream = Stream {
             inbox: Inbox::new(incoming.head),
             inbound: incoming.inbound,
@@ -80,7 +85,10 @@ impl Stream {
             head_request: incoming.head_request,
             switch: if incoming.tunnel { Switch::Asked } else { Switch::Never },
             queue: Rc::default(),
-            account,
+            shared,
+            cuttable: Cell::new(false),
+            given: 0,
+            ended: false,
             cut: Cell::new(false),
             gone: false,
         };
@@ -98,6 +106,35 @@ impl Stream {
     /// Whether it becomes a tunnel, or is refused: to its client any other success were a tunnel too.
     pub(in crate::proxy) fn must_switch(&self) -> bool {
         self.switch != Switch::Never
+    }
+
+    fn number(&self) -> u32 {
+        self.respond.stream_id().as_u32()
+    }
+
+    /// Has a write count as done only when the kernel has all of it, whatever the library holds on its way.
+    pub(in crate::proxy) fn may_be_cut(&self) {
+        if !self.cuttable.replace(true) {
+            self.shared.progress.begin(self.number());
+        }
+    }
+
+    /// Whether what was written is with the kernel. Of members' it is enough that the connection has begun to write it.
+    fn is_out(&self) -> bool {
+        match self.outbound {
+            Outbound::Body(..) | Outbound::Tunnel(_) | Outbound::Done(_) if self.cuttable.get() => {
+                self.shared.progress.took(self.number(), self.given, self.ended)
+            }
+            _ => self.queue.is_empty(),
+        }
+    }
+
+    /// Has whoever looks woken when there is reason to look again.
+    fn wait(&self, cx: &Context<'_>) {
+        if self.cuttable.get() {
+            self.shared.progress.wait(cx);
+        }
+        self.queue.wait(cx);
     }
 
     /// Makes the drop a reset: what was not sent is not sent any more.
@@ -156,14 +193,7 @@ impl Stream {
         let mut response = Response::new(());
         *response.status_mut() = status;
         for field in self.parser.view(&head).fields() {
-            let of_a_connection = matches!(
-                field.known,
-                Known::Connection
-                    | Known::KeepAlive
-                    | Known::ProxyConnection
-                    | Known::TransferEncoding
-                    | Known::Upgrade
-            );
+            let of_a_connection = KnownSet::OF_A_CONNECTION.contains(field.known);
             if of_a_connection || (switched && field.known == Known::SecWebSocketAccept) {
                 continue;
             }
@@ -185,7 +215,8 @@ impl Stream {
         let reader = BodyReader::keeping_trailers(self.parser.framing(self.head_request));
         let whole = reader.is_done();
         let stream = self.respond.send_response(response, whole).map_err(io::Error::other)?;
-        self.outbound = if whole { Outbound::Done(None) } else { Outbound::Body(reader, stream) };
+        self.ended = whole;
+        self.outbound = if whole { Outbound::Done(Some(stream)) } else { Outbound::Body(reader, stream) };
         Ok(taken)
     }
 
@@ -201,7 +232,9 @@ impl Stream {
                 return Poll::Ready(Err(fault));
             }
         };
-        self.account.worth(sent.data as u64);
+        self.shared.account.worth(sent.data as u64);
+        self.given += sent.data as u64;
+        self.ended |= sent.done;
         if sent.done
             && let Outbound::Body(_, stream) = std::mem::replace(&mut self.outbound, Outbound::Done(None))
         {
@@ -225,7 +258,8 @@ impl Stream {
             room = stream.capacity();
         }
         let now = bytes.get(..room.min(bytes.len())).unwrap_or_default();
-        self.account.worth(now.len() as u64);
+        self.shared.account.worth(now.len() as u64);
+        self.given += now.len() as u64;
         let piece = Piece::new(Bytes::copy_from_slice(now), &self.queue);
         stream.send_data(piece, false).map_err(io::Error::other)?;
         Poll::Ready(Ok(now.len()))
@@ -242,11 +276,11 @@ impl AsyncRead for Stream {
             // One half of a tunnel lives on when the other has ended.
             let answered = matches!(this.outbound, Outbound::Done(_)) && this.switch != Switch::Done;
             // A stream carries one request: behind its answer, once that is out, there is nothing.
-            if (answered && this.queue.is_empty()) || buf.remaining() == 0 {
+            if (answered && this.is_out()) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
             if answered {
-                this.queue.wait(cx);
+                this.wait(cx);
             }
             if this.inbound == Inbound::Done && this.switch == Switch::Done {
                 return Poll::Ready(Ok(()));
@@ -297,10 +331,13 @@ impl AsyncWrite for Stream {
         if this.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if this.queue.is_empty() {
+        if this.is_out() {
             return Poll::Ready(Ok(()));
         }
-        this.queue.wait(cx);
+        if this.shared.progress.is_over() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        this.wait(cx);
         Poll::Pending
     }
 
@@ -311,6 +348,7 @@ impl AsyncWrite for Stream {
         if let Outbound::Tunnel(stream) = &mut this.outbound {
             let piece = Piece::new(Bytes::new(), &this.queue);
             stream.send_data(piece, true).map_err(io::Error::other)?;
+            this.ended = true;
             if let Outbound::Tunnel(stream) = std::mem::replace(&mut this.outbound, Outbound::Done(None)) {
                 this.outbound = Outbound::Done(Some(stream));
             }
@@ -323,10 +361,17 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         let by_reset = self.gone || self.poll_gone(&mut cx).is_ready();
-        self.account.ended(by_reset);
+        self.shared.account.ended(by_reset);
         if self.cut.get() && !by_reset {
             // Drops what is queued; the connection and its other streams go on.
             self.respond.send_reset(Reason::CANCEL);
+        }
+        if self.cuttable.get() {
+            self.shared.progress.forget(self.number());
+            if self.cut.get() {
+                // What the library has encoded it writes all the same.
+                self.shared.cuts.add(self.number());
+            }
         }
     }
 }

@@ -12,16 +12,16 @@ use h2::{RecvStream, ext::Protocol};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, header, uri::PathAndQuery};
 
 use super::pieces::Inbound;
-use crate::proxy::{patience::Patience, respond::Told};
+use crate::proxy::{
+    patience::Patience,
+    respond::Told,
+    wire::{Known, KnownSet},
+};
 
 /// The one protocol that a stream may become (RFC 8441, 5).
 const WEBSOCKET: &str = "websocket";
 /// What only a handshake over HTTP/1.1 has; over HTTP/2 the gateway asks the application by a key of its own.
 const OF_A_HANDSHAKE: [HeaderName; 2] = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_ACCEPT];
-
-/// Fields that are about one HTTP/1.1 connection and mean nothing here (RFC 9113, 8.2.2).
-const OF_A_CONNECTION: [&str; 5] =
-    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 /// A request on its way in.
 pub(super) struct Incoming {
@@ -203,7 +203,7 @@ fn host(out: &mut Vec<u8>, parts: &http::request::Parts) -> Result<bool, Untrans
 fn lines(out: &mut Vec<u8>, headers: &HeaderMap, host_repeated: bool) -> Result<(), Untranslatable> {
     let is = |name: &HeaderName, other: HeaderName| *name == other;
     for (name, value) in headers {
-        if OF_A_CONNECTION.contains(&name.as_str()) {
+        if KnownSet::OF_A_CONNECTION.contains(Known::spelt(name.as_str())) {
             return Err(Untranslatable::OfAConnection);
         }
         if is(name, header::TE) {
@@ -326,7 +326,7 @@ mod tests {
         let one = |name: &str, value: &str| {
             written(get("https://app.example/a").header(name, value), Inbound::Done)
         };
-        for name in OF_A_CONNECTION {
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
             assert_eq!(one(name, "x"), Err(Untranslatable::OfAConnection), "{name}");
         }
         assert_eq!(one("te", "gzip"), Err(Untranslatable::OfAConnection));

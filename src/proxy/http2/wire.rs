@@ -1,5 +1,6 @@
-//! The socket below an HTTP/2 connection, with a look at what kinds of frames come in. The library bounds those that make
-//! it keep something; what merely costs a look is bounded here.
+//! The socket below an HTTP/2 connection, with a look at what kinds of frames come in and at what leaves. The library bounds
+//! those that make it keep something; what merely costs a look is bounded here. What it has encoded it cannot be made to
+//! forget; what of it must not leave any more does not pass here.
 //!
 //! Never here: what a frame says.
 
@@ -8,87 +9,120 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::account::Account;
+use super::{
+    account::Account,
+    frames::{CONTINUATION, DATA, Frames, HEADERS},
+    outgoing::{Cuts, Outgoing},
+    progress::Progress,
+};
 use crate::proxy::socket::Socket;
 
-/// `PRI * HTTP/2.0` and what belongs to it.
-const PREFACE: usize = 24;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
+/// What a connection shares with its streams.
+pub(super) struct Shared {
+    pub(super) account: Account,
+    pub(super) progress: Progress,
+    pub(super) cuts: Cuts,
+}
+
+impl Shared {
+    pub(super) fn new() -> Shared {
+        Shared { account: Account::new(), progress: Progress::default(), cuts: Cuts::default() }
+    }
+}
 
 /// See the module's header.
 pub(super) struct Wire {
     socket: Rc<RefCell<Socket>>,
-    account: Rc<Account>,
+    shared: Rc<Shared>,
     frames: Frames,
-}
-
-/// Where in the frames a stream of bytes stands.
-pub(in crate::proxy) struct Frames {
-    /// Bytes that belong to the preface or to the payload of the current frame.
-    skip: usize,
-    header: [u8; 9],
-    have: usize,
-}
-
-/// What stands before a frame.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::proxy) struct FrameHead {
-    pub(in crate::proxy) kind: u8,
-    pub(in crate::proxy) flags: u8,
-    pub(in crate::proxy) stream: u32,
-    pub(in crate::proxy) length: usize,
-}
-
-impl Frames {
-    /// At the beginning of what a client of HTTP/2 says.
-    pub(in crate::proxy) fn of_a_client() -> Frames {
-        Frames { skip: PREFACE, header: [0; 9], have: 0 }
-    }
-
-    /// Takes the next bytes; of each frame that begins, the head is told.
-    pub(in crate::proxy) fn take(&mut self, mut bytes: &[u8], mut told: impl FnMut(FrameHead)) {
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let Some((first, rest)) = bytes.split_first() else { return };
-            if let Some(place) = self.header.get_mut(self.have) {
-                *place = *first;
-            }
-            self.have += 1;
-            bytes = rest;
-            if self.have == self.header.len() {
-                let [a, b, c, kind, flags, d, e, f, g] = self.header;
-                let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                let stream = u32::from_be_bytes([d & 0x7f, e, f, g]);
-                told(FrameHead { kind, flags, stream, length });
-                self.skip = length;
-                self.have = 0;
-            }
-        }
-    }
+    outgoing: Outgoing,
+    /// Streams of which TLS holds something that the kernel has not taken. What is encrypted cannot be looked at.
+    held: Vec<u32>,
+    /// Our own frames, which no library knows of.
+    owed: Vec<u8>,
 }
 
 impl Wire {
-    pub(super) fn new(socket: Rc<RefCell<Socket>>, account: Rc<Account>) -> Wire {
-        Wire { socket, account, frames: Frames::of_a_client() }
+    pub(super) fn new(socket: Rc<RefCell<Socket>>, shared: Rc<Shared>) -> Wire {
+        Wire {
+            socket,
+            shared,
+            frames: Frames::of_a_client(),
+            outgoing: Outgoing::new(),
+            held: Vec::new(),
+            owed: Vec::new(),
+        }
+    }
+
+    /// Ends the connection: what is under way is not sent either.
+    fn abort(&mut self) -> io::Error {
+        self.shared.progress.end();
+        self.socket.borrow().reset_on_drop();
+        io::ErrorKind::ConnectionAborted.into()
+    }
+
+    /// Whether anything may leave at all.
+    fn check(&mut self) -> io::Result<()> {
+        let cuts = &self.shared.cuts;
+        if self.shared.progress.is_over() || self.held.iter().any(|stream| cuts.has(*stream)) {
+            return Err(self.abort());
+        }
+        Ok(())
+    }
+
+    /// Has the kernel take what was given earlier.
+    fn poll_earlier(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        while !self.owed.is_empty() {
+            let count = ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, &self.owed))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.left(self.owed.get(..count).unwrap_or_default(), &self.shared.cuts, |_| {});
+            self.owed.drain(..count);
+        }
+        let mut socket = self.socket.borrow_mut();
+        if socket.holds_unsent() {
+            ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+        }
+        self.held.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    fn left(&mut self, bytes: &[u8], holds: bool) {
+        let Wire { outgoing, shared, held, .. } = self;
+        if holds {
+            held.extend(outgoing.inside());
+        }
+        outgoing.left(bytes, &shared.cuts, |head| {
+            shared.progress.frame(head.kind, head.flags, head.stream, head.length);
+            if holds {
+                held.push(head.stream);
+            }
+        });
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.shared.progress.end();
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // TLS may write where it is read, too.
+        this.check()?;
         let before = buf.filled().len();
         let read = Pin::new(&mut *this.socket.borrow_mut()).poll_read(cx, buf);
         let came = buf.filled().get(before..).unwrap_or_default();
-        let account = &this.account;
+        let account = &this.shared.account;
         this.frames.take(came, |frame| match (frame.kind, frame.length) {
             (DATA | HEADERS | CONTINUATION, length @ 1..) => account.worth(length as u64),
             (_, length) => account.overhead(9 + length as u64),
@@ -99,7 +133,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, bytes)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -107,41 +141,52 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.socket.borrow_mut()).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        ready!(this.poll_earlier(cx))?;
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        if !this.shared.cuts.is_empty() {
+            let Ok(bytes) = this.outgoing.emptied(slices, &this.shared.cuts) else {
+                return Poll::Ready(Err(this.abort()));
+            };
+            let written = Pin::new(&mut *this.socket.borrow_mut()).poll_write(cx, &bytes);
+            if let Poll::Ready(Ok(count)) = written {
+                let holds = this.socket.borrow().holds_unsent();
+                this.left(bytes.get(..count).unwrap_or_default(), holds);
+            }
+            return written;
+        }
+        let written = Pin::new(&mut *this.socket.borrow_mut()).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(mut count)) = written {
+            let holds = this.socket.borrow().holds_unsent();
+            for slice in slices {
+                let now = count.min(slice.len());
+                this.left(slice.get(..now).unwrap_or_default(), holds);
+                count -= now;
+            }
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
+    /// Called when the library has nothing left that it encoded.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.socket.borrow_mut()).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(this.poll_earlier(cx))?;
+        this.owed = this.outgoing.settled(&this.shared.cuts);
+        ready!(this.poll_earlier(cx))?;
+        ready!(Pin::new(&mut *this.socket.borrow_mut()).poll_flush(cx))?;
+        this.shared.progress.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.socket.borrow_mut()).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_told_the_same_however_they_are_cut() {
-        let mut bytes = vec![b'p'; PREFACE];
-        bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
-        bytes.extend_from_slice(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-        bytes.extend_from_slice(&[0, 1, 1, 0, 0, 0, 0, 0, 1]);
-        bytes.extend_from_slice(&[7; 257]);
-        bytes.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 1]);
-        for size in 1..=bytes.len() {
-            let mut frames = Frames::of_a_client();
-            let mut all = Vec::new();
-            for piece in bytes.chunks(size) {
-                frames.take(piece, |frame| all.push((frame.kind, frame.stream, frame.length)));
-            }
-            assert_eq!(all, [(4, 0, 0), (6, 0, 8), (0, 1, 257), (0, 1, 0)], "in pieces of {size}");
-        }
+        let this = self.get_mut();
+        this.check()?;
+        Pin::new(&mut *this.socket.borrow_mut()).poll_shutdown(cx)
     }
 }

@@ -9,7 +9,7 @@ use std::{
     io::{self, IoSlice},
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,12 +24,12 @@ use tokio::{
 
 use super::{
     lines::{Line, STREAMS},
-    progress::Progress,
+    sieve::Sieve,
 };
 use crate::net::servers::Protocol;
 use crate::proxy::{
     dial::{PROTOCOL, dial},
-    http2::{pieces::Piece, wire::Frames},
+    http2::{frames::Frames, pieces::Piece, progress::Progress},
     routing::Server,
     socket::Socket,
 };
@@ -82,6 +82,7 @@ pub(super) async fn open(server: &Server, most: Duration) -> Result<Opened, &'st
     let progress = Rc::new(Progress::default());
     let wire = Wire {
         socket,
+        sieve: Sieve::new(),
         read: Rc::clone(&read),
         frames: Frames::of_a_client(),
         progress: Rc::clone(&progress),
@@ -162,9 +163,10 @@ pub(super) async fn drive(opened: Opened, line: &Line, ping: Duration, idle: Dur
     }
 }
 
-/// The socket below, with a count of what came and a look at what leaves.
+/// The socket below, with a count of what came that says anything and a look at what leaves.
 struct Wire {
     socket: Socket,
+    sieve: Sieve,
     read: Rc<Cell<u64>>,
     frames: Frames,
     progress: Rc<Progress>,
@@ -190,10 +192,10 @@ impl Drop for Wire {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
-        this.read.set(this.read.get() + (buf.filled().len() - before) as u64);
-        read
+        // What says nothing is no sign of life either.
+        let count = ready!(this.sieve.poll_read(&mut this.socket, cx, buf))?;
+        this.read.set(this.read.get() + count as u64);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -19,13 +19,10 @@ use h2::{
 use http::Request;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{
-    drive::{self, Opened},
-    progress::Progress,
-};
+use super::drive::{self, Opened};
 use crate::proxy::{
     dial,
-    http2::pieces::Piece,
+    http2::{pieces::Piece, progress::Progress},
     routing::{Server, Upstream},
 };
 
@@ -125,6 +122,8 @@ impl Drop for Place {
         self.share.count.set(self.share.count.get().saturating_sub(1));
         self.lines.places.set(self.lines.places.get().saturating_sub(1));
         self.share.freed.notify_one();
+        // Others may have more than a share by now.
+        self.lines.freed.notify_one();
     }
 }
 
@@ -194,6 +193,8 @@ pub(super) struct Lines {
     /// Callers who have streams or wait for one, and how many streams all of them have.
     callers: RefCell<HashMap<u64, Rc<Share>>>,
     places: Cell<usize>,
+    /// One of them ended, whosever it was.
+    freed: Notify,
 }
 
 impl Lines {
@@ -213,7 +214,11 @@ impl Lines {
         let waiting = async {
             loop {
                 if !self.has_room_for(&share) {
-                    share.freed.notified().await;
+                    tokio::select! {
+                        biased;
+                        () = share.freed.notified() => {}
+                        () = self.freed.notified() => {}
+                    }
                     continue;
                 }
                 if let Some(line) = self.at_once() {
@@ -228,6 +233,8 @@ impl Lines {
                 if now == failures && !self.opening.get() && open < LINES {
                     self.open_another(settings, server);
                 }
+                // Whoever goes no further for now leaves the next one to try.
+                self.freed.notify_one();
                 self.changed.notified().await;
                 if !self.has_room_for(&share) {
                     // What was told to this one is another one's.
@@ -315,9 +322,11 @@ impl Lines {
         });
         self.open.borrow_mut().push(Rc::clone(&line));
         self.changed.notify_waiters();
+        self.freed.notify_waiters();
         drive::drive(opened, &line, ping, idle).await;
         line.close();
         self.open.borrow_mut().retain(|one| !Rc::ptr_eq(one, &line));
         self.changed.notify_waiters();
+        self.freed.notify_waiters();
     }
 }

@@ -5,7 +5,7 @@
 
 mod drive;
 mod lines;
-mod progress;
+mod sieve;
 mod stream;
 mod translate;
 

@@ -11,7 +11,7 @@ use http::{
 
 use crate::proxy::{
     http2::pieces::Inbound,
-    wire::{Known, RequestView},
+    wire::{Known, KnownSet, RequestView},
 };
 
 /// The request; `None` where it has no form in HTTP/2. `trailers`: we take them, and say so.
@@ -32,17 +32,8 @@ pub(super) fn request(view: &RequestView<'_>, secure: bool, trailers: bool) -> O
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
     for field in view.fields() {
-        let of_a_connection = matches!(
-            field.known,
-            Known::Host
-                | Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::TransferEncoding
-                | Known::Te
-                | Known::Upgrade
-        );
-        if of_a_connection {
+        // The host is the authority, and what we take we say ourselves.
+        if KnownSet::OF_A_CONNECTION.contains(field.known) || matches!(field.known, Known::Host | Known::Te) {
             continue;
         }
         let name = HeaderName::from_bytes(field.name).ok()?;

@@ -3,7 +3,7 @@
 //! A name is recognised as the most careless reader would: in any case, and with any byte that is neither letter nor
 //! digit taken for `-` (law 9). Whether it was spelled plainly is remembered beside it. Never here: what is done with one.
 
-use super::scan;
+use super::{recognise::recognise, scan};
 
 /// A header name, or family of names, that some step of the gateway asks for. Families end their line with `*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +86,14 @@ pub enum Known {
     RequestId,
 }
 
+impl Known {
+    /// A name that is spelt just so but for its case: for whoever reads names one by one, and not as a careless reader would.
+    #[must_use]
+    pub fn spelt(name: &str) -> Known {
+        recognise(name.as_bytes(), false)
+    }
+}
+
 /// A set of [`Known`] names: one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KnownSet(u64);
@@ -94,23 +102,27 @@ impl KnownSet {
     /// Nothing.
     pub const EMPTY: Self = Self(0);
 
-    /// What belongs to one connection and never passes a gateway (RFC 9110, 7.6.1), framing included: both sides frame
-    /// anew. `Expect` is answered here (rule 11).
-    pub const HOP_BY_HOP: Self = Self::of(&[
+    /// What is about one HTTP/1.1 connection, `Te` apart: it means nothing in HTTP/2 (RFC 9113, 8.2.2).
+    pub const OF_A_CONNECTION: Self = Self::of(&[
         Known::Connection,
         Known::KeepAlive,
         Known::ProxyConnection,
+        Known::TransferEncoding,
+        Known::Upgrade,
+    ]);
+
+    /// What belongs to one connection and never passes a gateway (RFC 9110, 7.6.1), framing included: both sides frame
+    /// anew. `Expect` is answered here (rule 11).
+    pub const HOP_BY_HOP: Self = Self::OF_A_CONNECTION.union(Self::of(&[
         Known::Te,
         Known::Trailer,
-        Known::TransferEncoding,
         Known::ContentLength,
-        Known::Upgrade,
         Known::Expect,
         Known::Http2Settings,
         Known::ProxyAuthorization,
         Known::ProxyAuthenticate,
         Known::Proxy,
-    ]);
+    ]));
 
     /// What a client may never say to the application: where it came from, which address, method or host it "really"
     /// meant, and everything under our own name (laws 9 and 10).

@@ -83,8 +83,6 @@ pub enum UpstreamConnection<'a> {
     Reuse,
     /// The same, and trailers are taken (RFC 9110, 10.1.4).
     Trailers,
-    /// This is its last request.
-    Close,
     /// It is to become another protocol.
     Upgrade(Value<'a>),
 }
@@ -143,7 +141,6 @@ pub fn write_request(
     match edit.connection {
         UpstreamConnection::Reuse => {}
         UpstreamConnection::Trailers => out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n"),
-        UpstreamConnection::Close => out.extend_from_slice(b"Connection: close\r\n"),
         UpstreamConnection::Upgrade(protocol) => write_upgrade(out, protocol),
     }
     write_own(out, edit.add);

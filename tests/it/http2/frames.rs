@@ -79,7 +79,25 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Raw {
-        let mut raw = Raw { stream: TcpStream::connect(address).unwrap() };
+        Raw::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// With room for little that it has not read.
+    pub fn narrow(address: SocketAddr) -> Raw {
+        Raw::over(Raw::narrow_socket(address))
+    }
+
+    pub fn narrow_socket(address: SocketAddr) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream: TcpStream = socket.into();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    fn over(stream: TcpStream) -> Raw {
+        let mut raw = Raw { stream };
         raw.stream.set_nodelay(true).unwrap();
         raw.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         raw.stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();

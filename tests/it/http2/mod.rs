@@ -3,6 +3,7 @@
 pub mod corpus;
 mod cuts;
 pub mod frames;
+mod held;
 mod ordinary;
 pub mod peer;
 mod refused;

@@ -2,25 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer as Authority, KeyPair};
-
 use super::peer::{Peer, clear, more, send_all};
-use crate::{upstream::pattern, world::*};
+use crate::{upstream::pattern, vouched::Authority, world::*};
 
 /// A world with TLS; the authority's certificate.
-fn secure(extra: &str) -> (World, Vec<u8>) {
+pub fn secure(extra: &str) -> (World, Vec<u8>) {
     let mut world = World::prepared(Plan::default());
-    let authority_key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&authority_key).unwrap();
-    let by = Authority::new(params, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["app.example".to_owned()]).unwrap().signed_by(&key, &by).unwrap();
+    let authority = Authority::new();
+    let pair = authority.sign(&["app.example"]);
     let dir = world.keys_dir.path();
-    std::fs::write(dir.join("tls.pem"), certificate.pem()).unwrap();
-    std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
+    std::fs::write(dir.join("tls.pem"), pair.pem.as_str()).unwrap();
+    std::fs::write(dir.join("tls.key"), pair.key.serialize_pem()).unwrap();
     let keys = dir.to_str().unwrap();
     let tls = format!(
         "workers: 2\ntls: {{ certificates: [{{ chain: {keys}/tls.pem, key: {{ file: {keys}/tls.key }} }}] }}\n{extra}"
@@ -28,7 +20,7 @@ fn secure(extra: &str) -> (World, Vec<u8>) {
     world.edits.push(("workers: 2", tls.leak()));
     postern::app::init_state(&world.data.join("state.redb"), &world.data.join("ledger")).unwrap();
     world.up();
-    (world, authority.pem().into_bytes())
+    (world, authority.certificate.pem().into_bytes())
 }
 
 // GW-01

@@ -4,6 +4,7 @@ mod application;
 mod broken;
 mod calls;
 mod cuts;
+mod flushes;
 mod raw;
 mod secure;
 mod shared;

@@ -134,6 +134,46 @@ fn one_caller_gets_no_more_than_half_of_all_streams_and_the_others_go_on() {
     world.finish();
 }
 
+/// Whoever has their share waits for what others leave as for what they leave themselves.
+#[test]
+fn whoever_has_their_share_goes_on_when_others_leave_room() {
+    let application = Application::of(Manner { streams: Some(4), tls: None });
+    let plan = Plan { upstream: Some(application.address), ..Plan::default() }
+        .edit(URL, PLAIN)
+        .edit("connect_timeout: 1s", "connect_timeout: 5s")
+        .edit("response_timeout: 3s", "response_timeout: 30s")
+        .edit("workers: 2", "workers: 1\nhttp2: prior_knowledge");
+    let world = World::of(plan);
+    let (greedy, other, admin) = (
+        world.people.admin("acme"),
+        world.people.member("max", "acme", &["admin"]),
+        world.people.admin("globex"),
+    );
+    let peer = Peer::connect(world.gateway().address());
+    let hold = |token: &str| -> Vec<_> {
+        let held = (0..4).map(|_| {
+            let before = application.seen().len();
+            let held = peer.begin("GET", "/t/acme/orders?do=stall", token, &[], true);
+            until("it has arrived", || application.seen().len() == before + 1);
+            held
+        });
+        held.collect()
+    };
+    // Half of all: a quarter is one's, a quarter the other's.
+    let (kept, left) = (hold(&greedy), hold(&other));
+    let waiting: Vec<_> = (0..3).map(|_| peer.begin("GET", "/t/acme/orders", &greedy, &[], true)).collect();
+    // Begun after them and answered: so they wait.
+    assert_eq!(peer.get("/t/globex/orders", &admin).status, 200);
+    assert_eq!(application.seen().len(), 9);
+    drop(left);
+    for (answer, _) in waiting {
+        let reply = peer.answer(answer).unwrap();
+        assert_eq!((reply.status, String::from_utf8_lossy(&reply.body).as_ref()), (200, "hello"));
+    }
+    drop((kept, peer));
+    world.finish();
+}
+
 /// Many wait for few streams: each that ends lets the next one go.
 #[test]
 fn whoever_waits_for_a_stream_gets_one_when_one_ends() {

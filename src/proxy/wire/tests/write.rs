@@ -50,7 +50,6 @@ fn a_request_is_written_anew() {
     let edit = RequestEdit {
         framing: Framing::Length(12),
         drop: KnownSet::of(&[Known::Cookie]),
-        connection: UpstreamConnection::Close,
         add: &add,
         ..edit(&names)
     };
@@ -58,7 +57,7 @@ fn a_request_is_written_anew() {
     assert_eq!(
         forwarded(raw, &edit),
         "PURGE /t HTTP/1.1\r\nHost: up\r\nAccept: a\r\nX-A: b\r\nX-B: c\r\nX-C: d\r\n\
-         Content-Length: 12\r\nConnection: close\r\nX-User: 7\r\n\r\n"
+         Content-Length: 12\r\nX-User: 7\r\n\r\n"
     );
 }
 

@@ -10,14 +10,11 @@ use std::{
     task::{Context, Waker},
 };
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const END_STREAM: u8 = 1;
+use super::frames::{DATA, END_STREAM, HEADERS, RST_STREAM};
 
 /// See the module's header.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(in crate::proxy) struct Progress {
     /// How often all that had been begun was with the kernel.
     rounds: Cell<u64>,
     streams: RefCell<HashMap<u32, Left>>,
@@ -28,7 +25,7 @@ pub(super) struct Progress {
 
 /// What of one stream has left, or is about to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Left {
+pub(in crate::proxy) struct Left {
     head: bool,
     data: u64,
     ended: bool,
@@ -38,16 +35,16 @@ pub(super) struct Left {
 }
 
 impl Progress {
-    pub(super) fn begin(&self, stream: u32) {
+    pub(in crate::proxy) fn begin(&self, stream: u32) {
         self.streams.borrow_mut().insert(stream, Left::default());
     }
 
-    pub(super) fn forget(&self, stream: u32) {
+    pub(in crate::proxy) fn forget(&self, stream: u32) {
         self.streams.borrow_mut().remove(&stream);
     }
 
     /// A frame is on its way to the socket.
-    pub(super) fn frame(&self, kind: u8, flags: u8, stream: u32, length: usize) {
+    pub(in crate::proxy) fn frame(&self, kind: u8, flags: u8, stream: u32, length: usize) {
         let mut streams = self.streams.borrow_mut();
         let Some(left) = streams.get_mut(&stream) else { return };
         match kind {
@@ -61,28 +58,28 @@ impl Progress {
     }
 
     /// All that was begun is with the kernel.
-    pub(super) fn flushed(&self) {
+    pub(in crate::proxy) fn flushed(&self) {
         self.rounds.set(self.rounds.get() + 1);
         self.wake();
     }
 
     /// Nothing leaves from here on, whatever was given.
-    pub(super) fn end(&self) {
+    pub(in crate::proxy) fn end(&self) {
         self.over.set(true);
         self.wake();
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::proxy) fn is_over(&self) -> bool {
         self.over.get()
     }
 
     /// Whether the kernel has the head of a stream, so much of its body, and its end where that was given.
-    pub(super) fn has(&self, stream: u32, data: u64, ended: bool) -> bool {
+    pub(in crate::proxy) fn has(&self, stream: u32, data: u64, ended: bool) -> bool {
         self.is_settled(stream, |left| left.head && left.data >= data && (left.ended || !ended))
     }
 
     /// Whether the kernel has the reset of a stream: nothing follows it.
-    pub(super) fn has_reset(&self, stream: u32) -> bool {
+    pub(in crate::proxy) fn has_reset(&self, stream: u32) -> bool {
         self.is_settled(stream, |left| left.reset)
     }
 
@@ -92,8 +89,15 @@ impl Progress {
             || streams.get(&stream).is_none_or(|left| done(left) && left.round < self.rounds.get())
     }
 
+    /// Whether it is known that the kernel has all of that, however the connection ended.
+    pub(in crate::proxy) fn took(&self, stream: u32, data: u64, ended: bool) -> bool {
+        self.streams.borrow().get(&stream).is_some_and(|left| {
+            left.head && left.data >= data && (left.ended || !ended) && left.round < self.rounds.get()
+        })
+    }
+
     /// Has whoever looks woken when there is reason to look again.
-    pub(super) fn wait(&self, cx: &Context<'_>) {
+    pub(in crate::proxy) fn wait(&self, cx: &Context<'_>) {
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             waiting.push(cx.waker().clone());
