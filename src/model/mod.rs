@@ -23,6 +23,7 @@ pub mod role;
 pub mod stop;
 pub mod subject;
 pub mod time;
+pub mod version;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
