@@ -7,15 +7,16 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
-    SubjectRef, TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind, SubjectRef,
+    TenantId, Timestamp,
 };
 
 use super::{
-    Around, Facts, Here, Lack, Meaning, Need, Policy, Reason, Rule,
+    Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
+    reach::{beyond_rights, in_scope},
     rows::{Held, held},
-    standing::{Fallen, Standing, standing},
+    standing::{Fallen, standing},
 };
 
 /// A name that a request carries.
@@ -462,51 +463,4 @@ fn find_session<'a>(
 
 fn is_of(session: &Session, subject: &SubjectRef) -> bool {
     session.subject == *subject
-}
-
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
-fn beyond_rights(
-    rule: &Rule,
-    session: &Session,
-    standing: &Standing<'_>,
-    here: Here<'_>,
-) -> Result<Option<Fallen>, Lack> {
-    let policy = here.policy;
-    let role = here.role(&session.role)?;
-    if role == Meaning::Nothing {
-        return Ok(Some((Reason::RoleUnknown, Detail::None)));
-    }
-    for permission in &rule.permissions {
-        let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
-            session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
-        });
-        if !at_start || !role.holds(policy, *permission) {
-            let detail = match policy.level_for(&rule.permissions) {
-                Some(level) => Detail::LevelWouldDo(level.clone()),
-                None => Detail::GrantWouldDo,
-            };
-            return Ok(Some((Reason::PermissionMissing, detail)));
-        }
-        if let Some(rank) = standing.bound
-            && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
-        {
-            return Ok(Some((Reason::ConsentLowered, Detail::None)));
-        }
-        if let Some(giver) = standing.giver
-            && !giver.can(here, *permission)?
-        {
-            return Ok(Some((Reason::GrantorLacks, Detail::None)));
-        }
-    }
-    Ok(None)
-}
-
-fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
-    match standing.grant.map(|grant| &grant.scope) {
-        None | Some(Scope::Everything) => true,
-        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-            (Some(_) | None, _) => false,
-        },
-    }
 }

@@ -16,6 +16,7 @@ pub mod level;
 pub mod path;
 pub mod permission;
 pub mod proofs;
+mod reach;
 pub mod reason;
 pub mod rights;
 pub mod routes;
