@@ -147,6 +147,8 @@ pub(crate) struct Naive {
     pub(crate) members: BTreeMap<(String, String), Row>,
     /// What tenants said of roles, by tenant and role.
     pub(crate) told: BTreeMap<(String, String), Told>,
+    /// The tenants that list a role of which nothing is found: what they said is lost (GW-17).
+    pub(crate) lost: Words,
     /// Of whoever gave a grant: the roles of their last token, and of those since that lacked some; when it was seen, and
     /// until when that is needed.
     pub(crate) sighted: BTreeMap<(String, String), (Vec<Words>, i64, i64)>,
@@ -722,6 +724,15 @@ impl Naive {
 
     /// All that speaks against a request; nothing: it is allowed.
     pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
+        let mut codes = self.all_objections(plain, request, caller, now);
+        let lost = matches!(&request.tenant, Name::As(name) if self.lost.contains(name));
+        if lost && !codes.is_empty() && Self::beforehand(plain, request, caller).is_none() {
+            codes.insert("state_unavailable");
+        }
+        codes
+    }
+
+    fn all_objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
         if let Some(codes) = Self::beforehand(plain, request, caller) {
             return codes;
         }
@@ -1723,6 +1734,13 @@ impl Naive {
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
+                    if tenant
+                        .roles
+                        .iter()
+                        .any(|role| !documents.contains_key(&Key::Role(id.clone(), role.clone())))
+                    {
+                        naive.lost.insert(id.to_string());
+                    }
                     if tenant.stop.set.is_some() {
                         naive.stops.insert(format!("own {id}"), false);
                     }
