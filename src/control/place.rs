@@ -48,6 +48,12 @@ pub(super) enum Place {
     Sessions(TenantId),
     /// `/v1/tenants/{t}/sessions/{id}`
     Session(TenantId, SessionId),
+    /// `/v1/tenants/{t}/support-users`
+    SupportUsers(TenantId),
+    /// `/v1/tenants/{t}/bars`
+    Bars(TenantId),
+    /// `/v1/tenants/{t}/bars/{id}`
+    Bar(TenantId, SubjectRef),
     /// `/v1/tenants/{t}/approval`
     Approval(TenantId),
     /// `/v1/tenants/{t}/requests`
@@ -99,11 +105,12 @@ impl Place {
             ["tenants", tenant, "audit", "stream"] => Ok(Place::Follow(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members"] => Ok(Place::Members(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members", member] => {
-                let member = member_named(member).ok_or_else(|| {
-                    let detail = "a member is `issuer.` and the `sub` in base64url without padding";
-                    Problem::new(400, "id_malformed", detail)
-                })?;
-                Ok(Place::Member(id(TenantId::new(tenant))?, member))
+                Ok(Place::Member(id(TenantId::new(tenant))?, person(member)?))
+            }
+            ["tenants", tenant, "support-users"] => Ok(Place::SupportUsers(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "bars"] => Ok(Place::Bars(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "bars", barred] => {
+                Ok(Place::Bar(id(TenantId::new(tenant))?, person(barred)?))
             }
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
@@ -140,6 +147,9 @@ impl Place {
             | Place::BreakGlass(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
+            | Place::SupportUsers(tenant)
+            | Place::Bars(tenant)
+            | Place::Bar(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
             | Place::Approval(tenant)
@@ -158,6 +168,8 @@ impl Place {
             | Place::OwnSessions
             | Place::Tenants
             | Place::Members(_)
+            | Place::SupportUsers(_)
+            | Place::Bars(_)
             | Place::Roles(_)
             | Place::Follow(_)
             | Place::Rights(_)
@@ -166,6 +178,7 @@ impl Place {
                 (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
             }
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
+            Place::Bar(..) => (&[Verb::Delete], "DELETE"),
             Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {
                 (&[Verb::Read, Verb::Put], "GET, HEAD, PUT")
             }
@@ -193,9 +206,16 @@ impl Place {
     }
 }
 
-/// The one spelling of a member in a path: nothing that it holds needs an escape.
+/// The one spelling of a person in a path: nothing that it holds needs an escape.
 pub(super) fn member_id(member: &SubjectRef) -> String {
     format!("{}.{}", member.issuer, URL_SAFE_NO_PAD.encode(member.sub.as_bytes()))
+}
+
+fn person(text: &str) -> Result<SubjectRef, Problem> {
+    member_named(text).ok_or_else(|| {
+        let detail = "a person is `issuer.` and the `sub` in base64url without padding";
+        Problem::new(400, "id_malformed", detail)
+    })
 }
 
 fn member_named(text: &str) -> Option<SubjectRef> {

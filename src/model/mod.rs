@@ -39,7 +39,7 @@ pub use id::{
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
-pub use presence::{Asked, Presence};
+pub use presence::{Asked, Bar, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use role::TenantRole;
 pub use stop::{Halt, Reach, Side, Stop};

@@ -158,6 +158,9 @@ pub(crate) struct Naive {
     pub(crate) requests: BTreeMap<(String, String), Asked>,
     /// The kill switches that are set, by name; whether somebody set it over themselves.
     pub(crate) stops: BTreeMap<String, bool>,
+    /// Who is kept out of which tenant; and of whom else that was lifted, by whom.
+    pub(crate) barred: BTreeSet<(String, String)>,
+    pub(crate) let_in: BTreeMap<(String, String), Vec<Source>>,
     /// Since when, and how often, somebody asked in a tenant within a day.
     pub(crate) asked: BTreeMap<(String, String), (i64, u32)>,
 }
@@ -213,6 +216,19 @@ pub(crate) fn switch_name(switch: &Switch) -> String {
         Switch::Operators(Reach::All) => "all".into(),
         Switch::Operators(Reach::Tenant(tenant)) => format!("tenant {tenant}"),
         Switch::Operators(Reach::Person(person)) => format!("person {}|{}", person.issuer, person.sub),
+    }
+}
+
+impl Naive {
+    /// Speaks against an entry: whoever is kept out, or let themselves in again.
+    pub(crate) fn kept_out(&self, tenant: &str, agent: &Subject, codes: &mut Codes) {
+        let row = (tenant.to_owned(), who(agent));
+        if self.barred.contains(&row) {
+            codes.insert("barred");
+        }
+        if self.let_in.get(&row).is_some_and(|by| by.iter().any(|giver| giver.is(agent))) {
+            codes.insert("self_granted");
+        }
     }
 }
 
@@ -1371,6 +1387,7 @@ impl Naive {
                 if own(&known.lifted_by) {
                     codes.insert("self_granted");
                 }
+                self.kept_out(tenant.as_str(), agent, &mut codes);
                 let meant = self.role_in(plain, tenant.as_str(), &role);
                 if meant.is_none() {
                     codes.insert("role_unknown");
@@ -1455,6 +1472,7 @@ impl Naive {
                 if self.is_stopped(tenant.as_str(), &who(by)) {
                     codes.insert("stopped");
                 }
+                self.kept_out(tenant.as_str(), by, &mut codes);
                 let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -1538,9 +1556,39 @@ impl Naive {
                 };
                 if found.ended.is_none() {
                     let over = now >= found.deadline;
+                    // P17-27: who is removed is out, with whatever else they have there.
+                    let bars = (removes && !over && plain.bar).then(|| found.who.clone());
                     let cause = if removes { EndCause::Removed } else { EndCause::Ended };
                     found.ended = Some(if over { EndCause::Expired } else { cause });
                     found.listed = None;
+                    if let Some(whose) = bars {
+                        let row = (tenant.to_string(), whose.clone());
+                        for ((t, _), other) in &mut next.sessions {
+                            let open = other.ended.is_none() && now < other.deadline;
+                            if t == tenant.as_str() && other.who == whose && open {
+                                other.ended = Some(EndCause::Removed);
+                                other.listed = None;
+                            }
+                        }
+                        next.let_in.remove(&row);
+                        next.barred.insert(row);
+                    }
+                }
+            }
+            Command::LiftBar { tenant, person } => {
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                    return Err(codes.into_iter().chain(["not_found"]).collect());
+                };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
+                let row = (tenant.to_string(), person.to_string());
+                if next.barred.remove(&row) {
+                    let mail = self.row_mail(tenant.as_str(), subject);
+                    next.let_in.insert(row, Source::came(subject, mail));
+                    let all = known.environments.iter().map(String::as_str);
+                    Self::reaches_all(subject, all, &mut codes);
                 }
             }
             Command::Stop { switch, reason } | Command::Lift { switch, reason } => {
@@ -1852,6 +1900,12 @@ impl Naive {
                     if let Some(asked) = presence.asked {
                         let key = (tenant.to_string(), subject.to_string());
                         naive.asked.insert(key, (asked.since.ms(), asked.times));
+                    }
+                    let row = (tenant.to_string(), subject.to_string());
+                    if presence.barred.is_some() {
+                        naive.barred.insert(row);
+                    } else if !presence.lifted_by.is_empty() {
+                        naive.let_in.insert(row, Source::kept(&presence.lifted_by));
                     }
                     for (id, environment) in &presence.sessions {
                         listed.insert((
