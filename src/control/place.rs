@@ -5,7 +5,9 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
-use crate::model::{GrantId, IdFault, IssuerName, RequestId, RoleName, SessionId, SubjectRef, TenantId};
+use crate::model::{
+    GrantId, IdFault, IssuerName, OrganisationName, RequestId, RoleName, SessionId, SubjectRef, TenantId,
+};
 
 use super::problem::Problem;
 
@@ -48,6 +50,10 @@ pub(super) enum Place {
     Sessions(TenantId),
     /// `/v1/tenants/{t}/sessions/{id}`
     Session(TenantId, SessionId),
+    /// `/v1/tenants/{t}/login-access`
+    LoginAccess(TenantId),
+    /// `/v1/tenants/{t}/login-access/{organisation}`
+    LoginAccessTo(TenantId, OrganisationName),
     /// `/v1/tenants/{t}/support-users`
     SupportUsers(TenantId),
     /// `/v1/tenants/{t}/bars`
@@ -119,6 +125,11 @@ impl Place {
             ["tenants", tenant, "grants", grant] => {
                 Ok(Place::Grant(id(TenantId::new(tenant))?, id(GrantId::new(grant))?))
             }
+            ["tenants", tenant, "login-access"] => Ok(Place::LoginAccess(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "login-access", organisation] => {
+                let organisation = id(OrganisationName::new(organisation))?;
+                Ok(Place::LoginAccessTo(id(TenantId::new(tenant))?, organisation))
+            }
             ["tenants", tenant, "approval"] => Ok(Place::Approval(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "requests"] => Ok(Place::Requests(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "requests", request] => {
@@ -152,6 +163,8 @@ impl Place {
             | Place::Bar(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
+            | Place::LoginAccess(tenant)
+            | Place::LoginAccessTo(tenant, _)
             | Place::Approval(tenant)
             | Place::Requests(tenant)
             | Place::Request(tenant, _)
@@ -172,11 +185,13 @@ impl Place {
             | Place::Bars(_)
             | Place::Roles(_)
             | Place::Follow(_)
+            | Place::LoginAccess(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
             Place::Tenant(_) | Place::Member(..) | Place::Role(..) => {
                 (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
             }
+            Place::LoginAccessTo(..) => (&[Verb::Put, Verb::Delete], "PUT, DELETE"),
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Bar(..) => (&[Verb::Delete], "DELETE"),
             Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {

@@ -9,7 +9,7 @@ use crate::{
     policy::{Meaning, Push},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop};
+use super::{Change, Event, Moment, Refusal, Stop, login::left};
 
 /// What is said of a member.
 pub(super) struct Wanted<'a> {
@@ -60,7 +60,11 @@ pub(super) fn push(
         roles: row.roles.iter().cloned().collect(),
         suspended: row.suspended,
     };
-    Ok(Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows })
+    let mut change = Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows };
+    if wanted.suspended {
+        left(at, id, member, &mut change)?;
+    }
+    Ok(change)
 }
 
 /// Somebody is no member any more. Repeating it changes nothing.
@@ -81,5 +85,8 @@ pub(super) fn remove(
     at.as_seen(&key, expected)?;
     let gone = Member { roles: BTreeSet::new(), email: None, removed: Some(at.now), ..before.clone() };
     let event = Event::MemberRemoved { member: member.clone() };
-    Ok(Change { documents: vec![(key, Document::Member(gone))], events: vec![event], narrows: true })
+    let documents = vec![(key, Document::Member(gone))];
+    let mut change = Change { documents, events: vec![event], narrows: true };
+    left(at, id, member, &mut change)?;
+    Ok(change)
 }

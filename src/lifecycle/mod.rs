@@ -14,6 +14,7 @@ mod expire;
 mod fall;
 mod grant;
 pub mod grantor;
+mod login;
 mod member;
 mod moment;
 mod once;
@@ -28,8 +29,9 @@ use std::sync::Arc;
 
 use crate::{
     model::{
-        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PermissionName, PlanName, RequestId,
-        RoleName, Scope, SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
+        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, OrganisationName, PermissionName,
+        PlanName, RequestId, RoleName, Scope, SessionId, Span, Subject, SubjectRef, TenantId, Timestamp,
+        Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy},
 };
@@ -39,6 +41,7 @@ use moment::Moment;
 pub use event::Event;
 pub use fall::fallen;
 pub use grant::Until;
+pub use login::MEMBERSHIP;
 pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
 pub use request::Step;
@@ -81,6 +84,8 @@ pub enum WantedBasis {
     Consent,
     /// This grant.
     Grant(GrantId),
+    /// This grant, by which its giver lets support act as them.
+    ActAs(GrantId),
     /// The tenant's consent of this moment, as far as this request was approved.
     Request(RequestId),
 }
@@ -218,6 +223,30 @@ pub enum Command {
         /// Which grant.
         grant: GrantId,
     },
+    /// Lets the people of a support organisation act as whoever gives the command; what stood before is replaced.
+    AllowLogin {
+        /// In which tenant.
+        tenant: TenantId,
+        /// The new grant's id.
+        grant: GrantId,
+        /// In which environment.
+        environment: EnvironmentId,
+        /// To which organisation.
+        organisation: OrganisationName,
+        /// For how long: one of what is offered.
+        lasts: Span,
+        /// The ticket that it is about, if there is one.
+        ticket: Option<String>,
+    },
+    /// Takes that back.
+    WithdrawLogin {
+        /// In which tenant.
+        tenant: TenantId,
+        /// From which organisation.
+        organisation: OrganisationName,
+        /// In which environment; `None` is all.
+        environment: Option<EnvironmentId>,
+    },
     /// Chooses whether each session by consent has to be approved.
     SetApproval {
         /// Whose choice it is.
@@ -328,6 +357,8 @@ impl Command {
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::WithdrawGrant { .. } => "withdraw_grant",
+            Command::AllowLogin { .. } => "allow_login",
+            Command::WithdrawLogin { .. } => "withdraw_login",
             Command::SetApproval { .. } => "set_approval",
             Command::Request { step, .. } => step.code(),
             Command::StartSession { .. } => "start_session",
@@ -356,6 +387,8 @@ impl Command {
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
+            | Command::AllowLogin { tenant, .. }
+            | Command::WithdrawLogin { tenant, .. }
             | Command::SetApproval { tenant, .. }
             | Command::Request { tenant, .. }
             | Command::StartSession { tenant, .. }
@@ -449,6 +482,13 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             grant::move_expiry(&at, tenant, grant, until, *expected)
         }
         Command::WithdrawGrant { tenant, grant } => grant::withdraw(&at, tenant, grant),
+        Command::AllowLogin { tenant, grant, environment, organisation, lasts, ticket } => {
+            let (lasts, ticket) = (*lasts, ticket.as_deref());
+            login::allow(&at, tenant, grant, &login::Terms { environment, organisation, lasts, ticket })
+        }
+        Command::WithdrawLogin { tenant, organisation, environment } => {
+            login::withdraw(&at, tenant, organisation, environment.as_ref())
+        }
         Command::SetApproval { tenant, required, expected } => {
             request::set_rule(&at, tenant, *required, *expected)
         }

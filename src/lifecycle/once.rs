@@ -107,6 +107,8 @@ impl<'a> Creation<'a> {
             | Command::RemoveRole { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }
+            | Command::AllowLogin { .. }
+            | Command::WithdrawLogin { .. }
             | Command::SetApproval { .. }
             | Command::Request { .. }
             | Command::EndSession { .. }

@@ -12,9 +12,9 @@ use crate::model::{
 };
 
 use super::{
-    Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    reach::{beyond_rights, in_scope},
+    reach::beyond_rights,
     rows::{Held, held},
     standing::{Fallen, standing},
 };
@@ -152,8 +152,10 @@ pub struct Staff {
     pub environment: EnvironmentId,
     /// In which session.
     pub session: SessionId,
-    /// In which role.
-    pub role: RoleName,
+    /// In which role; whoever acts as somebody has none of their own.
+    pub role: Option<RoleName>,
+    /// As whom, where as somebody: the application hears of them as the caller.
+    pub acted_for: Option<ActedFor>,
     /// On which basis.
     pub basis: Basis,
     /// How long at the most.
@@ -391,13 +393,14 @@ fn staff(
     if let Some(fallen) = beyond_rights(rule, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    if !in_scope(rule, ask.resource, &standing) {
+    if !standing.covers(rule, ask.resource) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
     let reason = match session.basis {
         Basis::Consent(_) => Reason::SessionByConsent,
         Basis::Grant(_) => Reason::SessionByGrant,
+        Basis::ActAs(_) => Reason::SessionByActAs,
         Basis::BreakGlass(_) => Reason::SessionByBreakGlass,
     };
     Ok(Decision::Allow(Permit {
@@ -408,6 +411,7 @@ fn staff(
             environment: session.environment.clone(),
             session: id.clone(),
             role: session.role.clone(),
+            acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
         }),

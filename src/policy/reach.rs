@@ -1,15 +1,17 @@
-//! How far a good session reaches at this instant: its rights, and the scope of the grant behind it.
+//! How far the rights of a good session reach at this instant.
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Scope, Session};
+use crate::model::{Basis, Session};
 
 use super::{
     Detail, Here, Lack, Meaning, Reason, Rule,
+    login::acts,
     standing::{Fallen, Standing},
 };
 
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
+/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds. Acting as somebody is
+/// another thing: see [`acts`].
 pub(super) fn beyond_rights(
     rule: &Rule,
     session: &Session,
@@ -17,7 +19,23 @@ pub(super) fn beyond_rights(
     here: Here<'_>,
 ) -> Result<Option<Fallen>, Lack> {
     let policy = here.policy;
-    let role = here.role(&session.role)?;
+    let lacks = || {
+        let detail = match policy.level_for(&rule.permissions) {
+            Some(level) => Detail::LevelWouldDo(level.clone()),
+            None => Detail::GrantWouldDo,
+        };
+        Ok(Some((Reason::PermissionMissing, detail)))
+    };
+    // Acting is what the person can do now, gained since or lost: no role stands between.
+    if let Basis::ActAs(_) = session.basis {
+        for permission in &rule.permissions {
+            if !acts(standing.giver, *permission, here)? {
+                return lacks();
+            }
+        }
+        return Ok(None);
+    }
+    let role = session.role.as_ref().map_or(Ok(Meaning::Nothing), |name| here.role(name))?;
     if role == Meaning::Nothing {
         return Ok(Some((Reason::RoleUnknown, Detail::None)));
     }
@@ -26,11 +44,7 @@ pub(super) fn beyond_rights(
             session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
         });
         if !at_start || !role.holds(policy, *permission) {
-            let detail = match policy.level_for(&rule.permissions) {
-                Some(level) => Detail::LevelWouldDo(level.clone()),
-                None => Detail::GrantWouldDo,
-            };
-            return Ok(Some((Reason::PermissionMissing, detail)));
+            return lacks();
         }
         if let Some(rank) = standing.bound
             && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
@@ -44,15 +58,4 @@ pub(super) fn beyond_rights(
         }
     }
     Ok(None)
-}
-
-/// Whether a grant's scope, if there is one, covers the resource that the path names.
-pub(super) fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
-    match standing.grant.map(|grant| &grant.scope) {
-        None | Some(Scope::Everything) => true,
-        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-            (Some(_) | None, _) => false,
-        },
-    }
 }

@@ -24,8 +24,8 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, OnRemove, PermissionSet, Policy,
-        ServiceRule, SessionRules, TenantRoles, Whose, conditions::TicketFrom, path::Delimiters,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, LoginAccess, OnLower, OnRemove, PermissionSet,
+        Policy, ServiceRule, SessionRules, TenantRoles, Whose, conditions::TicketFrom, path::Delimiters,
         routes::Twins,
     },
 };
@@ -138,6 +138,7 @@ fn span(span: Span) -> Value {
     match span {
         Span::Millis(ms) => json!({ "ms": ms }),
         Span::CalendarDays(days) => json!({ "calendar_days": days }),
+        Span::CalendarMonths(months) => json!({ "calendar_months": months }),
     }
 }
 
@@ -179,6 +180,15 @@ fn policy_value(policy: &Policy) -> Value {
         let plans = plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
         let permission = permission.as_ref().map(|name| name.as_str());
         put(&mut value, "tenant_roles", json!({ "permission": permission, "most": most, "plans": plans }));
+    }
+    if policy.login_access.is_open() {
+        let LoginAccess { durations, suggested, organisations } = &policy.login_access;
+        let access = json!({
+            "durations": durations.iter().copied().map(span).collect::<Vec<_>>(),
+            "suggested": suggested.map(span),
+            "organisations": organisations.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        });
+        put(&mut value, "act_as", access);
     }
     if policy.approvals != Approvals::default() {
         let Approvals { unanswered_ms, usable_ms } = policy.approvals;
@@ -359,12 +369,13 @@ fn tenants_value(tenants: &TenantSettings) -> Value {
 }
 
 fn issuer_value(issuer: &IssuerSettings) -> Value {
-    let ClaimSettings { tenant, roles, email, email_verified, support } = &issuer.claims;
-    let support = match support {
+    let ClaimSettings { tenant, roles, email, email_verified, support, organisations } = &issuer.claims;
+    let counted = |rule: &SupportSettings| match rule {
         SupportSettings::Nobody => json!("nobody"),
         SupportSettings::Everybody => json!("everybody"),
         SupportSettings::Claim { path, values } => json!({ "claim": path, "any": values }),
     };
+    let support = counted(support);
     let mut value = json!({
         "name": issuer.name.as_str(),
         "issuer": issuer.issuer,
@@ -377,6 +388,10 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         "max_lifetime_ms": issuer.max_lifetime_ms,
         "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
     });
+    if !organisations.is_empty() {
+        let organisations = organisations.iter().map(|(name, rule)| json!([name.as_str(), counted(rule)]));
+        put(&mut value, "organisations", organisations.collect());
+    }
     if let Some(cookie) = &issuer.cookie {
         put(&mut value, "cookie", json!(cookie));
     }
