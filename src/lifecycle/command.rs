@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    EnvironmentId, GrantId, Grantee, Key, LevelName, OrganisationName, PlanName, RequestId, RoleName, Scope,
-    SessionId, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
+    EnvironmentId, GrantId, Grantee, Key, LevelName, OrganisationName, PermissionName, PlanName, RequestId,
+    RoleName, Scope, SessionId, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
 };
 
 use super::{Step, Switch, Until};
@@ -101,6 +101,26 @@ pub enum Command {
         choice: Choice,
         /// Of a level: that it holds until then only, beside the choice that stands (GW-15).
         until: Option<Until>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Says what a role holds in a tenant, whole: one of its own, or one that it adjusts.
+    SetRole {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which role.
+        role: RoleName,
+        /// All that it holds from now on.
+        permissions: Vec<PermissionName>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Takes back what a tenant says of a role: one of its own is gone, an adjusted one is as configured again.
+    RemoveRole {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which role.
+        role: RoleName,
         /// The version that the caller saw, where they said so.
         expected: Option<Version>,
     },
@@ -299,6 +319,8 @@ impl Command {
             Command::RemoveMember { .. } => "remove_member",
             Command::SeeGrantor { .. } => "see_grantor",
             Command::SetConsent { .. } => "set_consent",
+            Command::SetRole { .. } => "set_role",
+            Command::RemoveRole { .. } => "remove_role",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::ChangeGrant { .. } => "change_grant",
@@ -329,6 +351,8 @@ impl Command {
             | Command::RemoveMember { tenant, .. }
             | Command::SeeGrantor { tenant, .. }
             | Command::SetConsent { tenant, .. }
+            | Command::SetRole { tenant, .. }
+            | Command::RemoveRole { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::ChangeGrant { tenant, .. }

@@ -9,10 +9,10 @@ use crate::{
         Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span, Subject,
         Tenant, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Role, granting::closed, rows::held},
+    policy::{PermissionSet, granting::closed, rows::held},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop, granting, grantor::gives};
+use super::{Change, Event, Moment, Refusal, Stop, granting, grantor::gives, role};
 
 /// Until when, as a person says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(super) fn make(
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
     let (where_to, what) = ((terms.environment, terms.to), (terms.role, terms.scope));
-    granting::fits(at, tenant, (grantor, given_as), where_to, what)?;
+    granting::fits(at, (id, tenant), (grantor, given_as), where_to, what)?;
     let until = checked(at, *terms.until, tenant.zone)?;
     let key = Key::Grant(id.clone(), grant.clone());
     let giver = at.giver(id, grantor, &key.to_string())?;
@@ -87,6 +87,7 @@ pub(super) fn make(
     let event = Event::GrantMade { grant: grant.clone(), role, act_as: None, ticket: None, until };
     let mut documents = vec![(key, Document::Grant(document))];
     documents.extend(gives(at, id, grantor, until)?);
+    documents.extend(role::named(at, id, grant, &[], &terms.scope.named(Some(terms.role)), until)?);
     Ok(Change { documents, events: vec![event], narrows: false })
 }
 
@@ -98,7 +99,7 @@ pub(super) fn move_expiry(
     until: &Until,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
-    let (by, _) = granting::changer(at, id, grant_id)?;
+    let (by, given_as) = granting::changer(at, id, grant_id)?;
     let key = Key::Grant(id.clone(), grant_id.clone());
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     let grant = standing_grant(at, id, tenant, grant_id)?;
@@ -114,10 +115,9 @@ pub(super) fn move_expiry(
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-        for name in grant.scope.roles(grant.role.as_ref()) {
-            if let Some(role) = at.policy.role(name) {
-                may_hand_on(at, by, name, role)?;
-            }
+        granting::still_theirs(grant, given_as)?;
+        for name in grant.scope.named(grant.role.as_ref()) {
+            may_hand_on(at, id, by, name, &at.here(id).role(name)?.set(at.policy))?;
         }
         prolonged_by = granting::also_by(at, id, grant, &key, by)?;
     }
@@ -127,6 +127,7 @@ pub(super) fn move_expiry(
     if until > grant.until && by.id == grant.grantor {
         documents.extend(gives(at, id, by, until)?);
     }
+    documents.extend(role::named(at, id, grant_id, &[], &grant.scope.named(grant.role.as_ref()), until)?);
     // An earlier end takes nothing away now, and can be asked for again and again, a millisecond earlier each time: so it
     // is no narrowing, which may use the ledger's reserve. Whoever cannot wait withdraws the grant.
     Ok(Change { documents, events: vec![event], narrows: false })
@@ -141,20 +142,31 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
         standing => standing?,
     };
     let end = End { at: at.now, cause: EndCause::Withdrawn, by: Some(by) };
-    Ok(ended(id, grant_id, grant, end))
+    let mut change = ended(id, grant_id, grant, end);
+    let names = grant.scope.named(grant.role.as_ref());
+    change.documents.extend(role::named(at, id, grant_id, &names, &[], at.now)?);
+    Ok(change)
 }
 
 /// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway.
-pub(super) fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Stop> {
+pub(super) fn may_hand_on(
+    at: &Moment<'_>,
+    id: &TenantId,
+    by: &Subject,
+    name: &RoleName,
+    role: &PermissionSet,
+) -> Result<(), Stop> {
     let held = held(by, at.facts, at.policy)?;
-    let lacking =
-        at.policy.staff_rights(role).into_iter().find(|right| {
-            at.policy.catalogue.id(right.as_str()).is_none_or(|right| !held.can(at.policy, right))
-        });
-    match lacking {
-        Some(lacking) => Err(Refusal::BeyondGrantor { role: name.clone(), lacking }.into()),
-        None => Ok(()),
+    for lacking in at.policy.staff_rights_of(role) {
+        let holds = match at.policy.catalogue.id(lacking.as_str()) {
+            Some(right) => held.can(at.here(id), right)?,
+            None => false,
+        };
+        if !holds {
+            return Err(Refusal::BeyondGrantor { role: name.clone(), lacking }.into());
+        }
     }
+    Ok(())
 }
 
 /// The grant with its end, and the event that says so.

@@ -3,20 +3,21 @@
 //!
 //! Never here: what is closed at an instant, and what a grant gives ([`crate::policy::granting`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
         Closings, Delegation, Document, EndCause, EnvironmentId, GivenAs, Giver, Grant, GrantId, Grantee,
         Key, PlanName, RoleName, Scope, Subject, SubjectKind, Tenant, TenantId, Version, Within,
     },
-    policy::{Reason, SUPPORT_MANAGE, granting::May, rows::held},
+    policy::{Meaning, Reason, SUPPORT_MANAGE, granting::May, rows::held},
 };
 
 use super::{
     Actor, Change, Event, Moment, Refusal, Stop, Until,
     grant::{checked, may_hand_on, standing_grant},
     grantor::gives,
+    role,
 };
 
 /// What is to be changed of a grant; what is not said stays.
@@ -38,16 +39,17 @@ pub(super) fn words(reason: Reason) -> &'static str {
 }
 
 /// What a session by a grant begins with, where that covers named resources.
-pub(super) fn within(at: &Moment<'_>, grant: &Grant) -> Option<Within> {
+pub(super) fn within(at: &Moment<'_>, id: &TenantId, grant: &Grant) -> Result<Option<Within>, Stop> {
     if grant.scope == Scope::Everything {
-        return None;
+        return Ok(None);
     }
     let own = grant.role.as_ref();
-    let others = grant.scope.roles(own).into_iter().filter(|role| Some(*role) != own);
-    let rights = others
-        .filter_map(|name| Some((name.clone(), at.policy.staff_rights(at.policy.role(name)?))))
-        .collect();
-    Some(Within { scope: grant.scope.clone(), rights })
+    let mut rights = BTreeMap::new();
+    for name in grant.scope.roles(own).into_iter().filter(|role| Some(*role) != own) {
+        let meant = at.here(id).role(name)?.set(at.policy);
+        rights.insert(name.clone(), at.policy.staff_rights_of(&meant));
+    }
+    Ok(Some(Within { scope: grant.scope.clone(), rights }))
 }
 
 /// Whoever may give a grant in that tenant, and as whom they do.
@@ -94,10 +96,16 @@ pub(super) fn changer<'a>(
     giver(at, id)
 }
 
+/// Refuses more by a grant from whoever gave it as one who may give more than they may now: that it stands on is one thing, and
+/// it is bounded by what they can do. More of it they give anew, as who they are, or an administrator does.
+pub(super) fn still_theirs(grant: &Grant, by: GivenAs) -> Result<(), Refusal> {
+    if by.is_administrator() || by <= grant.given_as { Ok(()) } else { Err(Refusal::GivenAsOther) }
+}
+
 /// Refuses what the configuration does not let be given here, and by this person.
 pub(super) fn fits(
     at: &Moment<'_>,
-    tenant: &Tenant,
+    (id, tenant): (&TenantId, &Tenant),
     (by, given_as): (&Subject, GivenAs),
     (environment, to): (&EnvironmentId, &Grantee),
     (role, scope): (&RoleName, &Scope),
@@ -115,9 +123,11 @@ pub(super) fn fits(
     if !given_as.is_administrator() && *scope == Scope::Everything {
         return Err(Refusal::ScopeTooWide.into());
     }
-    for name in scope.roles(Some(role)) {
-        let Some(known) = at.policy.role(name) else { return Err(Refusal::RoleUnknown(name.clone()).into()) };
-        may_hand_on(at, by, name, known)?;
+    for name in scope.named(Some(role)) {
+        match at.here(id).role(name)? {
+            Meaning::Nothing => return Err(Refusal::RoleUnknown(name.clone()).into()),
+            meant => may_hand_on(at, id, by, name, &meant.set(at.policy))?,
+        }
     }
     if scope.is_empty() {
         return Err(Refusal::ScopeEmpty.into());
@@ -157,14 +167,17 @@ pub(super) fn change(
     if (role, scope, until) == (own, &grant.scope, grant.until) {
         return Ok(Change::NOTHING);
     }
+    still_theirs(grant, given_as)?;
     // What others gave, an administrator does not widen beyond what those may give.
     let as_whom = if grant.given_as.is_administrator() { given_as } else { grant.given_as };
-    fits(at, tenant, (by, as_whom), (&grant.environment, &grant.to), (role, scope))?;
+    fits(at, (id, tenant), (by, as_whom), (&grant.environment, &grant.to), (role, scope))?;
     let prolonged_by = also_by(at, id, grant, &key, by)?;
     let event = Event::GrantChanged { grant: grant_id.clone(), role: role.clone(), until };
     let document =
         Grant { role: Some(role.clone()), scope: scope.clone(), until, prolonged_by, ..grant.clone() };
     let mut documents = vec![(key, Document::Grant(document))];
+    let (before, after) = (grant.scope.named(Some(own)), scope.named(Some(role)));
+    documents.extend(role::named(at, id, grant_id, &before, &after, until)?);
     if by.id == grant.grantor {
         documents.extend(gives(at, id, by, until)?);
     }

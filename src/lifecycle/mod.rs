@@ -22,6 +22,7 @@ mod moment;
 mod once;
 mod refusal;
 mod request;
+mod role;
 mod session;
 mod stop;
 mod tenant;
@@ -133,6 +134,10 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }
+        Command::SetRole { tenant, role, permissions, expected } => {
+            role::set(&at, tenant, role, permissions, *expected)
+        }
+        Command::RemoveRole { tenant, role, expected } => role::remove(&at, tenant, role, *expected),
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

@@ -196,6 +196,8 @@ fn make(
             closings: before.closings.clone(),
             delegation: before.delegation.clone(),
             life: before.life.saturating_add(1),
+            // What it narrowed stays narrowed; of its own roles nothing is left but the names.
+            roles: before.roles.clone(),
             ..new
         },
     };

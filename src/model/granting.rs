@@ -92,6 +92,11 @@ impl Scope {
         }
     }
 
+    /// All roles that stand in a grant with this scope, also a `main` that holds at none of its resources; each once.
+    pub fn named<'a>(&'a self, main: Option<&'a RoleName>) -> Vec<&'a RoleName> {
+        self.roles(main).into_iter().chain(main).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// How many resources it names.
     pub fn len(&self) -> usize {
         match self {

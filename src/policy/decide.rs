@@ -12,12 +12,12 @@ use crate::model::{
 };
 
 use super::{
-    ActedFor, Around, Facts, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    granting::{Part, part, whole},
-    login::acts,
+    granting::{part, whole},
+    reach::beyond_rights,
     rows::{Held, held},
-    standing::{Fallen, Standing, standing},
+    standing::{Fallen, standing},
 };
 
 /// A name that a request carries.
@@ -290,7 +290,8 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
     }
 }
 
-/// A member whose token does not say that they may: their row does, or nothing does.
+/// A member whose token does not say that they may: their row does, or what their tenant says of their roles, or nothing
+/// does.
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
@@ -302,10 +303,18 @@ fn member_by_row(
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
-    let reason = match rule {
-        None => Reason::MemberUnmapped,
-        Some(rule) if rule.permissions.iter().all(|p| held.can(policy, *p)) => Reason::MemberRole,
-        Some(_) => return Ok(deny(Reason::PermissionMissing)),
+    let reason = match (rule, &subject.tenant) {
+        (None, _) => Reason::MemberUnmapped,
+        (Some(rule), Some(tenant)) => {
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            for permission in &rule.permissions {
+                if !held.can(here, *permission)? {
+                    return Ok(deny(Reason::PermissionMissing));
+                }
+            }
+            Reason::MemberRole
+        }
+        (Some(_), None) => return Ok(deny(Reason::TenantForeign)),
     };
     let roles = held.row().map(|row| row.roles.iter().cloned().collect());
     Ok(Decision::Allow(Permit { reason, staff: None, roles }))
@@ -381,13 +390,13 @@ fn staff(
     if !tenant.environments.contains(environment) {
         return Ok(deny(Reason::EnvironmentUnknown));
     }
+    let here = Here { tenant: tenant_id, facts, policy };
     let covered = part(session, standing.grant, rule.resource.as_ref().zip(ask.resource));
-    if let Some(fallen) = beyond_rights(rule, session, covered.unwrap_or(whole(session)), &standing, policy) {
+    let known = covered.unwrap_or(whole(session));
+    if let Some(fallen) = beyond_rights(rule, session, known, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    if covered.is_none() {
-        return Ok(deny(Reason::GrantScope));
-    }
+    let Some(covered) = covered else { return Ok(deny(Reason::GrantScope)) };
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
     let reason = match session.basis {
         Basis::Consent(_) => Reason::SessionByConsent,
@@ -402,7 +411,7 @@ fn staff(
             tenant: tenant_name.clone(),
             environment: session.environment.clone(),
             session: id.clone(),
-            role: session.role.clone(),
+            role: covered.told(here)?.cloned(),
             acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
@@ -459,41 +468,4 @@ fn find_session<'a>(
 
 fn is_of(session: &Session, subject: &SubjectRef) -> bool {
     session.subject == *subject
-}
-
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds. Acting as somebody is
-/// another thing: see [`acts`].
-fn beyond_rights(
-    rule: &Rule,
-    session: &Session,
-    part: Part<'_>,
-    standing: &Standing<'_>,
-    policy: &Policy,
-) -> Option<Fallen> {
-    let lacks = || {
-        let level = policy.level_for(&rule.permissions).cloned();
-        Some((Reason::PermissionMissing, level.map_or(Detail::GrantWouldDo, Detail::LevelWouldDo)))
-    };
-    // Acting is what the person can do now, gained since or lost: no role stands between.
-    if let Basis::ActAs(_) = session.basis {
-        let all = rule.permissions.iter().all(|permission| acts(standing.giver, *permission, policy));
-        return if all { None } else { lacks() };
-    }
-    let known: Option<Vec<_>> = part.roles().map(|name| policy.role(name?)).collect();
-    let Some(roles) = known else { return Some((Reason::RoleUnknown, Detail::None)) };
-    for permission in &rule.permissions {
-        let at_start = policy.catalogue.name(*permission).is_some_and(|name| part.held(name));
-        if !at_start || !roles.iter().all(|role| role.permissions.contains(*permission)) {
-            return lacks();
-        }
-        if let Some(rank) = standing.bound
-            && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
-        {
-            return Some((Reason::ConsentLowered, Detail::None));
-        }
-        if standing.giver.is_some_and(|giver| !giver.can(policy, *permission)) {
-            return Some((Reason::GrantorLacks, Detail::None));
-        }
-    }
-    None
 }

@@ -11,7 +11,7 @@ use crate::model::{
     Span, Subject, Tenant, Timestamp,
 };
 
-use super::{Detail, Policy, Reason, rows::Bound, standing::Fallen};
+use super::{Detail, Here, Lack, Meaning, Policy, Reason, rows::Bound, standing::Fallen};
 
 /// To whom a grant can be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,6 +224,31 @@ impl<'a> Part<'a> {
         let now = self.now.map(|Given(now)| now).filter(|now| *now != self.role);
         [Some(self.role), now].into_iter().flatten()
     }
+
+    /// What these roles mean; `None` where one of them means nothing.
+    pub(super) fn meanings(&self, here: Here<'a>) -> Result<Option<[Option<Meaning<'a>>; 2]>, Lack> {
+        let mut all = [None; 2];
+        for (slot, name) in all.iter_mut().zip(self.roles()) {
+            match name.map_or(Ok(Meaning::Nothing), |name| here.role(name))? {
+                Meaning::Nothing => return Ok(None),
+                meant => *slot = Some(meant),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// The role that the application is told of: the one of the start, or the one that the grant gives now where that holds
+    /// less. Where neither lies within the other it is told of none, rather than of more than there is.
+    pub fn told(&self, here: Here<'a>) -> Result<Option<&'a RoleName>, Lack> {
+        let Some(Given(now)) = self.now.filter(|Given(now)| *now != self.role) else { return Ok(self.role) };
+        let (Some(then), Some(now)) = (self.role, now) else { return Ok(None) };
+        let (began, stands) = (here.role(then)?.set(here.policy), here.role(now)?.set(here.policy));
+        Ok(match (began.is_within(&stands), stands.is_within(&began)) {
+            (true, _) => Some(then),
+            (false, true) => Some(now),
+            (false, false) => None,
+        })
+    }
 }
 
 /// The part of a session at the resource that a path names; `None` where it covers none such, then or now.
@@ -254,6 +279,14 @@ fn rights_of<'a>(session: &'a Session, role: Option<&RoleName>) -> &'a [Permissi
         None if role == session.role.as_ref() => &session.rights,
         None => &[],
     }
+}
+
+/// All roles that a session by a grant began with, and those that the grant names now; each once.
+pub(super) fn named<'a>(session: &'a Session, grant: &'a Grant) -> BTreeSet<&'a RoleName> {
+    let own = session.role.as_ref();
+    let began = session.within.as_ref().map(|within| within.scope.named(own));
+    let now = grant.scope.named(grant.role.as_ref());
+    began.unwrap_or_else(|| own.into_iter().collect()).into_iter().chain(now).collect()
 }
 
 /// The same without a resource: of a session that is over none in particular, or where none of its resources is named.

@@ -5,7 +5,7 @@
 use crate::model::{Basis, Session, Subject, Tenant, Timestamp};
 
 use super::{
-    Facts, Lack, Policy,
+    Facts, Here, Lack, Meaning, Policy,
     granting::{Part, parts},
     login::acts,
     standing::{Fallen, standing},
@@ -21,30 +21,36 @@ pub fn rights_now(
     now: Timestamp,
     policy: &Policy,
 ) -> Result<Result<Vec<String>, Fallen>, Lack> {
-    Ok(standing(session, tenant_id, tenant, subject, facts, now, policy)?.map(|standing| {
-        // Where resources have roles of their own: what any of them gives at its own.
-        let parts = parts(session, standing.grant);
-        let gives = |part: &Part<'_>, id, name| {
-            let holds = |role: Option<&_>| {
-                role.and_then(|role| policy.role(role)).is_some_and(|role| role.permissions.contains(id))
+    let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
+        Ok(standing) => standing,
+        Err(fallen) => return Ok(Err(fallen)),
+    };
+    let here = Here { tenant: tenant_id, facts, policy };
+    // Where resources have roles of their own: what any of them gives at its own.
+    let mut parts_now = Vec::new();
+    for part in parts(session, standing.grant) {
+        parts_now.extend(part.meanings(here)?.map(|roles| (part, roles)));
+    }
+    let level = |rank, id| policy.role_at(rank).is_some_and(|level| level.permissions.contains(id));
+    let mut rights = Vec::new();
+    for (id, name) in policy.catalogue.iter() {
+        let may = if let Basis::ActAs(_) = session.basis {
+            acts(standing.giver, id, here)?
+        } else {
+            let gives = |(part, roles): &(Part<'_>, [Option<Meaning<'_>>; 2])| {
+                part.held(name) && roles.iter().flatten().all(|role| role.holds(policy, id))
             };
-            part.held(name) && part.roles().all(holds)
+            let held = parts_now.iter().any(gives)
+                && !policy.above_ceiling(id)
+                && standing.bound.is_none_or(|rank| level(rank, id));
+            match standing.giver {
+                Some(giver) if held => giver.can(here, id)?,
+                Some(_) | None => held,
+            }
         };
-        policy
-            .catalogue
-            .iter()
-            .filter(|(id, name)| {
-                if matches!(session.basis, Basis::ActAs(_)) {
-                    return acts(standing.giver, *id, policy);
-                }
-                parts.iter().any(|part| gives(part, *id, name))
-                    && !policy.above_ceiling(*id)
-                    && standing.bound.is_none_or(|rank| {
-                        policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
-                    })
-                    && standing.giver.is_none_or(|giver| giver.can(policy, *id))
-            })
-            .map(|(_, name)| name.to_string())
-            .collect()
-    }))
+        if may {
+            rights.push(name.to_string());
+        }
+    }
+    Ok(Ok(rights))
 }

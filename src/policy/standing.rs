@@ -7,9 +7,9 @@ use crate::model::{
 };
 
 use super::{
-    Deadline, Detail, Due, Facts, Lack, OnLower, OnRemove, Policy, Reason,
+    Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason,
     emergency::halted,
-    granting::{closed_as, left, let_by},
+    granting::{closed_as, left, let_by, named},
     level::{InForce, in_force},
     login::carries,
     rows::{Bound, giver},
@@ -152,6 +152,12 @@ pub fn standing<'a>(
             }
             if let Some(own) = grant.given_by(subject) {
                 return Ok(Err(self_granted(Some(&own))));
+            }
+            let here = Here { tenant: tenant_id, facts, policy };
+            for name in named(session, grant) {
+                if let Some(own) = here.filled_by(name, subject)? {
+                    return Ok(Err(self_granted(Some(&own.person))));
+                }
             }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));

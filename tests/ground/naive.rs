@@ -17,6 +17,7 @@ use postern::{
 };
 
 use crate::naive_requests::Request as Asked;
+use crate::naive_roles::{Told, for_staff, tellable};
 use crate::world::{
     CAUSES, DESKS, ENVIRONMENTS, GLASS, GLASS_MS, LENT_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
 };
@@ -39,7 +40,7 @@ impl Source {
         by.map(|by| Source::Came(by.id.sub.to_string(), own(by).chain(row).collect())).into_iter().collect()
     }
 
-    fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
+    pub(crate) fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
         givers.iter().cloned().map(Source::Kept).collect()
     }
 
@@ -122,6 +123,13 @@ fn roles_of(covers: Option<&Covers>, main: &str) -> Words {
     }
 }
 
+/// The same, and the grant's own where it is given nowhere.
+pub(crate) fn named_in(covers: Option<&Covers>, main: &str) -> Words {
+    let mut all = roles_of(covers, main);
+    all.insert(main.to_owned());
+    all
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub(crate) environment: String,
@@ -138,6 +146,8 @@ pub(crate) struct Grant {
     pub(crate) ended: Option<EndCause>,
     /// Who gave or prolonged it.
     pub(crate) by: Vec<Source>,
+    /// The tenant was removed since.
+    pub(crate) past: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -184,6 +194,10 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Naive {
     pub(crate) members: BTreeMap<(String, String), Row>,
+    /// What tenants said of roles, by tenant and role.
+    pub(crate) told: BTreeMap<(String, String), Told>,
+    /// The tenants that list a role of which nothing is found: what they said is lost (GW-17).
+    pub(crate) lost: Words,
     /// Of whoever gave a grant: the roles of their last token, and of those since that lacked some; when it was seen, and
     /// until when that is needed.
     pub(crate) sighted: BTreeMap<(String, String), (Vec<Words>, i64, i64)>,
@@ -238,21 +252,6 @@ impl Session {
             roles.push(role_at(grant.scope.as_ref(), &grant.role, place)?);
         }
         Some(roles)
-    }
-
-    /// What all of these roles allow, and the first of them allowed at the start.
-    fn can(&self, plain: &Plain, roles: &[String]) -> Words {
-        let start = &roles[0];
-        let mut rights = match self.then.get(start) {
-            Some(rights) => rights.clone(),
-            None if *start == self.role => self.rights.clone(),
-            None => Words::new(),
-        };
-        for role in roles {
-            let can = role_can(plain, role);
-            rights.retain(|right| can.contains(right));
-        }
-        rights
     }
 
     fn by_consent(&self) -> bool {
@@ -485,13 +484,15 @@ impl Naive {
     }
 
     /// What a member may do: by the token, or where the issuer says so by the row.
-    fn held(&self, plain: &Plain, subject: &Subject) -> Result<Words, &'static str> {
-        if subject.id.issuer.as_str() != "rows" {
-            return Ok(Self::all_of(plain, subject.roles.iter().map(|role| role.to_string())));
-        }
+    pub(crate) fn held(&self, plain: &Plain, subject: &Subject) -> Result<Words, &'static str> {
         let tenant = subject.tenant.as_ref().map(|own| own.to_string()).unwrap_or_default();
-        match self.members.get(&(tenant, who(subject))) {
-            Some(row) if !row.gone() && !row.suspended => Ok(Self::all_of(plain, row.roles.iter().cloned())),
+        if subject.id.issuer.as_str() != "rows" {
+            return Ok(self.all_in(plain, &tenant, subject.roles.iter().map(|role| role.to_string())));
+        }
+        match self.members.get(&(tenant.clone(), who(subject))) {
+            Some(row) if !row.gone() && !row.suspended => {
+                Ok(self.all_in(plain, &tenant, row.roles.iter().cloned()))
+            }
             Some(row) if !row.gone() => Err("member_suspended"),
             Some(_) | None => Err("member_unknown"),
         }
@@ -505,7 +506,7 @@ impl Naive {
             return if gone {
                 Err("grantor_gone")
             } else {
-                Ok(Self::all_of(plain, row.roles.iter().cloned()))
+                Ok(self.all_in(plain, tenant, row.roles.iter().cloned()))
             };
         }
         if grant.grantor.starts_with("rows|") {
@@ -513,9 +514,9 @@ impl Naive {
         }
         match self.sighted.get(&key) {
             Some((tokens, seen, _)) if now - seen < plain.grantor_memory_ms => {
-                let mut can = Self::all_of(plain, plain.roles.keys().cloned());
+                let mut can: Words = PERMISSIONS.map(str::to_owned).into();
                 for roles in tokens {
-                    let by_this = Self::all_of(plain, roles.iter().cloned());
+                    let by_this = self.all_in(plain, tenant, roles.iter().cloned());
                     can.retain(|right| by_this.contains(right));
                 }
                 Ok(can)
@@ -646,7 +647,9 @@ impl Naive {
                 let grant = self.grants.get(&(tenant.to_owned(), id.clone()));
                 codes.extend(Self::grant_faults(grant, now));
                 if let Some(grant) = grant {
-                    if own(&grant.by) {
+                    let mut named = named_in(session.began.as_ref(), &session.role);
+                    named.extend(named_in(grant.scope.as_ref(), &grant.role));
+                    if own(&grant.by) || named.iter().any(|role| self.filled_by(plain, tenant, role, subject)) {
                         codes.insert("self_granted");
                     }
                     let named =
@@ -725,8 +728,23 @@ impl Naive {
             None => vec![None],
         };
         let parts = places.into_iter().filter_map(|place| session.part(grant, place));
-        let rights = parts.flat_map(|roles| session.can(plain, &roles)).collect();
+        let rights = parts.flat_map(|roles| self.can(plain, tenant, session, &roles)).collect();
         self.bound(plain, tenant, session, now, rights)
+    }
+
+    /// What all of these roles allow, and the first of them allowed at the start. Where one means nothing, none does.
+    fn can(&self, plain: &Plain, tenant: &str, session: &Session, roles: &[String]) -> Words {
+        let start = &roles[0];
+        let mut rights = match session.then.get(start) {
+            Some(rights) => rights.clone(),
+            None if *start == session.role => session.rights.clone(),
+            None => Words::new(),
+        };
+        for role in roles {
+            let can = self.role_in(plain, tenant, role).unwrap_or_default();
+            rights.retain(|right| can.contains(right));
+        }
+        rights
     }
 
     /// What of these rights is left by what bounds a session at this instant.
@@ -758,6 +776,7 @@ impl Naive {
         };
         let member = subject.kind == SubjectKind::Member;
         let by_row = subject.id.issuer.as_str() == "rows";
+        let mut told = false;
         match &request.tenant {
             // Where members may pass an unmapped route, nothing says where its path would name a tenant: theirs counts.
             Name::Missing
@@ -785,9 +804,13 @@ impl Naive {
                 codes.insert("route_unmapped");
             }
             Map::Rule(permissions, _, _) if member => {
-                let all = Self::all_of(plain, subject.roles.iter().map(|role| role.to_string()));
+                let same = subject.roles.iter().filter(|role| !tellable(plain, role.as_str()));
+                let all = Self::all_of(plain, same.map(|role| role.to_string()));
                 if !by_row && permissions.iter().any(|p| !all.contains(p)) {
-                    codes.insert("permission_missing");
+                    told = subject.roles.iter().any(|role| tellable(plain, role.as_str()));
+                    if !told {
+                        codes.insert("permission_missing");
+                    }
                 }
                 if subject.acting && permissions.iter().any(|p| forbidden(plain, p)) {
                     codes.insert("ceiling");
@@ -801,7 +824,7 @@ impl Naive {
             Map::Unmapped => {}
         }
         if member {
-            return if by_row && codes.is_empty() { None } else { Some(codes) };
+            return if (by_row || told) && codes.is_empty() { None } else { Some(codes) };
         }
         if subject.acting {
             codes.insert("acting");
@@ -817,6 +840,15 @@ impl Naive {
 
     /// All that speaks against a request; nothing: it is allowed.
     pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
+        let mut codes = self.all_objections(plain, request, caller, now);
+        let lost = matches!(&request.tenant, Name::As(name) if self.lost.contains(name));
+        if lost && !codes.is_empty() && Self::beforehand(plain, request, caller).is_none() {
+            codes.insert("state_unavailable");
+        }
+        codes
+    }
+
+    fn all_objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
         if let Some(codes) = Self::beforehand(plain, request, caller) {
             return codes;
         }
@@ -884,10 +916,10 @@ impl Naive {
         let place = kind.clone().zip(request.resource.clone());
         let part = session.part(grant, place.as_ref());
         let roles = part.clone().unwrap_or_else(|| vec![session.role.clone()]);
-        if !session.acts && roles.iter().any(|role| !plain.roles.contains_key(role)) {
+        if !session.acts && roles.iter().any(|role| self.role_in(plain, tenant, role).is_none()) {
             codes.insert("role_unknown");
         }
-        let can = session.can(plain, &roles);
+        let can = self.can(plain, tenant, session, &roles);
         let rights = if session.acts {
             self.rights(plain, tenant, session, now)
         } else {
@@ -1004,6 +1036,12 @@ impl Naive {
         for ((tenant, _), row) in &mut self.members {
             row.old |= tenant == id;
         }
+        for ((tenant, _), told) in &mut self.told {
+            told.old |= tenant == id;
+        }
+        for ((tenant, _), grant) in &mut self.grants {
+            grant.past |= tenant == id;
+        }
         let new = Tenant {
             parent,
             environments,
@@ -1049,11 +1087,11 @@ impl Naive {
         }
     }
 
-    /// Nobody hands on what they may not do themselves.
     /// What is given anywhere: roles that there are, bounded by what their giver can do, over something.
     fn given(
         &self,
         plain: &Plain,
+        tenant: &str,
         by: Option<&Subject>,
         role: &str,
         scope: Option<&Covers>,
@@ -1062,17 +1100,18 @@ impl Naive {
         if scope.is_some_and(BTreeMap::is_empty) {
             codes.insert("scope_empty");
         }
-        for role in roles_of(scope, role) {
-            if !plain.roles.contains_key(&role) {
+        for role in named_in(scope, role) {
+            if self.role_in(plain, tenant, &role).is_none() {
                 codes.insert("role_unknown");
             }
-            self.bounded(plain, by, &role, codes);
+            self.bounded(plain, tenant, by, &role, codes);
         }
     }
 
-    fn bounded(&self, plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
+    /// Nobody hands on what they may not do themselves.
+    fn bounded(&self, plain: &Plain, tenant: &str, by: Option<&Subject>, role: &str, codes: &mut Codes) {
         let own = by.and_then(|by| self.held(plain, by).ok()).unwrap_or_default();
-        if role_can(plain, role).iter().any(|right| !forbidden(plain, right) && !own.contains(right)) {
+        if !for_staff(plain, self.role_in(plain, tenant, role)).is_subset(&own) {
             codes.insert("beyond_grantor");
         }
     }
@@ -1159,7 +1198,8 @@ impl Naive {
                 if !["tenants", "rows"].contains(&member.issuer.as_str()) {
                     codes.insert("issuer_unknown");
                 }
-                if roles.iter().any(|role| !plain.roles.contains_key(role.as_str())) {
+                let known = |role: &str| self.role_in(plain, tenant.as_str(), role).is_some();
+                if roles.iter().any(|role| !known(role.as_str())) {
                     codes.insert("role_unknown");
                 }
                 match self.tenants.get(tenant.as_str()) {
@@ -1302,6 +1342,9 @@ impl Naive {
                     Self::reaches_all(subject, all, &mut codes);
                 }
             }
+            Command::SetRole { .. } | Command::RemoveRole { .. } => {
+                next.say(plain, command, actor, now, stale, &mut codes);
+            }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
                 self.administrator(plain, actor, tenant.as_str(), &mut codes);
                 // Of the token alone, so it is true of tenants too that nobody knows.
@@ -1317,7 +1360,7 @@ impl Naive {
                     codes.insert("environment_unknown");
                 }
                 let scope = covers_of(scope);
-                self.given(plain, subject, role.as_str(), scope.as_ref(), &mut codes);
+                self.given(plain, tenant.as_str(), subject, role.as_str(), scope.as_ref(), &mut codes);
                 let until = Self::until(until, now);
                 Self::dates(plain, until, now, &mut codes);
                 let key = (tenant.to_string(), grant.to_string());
@@ -1338,6 +1381,7 @@ impl Naive {
                         until,
                         ended: None,
                         by: Source::came(subject, self.row_mail(tenant.as_str(), subject)),
+                        past: false,
                     },
                 );
                 next.gave(plain, tenant.as_str(), subject, now, until);
@@ -1361,13 +1405,14 @@ impl Naive {
                 }
                 let before = known.until;
                 known.until = Self::until(until, now);
+                known.past = false;
                 if known.until > before && self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
                     codes.insert("tenant_removed");
                 }
                 if known.until > before {
                     known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
-                    for role in roles_of(known.scope.as_ref(), &known.role) {
-                        self.bounded(plain, subject, &role, &mut codes);
+                    for role in named_in(known.scope.as_ref(), &known.role) {
+                        self.bounded(plain, tenant.as_str(), subject, &role, &mut codes);
                     }
                 }
                 Self::dates(plain, known.until, now, &mut codes);
@@ -1409,7 +1454,9 @@ impl Naive {
                 }
                 if (known.role.clone(), known.scope.clone(), known.until) != before {
                     known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
-                    self.given(plain, subject, &known.role, known.scope.as_ref(), &mut codes);
+                    known.past = false;
+                    let (role, scope) = (known.role.clone(), known.scope.clone());
+                    self.given(plain, tenant.as_str(), subject, &role, scope.as_ref(), &mut codes);
                     if subject.map(who).as_ref() == Some(&known.grantor) {
                         let until = known.until;
                         next.gave(plain, tenant.as_str(), subject, now, until);
@@ -1476,6 +1523,7 @@ impl Naive {
                 // PRA-02: the new one takes the place of the old one.
                 next.take_back(tenant.as_str(), user, organisation, Some(environment.as_str()), now, true);
                 let new = Grant {
+                    past: false,
                     environment: environment.to_string(),
                     to: Grantee::Organisation(organisation.clone()),
                     bound: None,
@@ -1607,7 +1655,9 @@ impl Naive {
                         {
                             codes.insert("grant_gives_nothing");
                         }
-                        if own(&grant.by) {
+                        let named = named_in(grant.scope.as_ref(), &grant.role);
+                        let filled = |role| self.filled_by(plain, tenant.as_str(), role, agent);
+                        if own(&grant.by) || named.iter().any(filled) {
                             codes.insert("self_granted");
                         }
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
@@ -1625,7 +1675,8 @@ impl Naive {
                 }
                 self.kept_out(tenant.as_str(), agent, &mut codes);
                 let acts = matches!(basis, WantedBasis::ActAs(_));
-                if !acts && !plain.roles.contains_key(&role) {
+                let meant = self.role_in(plain, tenant.as_str(), &role).filter(|_| !acts);
+                if !acts && meant.is_none() {
                     codes.insert("role_unknown");
                 }
                 let deadline = match lasts {
@@ -1666,10 +1717,9 @@ impl Naive {
                 if count.count() >= 32 {
                     codes.insert("too_many_sessions");
                 }
-                let given = if acts { Words::new() } else { role_can(plain, &role) };
-                let rights = given.into_iter().filter(|p| !forbidden(plain, p)).collect();
+                let rights = for_staff(plain, meant);
                 let could = |role: String| {
-                    let can = role_can(plain, &role).into_iter().filter(|p| !forbidden(plain, p)).collect();
+                    let can = for_staff(plain, self.role_in(plain, tenant.as_str(), &role));
                     (role, can)
                 };
                 let then = roles_of(began.as_ref(), &role).into_iter().map(could).collect();
@@ -1959,7 +2009,12 @@ impl Naive {
                         request.over = request.over(now);
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Member(..) | Key::Made(..) | Key::Grantor(..) | Key::Stop(_) => {
+                    Key::Presence(..)
+                    | Key::Member(..)
+                    | Key::Made(..)
+                    | Key::Grantor(..)
+                    | Key::Role(..)
+                    | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -2025,6 +2080,13 @@ impl Naive {
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
+                    if tenant
+                        .roles
+                        .iter()
+                        .any(|role| !documents.contains_key(&Key::Role(id.clone(), role.clone())))
+                    {
+                        naive.lost.insert(id.to_string());
+                    }
                     if tenant.stop.set.is_some() {
                         naive.stops.insert(format!("own {id}"), false);
                     }
@@ -2053,6 +2115,7 @@ impl Naive {
                             by.push(Source::Kept(grant.giver()));
                             by
                         },
+                        past: false,
                     };
                     naive.grants.insert((tenant.to_string(), id.to_string()), new);
                 }
@@ -2125,6 +2188,10 @@ impl Naive {
                         },
                     };
                     naive.members.insert((tenant.to_string(), person.to_string()), row);
+                }
+                (Key::Role(tenant, role), Document::Role(_)) => {
+                    let told = Told::read(documents, key).unwrap();
+                    naive.told.insert((tenant.to_string(), role.to_string()), told);
                 }
                 (Key::Grantor(tenant, person), Document::Grantor(grantor)) => {
                     let words = |roles: &BTreeSet<postern::model::RoleName>| -> Words {
