@@ -367,7 +367,8 @@ async fn nobody_acts_as_a_person_whose_role_they_themselves_filled() {
         let lent = world.put("PUT", path, body, &person).await.is(201).body;
         let grant = lent["confirmation"].as_str().unwrap().to_owned();
         let enter = async |who: &Who| {
-            let body = json!({"environment": "production", "basis": {"act_as": grant}, "reason": "as agreed"});
+            let body =
+                json!({"environment": "production", "basis": {"act_as": grant}, "reason": "as agreed"});
             world.put("POST", "/v1/tenants/acme/sessions", body, who).await
         };
         let good = async || {
