@@ -98,10 +98,8 @@ pub(super) fn start(
             if let Some(by) = grant.given_by(agent) {
                 return Err(Refusal::SelfGranted { by: Some(by) }.into());
             }
-            for name in grant.scope.named(grant.role.as_ref()) {
-                if let Some(by) = at.here(id).filled_by(name, agent)? {
-                    return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
-                }
+            if let Some(by) = at.here(id).any_filled_by(grant.scope.named(grant.role.as_ref()), agent)? {
+                return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
             }
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
@@ -117,12 +115,17 @@ pub(super) fn start(
                 Ok(giver) if left(grant, giver).is_some() => {
                     return Err(Refusal::GrantGivesNothing(gone).into());
                 }
-                Ok(_) => {}
                 Err((Reason::GrantorUnknown, _)) => {
                     let why = "whoever gave it was not seen for too long; they have to sign in";
                     return Err(Refusal::GrantGivesNothing(why).into());
                 }
                 Err(_) => return Err(Refusal::GrantGivesNothing(gone).into()),
+                Ok(giver) if matches!(basis, Basis::ActAs(_)) => {
+                    if let Some(by) = giver.filled_by(at.here(id), agent)? {
+                        return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
+                    }
+                }
+                Ok(_) => {}
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };

@@ -154,10 +154,8 @@ pub fn standing<'a>(
                 return Ok(Err(self_granted(Some(&own))));
             }
             let here = Here { tenant: tenant_id, facts, policy };
-            for name in named(session, grant) {
-                if let Some(own) = here.filled_by(name, subject)? {
-                    return Ok(Err(self_granted(Some(&own.person))));
-                }
+            if let Some(own) = here.any_filled_by(named(session, grant), subject)? {
+                return Ok(Err(self_granted(Some(&own.person))));
             }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
@@ -175,9 +173,14 @@ pub fn standing<'a>(
             if let Some(at) = left(grant, giver) {
                 return Ok(Err((Reason::GrantorGone, Detail::At(at))));
             }
-            let giver = Some(giver);
+            // Acting has what the person's roles hold: nobody gives themselves more by these.
+            if let Basis::ActAs(_) = session.basis
+                && let Some(own) = giver.filled_by(here, subject)?
+            {
+                return Ok(Err(self_granted(Some(&own.person))));
+            }
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
-            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))
+            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver: Some(giver) }))
         }
     }
 }

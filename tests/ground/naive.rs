@@ -649,7 +649,9 @@ impl Naive {
                 if let Some(grant) = grant {
                     let mut named = named_in(session.began.as_ref(), &session.role);
                     named.extend(named_in(grant.scope.as_ref(), &grant.role));
-                    if own(&grant.by) || named.iter().any(|role| self.filled_by(plain, tenant, role, subject)) {
+                    let filled = named.iter().any(|role| self.filled_by(plain, tenant, role, subject))
+                        || self.lender_filled_by(plain, tenant, grant, subject);
+                    if own(&grant.by) || filled {
                         codes.insert("self_granted");
                     }
                     let named =
@@ -1656,8 +1658,10 @@ impl Naive {
                             codes.insert("grant_gives_nothing");
                         }
                         let named = named_in(grant.scope.as_ref(), &grant.role);
-                        let filled = |role| self.filled_by(plain, tenant.as_str(), role, agent);
-                        if own(&grant.by) || named.iter().any(filled) {
+                        let mine = |role| self.filled_by(plain, tenant.as_str(), role, agent);
+                        let filled = named.iter().any(mine)
+                            || self.lender_filled_by(plain, tenant.as_str(), grant, agent);
+                        if own(&grant.by) || filled {
                             codes.insert("self_granted");
                         }
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
