@@ -20,8 +20,7 @@ use crate::{
     model::{GivenAs, IdFault, RoleName, SubjectKind, TenantId, Timestamp, Version},
     policy::{
         Around, Conditions, Named, PermissionId, PermissionSet, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ,
-        granting::May,
-        standing::Fallen,
+        granting::May, standing::Fallen,
     },
 };
 

@@ -10,7 +10,8 @@ use crate::{
     lifecycle::{Choice, Step, Until, WantedBasis},
     model::{
         EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PermissionName, PlanName, Reach, RequestId,
-        ResourceId, ResourceType, RoleAt, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
+        ResourceId, ResourceType, RoleAt, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version,
+        Zone,
     },
 };
 

@@ -5,13 +5,8 @@ use serde::Serialize;
 
 use crate::{
     lifecycle::{Command, Refusal},
-    model::{Document, GrantId, Key, Kind, Stored, TenantId, Version, join::narrowest},
-    policy::{
-        Lack, Reason,
-        granting::{closed, left},
-        rows::giver,
-        standing::is_for,
-    },
+    model::{Document, Grant, GrantId, Key, Kind, Stored, TenantId, Timestamp, Version, join::narrowest},
+    policy::{Facts, Lack, Reason, granting::over, rows::giver, standing::is_for},
 };
 
 use super::{
@@ -49,6 +44,19 @@ fn gave(call: &Call<'_>, stored: &Stored) -> bool {
     match narrowest(stored, &call.policy.ladder) {
         Some(Document::Grant(grant)) => grant.grantor == call.subject.id,
         Some(_) | None => false,
+    }
+}
+
+/// Why a grant that has not ended gives nothing, where the tenant or its giver's going is why.
+pub(super) fn closed(
+    call: &Call<'_>,
+    id: &TenantId,
+    grant: &Grant,
+    facts: &Facts,
+) -> Result<Option<(Reason, Option<Timestamp>)>, Lack> {
+    match facts.tenant(id.as_str())? {
+        Some(tenant) => over(grant, (id.as_str(), tenant), facts, &call.policy),
+        None => Ok(None),
     }
 }
 
@@ -134,9 +142,7 @@ impl Api {
         }
         let found = self.engine.known(|facts| {
             let Some(grant) = facts.grant(tenant.as_str(), id.as_str())? else { return Ok(None) };
-            let of = facts.tenant(tenant.as_str())?;
-            let closed = of.and_then(|of| closed(grant, of, &call.policy));
-            Ok(Some(GrantView::of(tenant, id, grant, call.now).closed(closed)))
+            Ok(Some(GrantView::of(tenant, id, grant, call.now).closed(closed(call, tenant, grant, facts)?)))
         });
         found.await.ok().flatten()
     }
@@ -287,18 +293,12 @@ impl Api {
                 return Ok(None);
             }
             let version = super::version(facts, &Key::Grant(tenant.clone(), id.clone()));
-            let of = facts.tenant(tenant.as_str())?;
-            let closed = of.and_then(|of| closed(grant, of, &call.policy));
-            let view = GrantView::of(tenant, id, grant, call.now).closed(closed);
+            let view = GrantView::of(tenant, id, grant, call.now).closed(closed(call, tenant, grant, facts)?);
             if !view.standing {
                 return Ok(Some((view, version)));
             }
             Ok(Some(match giver(&grant.grantor, tenant.as_str(), facts, call.now, &call.policy) {
-                Ok(bound) => {
-                    let left = bound.as_ref().ok().and_then(|bound| left(grant, *bound));
-                    let closed = left.map(|at| (Reason::GrantorGone, Some(at)));
-                    (view.given(&bound).closed(closed), version)
-                }
+                Ok(bound) => (view.given(&bound), version),
                 Err(Lack::Unavailable) => (view, version),
                 Err(need @ Lack::Need(_)) => return Err(need),
             }))

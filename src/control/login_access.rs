@@ -9,8 +9,8 @@ use crate::{
 };
 
 use super::{
-    Api, call::Call, form::Form, form::NO_ACCESS, grant_view::GrantView, outcome::Outcome, problem::Problem,
-    reply::Reply,
+    Api, call::Call, form::Form, form::NO_ACCESS, grant_view::GrantView, grants::closed, outcome::Outcome,
+    problem::Problem, reply::Reply,
 };
 
 #[derive(Serialize)]
@@ -143,6 +143,7 @@ impl Api {
             for id in &presence.lent {
                 let Some(grant) = facts.grant(tenant.as_str(), id.as_str())? else { continue };
                 let view = GrantView::of(tenant, id, grant, call.now);
+                let view = view.closed(closed(call, tenant, grant, facts)?);
                 if let Grantee::Organisation(to) = &grant.to
                     && grant.grantor == call.subject.id
                     && view.standing

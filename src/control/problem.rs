@@ -253,6 +253,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::PlanCloses
         | Refusal::GrantingOff
         | Refusal::ScopeTooWide
+        | Refusal::GivenAsOther
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,

@@ -24,4 +24,9 @@ pub const PRESETS: &[Preset] = &[
         configuration: include_str!("../../config/presets/practifi.yaml"),
         walk: include_str!("../../config/presets/walks/practifi.yaml"),
     },
+    Preset {
+        name: "celigo",
+        configuration: include_str!("../../config/presets/celigo.yaml"),
+        walk: include_str!("../../config/presets/walks/celigo.yaml"),
+    },
 ];

@@ -8,7 +8,12 @@
 
 use crate::{
     model::{Acting, Basis, End, EndCause, Grant, Session, Tenant, TenantId, Timestamp},
-    policy::{Facts, Lack, OnLower, Policy, Reason, emergency::halted, granting::closed, level::in_force},
+    policy::{
+        Facts, Lack, OnLower, Policy, Reason,
+        emergency::halted,
+        granting::{away, closed},
+        level::in_force,
+    },
 };
 
 /// The end of a session, its own deadline included; `None` while it stands. Of several the earliest.
@@ -43,7 +48,8 @@ pub fn fallen(
                     ends.extend(ended.map(|end| (end.at, EndCause::GrantWithdrawn)));
                     taken = taken.or(tenant.took_away(&session.environment, grant.given));
                     ends.extend(closed_for_good(grant, tenant, policy));
-                    ends.extend(giver_gone(grant, id, facts)?);
+                    let gone = away(grant, id.as_str(), facts)?;
+                    ends.extend(gone.map(|at| (at, EndCause::GiverGone)));
                 }
             }
         }
@@ -64,13 +70,4 @@ fn closed_for_good(grant: &Grant, tenant: &Tenant, policy: &Policy) -> Option<(T
         _ => EndCause::GrantingOff,
     };
     Some((at?, cause))
-}
-
-/// That whoever gave it, and is no administrator, was suspended or removed since.
-fn giver_gone(grant: &Grant, id: &TenantId, facts: &Facts) -> Result<Option<(Timestamp, EndCause)>, Lack> {
-    if grant.given_as.is_administrator() {
-        return Ok(None);
-    }
-    let away = facts.member(id.as_str(), &grant.grantor)?.and_then(|row| row.away);
-    Ok(away.filter(|at| grant.given <= *at).map(|at| (at, EndCause::GiverGone)))
 }

@@ -72,18 +72,15 @@ pub(super) fn giver<'a>(at: &Moment<'a>, id: &TenantId) -> Result<(&'a Subject, 
 
 /// Whoever may withdraw a grant: an administrator any, others their own, also when they may give none any more.
 pub(super) fn withdrawer<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Subject, Stop> {
-    let refused = match administrator(at, id)? {
-        Ok(subject) => return Ok(subject),
-        Err(refused) => refused,
-    };
-    // Of what is not theirs they learn nothing, not even that it is there (law 11).
-    match (member(at, id), at.policy.granting.by_role.is_empty()) {
-        (Some(subject), false) => match at.facts.grant(id.as_str(), grant.as_str())? {
-            Some(known) if known.grantor == subject.id => Ok(subject),
-            Some(_) | None => Err(refused.into()),
-        },
-        (Some(_) | None, _) => Err(refused.into()),
+    // Whose it is comes first: it waits for no role that cannot be read. Of what is not theirs others learn nothing, not even
+    // that it is there (law 11).
+    if let Some(subject) = member(at, id)
+        && !at.policy.granting.by_role.is_empty()
+        && at.facts.grant(id.as_str(), grant.as_str())?.is_some_and(|known| known.grantor == subject.id)
+    {
+        return Ok(subject);
     }
+    at.administrator(id, SUPPORT_MANAGE)
 }
 
 /// Whoever may change a grant: as for withdrawing it, and others than administrators only while they may give one.
@@ -102,6 +99,18 @@ pub(super) fn still_theirs(grant: &Grant, by: GivenAs) -> Result<(), Refusal> {
     if by.is_administrator() || by <= grant.given_as { Ok(()) } else { Err(Refusal::GivenAsOther) }
 }
 
+/// Refuses what would give nothing: on a plan, or in an environment, in which nothing can be granted.
+pub(super) fn is_open(at: &Moment<'_>, tenant: &Tenant, environment: &EnvironmentId) -> Result<(), Refusal> {
+    let granting = &at.policy.granting;
+    if !granting.plan_holds(tenant.plan.as_ref()) {
+        return Err(Refusal::PlanCloses);
+    }
+    if !granting.environment_holds(environment, &tenant.environments) {
+        return Err(Refusal::EnvironmentCloses(environment.clone()));
+    }
+    Ok(())
+}
+
 /// Refuses what the configuration does not let be given here, and by this person.
 pub(super) fn fits(
     at: &Moment<'_>,
@@ -110,13 +119,8 @@ pub(super) fn fits(
     (environment, to): (&EnvironmentId, &Grantee),
     (role, scope): (&RoleName, &Scope),
 ) -> Result<(), Stop> {
+    is_open(at, tenant, environment)?;
     let granting = &at.policy.granting;
-    if !granting.plan_holds(tenant.plan.as_ref()) {
-        return Err(Refusal::PlanCloses.into());
-    }
-    if !granting.environment_holds(environment, &tenant.environments) {
-        return Err(Refusal::EnvironmentCloses(environment.clone()).into());
-    }
     if !granting.goes_to(to) {
         return Err(Refusal::GranteeNotOffered.into());
     }

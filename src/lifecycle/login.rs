@@ -17,6 +17,7 @@ use crate::{
 use super::{
     Actor, Change, Event, Moment, Refusal, Stop,
     grant::{ended, not_over},
+    granting::is_open,
     grantor::gives,
     session::ticket_fits,
 };
@@ -55,6 +56,7 @@ pub(super) fn allow(
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
+    is_open(at, tenant, terms.environment)?;
     // Of whom no row is known, of an issuer whose members have rows, nobody knows that they are a member.
     if has_left(&user.id, id.as_str(), at.facts, at.policy)? {
         return Err(Refusal::NotAllowed { needed: MEMBERSHIP }.into());

@@ -167,7 +167,9 @@ pub enum Refusal {
     #[error("only administrators grant a whole environment; name the resources")]
     ScopeTooWide,
     /// Whoever gave it could give more then than now.
-    #[error("whoever gave this grant could give more then than they can now; make a new one, or ask an administrator")]
+    #[error(
+        "whoever gave this grant could give more then than they can now; make a new one, or ask an administrator"
+    )]
     GivenAsOther,
     /// It has ended and stays so.
     #[error("this {0} has ended; an end is never undone, make a new one")]

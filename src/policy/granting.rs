@@ -11,7 +11,7 @@ use crate::model::{
     Span, Subject, Tenant, Timestamp,
 };
 
-use super::{Detail, Here, Lack, Meaning, Policy, Reason, rows::Bound, standing::Fallen};
+use super::{Detail, Facts, Here, Lack, Meaning, Policy, Reason, rows::Bound, standing::Fallen};
 
 /// To whom a grant can be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +177,28 @@ pub fn closed(grant: &Grant, tenant: &Tenant, policy: &Policy) -> Option<(Reason
 /// The same as a refusal.
 pub fn closed_as(grant: &Grant, tenant: &Tenant, policy: &Policy) -> Option<Fallen> {
     closed(grant, tenant, policy).map(|(reason, at)| (reason, at.map_or(Detail::None, Detail::At)))
+}
+
+/// What closed the way to a grant, or that whoever gave it left since: what of it can be told without what they can do now.
+pub fn over(
+    grant: &Grant,
+    (id, tenant): (&str, &Tenant),
+    facts: &Facts,
+    policy: &Policy,
+) -> Result<Option<(Reason, Option<Timestamp>)>, Lack> {
+    if let Some(closed) = closed(grant, tenant, policy) {
+        return Ok(Some(closed));
+    }
+    Ok(away(grant, id, facts)?.map(|at| (Reason::GrantorGone, Some(at))))
+}
+
+/// When whoever gave it, and is no administrator, was suspended or removed since, if they were.
+pub fn away(grant: &Grant, tenant: &str, facts: &Facts) -> Result<Option<Timestamp>, Lack> {
+    if grant.given_as.is_administrator() {
+        return Ok(None);
+    }
+    let away = facts.member(tenant, &grant.grantor)?.and_then(|row| row.away);
+    Ok(away.filter(|at| grant.given <= *at))
 }
 
 /// Whether whoever gave it has left since, as far as that ends it: what others than administrators give does not come back

@@ -6,6 +6,7 @@
 //! - [`documents`]: decisions on random documents that no history need have made.
 //! - [`grid`]: the whole table of decisions as a golden file.
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
+//! - [`granting`]: grants that name roles of resources, and grants by members.
 //! - [`once`]: creations that bear an idempotency key.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
@@ -18,6 +19,7 @@
 )]
 
 mod documents;
+mod granting;
 mod grid;
 mod histories;
 mod join;
