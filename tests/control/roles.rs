@@ -1,5 +1,7 @@
 //! Roles that tenants define and adjust: who may, what is refused, and what follows at once.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use postern::{
     engine::knock::Who,
     model::{PermissionName, PlanName},
@@ -421,6 +423,30 @@ async fn rows_name_roles_of_the_tenants_own_and_a_grant_goes_as_far_as_its_giver
     // The giver's role loses a right: so does whoever uses their grant.
     set(&world, giver, &["support:manage", "orders:read"], &admin).await.is(200);
     assert_eq!(rights().await, json!(["orders:read"]));
+}
+
+#[tokio::test]
+async fn what_a_role_loses_while_the_store_takes_nothing_is_gone_at_once_and_stays_so() {
+    let world = world().await;
+    let (admin, viewer) = (world.admin("acme"), world.member("acme", "v", &["viewer", "order_auditor"]));
+    set(&world, VIEWER, &["orders:read", "jobs:create"], &admin).await.is(200);
+    set(&world, AUDITOR, &["config:read"], &admin).await.is(200);
+    let tag = world.get(VIEWER, &admin).await.is(200).etag();
+    world.store.no_commits.store(true, SeqCst);
+    // What gives waits for the store, and changes nothing.
+    set(&world, VIEWER, &["orders:read", "config:read"], &admin).await.refused(503, "state_unavailable");
+    let body = json!({"permissions": ["orders:read"]}).to_string();
+    let headers = [("content-type", "application/json"), ("if-match", tag.as_str())];
+    let less = world.call("PUT", VIEWER, &headers, &body, &admin).await.is(202);
+    assert_eq!(less.body["outcome"]["waiting"], json!(["store"]));
+    world.delete(AUDITOR, &admin).await.is(202);
+    assert_eq!(rights_of(&world, &viewer).await, ["orders:read"]);
+    world.store.no_commits.store(false, SeqCst);
+    assert_eq!(world.engine.mend_once().await, 0);
+    let world = world.restarted().await;
+    let viewer = world.member("acme", "v", &["viewer", "order_auditor"]);
+    assert_eq!(rights_of(&world, &viewer).await, ["orders:read"]);
+    world.get(AUDITOR, &world.admin("acme")).await.refused(404, "not_found");
 }
 
 #[tokio::test]
