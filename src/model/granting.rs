@@ -88,13 +88,19 @@ impl Scope {
     pub fn roles<'a>(&'a self, main: Option<&'a RoleName>) -> BTreeSet<&'a RoleName> {
         match self {
             Scope::Everything | Scope::Resources(_) => main.into_iter().collect(),
-            Scope::Roles(all) => all.iter().map(|at| &at.role).collect(),
+            Scope::Roles(_) => self.own_roles().collect(),
         }
     }
 
     /// All roles that stand in a grant with this scope, also a `main` that holds at none of its resources; each once.
     pub fn named<'a>(&'a self, main: Option<&'a RoleName>) -> Vec<&'a RoleName> {
-        self.roles(main).into_iter().chain(main).collect::<BTreeSet<_>>().into_iter().collect()
+        self.own_roles().chain(main).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The roles that its resources have of their own, in their order.
+    pub fn own_roles(&self) -> impl Iterator<Item = &RoleName> {
+        let each = if let Scope::Roles(all) = self { Some(all) } else { None };
+        each.into_iter().flatten().map(|at| &at.role)
     }
 
     /// How many resources it names.

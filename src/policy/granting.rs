@@ -303,12 +303,10 @@ fn rights_of<'a>(session: &'a Session, role: Option<&RoleName>) -> &'a [Permissi
     }
 }
 
-/// All roles that a session by a grant began with, and those that the grant names now; each once.
-pub(super) fn named<'a>(session: &'a Session, grant: &'a Grant) -> BTreeSet<&'a RoleName> {
-    let own = session.role.as_ref();
-    let began = session.within.as_ref().map(|within| within.scope.named(own));
-    let now = grant.scope.named(grant.role.as_ref());
-    began.unwrap_or_else(|| own.into_iter().collect()).into_iter().chain(now).collect()
+/// All roles that a session by a grant began with, and those that the grant names now.
+pub(super) fn named<'a>(session: &'a Session, grant: &'a Grant) -> impl Iterator<Item = &'a RoleName> {
+    let began = session.within.iter().flat_map(|within| within.scope.own_roles());
+    session.role.iter().chain(began).chain(&grant.role).chain(grant.scope.own_roles())
 }
 
 /// The same without a resource: of a session that is over none in particular, or where none of its resources is named.
