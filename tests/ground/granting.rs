@@ -6,17 +6,15 @@ use std::collections::BTreeSet;
 use postern::{
     lifecycle::{Actor, Change, Command, Refusal, Until, WantedBasis},
     model::{Document, GivenAs, Grantee, Key, RoleAt, RoleName, Scope, Span, Subject, Zone},
-    policy::{Caller, Decision, Policy, granting::May},
+    policy::{Caller, Decision, Policy},
 };
 
 use crate::world::*;
 
 /// Tenants adjust `clerk` and define two roles; who holds `reader` gives while the setting allows it, who holds `editor` always.
 fn narrowed() -> Policy {
-    let plain = Plain { adjustable: vec!["clerk".into()], own_roles: 2, ..Plain::new(true) };
-    let mut policy = plain.compile();
-    policy.granting.by_role = [(role("reader"), May::WhenAllowed), (role("editor"), May::Always)].into();
-    policy
+    let by_role = [("reader".to_owned(), false), ("editor".to_owned(), true)].into();
+    Plain { adjustable: vec!["clerk".into()], own_roles: 2, by_role, ..Plain::new(true) }.compile()
 }
 
 struct Story {

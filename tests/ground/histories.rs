@@ -6,7 +6,7 @@ use postern::{
     lifecycle::{Actor, Change, Choice, Command, Event, Refusal, Step, Switch, Until, WantedBasis},
     model::{
         Acting, Basis, ChangeId, Document, EndCause, Grantee, Head, Key, Reach, RoleAt, Scope, Span, Subject,
-        SubjectKind, Version, Zone,
+        SubjectKind, Tenant, Version, Zone,
     },
     policy::{Caller, Decision, Fact, Facts, Policy, Reason, level::in_force, rights::rights_now},
 };
@@ -66,7 +66,8 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
         0 => admin(dice.pick(&TENANTS)),
         1 => staff(dice.pick(&STAFF)),
         2 if dice.one_in(2) => member(tenant, "clara", &["clerk", "warden", "helper"]),
-        2 => member(tenant, "clara", &["editor", "reader"]),
+        2 if dice.one_in(3) => member(tenant, "clara", &["editor", "reader"]),
+        2 => member(tenant, "clara", &["reader"]),
         3 => Subject { acting: true, ..admin(tenant) },
         4 => return Who::Configuration,
         5 => member(tenant, "wanda", &["warden"]),
@@ -380,10 +381,10 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             };
             (command, someone_for(dice, tenant))
         }
-        11 if dice.one_in(12) => {
-            let command =
-                Command::SetGranting { tenant: tid(tenant), allowed: dice.one_in(2), expected: None };
-            (command, someone_for(dice, tenant))
+        11 if dice.one_in(5) => {
+            let allowed = !dice.one_in(4);
+            let command = Command::SetGranting { tenant: tid(tenant), allowed, expected: None };
+            (command, if dice.one_in(3) { someone_for(dice, tenant) } else { Who::Person(admin(tenant)) })
         }
         10 | 11 => {
             let expected = seen(dice, world.version(&Key::Grant(tid(tenant), gid(grant))));
@@ -1118,11 +1119,15 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 let changes = matches!(command, Command::ChangeGrant { .. });
                 assert!(changes || (&a.role, &a.scope) == (&b.role, &b.scope), "CEL-04: {command:?}");
                 assert_eq!((a.given, a.given_as, &a.grantor), (b.given, b.given_as, &b.grantor));
+                let whole = b.scope == Scope::Everything;
+                assert!(!whole || b.given_as.is_administrator(), "CEL-08: {command:?}");
             }
             (Document::Tenant(a), Some(Document::Tenant(b))) => {
                 assert_eq!(a.parent, b.parent, "rule 6");
                 assert!(a.consent.closed_at <= b.consent.closed_at);
                 assert!(a.stop.closed_at <= b.stop.closed_at);
+                let off = |tenant: &Tenant| tenant.delegation.as_ref().and_then(|setting| setting.off);
+                assert!(off(&a) <= off(&b), "CEL-19");
                 assert!(
                     a.taken.iter().all(|(e, at)| b.taken.get(e).is_some_and(|later| at <= later)),
                     "law 4"
@@ -1138,7 +1143,7 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             (Document::Presence(a), Some(Document::Presence(b))) => {
                 assert!(a.closed_at <= b.closed_at, "what was ended stays ended");
             }
-            (Document::Member(_), Some(Document::Member(_))) => {}
+            (Document::Member(a), Some(Document::Member(b))) => assert!(a.away <= b.away, "CEL-19"),
             (Document::Role(a), Some(Document::Role(b))) => {
                 let taken_back = b.removed.is_some() && a.removed.is_none();
                 assert!(!taken_back || !b.own || b.granted.is_empty(), "P17-31");
@@ -1165,6 +1170,10 @@ pub(crate) fn policies() -> impl Strategy<Value = Plain> {
             plain.members_unmapped = unmapped;
             plain.bar = bar;
             plain.grantor_memory_ms = [600, 2_400, 24_000, 20_000_000][memory];
+            // Mostly others than administrators give, too.
+            if !bar || most {
+                plain.by_role = [("reader".into(), false), ("editor".into(), true)].into();
+            }
             // Mostly tenants say something of roles, some of them only in a plan that has it.
             if ceiling > 0 || most {
                 plain.adjustable = vec!["clerk".into(), "warden".into()];
@@ -1301,6 +1310,9 @@ fn the_histories_reach_every_command_and_most_codes() {
         plain.adjustable = vec!["clerk".into(), "warden".into()];
         plain.own_roles = [0, 1, 1, 2, 2, 2, 2][seed as usize % 7];
         plain.role_plans = (seed % 6 == 0).then(|| vec!["gold".into()]);
+        if seed % 3 != 1 {
+            plain.by_role = [("reader".into(), false), ("editor".into(), seed % 4 == 0)].into();
+        }
         let tally = run(&plain, &steps, true);
         accepted.extend(tally.accepted.into_keys());
         refused.extend(tally.refused.into_keys());

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Approval, Bar, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Grantor,
-        Halt, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope,
-        Session, Span, Speaker, Stop, Stored, Subject, Tenant, TenantRole, Zone,
+        Approval, Bar, Basis, ChangeId, Consent, Delegation, Document, End, EndCause, GivenAs, Giver, Grant,
+        Grantee, Grantor, Halt, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request,
+        RequestEnd, Scope, Session, Span, Speaker, Stop, Stored, Subject, Tenant, TenantRole, Within, Zone,
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
@@ -230,11 +230,29 @@ fn some_givers(dice: &mut Dice) -> BTreeSet<Giver> {
     }
 }
 
+/// The way by grants is closed, or others than administrators let give or not; a mark only ever rises.
+fn close_or_let(dice: &mut Dice, tenant: &mut Tenant) {
+    let now = at(48 + i64::try_from(dice.below(4)).unwrap());
+    match dice.below(4) {
+        0 => tenant.closings.plan = tenant.closings.plan.max(Some(now)),
+        1 => {
+            let known = tenant.closings.environments.entry(eid(dice.pick(&ENVIRONMENTS))).or_insert(now);
+            *known = (*known).max(now);
+        }
+        _ => {
+            let before = tenant.delegation.as_ref().and_then(|setting| setting.off);
+            let off = before.max(dice.one_in(2).then_some(now));
+            tenant.delegation = Some(Delegation { allowed: !dice.one_in(3), off, by: some_givers(dice) });
+        }
+    }
+}
+
 fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
         Document::Stop(stop) => switch(dice, stop),
-        Document::Tenant(tenant) => match dice.below(13) {
+        Document::Tenant(tenant) => match dice.below(16) {
+            13..=15 => close_or_let(dice, tenant),
             12 => switch(dice, &mut tenant.stop),
             9 => tenant.removed = tenant.removed.or(dice.one_in(3).then(|| later(dice))),
             10 => drop(
@@ -269,7 +287,8 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 tenant.consent.by = some_givers(dice);
             }
         },
-        Document::Grant(grant) => match dice.below(6) {
+        Document::Grant(grant) => match dice.below(7) {
+            6 if dice.one_in(3) => grant.given_as = [GivenAs::Member, GivenAs::Allowed][dice.below(2)],
             0 => grant.ended = grant.ended.clone().or_else(|| an_end(dice)),
             1 => grant.bound = [None, Some(staff("anna").id), Some(staff("ben").id)][dice.below(3)].clone(),
             2 if dice.one_in(3) => grant.role = Some(role(dice.pick(&["reader", "administrator"]))),
@@ -283,7 +302,10 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             4 if dice.one_in(3) => grant.prolonged_by = some_givers(dice),
             _ => grant.until = later(dice),
         },
-        Document::Session(session) => match dice.below(5) {
+        Document::Session(session) => match dice.below(6) {
+            5 if dice.one_in(3) => {
+                session.within = Some(Within { scope: Scope::Everything, rights: Default::default() });
+            }
             0 | 1 => session.ended = session.ended.clone().or_else(|| an_end(dice)),
             2 if dice.one_in(3) => session.givers = some_givers(dice),
             2 => session.rights.retain(|_| !dice.one_in(4)),
@@ -308,7 +330,8 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 text: "why".into(),
             }),
         },
-        Document::Member(member) => match dice.below(5) {
+        Document::Member(member) => match dice.below(6) {
+            5 => member.away = member.away.max(Some(at(48 + i64::try_from(dice.below(4)).unwrap()))),
             0 => drop(member.roles.pop_first()),
             1 => drop(member.roles.insert(role(dice.pick(&["administrator", "clerk", "reader"])))),
             2 => member.suspended = dice.one_in(2),
@@ -394,6 +417,15 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
     let stays = |a: &Stop, b: &Stop| {
         a.closed_at >= b.closed_at && (a.set.is_some() || b.set.is_none()) && (a.others || !b.others)
     };
+    let lets = |a: &Tenant, b: &Tenant| {
+        let off = |tenant: &Tenant| tenant.delegation.as_ref().and_then(|setting| setting.off);
+        let on = |tenant: &Tenant| tenant.delegation.as_ref().is_some_and(|setting| setting.allowed);
+        let marks = |tenant: &Tenant| tenant.closings.environments.clone();
+        (on(b) || !on(a))
+            && off(a) >= off(b)
+            && a.closings.plan >= b.closings.plan
+            && marks(b).iter().all(|(e, at)| marks(a).get(e).is_some_and(|later| at <= later))
+    };
     match (narrow, wide) {
         (Document::Stop(a), Document::Stop(b)) => stays(a, b),
         (Document::Tenant(a), Document::Tenant(b)) => {
@@ -408,18 +440,20 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && stays(&a.stop, &b.stop)
                 && a.environments.is_subset(&b.environments)
                 && a.removed >= b.removed
+                && lets(a, b)
                 && b.taken.iter().all(|(e, at)| a.taken.get(e).is_some_and(|later| at <= later))
         }
         (Document::Grant(a), Document::Grant(b)) => {
             let to = a.to == b.to || matches!((&a.to, &b.to), (Grantee::Erased, Grantee::Email(_)));
-            let same = (&a.role, &a.act_as, &a.scope, &a.environment)
-                == (&b.role, &b.act_as, &b.scope, &b.environment)
+            let same = (&a.role, &a.act_as, &a.scope, &a.environment, a.given_as)
+                == (&b.role, &b.act_as, &b.scope, &b.environment, b.given_as)
                 && (b.bound.is_none() || a.bound == b.bound)
                 && to;
             a.until <= b.until && over(&a.ended, &b.ended) && (same || a.ended.is_some())
         }
         (Document::Session(a), Document::Session(b)) => {
-            let same = (&a.subject, &a.environment, &a.basis) == (&b.subject, &b.environment, &b.basis);
+            let same = (&a.subject, &a.environment, &a.basis, &a.within)
+                == (&b.subject, &b.environment, &b.basis, &b.within);
             a.deadline <= b.deadline
                 && a.rights.iter().all(|right| b.rights.contains(right))
                 && over(&a.ended, &b.ended)
@@ -429,6 +463,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
             a.roles.is_subset(&b.roles)
                 && (a.suspended || !b.suspended)
                 && a.removed >= b.removed
+                && a.away >= b.away
                 && (a.email.is_none() || a.email == b.email)
         }
         (Document::Role(a), Document::Role(b)) => {
@@ -477,6 +512,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
 fn opened(document: &Document) -> BTreeSet<String> {
     let mut plain = Plain::new(true);
     let of_role = matches!(document, Document::Role(_));
+    let of_tenant = matches!(document, Document::Tenant(_));
     (plain.own_roles, plain.adjustable) = (2, vec!["clerk".into()]);
     let policy = plain.compile();
     let grant =
@@ -520,6 +556,16 @@ fn opened(document: &Document) -> BTreeSet<String> {
             }
         }
     }
+    // By what somebody gave who is no administrator, while they may.
+    if !of_tenant && let Some(Document::Tenant(beta)) = docs.get_mut(&Key::Tenant(tid("beta"))) {
+        beta.delegation = Some(Delegation { allowed: true, off: None, by: BTreeSet::new() });
+    }
+    let Document::Grant(allowed) = first(1) else { panic!() };
+    let to = Grantee::Subject(staff("ben").id);
+    let allowed = Grant { to, bound: None, given_as: GivenAs::Allowed, ..allowed };
+    docs.insert(Key::Grant(tid("beta"), gid("g3")), Document::Grant(allowed));
+    let by_that = Session { subject: staff("ben").id, ..session(Basis::Grant(gid("g3"))) };
+    docs.insert(Key::Session(tid("beta"), sid("s3")), Document::Session(by_that));
     // One that follows the tenant.
     let follows =
         Tenant::new(Some(tid("beta")), Zone::UTC, ENVIRONMENTS.map(eid).into(), Consent::inherited());
@@ -534,6 +580,10 @@ fn opened(document: &Document) -> BTreeSet<String> {
             let request = crate::world::Request::simple("beta", permission).inside("s1");
             if world.decide(&request, Caller::Known(&staff("anna")), now, &policy).allowed() {
                 open.insert(format!("{permission} at {now}"));
+            }
+            let theirs = crate::world::Request::simple("beta", permission).inside("s3");
+            if world.decide(&theirs, Caller::Known(&staff("ben")), now, &policy).allowed() {
+                open.insert(format!("{permission} by a member at {now}"));
             }
             let below = crate::world::Request::simple("gamma", permission).inside("s2");
             let cleo = Subject { email: None, ..staff("cleo") };

@@ -1,7 +1,8 @@
 //! The ground (`model`, `policy`, `lifecycle`) against a second, naive reading of the design, and against its laws.
 //!
 //! - [`world`]: people, tenants, policies and a store in memory; [`naive`]: the second implementation.
-//! - [`naive_requests`]: its part on approvals.
+//! - [`naive_requests`], [`naive_roles`], [`naive_grants`]: its parts on approvals, on what tenants say of roles, and on grants by
+//!   members.
 //! - [`histories`]: random histories of commands, both implementations side by side, and the laws as invariants.
 //! - [`documents`]: decisions on random documents that no history need have made.
 //! - [`grid`]: the whole table of decisions as a golden file.
@@ -24,6 +25,7 @@ mod grid;
 mod histories;
 mod join;
 mod naive;
+mod naive_grants;
 mod naive_requests;
 mod naive_roles;
 mod once;

@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
     model::{
-        Basis, Consent, Document, EndCause, Giver, Grantee, Key, OrganisationName, Reach, RoleAt, Scope,
-        Span, Subject, SubjectKind, Veiled, Zone,
+        Basis, Consent, Document, EndCause, GivenAs, Giver, Grantee, Key, OrganisationName, Reach, RoleAt,
+        Scope, Span, Subject, SubjectKind, Veiled, Zone,
     },
     policy::Caller,
 };
 
+use crate::naive_grants::Others;
 use crate::naive_requests::Request as Asked;
 use crate::naive_roles::{Told, for_staff, tellable};
 use crate::world::{
@@ -23,7 +24,7 @@ use crate::world::{
 };
 
 pub(crate) type Words = BTreeSet<String>;
-type Codes = BTreeSet<&'static str>;
+pub(crate) type Codes = BTreeSet<&'static str>;
 
 /// Somebody who gave something: as they came, or as a document keeps them.
 #[derive(Debug, Clone)]
@@ -86,6 +87,8 @@ pub(crate) struct Tenant {
     pub(crate) approval_by: Vec<Source>,
     /// Who lifted its own switch last.
     pub(crate) lifted_by: Vec<Source>,
+    /// Whether others than administrators give.
+    pub(crate) others: Option<Others>,
 }
 
 /// Resources, each with the role that is its own, where one is.
@@ -139,6 +142,7 @@ pub(crate) struct Grant {
     /// It gives no role: it lets somebody act as its giver.
     pub(crate) acts: bool,
     pub(crate) grantor: String,
+    pub(crate) given_as: GivenAs,
     /// `None` for everything; else each resource with the role that is its own, where one is.
     pub(crate) scope: Option<Covers>,
     pub(crate) given: i64,
@@ -187,6 +191,8 @@ pub(crate) struct Row {
     pub(crate) suspended: bool,
     pub(crate) email: Option<String>,
     pub(crate) removed: bool,
+    /// When they were last suspended or removed.
+    pub(crate) away: Option<i64>,
     /// The tenant was removed since.
     pub(crate) old: bool,
 }
@@ -291,7 +297,7 @@ impl Naive {
 }
 
 impl Row {
-    fn gone(&self) -> bool {
+    pub(crate) fn gone(&self) -> bool {
         self.removed || self.old
     }
 }
@@ -611,6 +617,8 @@ impl Naive {
             Some(EndCause::ConsentWithdrawn) => drop(codes.insert("consent_withdrawn")),
             Some(EndCause::TenantRemoved) => drop(codes.insert("tenant_removed")),
             Some(EndCause::EnvironmentRemoved) => drop(codes.insert("environment_removed")),
+            Some(EndCause::GrantingOff) => drop(codes.insert("granting_off")),
+            Some(EndCause::GiverGone) => drop(codes.insert("grantor_gone")),
             Some(_) => drop(codes.insert("session_ended")),
             None => {}
         }
@@ -651,8 +659,14 @@ impl Naive {
                     named.extend(named_in(grant.scope.as_ref(), &grant.role));
                     let filled = named.iter().any(|role| self.filled_by(plain, tenant, role, subject))
                         || self.lender_filled_by(plain, tenant, grant, subject);
-                    if own(&grant.by) || filled {
+                    if own(&grant.by) || filled || self.let_by(tenant, grant, subject) {
                         codes.insert("self_granted");
+                    }
+                    if self.switched_off(tenant, grant) {
+                        codes.insert("granting_off");
+                    }
+                    if self.giver_went(tenant, grant) {
+                        codes.insert("grantor_gone");
                     }
                     let named =
                         matches!(grant.to, Grantee::Subject(_) | Grantee::Support | Grantee::Organisation(_));
@@ -698,6 +712,12 @@ impl Naive {
             }
             if now >= grant.until {
                 causes.push(EndCause::GrantExpired);
+            }
+            if self.switched_off(tenant, grant) {
+                causes.push(EndCause::GrantingOff);
+            }
+            if self.giver_went(tenant, grant) {
+                causes.push(EndCause::GiverGone);
             }
         }
         causes
@@ -1058,6 +1078,7 @@ impl Naive {
             raised_by,
             approval: before.as_ref().is_some_and(|before| before.approval),
             approval_by: before.as_ref().map(|before| before.approval_by.clone()).unwrap_or_default(),
+            others: before.as_ref().and_then(|before| before.others.clone()),
             lifted_by: before.map(|before| before.lifted_by).unwrap_or_default(),
         };
         self.tenants.insert(id.to_owned(), new);
@@ -1212,11 +1233,14 @@ impl Naive {
                 if stale {
                     codes.insert("changed");
                 }
+                let before = self.members.get(&(tenant.to_string(), member.to_string()));
+                let leaves = *suspended && before.is_none_or(|row| !row.suspended);
                 let row = Row {
                     roles: roles.iter().map(|role| role.to_string()).collect(),
                     suspended: *suspended,
                     email: email.as_ref().map(|email| email.to_string()),
                     removed: false,
+                    away: if leaves { Some(now) } else { before.and_then(|row| row.away) },
                     old: false,
                 };
                 next.members.insert((tenant.to_string(), member.to_string()), row);
@@ -1237,6 +1261,7 @@ impl Naive {
                             codes.insert("changed");
                         }
                         (row.roles, row.email, row.removed) = (Words::new(), None, true);
+                        row.away = Some(now);
                         next.left(tenant.as_str(), &member.to_string(), now);
                     }
                 }
@@ -1348,7 +1373,12 @@ impl Naive {
                 next.say(plain, command, actor, now, stale, &mut codes);
             }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
-                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                let given_as = self.gives_as(plain, actor, tenant.as_str());
+                codes.extend(given_as.err());
+                let given_as = given_as.unwrap_or_default();
+                if given_as != GivenAs::Administrator && *scope == Scope::Everything {
+                    codes.insert("scope_too_wide");
+                }
                 // Of the token alone, so it is true of tenants too that nobody knows.
                 Self::reaches(subject, environment.as_str(), &mut codes);
                 let Some(known) = self.tenants.get(tenant.as_str()) else {
@@ -1379,6 +1409,7 @@ impl Naive {
                         acts: false,
                         scope,
                         grantor: subject.map(who).unwrap_or_default(),
+                        given_as,
                         given: now,
                         until,
                         ended: None,
@@ -1389,12 +1420,12 @@ impl Naive {
                 next.gave(plain, tenant.as_str(), subject, now, until);
             }
             Command::MoveGrant { tenant, grant, until, .. } => {
-                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                let by = self.changes(plain, actor, (tenant.as_str(), grant.as_str()), &mut codes);
                 let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
                     codes.insert("not_found");
                     return Err(codes);
                 };
-                if known.ended.is_some() || now >= known.until {
+                if known.ended.is_some() || now >= known.until || self.switched_off(tenant.as_str(), known) {
                     codes.insert("ended");
                 }
                 if stale {
@@ -1412,6 +1443,7 @@ impl Naive {
                     codes.insert("tenant_removed");
                 }
                 if known.until > before {
+                    Self::still_theirs(known, by, &mut codes);
                     known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
                     for role in named_in(known.scope.as_ref(), &known.role) {
                         self.bounded(plain, tenant.as_str(), subject, &role, &mut codes);
@@ -1424,12 +1456,12 @@ impl Naive {
                 }
             }
             Command::ChangeGrant { tenant, grant, role, scope, until, .. } => {
-                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                let by = self.changes(plain, actor, (tenant.as_str(), grant.as_str()), &mut codes);
                 let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
                     codes.insert("not_found");
                     return Err(codes);
                 };
-                if known.ended.is_some() || now >= known.until {
+                if known.ended.is_some() || now >= known.until || self.switched_off(tenant.as_str(), known) {
                     codes.insert("ended");
                 }
                 if stale {
@@ -1457,6 +1489,11 @@ impl Naive {
                 if (known.role.clone(), known.scope.clone(), known.until) != before {
                     known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
                     known.past = false;
+                    Self::still_theirs(known, by, &mut codes);
+                    let given = [known.given_as, by.unwrap_or_default()];
+                    if given != [GivenAs::Administrator; 2] && known.scope.is_none() {
+                        codes.insert("scope_too_wide");
+                    }
                     let (role, scope) = (known.role.clone(), known.scope.clone());
                     self.given(plain, tenant.as_str(), subject, &role, scope.as_ref(), &mut codes);
                     if subject.map(who).as_ref() == Some(&known.grantor) {
@@ -1465,23 +1502,15 @@ impl Naive {
                     }
                 }
             }
-            // None of the policies here lets others than administrators give.
             Command::SetGranting { tenant, allowed, .. } => {
                 self.administrator(plain, actor, tenant.as_str(), &mut codes);
-                match self.tenants.get(tenant.as_str()) {
-                    None => drop(codes.insert("not_found")),
-                    Some(known) if known.removed => drop(codes.insert("tenant_removed")),
-                    Some(_) => {}
-                }
                 if stale {
                     codes.insert("changed");
                 }
-                if *allowed {
-                    codes.insert("not_found");
-                }
+                next.let_others(plain, (tenant, *allowed), subject, now, &mut codes);
             }
             Command::WithdrawGrant { tenant, grant } => {
-                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                self.withdraws(plain, actor, (tenant.as_str(), grant.as_str()), &mut codes);
                 let Some(known) = next.grants.get_mut(&(tenant.to_string(), grant.to_string())) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -1533,6 +1562,7 @@ impl Naive {
                     acts: true,
                     scope: None,
                     grantor: who(user),
+                    given_as: GivenAs::Administrator,
                     given: now,
                     until: now + ms,
                     ended: None,
@@ -1652,6 +1682,8 @@ impl Naive {
                             || grant.acts != acting
                             || self.taken(tenant.as_str(), environment.as_str(), grant.given)
                             || self.giver(plain, tenant.as_str(), grant, now).is_err()
+                            || self.switched_off(tenant.as_str(), grant)
+                            || self.giver_went(tenant.as_str(), grant)
                             || now >= grant.until
                             || grant.environment != environment.as_str()
                         {
@@ -1661,6 +1693,7 @@ impl Naive {
                         let mine = |role| self.filled_by(plain, tenant.as_str(), role, agent);
                         let filled = named.iter().any(mine)
                             || self.lender_filled_by(plain, tenant.as_str(), grant, agent);
+                        let filled = filled || self.let_by(tenant.as_str(), grant, agent);
                         if own(&grant.by) || filled {
                             codes.insert("self_granted");
                         }
@@ -2081,6 +2114,7 @@ impl Naive {
                             .map(|rule| Source::kept(&rule.by))
                             .unwrap_or_default(),
                         lifted_by: Source::kept(&tenant.stop.lifted_by),
+                        others: Others::read(tenant),
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
@@ -2110,6 +2144,7 @@ impl Naive {
                         role: grant.role.as_ref().map(ToString::to_string).unwrap_or_default(),
                         acts: grant.act_as.is_some(),
                         grantor: grant.grantor.to_string(),
+                        given_as: grant.given_as,
                         scope: covers_of(&grant.scope),
                         given: grant.given.ms(),
                         until: grant.until.ms(),
@@ -2186,6 +2221,7 @@ impl Naive {
                         suspended: member.suspended,
                         email: member.email.as_ref().map(|email| email.to_string()),
                         removed: member.removed.is_some(),
+                        away: member.away.map(|at| at.ms()),
                         old: match documents.get(&Key::Tenant(tenant.clone())) {
                             Some(Document::Tenant(known)) => known.life != member.life,
                             _ => true,

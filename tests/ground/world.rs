@@ -13,9 +13,9 @@ use postern::{
         SubjectRef, TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, OnRemove,
-        Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles, Verdict, Whose,
-        decide, decide::Route, shape::Shape,
+        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Granting, Named, OnLower,
+        OnRemove, Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles,
+        Verdict, Whose, decide, decide::Route, granting::May, shape::Shape,
     },
 };
 
@@ -91,6 +91,12 @@ pub(crate) struct Plain {
     pub(crate) adjustable: Vec<String>,
     pub(crate) own_roles: usize,
     pub(crate) role_plans: Option<Vec<String>>,
+    /// Who gives beside administrators, by role: whether always, or while the tenant's setting allows it.
+    pub(crate) by_role: BTreeMap<String, bool>,
+}
+
+fn given_by((name, always): (&String, &bool)) -> (RoleName, May) {
+    (role(name), if *always { May::Always } else { May::WhenAllowed })
 }
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -129,6 +135,7 @@ impl Plain {
             adjustable: Vec::new(),
             own_roles: 0,
             role_plans: None,
+            by_role: BTreeMap::new(),
         }
     }
 
@@ -174,7 +181,10 @@ impl Plain {
                 as_long_as_granted: false,
             },
             grant_most: self.grant_most_ms.map(Span::Millis),
-            granting: Default::default(),
+            granting: Granting {
+                by_role: self.by_role.iter().map(given_by).collect(),
+                ..Granting::default()
+            },
             grantor_memory_ms: self.grantor_memory_ms,
             approvals: postern::policy::Approvals { unanswered_ms: 4_000, usable_ms: 1_000 },
             emergency: postern::policy::Emergency {
