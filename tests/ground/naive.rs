@@ -1690,7 +1690,7 @@ impl Naive {
                             codes.insert("grant_gives_nothing");
                         }
                         let named = named_in(grant.scope.as_ref(), &grant.role);
-                        let mine = |role| self.filled_by(plain, tenant.as_str(), role, agent);
+                        let mine = |role: &String| self.filled_by(plain, tenant.as_str(), role, agent);
                         let filled = named.iter().any(mine)
                             || self.lender_filled_by(plain, tenant.as_str(), grant, agent);
                         let filled = filled || self.let_by(tenant.as_str(), grant, agent);
