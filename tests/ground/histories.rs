@@ -234,6 +234,72 @@ fn a_role(dice: &mut Dice, world: &World, naive: &Naive, tenant: &str) -> (Comma
     (Command::SetRole { tenant: tid(tenant), role: role(name), permissions, expected }, who)
 }
 
+/// Others than administrators give, where they are let; somebody enters by that; they are let no more.
+fn a_members_grant(dice: &mut Dice, world: &World, naive: &Naive, now: i64) -> (Command, Who) {
+    let on = |known: &crate::naive::Tenant| !known.removed && known.others.as_ref().is_some_and(|o| o.on);
+    let lets: Vec<&str> =
+        naive.tenants.iter().filter(|(_, known)| on(known)).map(|(name, _)| name.as_str()).collect();
+    if lets.is_empty() || dice.one_in(9) {
+        let tenant =
+            if lets.is_empty() { dice.pick(&["acme", "beta"]) } else { lets[dice.below(lets.len())] };
+        let allowed = lets.is_empty();
+        let command = Command::SetGranting { tenant: tid(tenant), allowed, expected: None };
+        return (
+            command,
+            if dice.one_in(6) { someone_for(dice, tenant) } else { Who::Person(admin(tenant)) },
+        );
+    }
+    let tenant = lets[dice.below(lets.len())];
+    let theirs = |grant: &crate::naive::Grant| !grant.given_as.is_administrator() && grant.ended.is_none();
+    let given: Vec<_> = naive.grants.iter().filter(|((t, _), grant)| t == tenant && theirs(grant)).collect();
+    let who = match dice.below(6) {
+        0 => rower(tenant, "rita"),
+        1 => member(tenant, "clara", &["editor", "reader"]),
+        _ => member(tenant, "clara", &["reader"]),
+    };
+    let until = Until::For(Span::Millis(10_000 + i64::try_from(dice.below(9_000)).unwrap()));
+    let kind = dice.below(7);
+    let ((_, id), grant) = match given.len() {
+        n if n > 0 && kind > 1 => given[dice.below(n)],
+        _ => {
+            let command = Command::MakeGrant {
+                tenant: tid(tenant),
+                grant: gid(&format!("g{}", world.changes)),
+                environment: eid("production"),
+                to: Grantee::Support,
+                role: role("reader"),
+                scope: Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into()),
+                until,
+            };
+            return (command, Who::Person(who));
+        }
+    };
+    let (tenant, id) = (tid(tenant), gid(id));
+    match kind {
+        2 => (Command::MoveGrant { tenant, grant: id, until, expected: None }, Who::Person(who)),
+        3 if dice.one_in(2) => {
+            let (role, scope) = (Some(role("reader")), Some(a_scope(dice, &[])));
+            (
+                Command::ChangeGrant { tenant, grant: id, role, scope, until: None, expected: None },
+                Who::Person(who),
+            )
+        }
+        3 => (Command::WithdrawGrant { tenant, grant: id }, Who::Person(who)),
+        _ => {
+            let command = Command::StartSession {
+                tenant,
+                session: sid(&format!("s{}", world.changes)),
+                environment: eid(&grant.environment),
+                basis: WantedBasis::Grant(id),
+                reason: "as somebody asked".into(),
+                ticket: None,
+                lasts: None,
+            };
+            (command, Who::Person(staff(dice.pick(&["anna", "ben"]))))
+        }
+    }
+}
+
 fn a_removal(dice: &mut Dice, world: &World, tenant: &str) -> Command {
     let expected = seen(dice, world.version(&Key::Tenant(tid(tenant))));
     Command::RemoveTenant { tenant: tid(tenant), expected }
@@ -260,7 +326,8 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
     } else {
         asked[asked.len() - 1 - dice.below(asked.len().min(3))]
     };
-    match dice.below(52) {
+    match dice.below(57) {
+        52..=56 => a_members_grant(dice, world, naive, now),
         47..=49 => a_role(dice, world, naive, tenant),
         42..=45 => a_lending(dice, naive, tenant, environment, world.changes),
         46 => {
