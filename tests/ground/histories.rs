@@ -788,7 +788,7 @@ pub(crate) fn lawful(
         assert_eq!(decided.asked, [], "looked up for {request:?}");
     }
     let Decision::Allow(permit) = &decided.decision else { return };
-    let Map::Rule(permissions, public, _) = &request.route else {
+    let Map::Rule(permissions, public, kind) = &request.route else {
         assert!(plain.members_unmapped, "law 3");
         return;
     };
@@ -808,10 +808,15 @@ pub(crate) fn lawful(
     assert_eq!(session.subject, subject.id);
     assert_eq!(Name::of(session.environment.as_str()), request.environment);
     assert_eq!(session.environment, staff.environment);
-    assert_eq!((&session.role, &session.basis), (&staff.role, &staff.basis));
+    assert_eq!(session.basis, staff.basis);
     assert!(session.ended.is_none() && at(now) < session.deadline, "law 4");
     assert!(at(now) < staff.deadline.at && staff.deadline.at <= session.deadline, "law 4");
     assert!(staff.deadline.at <= at(now + EXCHANGE_MS), "rule 10");
+    let kind = kind.as_ref().map(|kind| kind.parse().unwrap());
+    let place = kind.as_ref().zip(request.resource.as_deref());
+    let began = session.within.as_ref().map_or(&Scope::Everything, |within| &within.scope);
+    let then = began.role_at(session.role.as_ref(), place).cloned();
+    let mut told = vec![then.clone()];
     let acting = matches!(session.basis, Basis::ActAs(_));
     assert_eq!(staff.acted_for.as_ref().map(|acted| &acted.user), session.basis.acting_as(), "PRA-03");
     if let Basis::Grant(id) | Basis::ActAs(Acting { grant: id, .. }) = &session.basis {
@@ -820,7 +825,11 @@ pub(crate) fn lawful(
         assert!(grant.ended.is_none() && staff.deadline.at <= grant.until, "law 4");
         assert_eq!(grant.act_as.is_some(), acting, "nobody acts as somebody unawares");
         assert!(session.basis.acting_as().is_none_or(|user| *user == grant.grantor), "PRA-06");
+        told.push(grant.scope.role_at(grant.role.as_ref(), place).cloned());
     }
+    // The application is told the role of that resource; where the start and now differ, one of both or none.
+    let differ = told.iter().any(|role| *role != then);
+    assert!(told.contains(&staff.role) || differ && staff.role.is_none(), "{staff:?}");
     assert!(!permissions.is_empty());
     for permission in permissions {
         assert!(!forbidden(plain, permission), "law 5: {permission}");
