@@ -7,7 +7,7 @@ use crate::model::{
 };
 
 use super::{
-    Deadline, Detail, Due, Facts, Lack, OnLower, OnRemove, Policy, Reason, Rule,
+    Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason, Rule,
     emergency::halted,
     level::{InForce, in_force},
     login::carries,
@@ -159,6 +159,12 @@ pub fn standing<'a>(
             }
             if let Some(own) = grant.given_by(subject) {
                 return Ok(Err(self_granted(Some(&own))));
+            }
+            let here = Here { tenant: tenant_id, facts, policy };
+            if let Some(name) = &session.role
+                && let Some(own) = here.filled_by(name, subject)?
+            {
+                return Ok(Err(self_granted(Some(&own.person))));
             }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
