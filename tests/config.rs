@@ -9,6 +9,8 @@ mod ceiling;
 mod hostile;
 #[path = "config/meaning.rs"]
 mod meaning;
+#[path = "config/roles.rs"]
+mod roles;
 #[path = "config/routes.rs"]
 mod routes;
 #[path = "config/webhooks.rs"]

@@ -249,6 +249,13 @@ impl Explain {
             }
             None => return Ok(Answer::Yes),
         };
+        let adjustable = {
+            let policy = &stage.settings.policy;
+            let of = |role: &String| {
+                RoleName::new(role).is_ok_and(|role| policy.role(&role).is_some_and(|role| role.adjustable))
+            };
+            self.role.iter().chain(&self.member_role).any(of)
+        };
         writeln!(out)?;
         let staff = matches!(&decision, Some(Decision::Allow(permit)) if permit.staff().is_some());
         let undecided = decision.is_none();
@@ -258,6 +265,9 @@ impl Explain {
         }
         if undecided && stage.by_glass() {
             glass::tell(out, stage, read)?;
+        }
+        if adjustable {
+            writeln!(out, "as the configuration has the role; a tenant may have adjusted it")?;
         }
         Ok(answer)
     }

@@ -13,7 +13,7 @@ use crate::{
         Version, Zone,
     },
     policy::{
-        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide,
+        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles, Verdict, decide,
         shape::Shape,
     },
 };
@@ -40,7 +40,7 @@ pub(super) fn support(
     now: Timestamp,
 ) -> Option<Decision> {
     // Nobody connects and nobody signed in: what staff access demands beside a session is no part of this.
-    let policy = &Policy { conditions: Conditions::default(), ..settings.policy.clone() };
+    let policy = &Policy { conditions: Conditions::default(), ..as_configured(&settings.policy) };
     // What cannot be named is refused before any document is looked at.
     let facts = facts(settings, ask, subject, session, now).unwrap_or_default();
     decided(ask, subject, &facts, now, policy)
@@ -95,7 +95,7 @@ pub(super) fn glass(settings: &Settings, ask: &Ask<'_>, subject: &Subject, now: 
 
 /// Decides for a member who holds the roles of `subject`, wherever the gateway has them from: no document is needed.
 pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Decision> {
-    let mut policy = policy.clone();
+    let mut policy = as_configured(policy);
     policy.callers.by_row = Default::default();
     decided(ask, subject, &Facts::new(), now, &policy)
 }
@@ -112,6 +112,16 @@ fn decided(
         Verdict::Decided(decision) => Some(decision),
         Verdict::Need(_) => None,
     }
+}
+
+/// The policy where no tenant says anything of roles.
+fn as_configured(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.tenant_roles = TenantRoles::default();
+    for role in policy.roles.values_mut() {
+        role.adjustable = false;
+    }
+    policy
 }
 
 fn facts(

@@ -159,11 +159,10 @@ impl Place {
             | Place::Tenants
             | Place::Members(_)
             | Place::Roles(_)
-            | Place::Role(..)
             | Place::Follow(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
-            Place::Tenant(_) | Place::Member(..) => {
+            Place::Tenant(_) | Place::Member(..) | Place::Role(..) => {
                 (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
             }
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),

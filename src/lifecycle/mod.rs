@@ -18,6 +18,7 @@ mod moment;
 mod once;
 mod refusal;
 mod request;
+mod role;
 mod session;
 mod stop;
 mod tenant;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 
 use crate::{
     model::{
-        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PlanName, RequestId, RoleName, Scope,
-        SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
+        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PermissionName, PlanName, RequestId,
+        RoleName, Scope, SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
     policy::{Facts, Lack, Need, Policy},
 };
@@ -151,6 +152,26 @@ pub enum Command {
         choice: Choice,
         /// Of a level: that it holds until then only, beside the choice that stands (GW-15).
         until: Option<Until>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Says what a role holds in a tenant, whole: one of its own, or one that it adjusts.
+    SetRole {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which role.
+        role: RoleName,
+        /// All that it holds from now on.
+        permissions: Vec<PermissionName>,
+        /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Takes back what a tenant says of a role: one of its own is gone, an adjusted one is as configured again.
+    RemoveRole {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which role.
+        role: RoleName,
         /// The version that the caller saw, where they said so.
         expected: Option<Version>,
     },
@@ -294,6 +315,8 @@ impl Command {
             Command::RemoveMember { .. } => "remove_member",
             Command::SeeGrantor { .. } => "see_grantor",
             Command::SetConsent { .. } => "set_consent",
+            Command::SetRole { .. } => "set_role",
+            Command::RemoveRole { .. } => "remove_role",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::WithdrawGrant { .. } => "withdraw_grant",
@@ -319,6 +342,8 @@ impl Command {
             | Command::RemoveMember { tenant, .. }
             | Command::SeeGrantor { tenant, .. }
             | Command::SetConsent { tenant, .. }
+            | Command::SetRole { tenant, .. }
+            | Command::RemoveRole { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
@@ -403,6 +428,10 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }
+        Command::SetRole { tenant, role, permissions, expected } => {
+            role::set(&at, tenant, role, permissions, *expected)
+        }
+        Command::RemoveRole { tenant, role, expected } => role::remove(&at, tenant, role, *expected),
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

@@ -10,7 +10,7 @@ use crate::{
         SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
-        Lack, Named, Reason, SUPPORT_MANAGE,
+        Lack, Meaning, Named, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
         emergency::{everywhere, halted},
         level::{InForce, in_force},
@@ -94,6 +94,9 @@ pub(super) fn start(
             if let Some(by) = grant.given_by(agent) {
                 return Err(Refusal::SelfGranted { by: Some(by) }.into());
             }
+            if let Some(by) = at.here(id).filled_by(&grant.role, agent)? {
+                return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
+            }
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
@@ -125,9 +128,9 @@ pub(super) fn start(
         return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
     }
     let deadline = deadline(at, tenant, wish.lasts, approved.map(|(_, _, approval)| approval.lasts))?;
-    let rights = match at.policy.role(&role) {
-        Some(role) => at.policy.staff_rights(role),
-        None => return Err(Refusal::RoleUnknown(role).into()),
+    let rights = match at.here(id).role(&role)? {
+        Meaning::Nothing => return Err(Refusal::RoleUnknown(role).into()),
+        meant => at.policy.staff_rights_of(&meant.set(at.policy)),
     };
     if at.facts.session(id.as_str(), session.as_str())?.is_some() {
         return Err(Refusal::Changed.into());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use super::{
     ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
     Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef,
-    TenantId, Timestamp, Veiled, Zone,
+    TenantId, TenantRole, Timestamp, Veiled, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -71,6 +71,8 @@ pub enum Key {
     Made(TenantId, SubjectRef),
     /// What is remembered of one who gave grants.
     Grantor(TenantId, SubjectRef),
+    /// What a tenant says of a role.
+    Role(TenantId, RoleName),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -87,6 +89,7 @@ impl Key {
             | Key::Request(tenant, _)
             | Key::Made(tenant, _)
             | Key::Grantor(tenant, _)
+            | Key::Role(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -103,6 +106,7 @@ impl Key {
             Key::Request(..) => Kind::Request,
             Key::Made(..) => Kind::Made,
             Key::Grantor(..) => Kind::Grantor,
+            Key::Role(..) => Kind::Role,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -119,6 +123,7 @@ impl fmt::Display for Key {
             Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
             Key::Made(tenant, subject) => write!(f, "made/{tenant}/{subject}"),
             Key::Grantor(tenant, subject) => write!(f, "grantor/{tenant}/{subject}"),
+            Key::Role(tenant, role) => write!(f, "role/{tenant}/{role}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -145,6 +150,8 @@ pub enum Kind {
     Made,
     /// [`Grantor`].
     Grantor,
+    /// [`TenantRole`].
+    Role,
     /// [`Stop`].
     Stop,
 }
@@ -185,6 +192,9 @@ pub struct Tenant {
     /// How often it became known again after a removal. Members' rows of before count no more.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub life: u32,
+    /// The roles that it says something of: its own, and those that it adjusted. An index: what is not in it needs no look.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub roles: BTreeSet<RoleName>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -212,8 +222,21 @@ impl Tenant {
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
         let stop = Stop::default();
-        let (approval, life) = (None, 0);
-        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval, life }
+        let (approval, life, roles) = (None, 0, BTreeSet::new());
+        Tenant {
+            parent,
+            zone,
+            environments,
+            consent,
+            stop,
+            plan,
+            service,
+            removed,
+            taken,
+            approval,
+            life,
+            roles,
+        }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -383,6 +406,8 @@ pub enum Document {
     Made(Made),
     /// One who gave grants.
     Grantor(Grantor),
+    /// What a tenant says of a role.
+    Role(TenantRole),
     /// A kill switch.
     Stop(Stop),
 }
@@ -399,6 +424,7 @@ impl Document {
             Document::Request(_) => Kind::Request,
             Document::Made(_) => Kind::Made,
             Document::Grantor(_) => Kind::Grantor,
+            Document::Role(_) => Kind::Role,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -417,6 +443,7 @@ impl Document {
             | Document::Presence(_)
             | Document::Member(_)
             | Document::Grantor(_)
+            | Document::Role(_)
             | Document::Stop(_) => None,
         }
     }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 use super::{
-    Around, Facts, Lack, Need, Policy, Reason, Rule,
+    Around, Facts, Here, Lack, Meaning, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     rows::{Held, held},
     standing::{Fallen, Standing, standing},
@@ -286,7 +286,8 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
     }
 }
 
-/// A member whose token does not say that they may: their row does, or nothing does.
+/// A member whose token does not say that they may: their row does, or what their tenant says of their roles, or nothing
+/// does.
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
@@ -298,10 +299,18 @@ fn member_by_row(
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
-    let reason = match rule {
-        None => Reason::MemberUnmapped,
-        Some(rule) if rule.permissions.iter().all(|p| held.can(policy, *p)) => Reason::MemberRole,
-        Some(_) => return Ok(deny(Reason::PermissionMissing)),
+    let reason = match (rule, &subject.tenant) {
+        (None, _) => Reason::MemberUnmapped,
+        (Some(rule), Some(tenant)) => {
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            for permission in &rule.permissions {
+                if !held.can(here, *permission)? {
+                    return Ok(deny(Reason::PermissionMissing));
+                }
+            }
+            Reason::MemberRole
+        }
+        (Some(_), None) => return Ok(deny(Reason::TenantForeign)),
     };
     let roles = held.row().map(|row| row.roles.iter().cloned().collect());
     Ok(Decision::Allow(Permit { reason, staff: None, roles }))
@@ -377,7 +386,8 @@ fn staff(
     if !tenant.environments.contains(environment) {
         return Ok(deny(Reason::EnvironmentUnknown));
     }
-    if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
+    let here = Here { tenant: tenant_id, facts, policy };
+    if let Some(fallen) = beyond_rights(rule, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
     if !in_scope(rule, ask.resource, &standing) {
@@ -455,29 +465,40 @@ fn is_of(session: &Session, subject: &SubjectRef) -> bool {
 }
 
 /// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
-fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
-    let Some(role) = policy.role(&session.role) else { return Some((Reason::RoleUnknown, Detail::None)) };
+fn beyond_rights(
+    rule: &Rule,
+    session: &Session,
+    standing: &Standing<'_>,
+    here: Here<'_>,
+) -> Result<Option<Fallen>, Lack> {
+    let policy = here.policy;
+    let role = here.role(&session.role)?;
+    if role == Meaning::Nothing {
+        return Ok(Some((Reason::RoleUnknown, Detail::None)));
+    }
     for permission in &rule.permissions {
         let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
             session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
         });
-        if !at_start || !role.permissions.contains(*permission) {
+        if !at_start || !role.holds(policy, *permission) {
             let detail = match policy.level_for(&rule.permissions) {
                 Some(level) => Detail::LevelWouldDo(level.clone()),
                 None => Detail::GrantWouldDo,
             };
-            return Some((Reason::PermissionMissing, detail));
+            return Ok(Some((Reason::PermissionMissing, detail)));
         }
         if let Some(rank) = standing.bound
             && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
         {
-            return Some((Reason::ConsentLowered, Detail::None));
+            return Ok(Some((Reason::ConsentLowered, Detail::None)));
         }
-        if standing.giver.is_some_and(|giver| !giver.can(policy, *permission)) {
-            return Some((Reason::GrantorLacks, Detail::None));
+        if let Some(giver) = standing.giver
+            && !giver.can(here, *permission)?
+        {
+            return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }
     }
-    None
+    Ok(None)
 }
 
 fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {

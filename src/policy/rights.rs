@@ -5,7 +5,7 @@
 use crate::model::{Session, Subject, Tenant, Timestamp};
 
 use super::{
-    Facts, Lack, Policy,
+    Facts, Here, Lack, Policy,
     standing::{Fallen, standing},
 };
 
@@ -19,20 +19,26 @@ pub fn rights_now(
     now: Timestamp,
     policy: &Policy,
 ) -> Result<Result<Vec<String>, Fallen>, Lack> {
-    Ok(standing(session, tenant_id, tenant, subject, facts, now, policy)?.map(|standing| {
-        policy
-            .catalogue
-            .iter()
-            .filter(|(id, name)| {
-                session.rights.binary_search(name).is_ok()
-                    && !policy.above_ceiling(*id)
-                    && policy.role(&session.role).is_some_and(|role| role.permissions.contains(*id))
-                    && standing.bound.is_none_or(|rank| {
-                        policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
-                    })
-                    && standing.giver.is_none_or(|giver| giver.can(policy, *id))
-            })
-            .map(|(_, name)| name.to_string())
-            .collect()
-    }))
+    let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
+        Ok(standing) => standing,
+        Err(fallen) => return Ok(Err(fallen)),
+    };
+    let here = Here { tenant: tenant_id, facts, policy };
+    let role = here.role(&session.role)?;
+    let level = |rank, id| policy.role_at(rank).is_some_and(|level| level.permissions.contains(id));
+    let mut rights = Vec::new();
+    for (id, name) in policy.catalogue.iter() {
+        let held = session.rights.binary_search(name).is_ok()
+            && !policy.above_ceiling(id)
+            && role.holds(policy, id)
+            && standing.bound.is_none_or(|rank| level(rank, id));
+        let by_giver = match standing.giver {
+            Some(giver) if held => giver.can(here, id)?,
+            Some(_) | None => held,
+        };
+        if by_giver {
+            rights.push(name.to_string());
+        }
+    }
+    Ok(Ok(rights))
 }

@@ -5,7 +5,7 @@
 use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
 
 use super::{
-    Deadline, Detail, Due, Facts, Lack, OnLower, Policy, Reason,
+    Deadline, Detail, Due, Facts, Here, Lack, OnLower, Policy, Reason,
     emergency::halted,
     level::{InForce, in_force},
     rows::{Bound, giver},
@@ -134,6 +134,10 @@ pub fn standing<'a>(
             }
             if let Some(own) = grant.given_by(subject) {
                 return Ok(Err(self_granted(Some(&own))));
+            }
+            let here = Here { tenant: tenant_id, facts, policy };
+            if let Some(own) = here.filled_by(&session.role, subject)? {
+                return Ok(Err(self_granted(Some(&own.person))));
             }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));

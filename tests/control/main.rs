@@ -14,6 +14,7 @@ mod grants;
 mod islands;
 mod members;
 mod once;
+mod roles;
 mod self_granted;
 mod services;
 mod sessions;
