@@ -13,8 +13,8 @@ use crate::{
         Version, Zone,
     },
     policy::{
-        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles, Verdict, decide,
-        shape::Shape,
+        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles,
+        Verdict, decide, shape::Shape,
     },
 };
 

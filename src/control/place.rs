@@ -5,7 +5,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
-use crate::model::{GrantId, IdFault, IssuerName, RequestId, RoleName, SessionId, SubjectRef, TenantId};
+use crate::model::{
+    GrantId, IdFault, IssuerName, RequestId, ResourceId, ResourceRef, ResourceType, RoleName, SessionId,
+    SubjectRef, TenantId,
+};
 
 use super::problem::Problem;
 
@@ -38,6 +41,12 @@ pub(super) enum Place {
     Members(TenantId),
     /// `/v1/tenants/{t}/members/{id}`
     Member(TenantId, SubjectRef),
+    /// `/v1/tenants/{t}/resources/{type}/{id}`
+    Resource(TenantId, ResourceRef),
+    /// `/v1/tenants/{t}/resources/{type}/{id}/members`
+    AllJoined(TenantId, ResourceRef),
+    /// `/v1/tenants/{t}/resources/{type}/{id}/members/{member}`
+    Joined(TenantId, ResourceRef, SubjectRef),
     /// `/v1/tenants/{t}/consent`
     Consent(TenantId),
     /// `/v1/tenants/{t}/grants`
@@ -82,7 +91,7 @@ impl Place {
         if (parts.next(), parts.next()) != (Some(""), Some("v1")) {
             return Err(unknown());
         }
-        let rest: Vec<&str> = parts.take(5).collect();
+        let rest: Vec<&str> = parts.take(8).collect();
         match rest.as_slice() {
             ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
@@ -98,12 +107,17 @@ impl Place {
             }
             ["tenants", tenant, "audit", "stream"] => Ok(Place::Follow(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members"] => Ok(Place::Members(id(TenantId::new(tenant))?)),
-            ["tenants", tenant, "members", member] => {
-                let member = member_named(member).ok_or_else(|| {
-                    let detail = "a member is `issuer.` and the `sub` in base64url without padding";
-                    Problem::new(400, "id_malformed", detail)
-                })?;
-                Ok(Place::Member(id(TenantId::new(tenant))?, member))
+            ["tenants", tenant, "members", person] => {
+                Ok(Place::Member(id(TenantId::new(tenant))?, member(person)?))
+            }
+            ["tenants", tenant, "resources", kind, name] => {
+                Ok(Place::Resource(id(TenantId::new(tenant))?, resource(kind, name)?))
+            }
+            ["tenants", tenant, "resources", kind, name, "members"] => {
+                Ok(Place::AllJoined(id(TenantId::new(tenant))?, resource(kind, name)?))
+            }
+            ["tenants", tenant, "resources", kind, name, "members", person] => {
+                Ok(Place::Joined(id(TenantId::new(tenant))?, resource(kind, name)?, member(person)?))
             }
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
@@ -135,6 +149,9 @@ impl Place {
             | Place::Follow(tenant)
             | Place::Members(tenant)
             | Place::Member(tenant, _)
+            | Place::Resource(tenant, _)
+            | Place::AllJoined(tenant, _)
+            | Place::Joined(tenant, ..)
             | Place::Consent(tenant)
             | Place::Stop(tenant)
             | Place::BreakGlass(tenant)
@@ -158,13 +175,16 @@ impl Place {
             | Place::OwnSessions
             | Place::Tenants
             | Place::Members(_)
+            | Place::AllJoined(..)
             | Place::Roles(_)
             | Place::Follow(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
-            Place::Tenant(_) | Place::Member(..) | Place::Role(..) => {
-                (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
-            }
+            Place::Tenant(_)
+            | Place::Member(..)
+            | Place::Role(..)
+            | Place::Resource(..)
+            | Place::Joined(..) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {
                 (&[Verb::Read, Verb::Put], "GET, HEAD, PUT")
@@ -191,6 +211,17 @@ impl Place {
             Problem { allow: Some(allow), ..problem }
         })
     }
+}
+
+fn member(text: &str) -> Result<SubjectRef, Problem> {
+    member_named(text).ok_or_else(|| {
+        let detail = "a member is `issuer.` and the `sub` in base64url without padding";
+        Problem::new(400, "id_malformed", detail)
+    })
+}
+
+fn resource(kind: &str, name: &str) -> Result<ResourceRef, Problem> {
+    Ok(ResourceRef { kind: id(ResourceType::new(kind))?, id: id(ResourceId::new(name))? })
 }
 
 /// The one spelling of a member in a path: nothing that it holds needs an escape.

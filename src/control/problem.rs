@@ -256,6 +256,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::TooManySessions(_)
         | Refusal::TooManyRoles(_)
         | Refusal::RoleGranted(_)
+        | Refusal::LastOfRole(_)
         | Refusal::ApprovalNotRequired
         | Refusal::NotApproved
         | Refusal::RequestDecided
@@ -279,6 +280,12 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::BeyondOwn { .. }
         | Refusal::PermissionUnknown(_)
         | Refusal::RoleTooLarge
+        | Refusal::ResourceTypeUnknown(_)
+        | Refusal::ParentUnfit(_)
+        | Refusal::TooManyAssignees
+        | Refusal::RoleNotHere { .. }
+        | Refusal::NotMember
+        | Refusal::KeptApart
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty

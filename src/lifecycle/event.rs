@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     EndCause, EnvironmentId, GrantId, LevelName, PermissionName, PlanName, Reach, RequestEnd, RequestId,
-    RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
+    ResourceRef, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
 };
 
 /// What happened, for the record and for whoever listens.
@@ -85,6 +85,48 @@ pub enum Event {
         added: Vec<PermissionName>,
         /// What it held until then.
         taken: Vec<PermissionName>,
+    },
+    /// A service said what a resource is: as it is now.
+    ResourcePushed {
+        /// Which.
+        resource: ResourceRef,
+        /// What it lies in, where that is no tenant.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parent: Option<ResourceRef>,
+        /// Who made it, as far as it is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        creator: Option<SubjectRef>,
+        /// To whom it is assigned.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        assignees: Vec<SubjectRef>,
+        /// Whether it shows itself to everybody in the tenant.
+        public: bool,
+    },
+    /// A resource is gone, and its members with it.
+    ResourceRemoved {
+        /// Which.
+        resource: ResourceRef,
+    },
+    /// Somebody is a member of a resource, or holds another role there.
+    ResourceJoined {
+        /// Which.
+        resource: ResourceRef,
+        /// Who.
+        member: SubjectRef,
+        /// In which role from now on.
+        role: RoleName,
+        /// In which one until then.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        was: Option<RoleName>,
+    },
+    /// Somebody is no member of a resource any more.
+    ResourceLeft {
+        /// Which.
+        resource: ResourceRef,
+        /// Who.
+        member: SubjectRef,
+        /// Which role they held.
+        role: RoleName,
     },
     /// A grant was given.
     GrantMade {
@@ -242,6 +284,10 @@ impl Event {
         "consent_fell",
         "role_set",
         "role_removed",
+        "resource_pushed",
+        "resource_removed",
+        "resource_joined",
+        "resource_left",
         "grant_made",
         "grantor_seen",
         "grant_moved",
@@ -272,6 +318,10 @@ impl Event {
             Event::ConsentFell { .. } => "consent_fell",
             Event::RoleSet { .. } => "role_set",
             Event::RoleRemoved { .. } => "role_removed",
+            Event::ResourcePushed { .. } => "resource_pushed",
+            Event::ResourceRemoved { .. } => "resource_removed",
+            Event::ResourceJoined { .. } => "resource_joined",
+            Event::ResourceLeft { .. } => "resource_left",
             Event::GrantMade { .. } => "grant_made",
             Event::GrantorSeen { .. } => "grantor_seen",
             Event::GrantMoved { .. } => "grant_moved",

@@ -43,7 +43,12 @@ pub(super) fn push(
     at.as_seen(&key, expected)?;
     let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
     let (email, life) = (wanted.email.cloned(), tenant.life);
-    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life };
+    // Whoever comes to hold a role that keeps apart leaves every resource at once, however many that are (PFC-14).
+    let apart = |roles: &BTreeSet<RoleName>| at.policy.resources.keeps_apart(roles);
+    let was_apart = before.is_some_and(|before| apart(&before.roles));
+    let leaves = u32::from(apart(&roles) && !was_apart);
+    let left = before.map_or(0, |before| before.left).saturating_add(leaves);
+    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life, left };
     if before == Some(&row) {
         return Ok(Change::NOTHING);
     }
@@ -79,7 +84,13 @@ pub(super) fn remove(
         return Ok(Change::NOTHING);
     }
     at.as_seen(&key, expected)?;
-    let gone = Member { roles: BTreeSet::new(), email: None, removed: Some(at.now), ..before.clone() };
+    let gone = Member {
+        roles: BTreeSet::new(),
+        email: None,
+        removed: Some(at.now),
+        left: before.left.saturating_add(1),
+        ..before.clone()
+    };
     let event = Event::MemberRemoved { member: member.clone() };
     Ok(Change { documents: vec![(key, Document::Member(gone))], events: vec![event], narrows: true })
 }

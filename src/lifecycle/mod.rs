@@ -18,6 +18,7 @@ mod moment;
 mod once;
 mod refusal;
 mod request;
+mod resource;
 mod role;
 mod session;
 mod stop;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 use crate::{
     model::{
         Document, EnvironmentId, GrantId, Grantee, Key, LevelName, PermissionName, PlanName, RequestId,
-        RoleName, Scope, SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
+        ResourceRef, RoleName, Scope, SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version,
+        Zone,
     },
     policy::{Facts, Lack, Need, Policy},
 };
@@ -41,6 +43,7 @@ pub use grant::Until;
 pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
 pub use request::Step;
+pub use resource::Deed;
 pub use stop::Switch;
 
 /// Who gives a command.
@@ -153,6 +156,17 @@ pub enum Command {
         /// Of a level: that it holds until then only, beside the choice that stands (GW-15).
         until: Option<Until>,
         /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Does something about a resource below a tenant, or about its members.
+    Resource {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which resource.
+        resource: ResourceRef,
+        /// What.
+        deed: Deed,
+        /// The version that the caller saw of what is written, where they said so.
         expected: Option<Version>,
     },
     /// Says what a role holds in a tenant, whole: one of its own, or one that it adjusts.
@@ -317,6 +331,7 @@ impl Command {
             Command::SetConsent { .. } => "set_consent",
             Command::SetRole { .. } => "set_role",
             Command::RemoveRole { .. } => "remove_role",
+            Command::Resource { deed, .. } => deed.code(),
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::WithdrawGrant { .. } => "withdraw_grant",
@@ -344,6 +359,7 @@ impl Command {
             | Command::SetConsent { tenant, .. }
             | Command::SetRole { tenant, .. }
             | Command::RemoveRole { tenant, .. }
+            | Command::Resource { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }
@@ -432,6 +448,9 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             role::set(&at, tenant, role, permissions, *expected)
         }
         Command::RemoveRole { tenant, role, expected } => role::remove(&at, tenant, role, *expected),
+        Command::Resource { tenant, resource, deed, expected } => {
+            resource::step(&at, tenant, resource, deed, *expected)
+        }
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

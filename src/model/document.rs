@@ -9,9 +9,9 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, PermissionName, PlanName,
-    Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId, Subject, SubjectRef,
-    TenantId, TenantRole, Timestamp, Veiled, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, Joined, LevelName, Mark, Member, PermissionName,
+    PlanName, Presence, Request, RequestId, Resource, ResourceId, ResourceRef, ResourceType, RoleName,
+    SessionId, Subject, SubjectRef, Tally, TenantId, TenantRole, Timestamp, Veiled, Zone,
     consent::Consent,
     once::Made,
     stop::{Reach, Stop},
@@ -73,6 +73,12 @@ pub enum Key {
     Grantor(TenantId, SubjectRef),
     /// What a tenant says of a role.
     Role(TenantId, RoleName),
+    /// A resource below a tenant.
+    Resource(TenantId, ResourceRef),
+    /// One member of a resource.
+    Joined(TenantId, ResourceRef, SubjectRef),
+    /// How many members a resource has.
+    Tally(TenantId, ResourceRef),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -90,6 +96,9 @@ impl Key {
             | Key::Made(tenant, _)
             | Key::Grantor(tenant, _)
             | Key::Role(tenant, _)
+            | Key::Resource(tenant, _)
+            | Key::Joined(tenant, ..)
+            | Key::Tally(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -107,6 +116,9 @@ impl Key {
             Key::Made(..) => Kind::Made,
             Key::Grantor(..) => Kind::Grantor,
             Key::Role(..) => Kind::Role,
+            Key::Resource(..) => Kind::Resource,
+            Key::Joined(..) => Kind::Joined,
+            Key::Tally(..) => Kind::Tally,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -124,6 +136,9 @@ impl fmt::Display for Key {
             Key::Made(tenant, subject) => write!(f, "made/{tenant}/{subject}"),
             Key::Grantor(tenant, subject) => write!(f, "grantor/{tenant}/{subject}"),
             Key::Role(tenant, role) => write!(f, "role/{tenant}/{role}"),
+            Key::Resource(tenant, resource) => write!(f, "resource/{tenant}/{resource}"),
+            Key::Joined(tenant, resource, person) => write!(f, "joined/{tenant}/{resource}/{person}"),
+            Key::Tally(tenant, resource) => write!(f, "tally/{tenant}/{resource}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -152,6 +167,12 @@ pub enum Kind {
     Grantor,
     /// [`TenantRole`].
     Role,
+    /// [`Resource`].
+    Resource,
+    /// [`Joined`].
+    Joined,
+    /// [`Tally`].
+    Tally,
     /// [`Stop`].
     Stop,
 }
@@ -408,6 +429,12 @@ pub enum Document {
     Grantor(Grantor),
     /// What a tenant says of a role.
     Role(TenantRole),
+    /// A resource.
+    Resource(Resource),
+    /// A member of a resource.
+    Joined(Joined),
+    /// How many members a resource has.
+    Tally(Tally),
     /// A kill switch.
     Stop(Stop),
 }
@@ -425,6 +452,9 @@ impl Document {
             Document::Made(_) => Kind::Made,
             Document::Grantor(_) => Kind::Grantor,
             Document::Role(_) => Kind::Role,
+            Document::Resource(_) => Kind::Resource,
+            Document::Joined(_) => Kind::Joined,
+            Document::Tally(_) => Kind::Tally,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -444,6 +474,9 @@ impl Document {
             | Document::Member(_)
             | Document::Grantor(_)
             | Document::Role(_)
+            | Document::Resource(_)
+            | Document::Joined(_)
+            | Document::Tally(_)
             | Document::Stop(_) => None,
         }
     }

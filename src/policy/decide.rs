@@ -7,14 +7,15 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Scope, Session, SessionId, Side, Subject, SubjectKind,
-    SubjectRef, TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind, SubjectRef,
+    TenantId, Timestamp,
 };
 
 use super::{
-    Around, Facts, Here, Lack, Meaning, Need, Policy, Reason, Rule,
+    Around, Facts, Here, Lack, Meaning, Need, PermissionId, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    rows::{Held, held},
+    resources::{Outer, Spot, is_covered},
+    rows::{Bound, Held, held},
     standing::{Fallen, Standing, standing},
 };
 
@@ -54,6 +55,8 @@ pub struct Ask<'a> {
     pub environment: Named<'a>,
     /// The id of the resource that the path names, where the rule declares its type.
     pub resource: Option<&'a str>,
+    /// The ids of those that it lies in, as the path has them, in the order of the rule's types.
+    pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
     /// What staff conditions look at.
@@ -282,7 +285,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
         {
             Ok(allow(Reason::MemberRole))
         }
-        rule => member_by_row(rule, subject, facts, policy),
+        rule => member_by_row(rule, ask, subject, facts, policy),
     }
 }
 
@@ -291,6 +294,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
+    ask: &Ask<'_>,
     subject: &Subject,
     facts: &Facts,
     policy: &Policy,
@@ -303,8 +307,9 @@ fn member_by_row(
         (None, _) => Reason::MemberUnmapped,
         (Some(rule), Some(tenant)) => {
             let here = Here { tenant: tenant.as_str(), facts, policy };
+            let spot = Spot::of_route(rule, ask.resource, ask.within);
             for permission in &rule.permissions {
-                if !held.can(here, *permission)? {
+                if !held.can(here, *permission)? && !held.can_at(&subject.id, spot, *permission, here)? {
                     return Ok(deny(Reason::PermissionMissing));
                 }
             }
@@ -387,10 +392,14 @@ fn staff(
         return Ok(deny(Reason::EnvironmentUnknown));
     }
     let here = Here { tenant: tenant_id, facts, policy };
-    if let Some(fallen) = beyond_rights(rule, session, &standing, here)? {
+    let spot = Spot::of_route(rule, ask.resource, ask.within);
+    if let Some(fallen) = beyond_rights(rule, spot, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    if !in_scope(rule, ask.resource, &standing) {
+    let scope = standing.grant.map(|grant| &grant.scope);
+    if let Some(scope) = scope
+        && !is_covered(scope, rule, ask.resource, ask.within, here)?
+    {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
@@ -467,6 +476,7 @@ fn is_of(session: &Session, subject: &SubjectRef) -> bool {
 /// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
 fn beyond_rights(
     rule: &Rule,
+    spot: Option<Spot<'_>>,
     session: &Session,
     standing: &Standing<'_>,
     here: Here<'_>,
@@ -494,6 +504,7 @@ fn beyond_rights(
         }
         if let Some(giver) = standing.giver
             && !giver.can(here, *permission)?
+            && !by_row(giver, spot, *permission, standing, here)?
         {
             return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }
@@ -501,12 +512,14 @@ fn beyond_rights(
     Ok(None)
 }
 
-fn in_scope(rule: &Rule, resource: Option<&str>, standing: &Standing<'_>) -> bool {
-    match standing.grant.map(|grant| &grant.scope) {
-        None | Some(Scope::Everything) => true,
-        Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-            (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-            (Some(_) | None, _) => false,
-        },
-    }
+/// Whether a row of whoever gave the grant lets them do this at the resource.
+fn by_row(
+    giver: Bound<'_>,
+    spot: Option<Spot<'_>>,
+    permission: PermissionId,
+    standing: &Standing<'_>,
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    let Some(grant) = standing.grant else { return Ok(false) };
+    giver.can_at(&grant.grantor, spot, permission, here)
 }

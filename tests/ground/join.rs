@@ -117,6 +117,7 @@ fn first(kind: usize) -> Document {
             email: Some("beta-admin@beta.example".into()),
             removed: None,
             life: 0,
+            left: 0,
         }),
         3 => Document::Stop(Stop::default()),
         7 => Document::Made(Made { kept: [(once(0).key, kept(0, 0, 500))].into() }),

@@ -148,6 +148,7 @@ impl Plain {
         Policy {
             fingerprint: "test".into(),
             roles: roles.collect(),
+            resources: Default::default(),
             tenant_roles: TenantRoles {
                 permission: None,
                 most: self.own_roles,
@@ -417,6 +418,7 @@ impl World {
                     permissions: permissions.iter().map(|name| policy.catalogue.id(name).unwrap()).collect(),
                     public: *public,
                     resource: resource.as_deref().map(|kind| kind.parse().unwrap()),
+                    within: Default::default(),
                     upstream: 0,
                     effect: None,
                     record: false,
@@ -433,6 +435,7 @@ impl World {
             tenant: request.tenant.as_named(),
             environment: request.environment.as_named(),
             resource: request.resource.as_deref(),
+            within: Default::default(),
             session: request.session.as_named(),
             around: postern::policy::Around::default(),
             clock_behind: request.clock_behind,

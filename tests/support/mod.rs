@@ -33,8 +33,8 @@ use postern::{
         SubjectKind, SubjectRef, TenantId, Timestamp, Zone,
     },
     policy::{
-        BreakGlass, Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push, Role,
-        ServiceRule, TenantRoles, Whose,
+        BreakGlass, Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push,
+        ResourceRules, Role, ServiceRule, TenantRoles, Whose,
     },
     state::{Cells, Embedded, Store},
 };
@@ -83,6 +83,8 @@ pub(crate) struct Wish {
     /// What tenants may say of roles, and which of the configured ones.
     pub(crate) tenant_roles: TenantRoles,
     pub(crate) adjustable: &'static [&'static str],
+    /// What lies below tenants.
+    pub(crate) resources: ResourceRules,
 }
 
 impl Default for Wish {
@@ -96,6 +98,7 @@ impl Default for Wish {
             emergency: emergency(),
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
+            resources: ResourceRules::default(),
         }
     }
 }
@@ -290,6 +293,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         on_lower: wish.on_lower,
         session_lasts: wish.session_lasts,
         tenant_roles: wish.tenant_roles.clone(),
+        resources: wish.resources.clone(),
         grant_most: wish.grant_most,
         approvals: Default::default(),
         grantor_memory_ms: wish.grantor_memory_ms,

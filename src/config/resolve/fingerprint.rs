@@ -24,8 +24,9 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, PermissionSet, Policy, ServiceRule,
-        TenantRoles, Whose, conditions::TicketFrom, path::Delimiters, routes::Twins,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, PermissionId, PermissionSet, Policy,
+        ResourceRules, RoleAt, ServiceRule, TenantRoles, Whose, Within, conditions::TicketFrom,
+        path::Delimiters, routes::Twins,
     },
 };
 
@@ -140,6 +141,28 @@ fn span(span: Span) -> Value {
     }
 }
 
+fn resources_value(policy: &Policy) -> Value {
+    let ResourceRules { types, roles, apart } = &policy.resources;
+    let name =
+        |id: Option<PermissionId>| id.and_then(|id| policy.catalogue.name(id)).map(|name| name.as_str());
+    let types: serde_json::Map<String, Value> = types
+        .iter()
+        .map(|(kind, rule)| {
+            let parent = rule.parent.as_ref().map(|parent| parent.as_str());
+            (kind.to_string(), json!([parent, name(rule.manage), name(rule.list)]))
+        })
+        .collect();
+    let roles: serde_json::Map<String, Value> = roles
+        .iter()
+        .map(|(name, role)| {
+            let RoleAt { at, permissions, own, assigned, keep_one } = role;
+            let sets = [permissions, own, assigned].map(|set| names(policy, set));
+            (name.to_string(), json!([at.as_str(), sets, keep_one]))
+        })
+        .collect();
+    json!({ "types": types, "roles": roles, "apart": apart.iter().map(|name| name.as_str()).collect::<Vec<_>>() })
+}
+
 fn policy_value(policy: &Policy) -> Value {
     let roles: serde_json::Map<String, Value> = policy
         .roles
@@ -178,6 +201,9 @@ fn policy_value(policy: &Policy) -> Value {
         let plans = plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
         let permission = permission.as_ref().map(|name| name.as_str());
         put(&mut value, "tenant_roles", json!({ "permission": permission, "most": most, "plans": plans }));
+    }
+    if policy.resources != ResourceRules::default() {
+        put(&mut value, "resources", resources_value(policy));
     }
     if policy.approvals != Approvals::default() {
         let Approvals { unanswered_ms, usable_ms } = policy.approvals;
@@ -259,7 +285,7 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         let names = rule.permissions.iter().filter_map(|id| policy.catalogue.name(*id));
         names.map(|name| name.as_str()).collect::<Vec<_>>()
     });
-    json!({
+    let mut value = json!({
         "host": route.host,
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "template": route.template.as_str(),
@@ -278,7 +304,12 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         },
         "upgrade": route.upgrade,
         "limits": limits,
-    })
+    });
+    if let Some(rule) = rule.filter(|rule| rule.within != Within::default()) {
+        let types = rule.within.types.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
+        put(&mut value, "within", json!([types, route.within_parameters, rule.within.checked]));
+    }
+    value
 }
 
 fn labels(labels: &[HostLabel]) -> String {
