@@ -10,7 +10,7 @@ use clap::Args;
 use crate::{
     config::{self, Disk, Settings, resolve::SupportSettings},
     model::{Span, SubjectKind, TenantId},
-    policy::{OnLower, PermissionSet, Policy},
+    policy::{OnLower, OnRemove, PermissionSet, Policy},
 };
 
 use super::{
@@ -155,6 +155,13 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         Span::Millis(policy.max_exchange_ms)
     )?;
 
+    if policy.sessions.as_long_as_granted {
+        writeln!(out, "  {:<16} as long as their grant stands", "by a grant")?;
+    }
+    if policy.sessions.on_remove == OnRemove::Bar {
+        writeln!(out, "  {:<16} is kept out until that is lifted", "who is removed")?;
+    }
+
     let operators: Vec<String> = policy.emergency.operators.iter().map(ToString::to_string).collect();
     if !operators.is_empty() {
         writeln!(out, "kill switches: {}, beside each tenant's own", operators.join(", "))?;
@@ -168,6 +175,9 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "break-glass: {}, for {} at most", operators.join(", "), lasts)?;
         writeln!(out, "  causes           {}", causes.join(", "))?;
         writeln!(out, "  {:<16} {may}", glass.role.as_str())?;
+        if !glass.tenant_ends {
+            writeln!(out, "  {:<16} sees it, and cannot end it", "the tenant")?;
+        }
     }
     if !settings.webhooks.is_empty() {
         writeln!(out, "webhooks")?;

@@ -25,6 +25,10 @@ pub(super) struct Demo {
     /// temporary one, which is removed at the end
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// A preset to play instead: the gateway runs with its configuration, before an application that stands in for its
+    /// product
+    #[arg(long, value_name = "NAME", value_parser = demo::PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>())]
+    preset: Option<String>,
     /// The gateway's address; port 0 lets the system choose
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -38,7 +42,9 @@ impl Demo {
         let own = self.directory.is_none();
         let usual = || std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
         let dir = self.directory.unwrap_or_else(usual);
-        let options = Options { dir: &dir, listen: self.listen, operations: self.operations };
+        let named = |preset: &&demo::Preset| Some(preset.name) == self.preset.as_deref();
+        let preset = demo::PRESETS.iter().find(named);
+        let options = Options { dir: &dir, listen: self.listen, operations: self.operations, preset };
         let signals =
             Signals::catch(Hangup::Ends).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
         // Dropped after the demo has stopped, however this ends; what was there before is somebody else's.

@@ -263,11 +263,11 @@ impl Explain {
         if staff && !stage.settings.policy.conditions.is_empty() {
             writeln!(out, "where they meet `staff.require`, which is left out of this")?;
         }
-        if undecided && stage.by_glass() {
-            glass::tell(out, stage, read)?;
-        }
         if adjustable {
             writeln!(out, "as the configuration has the role; a tenant may have adjusted it")?;
+        }
+        if undecided && stage.by_glass() {
+            glass::tell(out, stage, read)?;
         }
         Ok(answer)
     }

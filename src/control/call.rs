@@ -357,8 +357,13 @@ impl<'a> Query<'a> {
 
     /// Where a listing goes on.
     pub(super) fn after<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
-        self.maybe("after", |text| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok())
+        self.maybe("after", place)
     }
+}
+
+/// What [`cursor`] wrote.
+pub(super) fn place<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
 /// A place in a listing, as a text that only this API reads.

@@ -51,6 +51,9 @@ struct Step<'a> {
     level: Option<&'a LevelName>,
     role: Option<&'a RoleName>,
     rights: Vec<PermissionName>,
+    /// Further names under which it can be chosen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<&'a LevelName>,
 }
 
 #[derive(Serialize)]
@@ -124,6 +127,7 @@ fn view<'a>(tenant: &'a TenantId, stand: &'a Stand, policy: &'a Policy) -> View<
             level: level.map(|level| &level.name),
             role,
             rights: known.map(|role| policy.staff_rights(role)).unwrap_or_default(),
+            also: level.into_iter().flat_map(|level| policy.ladder.other_names(&level.name)).collect(),
         }
     };
     let own = stand.consent.cap.as_ref();

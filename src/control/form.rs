@@ -86,8 +86,11 @@ impl<'a> Form<'a> {
         if self.object.has("parent") { self.read("parent", TenantId::new).map(Some) } else { Ok(None) }
     }
 
-    /// A tenant's time zone.
+    /// A tenant's time zone; one that nobody knows is UTC.
     pub(super) fn zone(&self) -> Result<Zone, Problem> {
+        if !self.object.has("zone") {
+            return Ok(Zone::UTC);
+        }
         Zone::named(self.text("zone")?)
             .ok_or_else(|| self.wrong("zone", "it must be an IANA name such as `Europe/Berlin`, or `UTC`"))
     }

@@ -31,19 +31,19 @@ pub(super) enum GrantRow {
 /// One grant.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct GrantView {
-    id: GrantId,
+    pub(super) id: GrantId,
     tenant: TenantId,
-    environment: EnvironmentId,
-    to: Grantee,
+    pub(super) environment: EnvironmentId,
+    pub(super) to: Grantee,
     /// Of a grant to an address: who used it first; nobody else can any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    bound: Option<SubjectRef>,
-    role: RoleName,
+    pub(super) bound: Option<SubjectRef>,
+    pub(super) role: RoleName,
     scope: ScopeView,
     grantor: SubjectRef,
-    given: Timestamp,
+    pub(super) given: Timestamp,
     /// The instant at which it ends, however its expiry was said.
-    until: Timestamp,
+    pub(super) until: Timestamp,
     pub(super) standing: bool,
     /// Of one that is over: why.
     #[serde(skip_serializing_if = "Option::is_none")]

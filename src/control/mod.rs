@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `resources`, `consent`, `grants`, `sessions`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `resources`, `consent`, `grants`, `sessions`, `support_users`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
 //! | `once` | creations that bear an `Idempotency-Key` |
@@ -18,6 +18,7 @@
 //! [`crate::engine`]), sockets, tokens.
 
 mod audit;
+mod bars;
 mod beside;
 mod break_glass;
 mod call;
@@ -40,6 +41,7 @@ mod roles;
 mod session_view;
 mod sessions;
 mod stops;
+mod support_users;
 mod tenants;
 mod walk;
 
@@ -247,6 +249,9 @@ impl Api {
             (Place::Request(tenant, id), Verb::Patch) => self.decide_request(call, tenant, id).await,
             (Place::Request(tenant, id), Verb::Delete) => self.withdraw_request(call, tenant, id).await,
             (Place::Request(tenant, id), _) => self.request(call, tenant, id).await,
+            (Place::SupportUsers(tenant), _) => self.support_users(call, tenant).await,
+            (Place::Bars(tenant), _) => self.bars(call, tenant).await,
+            (Place::Bar(tenant, person), _) => self.lift_bar(call, tenant, person).await,
             (Place::Sessions(tenant), Verb::Post) => self.start_session(call, tenant).await,
             (Place::Sessions(tenant), _) => self.sessions(call, tenant).await,
             (Place::Session(tenant, id), Verb::Delete) => self.end_session(call, tenant, id).await,

@@ -57,6 +57,12 @@ pub(super) enum Place {
     Sessions(TenantId),
     /// `/v1/tenants/{t}/sessions/{id}`
     Session(TenantId, SessionId),
+    /// `/v1/tenants/{t}/support-users`
+    SupportUsers(TenantId),
+    /// `/v1/tenants/{t}/bars`
+    Bars(TenantId),
+    /// `/v1/tenants/{t}/bars/{id}`
+    Bar(TenantId, SubjectRef),
     /// `/v1/tenants/{t}/approval`
     Approval(TenantId),
     /// `/v1/tenants/{t}/requests`
@@ -107,8 +113,13 @@ impl Place {
             }
             ["tenants", tenant, "audit", "stream"] => Ok(Place::Follow(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "members"] => Ok(Place::Members(id(TenantId::new(tenant))?)),
-            ["tenants", tenant, "members", person] => {
-                Ok(Place::Member(id(TenantId::new(tenant))?, member(person)?))
+            ["tenants", tenant, "members", member] => {
+                Ok(Place::Member(id(TenantId::new(tenant))?, person(member)?))
+            }
+            ["tenants", tenant, "support-users"] => Ok(Place::SupportUsers(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "bars"] => Ok(Place::Bars(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "bars", barred] => {
+                Ok(Place::Bar(id(TenantId::new(tenant))?, person(barred)?))
             }
             ["tenants", tenant, "resources", kind, name] => {
                 Ok(Place::Resource(id(TenantId::new(tenant))?, resource(kind, name)?))
@@ -116,8 +127,8 @@ impl Place {
             ["tenants", tenant, "resources", kind, name, "members"] => {
                 Ok(Place::AllJoined(id(TenantId::new(tenant))?, resource(kind, name)?))
             }
-            ["tenants", tenant, "resources", kind, name, "members", person] => {
-                Ok(Place::Joined(id(TenantId::new(tenant))?, resource(kind, name)?, member(person)?))
+            ["tenants", tenant, "resources", kind, name, "members", member] => {
+                Ok(Place::Joined(id(TenantId::new(tenant))?, resource(kind, name)?, person(member)?))
             }
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
@@ -157,6 +168,9 @@ impl Place {
             | Place::BreakGlass(tenant)
             | Place::Grants(tenant)
             | Place::Grant(tenant, _)
+            | Place::SupportUsers(tenant)
+            | Place::Bars(tenant)
+            | Place::Bar(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
             | Place::Approval(tenant)
@@ -176,6 +190,8 @@ impl Place {
             | Place::Tenants
             | Place::Members(_)
             | Place::AllJoined(..)
+            | Place::SupportUsers(_)
+            | Place::Bars(_)
             | Place::Roles(_)
             | Place::Follow(_)
             | Place::Rights(_)
@@ -186,6 +202,7 @@ impl Place {
             | Place::Resource(..)
             | Place::Joined(..) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
+            Place::Bar(..) => (&[Verb::Delete], "DELETE"),
             Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {
                 (&[Verb::Read, Verb::Put], "GET, HEAD, PUT")
             }
@@ -213,20 +230,20 @@ impl Place {
     }
 }
 
-fn member(text: &str) -> Result<SubjectRef, Problem> {
-    member_named(text).ok_or_else(|| {
-        let detail = "a member is `issuer.` and the `sub` in base64url without padding";
-        Problem::new(400, "id_malformed", detail)
-    })
-}
-
 fn resource(kind: &str, name: &str) -> Result<ResourceRef, Problem> {
     Ok(ResourceRef { kind: id(ResourceType::new(kind))?, id: id(ResourceId::new(name))? })
 }
 
-/// The one spelling of a member in a path: nothing that it holds needs an escape.
+/// The one spelling of a person in a path: nothing that it holds needs an escape.
 pub(super) fn member_id(member: &SubjectRef) -> String {
     format!("{}.{}", member.issuer, URL_SAFE_NO_PAD.encode(member.sub.as_bytes()))
+}
+
+fn person(text: &str) -> Result<SubjectRef, Problem> {
+    member_named(text).ok_or_else(|| {
+        let detail = "a person is `issuer.` and the `sub` in base64url without padding";
+        Problem::new(400, "id_malformed", detail)
+    })
 }
 
 fn member_named(text: &str) -> Option<SubjectRef> {

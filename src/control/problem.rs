@@ -248,6 +248,8 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::ConsentCloses
         | Refusal::SelfGranted { .. }
         | Refusal::ApprovalRequired
+        | Refusal::Barred
+        | Refusal::NotYoursToEnd
         | Refusal::GrantGivesNothing(_) => 403,
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,

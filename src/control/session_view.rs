@@ -20,16 +20,16 @@ pub(super) struct SessionView {
     pub(super) id: SessionId,
     pub(super) tenant: TenantId,
     pub(super) environment: EnvironmentId,
-    person: SubjectRef,
-    role: RoleName,
-    basis: Basis,
+    pub(super) person: SubjectRef,
+    pub(super) role: RoleName,
+    pub(super) basis: Basis,
     /// By consent that had to be approved: the request that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<String>,
-    began: Timestamp,
+    pub(super) began: Timestamp,
     pub(super) active: bool,
     /// Of an active one: when it ends at the latest, and which clock that is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +42,13 @@ pub(super) struct SessionView {
     pub(super) rights: Option<Vec<String>>,
     #[serde(skip)]
     pub(super) version: Version,
+}
+
+impl SessionView {
+    /// Of an active one: when it ends at the latest.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        self.ends.as_ref().map(|ends| ends.at)
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

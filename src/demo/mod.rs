@@ -6,7 +6,9 @@
 //! Never here: a rule of the gateway; it is used as anybody would use it.
 
 mod client;
+mod presets;
 pub mod sample;
+mod script;
 mod stage;
 mod steps;
 mod tour;
@@ -14,6 +16,7 @@ mod walk;
 
 use std::{io::Write, net::SocketAddr, path::Path};
 
+pub use presets::{PRESETS, Preset};
 pub use stage::StageFault;
 
 use stage::Stage;
@@ -27,6 +30,8 @@ pub struct Options<'a> {
     pub listen: SocketAddr,
     /// The operations listener's address.
     pub operations: SocketAddr,
+    /// A preset to play instead of the usual tour.
+    pub preset: Option<&'static Preset>,
 }
 
 /// A demo that runs.
@@ -40,7 +45,7 @@ impl Demo {
     /// # Errors
     /// [`StageFault`], which says what to do.
     pub fn start(options: Options<'_>) -> Result<Demo, StageFault> {
-        Ok(Demo { stage: Stage::set(options.dir, options.listen, options.operations)? })
+        Ok(Demo { stage: Stage::set(options)? })
     }
 
     /// Prints the numbered tour.

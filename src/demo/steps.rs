@@ -3,39 +3,42 @@
 //!
 //! Never here: how a step is printed or performed.
 
+use std::borrow::Cow;
+
 use super::stage::Person::{self, Alice, Bob, Ines, Sam};
 
 /// One thing to do.
-pub(super) enum Do {
+pub(super) enum Do<'a> {
     /// Ask, and look at the answer. Words in braces stand for what an earlier answer said.
     Ask {
-        who: Option<Person>,
-        method: &'static str,
-        path: &'static str,
-        body: Option<&'static str>,
+        /// The name of whoever asks.
+        who: Option<&'a str>,
+        method: &'a str,
+        path: &'a str,
+        body: Option<Cow<'a, str>>,
         status: u16,
         /// Texts that the answer must hold.
-        says: &'static [&'static str],
+        says: Vec<&'a str>,
         /// Keep the answer's `id` under this name.
-        keep: Option<&'static str>,
+        keep: Option<&'a str>,
     },
     /// Open a stream that goes on, under this name.
-    Open { who: Person, path: &'static str, name: &'static str },
+    Open { who: &'a str, path: &'a str, name: &'a str },
     /// That stream must have been cut.
-    Cut { name: &'static str },
+    Cut { name: &'a str },
     /// Move the clock.
-    Advance(&'static str),
+    Advance(&'a str),
     /// Prove the record.
     Verify,
 }
 
 /// One step of the tour.
-pub(super) struct Step {
-    pub(super) title: &'static str,
-    pub(super) does: Do,
+pub(super) struct Step<'a> {
+    pub(super) title: Cow<'a, str>,
+    pub(super) does: Do<'a>,
 }
 
-const fn ask(
+fn ask(
     title: &'static str,
     who: Option<Person>,
     method: &'static str,
@@ -43,7 +46,9 @@ const fn ask(
     body: Option<&'static str>,
     status: u16,
     says: &'static [&'static str],
-) -> Step {
+) -> Step<'static> {
+    let (title, says) = (title.into(), says.to_vec());
+    let (who, body) = (who.map(Person::name), body.map(Cow::Borrowed));
     Step { title, does: Do::Ask { who, method, path, body, status, says, keep: None } }
 }
 
@@ -51,7 +56,7 @@ const SESSIONS: &str = "/_postern/v1/tenants/acme/sessions";
 const CONSENT: &str = "/_postern/v1/tenants/acme/consent";
 
 /// The whole tour.
-pub(super) fn tour() -> Vec<Step> {
+pub(super) fn tour() -> Vec<Step<'static>> {
     vec![
         ask(
             "Alice works as she always did: her own token, her own role",
@@ -100,16 +105,16 @@ pub(super) fn tour() -> Vec<Step> {
         ),
         ask("What did the tenant consent to?", Some(Alice), "GET", CONSENT, None, 200, &["read_only"]),
         Step {
-            title: "Sam starts a support session, and says why",
+            title: "Sam starts a support session, and says why".into(),
             does: Do::Ask {
-                who: Some(Sam),
+                who: Some(Sam.name()),
                 method: "POST",
                 path: SESSIONS,
-                body: Some(
+                body: Some(Cow::Borrowed(
                     "{\"environment\":\"production\",\"basis\":\"consent\",\"reason\":\"order 1042 is stuck\",\"ticket\":\"HELP-77\"}",
-                ),
+                )),
                 status: 201,
-                says: &["read_only"],
+                says: vec!["read_only"],
                 keep: Some("session"),
             },
         },
@@ -143,9 +148,9 @@ pub(super) fn tour() -> Vec<Step> {
         ),
         ask("Alice sees who is inside", Some(Alice), "GET", SESSIONS, None, 200, &["HELP-77"]),
         Step {
-            title: "Sam begins a long download",
+            title: "Sam begins a long download".into(),
             does: Do::Open {
-                who: Sam,
+                who: Sam.name(),
                 path: "/t/acme/api/exports/orders.csv?seconds=120&rate=20000",
                 name: "download",
             },
@@ -159,31 +164,34 @@ pub(super) fn tour() -> Vec<Step> {
             200,
             &["removed"],
         ),
-        Step { title: "The download is cut in the same moment", does: Do::Cut { name: "download" } },
+        Step { title: "The download is cut in the same moment".into(), does: Do::Cut { name: "download" } },
         ask("Sam is out", Some(Sam), "GET", "/t/acme/api/orders", None, 403, &["session_missing"]),
         Step {
-            title: "Removal bars nobody: Sam may start again under the consent of the moment",
+            title: "Removal bars nobody: Sam may start again under the consent of the moment".into(),
             does: Do::Ask {
-                who: Some(Sam),
+                who: Some(Sam.name()),
                 method: "POST",
                 path: SESSIONS,
-                body: Some(
+                body: Some(Cow::Borrowed(
                     "{\"environment\":\"production\",\"basis\":\"consent\",\"reason\":\"watching the queue\"}",
-                ),
+                )),
                 status: 201,
-                says: &["deadline"],
+                says: vec!["deadline"],
                 keep: Some("session"),
             },
         },
         Step {
-            title: "Sam watches the application's events",
-            does: Do::Open { who: Sam, path: "/t/acme/api/events?every=200", name: "events" },
+            title: "Sam watches the application's events".into(),
+            does: Do::Open { who: Sam.name(), path: "/t/acme/api/events?every=200", name: "events" },
         },
         Step {
-            title: "Five calendar days and an hour pass (the demo can move the gateway's clock)",
+            title: "Five calendar days and an hour pass (the demo can move the gateway's clock)".into(),
             does: Do::Advance("121h"),
         },
-        Step { title: "The session is over, and the stream with it", does: Do::Cut { name: "events" } },
+        Step {
+            title: "The session is over, and the stream with it".into(),
+            does: Do::Cut { name: "events" },
+        },
         ask(
             "Alice closes the door",
             Some(Alice),
@@ -203,30 +211,30 @@ pub(super) fn tour() -> Vec<Step> {
             &["consent_closes"],
         ),
         Step {
-            title: "Alice lets Sam alone in, for two days, to do more than consent allowed",
+            title: "Alice lets Sam alone in, for two days, to do more than consent allowed".into(),
             does: Do::Ask {
-                who: Some(Alice),
+                who: Some(Alice.name()),
                 method: "POST",
                 path: "/_postern/v1/tenants/acme/grants",
-                body: Some(
+                body: Some(Cow::Borrowed(
                     "{\"environment\":\"production\",\"to\":{\"email\":\"sam@vendor.example\"},\"role\":\"operations\",\"scope\":\"everything\",\"for\":\"2d\"}",
-                ),
+                )),
                 status: 201,
-                says: &["operations", "until"],
+                says: vec!["operations", "until"],
                 keep: Some("grant"),
             },
         },
         Step {
-            title: "Sam starts a session by that grant",
+            title: "Sam starts a session by that grant".into(),
             does: Do::Ask {
-                who: Some(Sam),
+                who: Some(Sam.name()),
                 method: "POST",
                 path: SESSIONS,
-                body: Some(
+                body: Some(Cow::Borrowed(
                     "{\"environment\":\"production\",\"basis\":{\"grant\":\"{grant}\"},\"reason\":\"repairing order 1042\"}",
-                ),
+                )),
                 status: 201,
-                says: &["operations"],
+                says: vec!["operations"],
                 keep: Some("session"),
             },
         },
@@ -257,6 +265,6 @@ pub(super) fn tour() -> Vec<Step> {
             403,
             &["not_allowed"],
         ),
-        Step { title: "Every access has its record, and the record can be proven", does: Do::Verify },
+        Step { title: "Every access has its record, and the record can be proven".into(), does: Do::Verify },
     ]
 }

@@ -4,10 +4,7 @@
 
 use std::io::{self, Write};
 
-use super::{
-    stage::{Person, Stage},
-    steps::{Do, tour},
-};
+use super::{stage::Stage, steps::Do};
 
 /// Prints it.
 pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
@@ -16,9 +13,9 @@ pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "The application is behind the gateway at {base}")?;
     writeln!(out, "Operations (health, metrics, the clock) at http://{}", stage.gateway.operations())?;
     writeln!(out, "Keys, configuration, state and ledger in {dir}\n")?;
-    writeln!(out, "Four people, each with a token in a file:")?;
-    for person in Person::ALL {
-        writeln!(out, "  {:<6} {}", person.name(), person.what())?;
+    writeln!(out, "These people, each with a token in a file:")?;
+    for (name, what) in stage.people() {
+        writeln!(out, "  {name:<6} {what}")?;
     }
     writeln!(out, "\nPaste this first:\n")?;
     writeln!(out, "  cd {dir}")?;
@@ -27,17 +24,17 @@ pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
         "  as() {{ curl -sS -H \"Authorization: Bearer $(cat $1.token)\" -H 'Content-Type: application/json' \"${{@:2}}\"; echo; }}"
     )?;
     writeln!(out, "  id() {{ grep -o '\"id\":\"[^\"]*' $1.json | head -n 1 | cut -d'\"' -f4; }}")?;
-    for (number, step) in (1..).zip(tour()) {
+    for (number, step) in (1..).zip(stage.steps()) {
         writeln!(out, "\n{number:>2}. {}", step.title)?;
         match step.does {
             Do::Ask { who, method, path, body, status, says, keep } => {
                 write!(out, "  ")?;
                 match who {
-                    Some(person) => write!(out, "as {} -X {method}", person.name())?,
+                    Some(name) => write!(out, "as {name} -X {method}")?,
                     None => write!(out, "curl -sS -X {method}")?,
                 }
                 if let Some(body) = body {
-                    write!(out, " -d {}", quoted(&pasted(body)))?;
+                    write!(out, " -d {}", quoted(&pasted(&body)))?;
                 }
                 write!(out, " \"{base}{}\"", pasted(path))?;
                 if let Some(name) = keep {
@@ -54,7 +51,7 @@ pub(super) fn print(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
                 writeln!(out)?;
             }
             Do::Open { who, path, name } => {
-                writeln!(out, "  as {} -N -o {name}.out \"{base}{path}\" &", who.name())?;
+                writeln!(out, "  as {} -N -o {name}.out \"{base}{path}\" &", who)?;
             }
             Do::Cut { name } => {
                 writeln!(out, "     → curl says that the connection of `{name}` was reset")?;
@@ -82,7 +79,9 @@ fn program() -> String {
 
 /// What stands in braces comes from an answer that was kept.
 fn pasted(text: &str) -> String {
-    text.replace("{session}", "$(id session)").replace("{grant}", "$(id grant)")
+    let kept = ["session", "grant", "glass"];
+    kept.iter()
+        .fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &format!("$(id {name})")))
 }
 
 /// For a shell: in single quotes, or, where something is to be filled in, in double ones.

@@ -15,7 +15,7 @@ use crate::audit::{note::VerifyingKey, verify::verify};
 use super::{
     client::{self, Call, Stream},
     stage::Stage,
-    steps::{Do, tour},
+    steps::Do,
 };
 
 /// How long the gateway may take until staff are served, and a checkpoint until it covers everything.
@@ -29,7 +29,7 @@ pub(super) async fn walk(stage: &Stage, out: &mut dyn Write) -> io::Result<bool>
         return Ok(false);
     }
     let mut good = true;
-    for (number, step) in (1..).zip(tour()) {
+    for (number, step) in (1..).zip(stage.steps()) {
         match walker.perform(&step.does).await {
             Ok(saw) => writeln!(out, "{number:>2}. ✓ {}\n      {saw}", step.title)?,
             Err(saw) => {
@@ -46,19 +46,19 @@ pub(super) async fn walk(stage: &Stage, out: &mut dyn Write) -> io::Result<bool>
 
 struct Walker<'a> {
     stage: &'a Stage,
-    kept: BTreeMap<&'static str, String>,
-    streams: BTreeMap<&'static str, Stream>,
+    kept: BTreeMap<String, String>,
+    streams: BTreeMap<String, Stream>,
 }
 
 impl Walker<'_> {
-    async fn perform(&mut self, does: &Do) -> Result<String, String> {
+    async fn perform(&mut self, does: &Do<'_>) -> Result<String, String> {
         match does {
             Do::Ask { who, method, path, body, status, says, keep } => {
                 let call = Call {
                     method: Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?,
                     path: self.filled(path),
                     token: who.and_then(|person| self.stage.token(person)),
-                    body: body.map(|body| self.filled(body)),
+                    body: body.as_deref().map(|body| self.filled(body)),
                 };
                 let reply = client::ask(self.stage.gateway.address(), &call).await?;
                 let saw = format!("{method} {} → {} {}", call.path, reply.status, shortened(&reply.body));
@@ -70,7 +70,7 @@ impl Walker<'_> {
                 }
                 if let Some(name) = keep {
                     let id = id_in(&reply.body).ok_or_else(|| format!("{saw}\n      has no `id`"))?;
-                    self.kept.insert(name, id);
+                    self.kept.insert((*name).to_owned(), id);
                 }
                 Ok(saw)
             }
@@ -78,7 +78,7 @@ impl Walker<'_> {
                 let call = Call {
                     method: Method::GET,
                     path: (*path).to_owned(),
-                    token: self.stage.token(*who),
+                    token: self.stage.token(who),
                     body: None,
                 };
                 let (status, mut stream) = client::open(self.stage.gateway.address(), call).await?;
@@ -86,11 +86,11 @@ impl Walker<'_> {
                     return Err(format!("GET {path} → {status}"));
                 }
                 let bytes = stream.flows().await?;
-                self.streams.insert(name, stream);
+                self.streams.insert((*name).to_owned(), stream);
                 Ok(format!("GET {path} → 200, {bytes} bytes and more to come"))
             }
             Do::Cut { name } => {
-                let mut stream = self.streams.remove(name).ok_or("it was never opened")?;
+                let mut stream = self.streams.remove(*name).ok_or("it was never opened")?;
                 let bytes = stream.breaks().await?;
                 Ok(format!("`{name}` was reset after {bytes} bytes"))
             }

@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     Actor, Change, Event, Moment, Refusal, Stop,
+    bar::not_barred,
     session::{MOST_SESSIONS, reasoned, replace, tidy},
     stop::not_stopped,
 };
@@ -53,7 +54,7 @@ pub(super) fn enter(
     not_stopped(everywhere(&operator.id, at.facts)?)?;
     let known = at.facts.tenant(id.as_str())?.filter(|tenant| tenant.removed.is_none());
     let Some(tenant) = known else { return Err(Refusal::NotFound("tenant").into()) };
-    not_stopped(halted(&operator.id, id.as_str(), tenant, at.facts)?)?;
+    not_stopped(halted(&operator.id, id.as_str(), tenant, glass.tenant_ends, at.facts)?)?;
     if !tenant.environments.contains(declared.environment) {
         return Err(Refusal::EnvironmentUnknown(declared.environment.clone()).into());
     }
@@ -66,6 +67,9 @@ pub(super) fn enter(
     }
     let mut change = Change::NOTHING;
     let mut presence = at.facts.presence(id.as_str(), &operator.id)?.cloned().unwrap_or_default();
+    if glass.tenant_ends {
+        not_barred(&presence, operator)?;
+    }
     tidy(at, id, &mut presence)?;
     let by_glass = |basis: &Basis| matches!(basis, Basis::BreakGlass(_));
     replace(at, id, declared.environment, operator, by_glass, &mut presence, &mut change)?;

@@ -86,10 +86,15 @@ fn wanted(
     by: BTreeSet<Giver>,
 ) -> Result<Consent, Stop> {
     let closed_at = tenant.consent.closed_at;
-    let level = match (choice, until) {
-        (Choice::Level(level), _) if !at.policy.ladder.knows(level) => {
-            return Err(Refusal::LevelUnknown(level.clone()).into());
-        }
+    // Stored under its own name, whichever of its names was said.
+    let named = match choice {
+        Choice::Level(level) => match at.policy.ladder.named(level) {
+            Some(own) => Choice::Level(own.clone()),
+            None => return Err(Refusal::LevelUnknown(level.clone()).into()),
+        },
+        Choice::Inherit => Choice::Inherit,
+    };
+    let level = match (&named, until) {
         (Choice::Inherit, _) if !leads(tenant, at.facts)? => return Err(Refusal::NothingToInherit.into()),
         (Choice::Inherit, None) => return Ok(Consent { closed_at, by, ..Consent::inherited() }),
         (Choice::Level(level), None) => return Ok(Consent { closed_at, by, ..Consent::own(level.clone()) }),

@@ -234,6 +234,16 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Somebody was removed, and is kept out until that is lifted.
+    PersonBarred {
+        /// Who.
+        subject: SubjectRef,
+    },
+    /// Somebody who was kept out may enter again.
+    BarLifted {
+        /// Who.
+        subject: SubjectRef,
+    },
     /// A kill switch was set.
     SupportStopped {
         /// How far it reaches.
@@ -300,6 +310,8 @@ impl Event {
         "request_ended",
         "session_started",
         "glass_broken",
+        "person_barred",
+        "bar_lifted",
         "support_stopped",
         "support_let_go_on",
         "keys_forgotten",
@@ -334,6 +346,8 @@ impl Event {
             Event::RequestEnded { .. } => "request_ended",
             Event::SessionStarted { .. } => "session_started",
             Event::GlassBroken { .. } => "glass_broken",
+            Event::PersonBarred { .. } => "person_barred",
+            Event::BarLifted { .. } => "bar_lifted",
             Event::SupportStopped { .. } => "support_stopped",
             Event::SupportLetGoOn { .. } => "support_let_go_on",
             Event::KeysForgotten { .. } => "keys_forgotten",

@@ -23,7 +23,8 @@ pub fn fallen(
     let mut ends: Vec<(Timestamp, EndCause)> = Vec::new();
     if let Some(tenant) = facts.tenant(id.as_str())? {
         let begun = |at: &Timestamp| session.started <= *at;
-        let halted = halted(&session.subject, id.as_str(), tenant, facts)?;
+        let own_switch = policy.tenant_ends(&session.basis);
+        let halted = halted(&session.subject, id.as_str(), tenant, own_switch, facts)?;
         // A switch that was lifted since may bear a later mark than its own.
         let stopped = halted.closed_at.filter(begun).map(|at| at.min(session.deadline));
         ends.extend(stopped.map(|at| (at, EndCause::Stopped)));

@@ -6,6 +6,7 @@
 //! Never here: committing or recording (that is [`crate::engine`]), a clock, input or output. Ids of new documents are
 //! part of the command.
 
+mod bar;
 mod break_glass;
 mod consent;
 mod event;
@@ -290,6 +291,13 @@ pub enum Command {
         /// Which session.
         session: SessionId,
     },
+    /// Lets somebody in again who was removed and is kept out: an administrator of the tenant.
+    LiftBar {
+        /// Of which tenant.
+        tenant: TenantId,
+        /// Whom.
+        person: SubjectRef,
+    },
     /// Sets a kill switch.
     Stop {
         /// Which.
@@ -340,6 +348,7 @@ impl Command {
             Command::StartSession { .. } => "start_session",
             Command::BreakGlass { .. } => "break_glass",
             Command::EndSession { .. } => "end_session",
+            Command::LiftBar { .. } => "lift_bar",
             Command::Stop { .. } => "stop",
             Command::Lift { .. } => "lift",
             Command::Expire { .. } => "expire",
@@ -368,6 +377,7 @@ impl Command {
             | Command::StartSession { tenant, .. }
             | Command::BreakGlass { tenant, .. }
             | Command::EndSession { tenant, .. }
+            | Command::LiftBar { tenant, .. }
             | Command::AcceptClock { tenant, .. } => Some(tenant),
             Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
             Command::Expire { key } => key.tenant(),
@@ -475,6 +485,7 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             break_glass::enter(&at, tenant, session, &declared)
         }
         Command::EndSession { tenant, session } => session::end(&at, tenant, session),
+        Command::LiftBar { tenant, person } => bar::lift(&at, tenant, person),
         Command::Stop { switch, reason } => stop::set(&at, switch, reason),
         Command::Lift { switch, reason } => stop::lift(&at, switch, reason),
         Command::Expire { key } => expire::expire(&at, key),

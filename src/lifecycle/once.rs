@@ -114,6 +114,7 @@ impl<'a> Creation<'a> {
             | Command::Stop { .. }
             | Command::Lift { .. }
             | Command::Expire { .. }
+            | Command::LiftBar { .. }
             | Command::AcceptClock { .. } => return None,
         };
         Some(Creation { tenant, environment, made, by })

@@ -167,6 +167,14 @@ pub enum Refusal {
     /// The grant gives nothing to this person at this moment.
     #[error("this grant gives you nothing: {0}")]
     GrantGivesNothing(&'static str),
+    /// An administrator of the tenant removed the caller, and keeps them out.
+    #[error("an administrator of this tenant removed you and keeps you out; one of them can lift that")]
+    Barred,
+    /// By break-glass, where the tenant does not end it.
+    #[error(
+        "this session is by break-glass: the tenant sees it and does not end it; the vendor's operators do"
+    )]
+    NotYoursToEnd,
     /// A kill switch is set.
     #[error("support access is stopped by a kill switch; {} can lift it", lifter(.0))]
     Stopped(Side),
@@ -344,6 +352,8 @@ impl Refusal {
             Refusal::TicketMissing(_) => "ticket_missing",
             Refusal::TicketMalformed(_) => "ticket_malformed",
             Refusal::LastsTooLong(_) => "lasts_too_long",
+            Refusal::Barred => "barred",
+            Refusal::NotYoursToEnd => "not_yours_to_end",
             Refusal::TooManySessions(_) => "too_many_sessions",
             Refusal::NotDue(_) => "not_due",
             Refusal::Unavailable => "state_unavailable",

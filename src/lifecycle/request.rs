@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use super::{Change, Event, Moment, Refusal, Stop, session, stop::not_stopped};
+use super::{Change, Event, Moment, Refusal, Stop, bar, session, stop::not_stopped};
 
 /// Requests of one agent in one tenant that wait at a time, at most.
 const MOST_REQUESTS: usize = 8;
@@ -146,13 +146,13 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
         return Err(Refusal::ConsentCloses.into());
     }
     session::not_self_above(&now_in_force, agent)?;
-    not_stopped(halted(&agent.id, id.as_str(), tenant, at.facts)?)?;
+    not_stopped(halted(&agent.id, id.as_str(), tenant, true, at.facts)?)?;
     if !tenant.approval.as_ref().is_some_and(|rule| rule.required) {
         return Err(Refusal::ApprovalNotRequired.into());
     }
-    if !at.policy.ladder.knows(wanted.level) {
+    let Some(level) = at.policy.ladder.named(wanted.level) else {
         return Err(Refusal::LevelUnknown(wanted.level.clone()).into());
-    }
+    };
     if !tenant.environments.contains(wanted.environment) {
         return Err(Refusal::EnvironmentUnknown(wanted.environment.clone()).into());
     }
@@ -161,6 +161,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
         return Err(Refusal::Changed.into());
     }
     let mut presence = at.facts.presence(id.as_str(), &agent.id)?.cloned().unwrap_or_default();
+    bar::not_barred(&presence, agent)?;
     let mut waiting = presence.requests.clone();
     for old in &presence.requests {
         let over = match at.facts.request(id.as_str(), old.as_str())? {
@@ -191,7 +192,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
     let document = Request {
         asker: Giver::of(agent, None, &key.to_string()),
         environment: wanted.environment.clone(),
-        level: wanted.level.clone(),
+        level: level.clone(),
         reason: wanted.reason.to_owned(),
         ticket: wanted.ticket.map(str::to_owned),
         lasts: wanted.lasts.unwrap_or(at.policy.session_lasts),
@@ -204,7 +205,7 @@ fn ask(at: &Moment<'_>, id: &TenantId, request: &RequestId, wanted: &Wanted<'_>)
     let event = Event::RequestMade {
         request: request.clone(),
         subject: agent.id.clone(),
-        level: wanted.level.clone(),
+        level: level.clone(),
         expires,
     };
     let presence_key = Key::Presence(id.clone(), agent.id.clone());
@@ -234,10 +235,10 @@ fn approve(
     if request.asker.is(by) || row.is_some_and(|address| request.asker.has(address)) {
         return Err(Refusal::SelfGranted { by: Some(by.id.clone()) }.into());
     }
-    let level = level.unwrap_or(&request.level);
-    if !at.policy.ladder.knows(level) {
-        return Err(Refusal::LevelUnknown(level.clone()).into());
-    }
+    let wanted = level.unwrap_or(&request.level);
+    let Some(level) = at.policy.ladder.named(wanted) else {
+        return Err(Refusal::LevelUnknown(wanted.clone()).into());
+    };
     let lasts = lasts.unwrap_or(request.lasts);
     let end = |span: Span| span.end(at.now, tenant.zone);
     if end(lasts) <= at.now {

@@ -10,7 +10,7 @@ use crate::{
         SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
-        Lack, Meaning, Named, Reason, SUPPORT_MANAGE,
+        Lack, Meaning, Named, OnRemove, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
         emergency::{everywhere, halted},
         level::{InForce, in_force},
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis, request, stop::not_stopped};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, WantedBasis, bar, request, stop::not_stopped};
 
 /// Characters of a reason, at most.
 const LONGEST_REASON: usize = 500;
@@ -54,7 +54,7 @@ pub(super) fn start(
     let Some(tenant) = known else { return Err(closes(wish).into()) };
     let mut change = Change::NOTHING;
     let (mut givers, mut above, mut closed_at) = (BTreeSet::new(), BTreeSet::new(), None);
-    let mut approved = None;
+    let (mut approved, mut granted_until) = (None, None);
     let (basis, role) = match wish.basis {
         WantedBasis::Consent | WantedBasis::Request(_) => {
             let mut most = usize::MAX;
@@ -113,11 +113,12 @@ pub(super) fn start(
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };
                 change.documents.push((Key::Grant(id.clone(), grant_id.clone()), Document::Grant(bound)));
             }
+            granted_until = Some(grant.until);
             (Basis::Grant(grant_id.clone()), grant.role.clone())
         }
     };
     // Told to nobody but who would have entered, and so knows that there is such a tenant (law 11).
-    let halted = halted(&agent.id, id.as_str(), tenant, at.facts)?;
+    let halted = halted(&agent.id, id.as_str(), tenant, true, at.facts)?;
     not_stopped(halted)?;
     // Whoever lifted the tenant's own switch let in whoever enters since.
     not_self(&tenant.stop.lifted_by, agent)?;
@@ -127,7 +128,10 @@ pub(super) fn start(
     if !tenant.environments.contains(wish.environment) {
         return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
     }
-    let deadline = deadline(at, tenant, wish.lasts, approved.map(|(_, _, approval)| approval.lasts))?;
+    let deadline = match granted_until.filter(|_| at.policy.sessions.as_long_as_granted) {
+        Some(until) => as_long_as_granted(at, tenant, wish.lasts, until)?,
+        None => deadline(at, tenant, wish.lasts, approved.map(|(_, _, approval)| approval.lasts))?,
+    };
     let rights = match at.here(id).role(&role)? {
         Meaning::Nothing => return Err(Refusal::RoleUnknown(role).into()),
         meant => at.policy.staff_rights_of(&meant.set(at.policy)),
@@ -136,6 +140,7 @@ pub(super) fn start(
         return Err(Refusal::Changed.into());
     }
     let mut presence = at.facts.presence(id.as_str(), &agent.id)?.cloned().unwrap_or_default();
+    bar::not_barred(&presence, agent)?;
     tidy(at, id, &mut presence)?;
     if !matches!(wish.basis, WantedBasis::Grant(_)) {
         let by_consent = |basis: &Basis| matches!(basis, Basis::Consent(_));
@@ -152,7 +157,7 @@ pub(super) fn start(
         session: session.clone(),
         subject: agent.id.clone(),
         role: role.clone(),
-        deadline,
+        deadline: granted_until.map_or(deadline, |until| until.min(deadline)),
     });
     let document = Session {
         subject: agent.id.clone(),
@@ -234,8 +239,15 @@ pub(super) fn end(at: &Moment<'_>, id: &TenantId, session_id: &SessionId) -> Res
             End { at: session.deadline, cause: EndCause::Expired, by: None },
         );
     }
+    if removes && !at.policy.tenant_ends(&session.basis) {
+        return Err(Refusal::NotYoursToEnd.into());
+    }
     let cause = if removes { EndCause::Removed } else { EndCause::Ended };
-    ended(at, id, session_id, session, End { at: at.now, cause, by: Some(actor.id.clone()) })
+    let end = End { at: at.now, cause, by: Some(actor.id.clone()) };
+    if removes && at.policy.sessions.on_remove == OnRemove::Bar {
+        return bar::removed(at, id, session_id, session, &end);
+    }
+    ended(at, id, session_id, session, end)
 }
 
 /// The session with its end, taken out of its agent's index, and the event that says so. An index that cannot be read
@@ -365,6 +377,22 @@ pub(super) fn deadline(
         Err(Refusal::LastsTooLong(most))
     } else {
         Ok(end)
+    }
+}
+
+/// When a session ends that lasts as long as its grant: that is looked at by itself, at each decision, so that an expiry
+/// that is moved moves its end. Only what its agent asked for ends it before.
+fn as_long_as_granted(
+    at: &Moment<'_>,
+    tenant: &Tenant,
+    lasts: Option<Span>,
+    until: Timestamp,
+) -> Result<Timestamp, Refusal> {
+    match lasts.map(|lasts| lasts.end(at.now, tenant.zone)) {
+        None => Ok(Timestamp::MAX),
+        Some(end) if end <= at.now => Err(Refusal::NotInFuture(end)),
+        Some(end) if end > until => Err(Refusal::LastsTooLong(until)),
+        Some(end) => Ok(end),
     }
 }
 

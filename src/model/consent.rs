@@ -2,7 +2,7 @@
 //!
 //! Never here: what a level's role may do (that is [`crate::policy`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use super::{Giver, LevelName, RoleName, Timestamp, Veiled};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ladder {
     levels: Vec<Level>,
+    /// Further names of levels, under which they can be chosen: each with the one by which its level is stored and shown.
+    also: BTreeMap<LevelName, LevelName>,
 }
 
 /// One step of the ladder.
@@ -29,7 +31,24 @@ pub type Rank = usize;
 impl Ladder {
     /// A ladder of these levels, lowest first.
     pub fn new(levels: Vec<Level>) -> Self {
-        Self { levels }
+        Self { levels, also: BTreeMap::new() }
+    }
+
+    /// The same with further names, each of a level of this ladder.
+    #[must_use]
+    pub fn also_named(self, also: BTreeMap<LevelName, LevelName>) -> Self {
+        Self { also, ..self }
+    }
+
+    /// The further names of a level.
+    pub fn other_names(&self, name: &LevelName) -> impl Iterator<Item = &LevelName> {
+        self.also.iter().filter(move |(_, of)| *of == name).map(|(other, _)| other)
+    }
+
+    /// The name by which a level is stored and shown, under whichever of its names somebody chose it.
+    pub fn named(&self, name: &LevelName) -> Option<&LevelName> {
+        let name = self.also.get(name).unwrap_or(name);
+        self.levels.iter().map(|level| &level.name).find(|known| *known == name)
     }
 
     /// All levels, lowest first.
@@ -39,7 +58,8 @@ impl Ladder {
 
     /// Where a level stands. A name that this ladder does not know gives nothing: it ranks lowest.
     pub fn rank(&self, name: &LevelName) -> Rank {
-        self.levels.iter().position(|level| level.name == *name).unwrap_or(0)
+        let known = self.named(name);
+        self.levels.iter().position(|level| Some(&level.name) == known).unwrap_or(0)
     }
 
     /// The level at a rank.
@@ -54,7 +74,7 @@ impl Ladder {
 
     /// Whether this ladder has a level of that name.
     pub fn knows(&self, name: &LevelName) -> bool {
-        self.levels.iter().any(|level| level.name == *name)
+        self.named(name).is_some()
     }
 }
 

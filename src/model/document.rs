@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+pub use super::version::Version;
 use super::{
     ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, Joined, LevelName, Mark, Member, PermissionName,
     PlanName, Presence, Request, RequestId, Resource, ResourceId, ResourceRef, ResourceType, RoleName,
@@ -22,33 +23,6 @@ pub const FORMAT: u32 = 1;
 
 /// How many change ids a document remembers. A copy that is further behind than this counts as a fork.
 pub const REMEMBERED: usize = 32;
-
-/// The version of a document: ordered by epoch, then by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Version {
-    /// Raised by every healing of a store that had lost something.
-    pub epoch: u32,
-    /// Counts the changes; 0 stands for a document that does not exist.
-    pub number: u64,
-}
-
-impl Version {
-    /// The version of a document that does not exist.
-    pub const NONE: Version = Version { epoch: 0, number: 0 };
-
-    /// The version that the next change gives.
-    #[must_use]
-    pub fn next(self) -> Version {
-        Version { epoch: self.epoch, number: self.number.saturating_add(1) }
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch, self.number)
-    }
-}
 
 /// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11). The switches of
 /// the vendor's operators are an island of their own, which no tenant's id can spell.

@@ -143,6 +143,10 @@ fn session(a: Session, b: &Session) -> Session {
 fn presence(mut a: Presence, b: &Presence) -> Presence {
     a.requests.extend(b.requests.iter().cloned());
     a.asked = a.asked.max(b.asked);
+    // Whoever is kept out in one history is; what began until the later of two is over.
+    a.barred = a.barred.max(b.barred.clone());
+    a.closed_at = a.closed_at.max(b.closed_at);
+    a.lifted_by.extend(b.lifted_by.iter().cloned());
     a.sessions.extend(b.sessions.iter().map(|(id, environment)| (id.clone(), environment.clone())));
     a
 }

@@ -24,6 +24,7 @@ pub mod role;
 pub mod stop;
 pub mod subject;
 pub mod time;
+pub mod version;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
@@ -39,7 +40,7 @@ pub use id::{
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
-pub use presence::{Asked, Presence};
+pub use presence::{Asked, Bar, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
 pub use resource::{Joined, Resource, ResourceRef, Tally};
 pub use role::TenantRole;

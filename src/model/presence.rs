@@ -1,4 +1,5 @@
-//! The index of one staff subject in one tenant: their sessions and requests, and how often they asked lately.
+//! The index of one staff subject in one tenant: their sessions and requests, how often they asked lately, and whether they
+//! are kept out.
 //!
 //! Never here: whether any of that is good ([`crate::policy`]).
 
@@ -6,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EnvironmentId, RequestId, SessionId, Timestamp};
+use super::{EnvironmentId, Giver, RequestId, SessionId, SubjectRef, Timestamp};
 
 /// The sessions of one subject in one tenant, so that an unnamed one can be found. An index: it grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -20,6 +21,25 @@ pub struct Presence {
     /// How many requests were made lately.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub asked: Option<Asked>,
+    /// That they were removed, and are kept out until that is lifted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barred: Option<Bar>,
+    /// What began until then is over, also when that was lifted (law 8).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed_at: Option<Timestamp>,
+    /// While they are not: who lifted that last. They let in whoever enters since (GW-14).
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub lifted_by: BTreeSet<Giver>,
+}
+
+/// That somebody is kept out of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bar {
+    /// From when on.
+    pub at: Timestamp,
+    /// Who removed them.
+    pub by: SubjectRef,
 }
 
 /// How often somebody asked within a day.

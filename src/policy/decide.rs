@@ -12,11 +12,12 @@ use crate::model::{
 };
 
 use super::{
-    Around, Facts, Here, Lack, Meaning, Need, PermissionId, Policy, Reason, Rule,
+    Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    resources::{Outer, Spot, is_covered},
-    rows::{Bound, Held, held},
-    standing::{Fallen, Standing, standing},
+    reach::{beyond_rights, in_scope},
+    resources::{Outer, Spot},
+    rows::{Held, held},
+    standing::{Fallen, standing},
 };
 
 /// A name that a request carries.
@@ -396,10 +397,7 @@ fn staff(
     if let Some(fallen) = beyond_rights(rule, spot, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    let scope = standing.grant.map(|grant| &grant.scope);
-    if let Some(scope) = scope
-        && !is_covered(scope, rule, ask.resource, ask.within, here)?
-    {
+    if !in_scope(spot, &standing, here)? {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
@@ -471,55 +469,4 @@ fn find_session<'a>(
 
 fn is_of(session: &Session, subject: &SubjectRef) -> bool {
     session.subject == *subject
-}
-
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
-fn beyond_rights(
-    rule: &Rule,
-    spot: Option<Spot<'_>>,
-    session: &Session,
-    standing: &Standing<'_>,
-    here: Here<'_>,
-) -> Result<Option<Fallen>, Lack> {
-    let policy = here.policy;
-    let role = here.role(&session.role)?;
-    if role == Meaning::Nothing {
-        return Ok(Some((Reason::RoleUnknown, Detail::None)));
-    }
-    for permission in &rule.permissions {
-        let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
-            session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
-        });
-        if !at_start || !role.holds(policy, *permission) {
-            let detail = match policy.level_for(&rule.permissions) {
-                Some(level) => Detail::LevelWouldDo(level.clone()),
-                None => Detail::GrantWouldDo,
-            };
-            return Ok(Some((Reason::PermissionMissing, detail)));
-        }
-        if let Some(rank) = standing.bound
-            && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
-        {
-            return Ok(Some((Reason::ConsentLowered, Detail::None)));
-        }
-        if let Some(giver) = standing.giver
-            && !giver.can(here, *permission)?
-            && !by_row(giver, spot, *permission, standing, here)?
-        {
-            return Ok(Some((Reason::GrantorLacks, Detail::None)));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a row of whoever gave the grant lets them do this at the resource.
-fn by_row(
-    giver: Bound<'_>,
-    spot: Option<Spot<'_>>,
-    permission: PermissionId,
-    standing: &Standing<'_>,
-    here: Here<'_>,
-) -> Result<bool, Lack> {
-    let Some(grant) = standing.grant else { return Ok(false) };
-    giver.can_at(&grant.grantor, spot, permission, here)
 }

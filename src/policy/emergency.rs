@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{IssuerName, RoleName, Session, Side, Stop, SubjectRef, Tenant, Timestamp};
+use crate::model::{Basis, IssuerName, RoleName, Session, Side, Stop, SubjectRef, Tenant, Timestamp};
 
 use super::{Conditions, Facts, Lack, Policy, shape::Shape};
 
@@ -40,12 +40,20 @@ pub struct BreakGlass {
     pub conditions: Conditions,
     /// How often one operator may try in an hour.
     pub attempts: u32,
+    /// Whether the tenant's administrators can end such a session and keep operators out.
+    pub tenant_ends: bool,
 }
 
 impl Policy {
     /// What breaking the glass gives this person, if the configuration lets them.
     pub fn break_glass(&self, subject: &SubjectRef) -> Option<&BreakGlass> {
         self.emergency.break_glass.as_ref().filter(|glass| glass.operators.contains(subject))
+    }
+
+    /// Whether the tenant's administrators can end what rests on this, and keep it out.
+    pub fn tenant_ends(&self, basis: &Basis) -> bool {
+        let glass = || self.emergency.break_glass.as_ref().is_none_or(|glass| glass.tenant_ends);
+        !matches!(basis, Basis::BreakGlass(_)) || glass()
     }
 
     /// Whether a session by break-glass is still what the configuration gives.
@@ -84,9 +92,15 @@ pub fn everywhere(subject: &SubjectRef, facts: &Facts) -> Result<Halted, Lack> {
     Ok(halted.and(facts.stop_of_person(subject)?, Side::Operators))
 }
 
-/// All switches that bear on this person in this tenant.
-pub fn halted(subject: &SubjectRef, tenant_id: &str, tenant: &Tenant, facts: &Facts) -> Result<Halted, Lack> {
-    let halted = everywhere(subject, facts)?.and(Some(&tenant.stop), Side::Tenant);
+/// All switches that bear on this person in this tenant; `own`: the tenant's own among them.
+pub fn halted(
+    subject: &SubjectRef,
+    tenant_id: &str,
+    tenant: &Tenant,
+    own: bool,
+    facts: &Facts,
+) -> Result<Halted, Lack> {
+    let halted = everywhere(subject, facts)?.and(Some(&tenant.stop).filter(|_| own), Side::Tenant);
     if halted.now == Some(Side::Operators) || !facts.stop_of_all()?.is_some_and(|all| all.others) {
         return Ok(halted);
     }

@@ -16,6 +16,7 @@ pub mod level;
 pub mod path;
 pub mod permission;
 pub mod proofs;
+mod reach;
 pub mod reason;
 pub mod resources;
 pub mod rights;
@@ -123,6 +124,25 @@ impl Rule {
 /// For how long what a token said of a grant's giver counts where nothing else is configured, in milliseconds (rule 5).
 pub const GRANTOR_MEMORY_MS: i64 = 24 * 3_600_000;
 
+/// What is said of sessions beside how long they last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionRules {
+    /// What a removal by the tenant means.
+    pub on_remove: OnRemove,
+    /// A session by a grant lasts as long as the grant stands, instead of as long as any other.
+    pub as_long_as_granted: bool,
+}
+
+/// What it means that an administrator of the tenant removes somebody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnRemove {
+    /// Their session ends, and nobody is barred by it.
+    #[default]
+    End,
+    /// They are kept out of that tenant until an administrator lifts it.
+    Bar,
+}
+
 /// How long requests for approval live (GW-16), in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Approvals {
@@ -161,6 +181,8 @@ pub struct Policy {
     pub on_lower: OnLower,
     /// How long a session lasts, unless its agent asked for less.
     pub session_lasts: Span,
+    /// What else is said of sessions.
+    pub sessions: SessionRules,
     /// How far ahead a grant may end; `None` where the configuration allows any date.
     pub grant_most: Option<Span>,
     /// For how long what the last token of a grant's giver said of them counts, in milliseconds (rule 5).

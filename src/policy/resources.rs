@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Joined, Resource, ResourceRef, ResourceType, RoleName, Scope, Subject, SubjectRef};
+use crate::model::{Joined, Resource, ResourceId, ResourceRef, ResourceType, RoleName, Subject, SubjectRef};
 
 use super::{
     Here, Lack, PermissionId, PermissionSet, Rule,
@@ -146,6 +146,20 @@ impl<'a> Spot<'a> {
         Spot { kind: &resource.kind, id: resource.id.as_str(), types: &[], outer, checked: false }
     }
 
+    /// Whether it is one of these, or is known to lie in one of them.
+    pub(super) fn lies_in_any(
+        self,
+        resources: &BTreeSet<(ResourceType, ResourceId)>,
+        here: Here<'_>,
+    ) -> Result<bool, Lack> {
+        let names =
+            |kind: &ResourceType, id: &str| resources.iter().any(|(k, i)| k == kind && i.as_str() == id);
+        if here.policy.resources.types.is_empty() {
+            return Ok(names(self.kind, self.id));
+        }
+        Ok(Chain::of(self, here)?.links.iter().any(|link| names(link.kind, link.id)))
+    }
+
     fn names(&self, kind: &ResourceType) -> Option<&'a str> {
         let at = self.types.iter().position(|one| one == kind)?;
         self.outer.get(at).copied().flatten()
@@ -191,17 +205,6 @@ impl<'a> Chain<'a> {
             kind = above;
         }
         Ok(chain)
-    }
-
-    /// Whether any of these lies in it, itself included.
-    pub fn is_in(&self, scope: &Scope) -> bool {
-        match scope {
-            Scope::Everything => true,
-            Scope::Resources(resources) => self
-                .links
-                .iter()
-                .any(|link| resources.iter().any(|(kind, id)| kind == link.kind && id.as_str() == link.id)),
-        }
     }
 
     /// Whether a row of this person gives them this at the resource. `left`: how often they left all resources.
@@ -336,21 +339,4 @@ pub fn can_at(
 ) -> Result<bool, Lack> {
     let held = held(subject, here.facts, here.policy)?;
     Ok(held.can(here, permission)? || held.can_at(&subject.id, Some(spot), permission, here)?)
-}
-
-/// Whether a grant's scope covers what a request acts on, or something that this is known to lie in.
-pub fn is_covered(
-    scope: &Scope,
-    rule: &Rule,
-    resource: Option<&str>,
-    outer: Outer<'_>,
-    here: Here<'_>,
-) -> Result<bool, Lack> {
-    let Scope::Resources(resources) = scope else { return Ok(true) };
-    let (Some(kind), Some(id)) = (&rule.resource, resource) else { return Ok(false) };
-    if here.policy.resources.types.is_empty() {
-        return Ok(resources.iter().any(|(k, i)| k == kind && i.as_str() == id));
-    }
-    let Some(spot) = Spot::of_route(rule, resource, outer) else { return Ok(false) };
-    Ok(Chain::of(spot, here)?.is_in(scope))
 }

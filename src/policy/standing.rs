@@ -5,7 +5,7 @@
 use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
 
 use super::{
-    Deadline, Detail, Due, Facts, Here, Lack, OnLower, Policy, Reason,
+    Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason,
     emergency::halted,
     level::{InForce, in_force},
     rows::{Bound, giver},
@@ -49,10 +49,11 @@ pub fn standing<'a>(
     now: Timestamp,
     policy: &Policy,
 ) -> Result<Result<Standing<'a>, Fallen>, Lack> {
+    let own_switch = policy.tenant_ends(&session.basis);
     if let Some(end) = &session.ended {
         // While the switch is set, whoever asks is told who can lift it.
         if end.cause == EndCause::Stopped
-            && let Some(side) = halted(&session.subject, tenant_id, tenant, facts)?.now
+            && let Some(side) = halted(&session.subject, tenant_id, tenant, own_switch, facts)?.now
         {
             return Ok(Err((Reason::Stopped, Detail::LiftedBy(side))));
         }
@@ -77,7 +78,7 @@ pub fn standing<'a>(
     if now >= own.at {
         return Ok(Err((Reason::SessionExpired, Detail::At(own.at))));
     }
-    let halted = halted(&session.subject, tenant_id, tenant, facts)?;
+    let halted = halted(&session.subject, tenant_id, tenant, own_switch, facts)?;
     if let Some(side) = halted.now {
         return Ok(Err((Reason::Stopped, Detail::LiftedBy(side))));
     }
@@ -86,6 +87,14 @@ pub fn standing<'a>(
     }
     if let Some(at) = tenant.removed {
         return Ok(Err((Reason::TenantRemoved, Detail::At(at))));
+    }
+    // Whoever was removed and kept out is out, whatever other sessions turn up when histories are joined.
+    if policy.sessions.on_remove == OnRemove::Bar
+        && own_switch
+        && let Some(at) = facts.presence(tenant_id, &session.subject)?.and_then(|presence| presence.closed_at)
+        && session.started <= at
+    {
+        return Ok(Err((Reason::SessionEnded, Detail::At(at))));
     }
     let taken = |begun| tenant.took_away(&session.environment, begun).map(Detail::At);
     if let Some(detail) = taken(session.started) {

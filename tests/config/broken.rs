@@ -275,6 +275,11 @@ const CASES: &[Case] = &[
     ),
     (
         "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tenant_ends: ⟦never }\ntenants:\n  from: { path",
+        "wrong_type",
+    ),
+    (
+        "tenants:\n  from: { path",
         "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, last: ⟦2d }\ntenants:\n  from: { path",
         "out_of_range",
     ),
@@ -418,6 +423,12 @@ const CASES: &[Case] = &[
     ("{ level: full, role: admin }", "{ level: full, role: ⟦admn }", "unknown_role"),
     ("{ level: full, role: admin }", "{ level: ⟦read_only, role: admin }", "duplicate_name"),
     ("{ level: full, role: admin }", "{ level: ⟦inherit, role: admin }", "reserved_name"),
+    ("{ level: full, role: admin }", "{ level: full, also: ⟦inherit, role: admin }", "reserved_name"),
+    ("{ level: full, role: admin }", "{ level: full, also: ⟦read_only, role: admin }", "duplicate_name"),
+    ("{ level: full, role: admin }", "{ level: full, also: [all, ⟦all], role: admin }", "duplicate_name"),
+    ("{ level: full, role: admin }", "{ level: full, also: ⟦Everything, role: admin }", "bad_value"),
+    ("sessions: { last: 8h }", "sessions: { on_remove: ⟦forget }", "unknown_word"),
+    ("sessions: { last: 8h }", "sessions: { by_grant: ⟦forever }", "unknown_word"),
     (
         "*:*\" }\nceiling: [\"users:manage\"]\nconsent:\n  levels:\n    - level: block\n    - { level: read_only, role: read_only }\n    - { level: full, role: admin }",
         "*:write\" }\nceiling: [\"users:manage\"]\nconsent:\n  levels:\n    - level: block\n    - { level: read_only, role: read_only }\n    - { level: full, role: ⟦admin }",

@@ -8,9 +8,9 @@ use postern::{
         self, Code, Look, Warning,
         resolve::{EnvironmentSource, HostHeader, HostLabel, KeyText, Piece, Slot, TenantSource},
     },
-    model::{Span, SubjectKind},
+    model::{LevelName, Span, SubjectKind},
     net::servers::Protocol,
-    policy::{OnLower, Whose},
+    policy::{OnLower, OnRemove, SessionRules, Whose},
 };
 
 fn good(text: &str) -> (config::Settings, Vec<Warning>) {
@@ -112,6 +112,19 @@ fn spellings_and_alternatives_are_read() {
     assert_eq!(good(&text).0.policy.session_lasts, Span::CalendarDays(5));
     let text = with("grants: { longest: 180d }", "grants: { longest: none }");
     assert_eq!(good(&text).0.policy.grant_most, None);
+    let rules = |text: &str| good(&with("sessions: { last: 8h }", text)).0.policy.sessions;
+    assert_eq!(rules("sessions: { last: 8h }"), SessionRules::default());
+    assert_eq!(rules("sessions: { on_remove: end, by_grant: last }"), SessionRules::default());
+    assert_eq!(
+        rules("sessions: { on_remove: bar, by_grant: grant }"),
+        SessionRules { on_remove: OnRemove::Bar, as_long_as_granted: true }
+    );
+    let named =
+        good(&with("{ level: full, role: admin }", "{ level: full, role: admin, also: [all, every] }"));
+    let ladder = named.0.policy.ladder;
+    let name = |name: &str| LevelName::new(name).unwrap();
+    assert_eq!((ladder.named(&name("every")), ladder.rank(&name("all"))), (Some(&name("full")), 2));
+    assert_eq!((ladder.named(&name("none")), ladder.knows(&name("none"))), (None, false));
     let text = with("members: { unmapped: refuse }", "members: { unmapped: allow }");
     let (settings, _) = good(&text);
     assert_eq!((settings.policy.members_unmapped, settings.unmapped_upstream), (true, Some(0)));
@@ -381,6 +394,13 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
             "gateway: main",
             "gateway: main\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: admin }",
         ),
+        (
+            "gateway: main",
+            "gateway: main\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: admin, tenant_ends: false }",
+        ),
+        ("sessions: { last: 8h }", "sessions: { last: 8h, on_remove: bar }"),
+        ("sessions: { last: 8h }", "sessions: { last: 8h, by_grant: grant }"),
+        ("{ level: full, role: admin }", "{ level: full, role: admin, also: all }"),
         ("gateway: main", "gateway: main\nstops: { operators: [{ issuer: vendor, sub: olga }] }"),
         ("gateway: main", "gateway: main\nprefix: /support/"),
         ("gateway: main", "gateway: main\npaths: { case: distinct }"),
@@ -507,6 +527,39 @@ fn every_example_passes_without_a_warning() {
         seen += 1;
     }
     assert!(seen >= 2);
+}
+
+#[test]
+fn every_preset_passes_without_a_warning() {
+    let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/presets");
+    let keys =
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"},{"kty":"OKP","crv":"Ed25519","x":"a"}]}"#;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(presets).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            // Their walks.
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# yaml-language-server: $schema=../postern.schema.json\n"), "{path:?}");
+        let file = |line: &str| {
+            line.split_once("file: ").map(|(_, name)| name.split([' ', '}']).next().unwrap().to_owned())
+        };
+        let names = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(file);
+        let sources: BTreeMap<String, Vec<u8>> =
+            names.map(|name| (format!("/here/{name}"), keys.as_bytes().to_vec())).collect();
+        let loaded = config::load_bytes(Path::new("/here/postern.yaml"), text.as_bytes(), &sources);
+        let (settings, warnings) = loaded.unwrap_or_else(|faults| panic!("{path:?}: {faults}"));
+        assert!(
+            warnings.is_empty(),
+            "{path:?}: {}",
+            warnings.iter().map(ToString::to_string).collect::<String>()
+        );
+        assert!(settings.policy.rules.len() >= 30, "{path:?} maps too little to begin with");
+        seen += 1;
+    }
+    assert!(seen >= 1);
 }
 
 #[test]

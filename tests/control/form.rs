@@ -21,6 +21,7 @@ async fn the_description_is_served_to_anybody_and_knows_each_operation() {
         let path = template
             .replace("{tenant}", "acme")
             .replace("{member}", "rows.cml0YQ")
+            .replace("{person}", "staff.YW5uYQ")
             .replace("{role}", "viewer")
             .replace("{grant}", "grt_nothing")
             .replace("{session}", "ses_nothing")

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod audit;
+mod bars;
 mod break_glass;
 mod broken;
 mod consent;

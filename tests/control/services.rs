@@ -45,7 +45,7 @@ async fn a_service_pushes_a_tenant_and_nothing_less_than_all_of_it() {
     assert_eq!(consent["choice"], "read_only");
     for wrong in [
         json!({"zone": "UTC"}),
-        json!({"environments": ["production"]}),
+        json!({"zone": "", "environments": ["production"]}),
         json!({"zone": "Moon/Base", "environments": ["production"]}),
         json!({"zone": "UTC", "environments": "production"}),
         json!({"zone": "UTC", "environments": ["production", "production"]}),

@@ -377,6 +377,13 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             };
             (command, an_agent(dice))
         }
+        19 if !naive.barred.is_empty() && dice.one_in(2) => {
+            let barred: Vec<&(String, String)> = naive.barred.iter().collect();
+            let (tenant, whose) = barred[dice.below(barred.len())];
+            let (issuer, sub) = whose.split_once('|').unwrap();
+            let command = Command::LiftBar { tenant: tid(tenant), person: person(issuer, sub) };
+            (command, someone_for(dice, tenant))
+        }
         19 | 20 => {
             let whose = if dice.one_in(2) { an_agent(dice) } else { someone_for(dice, tenant) };
             (Command::EndSession { tenant: tid(tenant), session: sid(session) }, whose)
@@ -979,6 +986,7 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 assert!(staff && !subject.acting && GLASS.contains(&&*subject.id.sub), "GW-06");
             }
             Command::EndSession { .. } => assert!((staff || own) && !subject.acting),
+            Command::LiftBar { .. } => assert!(!staff && own && !subject.acting, "P17-27"),
             Command::SeeGrantor { .. } => assert!(!staff && own && !subject.acting, "rule 5"),
             Command::PushTenant { .. }
             | Command::RemoveTenant { .. }
@@ -1027,8 +1035,10 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 assert_eq!((a.lasts, a.asked, a.expires), (b.lasts, b.asked, b.expires));
                 assert!(b.talk.starts_with(&a.talk), "what was said was said");
             }
-            (Document::Presence(_), Some(Document::Presence(_)))
-            | (Document::Member(_), Some(Document::Member(_))) => {}
+            (Document::Presence(a), Some(Document::Presence(b))) => {
+                assert!(a.closed_at <= b.closed_at, "what was ended stays ended");
+            }
+            (Document::Member(_), Some(Document::Member(_))) => {}
             (Document::Role(a), Some(Document::Role(b))) => {
                 let taken_back = b.removed.is_some() && a.removed.is_none();
                 assert!(!taken_back || !b.own || b.granted.is_empty(), "P17-31");
@@ -1045,14 +1055,15 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
 }
 
 pub(crate) fn policies() -> impl Strategy<Value = Plain> {
-    (any::<bool>(), 0..3usize, any::<bool>(), any::<bool>(), 0..4usize).prop_map(
-        |(immediate, ceiling, most, unmapped, memory)| {
+    (any::<bool>(), 0..3usize, any::<bool>(), any::<bool>(), 0..4usize, any::<bool>()).prop_map(
+        |(immediate, ceiling, most, unmapped, memory, bar)| {
             let mut plain = Plain::new(immediate);
             plain.ceiling = [vec![], vec!["users:manage".into()], vec!["users:*".into(), "*:run".into()]]
                 [ceiling]
                 .clone();
             plain.grant_most_ms = most.then_some(20_000);
             plain.members_unmapped = unmapped;
+            plain.bar = bar;
             plain.grantor_memory_ms = [600, 2_400, 24_000, 20_000_000][memory];
             // Mostly tenants say something of roles, some of them only in a plan that has it.
             if ceiling > 0 || most {
@@ -1182,6 +1193,7 @@ fn the_histories_reach_every_command_and_most_codes() {
             (0..90).map(|_| (dice.next(), u16::try_from(dice.below(250)).unwrap())).collect();
         let mut plain = Plain::new(seed % 2 == 0);
         plain.members_unmapped = seed % 3 == 0;
+        plain.bar = seed % 4 < 2;
         plain.grant_most_ms = (seed % 5 == 0).then_some(20_000);
         plain.grantor_memory_ms = if seed % 7 == 0 { 2_400 } else { 240_000 };
         plain.adjustable = vec!["clerk".into(), "warden".into()];
@@ -1193,6 +1205,7 @@ fn the_histories_reach_every_command_and_most_codes() {
         decided.extend(tally.decided.into_keys());
     }
     for code in [
+        "barred",
         "role_locked",
         "own_roles_closed",
         "plan_lacks_roles",
@@ -1203,7 +1216,7 @@ fn the_histories_reach_every_command_and_most_codes() {
     ] {
         assert!(refused.contains(code), "{code} is not in {refused:?}");
     }
-    assert_eq!(accepted.len(), 26, "{accepted:?}");
+    assert_eq!(accepted.len(), 27, "{accepted:?}");
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Approval, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Grantor, Halt,
-        Joined, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd,
+        Approval, Bar, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Grantor,
+        Halt, Joined, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd,
         Resource, ResourceRef, Scope, Session, Span, Speaker, Stop, Stored, Subject, Tally, Tenant,
         TenantRole, Zone,
         document::{FORMAT, REMEMBERED},
@@ -130,6 +130,7 @@ fn first(kind: usize) -> Document {
             sessions: [(sid("s1"), eid("production"))].into(),
             requests: [rid("r1")].into(),
             asked: None,
+            ..Presence::default()
         }),
         9 => Document::Role(TenantRole {
             permissions: ["orders:read", "orders:write", "jobs:run"].map(|name| name.parse().unwrap()).into(),
@@ -363,6 +364,15 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             1 => drop(grantor.roles.insert([role(dice.pick(&["administrator", "clerk", "reader"]))].into())),
             _ => grantor.seen = at(-23_000 + 100 * i64::try_from(dice.below(9)).unwrap()),
         },
+        Document::Presence(presence) if dice.one_in(3) => match presence.barred.take() {
+            Some(_) => presence.lifted_by = [Giver::of(&admin("beta"), None, "l")].into(),
+            None => {
+                let bar = Bar { at: at(100 * i64::try_from(dice.below(20)).unwrap()), by: admin("beta").id };
+                presence.closed_at = presence.closed_at.max(Some(bar.at));
+                presence.barred = Some(bar);
+                presence.lifted_by.clear();
+            }
+        },
         Document::Presence(presence) => {
             let id = sid(&format!("s{}", dice.below(5)));
             if presence.sessions.remove(&id).is_none() {
@@ -495,7 +505,11 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
             b.kept.iter().all(|(key, kept)| a.kept.get(key).is_some_and(|ours| kept.until <= ours.until))
         }
         (Document::Presence(a), Document::Presence(b)) => {
+            // Whoever is kept out by either is, and what either ended stays ended.
             b.sessions.keys().all(|id| a.sessions.contains_key(id))
+                && (b.barred.is_none() || a.barred.is_some())
+                && a.closed_at >= b.closed_at
+                && a.lifted_by.is_superset(&b.lifted_by)
         }
         _ => false,
     }

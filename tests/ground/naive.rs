@@ -147,6 +147,8 @@ pub(crate) struct Naive {
     pub(crate) members: BTreeMap<(String, String), Row>,
     /// What tenants said of roles, by tenant and role.
     pub(crate) told: BTreeMap<(String, String), Told>,
+    /// The tenants that list a role of which nothing is found: what they said is lost (GW-17).
+    pub(crate) lost: Words,
     /// Of whoever gave a grant: the roles of their last token, and of those since that lacked some; when it was seen, and
     /// until when that is needed.
     pub(crate) sighted: BTreeMap<(String, String), (Vec<Words>, i64, i64)>,
@@ -156,6 +158,9 @@ pub(crate) struct Naive {
     pub(crate) requests: BTreeMap<(String, String), Asked>,
     /// The kill switches that are set, by name; whether somebody set it over themselves.
     pub(crate) stops: BTreeMap<String, bool>,
+    /// Who is kept out of which tenant; and of whom else that was lifted, by whom.
+    pub(crate) barred: BTreeSet<(String, String)>,
+    pub(crate) let_in: BTreeMap<(String, String), Vec<Source>>,
     /// Since when, and how often, somebody asked in a tenant within a day.
     pub(crate) asked: BTreeMap<(String, String), (i64, u32)>,
 }
@@ -211,6 +216,19 @@ pub(crate) fn switch_name(switch: &Switch) -> String {
         Switch::Operators(Reach::All) => "all".into(),
         Switch::Operators(Reach::Tenant(tenant)) => format!("tenant {tenant}"),
         Switch::Operators(Reach::Person(person)) => format!("person {}|{}", person.issuer, person.sub),
+    }
+}
+
+impl Naive {
+    /// Speaks against an entry: whoever is kept out, or let themselves in again.
+    pub(crate) fn kept_out(&self, tenant: &str, agent: &Subject, codes: &mut Codes) {
+        let row = (tenant.to_owned(), who(agent));
+        if self.barred.contains(&row) {
+            codes.insert("barred");
+        }
+        if self.let_in.get(&row).is_some_and(|by| by.iter().any(|giver| giver.is(agent))) {
+            codes.insert("self_granted");
+        }
     }
 }
 
@@ -722,6 +740,15 @@ impl Naive {
 
     /// All that speaks against a request; nothing: it is allowed.
     pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
+        let mut codes = self.all_objections(plain, request, caller, now);
+        let lost = matches!(&request.tenant, Name::As(name) if self.lost.contains(name));
+        if lost && !codes.is_empty() && Self::beforehand(plain, request, caller).is_none() {
+            codes.insert("state_unavailable");
+        }
+        codes
+    }
+
+    fn all_objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
         if let Some(codes) = Self::beforehand(plain, request, caller) {
             return codes;
         }
@@ -1361,6 +1388,7 @@ impl Naive {
                 if own(&known.lifted_by) {
                     codes.insert("self_granted");
                 }
+                self.kept_out(tenant.as_str(), agent, &mut codes);
                 let meant = self.role_in(plain, tenant.as_str(), &role);
                 if meant.is_none() {
                     codes.insert("role_unknown");
@@ -1445,6 +1473,7 @@ impl Naive {
                 if self.is_stopped(tenant.as_str(), &who(by)) {
                     codes.insert("stopped");
                 }
+                self.kept_out(tenant.as_str(), by, &mut codes);
                 let Some(known) = self.tenants.get(tenant.as_str()).filter(|t| !t.removed) else {
                     codes.insert("not_found");
                     return Err(codes);
@@ -1528,9 +1557,39 @@ impl Naive {
                 };
                 if found.ended.is_none() {
                     let over = now >= found.deadline;
+                    // P17-27: who is removed is out, with whatever else they have there.
+                    let bars = (removes && !over && plain.bar).then(|| found.who.clone());
                     let cause = if removes { EndCause::Removed } else { EndCause::Ended };
                     found.ended = Some(if over { EndCause::Expired } else { cause });
                     found.listed = None;
+                    if let Some(whose) = bars {
+                        let row = (tenant.to_string(), whose.clone());
+                        for ((t, _), other) in &mut next.sessions {
+                            let open = other.ended.is_none() && now < other.deadline;
+                            if t == tenant.as_str() && other.who == whose && open {
+                                other.ended = Some(EndCause::Removed);
+                                other.listed = None;
+                            }
+                        }
+                        next.let_in.remove(&row);
+                        next.barred.insert(row);
+                    }
+                }
+            }
+            Command::LiftBar { tenant, person } => {
+                self.administrator(plain, actor, tenant.as_str(), &mut codes);
+                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                    return Err(codes.into_iter().chain(["not_found"]).collect());
+                };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
+                let row = (tenant.to_string(), person.to_string());
+                if next.barred.remove(&row) {
+                    let mail = self.row_mail(tenant.as_str(), subject);
+                    next.let_in.insert(row, Source::came(subject, mail));
+                    let all = known.environments.iter().map(String::as_str);
+                    Self::reaches_all(subject, all, &mut codes);
                 }
             }
             Command::Stop { switch, reason } | Command::Lift { switch, reason } => {
@@ -1727,6 +1786,13 @@ impl Naive {
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
+                    if tenant
+                        .roles
+                        .iter()
+                        .any(|role| !documents.contains_key(&Key::Role(id.clone(), role.clone())))
+                    {
+                        naive.lost.insert(id.to_string());
+                    }
                     if tenant.stop.set.is_some() {
                         naive.stops.insert(format!("own {id}"), false);
                     }
@@ -1838,6 +1904,12 @@ impl Naive {
                     if let Some(asked) = presence.asked {
                         let key = (tenant.to_string(), subject.to_string());
                         naive.asked.insert(key, (asked.since.ms(), asked.times));
+                    }
+                    let row = (tenant.to_string(), subject.to_string());
+                    if presence.barred.is_some() {
+                        naive.barred.insert(row);
+                    } else if !presence.lifted_by.is_empty() {
+                        naive.let_in.insert(row, Source::kept(&presence.lifted_by));
                     }
                     for (id, environment) in &presence.sessions {
                         listed.insert((

@@ -178,6 +178,7 @@ impl Naive {
             if before.givers(plain, tenant, 0, now).iter().any(|giver| giver.is(agent)) {
                 codes.insert("self_granted");
             }
+            before.kept_out(tenant, agent, codes);
             if !known.approval {
                 codes.insert("approval_not_required");
             }

@@ -639,6 +639,7 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let start_again = |n: usize| start("acme", &format!("many{n}"), WantedBasis::Grant(gid("g1")));
     let refusal = broken.dry(&start_again(0), Actor::Subject(&anna), NOW, &policy).unwrap_err();
     seen.insert(refusal.code());
+    let stopped_by_nobody = world.clone();
     let mut full = world;
     let refusal = (0..).find_map(|n| full.run(&start_again(n), Actor::Subject(&anna), NOW, &policy).err());
     seen.insert(refusal.unwrap().code());
@@ -650,7 +651,30 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let end = Command::EndSession { tenant: tid("acme"), session: sid("many3") };
     full.run(&end, Actor::Subject(&anna), NOW, &policy).unwrap();
     full.run(&start_again(99), Actor::Subject(&anna), NOW, &policy).unwrap();
-    assert_eq!(seen.len(), 41, "a code without a line: {seen:?}");
+    // Where removals keep people out, and a tenant does not end what it did not let in.
+    let strict = Plain { bar: true, ..Plain::new(true) }.compile();
+    let mut barred = stopped_by_nobody.clone();
+    let remove = Command::EndSession { tenant: tid("acme"), session: sid("s1") };
+    barred.run(&remove, Actor::Subject(&admin("acme")), NOW, &strict).unwrap();
+    let refusal = barred.dry(&start_again(0), Actor::Subject(&anna), NOW + 1, &strict).unwrap_err();
+    seen.insert(refusal.code());
+    let mut aloof = policy.clone();
+    aloof.emergency.break_glass.as_mut().unwrap().tenant_ends = false;
+    let mut glass = stopped_by_nobody;
+    let enter = Command::BreakGlass {
+        tenant: tid("acme"),
+        session: sid("glass"),
+        environment: eid("production"),
+        reason: "everything stands still".into(),
+        incident: "INC-1".into(),
+        cause: "stability".into(),
+        lasts: None,
+    };
+    glass.run(&enter, Actor::Subject(&olga), NOW, &aloof).unwrap();
+    let remove = Command::EndSession { tenant: tid("acme"), session: sid("glass") };
+    let refusal = glass.dry(&remove, Actor::Subject(&admin("acme")), NOW + 1, &aloof).unwrap_err();
+    seen.insert(refusal.code());
+    assert_eq!(seen.len(), 43, "a code without a line: {seen:?}");
 }
 
 #[test]

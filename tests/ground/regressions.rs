@@ -74,6 +74,34 @@ fn a_removal_does_not_wait_for_an_index_that_cannot_be_read() {
     assert_eq!(world.run(&expire, Actor::Clock, 90_000, &policy).unwrap().documents, []);
 }
 
+#[test]
+fn a_session_that_a_fork_brings_up_behind_a_bar_is_over_and_stays_so_when_it_is_lifted() {
+    let policy = Plain { bar: true, ..Plain::new(true) }.compile();
+    let mut world = family(&policy, "full");
+    let anna = staff("anna");
+    // Another gateway let her in a second time, and nobody here knew.
+    let key = Key::Session(tid("beta"), sid("s2"));
+    let Some(Document::Session(known)) = world.document(&Key::Session(tid("beta"), sid("s1")), &policy)
+    else {
+        panic!("a session")
+    };
+    let remove = Command::EndSession { tenant: tid("beta"), session: sid("s1") };
+    let change = world.run(&remove, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    assert!(change.narrows);
+    world.put(key, Document::Session(known));
+    assert!(!allowed(&world, "beta", "s2", 5, &policy));
+    let lift = Command::LiftBar { tenant: tid("beta"), person: anna.id.clone() };
+    assert!(!world.run(&lift, Actor::Subject(&admin("beta")), 6, &policy).unwrap().narrows);
+    assert!(!allowed(&world, "beta", "s2", 7, &policy), "what was ended stays ended");
+    assert_eq!(world.run(&lift, Actor::Subject(&admin("beta")), 8, &policy).unwrap().documents, []);
+    // Where an index cannot be read, a removal still ends, and nobody enters.
+    let mut broken = family(&policy, "full");
+    broken.unavailable.insert(Key::Presence(tid("beta"), anna.id.clone()));
+    let change = broken.run(&remove, Actor::Subject(&admin("beta")), 4, &policy).unwrap();
+    assert!(matches!(&change.events[..], [Event::SessionEnded { cause: EndCause::Removed, .. }]));
+    assert!(!allowed(&broken, "beta", "s1", 4, &policy));
+}
+
 // GW-17
 #[test]
 fn what_cannot_be_read_is_not_committed_against_as_absent() {

@@ -13,9 +13,9 @@ use postern::{
         TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, Pattern,
-        PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles, Verdict, Whose, decide,
-        decide::Route, shape::Shape,
+        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, OnRemove,
+        Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles, Verdict, Whose,
+        decide, decide::Route, shape::Shape,
     },
 };
 
@@ -76,6 +76,8 @@ pub(crate) struct Plain {
     pub(crate) ladder: Vec<(String, Option<String>)>,
     pub(crate) ceiling: Vec<String>,
     pub(crate) immediate: bool,
+    /// Whoever is removed is kept out.
+    pub(crate) bar: bool,
     pub(crate) lasts_ms: i64,
     pub(crate) grant_most_ms: Option<i64>,
     /// For how long what a giver's token said counts.
@@ -117,6 +119,7 @@ impl Plain {
             ],
             ceiling: words(&["users:manage"]),
             immediate,
+            bar: false,
             lasts_ms: 10_000,
             glass: Some("administrator".into()),
             grant_most_ms: None,
@@ -167,6 +170,10 @@ impl Plain {
             default_level: level("read_only"),
             on_lower: if self.immediate { OnLower::Immediate } else { OnLower::Future },
             session_lasts: Span::Millis(self.lasts_ms),
+            sessions: postern::policy::SessionRules {
+                on_remove: if self.bar { OnRemove::Bar } else { OnRemove::End },
+                as_long_as_granted: false,
+            },
             grant_most: self.grant_most_ms.map(Span::Millis),
             grantor_memory_ms: self.grantor_memory_ms,
             approvals: postern::policy::Approvals { unanswered_ms: 4_000, usable_ms: 1_000 },
@@ -181,6 +188,7 @@ impl Plain {
                     incident: Shape::parse("INC-[0-9]{1,4}").unwrap(),
                     conditions: postern::policy::Conditions::default(),
                     attempts: 10,
+                    tenant_ends: true,
                 }),
             },
             conditions: postern::policy::Conditions::default(),

@@ -166,6 +166,8 @@ pub struct Plan {
     /// Where state and ledger are, when not beside the keys.
     pub data: Option<PathBuf>,
     pub upstream: Option<std::net::SocketAddr>,
+    /// Another configuration than the usual one.
+    pub written: Option<&'static str>,
 }
 
 impl Plan {
@@ -192,7 +194,17 @@ pub fn config_text(
     upstream: std::net::SocketAddr,
     edits: &[(&str, &str)],
 ) -> String {
-    let mut text = CONFIG
+    edited(CONFIG, keys, data, upstream, edits)
+}
+
+fn edited(
+    written: &str,
+    keys: &Path,
+    data: &Path,
+    upstream: std::net::SocketAddr,
+    edits: &[(&str, &str)],
+) -> String {
+    let mut text = written
         .replace("DIR", data.to_str().unwrap())
         .replace("KEYS", keys.to_str().unwrap())
         .replace("UPSTREAM", &upstream.to_string());
@@ -200,7 +212,10 @@ pub fn config_text(
         assert!(text.contains(from), "the configuration has no `{from}`");
         text = text.replace(from, to);
     }
+    // An edit may name them too.
     text.replace("KEYS", keys.to_str().unwrap())
+        .replace("DIR", data.to_str().unwrap())
+        .replace("UPSTREAM", &upstream.to_string())
 }
 
 /// The same, read.
@@ -210,7 +225,17 @@ pub fn settings(
     upstream: std::net::SocketAddr,
     edits: &[(&str, &str)],
 ) -> Settings {
-    let text = config_text(keys, data, upstream, edits);
+    settings_of(CONFIG, keys, data, upstream, edits)
+}
+
+fn settings_of(
+    written: &str,
+    keys: &Path,
+    data: &Path,
+    upstream: std::net::SocketAddr,
+    edits: &[(&str, &str)],
+) -> Settings {
+    let text = edited(written, keys, data, upstream, edits);
     let mut source = BTreeMap::new();
     for name in ["vendor.jwks", "app.jwks", "assertion.pem", "ledger.key"] {
         let path = keys.join(name);
@@ -239,6 +264,7 @@ pub struct World {
     pub edits: Vec<(&'static str, &'static str)>,
     pub hooks: Hooks,
     pub clock: Option<Arc<ManualClock>>,
+    written: &'static str,
     target: std::net::SocketAddr,
 }
 
@@ -363,11 +389,12 @@ impl World {
             edits: plan.edits,
             hooks: plan.hooks,
             clock: plan.clock,
+            written: plan.written.unwrap_or(CONFIG),
         }
     }
 
     pub fn try_up(&mut self) -> Result<(), app::StartFault> {
-        let settings = settings(self.keys_dir.path(), &self.data, self.target, &self.edits);
+        let settings = settings_of(self.written, self.keys_dir.path(), &self.data, self.target, &self.edits);
         let clock = self.clock.clone().map(|clock| clock as Arc<dyn Clock>);
         self.gateway =
             Some(Gateway::start(settings, Extra { hooks: self.hooks.clone(), clock, ..Extra::default() })?);

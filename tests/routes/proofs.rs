@@ -34,6 +34,7 @@ fn policy() -> Policy {
         default_level: "block".parse().unwrap(),
         on_lower: OnLower::Immediate,
         session_lasts: Span::Millis(1),
+        sessions: Default::default(),
         grant_most: None,
         grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
         approvals: Default::default(),

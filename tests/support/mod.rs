@@ -76,6 +76,7 @@ impl Clock for Hand {
 pub(crate) struct Wish {
     pub(crate) on_lower: OnLower,
     pub(crate) session_lasts: Span,
+    pub(crate) sessions: postern::policy::SessionRules,
     pub(crate) grant_most: Option<Span>,
     pub(crate) grantor_memory_ms: i64,
     pub(crate) settle: bool,
@@ -92,6 +93,7 @@ impl Default for Wish {
         Wish {
             on_lower: OnLower::Future,
             session_lasts: Span::CalendarDays(5),
+            sessions: Default::default(),
             grant_most: Some(Span::CalendarDays(365)),
             grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
             settle: true,
@@ -115,6 +117,7 @@ pub(crate) fn emergency() -> Emergency {
         incident: postern::policy::shape::Shape::parse("INC-[0-9]{1,6}").unwrap(),
         conditions: postern::policy::Conditions::default(),
         attempts: 10,
+        tenant_ends: true,
     };
     Emergency {
         operators: ["olga", "otto"].map(operator).into(),
@@ -292,6 +295,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         default_level: LevelName::new("read_only").unwrap(),
         on_lower: wish.on_lower,
         session_lasts: wish.session_lasts,
+        sessions: wish.sessions,
         tenant_roles: wish.tenant_roles.clone(),
         resources: wish.resources.clone(),
         grant_most: wish.grant_most,

@@ -76,6 +76,7 @@ fn break_glass(
         incident: incident?,
         conditions: conditions(context, written),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        tenant_ends: written.tenant_ends.value().copied().unwrap_or(true),
     })
 }
 

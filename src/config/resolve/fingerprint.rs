@@ -24,9 +24,9 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, PermissionId, PermissionSet, Policy,
-        ResourceRules, RoleAt, ServiceRule, TenantRoles, Whose, Within, conditions::TicketFrom,
-        path::Delimiters, routes::Twins,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, OnRemove, PermissionId, PermissionSet,
+        Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles, Whose, Within,
+        conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
 
@@ -212,11 +212,30 @@ fn policy_value(policy: &Policy) -> Value {
     if !policy.conditions.is_empty() {
         put(&mut value, "conditions", conditions_value(&policy.conditions));
     }
+    let also: Vec<_> = policy
+        .ladder
+        .levels()
+        .iter()
+        .flat_map(|level| {
+            policy.ladder.other_names(&level.name).map(|other| json!([other.as_str(), level.name.as_str()]))
+        })
+        .collect();
+    if !also.is_empty() {
+        put(&mut value, "also", json!(also));
+    }
+    if policy.sessions != SessionRules::default() {
+        let SessionRules { on_remove, as_long_as_granted } = policy.sessions;
+        put(
+            &mut value,
+            "sessions",
+            json!({ "bar": on_remove == OnRemove::Bar, "as_long_as_granted": as_long_as_granted }),
+        );
+    }
     if !policy.emergency.operators.is_empty() {
         put(&mut value, "stops", people(&policy.emergency.operators));
     }
     if let Some(glass) = &policy.emergency.break_glass {
-        let glass = json!({
+        let mut named = json!({
             "operators": people(&glass.operators),
             "role": glass.role.as_str(),
             "lasts_ms": glass.lasts_ms,
@@ -225,7 +244,10 @@ fn policy_value(policy: &Policy) -> Value {
             "conditions": conditions_value(&glass.conditions),
             "attempts": glass.attempts,
         });
-        put(&mut value, "break_glass", glass);
+        if !glass.tenant_ends {
+            put(&mut named, "tenant_ends", json!(false));
+        }
+        put(&mut value, "break_glass", named);
     }
     value
 }

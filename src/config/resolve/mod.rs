@@ -133,6 +133,7 @@ pub(super) fn resolve(
         default_level: steps.default.clone()?,
         on_lower: steps.on_lower,
         session_lasts: terms.session_lasts,
+        sessions: terms.sessions,
         grant_most: terms.grant_most,
         grantor_memory_ms: terms.grantor_memory_ms,
         approvals: terms.approvals,

@@ -16,8 +16,8 @@ use crate::{
     },
     model::{Ladder, Level, LevelName, PermissionName, RoleName, Span},
     policy::{
-        Approvals, Catalogue, GRANTOR_MEMORY_MS, OnLower, Pattern, PermissionSet, Role, SUPPORT_TYPE,
-        permission::MOST_PERMISSIONS,
+        Approvals, Catalogue, GRANTOR_MEMORY_MS, OnLower, OnRemove, Pattern, PermissionSet, Role,
+        SUPPORT_TYPE, SessionRules, permission::MOST_PERMISSIONS,
     },
 };
 
@@ -230,6 +230,7 @@ pub(super) fn consent(
     let mut levels: Vec<Level> = Vec::new();
     let mut places: BTreeMap<LevelName, Place> = BTreeMap::new();
     let (mut step_places, mut reading) = (Vec::new(), BTreeSet::new());
+    let mut also: BTreeMap<LevelName, LevelName> = BTreeMap::new();
     let mut whole = !list.value.broken;
     for (rank, step) in list.value.items.iter().enumerate() {
         let name =
@@ -283,14 +284,41 @@ pub(super) fn consent(
         if reads {
             reading.insert(name.clone());
         }
+        other_names(context, step, &name, &mut places, &mut also);
         levels.push(Level { name, role: role.and_then(|role| RoleName::new(&role.value).ok()) });
     }
     let on_lower = match at.value.on_lower.value() {
         Some(written::OnLower::Future) => OnLower::Future,
         Some(written::OnLower::Immediate) | None => OnLower::Immediate,
     };
+    // What is stored of a tenant is a level's own name.
+    places.retain(|name, _| !also.contains_key(name));
     let default = default_level(context, at, &places, whole);
-    Some(Steps { ladder: Ladder::new(levels), default, on_lower, places: step_places, reading })
+    let ladder = Ladder::new(levels).also_named(also);
+    Some(Steps { ladder, default, on_lower, places: step_places, reading })
+}
+
+/// Further names of a level: none that a level bears already.
+fn other_names(
+    context: Context<'_>,
+    step: &At<written::LevelStep>,
+    name: &LevelName,
+    places: &mut BTreeMap<LevelName, Place>,
+    also: &mut BTreeMap<LevelName, LevelName>,
+) {
+    for at in step.value.also.given().into_iter().flat_map(|list| &list.value.0.items) {
+        let Some(other) = context.id(at, LevelName::new, "name of a level") else { continue };
+        if other.as_str() == "inherit" {
+            let message = "`inherit` is what a child chooses to follow its parent; no level is called so";
+            context.put(Code::ReservedName, at.place, message, "choose another name");
+        }
+        if let Some(first) = places.get(&other) {
+            context.twice(at.place, "level", other.as_str(), *first);
+            continue;
+        }
+        places.insert(other.clone(), at.place);
+        also.insert(other, name.clone());
+    }
 }
 
 /// Tells where a level's role is unknown, or emptied by the ceiling.
@@ -388,6 +416,7 @@ fn default_level(
 /// How long sessions, grants and exchanges last.
 pub(super) struct Terms {
     pub(super) session_lasts: Span,
+    pub(super) sessions: SessionRules,
     pub(super) grant_most: Option<Span>,
     pub(super) max_exchange_ms: i64,
     pub(super) approvals: Approvals,
@@ -418,7 +447,13 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
         unanswered_ms: context.duration(&written.unanswered, usual.unanswered_ms, 60_000, 30 * DAY),
         usable_ms: context.duration(&written.usable, usual.usable_ms, 60_000, DAY),
     };
-    Terms { session_lasts, grant_most, max_exchange_ms, approvals, grantor_memory_ms }
+    let on_remove = match sessions.on_remove.value() {
+        Some(written::OnRemove::Bar) => OnRemove::Bar,
+        Some(written::OnRemove::End) | None => OnRemove::End,
+    };
+    let as_long_as_granted = sessions.by_grant.value() == Some(&written::ByGrant::Grant);
+    let sessions = SessionRules { on_remove, as_long_as_granted };
+    Terms { session_lasts, sessions, grant_most, max_exchange_ms, approvals, grantor_memory_ms }
 }
 
 fn term(context: Context<'_>, place: Place, span: Span, least_ms: i64, most_days: i64) {

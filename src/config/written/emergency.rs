@@ -36,6 +36,9 @@ pub struct BreakGlass {
     pub incident: Field<String>,
     /// How often one operator may try in an hour, on each gateway. Default `10`.
     pub attempts: Field<u64>,
+    /// Whether the tenant's administrators can end such a session, and their kill switch keeps it out. They see it in any
+    /// case. Default `true`.
+    pub tenant_ends: Field<bool>,
     /// What is demanded of the operators' sign-in beside `staff.require`, for the entry and for each request by it. It
     /// takes no `ticket`: the incident is it.
     pub require: Field<Require>,

@@ -24,9 +24,9 @@ pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
 pub use people::{
-    Approvals, Authorities, Ceiling, Claims, Consent, EnvironmentSource, Environments, Grants, Issuer,
-    JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, Opened, Push, Require, Role, RolesFrom,
-    Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
+    Approvals, Authorities, ByGrant, Ceiling, Claims, Consent, EnvironmentSource, Environments, Grants,
+    Issuer, JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, OnRemove, Opened, Push, Require, Role,
+    RolesFrom, Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use resources::{OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};

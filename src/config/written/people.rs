@@ -375,6 +375,8 @@ pub struct Consent {
 pub struct LevelStep {
     /// Its name, as tenants choose it.
     pub level: Field<String>,
+    /// Further names under which tenants may choose it. It is stored and shown by its own.
+    pub also: Field<OneOrMany<String>>,
     /// The role that support gets at this level.
     pub role: Field<String>,
     /// `read`: the configuration is refused where this level reaches a route that writes. Default `read` for a level
@@ -400,6 +402,30 @@ pub struct Sessions {
     pub last: Field<Term>,
     /// How long one exchange of staff runs at most. Default `1h`.
     pub max_exchange: Field<Duration>,
+    /// How long a session by a grant may last. Default `last`.
+    pub by_grant: Field<ByGrant>,
+    /// What it means that an administrator of the tenant removes somebody. Default `end`.
+    pub on_remove: Field<OnRemove>,
+}
+
+/// How long a session by a grant may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ByGrant {
+    /// As long as any other: `sessions.last`; then a new one has to be started, by the same grant.
+    Last,
+    /// As long as its grant stands, however its expiry is moved.
+    Grant,
+}
+
+/// What it means that an administrator of the tenant removes somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRemove {
+    /// Their session ends. They may start another, by what is consented to then.
+    End,
+    /// All their sessions in that tenant end, and they start none there until an administrator of it lifts that.
+    Bar,
 }
 
 /// How long grants may stand.

@@ -13,7 +13,7 @@ use super::answer::{Answer, Fault, Query, read_json};
 use super::assertion::Who;
 use super::books::{Books, Tenant};
 use super::seen::Trace;
-use super::{Clock, Inner, integrations, jobs, mappings, orders, page, people, streams, upload};
+use super::{Clock, Inner, integrations, jobs, mappings, orders, page, people, stand_in, streams, upload};
 
 /// The header by which the gateway says which environment a request is for.
 const ENVIRONMENT: &str = "x-environment";
@@ -59,6 +59,9 @@ pub(super) async fn answer(
 ) -> Result<Answer, Fault> {
     let segments: Vec<&str> = head.uri.path().split('/').skip(1).collect();
     let ["t", tenant, place @ ..] = segments.as_slice() else {
+        if inner.stands_in {
+            return stand_in::answer(inner, head, &who, trace);
+        }
         return Err(Fault::not_found("page", head.uri.path()));
     };
     if *tenant != who.tenant {

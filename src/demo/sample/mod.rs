@@ -35,6 +35,7 @@ mod page;
 mod people;
 mod seed;
 pub mod seen;
+mod stand_in;
 mod streams;
 mod upload;
 
@@ -72,6 +73,8 @@ pub struct Options {
     pub keys: String,
     /// What time it is.
     pub now: Clock,
+    /// It stands in for an application with other routes: whatever it is asked beside its own, it says what that was.
+    pub stands_in: bool,
 }
 
 /// The running application. Clones are the same application.
@@ -86,6 +89,7 @@ struct Inner {
     world: World,
     log: Arc<Log>,
     now: Clock,
+    stands_in: bool,
 }
 
 impl Sample {
@@ -97,7 +101,8 @@ impl Sample {
         let gatekeeper =
             Gatekeeper::new(options.issuer, options.audience, &options.keys, Arc::clone(&options.now))?;
         let world = seed::world((options.now)());
-        let inner = Inner { gatekeeper, world, log: Arc::new(Log::default()), now: options.now };
+        let Options { now, stands_in, .. } = options;
+        let inner = Inner { gatekeeper, world, log: Arc::new(Log::default()), now, stands_in };
         Ok(Self { inner: Arc::new(inner) })
     }
 

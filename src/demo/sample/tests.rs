@@ -61,7 +61,13 @@ fn header(algorithm: Algorithm) -> Header {
 }
 
 fn options(keys: &Value, now: Clock) -> Options {
-    Options { issuer: ISSUER.to_owned(), audience: AUDIENCE.to_owned(), keys: keys.to_string(), now }
+    Options {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        keys: keys.to_string(),
+        now,
+        stands_in: false,
+    }
 }
 
 impl Stage {
@@ -71,11 +77,22 @@ impl Stage {
         Self::with_keys(key, &keys).await
     }
 
+    /// An application that stands in for another one.
+    async fn standing_in() -> Self {
+        let key = ec_key();
+        let keys = public(&key, Algorithm::ES256);
+        Self::of(key, |now| Options { stands_in: true, ..options(&keys, now) }).await
+    }
+
     async fn with_keys(key: EncodingKey, keys: &Value) -> Self {
+        Self::of(key, |now| options(keys, now)).await
+    }
+
+    async fn of(key: EncodingKey, options: impl FnOnce(Clock) -> Options) -> Self {
         let time = Arc::new(AtomicI64::new(START));
         let moving = Arc::clone(&time);
         let now: Clock = Arc::new(move || moving.load(Ordering::SeqCst));
-        let sample = Sample::new(options(keys, now)).unwrap();
+        let sample = Sample::new(options(now)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -224,6 +224,7 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
         | Command::WithdrawGrant { .. }
+        | Command::LiftBar { .. }
         | Command::Stop { .. }
         | Command::Lift { .. } => None,
     }

@@ -277,3 +277,24 @@ fn keys_that_cannot_verify_are_refused_at_the_start() {
     assert!(matches!(refusal(json!({"keys": [good.clone(), with("d", json!("AAAA"))]})), KeysError::Private));
     assert!(Sample::new(options(&json!({"keys": [with("use", json!("enc")), good.clone()]}), now)).is_ok());
 }
+
+#[tokio::test]
+async fn where_it_stands_in_it_says_what_it_was_asked_and_by_whom_and_believes_nobody_else() {
+    let stage = Stage::standing_in().await;
+    let target = "/orgs/acme/anything?at=all";
+    let claims = stage.claims("POST", target);
+    let told = stage.ask_as(&claims, "POST", target, None).await;
+    assert_eq!(told.status, 200);
+    let told = told.json();
+    assert_eq!((&told["asked"], &told["of"]["sub"]), (&json!("POST /orgs/acme/anything"), &json!("alice")));
+    // About another tenant than the assertion, or without one.
+    let mut claims = stage.claims("GET", "/orgs/globex/anything");
+    claims["tenant"] = json!("acme");
+    let other = stage.ask_as(&claims, "GET", "/orgs/globex/anything", None).await;
+    assert_eq!((other.status, other.code()), (403, "tenant_mismatch".to_owned()));
+    assert_eq!(stage.raw("GET", target, "", "").await.status, 401);
+    // Elsewhere there is no such page.
+    let usual = Stage::new().await;
+    let claims = usual.claims("GET", "/orgs/acme/anything");
+    assert_eq!(usual.ask_as(&claims, "GET", "/orgs/acme/anything", None).await.status, 404);
+}
