@@ -15,6 +15,7 @@ mod grants;
 mod islands;
 mod members;
 mod once;
+mod resources;
 mod roles;
 mod self_granted;
 mod services;

@@ -85,7 +85,7 @@ pub(crate) struct Wish {
     pub(crate) tenant_roles: TenantRoles,
     pub(crate) adjustable: &'static [&'static str],
     /// What lies below tenants.
-    pub(crate) resources: ResourceRules,
+    pub(crate) resources: fn(&Catalogue) -> ResourceRules,
 }
 
 impl Default for Wish {
@@ -100,7 +100,7 @@ impl Default for Wish {
             emergency: emergency(),
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
-            resources: ResourceRules::default(),
+            resources: |_| ResourceRules::default(),
         }
     }
 }
@@ -275,6 +275,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         name: LevelName::new(name).unwrap(),
         role: role.map(|role| RoleName::new(role).unwrap()),
     };
+    let resources = (wish.resources)(&catalogue);
     Policy {
         fingerprint: "test".to_owned(),
         ceiling: catalogue.covered(&Pattern::parse("users:manage").unwrap()),
@@ -297,7 +298,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         session_lasts: wish.session_lasts,
         sessions: wish.sessions,
         tenant_roles: wish.tenant_roles.clone(),
-        resources: wish.resources.clone(),
+        resources,
         grant_most: wish.grant_most,
         approvals: Default::default(),
         grantor_memory_ms: wish.grantor_memory_ms,
@@ -326,7 +327,7 @@ fn services() -> Vec<ServiceRule> {
     };
     let subject = |name: &str| Whose::Subjects([Arc::from(name)].into());
     vec![
-        rule(subject("crm"), &[Push::Tenants, Push::Members], None),
+        rule(subject("crm"), &[Push::Tenants, Push::Members, Push::Resources], None),
         rule(subject("narrow"), &[Push::Tenants, Push::Members], Some(&["acme-west"])),
         rule(subject("pair"), &[Push::Tenants], Some(&["acme", "zulu"])),
         rule(Whose::Roles([RoleName::new("roster").unwrap()].into()), &[Push::Members], None),
