@@ -39,7 +39,14 @@ enum Visibility {
 struct Count {
     all: u64,
     /// By role.
-    roles: std::collections::BTreeMap<RoleName, u64>,
+    roles: Vec<CountOf>,
+}
+
+/// How many of them hold one role.
+#[derive(Debug, Serialize)]
+struct CountOf {
+    role: RoleName,
+    members: u64,
 }
 
 /// One resource.
@@ -409,7 +416,11 @@ fn view(name: &ResourceRef, resource: &Resource, tally: Option<&Tally>, life: u3
         visibility: if resource.public { Visibility::Public } else { Visibility::Private },
         members: Count {
             all: tally.map_or(0, Tally::members),
-            roles: tally.map(|tally| tally.roles.clone()).unwrap_or_default(),
+            roles: tally
+                .iter()
+                .flat_map(|tally| &tally.roles)
+                .map(|(role, members)| CountOf { role: role.clone(), members: *members })
+                .collect(),
         },
         removed: resource.removed,
         former: resource.tenant_life != life,

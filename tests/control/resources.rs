@@ -78,7 +78,7 @@ async fn a_service_says_what_a_resource_is_and_who_is_in_it() {
     assert_eq!(
         seen.body,
         json!({"type": "card", "id": "c1", "parent": {"type": "board", "id": "b1"}, "creator": anna,
-            "assignees": [anna], "visibility": "public", "members": {"all": 0, "roles": {}}})
+            "assignees": [anna], "visibility": "public", "members": {"all": 0, "roles": []}})
     );
     assert_eq!(answer.body["outcome"]["events"][0]["event"], "resource_pushed");
     // The same again changes nothing; what is left out is not known, and what nobody said is private.
@@ -86,7 +86,7 @@ async fn a_service_says_what_a_resource_is_and_who_is_in_it() {
     let less = push(&world, card, json!({})).await.is(200).body;
     assert_eq!(
         less["resource"],
-        json!({"type": "card", "id": "c1", "assignees": [], "visibility": "private", "members": {"all": 0, "roles": {}}})
+        json!({"type": "card", "id": "c1", "assignees": [], "visibility": "private", "members": {"all": 0, "roles": []}})
     );
     for (sub, role) in [("anna", "lead"), ("ben", "hand"), ("cleo", "hand")] {
         let joined = join(&world, sub, role, &crm).await.is(200).body;
@@ -96,7 +96,10 @@ async fn a_service_says_what_a_resource_is_and_who_is_in_it() {
         );
     }
     let board = world.get(BOARD, &crm).await.is(200).body;
-    assert_eq!(board["members"], json!({"all": 3, "roles": {"hand": 2, "lead": 1}}));
+    assert_eq!(
+        board["members"],
+        json!({"all": 3, "roles": [{"role": "hand", "members": 2}, {"role": "lead", "members": 1}]})
+    );
     // Gone and back again it has nobody.
     assert_eq!(world.delete(BOARD, &crm).await.is(200).body["had_ended"], false);
     assert_eq!(world.delete(BOARD, &crm).await.is(200).body["had_ended"], true);
@@ -202,7 +205,10 @@ async fn whoever_comes_to_hold_a_role_that_keeps_apart_leaves_at_once() {
     put("lead").await.is(200);
     world.get(&members, &rita).await.is(200);
     // Neither counted twice nor forgotten.
-    assert_eq!(world.get(BOARD, &crm).await.is(200).body["members"], json!({"all": 1, "roles": {"lead": 1}}));
+    assert_eq!(
+        world.get(BOARD, &crm).await.is(200).body["members"],
+        json!({"all": 1, "roles": [{"role": "lead", "members": 1}]})
+    );
     // The same for who is removed and comes back.
     world.delete(&member("rita"), &crm).await.is(200);
     world.put("PUT", &member("rita"), json!({"roles": ["viewer"]}), &crm).await.is(200);

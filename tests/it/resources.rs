@@ -15,7 +15,7 @@ const ROLES: (&str, &str) = (
 );
 const ROUTES: (&str, &str) = (
     "  - { route: \"GET /t/{tenant}/download\"",
-    "  - { route: \"GET,PUT /t/{tenant}/b/{board}/c/{card}\", permission: orders:read, resource: { type: card, id: card, within: { type: board, id: board } } }\n  - { route: \"POST /t/{tenant}/b/{board}/c/{card}\", permission: orders:write, resource: { type: card, id: card, within: { type: board, id: board } } }\n  - { route: \"GET /t/{tenant}/download\"",
+    "  - { route: \"GET /t/{tenant}/b/{board}/c/{card}\", permission: orders:read, resource: { type: card, id: card, within: { type: board, id: board } } }\n  - { route: \"POST /t/{tenant}/b/{board}/c/{card}\", permission: orders:write, resource: { type: card, id: card, within: { type: board, id: board } } }\n  - { route: \"GET /t/{tenant}/download\"",
 );
 
 fn world() -> World {
