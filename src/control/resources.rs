@@ -11,7 +11,7 @@ use crate::{
     },
     policy::{
         Facts, Here, Lack, Policy, Push,
-        resources::{Spot, can_at, left_by, there},
+        resources::{Spot, can_at, joins_alone, left_by, there},
     },
 };
 
@@ -141,6 +141,24 @@ impl Api {
         .into())
     }
 
+    /// Whether the caller may join it by themselves: to them it shows itself (PFP-12, PFP-13).
+    async fn may_join(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<bool, Problem> {
+        let (subject, policy): (_, &Policy) = (call.subject.subject(), &call.policy);
+        let is_theirs = subject.kind == SubjectKind::Member && subject.tenant.as_ref() == Some(tenant);
+        if !is_theirs || subject.acting {
+            return Ok(false);
+        }
+        let roles = self
+            .engine
+            .known(|facts| joins_alone(subject, resource, Here { tenant: tenant.as_str(), facts, policy }));
+        Ok(!roles.await?.is_empty())
+    }
+
     /// Refuses whoever changes nothing here, before anything that they sent is read.
     async fn must_manage_joined(
         &self,
@@ -180,7 +198,9 @@ impl Api {
         tenant: &TenantId,
         resource: &ResourceRef,
     ) -> Result<Reply, Problem> {
-        self.must_see_joined(call, tenant, resource).await?;
+        if !self.may_join(call, tenant, resource).await? {
+            self.must_see_joined(call, tenant, resource).await?;
+        }
         call.query(&[])?;
         let found = self.one_resource(tenant, resource).await?;
         let (view, version) = found.ok_or(Refusal::NotFound("resource"))?;
@@ -328,7 +348,10 @@ impl Api {
         resource: &ResourceRef,
         person: &SubjectRef,
     ) -> Result<Reply, Problem> {
-        self.must_manage_joined(call, tenant, resource).await?;
+        // Whether somebody may join by themselves is the rules' to say, with the answer that everybody else gets.
+        if !is_own(call, tenant, person) {
+            self.must_manage_joined(call, tenant, resource).await?;
+        }
         call.query(&[])?;
         let expected = call.expected()?;
         let object = call.object()?;
@@ -347,10 +370,7 @@ impl Api {
         resource: &ResourceRef,
         person: &SubjectRef,
     ) -> Result<Reply, Problem> {
-        let own = call.subject.subject();
-        let is_own =
-            own.kind == SubjectKind::Member && own.tenant.as_ref() == Some(tenant) && own.id == *person;
-        if !is_own || own.acting {
+        if !is_own(call, tenant, person) {
             self.must_manage_joined(call, tenant, resource).await?;
         }
         call.query(&[])?;
@@ -399,6 +419,12 @@ impl Api {
         });
         Ok(found.await?)
     }
+}
+
+/// Whether it is the caller's own row.
+fn is_own(call: &Call<'_>, tenant: &TenantId, person: &SubjectRef) -> bool {
+    let own = call.subject.subject();
+    own.kind == SubjectKind::Member && !own.acting && own.tenant.as_ref() == Some(tenant) && own.id == *person
 }
 
 /// Before everybody: no issuer's name is less than this one, and nobody has no name.

@@ -16,7 +16,7 @@ use crate::{
     },
     policy::{
         Lack, PermissionId, Push,
-        resources::{RoleAt, Spot, TypeRule, can_at, left_by, there},
+        resources::{RoleAt, Spot, TypeRule, can_at, joins_alone, left_by, there},
         rows::{Held, held_of},
     },
 };
@@ -182,7 +182,10 @@ fn join(
     name: &RoleName,
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
-    let by = manager(at, id, resource)?;
+    let by = match alone(at, id, resource, member, name)? {
+        Some(by) => by,
+        None => manager(at, id, resource)?,
+    };
     known_type(at, resource)?;
     let Some(role) = at.policy.resources.role_at(name, &resource.kind) else {
         return Err(Refusal::RoleNotHere { role: name.clone(), kind: resource.kind.clone() }.into());
@@ -274,6 +277,32 @@ fn leave(
 enum By<'a> {
     Service,
     Member(&'a Subject),
+    /// Somebody who joins by themselves, as the configuration lets them.
+    Alone,
+}
+
+/// Whoever joins by themselves in a role that the configuration has for theirs. Not who is a member already: a role that was
+/// changed stays changed.
+fn alone<'a>(
+    at: &Moment<'a>,
+    id: &TenantId,
+    resource: &ResourceRef,
+    member: &SubjectRef,
+    name: &RoleName,
+) -> Result<Option<By<'a>>, Stop> {
+    let Actor::Subject(own) = at.actor else { return Ok(None) };
+    if own.id != *member || own.acting || !is_member(own, id) {
+        return Ok(None);
+    }
+    let here = at.here(id);
+    if !joins_alone(own, resource, here)?.contains(name) {
+        return Ok(None);
+    }
+    let row = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
+    let life = there(resource, here)?.map(|place| place.life);
+    let left = left_by(member, here)?;
+    let stands = row.is_some_and(|row| life.is_some_and(|life| row.is_counted(life)) && row.left == left);
+    Ok((!stands).then_some(By::Alone))
 }
 
 /// A service that pushes resources there, or a member who manages the members of this one. Whoever is neither is told so, whether
@@ -369,6 +398,6 @@ fn stays(
     let keep = at.policy.resources.role_at(&row.role, &resource.kind).is_some_and(|role| role.keep_one);
     match by {
         By::Member(_) if keep && tally.of(&row.role) <= 1 => Err(Refusal::LastOfRole(row.role.clone())),
-        By::Member(_) | By::Service => Ok(()),
+        By::Member(_) | By::Service | By::Alone => Ok(()),
     }
 }

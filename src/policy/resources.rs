@@ -43,6 +43,10 @@ pub struct TypeRule {
     pub manage: Option<PermissionId>,
     /// What it takes there to see who its members are, beside managing them.
     pub list: Option<PermissionId>,
+    /// Who joins a public one without being asked, by a role in the tenant, and in which role.
+    pub join: BTreeMap<RoleName, RoleName>,
+    /// Who joins a private one so.
+    pub enter: BTreeMap<RoleName, RoleName>,
 }
 
 /// A role that is held at resources of one type.
@@ -116,6 +120,11 @@ impl ResourceRules {
     /// Whether whoever holds these roles in the tenant has no row at any resource.
     pub fn keeps_apart<'r>(&self, roles: impl IntoIterator<Item = &'r RoleName>) -> bool {
         !self.apart.is_empty() && roles.into_iter().any(|role| self.apart.contains(role))
+    }
+
+    /// The name of a role that is held at this type.
+    pub fn role_named(&self, name: &str, kind: &ResourceType) -> Option<&RoleName> {
+        self.roles.iter().find(|(one, role)| one.as_str() == name && role.at == *kind).map(|(one, _)| one)
     }
 
     fn has_rows(&self, kind: &ResourceType) -> bool {
@@ -328,6 +337,37 @@ impl Bound<'_> {
         }
         Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, here)
     }
+}
+
+/// The roles in which a member may join a resource without being asked. Nothing is looked up where the configuration lets nobody.
+pub fn joins_alone(
+    subject: &Subject,
+    resource: &ResourceRef,
+    here: Here<'_>,
+) -> Result<BTreeSet<RoleName>, Lack> {
+    let rules = &here.policy.resources;
+    let Some(rule) = rules.types.get(&resource.kind) else { return Ok(BTreeSet::new()) };
+    if rule.join.is_empty() && rule.enter.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let held = held(subject, here.facts, here.policy)?;
+    let roles: BTreeSet<&RoleName> = match held {
+        Held::Token(roles) => roles.iter().collect(),
+        Held::Row(row) => row.roles.iter().collect(),
+        Held::Nothing(_) => return Ok(BTreeSet::new()),
+    };
+    if rules.keeps_apart(roles.iter().copied()) {
+        return Ok(BTreeSet::new());
+    }
+    let Some(place) = there(resource, here)? else { return Ok(BTreeSet::new()) };
+    let by = |map: &BTreeMap<RoleName, RoleName>| -> Vec<RoleName> {
+        roles.iter().filter_map(|role| map.get(*role)).cloned().collect()
+    };
+    let mut all: BTreeSet<RoleName> = by(&rule.enter).into_iter().collect();
+    if place.public {
+        all.extend(by(&rule.join));
+    }
+    Ok(all)
 }
 
 /// Whether a member can do this at a resource: by a role of theirs in the tenant, or by a row there or above it.

@@ -52,6 +52,12 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     );
     let (base, _) = load(BASE).unwrap();
     assert_ne!(base.policy.fingerprint, policy.fingerprint);
+    let (open, _) =
+        load(&types("list: orders:read", "list: orders:read, join: { admin: lead }, enter: { admin: lead }"))
+            .unwrap();
+    let board_rule = &open.policy.resources.types[&board];
+    assert_eq!((board_rule.join.len(), &board_rule.join), (1, &board_rule.enter));
+    assert_ne!(open.policy.fingerprint, policy.fingerprint);
     let (other, _) = load(&types("keep_one: true", "keep_one: false")).unwrap();
     assert_ne!(other.policy.fingerprint, policy.fingerprint);
 }
@@ -64,6 +70,9 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
         ("{ at: board, allow: \"*:*\"", "{ at: ⟦shelf, allow: \"*:*\"", "unknown_word"),
         ("manage: users:manage", "manage: ⟦users:shred", "unknown_permission"),
         ("own: orders:write", "own: ⟦orders:shred", "unknown_permission"),
+        ("list: orders:read", "list: orders:read, join: { ⟦nobody: lead }", "unknown_role"),
+        ("list: orders:read", "list: orders:read, join: { admin: ⟦admin }", "unknown_role"),
+        ("list: orders:read", "list: orders:read, enter: { ⟦guest: lead }", "bad_value"),
         ("keep_one: true", "keep_one: true, adjustable: ⟦true", "bad_value"),
         ("keep_one: true", "keep_one: true, joins: ⟦false", "bad_value"),
         ("joins: false", "keep_one: ⟦true", "bad_value"),

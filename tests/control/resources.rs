@@ -27,13 +27,28 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
         assigned: PermissionSet::default(),
         keep_one,
     };
+    let joins = |by: &str, role: &str| [(by.parse().unwrap(), role.parse().unwrap())].into();
     let (manage, list) = (catalogue.id("users:manage"), catalogue.id("users:read"));
     ResourceRules {
         types: [
-            ("board".parse().unwrap(), TypeRule { parent: None, manage, list }),
+            (
+                "board".parse().unwrap(),
+                TypeRule {
+                    parent: None,
+                    manage,
+                    list,
+                    join: joins("viewer", "hand"),
+                    enter: joins("order_clerk", "lead"),
+                },
+            ),
             (
                 "card".parse().unwrap(),
-                TypeRule { parent: Some("board".parse().unwrap()), manage: None, list: None },
+                TypeRule {
+                    parent: Some("board".parse().unwrap()),
+                    manage: None,
+                    list: None,
+                    ..TypeRule::default()
+                },
             ),
         ]
         .into(),
@@ -134,7 +149,7 @@ async fn whoever_manages_the_members_of_a_resource_does_so_there_and_nowhere_els
     assert_eq!(all, expected.map(|(sub, role)| (sub.to_owned(), role.to_owned())));
     // Seeing is not managing, being in it is not seeing, and neither is administering support.
     join(&world, "eve", "hand", &ben).await.refused(403, "not_allowed");
-    let stranger = world.member("acme", "eve", &["viewer"]);
+    let stranger = world.member("acme", "eve", &["nobody"]);
     let elsewhere = world.member("globex", "anna", &["admin"]);
     for who in [&sid, &stranger, &elsewhere, &world.agent("anna"), &world.service_with("narrow", json!({}))] {
         let told = [
@@ -273,4 +288,37 @@ async fn what_cannot_be_is_told_by_its_code() {
     join(&world, "ben", "lead", &crm).await.is(200);
     let manager = world.member("acme", "max", &["order_clerk"]);
     join(&world, "eve", "lead", &manager).await.refused(403, "not_allowed");
+}
+
+// PFP-02
+// PFP-12
+// PFP-13
+#[tokio::test]
+async fn a_public_board_is_joined_by_whoever_may_and_a_private_one_by_fewer() {
+    let world = world().await;
+    let crm = world.crm();
+    let [vera, clark, eve] = [("vera", "viewer"), ("clark", "order_clerk"), ("eve", "nobody")]
+        .map(|(sub, role)| world.member("acme", sub, &[role]));
+    // To whom it is closed it does not show itself.
+    world.get(BOARD, &vera).await.refused(403, "not_allowed");
+    join(&world, "vera", "hand", &vera).await.refused(403, "not_allowed");
+    world.get(BOARD, &clark).await.is(200);
+    push(&world, BOARD, json!({"visibility": "public"})).await.is(200);
+    world.get(BOARD, &vera).await.is(200);
+    for other in [BOARD, "/v1/tenants/acme/resources/board/b9"] {
+        world.get(other, &eve).await.refused(403, "not_allowed");
+    }
+    join(&world, "eve", "hand", &eve).await.refused(403, "not_allowed");
+    // Each in the role that theirs in the tenant has there, and nobody for somebody else.
+    join(&world, "vera", "lead", &vera).await.refused(403, "not_allowed");
+    join(&world, "clark", "hand", &vera).await.refused(403, "not_allowed");
+    join(&world, "vera", "hand", &vera).await.is(200);
+    join(&world, "clark", "lead", &clark).await.is(200);
+    // Who was given another role does not take the old one back; turning private takes nobody out.
+    join(&world, "clark", "sender", &crm).await.is(200);
+    join(&world, "clark", "lead", &clark).await.refused(403, "not_allowed");
+    push(&world, BOARD, json!({"visibility": "private"})).await.is(200);
+    world.get(&of("members", "vera"), &vera).await.is(200);
+    world.delete(&of("members", "vera"), &vera).await.is(200);
+    join(&world, "vera", "hand", &vera).await.refused(403, "not_allowed");
 }

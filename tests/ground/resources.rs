@@ -61,9 +61,15 @@ fn policy() -> Policy {
     let below = |kind: &str| Some(kind.parse().unwrap());
     policy.resources = ResourceRules {
         types: [
-            ("board".parse().unwrap(), TypeRule { parent: None, manage, list }),
-            ("card".parse().unwrap(), TypeRule { parent: below("board"), manage: None, list: None }),
-            ("note".parse().unwrap(), TypeRule { parent: below("card"), manage: None, list: None }),
+            ("board".parse().unwrap(), TypeRule { parent: None, manage, list, ..TypeRule::default() }),
+            (
+                "card".parse().unwrap(),
+                TypeRule { parent: below("board"), manage: None, list: None, ..TypeRule::default() },
+            ),
+            (
+                "note".parse().unwrap(),
+                TypeRule { parent: below("card"), manage: None, list: None, ..TypeRule::default() },
+            ),
         ]
         .into(),
         roles,
@@ -418,12 +424,14 @@ fn each_refusal_of_resources_has_its_cause() {
     assert_eq!(code(&join("board", "b1", &eve, "hand"), &confined), "environment_foreign");
 }
 
+/// Where a card lies, who made it, to whom it is assigned.
+type Card = (Option<String>, Option<String>, Option<String>);
+
 /// The same of everything, by listing and deleting.
 #[derive(Debug, Default)]
 struct Naive {
     boards: BTreeSet<String>,
-    /// Where each card lies, who made it, to whom it is assigned.
-    cards: BTreeMap<String, (Option<String>, Option<String>, Option<String>)>,
+    cards: BTreeMap<String, Card>,
     rows: BTreeMap<(String, String, String), String>,
     /// Of those whose roles stand in rows: whether they are there, and as a warden.
     people: BTreeMap<String, bool>,
@@ -500,9 +508,7 @@ proptest! {
         world.run(&register, Actor::Configuration, 1_000, &policy).unwrap();
         let crm = program("crm");
         let who = |number: usize| person("rows", PEOPLE[number]);
-        let mut now = 1_001;
-        for (what, board, card, one, name, other) in steps {
-            now += 1;
+        for (now, (what, board, card, one, name, other)) in (1_002..).zip(steps) {
             let (board, card) = (BOARDS[board], CARDS[card]);
             let name = ROLES[name].0;
             let (kind, id) = if name == "watcher" { ("card", card) } else { ("board", board) };

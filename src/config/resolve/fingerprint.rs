@@ -149,7 +149,9 @@ fn resources_value(policy: &Policy) -> Value {
         .iter()
         .map(|(kind, rule)| {
             let parent = rule.parent.as_ref().map(|parent| parent.as_str());
-            (kind.to_string(), json!([parent, name(rule.manage), name(rule.list)]))
+            let joining = [&rule.join, &rule.enter]
+                .map(|map| map.iter().map(|(by, role)| [by.as_str(), role.as_str()]).collect::<Vec<_>>());
+            (kind.to_string(), json!([parent, name(rule.manage), name(rule.list), joining]))
         })
         .collect();
     let roles: serde_json::Map<String, Value> = roles

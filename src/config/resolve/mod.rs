@@ -109,7 +109,7 @@ pub(super) fn resolve(
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
-    let resources = resources::rules(context, file, &names, types);
+    let resources = resources::rules(context, file, &names, &roles, types);
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(

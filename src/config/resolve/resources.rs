@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
-    rights::Names,
+    rights::{Names, Roles},
 };
 use crate::{
     config::{
         fault::Code,
-        written::{At, File, Place, Role as Written},
+        written::{At, Field, File, Place, Role as Written, Table},
     },
     model::{ResourceType, RoleName},
     policy::{PermissionSet, ResourceRules, RoleAt, TypeRule, resources::MOST_DEPTH},
@@ -65,8 +65,11 @@ pub(super) fn types(context: Context<'_>, file: &File, names: &Names) -> Types {
         let permission = |field: &crate::config::written::Field<String>| {
             field.given().and_then(|at| names.permission(context, at))
         };
-        let rule =
-            TypeRule { parent: None, manage: permission(&at.value.manage), list: permission(&at.value.list) };
+        let rule = TypeRule {
+            manage: permission(&at.value.manage),
+            list: permission(&at.value.list),
+            ..TypeRule::default()
+        };
         types.map.insert(kind, rule);
     }
     for (key, at) in &table.value.entries {
@@ -111,7 +114,13 @@ fn bounded(context: Context<'_>, types: &mut Types, kind: &ResourceType, place: 
 }
 
 /// What lies below tenants: the types, and what `roles` says of those held there.
-pub(super) fn rules(context: Context<'_>, file: &File, names: &Names, types: Types) -> ResourceRules {
+pub(super) fn rules(
+    context: Context<'_>,
+    file: &File,
+    names: &Names,
+    roles: &Roles,
+    types: Types,
+) -> ResourceRules {
     let mut rules = ResourceRules { types: BTreeMap::new(), roles: BTreeMap::new(), apart: BTreeSet::new() };
     for (key, at) in file.roles.value().into_iter().flat_map(|table| &table.entries) {
         let Ok(name) = RoleName::new(&key.value) else { continue };
@@ -155,7 +164,47 @@ pub(super) fn rules(context: Context<'_>, file: &File, names: &Names, types: Typ
         }
     }
     rules.types = types.map;
+    for (key, at) in file.resource_types.value().into_iter().flat_map(|table| &table.entries) {
+        let Ok(kind) = ResourceType::new(&key.value) else { continue };
+        let join = joining(context, &at.value.join, &rules, roles, &kind);
+        let enter = joining(context, &at.value.enter, &rules, roles, &kind);
+        if let Some(rule) = rules.types.get_mut(&kind) {
+            (rule.join, rule.enter) = (join, enter);
+        }
+    }
     rules
+}
+
+/// Who joins by themselves, and in which role.
+fn joining(
+    context: Context<'_>,
+    field: &Field<Table<String>>,
+    rules: &ResourceRules,
+    roles: &Roles,
+    kind: &ResourceType,
+) -> BTreeMap<RoleName, RoleName> {
+    let mut map = BTreeMap::new();
+    for (by, role) in field.value().into_iter().flat_map(|table| &table.entries) {
+        let Some(by_name) = roles.known(context, by) else { continue };
+        if rules.apart.contains(&by_name) {
+            let message = format!("holders of `{by_name}` are members of no resource");
+            context.put(
+                Code::BadValue,
+                by.place,
+                message,
+                "name another role, or take `joins: false` off it",
+            );
+        }
+        match rules.role_named(&role.value, kind) {
+            Some(name) => drop(map.insert(by_name, name.clone())),
+            None => {
+                let there = rules.roles.iter().filter(|(_, at)| at.at == *kind);
+                let known: Vec<&str> = there.map(|(name, _)| name.as_str()).collect();
+                context.unknown(Code::UnknownRole, role, "role at these resources", known);
+            }
+        }
+    }
+    map
 }
 
 fn role(context: Context<'_>, written: &Written, names: &Names, at: ResourceType) -> RoleAt {

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Field;
+use super::{Field, Table};
 
 /// A type of resources below tenants.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -18,6 +18,11 @@ pub struct ResourceKind {
     /// The permission that it takes at a resource to see who its members are; whoever manages them sees them too. Default:
     /// nobody else does.
     pub list: Field<String>,
+    /// Who joins a public one without being asked, by a role in the tenant, and in which role at it: `{ member: hand }`. Default:
+    /// nobody.
+    pub join: Field<Table<String>>,
+    /// Who joins a private one so, and a public one too. Default: nobody.
+    pub enter: Field<Table<String>>,
 }
 
 /// One of the resources that the one acted on lies in.
