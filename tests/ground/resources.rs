@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
-    lifecycle::{Actor, Command, Deed, Refusal},
-    model::{Document, Key, ResourceId, ResourceRef, RoleName, Subject, SubjectRef, Tally},
+    lifecycle::{Actor, Command, Deed, Refusal, Until, WantedBasis},
+    model::{Document, Grantee, Key, ResourceId, ResourceRef, RoleName, Scope, Subject, SubjectRef, Tally},
     policy::{
         Ask, Caller, Decision, Facts, Named, Pattern, PermissionSet, Policy, Push, ResourceRules, RoleAt,
         Rule, TypeRule, Verdict, Within, decide, decide::Route,
@@ -637,4 +637,50 @@ fn counts_hold(world: &World, naive: &Naive, policy: &Policy) -> Result<(), Test
         prop_assert!(tally.members() >= real as u64);
     }
     Ok(())
+}
+
+// CEL-08
+#[test]
+fn a_grant_reaches_where_a_row_lets_whoever_gave_it() {
+    let policy = policy();
+    let mut world = world(&policy);
+    let (crm, anna, greta) = (program("crm"), staff("anna"), rower("acme", "greta"));
+    for command in
+        [push("board", "b2", None), push("card", "c2", Some("b2")), row(&greta.id, &["administrator"])]
+    {
+        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    let grant = Command::MakeGrant {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        to: Grantee::Support,
+        role: role("reader"),
+        scope: Scope::Everything,
+        until: Until::At(at(20_000)),
+    };
+    world.run(&grant, Actor::Subject(&greta), 1_003, &policy).unwrap();
+    let start = Command::StartSession {
+        tenant: tid("acme"),
+        session: sid("s1"),
+        environment: eid("production"),
+        basis: WantedBasis::Grant(gid("g1")),
+        reason: "a card is stuck".into(),
+        ticket: None,
+        lasts: None,
+    };
+    world.run(&start, Actor::Subject(&anna), 1_004, &policy).unwrap();
+    let on = |world: &World, card: &str, board: &'static str| {
+        let path = at_path("card", card, &[("board", board)], false);
+        ask(world, &anna, "orders:read", &path, &policy).0
+    };
+    assert_eq!([on(&world, "c1", "b1"), on(&world, "c2", "b2")], ["session_by_grant"; 2]);
+    world.run(&row(&greta.id, &[]), Actor::Subject(&crm), 1_005, &policy).unwrap();
+    assert_eq!([on(&world, "c1", "b1"), on(&world, "c2", "b2")], ["grantor_lacks"; 2]);
+    // What a row of hers gives she lends, there and nowhere else, and as long as it is there.
+    world.run(&join("board", "b1", &greta.id, "hand"), Actor::Subject(&crm), 1_006, &policy).unwrap();
+    assert_eq!([on(&world, "c1", "b1"), on(&world, "c2", "b2")], ["session_by_grant", "grantor_lacks"]);
+    assert_eq!(on(&world, "c1", "b2"), "grantor_lacks");
+    world.run(&leave("board", "b1", &greta.id), Actor::Subject(&crm), 1_007, &policy).unwrap();
+    assert_eq!(on(&world, "c1", "b1"), "grantor_lacks");
 }
