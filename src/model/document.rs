@@ -14,6 +14,7 @@ use super::{
     PlanName, Presence, Request, RequestId, Resource, ResourceId, ResourceRef, ResourceType, RoleName,
     SessionId, Subject, SubjectRef, Tally, TenantId, TenantRole, Timestamp, Veiled, Zone,
     consent::Consent,
+    kind::Kind,
     once::Made,
     stop::{Reach, Stop},
 };
@@ -118,37 +119,6 @@ impl fmt::Display for Key {
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
         }
     }
-}
-
-/// The kinds of documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// [`Tenant`].
-    Tenant,
-    /// [`Grant`].
-    Grant,
-    /// [`Session`].
-    Session,
-    /// [`Presence`].
-    Presence,
-    /// [`Member`].
-    Member,
-    /// [`Request`].
-    Request,
-    /// [`Made`].
-    Made,
-    /// [`Grantor`].
-    Grantor,
-    /// [`TenantRole`].
-    Role,
-    /// [`Resource`].
-    Resource,
-    /// [`Joined`].
-    Joined,
-    /// [`Tally`].
-    Tally,
-    /// [`Stop`].
-    Stop,
 }
 
 /// An organisation of the application, as far as Postern knows it.

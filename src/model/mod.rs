@@ -14,6 +14,7 @@ pub mod giver;
 pub mod grantor;
 pub mod id;
 pub mod join;
+pub mod kind;
 pub mod member;
 pub mod network;
 pub mod once;
@@ -28,7 +29,7 @@ pub mod version;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Scope, Session, Stored, Tenant, Version,
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
@@ -37,6 +38,7 @@ pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
     RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
+pub use kind::Kind;
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
