@@ -225,6 +225,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         grant_most: None,
         grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
         approvals: Default::default(),
+        login_access: Default::default(),
         max_exchange_ms: 1,
         emergency: Default::default(),
         conditions: Default::default(),

@@ -22,6 +22,8 @@ mod client;
 mod described;
 #[path = "requirements/pipe17.rs"]
 mod pipe17;
+#[path = "requirements/practifi.rs"]
+mod practifi;
 #[path = "requirements/stage.rs"]
 mod stage;
 #[path = "it/upstream.rs"]

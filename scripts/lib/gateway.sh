@@ -127,7 +127,7 @@ YAML
         kill -0 "$gateway_pid" 2>/dev/null || { cat "$at/log" >&2; fail "the gateway $name does not start"; }
         sleep 0.1
     done
-    address=$(sed -n 's,^listening on http://,,p' "$at/out")
+    address=$(sed -n 's,^listening on https*://,,p' "$at/out")
     operations=$(sed -n 's,^operations on http://,,p' "$at/out")
     for _ in $(seq 100); do
         curl -s -m 2 "http://$operations/metrics" | grep -q '^postern_staff_served 1' && return

@@ -183,13 +183,20 @@ pub(super) fn issuer_options(
         options.claims.roles = None;
     }
     options.claims.environment = environment.map(path).transpose()?;
-    options.claims.support = match &issuer.claims.support {
-        SupportSettings::Nobody => SupportRule::Nobody,
-        SupportSettings::Everybody => SupportRule::Everybody,
-        SupportSettings::Claim { path: at, values } => {
-            SupportRule::Claim { path: path(at)?, values: values.clone() }
-        }
+    let counted = |rule: &SupportSettings| -> Result<SupportRule, BuildFault> {
+        Ok(match rule {
+            SupportSettings::Nobody => SupportRule::Nobody,
+            SupportSettings::Everybody => SupportRule::Everybody,
+            SupportSettings::Claim { path: at, values } => {
+                SupportRule::Claim { path: path(at)?, values: values.clone() }
+            }
+        })
     };
+    options.claims.support = counted(&issuer.claims.support)?;
+    let organisations = issuer.claims.organisations.iter();
+    options.claims.organisations = organisations
+        .map(|(name, rule)| Ok((name.clone(), counted(rule)?)))
+        .collect::<Result<_, BuildFault>>()?;
     options.claims.ticket = settings.ticket_claim.as_deref().map(path).transpose()?;
     options.dangerous_hmac = settings.dangerous.hmac;
     Ok(options)
@@ -419,6 +426,7 @@ fn piece(piece: &crate::config::resolve::Piece) -> Piece {
             Slot::Role => Piece::Role,
             Slot::Kind => Piece::Kind,
             Slot::Session => Piece::Session,
+            Slot::Actor => Piece::Actor,
             Slot::Client => Piece::Client,
         },
     }

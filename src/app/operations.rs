@@ -207,7 +207,7 @@ impl Operations {
             .and_then(|wish| match Span::parse(&wish.advance) {
                 Some(Span::Millis(ms)) => Some(ms),
                 // Whose calendar? A clock has no tenant.
-                Some(Span::CalendarDays(_)) | None => None,
+                Some(Span::CalendarDays(_) | Span::CalendarMonths(_)) | None => None,
             })
             .filter(|ms| (1..=FURTHEST_MS).contains(ms));
         let Some(ms) = advance else {

@@ -397,6 +397,7 @@ fn same_issuers(before: &[IssuerSettings], now: &[IssuerSettings]) -> BTreeSet<I
                 && one.kind == other.kind
                 && one.rows == other.rows
                 && one.claims.support == other.claims.support
+                && one.claims.organisations == other.claims.organisations
         })
     };
     now.iter().filter(same).map(|issuer| issuer.name.clone()).collect()

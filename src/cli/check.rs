@@ -161,6 +161,25 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     if policy.sessions.on_remove == OnRemove::Bar {
         writeln!(out, "  {:<16} is kept out until that is lifted", "who is removed")?;
     }
+    let access = &policy.login_access;
+    if access.is_open() {
+        let durations: Vec<String> = access.durations.iter().map(Span::to_string).collect();
+        writeln!(out, "login access: {}", durations.join(", "))?;
+    }
+    for organisation in &access.organisations {
+        let issuers = settings.issuers.iter().filter_map(|issuer| {
+            let rules = &issuer.claims.organisations;
+            let (_, rule) = rules.iter().find(|(name, _)| name == organisation)?;
+            Some(match rule {
+                SupportSettings::Claim { path, values } => {
+                    format!("of {}, by `{path}`: {}", issuer.name, values.join(", "))
+                }
+                SupportSettings::Everybody => format!("all of {}", issuer.name),
+                SupportSettings::Nobody => format!("none of {}", issuer.name),
+            })
+        });
+        writeln!(out, "  {:<16} {}", organisation.as_str(), issuers.collect::<Vec<_>>().join("; "))?;
+    }
 
     let operators: Vec<String> = policy.emergency.operators.iter().map(ToString::to_string).collect();
     if !operators.is_empty() {

@@ -36,8 +36,8 @@ use super::{
 };
 
 /// Reads the request as the gateway would, finds the route that owns it, its tenant, environment and permissions, and
-/// says who would pass. With `--role`, `--level`, `--break-glass`, `--member-role` or `--token` it says what would be
-/// decided for them; the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
+/// says who would pass. With `--role`, `--level`, `--acting-as`, `--break-glass`, `--member-role` or `--token` it says what
+/// would be decided for them; the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -58,11 +58,14 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// As support in a session with this role, by a grant
-    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "break_glass", "member_role"])]
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["level", "acting_as", "break_glass", "member_role"])]
     role: Option<String>,
     /// As support in a session by consent at this level
-    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["break_glass", "member_role"])]
+    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["acting_as", "break_glass", "member_role"])]
     level: Option<String>,
+    /// As support who acts as a member with this role, by login access; several may be given
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["break_glass", "member_role"])]
+    acting_as: Vec<String>,
     /// As whom `--token` names, or as an operator of `break_glass`, who broke the glass: without anybody's consent
     #[arg(long, conflicts_with = "member_role")]
     break_glass: bool,
@@ -100,6 +103,8 @@ enum Asked {
     Role(RoleName),
     /// Support in a session by consent at this level.
     Level(LevelName),
+    /// Support who acts as a member with these roles.
+    ActingAs(Vec<RoleName>),
     /// An operator who broke the glass.
     Glass,
     /// A member with these roles.
@@ -196,6 +201,10 @@ impl Explain {
             })?;
             return Ok(Some(Asked::Level(level)));
         }
+        if !self.acting_as.is_empty() {
+            let roles: Result<_, _> = self.acting_as.iter().map(|name| role(policy, name)).collect();
+            return Ok(Some(Asked::ActingAs(roles?)));
+        }
         if self.break_glass {
             if policy.emergency.break_glass.is_none() {
                 let what = "the configuration has no `break_glass`: nobody enters without a tenant's consent or grant";
@@ -234,6 +243,10 @@ impl Explain {
             Some(Asked::Level(level)) => (
                 format!("support, in a session by consent at `{level}`"),
                 stage.rehearsed(read, Rehearsed::Level(&level)),
+            ),
+            Some(Asked::ActingAs(roles)) => (
+                format!("support, acting as a member with `{}`", self.acting_as.join("`, `")),
+                stage.rehearsed(read, Rehearsed::ActingAs(&roles)),
             ),
             Some(Asked::Member(roles)) => {
                 (format!("a member with `{}`", self.member_role.join("`, `")), stage.member(read, roles))
@@ -354,6 +367,14 @@ impl Stage<'_> {
     fn roles(&self, read: &Preview<'_>) -> Vec<&str> {
         let roles = self.settings.policy.roles.keys();
         let passing = roles.filter(|role| passes(&self.rehearsed(read, Rehearsed::Role(role))));
+        passing.map(|role| role.as_str()).collect()
+    }
+
+    /// Roles of a person as whom support passes, by login access.
+    fn acting(&self, read: &Preview<'_>) -> Vec<&str> {
+        let roles = self.settings.policy.roles.keys();
+        let passing = roles
+            .filter(|role| passes(&self.rehearsed(read, Rehearsed::ActingAs(std::slice::from_ref(*role)))));
         passing.map(|role| role.as_str()).collect()
     }
 

@@ -8,9 +8,9 @@ use crate::{
     config::Settings,
     lifecycle::{Actor, Command, Outcome, Refusal, apply},
     model::{
-        Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Grantor, Key, LevelName, Presence,
-        Reach, RoleName, Scope, Session, SessionId, Subject, SubjectRef, Tenant, TenantId, Timestamp,
-        Version, Zone,
+        ActAs, Acting, Basis, Consent, Document, EnvironmentId, Grant, GrantId, Grantee, Grantor, Key,
+        LevelName, OrganisationName, Presence, Reach, RoleName, Scope, Session, SessionId, Subject,
+        SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{
         Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles,
@@ -28,6 +28,8 @@ pub(super) enum Rehearsed<'a> {
     Level(&'a LevelName),
     /// By a grant of everything in this role.
     Role(&'a RoleName),
+    /// By login access, as a person with these roles.
+    ActingAs(&'a [RoleName]),
 }
 
 /// Decides as if the staff subject were in such a session and nothing else were known. A level that gives no role has
@@ -40,9 +42,14 @@ pub(super) fn support(
     now: Timestamp,
 ) -> Option<Decision> {
     // Nobody connects and nobody signed in: what staff access demands beside a session is no part of this.
-    let policy = &Policy { conditions: Conditions::default(), ..as_configured(&settings.policy) };
+    let mut policy = Policy { conditions: Conditions::default(), ..as_configured(&settings.policy) };
+    let mut subject = subject.clone();
+    if let (Rehearsed::ActingAs(_), Some(to)) = (session, organisation(&mut policy)) {
+        subject.organisations.insert(to);
+    }
+    let (policy, subject) = (&policy, &subject);
     // What cannot be named is refused before any document is looked at.
-    let facts = facts(settings, ask, subject, session, now).unwrap_or_default();
+    let facts = facts(settings, policy, ask, subject, session, now).unwrap_or_default();
     decided(ask, subject, &facts, now, policy)
 }
 
@@ -93,6 +100,15 @@ pub(super) fn glass(settings: &Settings, ask: &Ask<'_>, subject: &Subject, now: 
     Some(Glass::Decided(decided(ask, subject, &found(documents), now, &policy), lasts))
 }
 
+/// An organisation that login access can be given to; one that is made up where the configuration has none, so that it is told
+/// what would be decided if it had.
+fn organisation(policy: &mut Policy) -> Option<OrganisationName> {
+    if policy.login_access.organisations.is_empty() {
+        policy.login_access.organisations.extend(OrganisationName::new("rehearsed").ok());
+    }
+    policy.login_access.organisations.first().cloned()
+}
+
 /// Decides for a member who holds the roles of `subject`, wherever the gateway has them from: no document is needed.
 pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Decision> {
     let mut policy = as_configured(policy);
@@ -126,38 +142,51 @@ fn as_configured(policy: &Policy) -> Policy {
 
 fn facts(
     settings: &Settings,
+    policy: &Policy,
     ask: &Ask<'_>,
     subject: &Subject,
     rehearsed: Rehearsed<'_>,
     now: Timestamp,
 ) -> Option<Facts> {
-    let policy = &settings.policy;
     let place = Place::of(settings, ask)?;
     let (tenant, environment, id) = (&place.tenant, &place.environment, &place.session);
     let grant_id = GrantId::new("gra_rehearsed").ok()?;
     let deadline = policy.session_lasts.end(now, place.zone);
+    let giver = SubjectRef { issuer: subject.id.issuer.clone(), sub: "(rehearsed)".into() };
     let (level, role, basis) = match rehearsed {
         Rehearsed::Level(level) => {
             let role = policy.ladder.role_at(policy.ladder.rank(level));
             (level, role, Basis::Consent(level.clone()))
         }
         Rehearsed::Role(role) => (&policy.default_level, Some(role), Basis::Grant(grant_id.clone())),
+        Rehearsed::ActingAs(_) => {
+            let acting = Acting { grant: grant_id.clone(), user: giver.clone() };
+            (&policy.default_level, None, Basis::ActAs(acting))
+        }
+    };
+    let acts = matches!(basis, Basis::ActAs(_));
+    let held = match rehearsed {
+        Rehearsed::ActingAs(roles) => roles.iter().cloned().collect(),
+        Rehearsed::Level(_) | Rehearsed::Role(_) => role.into_iter().cloned().collect(),
+    };
+    let to = match subject.organisations.first() {
+        Some(name) if acts => Grantee::Organisation(name.clone()),
+        Some(_) | None => Grantee::Subject(subject.id.clone()),
     };
     let mut documents = place.documents(level);
-    let giver = SubjectRef { issuer: subject.id.issuer.clone(), sub: "(rehearsed)".into() };
     // Of whom nobody pushed a row, and who can do what they give.
     documents.push((Key::Member(tenant.clone(), giver.clone()), None));
-    let roles = [role.into_iter().cloned().collect()].into();
-    let known = Grantor { roles, seen: now, needed: deadline };
+    let known = Grantor { roles: [held].into(), seen: now, needed: deadline };
     documents.push((Key::Grantor(tenant.clone(), giver.clone()), Some(Document::Grantor(known))));
     let mut presence = Presence::default();
-    let session = role.map(|role| {
+    let session = (role.is_some() || acts).then(|| {
         presence.sessions.insert(id.clone(), environment.clone());
         let grant = Grant {
             environment: environment.clone(),
-            to: Grantee::Subject(subject.id.clone()),
+            to,
             bound: None,
-            role: role.clone(),
+            role: role.cloned(),
+            act_as: acts.then(ActAs::default),
             scope: Scope::Everything,
             grantor: giver,
             grantor_mail: None,
@@ -172,8 +201,11 @@ fn facts(
             subject: subject.id.clone(),
             environment: environment.clone(),
             basis,
-            role: role.clone(),
-            rights: policy.role(role).map(|role| policy.staff_rights(role)).unwrap_or_default(),
+            role: role.cloned(),
+            rights: role
+                .and_then(|role| policy.role(role))
+                .map(|role| policy.staff_rights(role))
+                .unwrap_or_default(),
             reason: REHEARSED.to_owned(),
             ticket: None,
             request: None,

@@ -151,7 +151,9 @@ fn lifetime(text: &str) -> Result<i64, String> {
     match Span::parse(text) {
         Some(Span::Millis(ms)) if ms >= 1_000 => Ok(ms),
         Some(Span::Millis(_)) => Err("write at least `1s`".to_owned()),
-        Some(Span::CalendarDays(_)) | None => Err("no duration; write `15m` or `1h 30m`".to_owned()),
+        Some(Span::CalendarDays(_) | Span::CalendarMonths(_)) | None => {
+            Err("no duration; write `15m` or `1h 30m`".to_owned())
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         VerifiedSubject,
         json::{JsonFault, Object},
     },
-    lifecycle::Refusal,
+    lifecycle::{MEMBERSHIP, Refusal},
     model::{IdFault, RoleName, SubjectKind, TenantId, Timestamp, Version},
     policy::{
         Around, Conditions, Named, PermissionId, PermissionSet, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ,
@@ -166,6 +166,14 @@ impl Call<'_> {
             Told::Unknown => Refusal::Unavailable.into(),
             Told::Nothing | Told::Rights(_) => refusal.into(),
         }
+    }
+
+    /// Refuses everybody but a person of that tenant in a token of their own.
+    pub(super) fn must_be_member(&self, tenant: &TenantId) -> Result<(), Problem> {
+        let member = self.subject.kind == SubjectKind::Member
+            && !self.subject.acting
+            && self.subject.tenant.as_ref() == Some(tenant);
+        self.must(member, MEMBERSHIP)
     }
 
     /// Whether the caller is a service that may push that in that tenant. Nothing is looked up.

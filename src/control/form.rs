@@ -16,6 +16,8 @@ use crate::{
 
 use super::problem::Problem;
 
+/// What a person chooses who lets nobody act as them.
+pub(super) const NO_ACCESS: &str = "no access";
 /// Resources that one grant may name: so many that its record still fits into a line of the ledger.
 const MOST_RESOURCES: usize = 100;
 /// Permissions that one role may name; how much room they take bounds them beside.
@@ -196,20 +198,26 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// On what a session is to rest: `"consent"`, `{"grant": "…"}` or `{"request": "…"}`.
+    /// On what a session is to rest: `"consent"`, `{"grant": "…"}`, `{"act_as": "…"}` or `{"request": "…"}`.
     pub(super) fn basis(&self) -> Result<WantedBasis, Problem> {
         match self.must("basis")? {
             Json::Text(word) if word == "consent" => Ok(WantedBasis::Consent),
             Json::Object(object) => {
-                let form = self.below(object, "basis", &["grant", "request"])?;
-                match (object.has("grant"), object.has("request")) {
-                    (true, true) => Err(form.wrong("request", "give one of `grant` and `request`, not both")),
-                    (false, true) => form.read("request", RequestId::new).map(WantedBasis::Request),
-                    (_, false) => form.read("grant", GrantId::new).map(WantedBasis::Grant),
+                let form = self.below(object, "basis", &["grant", "act_as", "request"])?;
+                let given: Vec<&str> = object.names().collect();
+                match given.as_slice() {
+                    ["request"] => form.read("request", RequestId::new).map(WantedBasis::Request),
+                    ["act_as"] => form.read("act_as", GrantId::new).map(WantedBasis::ActAs),
+                    [_, second, ..] => {
+                        Err(form.wrong(second, "give one of `grant`, `act_as` and `request`, not several"))
+                    }
+                    [] | [_] => form.read("grant", GrantId::new).map(WantedBasis::Grant),
                 }
             }
-            _ => Err(self
-                .wrong("basis", "it must be `\"consent\"`, `{\"grant\": \"…\"}` or `{\"request\": \"…\"}`")),
+            _ => Err(self.wrong(
+                "basis",
+                "it must be `\"consent\"`, or one of `grant`, `act_as` and `request` with its id",
+            )),
         }
     }
 
@@ -406,9 +414,14 @@ impl<'a> Form<'a> {
         if self.object.has("for") { self.span().map(Some) } else { Ok(None) }
     }
 
+    /// For how long login access is given; `no access` is none.
+    pub(super) fn login_lasts(&self) -> Result<Option<Span>, Problem> {
+        if self.text("for")? == NO_ACCESS { Ok(None) } else { self.span().map(Some) }
+    }
+
     fn span(&self) -> Result<Span, Problem> {
         Span::parse(self.text("for")?).ok_or_else(|| {
-            self.wrong("for", "it must be a time such as `8h`, `5d` (of 24 hours each) or `5 calendar days`")
+            self.wrong("for", "it must be a time such as `8h`, `5d` (of 24 hours each), `5 calendar days` or `1 calendar month`")
         })
     }
 

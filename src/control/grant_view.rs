@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     model::{
-        EndCause, EnvironmentId, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
+        ActAs, EndCause, EnvironmentId, Grant, GrantId, Grantee, ResourceId, ResourceType, RoleName, Scope,
         SubjectRef, TenantId, Timestamp,
     },
     policy::{
@@ -38,9 +38,13 @@ pub(super) struct GrantView {
     /// Of a grant to an address: who used it first; nobody else can any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bound: Option<SubjectRef>,
-    pub(super) role: RoleName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<RoleName>,
+    /// Of login access, which gives no role but whatever its giver can do: what was said with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) act_as: Option<ActAs>,
     scope: ScopeView,
-    grantor: SubjectRef,
+    pub(super) grantor: SubjectRef,
     pub(super) given: Timestamp,
     /// The instant at which it ends, however its expiry was said.
     pub(super) until: Timestamp,
@@ -105,6 +109,7 @@ impl GrantView {
             to: grant.to.clone(),
             bound: grant.bound.clone(),
             role: grant.role.clone(),
+            act_as: grant.act_as.clone(),
             scope: match &grant.scope {
                 Scope::Everything => ScopeView::Everything,
                 Scope::Resources(resources) => ScopeView::Resources(

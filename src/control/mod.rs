@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `resources`, `consent`, `grants`, `sessions`, `support_users`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `resources`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
 //! | `once` | creations that bear an `Idempotency-Key` |
@@ -27,6 +27,7 @@ mod following;
 mod form;
 mod grant_view;
 mod grants;
+mod login_access;
 mod members;
 mod once;
 mod outcome;
@@ -242,6 +243,9 @@ impl Api {
             (Place::Grant(tenant, id), Verb::Patch) => self.move_grant(call, tenant, id).await,
             (Place::Grant(tenant, id), Verb::Delete) => self.withdraw_grant(call, tenant, id).await,
             (Place::Grant(tenant, id), _) => self.grant(call, tenant, id).await,
+            (Place::LoginAccess(tenant), _) => self.login_access(call, tenant).await,
+            (Place::LoginAccessTo(tenant, to), Verb::Delete) => self.withdraw_login(call, tenant, to).await,
+            (Place::LoginAccessTo(tenant, to), _) => self.allow_login(call, tenant, to).await,
             (Place::Approval(tenant), Verb::Put) => self.set_approval(call, tenant).await,
             (Place::Approval(tenant), _) => self.approval(call, tenant).await,
             (Place::Requests(tenant), Verb::Post) => self.make_request(call, tenant).await,

@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
 use crate::model::{
-    GrantId, IdFault, IssuerName, RequestId, ResourceId, ResourceRef, ResourceType, RoleName, SessionId,
-    SubjectRef, TenantId,
+    GrantId, IdFault, IssuerName, OrganisationName, RequestId, ResourceId, ResourceRef, ResourceType, RoleName,
+    SessionId, SubjectRef, TenantId,
 };
 
 use super::problem::Problem;
@@ -57,6 +57,10 @@ pub(super) enum Place {
     Sessions(TenantId),
     /// `/v1/tenants/{t}/sessions/{id}`
     Session(TenantId, SessionId),
+    /// `/v1/tenants/{t}/login-access`
+    LoginAccess(TenantId),
+    /// `/v1/tenants/{t}/login-access/{organisation}`
+    LoginAccessTo(TenantId, OrganisationName),
     /// `/v1/tenants/{t}/support-users`
     SupportUsers(TenantId),
     /// `/v1/tenants/{t}/bars`
@@ -137,6 +141,11 @@ impl Place {
             ["tenants", tenant, "grants", grant] => {
                 Ok(Place::Grant(id(TenantId::new(tenant))?, id(GrantId::new(grant))?))
             }
+            ["tenants", tenant, "login-access"] => Ok(Place::LoginAccess(id(TenantId::new(tenant))?)),
+            ["tenants", tenant, "login-access", organisation] => {
+                let organisation = id(OrganisationName::new(organisation))?;
+                Ok(Place::LoginAccessTo(id(TenantId::new(tenant))?, organisation))
+            }
             ["tenants", tenant, "approval"] => Ok(Place::Approval(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "requests"] => Ok(Place::Requests(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "requests", request] => {
@@ -173,6 +182,8 @@ impl Place {
             | Place::Bar(tenant, _)
             | Place::Sessions(tenant)
             | Place::Session(tenant, _)
+            | Place::LoginAccess(tenant)
+            | Place::LoginAccessTo(tenant, _)
             | Place::Approval(tenant)
             | Place::Requests(tenant)
             | Place::Request(tenant, _)
@@ -194,6 +205,7 @@ impl Place {
             | Place::Bars(_)
             | Place::Roles(_)
             | Place::Follow(_)
+            | Place::LoginAccess(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
             Place::Tenant(_)
@@ -201,6 +213,7 @@ impl Place {
             | Place::Role(..)
             | Place::Resource(..)
             | Place::Joined(..) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
+            Place::LoginAccessTo(..) => (&[Verb::Put, Verb::Delete], "PUT, DELETE"),
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Bar(..) => (&[Verb::Delete], "DELETE"),
             Place::Consent(_) | Place::Approval(_) | Place::Stops | Place::Stop(_) => {

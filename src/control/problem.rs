@@ -254,6 +254,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         Refusal::NotFound(_) => 404,
         Refusal::TenantConfigured(_) | Refusal::TenantRemoved => 409,
         Refusal::ParentFixed(_)
+        | Refusal::LoginAccessMoved
         | Refusal::Ended(_)
         | Refusal::TooManySessions(_)
         | Refusal::TooManyRoles(_)
@@ -291,6 +292,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty
+        | Refusal::DurationNotOffered(_)
         | Refusal::IssuerUnknown(_)
         | Refusal::CauseUnknown(_)
         | Refusal::IncidentMalformed(_)

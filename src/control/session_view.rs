@@ -21,8 +21,13 @@ pub(super) struct SessionView {
     pub(super) tenant: TenantId,
     pub(super) environment: EnvironmentId,
     pub(super) person: SubjectRef,
-    pub(super) role: RoleName,
+    /// Whoever acts as somebody has none of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<RoleName>,
     pub(super) basis: Basis,
+    /// As whom it acts, where as a person of the tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) acting_as: Option<SubjectRef>,
     /// By consent that had to be approved: the request that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
@@ -99,7 +104,7 @@ pub(super) fn look(
         Eye::Agent(subject) if subject.id != session.subject => return Ok(None),
         Eye::Agent(subject) => subject,
         Eye::Administrator => {
-            assumed = agent_of(&session.subject);
+            assumed = agent_of(&session.subject, policy);
             &assumed
         }
     };
@@ -145,6 +150,7 @@ pub(super) fn look(
         person: session.subject.clone(),
         role: session.role.clone(),
         basis: session.basis.clone(),
+        acting_as: session.basis.acting_as().cloned(),
         request: session.request.clone(),
         reason: session.reason.clone(),
         ticket: session.ticket.clone(),
@@ -159,6 +165,7 @@ pub(super) fn look(
 
 /// The agent of a session, as far as it can be told without their token: an administrator rather sees somebody whom
 /// the configuration no longer counts as support than not somebody who is inside.
-fn agent_of(id: &SubjectRef) -> Subject {
-    Subject::named(SubjectKind::Staff, id.clone())
+fn agent_of(id: &SubjectRef, policy: &Policy) -> Subject {
+    let organisations = policy.login_access.organisations.clone();
+    Subject { organisations, ..Subject::named(SubjectKind::Staff, id.clone()) }
 }

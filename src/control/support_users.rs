@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::model::{
-    Basis, EnvironmentId, GrantId, Grantee, RoleName, SessionId, SubjectRef, TenantId, Timestamp,
+    Acting, Basis, EnvironmentId, GrantId, Grantee, RoleName, SessionId, SubjectRef, TenantId, Timestamp,
 };
 
 use super::{
@@ -32,8 +32,10 @@ enum Row {
         session: SessionId,
         person: SubjectRef,
         environment: EnvironmentId,
-        role: RoleName,
-        /// By consent at this level, by this grant, by break-glass.
+        /// None of whoever acts, or may act, as a person of the tenant.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+        /// By consent at this level, by this grant, as this person, by break-glass.
         basis: Basis,
         began: Timestamp,
         ends: Timestamp,
@@ -46,7 +48,9 @@ enum Row {
         #[serde(skip_serializing_if = "Option::is_none")]
         person: Option<SubjectRef>,
         environment: EnvironmentId,
-        role: RoleName,
+        /// None of whoever acts, or may act, as a person of the tenant.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
         basis: Basis,
         began: Timestamp,
         ends: Timestamp,
@@ -131,7 +135,10 @@ fn granted(row: GrantRow) -> Row {
             person: view.bound,
             environment: view.environment,
             role: view.role,
-            basis: Basis::Grant(view.id),
+            basis: match view.act_as {
+                Some(_) => Basis::ActAs(Acting { grant: view.id, user: view.grantor }),
+                None => Basis::Grant(view.id),
+            },
             began: view.given,
             ends: view.until,
         },

@@ -13,8 +13,15 @@ pub struct Preset {
 }
 
 /// All of them.
-pub const PRESETS: &[Preset] = &[Preset {
-    name: "pipe17",
-    configuration: include_str!("../../config/presets/pipe17.yaml"),
-    walk: include_str!("../../config/presets/walks/pipe17.yaml"),
-}];
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "pipe17",
+        configuration: include_str!("../../config/presets/pipe17.yaml"),
+        walk: include_str!("../../config/presets/walks/pipe17.yaml"),
+    },
+    Preset {
+        name: "practifi",
+        configuration: include_str!("../../config/presets/practifi.yaml"),
+        walk: include_str!("../../config/presets/walks/practifi.yaml"),
+    },
+];

@@ -256,7 +256,9 @@ impl Engine {
         live.fuse.settle(mark, deadline);
         self.registry.due(&live, deadline.at);
         let knock = ArcSwap::from_pointee(knock);
-        let _ = live.case.set(Case { knock, about: about.clone(), began: asked, longest, subject });
+        let acting_as = permit.staff().and_then(|staff| staff.basis.acting_as().cloned());
+        let _ =
+            live.case.set(Case { knock, about: about.clone(), began: asked, longest, subject, acting_as });
         let began = self.now();
         entry.stage = Stage::Asked(permit.staff().map(|staff| staff.session.to_string()));
         let appended = self.journal.append(draft).await;
@@ -375,8 +377,10 @@ impl Engine {
             environment: &staff.environment,
             subject: &subject.id,
             token: subject.fingerprint().to_string(),
-            role: &staff.role,
+            role: staff.role.as_ref(),
             basis: &staff.basis,
+            acting_as: staff.acted_for.as_ref().map(|acted| &acted.user),
+            roles: staff.acted_for.as_ref().map(|acted| acted.roles.as_slice()),
             reason: permit.reason().code(),
             deadline: staff.deadline.at,
             due: staff.deadline.due.code(),
@@ -401,7 +405,7 @@ impl Engine {
             // In an emergency a disk that is full is no reason to stay outside, for as long as the reserve allows it.
             class: match staff.basis {
                 Basis::BreakGlass(_) => Class::Emergency,
-                Basis::Consent(_) | Basis::Grant(_) => Class::Ordinary,
+                Basis::Consent(_) | Basis::Grant(_) | Basis::ActAs(_) => Class::Ordinary,
             },
             ..Draft::new(records::ACCESS_INTENT, self.now().ms(), body)
         })
@@ -409,10 +413,14 @@ impl Engine {
 
     fn conclude(&self, live: &Live, session: Option<&str>, began: Timestamp, report: &Report) {
         let now = self.now();
-        let knock = live.case.get().map(|case| case.knock.load_full());
+        let case = live.case.get();
+        let knock = case.map(|case| case.knock.load_full());
+        let acting = case.and_then(|case| Some((&case.subject.id, case.acting_as.as_ref()?)));
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
             tenant: knock.as_ref().and_then(|knock| knock.tenant.as_str()),
+            subject: acting.map(|(subject, _)| subject),
+            acting_as: acting.map(|(_, user)| user),
             end: report.end,
             status: report.status,
             sent: report.sent,

@@ -47,8 +47,15 @@ pub(super) struct AccessIntent<'a> {
     pub(super) environment: &'a EnvironmentId,
     pub(super) subject: &'a SubjectRef,
     pub(super) token: String,
-    pub(super) role: &'a RoleName,
+    /// Whoever acts as somebody has none of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'a RoleName>,
     pub(super) basis: &'a Basis,
+    /// As whom, where as a person of the tenant, and the roles that these hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) acting_as: Option<&'a SubjectRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) roles: Option<&'a [RoleName]>,
     pub(super) reason: &'static str,
     pub(super) deadline: Timestamp,
     pub(super) due: &'static str,
@@ -96,6 +103,11 @@ pub(super) struct AccessOutcome<'a> {
     pub(super) exchange: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<&'a str>,
+    /// Where somebody acted as another: who, and as whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<&'a SubjectRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) acting_as: Option<&'a SubjectRef>,
     pub(super) end: End,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<u16>,

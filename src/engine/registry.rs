@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     identity::VerifiedSubject,
-    model::{ExchangeId, Key, Timestamp},
+    model::{ExchangeId, Key, SubjectRef, Timestamp},
     policy::Deadline,
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Case {
     /// The longest time of one exchange, counted from its first decision (rule 10).
     pub(super) longest: Deadline,
     pub(super) subject: Arc<VerifiedSubject>,
+    /// As whom they act, where as somebody.
+    pub(super) acting_as: Option<SubjectRef>,
 }
 
 #[derive(Debug)]

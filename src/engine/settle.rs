@@ -15,7 +15,7 @@ use crate::{
         record::Line,
     },
     lifecycle::{Change, Event},
-    model::{ChangeId, Document, Key, Stored},
+    model::{ChangeId, Document, Key, Stored, SubjectRef},
     state::StoreFault,
 };
 
@@ -94,10 +94,12 @@ impl Engine {
     }
 
     fn settled_access(&self, intent: &OpenIntent) -> Draft {
-        let tenant = of_line(&intent.line).tenant;
+        let Belongs { tenant, subject, acting_as, session: _ } = of_line(&intent.line);
         let event = records::AccessOutcome {
             exchange: &intent.id,
             tenant: tenant.as_deref(),
+            subject: subject.as_ref().filter(|_| acting_as.is_some()),
+            acting_as: acting_as.as_ref(),
             end: records::End::Unknown,
             status: None,
             sent: 0,
@@ -194,6 +196,8 @@ struct Told {
 struct Belongs {
     session: Option<String>,
     tenant: Option<String>,
+    subject: Option<SubjectRef>,
+    acting_as: Option<SubjectRef>,
 }
 
 fn of_line(line: &str) -> Belongs {

@@ -2,14 +2,16 @@
 //!
 //! Never here: signatures, keys; a claim that is not asked for here has no effect.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     fault::TokenFault,
     json::{ClaimPath, Json, Object},
     options::{ClaimMap, IssuerOptions, SupportRule},
 };
-use crate::model::{EnvironmentId, Login, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
+use crate::model::{
+    EnvironmentId, Login, OrganisationName, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp,
+};
 
 /// The last second that has a [`Timestamp`].
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -124,6 +126,7 @@ pub(super) fn subject(
         id: SubjectRef { issuer: options.name.clone(), sub: Arc::from(sub.as_str()) },
         email: if options.kind == SubjectKind::Service { None } else { email(claims, map) },
         support: staff && support(claims, &map.support),
+        organisations: if staff { organisations(claims, map) } else { BTreeSet::new() },
         tenant: match options.kind {
             SubjectKind::Staff => None,
             SubjectKind::Member => Some(tenant(claims, map)?),
@@ -213,6 +216,12 @@ fn login(claims: &Object, map: &ClaimMap) -> Option<Arc<Login>> {
         ticket: find(claims, map.ticket.as_ref()).and_then(word),
     };
     (login != Login::default()).then(|| Arc::new(login))
+}
+
+/// The support organisations that somebody counts to.
+fn organisations(claims: &Object, map: &ClaimMap) -> BTreeSet<OrganisationName> {
+    let counted = map.organisations.iter().filter(|(_, rule)| support(claims, rule));
+    counted.map(|(name, _)| name.clone()).collect()
 }
 
 fn support(claims: &Object, rule: &SupportRule) -> bool {

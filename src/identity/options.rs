@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::{algorithm::Algorithm, json::ClaimPath};
-use crate::model::{IssuerName, SubjectKind};
+use crate::model::{IssuerName, OrganisationName, SubjectKind};
 
 /// The `typ` of the assertions that this gateway makes for applications; never taken as a token (rule 14).
 pub const ASSERTION_TYPE: &str = "postern-assertion+jwt";
@@ -155,6 +155,8 @@ pub struct ClaimMap {
     pub ticket: Option<ClaimPath>,
     /// Which staff count as support as a whole.
     pub support: SupportRule,
+    /// Which staff count to which support organisation, by the same kind of rule.
+    pub organisations: Vec<(OrganisationName, SupportRule)>,
 }
 
 impl Default for ClaimMap {
@@ -168,6 +170,7 @@ impl Default for ClaimMap {
             email_verified: path("email_verified"),
             ticket: None,
             support: SupportRule::Nobody,
+            organisations: Vec::new(),
         }
     }
 }

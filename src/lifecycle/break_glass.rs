@@ -88,7 +88,8 @@ pub(super) fn enter(
     change.events.push(Event::SessionStarted {
         session: session.clone(),
         subject: operator.id.clone(),
-        role: glass.role.clone(),
+        role: Some(glass.role.clone()),
+        acting_as: None,
         deadline,
     });
     let document = Session {
@@ -99,7 +100,7 @@ pub(super) fn enter(
             incident: declared.incident.into(),
             reason: declared.reason.into(),
         }),
-        role: glass.role.clone(),
+        role: Some(glass.role.clone()),
         rights: at.policy.staff_rights(role),
         reason: declared.reason.to_owned(),
         ticket: None,

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    EndCause, EnvironmentId, GrantId, LevelName, PermissionName, PlanName, Reach, RequestEnd, RequestId,
-    ResourceRef, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
+    EndCause, EnvironmentId, GrantId, LevelName, OrganisationName, PermissionName, PlanName, Reach,
+    RequestEnd, RequestId, ResourceRef, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
 };
 
 /// What happened, for the record and for whoever listens.
@@ -132,8 +132,15 @@ pub enum Event {
     GrantMade {
         /// Which.
         grant: GrantId,
-        /// The role it gives.
-        role: RoleName,
+        /// The role it gives; none where it lets somebody act as its giver.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<RoleName>,
+        /// Of login access: the organisation whose people may act as its giver.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        act_as: Option<OrganisationName>,
+        /// Of login access: the ticket that its giver named.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        ticket: Option<String>,
         /// Until when.
         until: Timestamp,
     },
@@ -214,8 +221,12 @@ pub enum Event {
         session: SessionId,
         /// Who.
         subject: SubjectRef,
-        /// In which role.
-        role: RoleName,
+        /// In which role; whoever acts as somebody has none of their own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<RoleName>,
+        /// As whom, where as a person of the tenant.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        acting_as: Option<SubjectRef>,
         /// Until when at most.
         deadline: Timestamp,
     },

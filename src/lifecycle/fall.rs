@@ -7,7 +7,7 @@
 //! Never here: whether a session is good right now ([`crate::policy`]).
 
 use crate::{
-    model::{Basis, End, EndCause, Session, TenantId, Timestamp},
+    model::{Acting, Basis, End, EndCause, Session, TenantId, Timestamp},
     policy::{Facts, Lack, OnLower, Policy, emergency::halted, level::in_force},
 };
 
@@ -36,7 +36,7 @@ pub fn fallen(
                 ends.extend(closed.map(|at| (at, EndCause::ConsentWithdrawn)));
             }
             Basis::Consent(_) | Basis::BreakGlass(_) => {}
-            Basis::Grant(grant) => {
+            Basis::Grant(grant) | Basis::ActAs(Acting { grant, .. }) => {
                 if let Some(grant) = facts.grant(id.as_str(), grant.as_str())? {
                     ends.push((grant.until, EndCause::GrantExpired));
                     let ended = grant.ended.as_ref().filter(|end| end.cause != EndCause::Expired);

@@ -76,7 +76,8 @@ pub(super) fn make(
         environment: terms.environment.clone(),
         to: terms.to.clone(),
         bound: None,
-        role: terms.role.clone(),
+        role: Some(terms.role.clone()),
+        act_as: None,
         scope: terms.scope.clone(),
         grantor: giver.person,
         grantor_mail: giver.mail,
@@ -86,7 +87,8 @@ pub(super) fn make(
         until,
         ended: None,
     };
-    let event = Event::GrantMade { grant: grant.clone(), role: terms.role.clone(), until };
+    let role = Some(terms.role.clone());
+    let event = Event::GrantMade { grant: grant.clone(), role, act_as: None, ticket: None, until };
     let mut documents = vec![(key, Document::Grant(document))];
     documents.extend(gives(at, id, grantor, until)?);
     documents.extend(role::granted(at, id, terms.role, grant, until)?);
@@ -107,6 +109,9 @@ pub(super) fn move_expiry(
     let grant = standing_grant(at, id, grant_id)?;
     at.reaches(&grant.environment)?;
     at.as_seen(&key, expected)?;
+    if grant.act_as.is_some() {
+        return Err(Refusal::LoginAccessMoved.into());
+    }
     let until = checked(at, *until, tenant.zone)?;
     if until == grant.until {
         return Ok(Change::NOTHING);
@@ -114,7 +119,9 @@ pub(super) fn move_expiry(
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-        may_hand_on(at, id, by, &grant.role, &at.here(id).role(&grant.role)?.set(at.policy))?;
+        if let Some(name) = &grant.role {
+            may_hand_on(at, id, by, name, &at.here(id).role(name)?.set(at.policy))?;
+        }
         // Nobody prolongs for themselves either (GW-14). Once is enough of each.
         let row = at.facts.member(id.as_str(), &by.id)?.and_then(|row| row.email.as_deref());
         let known = |giver: &Giver| {
@@ -131,7 +138,9 @@ pub(super) fn move_expiry(
     if until > grant.until && by.id == grant.grantor {
         documents.extend(gives(at, id, by, until)?);
     }
-    documents.extend(role::granted(at, id, &grant.role, grant_id, until)?);
+    if let Some(name) = &grant.role {
+        documents.extend(role::granted(at, id, name, grant_id, until)?);
+    }
     // An earlier end takes nothing away now, and can be asked for again and again, a millisecond earlier each time: so it
     // is no narrowing, which may use the ledger's reserve. Whoever cannot wait withdraws the grant.
     Ok(Change { documents, events: vec![event], narrows: false })
@@ -147,7 +156,9 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
     };
     let end = End { at: at.now, cause: EndCause::Withdrawn, by: Some(by) };
     let mut change = ended(id, grant_id, grant, end);
-    change.documents.extend(role::no_longer_granted(at, id, &grant.role, grant_id)?);
+    if let Some(name) = &grant.role {
+        change.documents.extend(role::no_longer_granted(at, id, name, grant_id)?);
+    }
     Ok(change)
 }
 
@@ -187,9 +198,14 @@ pub(super) fn ended(id: &TenantId, grant_id: &GrantId, grant: &Grant, end: End) 
 fn standing_grant<'a>(at: &Moment<'a>, id: &TenantId, grant: &GrantId) -> Result<&'a Grant, Stop> {
     match at.facts.grant(id.as_str(), grant.as_str())? {
         None => Err(Refusal::NotFound("grant").into()),
-        Some(grant) if grant.ended.is_some() || at.now >= grant.until => Err(Refusal::Ended("grant").into()),
+        Some(grant) if !not_over(grant, at.now) => Err(Refusal::Ended("grant").into()),
         Some(grant) => Ok(grant),
     }
+}
+
+/// Whether a grant has neither ended nor run out, written down or not.
+pub(super) fn not_over(grant: &Grant, now: Timestamp) -> bool {
+    grant.ended.is_none() && now < grant.until
 }
 
 /// The instant that was meant: in the future, and no further than the configuration allows.

@@ -9,7 +9,7 @@ use crate::{
     policy::{Meaning, Push},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop};
+use super::{Change, Event, Moment, Refusal, Stop, login::left};
 
 /// What is said of a member.
 pub(super) struct Wanted<'a> {
@@ -47,8 +47,8 @@ pub(super) fn push(
     let apart = |roles: &BTreeSet<RoleName>| at.policy.resources.keeps_apart(roles);
     let was_apart = before.is_some_and(|before| apart(&before.roles));
     let leaves = u32::from(apart(&roles) && !was_apart);
-    let left = before.map_or(0, |before| before.left).saturating_add(leaves);
-    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life, left };
+    let times = before.map_or(0, |before| before.left).saturating_add(leaves);
+    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life, left: times };
     if before == Some(&row) {
         return Ok(Change::NOTHING);
     }
@@ -65,7 +65,11 @@ pub(super) fn push(
         roles: row.roles.iter().cloned().collect(),
         suspended: row.suspended,
     };
-    Ok(Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows })
+    let mut change = Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows };
+    if wanted.suspended {
+        left(at, id, member, &mut change)?;
+    }
+    Ok(change)
 }
 
 /// Somebody is no member any more. Repeating it changes nothing.
@@ -92,5 +96,8 @@ pub(super) fn remove(
         ..before.clone()
     };
     let event = Event::MemberRemoved { member: member.clone() };
-    Ok(Change { documents: vec![(key, Document::Member(gone))], events: vec![event], narrows: true })
+    let documents = vec![(key, Document::Member(gone))];
+    let mut change = Change { documents, events: vec![event], narrows: true };
+    left(at, id, member, &mut change)?;
+    Ok(change)
 }

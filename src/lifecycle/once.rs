@@ -108,6 +108,8 @@ impl<'a> Creation<'a> {
             | Command::Resource { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }
+            | Command::AllowLogin { .. }
+            | Command::WithdrawLogin { .. }
             | Command::SetApproval { .. }
             | Command::Request { .. }
             | Command::EndSession { .. }

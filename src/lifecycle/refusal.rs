@@ -155,6 +155,12 @@ pub enum Refusal {
         /// What is allowed.
         most: Timestamp,
     },
+    /// Not one of the durations that login access is given for.
+    #[error("login access is given for one of these: {0}")]
+    DurationNotOffered(String),
+    /// The expiry of login access is not moved.
+    #[error("login access is given anew by whoever gave it, and not moved; it can be withdrawn")]
+    LoginAccessMoved,
     /// A scope of named resources that names none.
     #[error("the scope names no resource; name at least one, or `everything`")]
     ScopeEmpty,
@@ -325,6 +331,8 @@ impl Refusal {
             Refusal::LastOfRole(_) => "last_of_role",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
+            Refusal::DurationNotOffered(_) => "duration_not_offered",
+            Refusal::LoginAccessMoved => "login_access_moved",
             Refusal::ScopeEmpty => "scope_empty",
             Refusal::Ended(_) => "ended",
             Refusal::ConsentCloses => "consent_closes",

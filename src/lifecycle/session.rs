@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     model::{
-        Basis, Document, End, EndCause, EnvironmentId, Giver, Grant, Grantee, Key, Presence, Session,
-        SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
+        Acting, Basis, Document, End, EndCause, EnvironmentId, Giver, Grant, GrantId, Grantee, Key, Presence,
+        Session, SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
         Lack, Meaning, Named, OnRemove, Reason, SUPPORT_MANAGE,
@@ -86,15 +86,18 @@ pub(super) fn start(
             }
             not_self(&givers, agent)?;
             not_self_above(&now_in_force, agent)?;
-            (Basis::Consent(level.name.clone()), role)
+            (Basis::Consent(level.name.clone()), Some(role))
         }
-        WantedBasis::Grant(grant_id) => {
+        WantedBasis::Grant(grant_id) | WantedBasis::ActAs(grant_id) => {
             let found = at.facts.grant(id.as_str(), grant_id.as_str())?;
             let grant = usable(found, agent, wish.environment, at.now)?;
+            let basis = rests_on(grant_id, grant, wish.basis, at)?;
             if let Some(by) = grant.given_by(agent) {
                 return Err(Refusal::SelfGranted { by: Some(by) }.into());
             }
-            if let Some(by) = at.here(id).filled_by(&grant.role, agent)? {
+            if let Some(name) = &grant.role
+                && let Some(by) = at.here(id).filled_by(name, agent)?
+            {
                 return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
             }
             if tenant.took_away(wish.environment, grant.given).is_some() {
@@ -114,7 +117,7 @@ pub(super) fn start(
                 change.documents.push((Key::Grant(id.clone(), grant_id.clone()), Document::Grant(bound)));
             }
             granted_until = Some(grant.until);
-            (Basis::Grant(grant_id.clone()), grant.role.clone())
+            (basis, grant.role.clone())
         }
     };
     // Told to nobody but who would have entered, and so knows that there is such a tenant (law 11).
@@ -128,13 +131,19 @@ pub(super) fn start(
     if !tenant.environments.contains(wish.environment) {
         return Err(Refusal::EnvironmentUnknown(wish.environment.clone()).into());
     }
-    let deadline = match granted_until.filter(|_| at.policy.sessions.as_long_as_granted) {
+    // Whoever acts as somebody is bound by the usual time: what was granted until then is theirs to lend, not a stay.
+    let stays = matches!(basis, Basis::Grant(_)) && at.policy.sessions.as_long_as_granted;
+    let deadline = match granted_until.filter(|_| stays) {
         Some(until) => as_long_as_granted(at, tenant, wish.lasts, until)?,
         None => deadline(at, tenant, wish.lasts, approved.map(|(_, _, approval)| approval.lasts))?,
     };
-    let rights = match at.here(id).role(&role)? {
-        Meaning::Nothing => return Err(Refusal::RoleUnknown(role).into()),
-        meant => at.policy.staff_rights_of(&meant.set(at.policy)),
+    let rights = match &role {
+        Some(name) => match at.here(id).role(name)? {
+            Meaning::Nothing => return Err(Refusal::RoleUnknown(name.clone()).into()),
+            meant => at.policy.staff_rights_of(&meant.set(at.policy)),
+        },
+        // Whoever acts as somebody has what they have, at each instant: nothing is kept of the start.
+        None => Vec::new(),
     };
     if at.facts.session(id.as_str(), session.as_str())?.is_some() {
         return Err(Refusal::Changed.into());
@@ -142,7 +151,7 @@ pub(super) fn start(
     let mut presence = at.facts.presence(id.as_str(), &agent.id)?.cloned().unwrap_or_default();
     bar::not_barred(&presence, agent)?;
     tidy(at, id, &mut presence)?;
-    if !matches!(wish.basis, WantedBasis::Grant(_)) {
+    if matches!(basis, Basis::Consent(_)) {
         let by_consent = |basis: &Basis| matches!(basis, Basis::Consent(_));
         replace(at, id, wish.environment, agent, by_consent, &mut presence, &mut change)?;
     }
@@ -157,6 +166,7 @@ pub(super) fn start(
         session: session.clone(),
         subject: agent.id.clone(),
         role: role.clone(),
+        acting_as: basis.acting_as().cloned(),
         deadline: granted_until.map_or(deadline, |until| until.min(deadline)),
     });
     let document = Session {
@@ -326,6 +336,11 @@ fn misleads(c: char) -> bool {
 /// Whether a text of theirs, and a ticket, can stand in the record.
 pub(super) fn written(reason: &str, ticket: Option<&str>) -> Result<(), Refusal> {
     reasoned(reason)?;
+    ticket_fits(ticket)
+}
+
+/// Whether a ticket can stand in the record.
+pub(super) fn ticket_fits(ticket: Option<&str>) -> Result<(), Refusal> {
     let fit = |ticket: &str| {
         !ticket.is_empty() && ticket.len() <= LONGEST_TICKET && ticket.bytes().all(|b| b.is_ascii_graphic())
     };
@@ -335,7 +350,7 @@ pub(super) fn written(reason: &str, ticket: Option<&str>) -> Result<(), Refusal>
 fn closes(wish: &Wish<'_>) -> Refusal {
     match wish.basis {
         WantedBasis::Consent => Refusal::ConsentCloses,
-        WantedBasis::Grant(_) => Refusal::NotFound("grant"),
+        WantedBasis::Grant(_) | WantedBasis::ActAs(_) => Refusal::NotFound("grant"),
         WantedBasis::Request(_) => Refusal::NotFound("request"),
     }
 }
@@ -356,6 +371,22 @@ fn usable<'a>(
             Err(Refusal::GrantGivesNothing("it is for another environment"))
         }
         None => Ok(grant),
+    }
+}
+
+/// The basis that a grant makes, asked for as what it is: nobody acts as a person of the tenant unawares.
+fn rests_on(id: &GrantId, grant: &Grant, wanted: &WantedBasis, at: &Moment<'_>) -> Result<Basis, Refusal> {
+    match (wanted, &grant.act_as) {
+        // To an organisation that the configuration no longer knows.
+        (_, Some(_)) if !at.policy.login_access.lends(grant) => Err(Refusal::NotFound("grant")),
+        (WantedBasis::ActAs(_), Some(_)) => {
+            Ok(Basis::ActAs(Acting { grant: id.clone(), user: grant.grantor.clone() }))
+        }
+        (WantedBasis::ActAs(_), None) => Err(Refusal::GrantGivesNothing("it gives a role: start by `grant`")),
+        (_, Some(_)) => {
+            Err(Refusal::GrantGivesNothing("it lets you act as whoever gave it: start by `act_as`"))
+        }
+        (_, None) => Ok(Basis::Grant(id.clone())),
     }
 }
 

@@ -10,11 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 pub use super::version::Version;
 use super::{
-    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, Joined, LevelName, Mark, Member, PermissionName,
-    PlanName, Presence, Request, RequestId, Resource, ResourceId, ResourceRef, ResourceType, RoleName,
-    SessionId, Subject, SubjectRef, Tally, TenantId, TenantRole, Timestamp, Veiled, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, Joined, LevelName, Mark, Member, OrganisationName,
+    PermissionName, PlanName, Presence, Request, RequestId, Resource, ResourceId, ResourceRef, ResourceType,
+    RoleName, SessionId, Subject, SubjectRef, Tally, TenantId, TenantRole, Timestamp, Veiled, Zone,
     consent::Consent,
     kind::Kind,
+    login::{ActAs, Acting},
     once::Made,
     stop::{Reach, Stop},
 };
@@ -223,6 +224,8 @@ pub enum Grantee {
     Erased,
     /// Whoever the configuration counts as support.
     Support,
+    /// Whoever the configuration counts to this support organisation.
+    Organisation(OrganisationName),
 }
 
 /// What a grant covers.
@@ -246,8 +249,12 @@ pub struct Grant {
     /// Of a grant to an address: the subject that used it first; nobody else can use it any more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bound: Option<SubjectRef>,
-    /// The role it gives.
-    pub role: RoleName,
+    /// The role it gives; none where it lets somebody act as its giver instead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<RoleName>,
+    /// Of login access: it gives no role, it lets somebody act as whoever gave it. Without either it gives nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub act_as: Option<ActAs>,
     /// What it covers.
     pub scope: Scope,
     /// Who gave it.
@@ -298,6 +305,8 @@ pub enum Basis {
     Consent(LevelName),
     /// This grant.
     Grant(GrantId),
+    /// Login access: it acts as a person of the tenant, with what they can do at each instant.
+    ActAs(Acting),
     /// Nobody's consent: an emergency that an operator declared.
     BreakGlass(Glass),
 }
@@ -324,8 +333,9 @@ pub struct Session {
     pub environment: EnvironmentId,
     /// On what it rests.
     pub basis: Basis,
-    /// The role it began with.
-    pub role: RoleName,
+    /// The role it began with. Whoever acts as a person of the tenant has none of their own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<RoleName>,
     /// What that role could do then, sorted. Rights now are at most these (rule 4).
     pub rights: Vec<PermissionName>,
     /// Why the agent entered, in their words.

@@ -31,7 +31,7 @@ pub enum EndCause {
     Removed,
     /// A person of the tenant withdrew the grant.
     Withdrawn,
-    /// The agent started another session by consent.
+    /// The agent started another session by consent; or the person gave login access to that organisation anew.
     Replaced,
     /// A kill switch.
     Stopped,
@@ -49,4 +49,6 @@ pub enum EndCause {
     Conflict,
     /// An operator accepted a clock that is behind the ledger (rule 7): nobody can say any more how long it lasted.
     ClockAccepted,
+    /// Of login access: whoever gave it was suspended, or is no member any more.
+    GiverGone,
 }

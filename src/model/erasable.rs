@@ -18,7 +18,7 @@ fn address(document: &Document) -> Option<&Arc<str>> {
     match document {
         Document::Grant(grant) => match &grant.to {
             Grantee::Email(address) => Some(address),
-            Grantee::Subject(_) | Grantee::Support | Grantee::Erased => None,
+            Grantee::Subject(_) | Grantee::Organisation(_) | Grantee::Support | Grantee::Erased => None,
         },
         Document::Member(member) => member.email.as_ref(),
         // Givers are kept as digests, and so are requests that bore a key; people otherwise by the name that their issuer

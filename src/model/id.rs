@@ -180,6 +180,10 @@ identifier!(
     PermissionName, permission, 64
 );
 identifier!(
+    /// A support organisation that the configuration names.
+    OrganisationName, word, 64
+);
+identifier!(
     /// A grant. No credential.
     GrantId, opaque, 64
 );

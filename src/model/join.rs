@@ -113,6 +113,7 @@ fn grant(mut a: Grant, b: &Grant) -> Grant {
     let same = a.environment == b.environment
         && (a.to == b.to || same_address)
         && a.role == b.role
+        && a.act_as == b.act_as
         && a.scope == b.scope
         && a.grantor == b.grantor
         && a.given == b.given
@@ -142,6 +143,7 @@ fn session(a: Session, b: &Session) -> Session {
 /// An index must not lose what it points at; whether that is any good is decided from the sessions themselves.
 fn presence(mut a: Presence, b: &Presence) -> Presence {
     a.requests.extend(b.requests.iter().cloned());
+    a.lent.extend(b.lent.iter().cloned());
     a.asked = a.asked.max(b.asked);
     // Whoever is kept out in one history is; what began until the later of two is over.
     a.barred = a.barred.max(b.barred.clone());

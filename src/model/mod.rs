@@ -15,6 +15,7 @@ pub mod grantor;
 pub mod id;
 pub mod join;
 pub mod kind;
+pub mod login;
 pub mod member;
 pub mod network;
 pub mod once;
@@ -35,10 +36,11 @@ pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
 pub use grantor::Grantor;
 pub use id::{
-    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, PermissionName, PlanName,
-    RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
+    ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, OrganisationName,
+    PermissionName, PlanName, RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use kind::Kind;
+pub use login::{ActAs, Acting};
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;

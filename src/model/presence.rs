@@ -1,5 +1,5 @@
-//! The index of one staff subject in one tenant: their sessions and requests, how often they asked lately, and whether they
-//! are kept out.
+//! The index of one subject in one tenant: a staff subject's sessions and requests, how often they asked lately, and whether they
+//! are kept out; the login access that a member gave.
 //!
 //! Never here: whether any of that is good ([`crate::policy`]).
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EnvironmentId, Giver, RequestId, SessionId, SubjectRef, Timestamp};
+use super::{EnvironmentId, Giver, GrantId, RequestId, SessionId, SubjectRef, Timestamp};
 
 /// The sessions of one subject in one tenant, so that an unnamed one can be found. An index: it grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -18,6 +18,9 @@ pub struct Presence {
     /// Requests not yet known to be over.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub requests: BTreeSet<RequestId>,
+    /// Of a member: the grants by which support may act as them, not yet known to have ended.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub lent: BTreeSet<GrantId>,
     /// How many requests were made lately.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub asked: Option<Asked>,

@@ -2,11 +2,11 @@
 //!
 //! Never here: tokens, keys, signatures (see [`crate::identity`]).
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EnvironmentId, IssuerName, RoleName, TenantId, Timestamp};
+use super::{EnvironmentId, IssuerName, OrganisationName, RoleName, TenantId, Timestamp};
 
 /// What kind of people or programs an issuer speaks for. One issuer makes one kind (rule 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct Subject {
     pub email: Option<Arc<str>>,
     /// Of staff only: whether the configuration counts them as support as a whole.
     pub support: bool,
+    /// Of staff only: the support organisations that the configuration counts them to.
+    pub organisations: BTreeSet<OrganisationName>,
     /// Of members: the one tenant that the token speaks for.
     pub tenant: Option<TenantId>,
     /// The environment that the token is for, where the configuration names such a claim.
@@ -71,6 +73,7 @@ impl Subject {
             kind,
             id,
             email: None,
+            organisations: BTreeSet::new(),
             tenant: None,
             environment: None,
             roles: Vec::new(),

@@ -1,11 +1,12 @@
-//! Time as plain values: instants, spans, and calendar days in a tenant's zone.
+//! Time as plain values: instants, spans, and calendar days and months in a tenant's zone.
 //!
 //! Never here: a clock. Whoever needs `now` is given it.
 
 use std::fmt;
 
 use chrono::{
-    DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, Offset, SecondsFormat, TimeDelta, TimeZone, Utc,
+    DateTime, Days, LocalResult, Months, NaiveDate, NaiveDateTime, Offset, SecondsFormat, TimeDelta,
+    TimeZone, Utc,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -113,8 +114,23 @@ impl Zone {
     /// The same local wall time `days` calendar days later. A local time that is missing or doubled takes the earlier
     /// instant, yet never one at or before `start`.
     pub fn after_days(self, start: Timestamp, days: u32) -> Timestamp {
-        let local = self.0.from_utc_datetime(&start.utc().naive_utc()).naive_local();
-        let Some(target) = local.checked_add_days(Days::new(u64::from(days))) else { return Timestamp::MAX };
+        let target = self.local(start).checked_add_days(Days::new(u64::from(days)));
+        target.map_or(Timestamp::MAX, |target| self.instant_of(target, start))
+    }
+
+    /// The same day of the month and local wall time `months` calendar months later, or the last day where that month
+    /// lacks it. A local time that is missing or doubled is taken as for days.
+    pub fn after_months(self, start: Timestamp, months: u32) -> Timestamp {
+        let target = self.local(start).checked_add_months(Months::new(months));
+        target.map_or(Timestamp::MAX, |target| self.instant_of(target, start))
+    }
+
+    fn local(self, at: Timestamp) -> NaiveDateTime {
+        self.0.from_utc_datetime(&at.utc().naive_utc()).naive_local()
+    }
+
+    /// The instant of a local time: the earlier one where it is missing or doubled, yet none at or before `start`.
+    fn instant_of(self, target: NaiveDateTime, start: Timestamp) -> Timestamp {
         match self.0.from_local_datetime(&target) {
             LocalResult::Single(at) => Timestamp::from_ms(at.timestamp_millis()),
             LocalResult::Ambiguous(a, b) => {
@@ -171,17 +187,21 @@ pub enum Span {
     Millis(i64),
     /// So many calendar days: the same local wall time, in the tenant's zone.
     CalendarDays(u32),
+    /// So many calendar months: the same day and local wall time, or the last day of a month that lacks it.
+    CalendarMonths(u32),
 }
 
 /// The longest span that is read: some 285 years, so that sums stay within bounds.
 const LONGEST_MS: i64 = 9_000_000_000_000;
 
-/// As [`Span::parse`] reads it: `1d 12h`, `90ms`, `5 calendar days`.
+/// As [`Span::parse`] reads it: `1d 12h`, `90ms`, `5 calendar days`, `1 calendar month`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = match self {
             Span::CalendarDays(1) => return f.write_str("1 calendar day"),
             Span::CalendarDays(days) => return write!(f, "{days} calendar days"),
+            Span::CalendarMonths(1) => return f.write_str("1 calendar month"),
+            Span::CalendarMonths(months) => return write!(f, "{months} calendar months"),
             Span::Millis(ms) if *ms <= 0 => return write!(f, "{ms}ms"),
             Span::Millis(ms) => *ms,
         };
@@ -199,12 +219,17 @@ impl fmt::Display for Span {
 }
 
 impl Span {
-    /// Reads a span as people write it: `8h`, `5d` (of 24 hours each), `1h 30m`, or `5 calendar days`; `None` for
-    /// anything else. A number without a unit is refused: nobody should have to guess whether `60` is seconds.
+    /// Reads a span as people write it: `8h`, `5d` (of 24 hours each), `1h 30m`, `5 calendar days`, or `1 calendar
+    /// month`; `None` for anything else. A number without a unit is refused: nobody should have to guess whether `60` is seconds.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some((days, "calendar days" | "calendar day")) = number(text) {
             let days = u32::try_from(days).ok()?;
             return (i64::from(days) * 86_400_000 <= LONGEST_MS).then_some(Span::CalendarDays(days));
+        }
+        if let Some((months, "calendar months" | "calendar month")) = number(text) {
+            let months = u32::try_from(months).ok()?;
+            let most = LONGEST_MS / (31 * 86_400_000);
+            return (i64::from(months) <= most).then_some(Span::CalendarMonths(months));
         }
         let (mut rest, mut sum, mut last) = (text, 0i64, i64::MAX);
         while !rest.is_empty() {
@@ -235,6 +260,7 @@ impl Span {
         match self {
             Span::Millis(ms) => start.plus_ms(ms),
             Span::CalendarDays(days) => zone.after_days(start, days),
+            Span::CalendarMonths(months) => zone.after_months(start, months),
         }
     }
 }
@@ -251,7 +277,17 @@ mod tests {
 
     #[test]
     fn spans_are_written_as_they_are_read() {
-        for text in ["8h", "1h 30m", "1d 12h", "90ms", "2m 5s", "5 calendar days", "1 calendar day"] {
+        for text in [
+            "8h",
+            "1h 30m",
+            "1d 12h",
+            "90ms",
+            "2m 5s",
+            "5 calendar days",
+            "1 calendar day",
+            "1 calendar month",
+            "18 calendar months",
+        ] {
             assert_eq!(Span::parse(text).map(|span| span.to_string()).as_deref(), Some(text));
         }
         assert_eq!(Span::Millis(0).to_string(), "0ms");
@@ -265,6 +301,8 @@ mod tests {
             ("1h 30m", Span::Millis(5_400_000)),
             ("5 calendar days", Span::CalendarDays(5)),
             ("1 calendar day", Span::CalendarDays(1)),
+            ("1 calendar month", Span::CalendarMonths(1)),
+            ("2calendar months", Span::CalendarMonths(2)),
         ] {
             assert_eq!(Span::parse(text), Some(span), "{text}");
         }
@@ -287,6 +325,9 @@ mod tests {
             "99999999999999999999s",
             "9223372036854775807d",
             "4294967296 calendar days",
+            "4294967295 calendar months",
+            "1 month",
+            "1 calendar months x",
             "200000d",
             "５d",
         ] {
@@ -310,6 +351,34 @@ mod tests {
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!(berlin.after_days(at("2026-03-24T02:30:00+01:00"), 5), at("2026-03-29T00:30:00Z"));
         assert_eq!(berlin.after_days(at("2026-10-20T02:30:00+02:00"), 5), at("2026-10-25T00:30:00Z"));
+    }
+
+    // PRA-14
+    #[test]
+    fn a_calendar_month_keeps_day_and_time_or_takes_the_last_day() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        for (start, months, end) in [
+            ("2026-05-12T09:30:00+02:00", 1, "2026-06-12T09:30:00+02:00"),
+            // Over a change of the clocks, either way.
+            ("2026-03-15T09:30:00+01:00", 1, "2026-04-15T09:30:00+02:00"),
+            ("2026-10-15T09:30:00+02:00", 1, "2026-11-15T09:30:00+01:00"),
+            // Where the day is missing.
+            ("2026-01-31T23:59:00+01:00", 1, "2026-02-28T23:59:00+01:00"),
+            ("2028-01-30T23:59:00+01:00", 1, "2028-02-29T23:59:00+01:00"),
+            ("2026-08-31T00:00:00+02:00", 1, "2026-09-30T00:00:00+02:00"),
+            ("2026-12-31T12:00:00+01:00", 2, "2027-02-28T12:00:00+01:00"),
+            // Where the hour is missing, or there twice.
+            ("2026-02-28T02:30:00+01:00", 1, "2026-03-28T02:30:00+01:00"),
+            ("2026-03-01T02:30:00+01:00", 1, "2026-04-01T02:30:00+02:00"),
+            ("2027-02-28T02:30:00+01:00", 1, "2027-03-28T00:30:00Z"),
+            ("2026-09-25T02:30:00+02:00", 1, "2026-10-25T00:30:00Z"),
+        ] {
+            assert_eq!(berlin.after_months(at(start), months), at(end), "{start}");
+        }
+        // The day of the tenant's zone counts, not that of UTC.
+        let auckland = Zone::named("Pacific/Auckland").unwrap();
+        assert_eq!(auckland.after_months(at("2026-01-30T20:00:00Z"), 1), at("2026-02-28T09:00:00+13:00"));
+        assert_eq!(berlin.after_months(at("9999-12-15T00:00:00Z"), 1), Timestamp::MAX);
     }
 
     #[test]
@@ -350,6 +419,22 @@ mod tests {
             let date_time = theirs.datetime().checked_add(i64::from(days).days()).unwrap();
             let theirs = theirs.time_zone().to_ambiguous_zoned(date_time).earlier().unwrap().timestamp().as_millisecond();
             // Where days is 0 and the local time is doubled, the later instant may come back as the earlier one.
+            proptest::prop_assert_eq!(ours, theirs);
+        }
+
+        // PRA-14
+        #[test]
+        fn calendar_months_agree_with_an_independent_library(
+            ms in 0i64..4_000_000_000_000, months in 0u32..30,
+            zone in proptest::sample::select(vec![
+                "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Tehran", "UTC",
+            ]),
+        ) {
+            use jiff::ToSpan as _;
+            let ours = Zone::named(zone).unwrap().after_months(Timestamp::from_ms(ms), months).ms();
+            let theirs = jiff::Timestamp::from_millisecond(ms).unwrap().to_zoned(jiff::tz::TimeZone::get(zone).unwrap());
+            let date_time = theirs.datetime().checked_add(i64::from(months).months()).unwrap();
+            let theirs = theirs.time_zone().to_ambiguous_zoned(date_time).earlier().unwrap().timestamp().as_millisecond();
             proptest::prop_assert_eq!(ours, theirs);
         }
     }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 use super::{
-    Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     reach::{beyond_rights, in_scope},
     resources::{Outer, Spot},
@@ -155,8 +155,10 @@ pub struct Staff {
     pub environment: EnvironmentId,
     /// In which session.
     pub session: SessionId,
-    /// In which role.
-    pub role: RoleName,
+    /// In which role; whoever acts as somebody has none of their own.
+    pub role: Option<RoleName>,
+    /// As whom, where as somebody: the application hears of them as the caller.
+    pub acted_for: Option<ActedFor>,
     /// On which basis.
     pub basis: Basis,
     /// How long at the most.
@@ -404,6 +406,7 @@ fn staff(
     let reason = match session.basis {
         Basis::Consent(_) => Reason::SessionByConsent,
         Basis::Grant(_) => Reason::SessionByGrant,
+        Basis::ActAs(_) => Reason::SessionByActAs,
         Basis::BreakGlass(_) => Reason::SessionByBreakGlass,
     };
     Ok(Decision::Allow(Permit {
@@ -414,6 +417,7 @@ fn staff(
             environment: session.environment.clone(),
             session: id.clone(),
             role: session.role.clone(),
+            acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
         }),

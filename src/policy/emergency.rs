@@ -58,7 +58,7 @@ impl Policy {
 
     /// Whether a session by break-glass is still what the configuration gives.
     pub fn glass_holds(&self, session: &Session) -> bool {
-        self.break_glass(&session.subject).is_some_and(|glass| glass.role == session.role)
+        self.break_glass(&session.subject).is_some_and(|glass| Some(&glass.role) == session.role.as_ref())
     }
 }
 

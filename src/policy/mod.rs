@@ -13,6 +13,7 @@ pub mod decide;
 pub mod emergency;
 pub mod facts;
 pub mod level;
+pub mod login;
 pub mod path;
 pub mod permission;
 pub mod proofs;
@@ -41,6 +42,7 @@ pub use decide::{
 };
 pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
+pub use login::{ActedFor, LoginAccess};
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
@@ -189,6 +191,8 @@ pub struct Policy {
     pub grantor_memory_ms: i64,
     /// How long requests for approval live.
     pub approvals: Approvals,
+    /// Who may be let act as a person of a tenant, and for how long.
+    pub login_access: LoginAccess,
     /// Kill switches and break-glass: who may use them.
     pub emergency: Emergency,
     /// What staff access demands beside a session.

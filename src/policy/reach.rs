@@ -1,17 +1,18 @@
-//! How far a good session reaches at this instant: its rights, and the scope of the grant behind it.
+//! How far the rights of a good session reach at this instant.
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Scope, Session};
+use crate::model::{Basis, Scope, Session};
 
 use super::{
-    Detail, Here, Lack, Meaning, PermissionId, Reason, Rule,
+    Detail, Here, Lack, Meaning, Reason, Rule,
+    login::acts,
     resources::Spot,
-    rows::Bound,
     standing::{Fallen, Standing},
 };
 
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds.
+/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds. Acting as somebody is
+/// another thing: see [`acts`].
 pub(super) fn beyond_rights(
     rule: &Rule,
     spot: Option<Spot<'_>>,
@@ -20,7 +21,23 @@ pub(super) fn beyond_rights(
     here: Here<'_>,
 ) -> Result<Option<Fallen>, Lack> {
     let policy = here.policy;
-    let role = here.role(&session.role)?;
+    let lacks = || {
+        let detail = match policy.level_for(&rule.permissions) {
+            Some(level) => Detail::LevelWouldDo(level.clone()),
+            None => Detail::GrantWouldDo,
+        };
+        Ok(Some((Reason::PermissionMissing, detail)))
+    };
+    // Acting is what the person can do now, gained since or lost: no role stands between.
+    if let Basis::ActAs(_) = session.basis {
+        for permission in &rule.permissions {
+            if !acts(standing, spot, *permission, here)? {
+                return lacks();
+            }
+        }
+        return Ok(None);
+    }
+    let role = session.role.as_ref().map_or(Ok(Meaning::Nothing), |name| here.role(name))?;
     if role == Meaning::Nothing {
         return Ok(Some((Reason::RoleUnknown, Detail::None)));
     }
@@ -29,37 +46,21 @@ pub(super) fn beyond_rights(
             session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
         });
         if !at_start || !role.holds(policy, *permission) {
-            let detail = match policy.level_for(&rule.permissions) {
-                Some(level) => Detail::LevelWouldDo(level.clone()),
-                None => Detail::GrantWouldDo,
-            };
-            return Ok(Some((Reason::PermissionMissing, detail)));
+            return lacks();
         }
         if let Some(rank) = standing.bound
             && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
         {
             return Ok(Some((Reason::ConsentLowered, Detail::None)));
         }
-        if let Some(giver) = standing.giver
+        if let Some((giver, person)) = standing.giver()
             && !giver.can(here, *permission)?
-            && !by_row(giver, spot, *permission, standing, here)?
+            && !giver.can_at(person, spot, *permission, here)?
         {
             return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }
     }
     Ok(None)
-}
-
-/// Whether a row of whoever gave the grant lets them do this at the resource.
-fn by_row(
-    giver: Bound<'_>,
-    spot: Option<Spot<'_>>,
-    permission: PermissionId,
-    standing: &Standing<'_>,
-    here: Here<'_>,
-) -> Result<bool, Lack> {
-    let Some(grant) = standing.grant else { return Ok(false) };
-    giver.can_at(&grant.grantor, spot, permission, here)
 }
 
 /// Whether a grant's scope, if there is one, covers the resource that the path names, or something that this is known to lie in.

@@ -36,6 +36,8 @@ reasons! {
     SessionByConsent = "session_by_consent",
     /// A staff session by grant holds the permission.
     SessionByGrant = "session_by_grant",
+    /// A staff session acts as a person of the tenant, who can do this.
+    SessionByActAs = "session_by_act_as",
     /// A staff session by break-glass holds the permission.
     SessionByBreakGlass = "session_by_break_glass",
 

@@ -2,10 +2,11 @@
 //!
 //! Never here: deciding a request (see [`mod@super::decide`]).
 
-use crate::model::{Session, Subject, Tenant, Timestamp};
+use crate::model::{Basis, Session, Subject, Tenant, Timestamp};
 
 use super::{
-    Facts, Here, Lack, Policy,
+    Facts, Here, Lack, Meaning, Policy,
+    login::acts,
     standing::{Fallen, standing},
 };
 
@@ -24,19 +25,23 @@ pub fn rights_now(
         Err(fallen) => return Ok(Err(fallen)),
     };
     let here = Here { tenant: tenant_id, facts, policy };
-    let role = here.role(&session.role)?;
+    let role = session.role.as_ref().map_or(Ok(Meaning::Nothing), |name| here.role(name))?;
     let level = |rank, id| policy.role_at(rank).is_some_and(|level| level.permissions.contains(id));
     let mut rights = Vec::new();
     for (id, name) in policy.catalogue.iter() {
-        let held = session.rights.binary_search(name).is_ok()
-            && !policy.above_ceiling(id)
-            && role.holds(policy, id)
-            && standing.bound.is_none_or(|rank| level(rank, id));
-        let by_giver = match standing.giver {
-            Some(giver) if held => giver.can(here, id)?,
-            Some(_) | None => held,
+        let may = if let Basis::ActAs(_) = session.basis {
+            acts(&standing, None, id, here)?
+        } else {
+            let held = session.rights.binary_search(name).is_ok()
+                && !policy.above_ceiling(id)
+                && role.holds(policy, id)
+                && standing.bound.is_none_or(|rank| level(rank, id));
+            match standing.giver {
+                Some(giver) if held => giver.can(here, id)?,
+                Some(_) | None => held,
+            }
         };
-        if by_giver {
+        if may {
             rights.push(name.to_string());
         }
     }

@@ -81,6 +81,19 @@ impl Bound<'_> {
         }
     }
 
+    /// The roles that they hold, for whoever acts as them. Of several tokens that name one thing after the other, only what
+    /// each of them names.
+    pub fn roles(self) -> Vec<RoleName> {
+        match self {
+            Bound::Row(row) => row.roles.iter().cloned().collect(),
+            Bound::Remembered(known, _) => {
+                let mut sets = known.roles.iter();
+                let first = sets.next().into_iter().flatten();
+                first.filter(|role| sets.clone().all(|set| set.contains(*role))).cloned().collect()
+            }
+        }
+    }
+
     /// Where it is remembered: until when.
     pub fn until(self) -> Option<Timestamp> {
         match self {

@@ -2,12 +2,15 @@
 //!
 //! Never here: what a good session may do (see [`mod@super::decide`]).
 
-use crate::model::{Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp};
+use crate::model::{
+    Acting, Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp,
+};
 
 use super::{
     Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason,
     emergency::halted,
     level::{InForce, in_force},
+    login::carries,
     rows::{Bound, giver},
 };
 
@@ -22,17 +25,22 @@ pub struct Standing<'a> {
     pub falls: Option<Timestamp>,
     /// The grant behind it.
     pub grant: Option<&'a Grant>,
-    /// By a grant: what whoever gave it can do, which bounds it now (rule 5).
+    /// By a grant: what whoever gave it can do, which bounds it now (rule 5); and which is all that acting as them gives.
     pub giver: Option<Bound<'a>>,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
     /// Until when a decision holds: to the session's end, or to the fall of its level or the end of what is remembered of
     /// the grant's giver, when it is decided again.
     pub fn again(&self) -> Deadline {
         let falls = self.falls.map(|at| Deadline { at, due: Due::Consent });
         let forgotten = self.giver.and_then(Bound::until).map(|at| Deadline { at, due: Due::Grantor });
         [falls, forgotten].into_iter().flatten().fold(self.deadline, Deadline::min)
+    }
+
+    /// By a grant: what its giver can do, and who they are. Of a session that acts as somebody that is whom it acts as.
+    pub(super) fn giver(&self) -> Option<(Bound<'a>, &'a SubjectRef)> {
+        Some((self.giver?, &self.grant?.grantor))
     }
 }
 
@@ -64,7 +72,8 @@ pub fn standing<'a>(
             | EndCause::Withdrawn
             | EndCause::Replaced
             | EndCause::Conflict
-            | EndCause::ClockAccepted => Reason::SessionEnded,
+            | EndCause::ClockAccepted
+            | EndCause::GiverGone => Reason::SessionEnded,
             EndCause::Stopped => Reason::SessionStopped,
             EndCause::GrantWithdrawn => Reason::GrantWithdrawn,
             EndCause::GrantExpired => Reason::GrantExpired,
@@ -128,14 +137,15 @@ pub fn standing<'a>(
             Ok(Ok(Standing { deadline: own, bound: None, falls: None, giver: None, grant: None }))
         }
         Basis::BreakGlass(_) => Ok(Err((Reason::BreakGlassWithdrawn, Detail::None))),
-        Basis::Grant(id) => {
+        Basis::Grant(id) | Basis::ActAs(Acting { grant: id, .. }) => {
             let Some(grant) = facts.grant(tenant_id, id.as_str())? else {
                 return Ok(Err((Reason::GrantMissing, Detail::None)));
             };
             if let Some(fallen) = grant_fallen(grant, now) {
                 return Ok(Err(fallen));
             }
-            if grant.environment != session.environment
+            if !carries(grant, &session.basis, policy)
+                || grant.environment != session.environment
                 || !is_for(grant, subject)
                 || !bound_to(grant, &subject.id)
             {
@@ -145,7 +155,9 @@ pub fn standing<'a>(
                 return Ok(Err(self_granted(Some(&own))));
             }
             let here = Here { tenant: tenant_id, facts, policy };
-            if let Some(own) = here.filled_by(&session.role, subject)? {
+            if let Some(name) = &session.role
+                && let Some(own) = here.filled_by(name, subject)?
+            {
                 return Ok(Err(self_granted(Some(&own.person))));
             }
             if let Some(detail) = taken(grant.given) {
@@ -187,6 +199,7 @@ pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
         },
         Grantee::Erased => grant.bound.as_ref() == Some(&subject.id),
         Grantee::Support => subject.support,
+        Grantee::Organisation(name) => subject.organisations.contains(name),
     }
 }
 
@@ -194,6 +207,6 @@ pub fn is_for(grant: &Grant, subject: &Subject) -> bool {
 fn bound_to(grant: &Grant, subject: &SubjectRef) -> bool {
     match grant.to {
         Grantee::Email(_) | Grantee::Erased => grant.bound.as_ref() == Some(subject),
-        Grantee::Subject(_) | Grantee::Support => true,
+        Grantee::Subject(_) | Grantee::Support | Grantee::Organisation(_) => true,
     }
 }

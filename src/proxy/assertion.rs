@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::{
     engine::new_id,
     identity::{ASSERTION_TYPE, Signer},
-    model::{RoleName, Subject, SubjectKind, Timestamp},
-    policy::Staff,
+    model::{RoleName, Subject, SubjectKind, SubjectRef, Timestamp},
+    policy::{ActedFor, Staff},
 };
 
 use super::routing::{HeaderTemplate, Piece, Upstream};
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Asserter {
 
 /// About whom and what the application is told.
 pub struct About<'a> {
-    /// The caller.
+    /// The caller. Where they act as somebody, the application hears of that person as the caller, and of them as whoever acts.
     pub subject: &'a Subject,
     /// Of staff: where and as what.
     pub staff: Option<&'a Staff>,
@@ -59,6 +59,8 @@ struct Claims<'a> {
     sub: &'a str,
     kind: SubjectKind,
     issuer: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor<'a>>,
     tenant: &'a str,
     env: &'a str,
     role: &'a str,
@@ -69,6 +71,34 @@ struct Claims<'a> {
     iat: i64,
     exp: i64,
     jti: &'a str,
+}
+
+/// Who acts as the subject, as RFC 8693 (4.1) has it.
+#[derive(Serialize)]
+struct Actor<'a> {
+    sub: &'a str,
+    kind: SubjectKind,
+    issuer: &'a str,
+}
+
+impl<'a> About<'a> {
+    fn acted_for(&self) -> Option<&'a ActedFor> {
+        self.staff.and_then(|staff| staff.acted_for.as_ref())
+    }
+
+    /// As whom the request is made: the person acted for, or the caller.
+    fn as_whom(&self) -> (&'a SubjectRef, SubjectKind) {
+        match self.acted_for() {
+            // Whoever lets somebody act as them is a person of the tenant.
+            Some(acted) => (&acted.user, SubjectKind::Member),
+            None => (&self.subject.id, self.subject.kind),
+        }
+    }
+
+    /// Who acts, where somebody does.
+    fn actor(&self) -> Option<&'a SubjectRef> {
+        self.acted_for().map(|_| &self.subject.id)
+    }
 }
 
 /// The assertion could not be made.
@@ -82,12 +112,19 @@ impl Asserter {
         let iat = now.ms() / 1000;
         let jti = new_id("ast", now).map_err(|_| Unsigned)?;
         let roles = roles(about);
+        let (whom, kind) = about.as_whom();
+        let actor = about.actor().map(|actor| Actor {
+            sub: &actor.sub,
+            kind: about.subject.kind,
+            issuer: actor.issuer.as_str(),
+        });
         let claims = Claims {
             iss: &self.issuer,
             aud: &upstream.audience,
-            sub: &about.subject.id.sub,
-            kind: about.subject.kind,
-            issuer: about.subject.id.issuer.as_str(),
+            sub: &whom.sub,
+            kind,
+            issuer: whom.issuer.as_str(),
+            act: actor,
             tenant: about.tenant,
             env: about.environment,
             role: &roles,
@@ -103,23 +140,27 @@ impl Asserter {
 }
 
 fn roles(about: &About<'_>) -> String {
+    let several = |roles: &[RoleName]| roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(",");
     match about.staff {
-        Some(staff) => staff.role.to_string(),
-        None => about.roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(","),
+        Some(Staff { acted_for: Some(acted), .. }) => several(&acted.roles),
+        Some(staff) => staff.role.as_ref().map(RoleName::to_string).unwrap_or_default(),
+        None => several(about.roles),
     }
 }
 
 /// The value of a configured header.
 pub fn fill(template: &HeaderTemplate, about: &About<'_>) -> String {
     let mut value = String::new();
+    let (whom, kind) = about.as_whom();
     for piece in &template.pieces {
         match piece {
             Piece::Text(text) => value.push_str(text),
-            Piece::Subject => value.push_str(&about.subject.id.sub),
+            Piece::Subject => value.push_str(&whom.sub),
+            Piece::Actor => value.push_str(about.actor().map(|actor| &*actor.sub).unwrap_or_default()),
             Piece::Tenant => value.push_str(about.tenant),
             Piece::Environment => value.push_str(about.environment),
             Piece::Role => value.push_str(&roles(about)),
-            Piece::Kind => value.push_str(match about.subject.kind {
+            Piece::Kind => value.push_str(match kind {
                 SubjectKind::Staff => "staff",
                 SubjectKind::Member => "member",
                 SubjectKind::Service => "service",

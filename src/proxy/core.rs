@@ -32,6 +32,7 @@ use super::{
     rate,
     routing::Routing,
     servers::Loads,
+    turns::Turns,
     upstream::Pool,
     wire::{Limits, NameSet, RequestHead, RequestView, ResponseHead},
 };
@@ -97,6 +98,7 @@ pub struct Core {
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<ResponseHead>>,
     timers: Rc<Timers>,
+    turns: Rc<Turns>,
     caching: NameSet,
 }
 
@@ -116,6 +118,7 @@ impl Core {
             buffers: RefCell::default(),
             heads: RefCell::default(),
             timers: Rc::default(),
+            turns: Rc::default(),
             caching: NameSet::new(CACHING),
         })
     }
@@ -186,6 +189,11 @@ impl Core {
     /// Timers that connections hand on to one another.
     pub(super) fn timers(&self) -> &Rc<Timers> {
         &self.timers
+    }
+
+    /// The turns that pieces of bodies take, once an exchange is under way.
+    pub(super) fn turns(&self) -> &Rc<Turns> {
+        &self.turns
     }
 
     pub(super) fn response_head(&self) -> ResponseHead {

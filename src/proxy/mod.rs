@@ -37,6 +37,7 @@ pub mod respond;
 pub mod routing;
 mod servers;
 mod socket;
+mod turns;
 mod upgrade;
 mod upstream;
 pub mod wire;

@@ -435,7 +435,7 @@ impl Talk<'_> {
             Down::Switched(first) => {
                 let ends = Ends { from_client, to_client, from_upstream, to_upstream };
                 let idle = plan.bounds.tunnel_idle.unwrap_or(tunnel::IDLE);
-                tunnel(gate, ends, inbox, first, idle, write_timeout, tally).await?;
+                tunnel(gate, core.turns(), ends, inbox, first, idle, write_timeout, tally).await?;
                 Ok((Upto::Close, false))
             }
         }

@@ -126,6 +126,7 @@ fn words(reason: Reason) -> (u16, &'static str) {
         | Reason::MemberUnmapped
         | Reason::SessionByConsent
         | Reason::SessionByGrant
+        | Reason::SessionByActAs
         | Reason::SessionByBreakGlass => (500, "the gateway took a yes for a no"),
         Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
         Reason::TokenInvalid => (401, "the token was refused; get a new one"),

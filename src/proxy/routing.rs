@@ -128,6 +128,8 @@ pub enum Piece {
     Kind,
     /// The session, empty for members.
     Session,
+    /// Who acts as the subject, empty where nobody does.
+    Actor,
     /// The client's address.
     Client,
 }

@@ -182,8 +182,13 @@ fn find<'a>(documents: &'a [(Key, Stored)], tenant: &TenantId, session: &Session
 fn of_session(session: &Session, data: &mut Map<String, Value>) {
     let mut more = Map::new();
     put(&mut more, "environment", &session.environment);
-    put(&mut more, "role", &session.role);
+    if let Some(role) = &session.role {
+        put(&mut more, "role", role);
+    }
     put(&mut more, "basis", &session.basis);
+    if let Some(user) = session.basis.acting_as() {
+        put(&mut more, "acting_as", user);
+    }
     put(&mut more, "reason", &session.reason);
     if let Some(ticket) = &session.ticket {
         put(&mut more, "ticket", ticket);

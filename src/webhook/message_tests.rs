@@ -146,3 +146,18 @@ fn nothing_of_the_part_that_can_be_erased_is_told() {
         assert!(!String::from_utf8_lossy(&message.body).contains("sam@vendor.example"));
     }
 }
+
+// PRA-03
+#[test]
+fn of_a_session_that_acts_as_somebody_the_end_says_as_whom_and_no_role() {
+    let mut members = ended();
+    let document = &mut members["documents"][0][1]["heads"][0]["document"]["session"];
+    document.as_object_mut().unwrap().remove("role");
+    let user = json!({ "issuer": "app", "sub": "ben" });
+    document["basis"] = json!({ "act_as": { "grant": "grt_1", "user": user } });
+    let found = told(&line_of("change.outcome", &members), &wanted(None));
+    let body: Value = serde_json::from_slice(&found[0].body).unwrap();
+    let data = &body["data"];
+    assert_eq!((&data["acting_as"], &data["subject"]["sub"]), (&user, &json!("sam")), "{body}");
+    assert_eq!((data.get("role"), &data["basis"]["act_as"]["grant"]), (None, &json!("grt_1")), "{body}");
+}

@@ -46,6 +46,85 @@ const CASES: &[Case] = &[
         "gateway: main\nservices: [{ issuer: ⟦vendr, subjects: [x], may: \"tenants:push\" }]",
         "unknown_issuer",
     ),
+    // Login access.
+    ("gateway: main", "gateway: main\nact_as: ⟦{ durations: 1d }", "missing_key"),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: ⟦{ organisations: { desk: { issuer: vendor } } }",
+        "missing_key",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: ⟦[], organisations: { desk: { issuer: vendor } } }",
+        "bad_value",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d, ⟦24h], organisations: { desk: { issuer: vendor } } }",
+        "duplicate_name",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d, ⟦0s], organisations: { desk: { issuer: vendor } } }",
+        "out_of_range",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [⟦13 calendar months], organisations: { desk: { issuer: vendor } } }",
+        "out_of_range",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [⟦1 month], organisations: { desk: { issuer: vendor } } }",
+        "bad_value",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], suggested: ⟦7 calendar days, organisations: { desk: { issuer: vendor } } }",
+        "bad_value",
+    ),
+    ("gateway: main", "gateway: main\nact_as: { durations: [1d], organisations: ⟦{} }", "bad_value"),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { ⟦Desk: { issuer: vendor } } }",
+        "bad_value",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: { issuer: ⟦vendr } } }",
+        "unknown_issuer",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: { issuer: ⟦app } } }",
+        "bad_value",
+    ),
+    ("gateway: main", "gateway: main\nact_as: { durations: [1d], organisations: { desk: ⟦{} } }", "one_of"),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: ⟦{ issuer: vendor, claim: groups } } }",
+        "one_of",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: ⟦{ any: [desk] } } }",
+        "one_of",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: { claim: ⟦a..b, any: [desk] } } }",
+        "bad_value",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: { claim: groups, any: ⟦[] } } }",
+        "bad_value",
+    ),
+    (
+        "gateway: main",
+        "gateway: main\nact_as: { durations: [1d], organisations: { desk: { issuer: vendor, ⟦role: x } } }",
+        "unknown_key",
+    ),
     // Sizes and durations.
     ("sessions: { last: 8h }", "sessions: { last: ⟦8 hours }", "bad_value"),
     ("sessions: { last: 8h }", "sessions: { last: ⟦8 }", "bad_value"),

@@ -6,7 +6,9 @@ use super::{BASE, PEM, files, load, with};
 use postern::{
     config::{
         self, Code, Look, Warning,
-        resolve::{EnvironmentSource, HostHeader, HostLabel, KeyText, Piece, Slot, TenantSource},
+        resolve::{
+            EnvironmentSource, HostHeader, HostLabel, KeyText, Piece, Slot, SupportSettings, TenantSource,
+        },
     },
     model::{LevelName, Span, SubjectKind},
     net::servers::Protocol,
@@ -422,6 +424,43 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
         } else {
             panic!("{to}: {}", load(&with(from, to)).unwrap_err());
         }
+    }
+}
+
+#[test]
+fn login_access_means_what_it_says_and_each_part_of_it_is_another_policy() {
+    let with = |act_as: &str| good(&format!("{BASE}act_as: {act_as}\n")).0;
+    assert!(!good(BASE).0.policy.login_access.is_open());
+    let whole = with(
+        "{ durations: [1d, 7 calendar days, 1 calendar month], suggested: 7 calendar days, organisations: \
+         { desk: { issuer: vendor, claim: groups, any: [desk, leads] }, partner: { claim: firm, any: p } } }",
+    );
+    let access = &whole.policy.login_access;
+    assert_eq!(access.durations, [Span::Millis(86_400_000), Span::CalendarDays(7), Span::CalendarMonths(1)]);
+    assert_eq!(access.suggested, Some(Span::CalendarDays(7)));
+    let of = |name: &str| whole.issuers.iter().find(|issuer| issuer.name.as_str() == name).unwrap();
+    let counted: Vec<_> =
+        of("vendor").claims.organisations.iter().map(|(name, rule)| (name.as_str(), rule.clone())).collect();
+    let claim = |path: &str, values: &[&str]| SupportSettings::Claim {
+        path: path.into(),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    };
+    assert_eq!(counted, [("desk", claim("groups", &["desk", "leads"])), ("partner", claim("firm", &["p"]))]);
+    assert!(of("app").claims.organisations.is_empty(), "no member belongs to support");
+    let mut seen = std::collections::BTreeSet::from([good(BASE).0.policy.fingerprint]);
+    for act_as in [
+        "{ durations: [1d], organisations: { desk: { issuer: vendor } } }",
+        "{ durations: [2d], organisations: { desk: { issuer: vendor } } }",
+        "{ durations: [1 calendar day], organisations: { desk: { issuer: vendor } } }",
+        "{ durations: [1d, 2d], organisations: { desk: { issuer: vendor } } }",
+        "{ durations: [2d, 1d], organisations: { desk: { issuer: vendor } } }",
+        "{ durations: [1d], suggested: 1d, organisations: { desk: { issuer: vendor } } }",
+        "{ durations: [1d], organisations: { other: { issuer: vendor } } }",
+        "{ durations: [1d], organisations: { desk: { claim: groups, any: desk } } }",
+        "{ durations: [1d], organisations: { desk: { claim: group, any: desk } } }",
+        "{ durations: [1d], organisations: { desk: { claim: groups, any: [desk, leads] } } }",
+    ] {
+        assert!(seen.insert(with(act_as).policy.fingerprint), "{act_as} must change the fingerprint");
     }
 }
 

@@ -27,7 +27,8 @@ async fn the_description_is_served_to_anybody_and_knows_each_operation() {
             .replace("{resource}", "b1")
             .replace("{grant}", "grt_nothing")
             .replace("{session}", "ses_nothing")
-            .replace("{request}", "req_nothing");
+            .replace("{request}", "req_nothing")
+            .replace("{organisation}", "help_desk");
         for method in ["GET", "PUT", "POST", "PATCH", "DELETE"] {
             let answer = world.call(method, &path, &[], "", &admin).await;
             assert_ne!(answer.body["code"], "path_unknown", "{path}");

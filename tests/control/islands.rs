@@ -53,6 +53,10 @@ fn more_calls(tenant: &str) -> Vec<(&'static str, String, &'static str)> {
     vec![
         ("GET", at("approval"), ""),
         ("PUT", at("approval"), r#"{"required":true}"#),
+        ("GET", at("login-access"), ""),
+        ("PUT", at("login-access/help_desk"), r#"{"environment":"production","for":"1d"}"#),
+        ("PUT", at("login-access/nobody"), "{}"),
+        ("DELETE", at("login-access/help_desk"), ""),
         ("GET", at("requests"), ""),
         ("GET", at("requests?state=all&limit=1"), ""),
         ("POST", at("requests"), r#"{"environment":"production","level":"full","reason":"x"}"#),

@@ -13,6 +13,7 @@ mod form;
 mod grantor;
 mod grants;
 mod islands;
+mod login_access;
 mod members;
 mod once;
 mod resources;

@@ -80,7 +80,7 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             6 => session.givers = some_givers(dice),
             0 => session.deadline = near(dice),
             1 => session.ended = end(dice),
-            2 => session.role = role(dice.pick(&ROLES)),
+            2 => session.role = Some(role(dice.pick(&ROLES))),
             3 => session.rights.retain(|_| dice.one_in(2)),
             4 => session.started = near(dice),
             5 if dice.one_in(2) => {

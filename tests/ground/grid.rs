@@ -228,6 +228,111 @@ fn by_grant<'a>(rows: &mut Vec<Row<'a>>, policy: &Policy) {
     }
 }
 
+/// `rita`, whose roles stand in a row, lets the desk that `anna` belongs to act as her.
+fn by_acting<'a>(rows: &mut Vec<Row<'a>>, policy: &Policy) {
+    let pushed = |world: &mut World, of: &str, suspended: bool, now: i64| {
+        let command = Command::PushMember {
+            tenant: tid("beta"),
+            member: rower("beta", "rita").id,
+            roles: vec![role(of)],
+            suspended,
+            email: None,
+            expected: None,
+        };
+        world.run(&command, Actor::Subject(&program("crm")), now, policy).unwrap();
+    };
+    let lend = |world: &mut World, grant: &str, now: i64| {
+        let command = Command::AllowLogin {
+            tenant: tid("beta"),
+            grant: gid(grant),
+            environment: eid("production"),
+            organisation: desk("help"),
+            lasts: Span::Millis(LENT_MS[0]),
+            ticket: None,
+        };
+        world.run(&command, Actor::Subject(&rower("beta", "rita")), now, policy).unwrap();
+    };
+    for (basis, of) in [
+        ("acts as reader", "reader"),
+        ("acts as editor", "editor"),
+        ("acts as administrator", "administrator"),
+    ] {
+        let level = "block";
+        let mut world = tenants(level, policy);
+        pushed(&mut world, of, false, STARTED);
+        lend(&mut world, "g1", STARTED);
+        let before = world.clone();
+        enter(&mut world, "s1", WantedBasis::ActAs(gid("g1")), policy);
+        let anna = staff("anna");
+        let mut row = |who, state, caller: &Subject, environment, at, world: &World| {
+            let cells = cells(world, Caller::Known(caller), environment, &Name::Missing, at, policy);
+            rows.push(Row { who, basis, state, level, environment, cells });
+        };
+        row("staff", "runs", &anna, "production", STARTED + 5, &world);
+        let changed = |change: &dyn Fn(&mut World)| {
+            let mut world = world.clone();
+            change(&mut world);
+            world
+        };
+        row(
+            "staff",
+            "user is administrator since",
+            &anna,
+            "production",
+            STARTED + 5,
+            &changed(&|world| pushed(world, "administrator", false, STARTED + 2)),
+        );
+        row(
+            "staff",
+            "user is reader since",
+            &anna,
+            "production",
+            STARTED + 5,
+            &changed(&|world| pushed(world, "reader", false, STARTED + 2)),
+        );
+        if of != "editor" {
+            continue;
+        }
+        row("staff", "not entered", &anna, "production", STARTED + 5, &before);
+        row("staff", "runs", &anna, "sandbox", STARTED + 5, &world);
+        row("staff of the desk", "runs for another", &staff("ben"), "production", STARTED + 5, &world);
+        let moved = Subject { organisations: [desk("night")].into(), ..staff("anna") };
+        row("staff of another desk", "runs", &moved, "production", STARTED + 5, &world);
+        row("staff", "last instant", &anna, "production", STARTED + LENT_MS[0] - 1, &world);
+        row("staff", "over", &anna, "production", STARTED + LENT_MS[0], &world);
+        row(
+            "staff",
+            "given anew",
+            &anna,
+            "production",
+            STARTED + 5,
+            &changed(&|world| lend(world, "g2", STARTED + 2)),
+        );
+        let withdrawn = changed(&|world| {
+            let (tenant, organisation) = (tid("beta"), desk("help"));
+            let command = Command::WithdrawLogin { tenant, organisation, environment: None };
+            world.run(&command, Actor::Subject(&rower("beta", "rita")), STARTED + 2, policy).unwrap();
+        });
+        row("staff", "withdrawn", &anna, "production", STARTED + 5, &withdrawn);
+        row(
+            "staff",
+            "user suspended",
+            &anna,
+            "production",
+            STARTED + 5,
+            &changed(&|world| pushed(world, of, true, STARTED + 2)),
+        );
+        let back = changed(&|world| {
+            pushed(world, of, true, STARTED + 2);
+            pushed(world, of, false, STARTED + 3);
+        });
+        row("staff", "user suspended and back", &anna, "production", STARTED + 5, &back);
+        let mut lost = world.clone();
+        lost.docs.remove(&Key::Member(tid("beta"), rower("beta", "rita").id));
+        row("staff", "user's row lost", &anna, "production", STARTED + 5, &lost);
+    }
+}
+
 fn without_session<'a>(rows: &mut Vec<Row<'a>>, policy: &Policy) {
     let world = tenants("full", policy);
     let mut row = |who, caller: Caller<'_>, environment, session: Name| {
@@ -287,7 +392,7 @@ fn the_grid_of_decisions_is_as_written_down() {
     let mut text = String::from(
         "Decisions: who may do what, in which state, at which consent level of that moment. Made by tests/ground/grid.rs,\n\
          which says how to write this file anew. Roles: reader reads all but users; editor steers mappings and jobs,\n\
-         too; administrator *:*. Ceiling: users:manage. Sessions last 10 s, grants 5 s.\n\n",
+         too; administrator *:*. Ceiling: users:manage. Sessions last 10 s, grants 5 s, login access 6 s.\n\n",
     );
     let future = Plain::new(false).compile();
     let immediate = Plain::new(true).compile();
@@ -299,6 +404,9 @@ fn the_grid_of_decisions_is_as_written_down() {
     let mut rows = Vec::new();
     by_grant(&mut rows, &immediate);
     text += &print("By grant", &rows);
+    let mut rows = Vec::new();
+    by_acting(&mut rows, &immediate);
+    text += &print("Acting as a person of the tenant", &rows);
     let mut rows = Vec::new();
     without_session(&mut rows, &immediate);
     text += &print("Without a session", &rows);

@@ -105,7 +105,8 @@ fn first(kind: usize) -> Document {
             environment: eid("production"),
             to: Grantee::Email("anna@vendor.example".into()),
             bound: Some(staff("anna").id),
-            role: role("administrator"),
+            role: Some(role("administrator")),
+            act_as: None,
             scope: Scope::Everything,
             grantor: admin("beta").id,
             grantor_mail: None,
@@ -129,6 +130,7 @@ fn first(kind: usize) -> Document {
         4 => Document::Presence(Presence {
             sessions: [(sid("s1"), eid("production"))].into(),
             requests: [rid("r1")].into(),
+            lent: [gid("g1")].into(),
             asked: None,
             ..Presence::default()
         }),
@@ -197,7 +199,7 @@ fn session(basis: Basis) -> Session {
         subject: staff("anna").id,
         environment: eid("production"),
         basis,
-        role: role("administrator"),
+        role: Some(role("administrator")),
         rights: ["mappings:write", "orders:read", "orders:write", "users:read"]
             .map(|p| p.parse().unwrap())
             .to_vec(),
@@ -304,7 +306,11 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
         Document::Grant(grant) => match dice.below(6) {
             0 => grant.ended = grant.ended.clone().or_else(|| an_end(dice)),
             1 => grant.bound = [None, Some(staff("anna").id), Some(staff("ben").id)][dice.below(3)].clone(),
-            2 if dice.one_in(3) => grant.role = role(dice.pick(&["reader", "administrator"])),
+            2 if dice.one_in(3) => grant.role = Some(role(dice.pick(&["reader", "administrator"]))),
+            // No change does that; a copy that was tampered with may say so.
+            2 if dice.one_in(3) => {
+                (grant.role, grant.act_as) = (None, Some(postern::model::ActAs::default()));
+            }
             3 if dice.one_in(3) => {
                 grant.scope = Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into());
             }
@@ -456,7 +462,8 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
         }
         (Document::Grant(a), Document::Grant(b)) => {
             let to = a.to == b.to || matches!((&a.to, &b.to), (Grantee::Erased, Grantee::Email(_)));
-            let same = (&a.role, &a.scope, &a.environment) == (&b.role, &b.scope, &b.environment)
+            let same = (&a.role, &a.act_as, &a.scope, &a.environment)
+                == (&b.role, &b.act_as, &b.scope, &b.environment)
                 && (b.bound.is_none() || a.bound == b.bound)
                 && to;
             a.until <= b.until && over(&a.ended, &b.ended) && (same || a.ended.is_some())
@@ -507,6 +514,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
         (Document::Presence(a), Document::Presence(b)) => {
             // Whoever is kept out by either is, and what either ended stays ended.
             b.sessions.keys().all(|id| a.sessions.contains_key(id))
+                && b.lent.is_subset(&a.lent)
                 && (b.barred.is_none() || a.barred.is_some())
                 && a.closed_at >= b.closed_at
                 && a.lifted_by.is_superset(&b.lifted_by)
@@ -560,8 +568,8 @@ fn opened(document: &Document) -> BTreeSet<String> {
         for known in docs.values_mut() {
             match known {
                 Document::Tenant(tenant) => tenant.roles = [role("helper")].into(),
-                Document::Grant(grant) => grant.role = role("helper"),
-                Document::Session(session) => session.role = role("helper"),
+                Document::Grant(grant) => grant.role = Some(role("helper")),
+                Document::Session(session) => session.role = Some(role("helper")),
                 _ => {}
             }
         }

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     lifecycle::{Actor, Choice, Command, Switch, Until, WantedBasis},
     model::{
-        Basis, Consent, Document, EndCause, Giver, Grantee, Key, Reach, Scope, Span, Subject, SubjectKind,
-        Veiled, Zone,
+        Basis, Consent, Document, EndCause, Giver, Grantee, Key, OrganisationName, Reach, Scope, Span,
+        Subject, SubjectKind, Veiled, Zone,
     },
     policy::Caller,
 };
@@ -19,7 +19,7 @@ use postern::{
 use crate::naive_requests::Request as Asked;
 use crate::naive_roles::{Told, for_staff, tellable};
 use crate::world::{
-    CAUSES, ENVIRONMENTS, GLASS, GLASS_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
+    CAUSES, DESKS, ENVIRONMENTS, GLASS, GLASS_MS, LENT_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
 };
 
 pub(crate) type Words = BTreeSet<String>;
@@ -94,6 +94,8 @@ pub(crate) struct Grant {
     pub(crate) to: Grantee,
     pub(crate) bound: Option<String>,
     pub(crate) role: String,
+    /// It gives no role: it lets somebody act as its giver.
+    pub(crate) acts: bool,
     pub(crate) grantor: String,
     /// `None` for everything.
     pub(crate) scope: Option<BTreeSet<(String, String)>>,
@@ -115,6 +117,8 @@ pub(crate) struct Session {
     /// `None` by consent and by break-glass.
     pub(crate) grant: Option<String>,
     pub(crate) glass: bool,
+    /// It acts as whoever gave the grant.
+    pub(crate) acts: bool,
     pub(crate) role: String,
     pub(crate) rights: Words,
     pub(crate) started: i64,
@@ -512,6 +516,7 @@ impl Naive {
         match &grant.to {
             Grantee::Subject(named) => *named == subject.id,
             Grantee::Support => subject.support,
+            Grantee::Organisation(name) => subject.organisations.contains(name),
             Grantee::Email(address) => match &grant.bound {
                 Some(first) => *first == who(subject),
                 None => subject.email.as_ref() == Some(address),
@@ -591,7 +596,13 @@ impl Naive {
                     if own(&grant.by) || self.filled_by(plain, tenant, &session.role, subject) {
                         codes.insert("self_granted");
                     }
-                    let named = matches!(grant.to, Grantee::Subject(_) | Grantee::Support);
+                    let named =
+                        matches!(grant.to, Grantee::Subject(_) | Grantee::Support | Grantee::Organisation(_));
+                    // Acting takes what was lent to an organisation, and a role what was granted.
+                    let lent = grant.acts && matches!(grant.to, Grantee::Organisation(_));
+                    if session.acts != grant.acts || session.acts != lent {
+                        codes.insert("grant_missing");
+                    }
                     let bound = named || grant.bound.is_some();
                     if grant.environment != session.environment || !Self::is_for(grant, subject) || !bound {
                         codes.insert("grant_missing");
@@ -647,6 +658,14 @@ impl Naive {
 
     /// Rule 4: start ∩ role now ∩ level now, minus the ceiling.
     pub(crate) fn rights(&self, plain: &Plain, tenant: &str, session: &Session, now: i64) -> Words {
+        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
+        if session.acts {
+            // PRA-12: all that the person can do now, whatever it was at the start.
+            let giver = grant.map(|grant| self.giver(plain, tenant, grant, now));
+            let mut rights = giver.and_then(Result::ok).unwrap_or_default();
+            rights.retain(|right| !forbidden(plain, right));
+            return rights;
+        }
         let role = self.role_in(plain, tenant, &session.role).unwrap_or_default();
         let mut rights: Words = session.rights.intersection(&role).cloned().collect();
         if session.by_consent() && plain.immediate {
@@ -654,7 +673,6 @@ impl Naive {
             let level = level_role(plain, &level).map(|role| role_can(plain, role)).unwrap_or_default();
             rights.retain(|right| level.contains(right));
         }
-        let grant = session.grant.as_ref().and_then(|id| self.grants.get(&(tenant.to_owned(), id.clone())));
         if let Some(Ok(giver)) = grant.map(|grant| self.giver(plain, tenant, grant, now)) {
             rights.retain(|right| giver.contains(right));
         }
@@ -813,13 +831,13 @@ impl Naive {
             codes.insert("environment_unknown");
         }
         let role = self.role_in(plain, tenant, &session.role);
-        if role.is_none() {
+        if !session.acts && role.is_none() {
             codes.insert("role_unknown");
         }
         let rights = self.rights(plain, tenant, session, now);
         let role = role.unwrap_or_default();
         for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
-            if !session.rights.contains(permission) || !role.contains(permission) {
+            if session.acts || !session.rights.contains(permission) || !role.contains(permission) {
                 codes.insert("permission_missing");
             } else if session.grant.is_some() {
                 codes.insert("grantor_lacks");
@@ -848,6 +866,49 @@ impl Naive {
                     && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant)
                     && self.held(plain, subject).is_ok_and(|held| held.contains("support:manage")) => {}
             _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// A person of the tenant, in a token of their own.
+    fn person(actor: Actor<'_>, tenant: &str, codes: &mut Codes) {
+        match actor {
+            Actor::Subject(subject) if subject.acting => drop(codes.insert("acting")),
+            Actor::Subject(subject)
+                if subject.kind == SubjectKind::Member
+                    && subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant) => {}
+            _ => drop(codes.insert("not_allowed")),
+        }
+    }
+
+    /// What a person lent to an organisation ends; since they lend it anew, or since they take it back.
+    fn take_back(
+        &mut self,
+        tenant: &str,
+        user: &Subject,
+        to: &OrganisationName,
+        environment: Option<&str>,
+        now: i64,
+        anew: bool,
+    ) {
+        for ((of, _), grant) in &mut self.grants {
+            let meant = of == tenant
+                && grant.acts
+                && grant.grantor == who(user)
+                && grant.to == Grantee::Organisation(to.clone())
+                && environment.is_none_or(|only| grant.environment == only);
+            if meant && grant.ended.is_none() && now < grant.until {
+                grant.ended = Some(if anew { EndCause::Replaced } else { EndCause::Withdrawn });
+            }
+        }
+    }
+
+    /// Somebody is suspended or gone: what they lent ends (PRA-12).
+    fn left(&mut self, tenant: &str, person: &str, now: i64) {
+        for ((of, _), grant) in &mut self.grants {
+            let theirs = of == tenant && grant.acts && grant.grantor == person;
+            if theirs && grant.ended.is_none() && now < grant.until {
+                grant.ended = Some(EndCause::GiverGone);
+            }
         }
     }
 
@@ -922,7 +983,9 @@ impl Naive {
         match until {
             Until::At(at) => at.ms(),
             Until::For(Span::Millis(ms)) => now + ms,
-            Until::For(Span::CalendarDays(_)) | Until::Date(_) => panic!("not used in histories"),
+            Until::For(Span::CalendarDays(_) | Span::CalendarMonths(_)) | Until::Date(_) => {
+                panic!("not used in histories")
+            }
         }
     }
 
@@ -1053,6 +1116,9 @@ impl Naive {
                     old: false,
                 };
                 next.members.insert((tenant.to_string(), member.to_string()), row);
+                if *suspended {
+                    next.left(tenant.as_str(), &member.to_string(), now);
+                }
             }
             Command::RemoveMember { tenant, member, .. } => {
                 Self::service(actor, tenant.as_str(), &mut codes);
@@ -1067,6 +1133,7 @@ impl Naive {
                             codes.insert("changed");
                         }
                         (row.roles, row.email, row.removed) = (Words::new(), None, true);
+                        next.left(tenant.as_str(), &member.to_string(), now);
                     }
                 }
             }
@@ -1216,6 +1283,7 @@ impl Naive {
                         to: to.clone(),
                         bound: None,
                         role: role.to_string(),
+                        acts: false,
                         scope,
                         grantor: subject.map(who).unwrap_or_default(),
                         given: now,
@@ -1240,6 +1308,10 @@ impl Naive {
                     codes.insert("changed");
                 }
                 Self::reaches(subject, &known.environment, &mut codes);
+                if known.acts {
+                    codes.insert("login_access_moved");
+                    return Err(codes);
+                }
                 let before = known.until;
                 known.until = Self::until(until, now);
                 known.past = false;
@@ -1265,6 +1337,63 @@ impl Naive {
                 if known.ended.is_none() && now < known.until {
                     known.ended = Some(EndCause::Withdrawn);
                 }
+            }
+            Command::AllowLogin { tenant, grant, environment, organisation, lasts, .. } => {
+                Self::person(actor, tenant.as_str(), &mut codes);
+                Self::reaches(subject, environment.as_str(), &mut codes);
+                if !DESKS.contains(&organisation.as_str()) {
+                    codes.insert("not_found");
+                }
+                let Span::Millis(ms) = lasts else { panic!("not used in histories") };
+                if !LENT_MS.contains(ms) {
+                    codes.insert("duration_not_offered");
+                }
+                let Some(known) = self.tenants.get(tenant.as_str()) else {
+                    codes.insert("not_found");
+                    return Err(codes);
+                };
+                if known.removed {
+                    codes.insert("tenant_removed");
+                }
+                if !known.environments.contains(environment.as_str()) {
+                    codes.insert("environment_unknown");
+                }
+                let Some(user) = subject else { return Err(codes) };
+                let gone = match self.members.get(&(tenant.to_string(), who(user))) {
+                    Some(row) => row.gone() || row.suspended,
+                    None => user.id.issuer.as_str() == "rows",
+                };
+                if gone {
+                    codes.insert("not_allowed");
+                }
+                let key = (tenant.to_string(), grant.to_string());
+                if self.grants.contains_key(&key) {
+                    codes.insert("changed");
+                }
+                // PRA-02: the new one takes the place of the old one.
+                next.take_back(tenant.as_str(), user, organisation, Some(environment.as_str()), now, true);
+                let new = Grant {
+                    past: false,
+                    environment: environment.to_string(),
+                    to: Grantee::Organisation(organisation.clone()),
+                    bound: None,
+                    role: String::new(),
+                    acts: true,
+                    scope: None,
+                    grantor: who(user),
+                    given: now,
+                    until: now + ms,
+                    ended: None,
+                    by: Source::came(subject, self.row_mail(tenant.as_str(), subject)),
+                };
+                next.grants.insert(key, new);
+                next.gave(plain, tenant.as_str(), subject, now, now + ms);
+            }
+            Command::WithdrawLogin { tenant, organisation, environment } => {
+                Self::person(actor, tenant.as_str(), &mut codes);
+                let Some(user) = subject else { return Err(codes) };
+                let environment = environment.as_ref().map(|environment| environment.as_str());
+                next.take_back(tenant.as_str(), user, organisation, environment, now, false);
             }
             Command::SetApproval { tenant, required, .. } => {
                 let row = self.row_mail(tenant.as_str(), subject);
@@ -1358,7 +1487,8 @@ impl Naive {
                             }
                         }
                     }
-                    WantedBasis::Grant(id) => {
+                    WantedBasis::Grant(id) | WantedBasis::ActAs(id) => {
+                        let acting = matches!(basis, WantedBasis::ActAs(_));
                         grant_id = Some(id.to_string());
                         let grant = next.grants.get_mut(&(tenant.to_string(), id.to_string()));
                         let Some(grant) = grant.filter(|grant| Self::is_for(grant, agent)) else {
@@ -1366,6 +1496,7 @@ impl Naive {
                             return Err(codes);
                         };
                         if grant.ended.is_some()
+                            || grant.acts != acting
                             || self.taken(tenant.as_str(), environment.as_str(), grant.given)
                             || self.giver(plain, tenant.as_str(), grant, now).is_err()
                             || now >= grant.until
@@ -1389,14 +1520,15 @@ impl Naive {
                     codes.insert("self_granted");
                 }
                 self.kept_out(tenant.as_str(), agent, &mut codes);
-                let meant = self.role_in(plain, tenant.as_str(), &role);
-                if meant.is_none() {
+                let acts = matches!(basis, WantedBasis::ActAs(_));
+                let meant = self.role_in(plain, tenant.as_str(), &role).filter(|_| !acts);
+                if !acts && meant.is_none() {
                     codes.insert("role_unknown");
                 }
                 let deadline = match lasts {
                     None => most,
                     Some(Span::Millis(ms)) => now + ms,
-                    Some(Span::CalendarDays(_)) => panic!("not used in histories"),
+                    Some(Span::CalendarDays(_) | Span::CalendarMonths(_)) => panic!("not used in histories"),
                 };
                 if deadline <= now {
                     codes.insert("not_in_future");
@@ -1438,6 +1570,7 @@ impl Naive {
                     by,
                     grant: grant_id,
                     glass: false,
+                    acts,
                     role,
                     rights,
                     started: now,
@@ -1487,7 +1620,7 @@ impl Naive {
                 let deadline = match lasts {
                     None => now + GLASS_MS,
                     Some(Span::Millis(ms)) => now + ms,
-                    Some(Span::CalendarDays(_)) => panic!("not used in histories"),
+                    Some(Span::CalendarDays(_) | Span::CalendarMonths(_)) => panic!("not used in histories"),
                 };
                 if deadline <= now {
                     codes.insert("not_in_future");
@@ -1526,6 +1659,7 @@ impl Naive {
                     by: Default::default(),
                     grant: None,
                     glass: true,
+                    acts: false,
                     role,
                     rights,
                     started: now,
@@ -1809,7 +1943,8 @@ impl Naive {
                         environment: grant.environment.to_string(),
                         to: grant.to.clone(),
                         bound: grant.bound.as_ref().map(|b| format!("{}|{}", b.issuer, b.sub)),
-                        role: grant.role.to_string(),
+                        role: grant.role.as_ref().map(ToString::to_string).unwrap_or_default(),
+                        acts: grant.act_as.is_some(),
                         grantor: grant.grantor.to_string(),
                         scope: match &grant.scope {
                             Scope::Everything => None,
@@ -1857,9 +1992,11 @@ impl Naive {
                         grant: match &session.basis {
                             Basis::Consent(_) | Basis::BreakGlass(_) => None,
                             Basis::Grant(id) => Some(id.to_string()),
+                            Basis::ActAs(acting) => Some(acting.grant.to_string()),
                         },
                         glass: matches!(session.basis, Basis::BreakGlass(_)),
-                        role: session.role.to_string(),
+                        acts: matches!(session.basis, Basis::ActAs(_)),
+                        role: session.role.as_ref().map(ToString::to_string).unwrap_or_default(),
                         rights: session.rights.iter().map(|r| r.to_string()).collect(),
                         started: session.started.ms(),
                         deadline: session.deadline.ms(),

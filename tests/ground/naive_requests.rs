@@ -51,7 +51,7 @@ pub(crate) struct Approved {
 fn millis(span: Span) -> i64 {
     match span {
         Span::Millis(ms) => ms,
-        Span::CalendarDays(_) => panic!("not used in histories"),
+        Span::CalendarDays(_) | Span::CalendarMonths(_) => panic!("not used in histories"),
     }
 }
 

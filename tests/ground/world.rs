@@ -9,8 +9,8 @@ use postern::{
     lifecycle::{self, Actor, Change, Command, Outcome, Refusal},
     model::{
         ChangeId, Document, EnvironmentId, GrantId, IssuerName, Key, Ladder, Level, LevelName,
-        PermissionName, RequestId, RoleName, SessionId, Span, Stored, Subject, SubjectKind, SubjectRef,
-        TenantId, Timestamp, Version, join::narrowest,
+        OrganisationName, PermissionName, RequestId, RoleName, SessionId, Span, Stored, Subject, SubjectKind,
+        SubjectRef, TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
         Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, OnRemove,
@@ -191,6 +191,11 @@ impl Plain {
                     tenant_ends: true,
                 }),
             },
+            login_access: postern::policy::LoginAccess {
+                durations: LENT_MS.map(Span::Millis).into(),
+                suggested: None,
+                organisations: DESKS.map(desk).into(),
+            },
             conditions: postern::policy::Conditions::default(),
             max_exchange_ms: EXCHANGE_MS,
             members_unmapped: self.members_unmapped,
@@ -236,12 +241,25 @@ pub(crate) const GLASS_MS: i64 = 5_000;
 /// Those who may use the kill switches; one of them also is an agent.
 pub(crate) const OPERATORS: [&str; 2] = ["anna", "olga"];
 
+/// For how long login access is given, and to whom. `anna` belongs to one of them, `ben` to both, `cleo` to none.
+pub(crate) const LENT_MS: [i64; 2] = [6_000, 30_000];
+pub(crate) const DESKS: [&str; 2] = ["help", "night"];
+
+pub(crate) fn desk(name: &str) -> OrganisationName {
+    OrganisationName::new(name).unwrap()
+}
+
 pub(crate) fn staff(sub: &str) -> Subject {
     Subject {
         kind: SubjectKind::Staff,
         id: person("vendor", sub),
         email: matches!(sub, "anna" | "cleo").then(|| Arc::from("anna@vendor.example")),
         support: sub != "cleo",
+        organisations: match sub {
+            "anna" => [desk("help")].into(),
+            "ben" => DESKS.map(desk).into(),
+            _ => Default::default(),
+        },
         tenant: None,
         environment: None,
         roles: Vec::new(),
@@ -257,6 +275,7 @@ pub(crate) fn member(tenant: &str, sub: &str, roles: &[&str]) -> Subject {
         id: person("tenants", sub),
         email: None,
         support: false,
+        organisations: Default::default(),
         tenant: Some(tid(tenant)),
         environment: None,
         roles: roles.iter().map(|name| role(name)).collect(),

@@ -185,7 +185,7 @@ fn a_process_stopped_in_a_download_past_its_deadline_hands_on_no_more_than_it_ha
     child.tell("count");
     let after = child.hear("count").parse::<u64>().unwrap() - last;
     println!("{after} bytes slipped through; kernels held {held}");
-    assert!(after <= 2 * (16 << 10), "{after}");
+    assert!(after <= crate::cuts::IN_HAND, "{after}");
     assert_eq!(world.last_outcome()["cut_by"]["reason"], "session_expired");
     child.kill();
     world.up();

@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod acting;
 mod ceiling;
 mod child;
 mod client;

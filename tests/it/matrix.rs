@@ -14,7 +14,7 @@ use postern::{
 
 use crate::{
     client::{Client, Ending},
-    cuts::{Run, Under, begin, counting},
+    cuts::{IN_HAND, Run, Under, begin, counting},
     http2::peer::{Peer, more},
     reload::{FromFile, NEVER},
     world::*,
@@ -278,8 +278,7 @@ fn every_kind_of_open_exchange_is_cut_by_every_way_in_which_it_ends() {
             let after = cell(kind, way);
             table += &format!("{after:>14}");
             if way.by_clock() {
-                // One hand-over may have looked at the clock just before it moved.
-                assert!(after <= 2 * (16 << 10) + 1024, "{kind:?} on {way:?}: {after} bytes");
+                assert!(after <= IN_HAND, "{kind:?} on {way:?}: {after} bytes");
             } else {
                 assert_eq!(after, 0, "{kind:?} on {way:?}: bytes passed behind the answer");
             }

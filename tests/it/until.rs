@@ -10,7 +10,7 @@ use postern::{
 
 use crate::{
     client::Ending,
-    cuts::{Run, begin, counting},
+    cuts::{IN_HAND, Run, begin, counting},
     world::*,
 };
 
@@ -24,9 +24,6 @@ fn raise(id: &str, level: &str) -> Command {
         expected: None,
     }
 }
-
-/// Bytes that may be in hand when the clock moves.
-const IN_HAND: u64 = 2 * (16 << 10) + 1024;
 
 fn event_count(world: &World, name: &str) -> usize {
     let outcomes = world.of_kind("change.outcome");

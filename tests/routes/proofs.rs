@@ -38,6 +38,7 @@ fn policy() -> Policy {
         grant_most: None,
         grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
         approvals: Default::default(),
+        login_access: Default::default(),
         max_exchange_ms: 1,
         emergency: Default::default(),
         conditions: Default::default(),

@@ -29,12 +29,12 @@ use postern::{
     identity::{Algorithm, ClaimPath, IssuerOptions, KeySource, Limits, Signer, SupportRule, Verifier},
     lifecycle::Command,
     model::{
-        EnvironmentId, IssuerName, Key, Ladder, Level, LevelName, PermissionName, RoleName, Span, Stored,
-        SubjectKind, SubjectRef, TenantId, Timestamp, Zone,
+        EnvironmentId, IssuerName, Key, Ladder, Level, LevelName, OrganisationName, PermissionName, RoleName,
+        Span, Stored, SubjectKind, SubjectRef, TenantId, Timestamp, Zone,
     },
     policy::{
-        BreakGlass, Callers, Catalogue, Emergency, OnLower, Pattern, PermissionSet, Policy, Push,
-        ResourceRules, Role, ServiceRule, TenantRoles, Whose,
+        BreakGlass, Callers, Catalogue, Emergency, LoginAccess, OnLower, Pattern, PermissionSet, Policy,
+        Push, ResourceRules, Role, ServiceRule, TenantRoles, Whose,
     },
     state::{Cells, Embedded, Store},
 };
@@ -301,6 +301,13 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         resources,
         grant_most: wish.grant_most,
         approvals: Default::default(),
+        login_access: LoginAccess {
+            durations: vec![Span::Millis(DAY), Span::CalendarDays(7), Span::CalendarMonths(1)],
+            suggested: Some(Span::CalendarDays(7)),
+            organisations: ["help_desk", "night_desk"]
+                .map(|name| OrganisationName::new(name).unwrap())
+                .into(),
+        },
         grantor_memory_ms: wish.grantor_memory_ms,
         emergency: wish.emergency.clone(),
         conditions: postern::policy::Conditions::default(),
@@ -340,6 +347,12 @@ fn issuer(name: &str, kind: SubjectKind, signer: &Signer) -> IssuerOptions {
     let mut options = IssuerOptions::new(name_of, &format!("https://{name}.example/"), kind, AUDIENCE, keys);
     options.claims.support =
         SupportRule::Claim { path: ClaimPath::parse("team").unwrap(), values: vec!["support".to_owned()] };
+    let desk = |name: &str, team: &str| {
+        let rule =
+            SupportRule::Claim { path: ClaimPath::parse("team").unwrap(), values: vec![team.to_owned()] };
+        (OrganisationName::new(name).unwrap(), rule)
+    };
+    options.claims.organisations = vec![desk("help_desk", "support"), desk("night_desk", "night")];
     options
 }
 

@@ -126,6 +126,9 @@ pub(super) fn who_passes(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -
     }
     line(out, "by consent", &list(stage.levels(read), "at no level"))?;
     line(out, "by grant", &list(stage.roles(read), "with no role"))?;
+    if stage.settings.policy.login_access.is_open() {
+        line(out, "acting as", &list(stage.acting(read), "with no role"))?;
+    }
     glass::of_all(out, stage, read)?;
     if stage.settings.policy.conditions.is_empty() {
         return Ok(());

@@ -24,8 +24,8 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, OnLower, OnRemove, PermissionId, PermissionSet,
-        Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles, Whose, Within,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, LoginAccess, OnLower, OnRemove, PermissionId,
+        PermissionSet, Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles, Whose, Within,
         conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
@@ -138,6 +138,7 @@ fn span(span: Span) -> Value {
     match span {
         Span::Millis(ms) => json!({ "ms": ms }),
         Span::CalendarDays(days) => json!({ "calendar_days": days }),
+        Span::CalendarMonths(months) => json!({ "calendar_months": months }),
     }
 }
 
@@ -206,6 +207,15 @@ fn policy_value(policy: &Policy) -> Value {
     }
     if policy.resources != ResourceRules::default() {
         put(&mut value, "resources", resources_value(policy));
+    }
+    if policy.login_access.is_open() {
+        let LoginAccess { durations, suggested, organisations } = &policy.login_access;
+        let access = json!({
+            "durations": durations.iter().copied().map(span).collect::<Vec<_>>(),
+            "suggested": suggested.map(span),
+            "organisations": organisations.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        });
+        put(&mut value, "act_as", access);
     }
     if policy.approvals != Approvals::default() {
         let Approvals { unanswered_ms, usable_ms } = policy.approvals;
@@ -391,12 +401,13 @@ fn tenants_value(tenants: &TenantSettings) -> Value {
 }
 
 fn issuer_value(issuer: &IssuerSettings) -> Value {
-    let ClaimSettings { tenant, roles, email, email_verified, support } = &issuer.claims;
-    let support = match support {
+    let ClaimSettings { tenant, roles, email, email_verified, support, organisations } = &issuer.claims;
+    let counted = |rule: &SupportSettings| match rule {
         SupportSettings::Nobody => json!("nobody"),
         SupportSettings::Everybody => json!("everybody"),
         SupportSettings::Claim { path, values } => json!({ "claim": path, "any": values }),
     };
+    let support = counted(support);
     let mut value = json!({
         "name": issuer.name.as_str(),
         "issuer": issuer.issuer,
@@ -409,6 +420,10 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
         "max_lifetime_ms": issuer.max_lifetime_ms,
         "claims": { "tenant": tenant, "roles": roles, "email": email, "email_verified": email_verified, "support": support },
     });
+    if !organisations.is_empty() {
+        let organisations = organisations.iter().map(|(name, rule)| json!([name.as_str(), counted(rule)]));
+        put(&mut value, "organisations", organisations.collect());
+    }
     if let Some(cookie) = &issuer.cookie {
         put(&mut value, "cookie", json!(cookie));
     }

@@ -195,7 +195,7 @@ fn cookie(
     Some(Some(at.value.clone()))
 }
 
-fn texts(context: Context<'_>, list: &At<OneOrMany<String>>, what: &str) -> Option<Vec<String>> {
+pub(super) fn texts(context: Context<'_>, list: &At<OneOrMany<String>>, what: &str) -> Option<Vec<String>> {
     let List { items, broken } = &list.value.0;
     if items.is_empty() && !broken {
         context.put(Code::BadValue, list.place, "this list is empty", format!("name {what}"));
@@ -296,6 +296,7 @@ fn claims(context: Context<'_>, field: &Field<Claims>, kind: written::SubjectKin
         email: path(&written.email),
         email_verified: path(&written.email_verified),
         support: support(context, &written.support)?,
+        organisations: Vec::new(),
     })
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Never here: the shape of the file (see [`super::written`]), decisions (see [`crate::policy`]).
 
+mod act_as;
 mod address;
 mod ceiling;
 mod context;
@@ -77,7 +78,8 @@ pub(super) fn resolve(
     let header = assertion.as_ref().map(|assertion| &assertion.header);
     let upstreams = upstreams::upstreams(context, file, header);
     let identity_headers = upstreams::identity_headers(context, file, &upstreams.list, header);
-    let issuers = issuers::issuers(context, file, dangerous);
+    let mut issuers = issuers::issuers(context, file, dangerous);
+    let login_access = act_as::act_as(context, file, &mut issuers);
     let tenants = tenants::tenants(context, file);
     let names = rights::names(context, file);
     let types = resources::types(context, file, &names);
@@ -137,6 +139,7 @@ pub(super) fn resolve(
         grant_most: terms.grant_most,
         grantor_memory_ms: terms.grantor_memory_ms,
         approvals: terms.approvals,
+        login_access,
         emergency,
         conditions,
         max_exchange_ms: terms.max_exchange_ms,

@@ -456,10 +456,11 @@ pub(super) fn terms(context: Context<'_>, file: &File) -> Terms {
     Terms { session_lasts, sessions, grant_most, max_exchange_ms, approvals, grantor_memory_ms }
 }
 
-fn term(context: Context<'_>, place: Place, span: Span, least_ms: i64, most_days: i64) {
+pub(super) fn term(context: Context<'_>, place: Place, span: Span, least_ms: i64, most_days: i64) {
     let fits = match span {
         Span::Millis(ms) => ms >= least_ms && ms <= most_days * DAY,
         Span::CalendarDays(days) => days >= 1 && i64::from(days) <= most_days,
+        Span::CalendarMonths(months) => months >= 1 && i64::from(months) * 30 <= most_days,
     };
     if !fits {
         context.put(

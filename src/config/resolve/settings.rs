@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::source::Secret,
-    model::{EnvironmentId, IssuerName, SubjectKind, TenantId, Zone},
+    model::{EnvironmentId, IssuerName, OrganisationName, SubjectKind, TenantId, Zone},
     net::{
         ask::Address,
         servers::{Check, Eject, Protocol, Server},
@@ -206,6 +206,8 @@ pub enum Slot {
     Kind,
     /// The support session.
     Session,
+    /// Who acts as the subject.
+    Actor,
     /// The client's address.
     Client,
 }
@@ -219,6 +221,7 @@ impl Slot {
         ("role", Slot::Role),
         ("kind", Slot::Kind),
         ("session", Slot::Session),
+        ("actor", Slot::Actor),
         ("client", Slot::Client),
     ];
 }
@@ -305,9 +308,11 @@ pub struct ClaimSettings {
     pub email_verified: Option<String>,
     /// Who counts as support as a whole.
     pub support: SupportSettings,
+    /// Who counts to which support organisation, as `act_as` says.
+    pub organisations: Vec<(OrganisationName, SupportSettings)>,
 }
 
-/// Who counts as support as a whole.
+/// Who counts as support as a whole, or to one support organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SupportSettings {
     /// Nobody.

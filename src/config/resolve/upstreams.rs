@@ -338,8 +338,8 @@ fn edges(context: Context<'_>, at: &At<String>, pieces: &[Piece]) {
         for piece in pieces {
             match piece {
                 Piece::Literal(text) if is_space(text) => return Some(empty),
-                // No member has a session, and some members have no role.
-                Piece::Slot(slot @ (Slot::Session | Slot::Role)) => empty = Some(*slot),
+                // No member has a session, some members have no role, and mostly nobody acts as another.
+                Piece::Slot(slot @ (Slot::Session | Slot::Role | Slot::Actor)) => empty = Some(*slot),
                 Piece::Literal(_) | Piece::Slot(_) => return None,
             }
         }

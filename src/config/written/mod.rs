@@ -3,6 +3,7 @@
 //! Lives here: the shape of the file, its documentation (which goes into the published schema), sizes and durations.
 //! Never here: defaults, references between keys, anything that needs a second key to judge (see [`super::resolve`]).
 
+mod act_as;
 mod decode;
 mod emergency;
 mod entrance;
@@ -20,6 +21,7 @@ mod webhooks;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use act_as::{ActAs, Organisation};
 pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
@@ -114,6 +116,8 @@ pub struct File {
     pub sessions: Field<Sessions>,
     /// How long grants may stand.
     pub grants: Field<Grants>,
+    /// Login access: who may be let act as a person of a tenant, and for how long. Without it nobody.
+    pub act_as: Field<ActAs>,
     /// How long requests of agents live where a tenant approves each session.
     pub approvals: Field<Approvals>,
     /// The tenants' own people.

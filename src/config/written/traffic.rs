@@ -160,7 +160,8 @@ pub struct Upstream {
     /// How long the head of its answer may take. Default `60s`.
     pub response_timeout: Field<Duration>,
     /// Headers set on each request: templates with `{subject}`, `{tenant}`, `{environment}`, `{role}`, `{kind}`,
-    /// `{session}` and `{client}` (the client's address). What the client sent under these names is removed.
+    /// `{session}`, `{client}` (the client's address) and `{actor}` (who acts as the subject by login access, else nothing).
+    /// What the client sent under these names is removed.
     pub headers: Field<Table<String>>,
 }
 

@@ -38,7 +38,7 @@ pub enum UnitFault {
     Duration(String),
     /// No duration, where calendar days are possible too.
     #[error(
-        "`{0}` is no duration; write `8h`, `5d` (of 24 hours each) or `5 calendar days` (the tenant's own days)"
+        "`{0}` is no duration; write `8h`, `5d` (of 24 hours each), `5 calendar days` or `1 calendar month` (the tenant's own)"
     )]
     Term(String),
     /// No size.
@@ -56,7 +56,7 @@ fn number(text: &str) -> Option<(i64, &str)> {
 fn millis(text: &str) -> Option<i64> {
     match Span::parse(text)? {
         Span::Millis(ms) => Some(ms),
-        Span::CalendarDays(_) => None,
+        Span::CalendarDays(_) | Span::CalendarMonths(_) => None,
     }
 }
 
@@ -159,7 +159,7 @@ impl JsonSchema for Term {
         "Term".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(([0-9]+ *(ms|s|m|min|h|d) *)+|[0-9]+ *calendar days?)$", "examples": ["5 calendar days"] })
+        json_schema!({ "type": "string", "pattern": "^(([0-9]+ *(ms|s|m|min|h|d) *)+|[0-9]+ *calendar (day|month)s?)$", "examples": ["5 calendar days"] })
     }
 }
 
@@ -177,7 +177,7 @@ impl JsonSchema for TermOrNone {
         "TermOrNone".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(none|([0-9]+ *(ms|s|m|min|h|d) *)+|[0-9]+ *calendar days?)$", "examples": ["180d"] })
+        json_schema!({ "type": "string", "pattern": "^(none|([0-9]+ *(ms|s|m|min|h|d) *)+|[0-9]+ *calendar (day|month)s?)$", "examples": ["180d"] })
     }
 }
 

@@ -224,6 +224,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
         | Command::WithdrawGrant { .. }
+        | Command::AllowLogin { .. }
+        | Command::WithdrawLogin { .. }
         | Command::LiftBar { .. }
         | Command::Stop { .. }
         | Command::Lift { .. } => None,

@@ -16,7 +16,11 @@ use crate::proxy::{
     },
 };
 
-use super::{MOST_INTERIM, NO_ANSWER, PIECE, Tally, Trouble, Upto, binds, body::Body, room::room};
+use super::{
+    MOST_INTERIM, NO_ANSWER, PIECE, Tally, Trouble, Upto, binds,
+    body::Body,
+    room::{arrival, room},
+};
 
 /// How much is read at once of a body that comes faster than that; framed anew it is no longer than 64 KiB.
 const LARGE_PIECE: usize = (64 << 10) - FRAMES;
@@ -161,6 +165,8 @@ pub(super) async fn download<W: AsyncWrite + Unpin>(
         let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };
         buffer.clear();
         at = 0;
+        arrival(core, gate, from, &mut buffer).await;
+        core.turns().turn().await;
         room(core, gate, from, &mut buffer, piece).await;
         match gate.read(from, &mut buffer).await {
             Ok(0) => {

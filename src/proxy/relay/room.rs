@@ -7,15 +7,8 @@ use std::{future::poll_fn, pin::pin};
 
 use crate::proxy::{core::Core, gate::Gate, socket::Half};
 
-/// Waits until there may be something to read, then sees to so much room in `buffer`, which gives its memory back for as long
-/// as nothing comes, if it is empty.
-pub(super) async fn room(
-    core: &Core,
-    gate: Gate<'_>,
-    from: &Half<'_, '_>,
-    buffer: &mut Vec<u8>,
-    most: usize,
-) {
+/// Waits until there may be something to read. `buffer` gives its memory back for as long as nothing comes, if it is empty.
+pub(super) async fn arrival(core: &Core, gate: Gate<'_>, from: &Half<'_, '_>, buffer: &mut Vec<u8>) {
     let mut readable = pin!(gate.readable(from));
     poll_fn(|cx| {
         let ready = readable.as_mut().poll(cx);
@@ -25,6 +18,17 @@ pub(super) async fn room(
         ready
     })
     .await;
+}
+
+/// The same, then sees to so much room in `buffer`.
+pub(super) async fn room(
+    core: &Core,
+    gate: Gate<'_>,
+    from: &Half<'_, '_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+) {
+    arrival(core, gate, from, buffer).await;
     if buffer.capacity() == 0 {
         *buffer = core.buffer();
     }

@@ -4,7 +4,7 @@
 //! Never here: what the bytes mean. A word to the client of why it was cut would have to stand behind bytes that may be
 //! under way still, so there is none: a tunnel that is cut is reset.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -15,6 +15,7 @@ use crate::proxy::{
     gate::{Broken, Gate},
     patience::{Patience, TooSlow},
     socket::Half,
+    turns::Turns,
 };
 
 use super::{PIECE, Tally, Trouble};
@@ -43,6 +44,7 @@ enum Stuck {
 /// What holds for one direction.
 struct Pipe<'a> {
     gate: Gate<'a>,
+    turns: &'a Rc<Turns>,
     idle: Duration,
     write_timeout: Duration,
     /// When either side last sent anything, or took it.
@@ -50,8 +52,10 @@ struct Pipe<'a> {
 }
 
 /// Runs until both sides have ended. `inbox` and `first` are what has come already.
+#[expect(clippy::too_many_arguments, reason = "both directions at once")]
 pub(super) async fn tunnel(
     gate: Gate<'_>,
+    turns: &Rc<Turns>,
     ends: Ends<'_, '_, '_, '_>,
     inbox: &mut Vec<u8>,
     first: Vec<u8>,
@@ -62,7 +66,7 @@ pub(super) async fn tunnel(
     let Ends { mut from_client, mut to_client, mut from_upstream, mut to_upstream } = ends;
     let last = Cell::new(Instant::now());
     let application_ended = Cell::new(false);
-    let pipe = Pipe { gate, idle, write_timeout, last: &last };
+    let pipe = Pipe { gate, turns, idle, write_timeout, last: &last };
     let ahead = std::mem::take(inbox);
     add(&tally.received, ahead.len());
     let up = async {
@@ -133,6 +137,7 @@ impl Pipe<'_> {
                 return self.end(to, &mut patience).await;
             }
             taken(count);
+            self.turns.turn().await;
         }
     }
 

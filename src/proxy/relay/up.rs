@@ -12,7 +12,11 @@ use crate::proxy::{
     socket::Half,
 };
 
-use super::{PIECE, Tally, Trouble, body::Body, room::room};
+use super::{
+    PIECE, Tally, Trouble,
+    body::Body,
+    room::{arrival, room},
+};
 
 /// Pipelined bytes that are taken while an answer is awaited.
 const AHEAD: usize = 16 << 10;
@@ -35,15 +39,18 @@ pub(super) async fn upload<W: AsyncWrite + Unpin>(
 ) -> Result<(), Trouble> {
     let mut patience = Patience::new();
     loop {
+        let too_slow = |_: TooSlow| Trouble::Client("body_too_slow");
+        pace.wait(&mut patience, arrival(core, gate, from, inbox)).await.map_err(too_slow)?;
+        // No time of the client's: it has sent.
+        core.turns().turn().await;
         let coming = async {
             room(core, gate, from, inbox, PIECE).await;
             gate.read(from, inbox).await
         };
-        match pace.wait(&mut patience, coming).await {
-            Ok(Ok(0)) => return Err(Trouble::ClientGone),
-            Ok(Ok(_)) => tally.followed.set(true),
-            Ok(Err(broken)) => return Err(Trouble::of_client(broken)),
-            Err(TooSlow) => return Err(Trouble::Client("body_too_slow")),
+        match pace.wait(&mut patience, coming).await.map_err(too_slow)? {
+            Ok(0) => return Err(Trouble::ClientGone),
+            Ok(_) => tally.followed.set(true),
+            Err(broken) => return Err(Trouble::of_client(broken)),
         }
         let mut out = core.buffer();
         let before = tally.received.get();

@@ -88,8 +88,13 @@ fn piece(number: u32) -> String {
     text
 }
 
-/// Bytes that kernels hold on their way from one end to the other.
-fn held_by_kernels((ours, theirs): (u16, u16)) -> usize {
+/// Bytes that kernels hold on their way from one end to the other, while nobody reads. The list is no picture of one moment:
+/// what moves on while it is read may be missed, so the most of several looks counts; nothing that they hold goes away.
+fn held_by_kernels(ports: (u16, u16)) -> usize {
+    (0..5).map(|_| one_look(ports)).max().unwrap()
+}
+
+fn one_look((ours, theirs): (u16, u16)) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut held = 0;
     for line in table.lines().skip(1) {
@@ -182,8 +187,9 @@ impl Stage {
 
     /// Ends the session; how many bytes kernels held of what had been said by then.
     fn remove(&mut self) -> usize {
+        let before = held_by_kernels(self.ports);
         self.world.done(World::end("acme", &self.session), &self.admin);
-        held_by_kernels(self.ports)
+        before.max(one_look(self.ports))
     }
 }
 

@@ -116,7 +116,9 @@ fn ends_that_meet_beginnings_leave_the_connection_to_the_others() {
     let plan = Plan { upstream: Some(application.address), ..Plan::default() }
         .edit(URL, PLAIN)
         .edit("workers: 2", "workers: 1\nhttp2: prior_knowledge")
-        .edit("body_idle: 5s", "body_idle: 60s");
+        .edit("body_idle: 5s", "body_idle: 60s")
+        // One waits for its answer through all of this.
+        .edit("response_timeout: 3s", "response_timeout: 60s");
     let world = World::of(plan);
     let (agent, admin) = (world.people.staff("sam"), world.people.admin("acme"));
     world.done(World::consent("acme", "edit"), &admin);
