@@ -684,3 +684,93 @@ fn a_grant_reaches_where_a_row_lets_whoever_gave_it() {
     world.run(&leave("board", "b1", &greta.id), Actor::Subject(&crm), 1_007, &policy).unwrap();
     assert_eq!(on(&world, "c1", "b1"), "grantor_lacks");
 }
+
+#[test]
+fn whoever_acts_as_a_person_can_do_at_a_resource_what_that_persons_row_lets_them() {
+    let policy = policy();
+    let mut world = world(&policy);
+    let (crm, anna, clara) = (program("crm"), staff("anna"), member("acme", "clara", &[]));
+    for command in
+        [push("board", "b2", None), push("card", "c2", Some("b2")), join("board", "b1", &clara.id, "hand")]
+    {
+        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    let lend = Command::AllowLogin {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        organisation: desk("help"),
+        lasts: postern::model::Span::Millis(LENT_MS[1]),
+        ticket: None,
+    };
+    world.run(&lend, Actor::Subject(&clara), 1_003, &policy).unwrap();
+    let start = Command::StartSession {
+        tenant: tid("acme"),
+        session: sid("s1"),
+        environment: eid("production"),
+        basis: WantedBasis::ActAs(gid("g1")),
+        reason: "a card is stuck".into(),
+        ticket: None,
+        lasts: None,
+    };
+    world.run(&start, Actor::Subject(&anna), 1_004, &policy).unwrap();
+    let code = |world: &World, permission: &str, card: &str, board: &'static str| {
+        ask(world, &anna, permission, &at_path("card", card, &[("board", board)], false), &policy).0
+    };
+    let (acts, lacks) = ("session_by_act_as", "permission_missing");
+    let told = |world: &World| {
+        [
+            code(world, "orders:read", "c1", "b1"),
+            code(world, "orders:write", "c1", "b1"),
+            code(world, "users:manage", "c1", "b1"),
+            code(world, "orders:read", "c2", "b2"),
+            code(world, "orders:read", "c1", "b2"),
+        ]
+    };
+    assert_eq!(told(&world), [acts, lacks, "ceiling", lacks, lacks]);
+    // What the person gains they lend at once, but for the ceiling; and what they lose is lost at once.
+    world.run(&join("board", "b1", &clara.id, "lead"), Actor::Subject(&crm), 1_005, &policy).unwrap();
+    assert_eq!(told(&world), [acts, acts, "ceiling", lacks, lacks]);
+    world.run(&leave("board", "b1", &clara.id), Actor::Subject(&crm), 1_006, &policy).unwrap();
+    assert_eq!(told(&world), [lacks, lacks, "ceiling", lacks, lacks]);
+    // Acting as somebody changes nothing about members.
+    let deed = join("board", "b1", &anna.id, "hand");
+    assert_eq!(world.dry(&deed, Actor::Subject(&anna), 1_007, &policy).unwrap_err().code(), "not_allowed");
+}
+
+// GW-14
+#[test]
+fn a_row_of_ones_own_opens_nothing_to_oneself_as_support() {
+    let policy = policy();
+    let mut world = world(&policy);
+    let (crm, anna) = (program("crm"), staff("anna"));
+    // She is a member there too, by the same address.
+    let own = Subject { roles: Vec::new(), ..twin("acme") };
+    for command in [join("board", "b1", &own.id, "hand"), row(&person("rows", "x"), &[])] {
+        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    let lend = Command::AllowLogin {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        organisation: desk("help"),
+        lasts: postern::model::Span::Millis(LENT_MS[1]),
+        ticket: None,
+    };
+    world.run(&lend, Actor::Subject(&own), 1_003, &policy).unwrap();
+    let start = |session: &str| Command::StartSession {
+        tenant: tid("acme"),
+        session: sid(session),
+        environment: eid("production"),
+        basis: WantedBasis::ActAs(gid("g1")),
+        reason: "a card is stuck".into(),
+        ticket: None,
+        lasts: None,
+    };
+    let refused = world.dry(&start("s1"), Actor::Subject(&anna), 1_004, &policy).unwrap_err();
+    assert_eq!(refused.code(), "self_granted");
+    // A colleague may, and reaches what that row gives.
+    world.run(&start("s2"), Actor::Subject(&staff("ben")), 1_004, &policy).unwrap();
+    let path = at_path("card", "c1", &[("board", "b1")], false);
+    assert_eq!(ask(&world, &staff("ben"), "orders:read", &path, &policy).0, "session_by_act_as");
+}
