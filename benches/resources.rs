@@ -51,7 +51,7 @@ fn policy() -> Policy {
     let mut policy = Plain::new(true).compile();
     let permissions = policy.roles[&role("administrator")].permissions.clone();
     let (own, assigned) = Default::default();
-    let hand = RoleAt { at: "board".parse().unwrap(), permissions, own, assigned, keep_one: true };
+    let hand = RoleAt { at: "board".parse().unwrap(), permissions, own, assigned, keep_one: true, plans: None };
     policy.resources = ResourceRules {
         types: [
             ("board".parse().unwrap(), TypeRule::default()),

@@ -240,6 +240,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::RoleLocked(_)
         | Refusal::RolesClosed
         | Refusal::RolesNotInPlan
+        | Refusal::RoleNotInPlan(_)
         | Refusal::Acting
         | Refusal::NotStaff
         | Refusal::NotOperator

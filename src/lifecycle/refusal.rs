@@ -94,6 +94,9 @@ pub enum Refusal {
     /// The tenant's plan, as far as it is known, does not have it.
     #[error("the tenant's plan does not have roles of its own making; those that there are stay as they are")]
     RolesNotInPlan,
+    /// The tenant's plan, as far as it is known, does not have that role at resources.
+    #[error("the tenant's plan does not have the role `{0}`; whoever holds it keeps it as it is")]
+    RoleNotInPlan(RoleName),
     /// The catalogue is closed.
     #[error("there is no permission `{0}`")]
     PermissionUnknown(PermissionName),
@@ -317,6 +320,7 @@ impl Refusal {
             Refusal::RoleLocked(_) => "role_locked",
             Refusal::RolesClosed => "own_roles_closed",
             Refusal::RolesNotInPlan => "plan_lacks_roles",
+            Refusal::RoleNotInPlan(_) => "role_not_in_plan",
             Refusal::PermissionUnknown(_) => "permission_unknown",
             Refusal::BeyondOwn { .. } => "beyond_own_rights",
             Refusal::TooManyRoles(_) => "too_many_roles",

@@ -204,6 +204,10 @@ fn join(
     if stands.is_some_and(|row| row.role == *name) {
         return Ok(Change::NOTHING);
     }
+    // Also where it takes something away: what a plan does not have nobody is given (PFP-10).
+    if !role.in_plan(tenant.plan.as_ref()) {
+        return Err(Refusal::RoleNotInPlan(name.clone()).into());
+    }
     let was = stands.and_then(|row| at.policy.resources.role_at(&row.role, &resource.kind));
     let narrows = was.is_some_and(|was| role.is_within(was));
     if !narrows {
@@ -282,7 +286,7 @@ enum By<'a> {
 }
 
 /// Whoever joins by themselves in a role that the configuration has for theirs. Not who is a member already: a role that was
-/// changed stays changed.
+/// changed stays changed. And who was one before comes back so to no more than they had: leaving widens nothing.
 fn alone<'a>(
     at: &Moment<'a>,
     id: &TenantId,
@@ -301,8 +305,13 @@ fn alone<'a>(
     let row = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
     let life = there(resource, here)?.map(|place| place.life);
     let left = left_by(member, here)?;
-    let stands = row.is_some_and(|row| life.is_some_and(|life| row.is_counted(life)) && row.left == left);
-    Ok((!stands).then_some(By::Alone))
+    let Some(row) = row.filter(|row| life == Some(row.life) && row.left == left) else {
+        return Ok(Some(By::Alone));
+    };
+    let role = |name| at.policy.resources.role_at(name, &resource.kind);
+    let comes_back = row.removed.is_some()
+        && role(&row.role).is_some_and(|before| role(name).is_some_and(|wanted| wanted.is_within(before)));
+    Ok(comes_back.then_some(By::Alone))
 }
 
 /// A service that pushes resources there, or a member who manages the members of this one. Whoever is neither is told so, whether

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Joined, Resource, ResourceId, ResourceRef, ResourceType, RoleName, Subject, SubjectRef};
+use crate::model::{Joined, PlanName, Resource, ResourceId, ResourceRef, ResourceType, RoleName, Subject, SubjectRef};
 
 use super::{
     Here, Lack, PermissionId, PermissionSet, Rule,
@@ -62,6 +62,8 @@ pub struct RoleAt {
     pub assigned: PermissionSet,
     /// No member of a resource takes this role from its last holder.
     pub keep_one: bool,
+    /// The plans by which it is handed out; `None` is any, and none too.
+    pub plans: Option<BTreeSet<PlanName>>,
 }
 
 impl RoleAt {
@@ -72,6 +74,11 @@ impl RoleAt {
         self.permissions.contains(permission)
             || (self.own.contains(permission) && made())
             || (self.assigned.contains(permission) && assigned())
+    }
+
+    /// Whether it is handed out in a tenant with that plan. Whoever holds it keeps it, whatever the plan (PFP-10).
+    pub fn in_plan(&self, plan: Option<&PlanName>) -> bool {
+        self.plans.as_ref().is_none_or(|plans| plan.is_some_and(|plan| plans.contains(plan)))
     }
 
     /// All that it may give, whoever holds it and whatever it is about.

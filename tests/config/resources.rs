@@ -58,8 +58,10 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     let board_rule = &open.policy.resources.types[&board];
     assert_eq!((board_rule.join.len(), &board_rule.join), (1, &board_rule.enter));
     assert_ne!(open.policy.fingerprint, policy.fingerprint);
-    let (other, _) = load(&types("keep_one: true", "keep_one: false")).unwrap();
-    assert_ne!(other.policy.fingerprint, policy.fingerprint);
+    for to in ["keep_one: false", "keep_one: true, plans: [gold, iron]"] {
+        let (other, _) = load(&types("keep_one: true", to)).unwrap();
+        assert_ne!(other.policy.fingerprint, policy.fingerprint, "{to}");
+    }
 }
 
 #[test]
@@ -73,6 +75,9 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
         ("list: orders:read", "list: orders:read, join: { ⟦nobody: lead }", "unknown_role"),
         ("list: orders:read", "list: orders:read, join: { admin: ⟦admin }", "unknown_role"),
         ("list: orders:read", "list: orders:read, enter: { ⟦guest: lead }", "bad_value"),
+        ("keep_one: true", "keep_one: true, plans: ⟦[]", "bad_value"),
+        ("keep_one: true", "keep_one: true, plans: [gold, ⟦gold]", "duplicate"),
+        ("joins: false", "plans: ⟦gold", "bad_value"),
         ("keep_one: true", "keep_one: true, adjustable: ⟦true", "bad_value"),
         ("keep_one: true", "keep_one: true, joins: ⟦false", "bad_value"),
         ("joins: false", "keep_one: ⟦true", "bad_value"),

@@ -26,6 +26,7 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
         own: PermissionSet::default(),
         assigned: PermissionSet::default(),
         keep_one,
+        plans: None,
     };
     let joins = |by: &str, role: &str| [(by.parse().unwrap(), role.parse().unwrap())].into();
     let (manage, list) = (catalogue.id("users:manage"), catalogue.id("users:read"));

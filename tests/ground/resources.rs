@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
-    lifecycle::{Actor, Command, Deed, Refusal, Until, WantedBasis},
+    lifecycle::{self, Actor, Command, Deed, Refusal, Until, WantedBasis},
     model::{Document, Grantee, Key, ResourceId, ResourceRef, RoleName, Scope, Subject, SubjectRef, Tally},
     policy::{
         Ask, Caller, Decision, Facts, Named, Pattern, PermissionSet, Policy, Push, ResourceRules, RoleAt,
@@ -54,7 +54,7 @@ fn policy() -> Policy {
     let roles = ROLES.iter().map(|(name, (at, always, own, assigned), keep_one)| {
         let at = at.parse().unwrap();
         let (permissions, own, assigned) = (set(always), set(own), set(assigned));
-        (role(name), RoleAt { at, permissions, own, assigned, keep_one: *keep_one })
+        (role(name), RoleAt { at, permissions, own, assigned, keep_one: *keep_one, plans: None })
     });
     let roles = roles.collect();
     let (manage, list) = (policy.catalogue.id("users:manage"), policy.catalogue.id("users:read"));
@@ -773,4 +773,59 @@ fn a_row_of_ones_own_opens_nothing_to_oneself_as_support() {
     world.run(&start("s2"), Actor::Subject(&staff("ben")), 1_004, &policy).unwrap();
     let path = at_path("card", "c1", &[("board", "b1")], false);
     assert_eq!(ask(&world, &staff("ben"), "orders:read", &path, &policy).0, "session_by_act_as");
+}
+
+// PFP-10
+#[test]
+fn a_role_that_needs_a_plan_is_handed_out_by_that_alone_and_a_lapse_widens_nothing() {
+    let mut policy = policy();
+    policy.resources.roles.get_mut(&role("narrow")).unwrap().plans = Some(["gold".parse().unwrap()].into());
+    policy.resources.types.get_mut("board").unwrap().enter = [(role("reader"), role("hand"))].into();
+    let mut world = world(&policy);
+    let crm = program("crm");
+    let (clara, dora) = (member("acme", "clara", &[]), member("acme", "dora", &["reader"]));
+    world.run(&join("board", "b1", &clara.id, "lead"), Actor::Subject(&crm), 1_002, &policy).unwrap();
+    let plan = |plan: Option<&str>| Command::PushTenant {
+        tenant: tid("acme"),
+        parent: None,
+        zone: postern::model::Zone::UTC,
+        environments: vec![eid("production")],
+        plan: plan.map(|plan| plan.parse().unwrap()),
+        expected: None,
+    };
+    let give = join("board", "b1", &dora.id, "narrow");
+    let path = at_path("card", "c1", &[("board", "b1")], false);
+    // Neither unknown nor another one: nobody gives it, a service as little as a lead, also to who has more.
+    world.run(&join("board", "b1", &dora.id, "lead"), Actor::Subject(&crm), 1_002, &policy).unwrap();
+    for other in [None, Some("iron")] {
+        world.run(&plan(other), Actor::Subject(&crm), 1_003, &policy).unwrap();
+        for by in [&crm, &clara] {
+            let told = world.dry(&give, Actor::Subject(by), 1_003, &policy).unwrap_err();
+            assert_eq!(told, Refusal::RoleNotInPlan(role("narrow")));
+        }
+    }
+    world.run(&plan(Some("gold")), Actor::Subject(&crm), 1_004, &policy).unwrap();
+    world.run(&give, Actor::Subject(&clara), 1_004, &policy).unwrap();
+    let may_all = |world: &World| ASKED.map(|permission| may(world, &dora, permission, &path, &policy));
+    let before = may_all(&world);
+    // It lapses: they keep what they have, said again it is still so, and they do not get out of it by themselves.
+    world.run(&plan(None), Actor::Subject(&crm), 1_005, &policy).unwrap();
+    assert_eq!(may_all(&world), before);
+    assert_eq!(world.dry(&give, Actor::Subject(&crm), 1_005, &policy), Ok(lifecycle::Change::NOTHING));
+    let alone = join("board", "b1", &dora.id, "hand");
+    let refused =
+        |world: &World| world.dry(&alone, Actor::Subject(&dora), 1_006, &policy).unwrap_err().code();
+    assert_eq!(refused(&world), "not_allowed");
+    world.run(&leave("board", "b1", &dora.id), Actor::Subject(&dora), 1_006, &policy).unwrap();
+    assert_eq!(refused(&world), "not_allowed");
+    // Who never was in it joins; who had as much comes back; and a lead gives anybody what there is without a plan.
+    let eve = member("acme", "eve", &["reader"]);
+    for command in [
+        join("board", "b1", &eve.id, "hand"),
+        leave("board", "b1", &eve.id),
+        join("board", "b1", &eve.id, "hand"),
+    ] {
+        world.run(&command, Actor::Subject(&eve), 1_007, &policy).unwrap();
+    }
+    world.run(&alone, Actor::Subject(&clara), 1_008, &policy).unwrap();
 }

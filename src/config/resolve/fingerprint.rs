@@ -158,9 +158,11 @@ fn resources_value(policy: &Policy) -> Value {
     let roles: serde_json::Map<String, Value> = roles
         .iter()
         .map(|(name, role)| {
-            let RoleAt { at, permissions, own, assigned, keep_one } = role;
+            let RoleAt { at, permissions, own, assigned, keep_one, plans } = role;
             let sets = [permissions, own, assigned].map(|set| names(policy, set));
-            (name.to_string(), json!([at.as_str(), sets, keep_one]))
+            let plans =
+                plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
+            (name.to_string(), json!([at.as_str(), sets, keep_one, plans]))
         })
         .collect();
     json!({ "types": types, "roles": roles, "apart": apart.iter().map(|name| name.as_str()).collect::<Vec<_>>() })

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     context::{Context, short},
     rights::{Names, Roles},
+    tenant_roles::plans_of,
 };
 use crate::{
     config::{
@@ -233,7 +234,8 @@ fn role(context: Context<'_>, written: &Written, names: &Names, at: ResourceType
         conditional.remove(&except);
     }
     let keep_one = written.keep_one.value().copied().unwrap_or(false);
-    RoleAt { at, permissions, own, assigned, keep_one }
+    let plans = plans_of(context, &written.plans);
+    RoleAt { at, permissions, own, assigned, keep_one, plans }
 }
 
 /// Tells what only roles at resources may say.
@@ -241,7 +243,8 @@ fn not_there(context: Context<'_>, written: &Written) {
     let conditional = [("own", &written.own), ("assigned", &written.assigned)];
     let places = conditional.into_iter().filter_map(|(key, field)| Some((key, field.given()?.place)));
     let keep = written.keep_one.given().map(|at| ("keep_one", at.place));
-    for (key, place) in places.chain(keep) {
+    let plans = written.plans.given().map(|at| ("plans", at.place));
+    for (key, place) in places.chain(keep).chain(plans) {
         context.put(
             Code::BadValue,
             place,
