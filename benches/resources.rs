@@ -51,7 +51,8 @@ fn policy() -> Policy {
     let mut policy = Plain::new(true).compile();
     let permissions = policy.roles[&role("administrator")].permissions.clone();
     let (own, assigned) = Default::default();
-    let hand = RoleAt { at: "board".parse().unwrap(), permissions, own, assigned, keep_one: true, plans: None };
+    let hand =
+        RoleAt { at: "board".parse().unwrap(), permissions, own, assigned, keep_one: true, plans: None };
     policy.resources = ResourceRules {
         types: [
             ("board".parse().unwrap(), TypeRule::default()),
@@ -159,7 +160,7 @@ fn build(path: &Path, size: Size) {
     let row =
         || Document::Joined(Joined { role: role("hand"), since: at(1), removed: None, life: 0, left: 0 });
     let one = |number: u64| {
-        let tally = Tally { roles: [(role("hand"), size.members())].into(), life: 0 };
+        let tally = Tally { roles: [(role("hand"), size.members())].into(), seats: 0, life: 0 };
         let card_on = Resource { parent: Some(board(number)), ..Resource::default() };
         let few = [
             (Key::Resource(tid("acme"), board(number)), Document::Resource(Resource::default())),

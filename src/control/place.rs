@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
 use crate::model::{
-    GrantId, IdFault, IssuerName, OrganisationName, RequestId, ResourceId, ResourceRef, ResourceType, RoleName,
-    SessionId, SubjectRef, TenantId,
+    GrantId, IdFault, IssuerName, OrganisationName, RequestId, ResourceId, ResourceRef, ResourceType,
+    RoleName, SessionId, SubjectRef, TenantId,
 };
 
 use super::problem::Problem;

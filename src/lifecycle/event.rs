@@ -38,6 +38,13 @@ pub enum Event {
         /// Who.
         member: SubjectRef,
     },
+    /// More or fewer of a tenant's people take a paid seat.
+    SeatsChanged {
+        /// Until then.
+        from: u64,
+        /// From now on.
+        to: u64,
+    },
     /// A tenant was removed.
     TenantRemoved {
         /// The level that was in force until then.
@@ -336,6 +343,7 @@ impl Event {
             Event::TenantChanged { .. } => "tenant_changed",
             Event::MemberPushed { .. } => "member_pushed",
             Event::MemberRemoved { .. } => "member_removed",
+            Event::SeatsChanged { .. } => "seats_changed",
             Event::TenantRemoved { .. } => "tenant_removed",
             Event::ConsentChanged { .. } => "consent_changed",
             Event::ConsentFell { .. } => "consent_fell",

@@ -23,6 +23,7 @@ mod refusal;
 mod request;
 mod resource;
 mod role;
+mod seat;
 mod session;
 mod stop;
 mod tenant;

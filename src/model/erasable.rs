@@ -95,6 +95,7 @@ mod tests {
             removed: None,
             life: 0,
             left: 0,
+            seat: false,
         })
     }
 

@@ -162,6 +162,7 @@ fn member(a: Member, b: &Member) -> Member {
         removed: a.removed.max(b.removed),
         life: a.life.min(b.life),
         left: a.left.max(b.left),
+        seat: a.seat || b.seat,
     }
 }
 

@@ -30,4 +30,7 @@ pub struct Member {
     /// rows of before count no more.
     #[serde(skip_serializing_if = "super::document::is_zero", default)]
     pub left: u32,
+    /// They are counted among those who take a paid seat, in this [`life`](Member::life) of the tenant.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub seat: bool,
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceId, ResourceType, RoleName, SubjectRef, Timestamp, document::is_zero};
+use super::{ResourceId, ResourceType, RoleName, SubjectRef, TenantId, Timestamp, document::is_zero};
 
 /// How much a resource may say of people, by [`Resource::size`]: a record of its change still fits into a line of the ledger.
 pub const RESOURCE_MOST: usize = 6_000;
@@ -25,6 +25,17 @@ pub struct ResourceRef {
     pub kind: ResourceType,
     /// Its identifier, as the application names it.
     pub id: ResourceId,
+}
+
+/// The type of the tenant itself; none of `resource_types` bears it.
+pub const TENANT_TYPE: &str = "tenant";
+
+impl ResourceRef {
+    /// The tenant itself, as what is counted of its people is kept.
+    pub fn of_tenant(tenant: &TenantId) -> Option<ResourceRef> {
+        let (kind, id) = (ResourceType::new(TENANT_TYPE).ok()?, ResourceId::new(tenant.as_str()).ok()?);
+        Some(ResourceRef { kind, id })
+    }
 }
 
 impl fmt::Display for ResourceRef {
@@ -129,9 +140,17 @@ pub struct Tally {
     /// By role. Roles that nobody holds are not in it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub roles: BTreeMap<RoleName, u64>,
-    /// The resource's [`life`](Resource::life) that is counted.
+    /// Of the tenant itself ([`ResourceRef::of_tenant`]): how many of its people take a paid seat.
+    #[serde(skip_serializing_if = "is_nothing", default)]
+    pub seats: u64,
+    /// The resource's [`life`](Resource::life) that is counted, or the tenant's.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub life: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_nothing(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Tally {
@@ -165,13 +184,15 @@ impl Tally {
         let life = self.life.max(other.life);
         if self.life != other.life {
             // What was counted in an earlier life says nothing of this one; nor is all of this one known to it.
-            return Tally { roles: BTreeMap::new(), life };
+            let seats = if self.life > other.life { self.seats } else { other.seats };
+            return Tally { roles: BTreeMap::new(), seats, life };
         }
         let roles = self.roles.into_iter().filter_map(|(role, number)| {
             let number = number.min(other.of(&role));
             (number > 0).then_some((role, number))
         });
-        Tally { roles: roles.collect(), life }
+        // A seat too many is taken back by whoever counts anew; one too few is not missed.
+        Tally { roles: roles.collect(), seats: self.seats.max(other.seats), life }
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Role {
     pub permissions: PermissionSet,
     /// Whether a tenant may say something else of it. What means the same everywhere is looked up nowhere.
     pub adjustable: bool,
+    /// Whether whoever holds it takes a paid seat.
+    pub seat: bool,
 }
 
 /// What a request does to the application.

@@ -10,7 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Joined, PlanName, Resource, ResourceId, ResourceRef, ResourceType, RoleName, Subject, SubjectRef};
+use crate::model::{
+    Joined, PlanName, Resource, ResourceId, ResourceRef, ResourceType, RoleName, Subject, SubjectRef,
+};
 
 use super::{
     Here, Lack, PermissionId, PermissionSet, Rule,

@@ -58,6 +58,9 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     let board_rule = &open.policy.resources.types[&board];
     assert_eq!((board_rule.join.len(), &board_rule.join), (1, &board_rule.enter));
     assert_ne!(open.policy.fingerprint, policy.fingerprint);
+    let (seated, _) = load(&types("joins: false", "joins: false, seat: true")).unwrap();
+    assert!(seated.policy.role(&"guest".parse().unwrap()).unwrap().seat);
+    assert_ne!(seated.policy.fingerprint, policy.fingerprint);
     for to in ["keep_one: false", "keep_one: true, plans: [gold, iron]"] {
         let (other, _) = load(&types("keep_one: true", to)).unwrap();
         assert_ne!(other.policy.fingerprint, policy.fingerprint, "{to}");
@@ -76,10 +79,12 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
         ("list: orders:read", "list: orders:read, join: { admin: ⟦admin }", "unknown_role"),
         ("list: orders:read", "list: orders:read, enter: { ⟦guest: lead }", "bad_value"),
         ("keep_one: true", "keep_one: true, plans: ⟦[]", "bad_value"),
-        ("keep_one: true", "keep_one: true, plans: [gold, ⟦gold]", "duplicate"),
+        ("keep_one: true", "keep_one: true, plans: [gold, ⟦gold]", "duplicate_name"),
         ("joins: false", "plans: ⟦gold", "bad_value"),
         ("keep_one: true", "keep_one: true, adjustable: ⟦true", "bad_value"),
         ("keep_one: true", "keep_one: true, joins: ⟦false", "bad_value"),
+        ("keep_one: true", "keep_one: true, seat: ⟦true", "bad_value"),
+        ("  card: { parent: board }", "  card: { parent: board }\n  ⟦tenant: {}", "reserved_name"),
         ("joins: false", "keep_one: ⟦true", "bad_value"),
         ("joins: false", "own: ⟦orders:write", "bad_value"),
         ("joins: false", "assigned: ⟦orders:write", "bad_value"),

@@ -124,6 +124,7 @@ fn first(kind: usize) -> Document {
             removed: None,
             life: 0,
             left: 0,
+            seat: false,
         }),
         3 => Document::Stop(Stop::default()),
         7 => Document::Made(Made { kept: [(once(0).key, kept(0, 0, 500))].into() }),
@@ -152,7 +153,9 @@ fn first(kind: usize) -> Document {
         11 => {
             Document::Joined(Joined { role: role("lead"), since: at(100), removed: None, life: 0, left: 0 })
         }
-        12 => Document::Tally(Tally { roles: [(role("lead"), 2), (role("hand"), 5)].into(), life: 0 }),
+        12 => {
+            Document::Tally(Tally { roles: [(role("lead"), 2), (role("hand"), 5)].into(), seats: 3, life: 0 })
+        }
         6 => Document::Grantor(Grantor {
             roles: [[role("administrator"), role("clerk")].into()].into(),
             seen: at(100),
@@ -263,8 +266,9 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             2 => row.life += 1,
             _ => row.left += 1,
         },
-        Document::Tally(tally) => match dice.below(5) {
+        Document::Tally(tally) => match dice.below(6) {
             0 => tally.life += 1,
+            5 => tally.seats = dice.below(9) as u64,
             1 | 2 => tally.add(&role(dice.pick(&["lead", "hand"]))),
             _ => tally.take(&role(dice.pick(&["lead", "hand"]))),
         },

@@ -141,7 +141,7 @@ pub(crate) fn tally_key(tenant: &str, id: &str) -> Key {
 }
 
 pub(crate) fn tally() -> Document {
-    Document::Tally(Tally { roles: [(RoleName::new("lead").unwrap(), 3)].into(), life: 1 })
+    Document::Tally(Tally { roles: [(RoleName::new("lead").unwrap(), 3)].into(), seats: 2, life: 1 })
 }
 
 pub(crate) fn role() -> Document {

@@ -84,6 +84,8 @@ pub(crate) struct Wish {
     /// What tenants may say of roles, and which of the configured ones.
     pub(crate) tenant_roles: TenantRoles,
     pub(crate) adjustable: &'static [&'static str],
+    /// The roles that take a paid seat.
+    pub(crate) seats: &'static [&'static str],
     /// What lies below tenants.
     pub(crate) resources: fn(&Catalogue) -> ResourceRules,
 }
@@ -100,6 +102,7 @@ impl Default for Wish {
             emergency: emergency(),
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
+            seats: &[],
             resources: |_| ResourceRules::default(),
         }
     }
@@ -247,7 +250,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         for pattern in patterns {
             permissions.add(&catalogue.covered(&Pattern::parse(pattern).unwrap()));
         }
-        Role { permissions, adjustable: false }
+        Role { permissions, adjustable: false, seat: false }
     };
     let roles = [
         ("support_reader", role(&["config:read", "integrations:read", "mappings:read", "orders:read"])),
@@ -282,8 +285,8 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         roles: roles
             .into_iter()
             .map(|(name, role)| {
-                let adjustable = wish.adjustable.contains(&name);
-                (RoleName::new(name).unwrap(), Role { adjustable, ..role })
+                let (adjustable, seat) = (wish.adjustable.contains(&name), wish.seats.contains(&name));
+                (RoleName::new(name).unwrap(), Role { adjustable, seat, ..role })
             })
             .collect(),
         catalogue,

@@ -201,6 +201,10 @@ fn policy_value(policy: &Policy) -> Value {
     if adjustable().next().is_some() {
         put(&mut value, "adjustable", adjustable().collect());
     }
+    let seats = || policy.roles.iter().filter(|(_, role)| role.seat).map(|(name, _)| name.as_str());
+    if seats().next().is_some() {
+        put(&mut value, "seats", seats().collect());
+    }
     if policy.tenant_roles != TenantRoles::default() {
         let TenantRoles { permission, most, plans } = &policy.tenant_roles;
         let plans = plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());

@@ -14,7 +14,7 @@ use crate::{
         fault::Code,
         written::{At, Field, File, Place, Role as Written, Table},
     },
-    model::{ResourceType, RoleName},
+    model::{ResourceType, RoleName, resource::TENANT_TYPE},
     policy::{PermissionSet, ResourceRules, RoleAt, TypeRule, resources::MOST_DEPTH},
 };
 
@@ -63,6 +63,14 @@ pub(super) fn types(context: Context<'_>, file: &File, names: &Names) -> Types {
             types.whole = false;
             continue;
         };
+        if kind.as_str() == TENANT_TYPE {
+            context.put(
+                Code::ReservedName,
+                key.place,
+                format!("`{kind}` is the tenant itself"),
+                "name another type; what lies in no other resource lies in the tenant",
+            );
+        }
         let permission = |field: &crate::config::written::Field<String>| {
             field.given().and_then(|at| names.permission(context, at))
         };
@@ -143,13 +151,15 @@ pub(super) fn rules(
             }
             field => {
                 let Some(kind_at) = field.given() else { continue };
-                if let Some(joins) = at.value.joins.given() {
-                    context.put(
-                        Code::BadValue,
-                        joins.place,
-                        "`joins` is for roles that are held in the tenant",
-                        "remove it, or remove `at`",
-                    );
+                for (key, field) in [("joins", &at.value.joins), ("seat", &at.value.seat)] {
+                    if let Some(given) = field.given() {
+                        context.put(
+                            Code::BadValue,
+                            given.place,
+                            format!("`{}` is for roles that are held in the tenant", short(key)),
+                            "remove it, or remove `at`",
+                        );
+                    }
                 }
                 if let Some(adjustable) = at.value.adjustable.given().filter(|adjustable| adjustable.value) {
                     context.put(

@@ -198,7 +198,8 @@ pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
             continue;
         }
         let adjustable = at.value.adjustable.value().copied().unwrap_or(false);
-        roles.map.insert(name, Role { permissions, adjustable });
+        let seat = at.value.seat.value().copied().unwrap_or(false);
+        roles.map.insert(name, Role { permissions, adjustable, seat });
     }
     roles
 }

@@ -332,6 +332,8 @@ pub struct Role {
     pub plans: Field<OneOrMany<String>>,
     /// Of a role in the tenant: whether whoever holds it may be a member of resources. Default `true`.
     pub joins: Field<bool>,
+    /// Of a role in the tenant: whether whoever holds it takes a paid seat, by the rows that services push. Default `false`.
+    pub seat: Field<bool>,
 }
 
 /// What staff may never do.
