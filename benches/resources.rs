@@ -157,8 +157,16 @@ fn card(number: u64) -> String {
 /// Writes a store: boards with members, a card on each.
 fn build(path: &Path, size: Size) {
     let tenant = Tenant::new(None, Zone::UTC, [eid("production")].into(), Consent::own(level("read_only")));
-    let row =
-        || Document::Joined(Joined { role: role("hand"), since: at(1), removed: None, life: 0, left: 0 });
+    let row = || {
+        Document::Joined(Joined {
+            role: role("hand"),
+            since: at(1),
+            removed: None,
+            life: 0,
+            left: 0,
+            by: Default::default(),
+        })
+    };
     let one = |number: u64| {
         let tally = Tally { roles: [(role("hand"), size.members())].into(), seats: 0, life: 0 };
         let card_on = Resource { parent: Some(board(number)), ..Resource::default() };

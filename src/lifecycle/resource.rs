@@ -210,6 +210,16 @@ fn join(
     }
     let was = stands.and_then(|row| at.policy.resources.role_at(&row.role, &resource.kind));
     let narrows = was.is_some_and(|was| role.is_within(was));
+    let givers = match by {
+        By::Member(giver) => {
+            let (giver, unknown) = at.giver_if_known(id, giver, &key.to_string())?;
+            if let Some(lack) = unknown.filter(|_| !narrows) {
+                return Err(lack.into());
+            }
+            BTreeSet::from([giver])
+        }
+        By::Service | By::Alone => BTreeSet::new(),
+    };
     if !narrows {
         at.reaches_all(&tenant.environments)?;
         hands_on(at, id, by, resource, name, role)?;
@@ -221,7 +231,7 @@ fn join(
     }
     tally.add(name);
     let since = stands.map_or(at.now, |row| row.since);
-    let row = Joined { role: name.clone(), since, removed: None, life: place.life, left };
+    let row = Joined { role: name.clone(), since, removed: None, life: place.life, left, by: givers };
     let event = Event::ResourceJoined {
         resource: resource.clone(),
         member: member.clone(),

@@ -103,14 +103,21 @@ pub(super) fn start(
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
-            if let Err((reason, _)) = giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
-                let why = match reason {
-                    Reason::GrantorUnknown => {
-                        "whoever gave it was not seen for too long; they have to sign in"
+            match giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
+                Err((Reason::GrantorUnknown, _)) => {
+                    let why = "whoever gave it was not seen for too long; they have to sign in";
+                    return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Err(_) => {
+                    let why = "whoever gave it is no member there any more";
+                    return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Ok(giver) if matches!(basis, Basis::ActAs(_)) => {
+                    if let Some(by) = giver.filled_by(at.here(id), agent)? {
+                        return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
                     }
-                    _ => "whoever gave it is no member there any more",
-                };
-                return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Ok(_) => {}
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };

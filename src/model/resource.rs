@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceId, ResourceType, RoleName, SubjectRef, TenantId, Timestamp, document::is_zero};
+use super::{Giver, ResourceId, ResourceType, RoleName, SubjectRef, TenantId, Timestamp, document::is_zero};
 
 /// How much a resource may say of people, by [`Resource::size`]: a record of its change still fits into a line of the ledger.
 pub const RESOURCE_MOST: usize = 6_000;
@@ -109,6 +109,10 @@ pub struct Joined {
     /// The member's [`left`](super::Member::left) when it was written; behind another one it counts no more.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub left: u32,
+    /// The members who gave it, if it was no service: what somebody gave as one of a tenant's people they do not use as one of the
+    /// vendor's (GW-14).
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub by: BTreeSet<Giver>,
 }
 
 impl Joined {
@@ -127,6 +131,7 @@ impl Joined {
             removed: self.removed.max(other.removed).max(conflict),
             life: self.life.min(other.life),
             left: self.left.min(other.left),
+            by: self.by.union(&other.by).cloned().collect(),
             ..self
         }
     }
@@ -237,6 +242,7 @@ mod tests {
             removed: None,
             life: 0,
             left: 0,
+            by: BTreeSet::new(),
         };
         assert_eq!(row("lead", 1).meet(&row("lead", 2)).removed, None);
         assert_eq!(row("lead", 1).meet(&row("reader", 2)).removed, Some(Timestamp::from_ms(2)));

@@ -396,7 +396,7 @@ fn staff(
     }
     let here = Here { tenant: tenant_id, facts, policy };
     let spot = Spot::of_route(rule, ask.resource, ask.within);
-    if let Some(fallen) = beyond_rights(rule, spot, session, &standing, here)? {
+    if let Some(fallen) = beyond_rights(rule, spot, subject, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
     if !in_scope(spot, &standing, here)? {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Basis, Grant, Grantee, OrganisationName, RoleName, Session, Span, SubjectRef};
+use crate::model::{Basis, Grant, Grantee, OrganisationName, RoleName, Session, Span, Subject, SubjectRef};
 
 use super::{Here, Lack, PermissionId, Policy, resources::Spot, rows::Bound, standing::Standing};
 
@@ -61,16 +61,17 @@ pub(super) fn carries(grant: &Grant, basis: &Basis, policy: &Policy) -> bool {
 }
 
 /// Whether a session that acts as somebody may do this: what they can do now, in their tenant or by a row of theirs at the resource
-/// that is asked for, whatever it was at the start, under the ceiling. Where nobody knows what they can do, it is nothing (rule 5).
+/// that is asked for by a request of this subject, whatever it was at the start, under the ceiling. Where nobody knows what they can do, it is nothing (rule 5).
 pub(super) fn acts(
     standing: &Standing<'_>,
-    spot: Option<Spot<'_>>,
+    at: Option<(Spot<'_>, &Subject)>,
     permission: PermissionId,
     here: Here<'_>,
 ) -> Result<bool, Lack> {
     match standing.giver() {
         Some((giver, person)) if !here.policy.above_ceiling(permission) => {
-            Ok(giver.can(here, permission)? || giver.can_at(person, spot, permission, here)?)
+            let by_row = |(spot, user)| giver.can_at(person, Some(spot), permission, user, here);
+            Ok(giver.can(here, permission)? || at.map_or(Ok(false), by_row)?)
         }
         Some(_) | None => Ok(false),
     }

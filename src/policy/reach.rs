@@ -2,7 +2,7 @@
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Basis, Scope, Session};
+use crate::model::{Basis, Scope, Session, Subject};
 
 use super::{
     Detail, Here, Lack, Meaning, Reason, Rule,
@@ -16,6 +16,7 @@ use super::{
 pub(super) fn beyond_rights(
     rule: &Rule,
     spot: Option<Spot<'_>>,
+    subject: &Subject,
     session: &Session,
     standing: &Standing<'_>,
     here: Here<'_>,
@@ -31,7 +32,7 @@ pub(super) fn beyond_rights(
     // Acting is what the person can do now, gained since or lost: no role stands between.
     if let Basis::ActAs(_) = session.basis {
         for permission in &rule.permissions {
-            if !acts(standing, spot, *permission, here)? {
+            if !acts(standing, spot.map(|spot| (spot, subject)), *permission, here)? {
                 return lacks();
             }
         }
@@ -55,7 +56,7 @@ pub(super) fn beyond_rights(
         }
         if let Some((giver, person)) = standing.giver()
             && !giver.can(here, *permission)?
-            && !giver.can_at(person, spot, *permission, here)?
+            && !giver.can_at(person, spot, *permission, subject, here)?
         {
             return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }

@@ -225,18 +225,21 @@ impl<'a> Chain<'a> {
         Ok(chain)
     }
 
-    /// Whether a row of this person gives them this at the resource. `left`: how often they left all resources.
+    /// Whether a row of this person gives them this at the resource. `left`: how often they left all resources. What `but` gave
+    /// does not count.
     fn gives(
         &self,
         person: &SubjectRef,
         left: u32,
         permission: PermissionId,
+        but: Option<&Subject>,
         here: Here<'a>,
     ) -> Result<bool, Lack> {
         let acted_on = self.links.first().and_then(|link| link.known);
         for link in &self.links {
-            if let Some((_, role)) = self.row(link, person, left, here)?
+            if let Some((row, role)) = self.row(link, person, left, here)?
                 && role.holds(permission, person, acted_on)
+                && !but.is_some_and(|but| row.by.iter().any(|giver| giver.is(but)))
             {
                 return Ok(true);
             }
@@ -321,17 +324,19 @@ impl Held<'_> {
         if apart {
             return Ok(false);
         }
-        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, here)
+        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, None, here)
     }
 }
 
 impl Bound<'_> {
-    /// The same of whoever gave a grant.
+    /// The same of whoever gave a grant. A row that whoever uses it gave them themselves, as another person of the tenant, does not
+    /// count (GW-14).
     pub fn can_at<'f>(
         self,
         person: &SubjectRef,
         spot: Option<Spot<'f>>,
         permission: PermissionId,
+        user: &Subject,
         here: Here<'f>,
     ) -> Result<bool, Lack> {
         let Some(spot) = spot.filter(|_| !here.policy.resources.roles.is_empty()) else { return Ok(false) };
@@ -344,7 +349,7 @@ impl Bound<'_> {
         if apart {
             return Ok(false);
         }
-        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, here)
+        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, Some(user), here)
     }
 }
 

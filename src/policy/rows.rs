@@ -3,7 +3,7 @@
 //!
 //! Never here: who pushes rows ([`crate::lifecycle`]).
 
-use crate::model::{Grantor, Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
+use crate::model::{Giver, Grantor, Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
 use super::{Detail, Facts, Here, Lack, PermissionId, Policy, Reason, standing::Fallen};
 
@@ -78,6 +78,14 @@ impl Bound<'_> {
                 }
                 Ok(!known.roles.is_empty())
             }
+        }
+    }
+
+    /// Whether one of the roles that any of this names was filled by this subject, as another person of the tenant (GW-14).
+    pub fn filled_by<'f>(self, here: Here<'f>, subject: &Subject) -> Result<Option<&'f Giver>, Lack> {
+        match self {
+            Bound::Row(row) => here.any_filled_by(&row.roles, subject),
+            Bound::Remembered(known, _) => here.any_filled_by(known.roles.iter().flatten(), subject),
         }
     }
 

@@ -164,11 +164,17 @@ pub fn standing<'a>(
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
             let giver = match giver(&grant.grantor, tenant_id, facts, now, policy)? {
-                Ok(giver) => Some(giver),
+                Ok(giver) => giver,
                 Err(fallen) => return Ok(Err(fallen)),
             };
+            // Acting has what the person's roles hold: nobody gives themselves more by these.
+            if let Basis::ActAs(_) = session.basis
+                && let Some(own) = giver.filled_by(here, subject)?
+            {
+                return Ok(Err(self_granted(Some(&own.person))));
+            }
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
-            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))
+            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver: Some(giver) }))
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Giver, PermissionName, PlanName, RoleName, Subject, TenantRole};
+use crate::model::{Giver, Key, PermissionName, PlanName, RoleName, Subject, TenantRole};
 
 use super::{Facts, Lack, Need, PermissionId, PermissionSet, Policy, SUPPORT_MANAGE};
 
@@ -122,22 +122,15 @@ impl<'a> Here<'a> {
         if self.policy.roles_can(roles.clone(), permission) {
             return Ok(true);
         }
-        let (mut needed, mut unavailable) = (Vec::new(), false);
+        let mut lacks = Lacks::default();
         for name in roles {
             match self.role(name) {
                 Ok(role) if role.holds(self.policy, permission) => return Ok(true),
                 Ok(_) => {}
-                Err(Lack::Need(Need(keys))) => {
-                    needed.extend(keys.into_iter().filter(|key| !needed.contains(key)).collect::<Vec<_>>());
-                }
-                Err(Lack::Unavailable) => unavailable = true,
+                Err(lack) => lacks.note(lack),
             }
         }
-        match (needed.is_empty(), unavailable) {
-            (false, _) => Err(Lack::Need(Need(needed))),
-            (true, true) => Err(Lack::Unavailable),
-            (true, false) => Ok(false),
-        }
+        lacks.or(false)
     }
 
     /// All that these roles hold together.
@@ -155,8 +148,63 @@ impl<'a> Here<'a> {
         if !self.policy.is_told(name) {
             return Ok(None);
         }
+        // A name that only tenants know and this one does not list means nothing here.
+        if self.policy.role(name).is_none() {
+            let tenant = self.facts.tenant(self.tenant)?;
+            if !tenant.is_some_and(|tenant| tenant.roles.contains(name)) {
+                return Ok(None);
+            }
+        }
         let told = self.facts.role(self.tenant, name)?;
         Ok(told.and_then(|told| told.by.iter().find(|giver| giver.is(subject))))
+    }
+
+    /// The same of several roles that somebody holds: whoever lets somebody act as them did not give that either.
+    pub fn any_filled_by<'r>(
+        self,
+        roles: impl IntoIterator<Item = &'r RoleName>,
+        subject: &Subject,
+    ) -> Result<Option<&'a Giver>, Lack> {
+        let mut lacks = Lacks::default();
+        for name in roles {
+            match self.filled_by(name, subject) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(lack) => lacks.note(lack),
+            }
+        }
+        lacks.or(None)
+    }
+}
+
+/// What several roles lack together, so that it is fetched at once.
+#[derive(Default)]
+struct Lacks {
+    needed: Vec<Key>,
+    unavailable: bool,
+}
+
+impl Lacks {
+    fn note(&mut self, lack: Lack) {
+        match lack {
+            Lack::Need(Need(keys)) => {
+                for key in keys {
+                    if !self.needed.contains(&key) {
+                        self.needed.push(key);
+                    }
+                }
+            }
+            Lack::Unavailable => self.unavailable = true,
+        }
+    }
+
+    /// The answer where nothing lacks.
+    fn or<T>(self, answer: T) -> Result<T, Lack> {
+        match (self.needed.is_empty(), self.unavailable) {
+            (false, _) => Err(Lack::Need(Need(self.needed))),
+            (true, true) => Err(Lack::Unavailable),
+            (true, false) => Ok(answer),
+        }
     }
 }
 

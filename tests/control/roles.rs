@@ -1,5 +1,7 @@
 //! Roles that tenants define and adjust: who may, what is refused, and what follows at once.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use postern::{
     engine::knock::Who,
     model::{PermissionName, PlanName},
@@ -345,6 +347,52 @@ async fn nobody_uses_as_staff_what_they_put_into_a_role_as_a_person_of_the_tenan
     world.enter_by("acme", &grant, &world.agent("ben")).await.is(201);
 }
 
+/// Acting has what the person's roles hold, so whoever filled one of these acts as nobody who holds it.
+// GW-14
+#[tokio::test]
+async fn nobody_acts_as_a_person_whose_role_they_themselves_filled() {
+    let world = world().await;
+    let (admin, anna, crm) = (world.admin("acme"), world.agent("anna"), world.crm());
+    set(&world, "/v1/tenants/acme/roles/helper", &["orders:read"], &admin).await.is(200);
+    let rita = "/v1/tenants/acme/members/rows.cml0YQ";
+    world.put("PUT", rita, json!({"roles": ["helper", "order_clerk"]}), &crm).await.is(200);
+    let herself = json!({"email": "anna@vendor.example", "email_verified": true});
+    let herself = world.member_with("acme", "a.nna", &["admin"], herself);
+    // Of the one a token says the roles, of the other a row.
+    let lenders = [
+        (world.member("acme", "vera", &["viewer", "order_clerk"]), "viewer", "config:read"),
+        (world.rower("acme", "rita"), "helper", "jobs:create"),
+    ];
+    for (person, role, more) in lenders {
+        let body = json!({"environment": "production", "for": "1d"});
+        let path = "/v1/tenants/acme/login-access/help_desk";
+        let lent = world.put("PUT", path, body, &person).await.is(201).body;
+        let grant = lent["confirmation"].as_str().unwrap().to_owned();
+        let enter = async |who: &Who| {
+            let body =
+                json!({"environment": "production", "basis": {"act_as": grant}, "reason": "as agreed"});
+            world.put("POST", "/v1/tenants/acme/sessions", body, who).await
+        };
+        let good = async || {
+            let seen = world.get("/v1/tenants/acme/rights?environment=production", &anna).await.is(200);
+            seen.body["sessions"].as_array().unwrap().len()
+        };
+        let path = format!("/v1/tenants/acme/roles/{role}");
+        enter(&anna).await.is(201);
+        // Somebody else's change, and her own that only takes, leave her inside.
+        set(&world, &path, &["orders:read", "orders:write"], &admin).await.is(200);
+        set(&world, &path, &["orders:read"], &herself).await.is(200);
+        assert_eq!(good().await, 1, "{role}");
+        set(&world, &path, &["orders:read", more], &herself).await.is(200);
+        assert_eq!(good().await, 0, "{role}");
+        enter(&anna).await.refused(403, "self_granted");
+        enter(&world.agent("ben")).await.is(201);
+        // So it stays while the role is as she made it, whoever else writes it.
+        set(&world, &path, &["orders:read", more, "orders:write"], &admin).await.is(200);
+        enter(&anna).await.refused(403, "self_granted");
+    }
+}
+
 #[tokio::test]
 async fn rows_name_roles_of_the_tenants_own_and_a_grant_goes_as_far_as_its_giver() {
     let world = world().await;
@@ -375,6 +423,30 @@ async fn rows_name_roles_of_the_tenants_own_and_a_grant_goes_as_far_as_its_giver
     // The giver's role loses a right: so does whoever uses their grant.
     set(&world, giver, &["support:manage", "orders:read"], &admin).await.is(200);
     assert_eq!(rights().await, json!(["orders:read"]));
+}
+
+#[tokio::test]
+async fn what_a_role_loses_while_the_store_takes_nothing_is_gone_at_once_and_stays_so() {
+    let world = world().await;
+    let (admin, viewer) = (world.admin("acme"), world.member("acme", "v", &["viewer", "order_auditor"]));
+    set(&world, VIEWER, &["orders:read", "jobs:create"], &admin).await.is(200);
+    set(&world, AUDITOR, &["config:read"], &admin).await.is(200);
+    let tag = world.get(VIEWER, &admin).await.is(200).etag();
+    world.store.no_commits.store(true, SeqCst);
+    // What gives waits for the store, and changes nothing.
+    set(&world, VIEWER, &["orders:read", "config:read"], &admin).await.refused(503, "state_unavailable");
+    let body = json!({"permissions": ["orders:read"]}).to_string();
+    let headers = [("content-type", "application/json"), ("if-match", tag.as_str())];
+    let less = world.call("PUT", VIEWER, &headers, &body, &admin).await.is(202);
+    assert_eq!(less.body["outcome"]["waiting"], json!(["store"]));
+    world.delete(AUDITOR, &admin).await.is(202);
+    assert_eq!(rights_of(&world, &viewer).await, ["orders:read"]);
+    world.store.no_commits.store(false, SeqCst);
+    assert_eq!(world.engine.mend_once().await, 0);
+    let world = world.restarted().await;
+    let viewer = world.member("acme", "v", &["viewer", "order_auditor"]);
+    assert_eq!(rights_of(&world, &viewer).await, ["orders:read"]);
+    world.get(AUDITOR, &world.admin("acme")).await.refused(404, "not_found");
 }
 
 #[tokio::test]

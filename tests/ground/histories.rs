@@ -429,6 +429,7 @@ fn a_lending(dice: &mut Dice, naive: &Naive, tenant: &str, environment: &str, nu
         _ => match dice.below(4) {
             0 => rower(tenant, "rita"),
             1 => admin(tenant),
+            2 => member(tenant, "clara", &["clerk", "helper"]),
             _ => member(tenant, "clara", &["editor", "reader"]),
         },
     };
@@ -747,10 +748,11 @@ fn told(world: &World, key: &Key, now: i64, policy: &Policy) -> Result<BTreeSet<
             }
         }
     }
-    if let Some(of_role) = session.role.clone().map(|name| Key::Role(tenant.clone(), name))
-        && facts.get(&of_role).is_none()
-    {
-        facts.put(of_role, Fact::Absent);
+    let names = policy.roles.keys().cloned().chain(OWN.map(role)).chain(session.role.clone());
+    for of_role in names.map(|name| Key::Role(tenant.clone(), name)) {
+        if facts.get(&of_role).is_none() {
+            facts.put(of_role, Fact::Absent);
+        }
     }
     let people = STAFF.map(|sub| Reach::Person(staff(sub).id));
     let reaches = TENANTS.map(|name| Reach::Tenant(tid(name))).into_iter().chain(people).chain([Reach::All]);

@@ -150,9 +150,14 @@ fn first(kind: usize) -> Document {
             public: true,
             ..Resource::default()
         }),
-        11 => {
-            Document::Joined(Joined { role: role("lead"), since: at(100), removed: None, life: 0, left: 0 })
-        }
+        11 => Document::Joined(Joined {
+            role: role("lead"),
+            since: at(100),
+            removed: None,
+            life: 0,
+            left: 0,
+            by: Default::default(),
+        }),
         12 => {
             Document::Tally(Tally { roles: [(role("lead"), 2), (role("hand"), 5)].into(), seats: 3, life: 0 })
         }
@@ -260,10 +265,11 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             5 => resource.removed = dice.one_in(2).then(|| later(dice)),
             _ => resource.life += 1,
         },
-        Document::Joined(row) => match dice.below(4) {
+        Document::Joined(row) => match dice.below(5) {
             0 => row.role = role(dice.pick(&["lead", "hand"])),
             1 => row.removed = dice.one_in(2).then(|| later(dice)),
             2 => row.life += 1,
+            3 => drop(row.by.insert(Giver::of(&admin("beta"), None, "j"))),
             _ => row.left += 1,
         },
         Document::Tally(tally) => match dice.below(6) {
@@ -445,7 +451,7 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
         }
         (Document::Joined(a), Document::Joined(b)) => {
             let same = (&a.role, a.life, a.left) == (&b.role, b.life, b.left);
-            a.removed >= b.removed && (same || a.removed.is_some())
+            a.removed >= b.removed && a.by.is_superset(&b.by) && (same || a.removed.is_some())
         }
         (Document::Tally(a), Document::Tally(b)) => {
             a.life > b.life || (a.life == b.life && a.roles.iter().all(|(name, n)| *n <= b.of(name)))

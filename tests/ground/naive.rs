@@ -593,7 +593,9 @@ impl Naive {
                 let grant = self.grants.get(&(tenant.to_owned(), id.clone()));
                 codes.extend(Self::grant_faults(grant, now));
                 if let Some(grant) = grant {
-                    if own(&grant.by) || self.filled_by(plain, tenant, &session.role, subject) {
+                    let filled = self.filled_by(plain, tenant, &session.role, subject)
+                        || self.lender_filled_by(plain, tenant, grant, subject);
+                    if own(&grant.by) || filled {
                         codes.insert("self_granted");
                     }
                     let named =
@@ -1504,7 +1506,9 @@ impl Naive {
                         {
                             codes.insert("grant_gives_nothing");
                         }
-                        if own(&grant.by) || self.filled_by(plain, tenant.as_str(), &grant.role, agent) {
+                        let filled = self.filled_by(plain, tenant.as_str(), &grant.role, agent)
+                            || self.lender_filled_by(plain, tenant.as_str(), grant, agent);
+                        if own(&grant.by) || filled {
                             codes.insert("self_granted");
                         }
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {

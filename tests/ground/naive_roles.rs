@@ -8,7 +8,7 @@ use postern::{
 };
 
 use crate::{
-    naive::{Naive, Source, Words, forbidden, role_can},
+    naive::{Grant, Naive, Source, Words, forbidden, role_can},
     world::{PERMISSIONS, Plain},
 };
 
@@ -84,7 +84,25 @@ impl Naive {
     /// GW-14: whether they put something into a role as a person of the tenant.
     pub(crate) fn filled_by(&self, plain: &Plain, tenant: &str, role: &str, subject: &Subject) -> bool {
         let told = self.told(tenant, role).filter(|_| tellable(plain, role));
+        let told = told.filter(|told| told.listed || plain.roles.contains_key(role));
         told.is_some_and(|told| told.by.iter().any(|giver| giver.is(subject)))
+    }
+
+    /// The same of the roles of whoever lets others act as them, as a row or any of the tokens that count names them.
+    pub(crate) fn lender_filled_by(
+        &self,
+        plain: &Plain,
+        tenant: &str,
+        grant: &Grant,
+        subject: &Subject,
+    ) -> bool {
+        let key = (tenant.to_owned(), grant.grantor.clone());
+        let roles: Words = match (self.members.get(&key), self.sighted.get(&key)) {
+            (Some(row), _) => row.roles.clone(),
+            (None, Some((tokens, _, _))) => tokens.iter().flatten().cloned().collect(),
+            (None, None) => Words::new(),
+        };
+        grant.acts && roles.iter().any(|role| self.filled_by(plain, tenant, role, subject))
     }
 
     /// A grant that stands and names the role.

@@ -740,39 +740,47 @@ fn whoever_acts_as_a_person_can_do_at_a_resource_what_that_persons_row_lets_them
 
 // GW-14
 #[test]
-fn a_row_of_ones_own_opens_nothing_to_oneself_as_support() {
+fn a_row_of_ones_own_or_of_ones_own_giving_opens_nothing_to_oneself_as_support() {
     let policy = policy();
     let mut world = world(&policy);
-    let (crm, anna) = (program("crm"), staff("anna"));
-    // She is a member there too, by the same address.
-    let own = Subject { roles: Vec::new(), ..twin("acme") };
-    for command in [join("board", "b1", &own.id, "hand"), row(&person("rows", "x"), &[])] {
-        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
-    }
-    let lend = Command::AllowLogin {
-        tenant: tid("acme"),
-        grant: gid("g1"),
-        environment: eid("production"),
-        organisation: desk("help"),
-        lasts: postern::model::Span::Millis(LENT_MS[1]),
-        ticket: None,
-    };
-    world.run(&lend, Actor::Subject(&own), 1_003, &policy).unwrap();
-    let start = |session: &str| Command::StartSession {
+    let (crm, anna, ben) = (program("crm"), staff("anna"), staff("ben"));
+    // Anna is an administrator there too, by the same address.
+    let (own, clara) = (twin("acme"), member("acme", "clara", &[]));
+    world.run(&join("board", "b1", &own.id, "hand"), Actor::Subject(&crm), 1_002, &policy).unwrap();
+    world.run(&join("board", "b1", &clara.id, "hand"), Actor::Subject(&own), 1_002, &policy).unwrap();
+    let start = |grant: &str, session: &str| Command::StartSession {
         tenant: tid("acme"),
         session: sid(session),
         environment: eid("production"),
-        basis: WantedBasis::ActAs(gid("g1")),
+        basis: WantedBasis::ActAs(gid(grant)),
         reason: "a card is stuck".into(),
         ticket: None,
         lasts: None,
     };
-    let refused = world.dry(&start("s1"), Actor::Subject(&anna), 1_004, &policy).unwrap_err();
+    for (giver, grant) in [(&own, "g1"), (&clara, "g2")] {
+        let lend = Command::AllowLogin {
+            tenant: tid("acme"),
+            grant: gid(grant),
+            environment: eid("production"),
+            organisation: desk("help"),
+            lasts: postern::model::Span::Millis(LENT_MS[1]),
+            ticket: None,
+        };
+        world.run(&lend, Actor::Subject(giver), 1_003, &policy).unwrap();
+    }
+    // As herself in the tenant she does not act at all; as a colleague of hers she has nothing of what she gave them.
+    let refused = world.dry(&start("g1", "s0"), Actor::Subject(&anna), 1_004, &policy).unwrap_err();
     assert_eq!(refused.code(), "self_granted");
-    // A colleague may, and reaches what that row gives.
-    world.run(&start("s2"), Actor::Subject(&staff("ben")), 1_004, &policy).unwrap();
+    for (agent, session) in [(&anna, "s1"), (&ben, "s2")] {
+        world.run(&start("g2", session), Actor::Subject(agent), 1_004, &policy).unwrap();
+    }
     let path = at_path("card", "c1", &[("board", "b1")], false);
-    assert_eq!(ask(&world, &staff("ben"), "orders:read", &path, &policy).0, "session_by_act_as");
+    let told = |world: &World| [&anna, &ben].map(|who| ask(world, who, "orders:read", &path, &policy).0);
+    assert_eq!(told(&world), ["permission_missing", "session_by_act_as"]);
+    // Nor is it hers to lend by way of a grant: a service's word is.
+    world.run(&leave("board", "b1", &clara.id), Actor::Subject(&crm), 1_005, &policy).unwrap();
+    world.run(&join("board", "b1", &clara.id, "hand"), Actor::Subject(&crm), 1_006, &policy).unwrap();
+    assert_eq!(told(&world), ["session_by_act_as"; 2]);
 }
 
 // PFP-10

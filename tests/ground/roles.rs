@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern::{
-    lifecycle::{Actor, Command, Refusal, Until},
+    lifecycle::{Actor, Command, Refusal, Until, WantedBasis},
     model::{
         Document, Grantee, Key, Member, Scope, Span, Stored, Subject, Tenant, TenantRole, Zone, join::join,
     },
@@ -70,6 +70,45 @@ fn a_token_full_of_foreign_names_costs_one_look_at_its_tenant() {
     world.run(&say("team-7", &["orders:read"]), Actor::Subject(&admin("acme")), 1_500, &policy).unwrap();
     let (code, asked) = ask(&world, "orders:read", &foreign());
     assert_eq!((code, asked), ("member_role", vec![tenant, Key::Role(tid("acme"), named("team-7"))]));
+}
+
+// GW-14
+#[test]
+fn acting_looks_at_no_role_that_means_the_same_everywhere_and_at_none_that_the_tenant_does_not_list() {
+    let asked = |plain: &Plain, roles: &[&str]| {
+        let (mut world, policy) = (known(plain), plain.compile());
+        if plain.own_roles > 0 {
+            let say = say("helper", &["orders:read"]);
+            world.run(&say, Actor::Subject(&admin("acme")), 1_100, &policy).unwrap();
+        }
+        let vera = member("acme", "vera", roles);
+        let allow = Command::AllowLogin {
+            tenant: tid("acme"),
+            grant: gid("g1"),
+            environment: eid("production"),
+            organisation: desk(DESKS[0]),
+            lasts: Span::Millis(LENT_MS[0]),
+            ticket: None,
+        };
+        world.run(&allow, Actor::Subject(&vera), 1_200, &policy).unwrap();
+        let start = Command::StartSession {
+            tenant: tid("acme"),
+            session: sid("s1"),
+            environment: eid("production"),
+            basis: WantedBasis::ActAs(gid("g1")),
+            reason: "as agreed".into(),
+            ticket: None,
+            lasts: None,
+        };
+        world.run(&start, Actor::Subject(&staff("anna")), 1_300, &policy).unwrap();
+        let request = Request::simple("acme", "orders:read").inside("s1");
+        let decided = world.decide(&request, Caller::Known(&staff("anna")), 1_400, &policy);
+        assert_eq!(decided.code(), "session_by_act_as");
+        decided.asked.into_iter().filter(|key| matches!(key, Key::Role(..))).collect::<Vec<_>>()
+    };
+    let roles = ["reader", "team-1", "team-2", "helper"];
+    assert_eq!(asked(&Plain::new(true), &roles), []);
+    assert_eq!(asked(&told(), &roles), [Key::Role(tid("acme"), named("helper"))]);
 }
 
 // GW-17

@@ -133,7 +133,7 @@ pub(crate) fn joined_key(tenant: &str, id: &str, sub: &str) -> Key {
 
 pub(crate) fn joined() -> Document {
     let role = RoleName::new("lead").unwrap();
-    Document::Joined(Joined { role, since: at(9), removed: None, life: 1, left: 2 })
+    Document::Joined(Joined { role, since: at(9), removed: None, life: 1, left: 2, by: Default::default() })
 }
 
 pub(crate) fn tally_key(tenant: &str, id: &str) -> Key {
