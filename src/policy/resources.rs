@@ -178,6 +178,11 @@ impl<'a> Spot<'a> {
         Ok(Chain::of(self, here)?.links.iter().any(|link| names(link.kind, link.id)))
     }
 
+    /// The id of the resource of that type: of itself, or of what the path says that it lies in.
+    pub fn id_of(&self, kind: &ResourceType) -> Option<&'a str> {
+        if kind == self.kind { Some(self.id) } else { self.names(kind) }
+    }
+
     fn names(&self, kind: &ResourceType) -> Option<&'a str> {
         let at = self.types.iter().position(|one| one == kind)?;
         self.outer.get(at).copied().flatten()
