@@ -255,6 +255,7 @@ async fn the_record_of_a_change_says_how_many_paid_seats_there_are_before_and_af
         let events = answer.body["outcome"]["events"].as_array().cloned().unwrap_or_default();
         events.into_iter().filter(|event| event["event"] == "seats_changed").collect()
     };
+    let none = Vec::<Value>::new();
     let told = |from: u64, to: u64| vec![json!({"event": "seats_changed", "from": from, "to": to})];
     let put = async |sub: &str, body: Value| {
         let answer = push(&world, &path("acme", "rows", sub), body).await;
@@ -262,16 +263,16 @@ async fn the_record_of_a_change_says_how_many_paid_seats_there_are_before_and_af
     };
     assert_eq!(put("rita", json!({"roles": ["viewer"]})).await, told(0, 1));
     // Once each, whatever they hold and however often it is said; suspended too; who holds no such role never.
-    assert_eq!(put("rita", json!({"roles": ["viewer", "admin"]})).await, []);
-    assert_eq!(put("rita", json!({"roles": ["viewer", "admin"]})).await, []);
-    assert_eq!(put("rita", json!({"roles": ["viewer"], "suspended": true})).await, []);
-    assert_eq!(put("ada", json!({"roles": ["auditor"]})).await, []);
+    assert_eq!(put("rita", json!({"roles": ["viewer", "admin"]})).await, none);
+    assert_eq!(put("rita", json!({"roles": ["viewer", "admin"]})).await, none);
+    assert_eq!(put("rita", json!({"roles": ["viewer"], "suspended": true})).await, none);
+    assert_eq!(put("ada", json!({"roles": ["auditor"]})).await, none);
     assert_eq!(put("bob", json!({"roles": ["admin"]})).await, told(1, 2));
     assert_eq!(put("bob", json!({"roles": ["auditor"]})).await, told(2, 1));
     assert_eq!(put("bob", json!({"roles": ["admin"]})).await, told(1, 2));
     let gone = world.delete(&path("acme", "rows", "rita"), &crm).await.is(200);
     assert_eq!(moved(&gone), told(2, 1));
-    assert_eq!(moved(&world.delete(&path("acme", "rows", "rita"), &crm).await.is(200)), []);
+    assert_eq!(moved(&world.delete(&path("acme", "rows", "rita"), &crm).await.is(200)), none);
     assert_eq!(seats(&world.admin("acme")).await, Some(1));
     // Each tenant by itself; and a new life of one begins with nobody.
     assert_eq!(world.get("/v1/tenants/globex", &world.admin("globex")).await.is(200).body["seats"], 0);
@@ -286,6 +287,6 @@ async fn the_record_of_a_change_says_how_many_paid_seats_there_are_before_and_af
     // Where no role takes one, nothing is counted and nothing said.
     let plain = World::new().await;
     let answer = push(&plain, &path("acme", "rows", "rita"), json!({"roles": ["viewer"]})).await.is(200);
-    assert_eq!(moved(&answer), []);
+    assert_eq!(moved(&answer), none);
     assert_eq!(plain.get("/v1/tenants/acme", &plain.crm()).await.is(200).body["seats"], Value::Null);
 }
