@@ -307,6 +307,7 @@ impl Event {
         "tenant_changed",
         "member_pushed",
         "member_removed",
+        "seats_changed",
         "tenant_removed",
         "consent_changed",
         "consent_fell",
