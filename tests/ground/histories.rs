@@ -178,7 +178,7 @@ fn a_sighting(dice: &mut Dice, naive: &Naive, tenant: &str, now: i64) -> (Comman
 }
 
 /// A tenant says something of a role, or takes it back.
-fn a_role(dice: &mut Dice, world: &World, naive: &Naive, tenant: &str) -> (Command, Who) {
+fn a_role(dice: &mut Dice, world: &World, naive: &Naive, tenant: &str, now: i64) -> (Command, Who) {
     let name = match dice.below(12) {
         0 => "reader",
         1 | 2 => "clerk",
@@ -186,11 +186,15 @@ fn a_role(dice: &mut Dice, world: &World, naive: &Naive, tenant: &str) -> (Comma
         n => OWN[n % 3],
     };
     // Often one that somebody was granted, and may be inside by.
-    let granted = naive.grants.iter().filter(|(_, grant)| grant.ended.is_none());
-    let told: Vec<_> = granted
+    let granted = naive.grants.iter().filter(|(_, grant)| grant.ended.is_none() && now < grant.until);
+    let mut told: Vec<_> = granted
         .filter(|((tenant, _), grant)| naive.told.contains_key(&(tenant.clone(), grant.role.clone())))
         .map(|((tenant, _), grant)| (tenant.as_str(), grant.role.as_str()))
         .collect();
+    // One of its own is not removed then.
+    if told.iter().any(|(_, name)| OWN.contains(name)) && dice.one_in(2) {
+        told.retain(|(_, name)| OWN.contains(name));
+    }
     let (tenant, name) =
         if told.is_empty() || dice.one_in(3) { (tenant, name) } else { told[dice.below(told.len())] };
     let expected = seen(dice, world.version(&Key::Role(tid(tenant), role(name))));
@@ -233,7 +237,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
         asked[asked.len() - 1 - dice.below(asked.len().min(3))]
     };
     match dice.below(52) {
-        47..=49 => a_role(dice, world, naive, tenant),
+        47..=49 => a_role(dice, world, naive, tenant, now),
         42..=45 => a_lending(dice, naive, tenant, environment, world.changes),
         46 => {
             let (command, who) = a_lending(dice, naive, tenant, environment, world.changes);
