@@ -187,7 +187,10 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
     reads.insert(id("x:read"));
     let roles = (0..20)
         .map(|n| {
-            (format!("role{n}").parse().unwrap(), Role { permissions: reads.clone(), adjustable: false, seat: false })
+            (
+                format!("role{n}").parse().unwrap(),
+                Role { permissions: reads.clone(), adjustable: false, seat: false },
+            )
         })
         .collect();
     let level = |name: &str, role: Option<&str>| Level {
