@@ -55,32 +55,27 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether it covers the resource that is named, or something where none is.
-    pub fn covers(&self, resource: Option<(&ResourceType, &str)>) -> bool {
-        match (self, resource) {
-            (Scope::Everything, _) => true,
-            (Scope::Resources(_) | Scope::Roles(_), None) => false,
-            (Scope::Resources(all), Some((kind, id))) => {
-                all.iter().any(|(k, i)| k == kind && i.as_str() == id)
+    /// Whether it covers what lies in all of these, each in the next: any of them is enough. None: what is no resource.
+    pub fn covers(&self, places: &[(&ResourceType, &str)]) -> bool {
+        match self {
+            Scope::Everything => true,
+            Scope::Resources(all) => {
+                places.iter().any(|(kind, id)| all.iter().any(|(k, i)| k == *kind && i.as_str() == *id))
             }
-            (Scope::Roles(all), Some((kind, id))) => {
-                all.iter().any(|at| at.r#type == *kind && at.id.as_str() == id)
-            }
+            Scope::Roles(all) => places.iter().any(|place| find(all, place).is_some()),
         }
     }
 
-    /// The role that holds at a resource, where `main` holds wherever no other is said; none where it is not covered. Where a
-    /// resource stands in it twice, the first counts.
+    /// The role that holds there, where `main` holds wherever no other is said: of several the one that is said of the nearest;
+    /// none where it is not covered. Where a resource stands in it twice, the first counts.
     pub fn role_at<'a>(
         &'a self,
         main: Option<&'a RoleName>,
-        resource: Option<(&ResourceType, &str)>,
+        places: &[(&ResourceType, &str)],
     ) -> Option<&'a RoleName> {
-        match (self, resource) {
-            (Scope::Roles(all), Some((kind, id))) => {
-                all.iter().find(|at| at.r#type == *kind && at.id.as_str() == id).map(|at| &at.role)
-            }
-            _ => main.filter(|_| self.covers(resource)),
+        match self {
+            Scope::Roles(all) => places.iter().find_map(|place| find(all, place)),
+            Scope::Everything | Scope::Resources(_) => main.filter(|_| self.covers(places)),
         }
     }
 
@@ -116,6 +111,10 @@ impl Scope {
     pub fn is_empty(&self) -> bool {
         *self != Scope::Everything && self.len() == 0
     }
+}
+
+fn find<'a>(all: &'a BTreeSet<RoleAt>, (kind, id): &(&ResourceType, &str)) -> Option<&'a RoleName> {
+    all.iter().find(|at| at.r#type == **kind && at.id.as_str() == *id).map(|at| &at.role)
 }
 
 /// What a session by a grant over named resources began with: whatever its grant comes to cover later, it has no more than
@@ -210,9 +209,14 @@ mod tests {
             (role("look"), "flows".parse().unwrap(), "files".parse().unwrap());
         let each = Scope::Roles([at("a", "look"), at("b", "change")].into());
         let named = Scope::Resources([("flows".parse().unwrap(), "a".parse().unwrap())].into());
-        assert_eq!(each.role_at(Some(&main), Some((&flows, "a"))), Some(&role("look")));
-        assert_eq!(each.role_at(None, Some((&flows, "b"))), Some(&role("change")));
-        for elsewhere in [None, Some((&flows, "c")), Some((&flows, "A")), Some((&files, "a"))] {
+        assert_eq!(each.role_at(Some(&main), &[(&flows, "a")]), Some(&role("look")));
+        assert_eq!(each.role_at(None, &[(&flows, "b")]), Some(&role("change")));
+        // What lies in another: the nearest of which something is said.
+        let below = |id| [(&files, "f"), (&flows, id), (&flows, "b")];
+        assert_eq!(each.role_at(None, &below("a")), Some(&role("look")));
+        assert_eq!(each.role_at(None, &below("c")), Some(&role("change")));
+        assert!(named.covers(&below("a")) && !named.covers(&below("c")));
+        for elsewhere in [&[][..], &[(&flows, "c")], &[(&flows, "A")], &[(&files, "a")]] {
             for scope in [&each, &named] {
                 assert!(!scope.covers(elsewhere), "{elsewhere:?}");
                 assert_eq!(scope.role_at(Some(&main), elsewhere), None, "{elsewhere:?}");

@@ -14,8 +14,9 @@ use crate::model::{
 use super::{
     ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    granting::{part, whole},
+    granting::{names_resources, part, whole},
     reach::beyond_rights,
+    resources::{Outer, Spot},
     rows::{Held, held},
     standing::{Fallen, standing},
 };
@@ -56,6 +57,8 @@ pub struct Ask<'a> {
     pub environment: Named<'a>,
     /// The id of the resource that the path names, where the rule declares its type.
     pub resource: Option<&'a str>,
+    /// The ids of those that it lies in, as the path has them, in the order of the rule's types.
+    pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
     /// What staff conditions look at.
@@ -286,7 +289,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
         {
             Ok(allow(Reason::MemberRole))
         }
-        rule => member_by_row(rule, subject, facts, policy),
+        rule => member_by_row(rule, ask, subject, facts, policy),
     }
 }
 
@@ -295,6 +298,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
+    ask: &Ask<'_>,
     subject: &Subject,
     facts: &Facts,
     policy: &Policy,
@@ -307,8 +311,9 @@ fn member_by_row(
         (None, _) => Reason::MemberUnmapped,
         (Some(rule), Some(tenant)) => {
             let here = Here { tenant: tenant.as_str(), facts, policy };
+            let spot = Spot::of_route(rule, ask.resource, ask.within);
             for permission in &rule.permissions {
-                if !held.can(here, *permission)? {
+                if !held.can(here, *permission)? && !held.can_at(&subject.id, spot, *permission, here)? {
                     return Ok(deny(Reason::PermissionMissing));
                 }
             }
@@ -391,9 +396,14 @@ fn staff(
         return Ok(deny(Reason::EnvironmentUnknown));
     }
     let here = Here { tenant: tenant_id, facts, policy };
-    let covered = part(session, standing.grant, rule.resource.as_ref().zip(ask.resource));
+    let spot = Spot::of_route(rule, ask.resource, ask.within);
+    let places = match spot {
+        Some(spot) if names_resources(session, standing.grant) => spot.places(here)?,
+        Some(_) | None => Vec::new(),
+    };
+    let covered = part(session, standing.grant, &places);
     let known = covered.unwrap_or(whole(session));
-    if let Some(fallen) = beyond_rights(rule, session, known, &standing, here)? {
+    if let Some(fallen) = beyond_rights(rule, (spot, subject), (session, known), &standing, here)? {
         return Ok(deny_as(fallen));
     }
     let Some(covered) = covered else { return Ok(deny(Reason::GrantScope)) };

@@ -273,21 +273,27 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The part of a session at the resource that a path names; `None` where it covers none such, then or now.
+/// Whether a session is over named resources, then or now: otherwise it does not matter where a resource lies.
+pub fn names_resources(session: &Session, grant: Option<&Grant>) -> bool {
+    session.within.is_some() || grant.is_some_and(|grant| grant.scope != Scope::Everything)
+}
+
+/// The part of a session at the resource that a path names, which is the first of these places, and lies in the others; `None`
+/// where it covers none of them, then or now.
 pub fn part<'a>(
     session: &'a Session,
     grant: Option<&'a Grant>,
-    resource: Option<(&ResourceType, &str)>,
+    places: &[(&ResourceType, &str)],
 ) -> Option<Part<'a>> {
     let now = match grant {
-        Some(grant) if !grant.scope.covers(resource) => return None,
-        Some(grant) => Some(Given(grant.scope.role_at(grant.role.as_ref(), resource))),
+        Some(grant) if !grant.scope.covers(places) => return None,
+        Some(grant) => Some(Given(grant.scope.role_at(grant.role.as_ref(), places))),
         None => None,
     };
     let own = session.role.as_ref();
     let role = match &session.within {
-        Some(within) if !within.scope.covers(resource) => return None,
-        Some(within) => within.scope.role_at(own, resource),
+        Some(within) if !within.scope.covers(places) => return None,
+        Some(within) => within.scope.role_at(own, places),
         None => own,
     };
     Some(Part { role, rights: rights_of(session, role), now })
@@ -327,11 +333,11 @@ pub fn parts<'a>(session: &'a Session, grant: Option<&'a Grant>) -> Vec<Part<'a>
     let stands = grant.map_or(&Scope::Everything, |grant| &grant.scope);
     let at = if *began == Scope::Everything { named(stands) } else { named(began) };
     if at.is_empty() {
-        return part(session, grant, None).into_iter().collect();
+        return part(session, grant, &[]).into_iter().collect();
     }
     let mut parts: Vec<Part<'a>> = Vec::new();
     for resource in at {
-        if let Some(part) = part(session, grant, Some(resource))
+        if let Some(part) = part(session, grant, &[resource])
             && !parts.iter().any(|known| (known.role, known.now) == (part.role, part.now))
         {
             parts.push(part);

@@ -2,12 +2,13 @@
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Basis, Session};
+use crate::model::{Basis, Session, Subject};
 
 use super::{
     Detail, Here, Lack, Reason, Rule,
     granting::Part,
     login::acts,
+    resources::Spot,
     standing::{Fallen, Standing},
 };
 
@@ -15,8 +16,8 @@ use super::{
 /// another thing: see [`acts`].
 pub(super) fn beyond_rights(
     rule: &Rule,
-    session: &Session,
-    part: Part<'_>,
+    (spot, subject): (Option<Spot<'_>>, &Subject),
+    (session, part): (&Session, Part<'_>),
     standing: &Standing<'_>,
     here: Here<'_>,
 ) -> Result<Option<Fallen>, Lack> {
@@ -31,7 +32,7 @@ pub(super) fn beyond_rights(
     // Acting is what the person can do now, gained since or lost: no role stands between.
     if let Basis::ActAs(_) = session.basis {
         for permission in &rule.permissions {
-            if !acts(standing.giver, *permission, here)? {
+            if !acts(standing, spot.map(|spot| (spot, subject)), *permission, here)? {
                 return lacks();
             }
         }
@@ -48,8 +49,9 @@ pub(super) fn beyond_rights(
         {
             return Ok(Some((Reason::ConsentLowered, Detail::None)));
         }
-        if let Some(giver) = standing.giver
+        if let Some((giver, person)) = standing.giver()
             && !giver.can(here, *permission)?
+            && !giver.can_at(person, spot, *permission, subject, here)?
         {
             return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }

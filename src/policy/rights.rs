@@ -35,7 +35,7 @@ pub fn rights_now(
     let mut rights = Vec::new();
     for (id, name) in policy.catalogue.iter() {
         let may = if let Basis::ActAs(_) = session.basis {
-            acts(standing.giver, id, here)?
+            acts(&standing, None, id, here)?
         } else {
             let gives = |(part, roles): &(Part<'_>, [Option<Meaning<'_>>; 2])| {
                 part.held(name) && roles.iter().flatten().all(|role| role.holds(policy, id))

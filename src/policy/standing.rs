@@ -30,13 +30,18 @@ pub struct Standing<'a> {
     pub giver: Option<Bound<'a>>,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
     /// Until when a decision holds: to the session's end, or to the fall of its level or the end of what is remembered of
     /// the grant's giver, when it is decided again.
     pub fn again(&self) -> Deadline {
         let falls = self.falls.map(|at| Deadline { at, due: Due::Consent });
         let forgotten = self.giver.and_then(Bound::until).map(|at| Deadline { at, due: Due::Grantor });
         [falls, forgotten].into_iter().flatten().fold(self.deadline, Deadline::min)
+    }
+
+    /// By a grant: what its giver can do, and who they are. Of a session that acts as somebody that is whom it acts as.
+    pub(super) fn giver(&self) -> Option<(Bound<'a>, &'a SubjectRef)> {
+        Some((self.giver?, &self.grant?.grantor))
     }
 }
 

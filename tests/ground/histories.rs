@@ -813,9 +813,9 @@ pub(crate) fn lawful(
     assert!(at(now) < staff.deadline.at && staff.deadline.at <= session.deadline, "law 4");
     assert!(staff.deadline.at <= at(now + EXCHANGE_MS), "rule 10");
     let kind = kind.as_ref().map(|kind| kind.parse().unwrap());
-    let place = kind.as_ref().zip(request.resource.as_deref());
+    let place: Vec<_> = kind.as_ref().zip(request.resource.as_deref()).into_iter().collect();
     let began = session.within.as_ref().map_or(&Scope::Everything, |within| &within.scope);
-    let then = began.role_at(session.role.as_ref(), place).cloned();
+    let then = began.role_at(session.role.as_ref(), &place).cloned();
     let mut told = vec![then.clone()];
     let acting = matches!(session.basis, Basis::ActAs(_));
     assert_eq!(staff.acted_for.as_ref().map(|acted| &acted.user), session.basis.acting_as(), "PRA-03");
@@ -825,7 +825,7 @@ pub(crate) fn lawful(
         assert!(grant.ended.is_none() && staff.deadline.at <= grant.until, "law 4");
         assert_eq!(grant.act_as.is_some(), acting, "nobody acts as somebody unawares");
         assert!(session.basis.acting_as().is_none_or(|user| *user == grant.grantor), "PRA-06");
-        told.push(grant.scope.role_at(grant.role.as_ref(), place).cloned());
+        told.push(grant.scope.role_at(grant.role.as_ref(), &place).cloned());
     }
     // The application is told the role of that resource; where the start and now differ, one of both or none.
     let differ = told.iter().any(|role| *role != then);
@@ -1175,6 +1175,7 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             | Command::RemoveMember { .. } => {
                 assert!(subject.kind == SubjectKind::Service && !subject.acting, "GW-09");
             }
+            Command::Resource { .. } => panic!("what lies below tenants has histories of its own"),
             Command::RegisterTenant { .. } | Command::Expire { .. } | Command::AcceptClock { .. } => {
                 panic!("no person's business")
             }

@@ -249,6 +249,8 @@ fn a_role_that_is_gone_gives_nothing_to_a_row_that_names_it() {
         removed: None,
         away: None,
         life: 0,
+        left: 0,
+        seat: false,
     };
     let consent = postern::model::Consent::own(level("full"));
     let tenant = Tenant {

@@ -19,6 +19,7 @@ mod granting;
 mod issuers;
 mod keys;
 mod places;
+mod resources;
 mod rights;
 mod routes;
 mod services;
@@ -82,6 +83,7 @@ pub(super) fn resolve(
     let login_access = act_as::act_as(context, file, &mut issuers);
     let tenants = tenants::tenants(context, file);
     let names = rights::names(context, file);
+    let types = resources::types(context, file, &names);
     let roles = rights::roles(context, file, &names);
     let (ceiling, ceiling_settings) = ceiling::ceiling(context, file, &names);
     let steps = rights::consent(context, file, &names, &roles, &ceiling);
@@ -98,6 +100,7 @@ pub(super) fn resolve(
     let around = routes::Around {
         paths,
         names: &names,
+        types: &types,
         upstreams: &upstreams,
         tenant_from: tenants.as_ref().map(|tenants| tenants.from.as_slice()).unwrap_or_default(),
         prefix: prefix.as_deref(),
@@ -109,6 +112,7 @@ pub(super) fn resolve(
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
+    let resources = resources::rules(context, file, &names, &roles, types);
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(
@@ -132,6 +136,7 @@ pub(super) fn resolve(
         catalogue: names.catalogue,
         roles: roles.map,
         tenant_roles,
+        resources,
         ceiling,
         ladder: steps.ladder.clone(),
         default_level: steps.default.clone()?,
