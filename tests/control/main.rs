@@ -25,3 +25,4 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod until;
+mod zones;

@@ -7,6 +7,7 @@
 //! - [`grid`]: the whole table of decisions as a golden file.
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
 //! - [`once`]: creations that bear an idempotency key.
+//! - [`zones`]: local times that are missing or doubled.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
     clippy::unwrap_used,
@@ -30,3 +31,4 @@ mod regressions;
 mod roles;
 mod stops;
 mod world;
+mod zones;
