@@ -14,7 +14,8 @@ use crate::model::{
 use super::{
     ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    reach::beyond_rights,
+    reach::{beyond_rights, in_scope},
+    resources::{Outer, Spot},
     rows::{Held, held},
     standing::{Fallen, standing},
 };
@@ -55,6 +56,8 @@ pub struct Ask<'a> {
     pub environment: Named<'a>,
     /// The id of the resource that the path names, where the rule declares its type.
     pub resource: Option<&'a str>,
+    /// The ids of those that it lies in, as the path has them, in the order of the rule's types.
+    pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
     /// What staff conditions look at.
@@ -285,7 +288,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
         {
             Ok(allow(Reason::MemberRole))
         }
-        rule => member_by_row(rule, subject, facts, policy),
+        rule => member_by_row(rule, ask, subject, facts, policy),
     }
 }
 
@@ -294,6 +297,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
+    ask: &Ask<'_>,
     subject: &Subject,
     facts: &Facts,
     policy: &Policy,
@@ -306,8 +310,9 @@ fn member_by_row(
         (None, _) => Reason::MemberUnmapped,
         (Some(rule), Some(tenant)) => {
             let here = Here { tenant: tenant.as_str(), facts, policy };
+            let spot = Spot::of_route(rule, ask.resource, ask.within);
             for permission in &rule.permissions {
-                if !held.can(here, *permission)? {
+                if !held.can(here, *permission)? && !held.can_at(&subject.id, spot, *permission, here)? {
                     return Ok(deny(Reason::PermissionMissing));
                 }
             }
@@ -390,10 +395,11 @@ fn staff(
         return Ok(deny(Reason::EnvironmentUnknown));
     }
     let here = Here { tenant: tenant_id, facts, policy };
-    if let Some(fallen) = beyond_rights(rule, session, &standing, here)? {
+    let spot = Spot::of_route(rule, ask.resource, ask.within);
+    if let Some(fallen) = beyond_rights(rule, spot, subject, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    if !standing.covers(rule, ask.resource) {
+    if !in_scope(spot, &standing, here)? {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };

@@ -2,11 +2,12 @@
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Basis, Session};
+use crate::model::{Basis, Scope, Session, Subject};
 
 use super::{
     Detail, Here, Lack, Meaning, Reason, Rule,
     login::acts,
+    resources::Spot,
     standing::{Fallen, Standing},
 };
 
@@ -14,6 +15,8 @@ use super::{
 /// another thing: see [`acts`].
 pub(super) fn beyond_rights(
     rule: &Rule,
+    spot: Option<Spot<'_>>,
+    subject: &Subject,
     session: &Session,
     standing: &Standing<'_>,
     here: Here<'_>,
@@ -29,7 +32,7 @@ pub(super) fn beyond_rights(
     // Acting is what the person can do now, gained since or lost: no role stands between.
     if let Basis::ActAs(_) = session.basis {
         for permission in &rule.permissions {
-            if !acts(standing.giver, *permission, here)? {
+            if !acts(standing, spot.map(|spot| (spot, subject)), *permission, here)? {
                 return lacks();
             }
         }
@@ -51,11 +54,24 @@ pub(super) fn beyond_rights(
         {
             return Ok(Some((Reason::ConsentLowered, Detail::None)));
         }
-        if let Some(giver) = standing.giver
+        if let Some((giver, person)) = standing.giver()
             && !giver.can(here, *permission)?
+            && !giver.can_at(person, spot, *permission, subject, here)?
         {
             return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }
     }
     Ok(None)
+}
+
+/// Whether a grant's scope, if there is one, covers the resource that the path names, or something that this is known to lie in.
+pub(super) fn in_scope(
+    spot: Option<Spot<'_>>,
+    standing: &Standing<'_>,
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    match standing.grant.map(|grant| &grant.scope) {
+        None | Some(Scope::Everything) => Ok(true),
+        Some(Scope::Resources(resources)) => spot.map_or(Ok(false), |spot| spot.lies_in_any(resources, here)),
+    }
 }

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     engine::{
         Admission, Answer, Glance, Report,
-        knock::{Knock, Name, Particulars, Path, Who},
+        knock::{Knock, Name, Particulars, Path, Who, outer_of},
     },
     policy::{Ask, Caller, Denial, Named, Route, routes::Params},
 };
@@ -272,6 +272,7 @@ impl Connection {
                 subject,
             ),
             resource: mapped.resource(&target.path, &params),
+            within: mapped.within(&target.path, &params),
             session: collect::session(&request),
             around: collect::around(&request, &routing.policy, self.client),
             clock_behind: false,
@@ -338,6 +339,7 @@ impl Connection {
             tenant: Name::of(ask.tenant),
             environment: Name::of(ask.environment),
             resource: ask.resource.map(Arc::from),
+            within: outer_of(ask.within),
             session: Name::of(ask.session),
             client: ask.around.client,
             ticket: Name::of(ask.around.ticket),

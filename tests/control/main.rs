@@ -17,6 +17,7 @@ mod islands;
 mod login_access;
 mod members;
 mod once;
+mod resources;
 mod roles;
 mod self_granted;
 mod services;

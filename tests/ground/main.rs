@@ -8,6 +8,7 @@
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
 //! - [`once`]: creations that bear an idempotency key.
 //! - [`zones`]: local times that are missing or doubled.
+//! - [`resources`]: what lies below tenants, beside a naive model of its own.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
     clippy::unwrap_used,
@@ -28,6 +29,7 @@ mod naive_roles;
 mod once;
 mod refusals;
 mod regressions;
+mod resources;
 mod roles;
 mod stops;
 mod world;

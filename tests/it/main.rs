@@ -43,6 +43,7 @@ mod peers;
 mod program;
 mod receiver;
 mod reload;
+mod resources;
 mod restart;
 mod roles;
 mod routes;
