@@ -9,6 +9,7 @@
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
 //! - [`granting`]: grants that name roles of resources, and grants by members.
 //! - [`once`]: creations that bear an idempotency key.
+//! - [`zones`]: local times that are missing or doubled.
 //! - [`resources`]: what lies below tenants, beside a naive model of its own.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
@@ -36,3 +37,4 @@ mod resources;
 mod roles;
 mod stops;
 mod world;
+mod zones;
