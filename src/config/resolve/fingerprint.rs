@@ -26,11 +26,7 @@ use crate::{
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower, OnRemove,
         PermissionId, PermissionSet, Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles,
-        Whose, Within,
-        conditions::TicketFrom,
-        granting::{May, To},
-        path::Delimiters,
-        routes::Twins,
+        Whose, Within, conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
 
@@ -201,7 +197,7 @@ fn policy_value(policy: &Policy) -> Value {
         put(&mut value, "grantor_memory_ms", json!(policy.grantor_memory_ms));
     }
     if policy.granting != Granting::default() {
-        put(&mut value, "granting", granting_value(&policy.granting));
+        put(&mut value, "granting", super::granting::value(&policy.granting));
     }
     let adjustable =
         || policy.roles.iter().filter(|(_, role)| role.adjustable).map(|(name, _)| name.as_str());
@@ -275,22 +271,6 @@ fn policy_value(policy: &Policy) -> Value {
         put(&mut value, "break_glass", named);
     }
     value
-}
-
-fn granting_value(granting: &Granting) -> Value {
-    let Granting { to, gives, plans, environments, by_role, suggested } = granting;
-    let word = |to: &To| match to {
-        To::Support => "support",
-        To::Person => "person",
-    };
-    json!({
-        "to": to.as_ref().map(|to| to.iter().map(word).collect::<Vec<_>>()),
-        "gives": gives.as_ref().map(|gives| json!([gives.everything, gives.resources])),
-        "plans": plans,
-        "environments": environments.as_ref().map(|known| json!([known.always, known.exactly])),
-        "by_role": by_role.iter().map(|(role, may)| json!([role, *may == May::Always])).collect::<Vec<_>>(),
-        "suggested": suggested.map(span),
-    })
 }
 
 fn people(people: &BTreeSet<SubjectRef>) -> Value {

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
+
 use super::{
     context::Context,
     rights::{Given, Roles},
@@ -117,4 +119,21 @@ fn by_role(context: Context<'_>, grants: &written::Grants, roles: &Roles) -> BTr
         }
     }
     table
+}
+
+/// The same for the fingerprint, where it narrows anything.
+pub(super) fn value(granting: &Granting) -> Value {
+    let Granting { to, gives, plans, environments, by_role, suggested } = granting;
+    let word = |to: &To| match to {
+        To::Support => "support",
+        To::Person => "person",
+    };
+    json!({
+        "to": to.as_ref().map(|to| to.iter().map(word).collect::<Vec<_>>()),
+        "gives": gives.as_ref().map(|gives| json!([gives.everything, gives.resources])),
+        "plans": plans,
+        "environments": environments.as_ref().map(|known| json!([known.always, known.exactly])),
+        "by_role": by_role.iter().map(|(role, may)| json!([role, *may == May::Always])).collect::<Vec<_>>(),
+        "suggested": suggested.map(|span| span.to_string()),
+    })
 }
