@@ -39,6 +39,7 @@ fn rule(policy: &Policy) -> Rule {
         effect: None,
         record: false,
         environments: Default::default(),
+        narrow: None,
     }
 }
 

@@ -205,6 +205,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             effect: None,
             record: false,
             environments: Default::default(),
+            narrow: None,
         })
         .collect();
     let policy = Policy {

@@ -29,6 +29,7 @@ pub mod registry;
 pub mod reload;
 mod scribe;
 mod settle;
+mod sight;
 mod sweep;
 mod turns;
 
@@ -53,6 +54,7 @@ pub use ids::{first_id, new_id};
 pub use known::Unavailable;
 pub use records::End;
 pub use settle::{SettleError, documents_in};
+pub use sight::Sight;
 
 use self::{grantors::Grantors, hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
 

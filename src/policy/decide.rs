@@ -168,6 +168,7 @@ pub struct Permit {
     reason: Reason,
     staff: Option<Staff>,
     roles: Option<Vec<RoleName>>,
+    narrowed: bool,
 }
 
 impl Permit {
@@ -179,6 +180,11 @@ impl Permit {
     /// Of a member whose roles stand in a row: these. `None`: those of the token.
     pub fn roles(&self) -> Option<&[RoleName]> {
         self.roles.as_deref()
+    }
+
+    /// It reaches some items of the answer only: each is decided by itself, and the rest does not pass.
+    pub fn narrowed(&self) -> bool {
+        self.narrowed
     }
 
     /// Of a staff request: where and as what. `None` for members and public routes.
@@ -214,7 +220,7 @@ fn deny_as((reason, detail): Fallen) -> Decision {
 }
 
 fn allow(reason: Reason) -> Decision {
-    Decision::Allow(Permit { reason, staff: None, roles: None })
+    Decision::Allow(Permit { reason, staff: None, roles: None, narrowed: false })
 }
 
 /// Decides. See the module's header.
@@ -307,7 +313,7 @@ fn member_by_row(
         Some(_) => return Ok(deny(Reason::PermissionMissing)),
     };
     let roles = held.row().map(|row| row.roles.iter().cloned().collect());
-    Ok(Decision::Allow(Permit { reason, staff: None, roles }))
+    Ok(Decision::Allow(Permit { reason, staff: None, roles, narrowed: false }))
 }
 
 fn staff(
@@ -383,7 +389,8 @@ fn staff(
     if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
         return Ok(deny_as(fallen));
     }
-    if !standing.covers(rule, ask.resource) {
+    let narrowed = !standing.covers(rule, ask.resource);
+    if narrowed && !standing.covers_some(rule) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
@@ -396,6 +403,7 @@ fn staff(
     Ok(Decision::Allow(Permit {
         reason,
         roles: None,
+        narrowed,
         staff: Some(Staff {
             tenant: tenant_name.clone(),
             environment: session.environment.clone(),

@@ -14,6 +14,7 @@ pub mod emergency;
 pub mod facts;
 pub mod level;
 pub mod login;
+pub mod narrow;
 pub mod path;
 pub mod permission;
 pub mod proofs;
@@ -40,6 +41,7 @@ pub use decide::{
 pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use login::{ActedFor, LoginAccess};
+pub use narrow::Narrow;
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
@@ -99,6 +101,8 @@ pub struct Rule {
     pub record: bool,
     /// The environments it exists in; empty is all.
     pub environments: BTreeSet<EnvironmentId>,
+    /// How its answers are narrowed for whoever may see some of their items and not all.
+    pub narrow: Option<Box<Narrow>>,
 }
 
 impl Rule {

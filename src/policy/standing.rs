@@ -48,6 +48,15 @@ impl Standing<'_> {
             },
         }
     }
+
+    /// Whether it covers some of the items that the route answers with, so that each of them is looked at by itself.
+    pub(super) fn covers_some(&self, rule: &Rule) -> bool {
+        let kind = rule.narrow.as_ref().and_then(|narrow| narrow.kind());
+        match self.grant.map(|grant| &grant.scope) {
+            Some(Scope::Resources(resources)) => resources.iter().any(|(k, _)| Some(k) == kind),
+            Some(Scope::Everything) | None => false,
+        }
+    }
 }
 
 /// A session that is not.

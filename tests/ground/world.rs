@@ -432,6 +432,7 @@ impl World {
                     effect: None,
                     record: false,
                     environments: Default::default(),
+                    narrow: None,
                 };
                 Route::Mapped(&rule)
             }

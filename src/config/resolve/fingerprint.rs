@@ -280,7 +280,7 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         let names = rule.permissions.iter().filter_map(|id| policy.catalogue.name(*id));
         names.map(|name| name.as_str()).collect::<Vec<_>>()
     });
-    json!({
+    let mut value = json!({
         "host": route.host,
         "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
         "template": route.template.as_str(),
@@ -299,7 +299,16 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         },
         "upgrade": route.upgrade,
         "limits": limits,
-    })
+    });
+    // Only where it is there: what was written before it could be keeps its name.
+    if let (Some(narrow), Some(value)) = (rule.and_then(|rule| rule.narrow.as_deref()), value.as_object_mut())
+    {
+        value.insert(
+            "narrow".to_owned(),
+            json!({ "kind": narrow.kind().map(|kind| kind.as_str()), "list": narrow.shape.to_string() }),
+        );
+    }
+    value
 }
 
 fn labels(labels: &[HostLabel]) -> String {

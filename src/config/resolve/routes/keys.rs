@@ -71,7 +71,7 @@ pub(super) fn asked(
     (sound || names.whole).then_some((ids, false))
 }
 
-fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option<ResourceType> {
+pub(super) fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option<ResourceType> {
     let kind = context.id(at, ResourceType::new, "type of a resource")?;
     let types: BTreeMap<&str, ()> =
         names.catalogue.iter().map(|(_, name)| (name.resource_type(), ())).collect();
