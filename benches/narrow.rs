@@ -68,10 +68,9 @@ fn thousand_cards(bencher: Bencher<'_, '_>, what: &str) {
         _ => usize::MAX,
     };
     let mut out = Vec::with_capacity(2 * PIECE);
-    bencher
-        .counter(ItemsCount::new(1000usize))
-        .counter(BytesCount::of_str(&text))
-        .bench_local(|| narrow(&shape, &text, &mut out, |number| number % step == step.wrapping_sub(1) % step));
+    bencher.counter(ItemsCount::new(1000usize)).counter(BytesCount::of_str(&text)).bench_local(|| {
+        narrow(&shape, &text, &mut out, |number| number % step == step.wrapping_sub(1) % step)
+    });
 }
 
 /// Beside it: reading the same into a tree and writing it again, which holds all of it.

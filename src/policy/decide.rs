@@ -14,6 +14,7 @@ use crate::model::{
 use super::{
     ActedFor, Around, Facts, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
+    due::{Deadline, Due},
     login::acts,
     rows::{Held, held},
     standing::{Fallen, Standing, standing},
@@ -74,43 +75,6 @@ pub enum Caller<'a> {
     Unverifiable,
     /// A verified subject.
     Known(&'a Subject),
-}
-
-/// What ends a permit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    /// The session's own deadline.
-    Session,
-    /// The grant's expiry.
-    Grant,
-    /// The longest time that one exchange may run.
-    Exchange,
-    /// The consent was raised until then; it is decided again, and what the level below does not cover is cut.
-    Consent,
-    /// Whoever gave the grant is remembered until then; it is decided again, and cut where they were not seen since.
-    Grantor,
-}
-
-impl Due {
-    /// The stable word for records.
-    pub fn code(self) -> &'static str {
-        match self {
-            Due::Session => "session",
-            Due::Grant => "grant",
-            Due::Exchange => "exchange",
-            Due::Consent => "consent",
-            Due::Grantor => "grantor",
-        }
-    }
-}
-
-/// The earliest of the clocks that bound a permit, and which one it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline {
-    /// From then on nothing passes.
-    pub at: Timestamp,
-    /// Which clock it is.
-    pub due: Due,
 }
 
 /// More about a refusal, as far as the caller may know.

@@ -10,6 +10,7 @@ pub mod callers;
 pub mod ceiling;
 pub mod conditions;
 pub mod decide;
+pub mod due;
 pub mod emergency;
 pub mod facts;
 pub mod level;
@@ -35,9 +36,8 @@ use crate::model::{
 
 pub use callers::{Callers, Push, ServiceRule, Whose};
 pub use conditions::{Around, Conditions};
-pub use decide::{
-    Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
-};
+pub use decide::{Ask, Caller, Decision, Denial, Detail, Named, Permit, Route, Staff, Verdict, decide};
+pub use due::{Deadline, Due};
 pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use login::{ActedFor, LoginAccess};

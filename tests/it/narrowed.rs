@@ -71,7 +71,10 @@ impl Application {
 
     /// The same, as whole JSON.
     fn lists(&self, body: &str) {
-        self.says(&format!("200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len()), body);
+        self.says(
+            &format!("200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len()),
+            body,
+        );
     }
 
     fn last(&self) -> String {
@@ -124,7 +127,7 @@ fn stage(orders: &[&str], in_clear: bool) -> (World, Application, String) {
         to: Grantee::Support,
         role: RoleName::new("admin").unwrap(),
         scope: Scope::Resources(named),
-        until: Until::For(Span::from_hours(8)),
+        until: Until::For(Span::Millis(28_800_000)),
     };
     world.done(command, &world.people.admin("acme"));
     world.session_on("acme", &agent, WantedBasis::Grant(grant), None);
@@ -134,8 +137,20 @@ fn stage(orders: &[&str], in_clear: bool) -> (World, Application, String) {
 /// What must be in no answer that is narrowed.
 fn holds_nothing_else(reply: &Reply) {
     for gone in [
-        "etag", "last-modified", "content-length", "accept-ranges", "content-range", "link", "digest",
-        "content-digest", "repr-digest", "content-md5", "x-total-count", "content-location", "trailer", "expires",
+        "etag",
+        "last-modified",
+        "content-length",
+        "accept-ranges",
+        "content-range",
+        "link",
+        "digest",
+        "content-digest",
+        "repr-digest",
+        "content-md5",
+        "x-total-count",
+        "content-location",
+        "trailer",
+        "expires",
     ] {
         assert!(reply.values(gone).is_empty(), "{gone}: {}", reply.head);
     }
@@ -163,7 +178,10 @@ fn a_list_shows_what_the_grant_names_and_no_way_to_count_the_rest() {
     );
     holds_nothing_else(&reply);
     assert_eq!(reply.values("content-type"), ["application/json; charset=utf-8"]);
-    assert_eq!((reply.values("vary"), reply.values("x-request-id")), (vec!["Accept".into()], vec!["r1".into()]));
+    assert_eq!(
+        (reply.values("vary"), reply.values("x-request-id")),
+        (vec!["Accept".into()], vec!["r1".into()])
+    );
     let asked = application.last();
     assert!(asked.contains("accept-encoding: identity\r\n") && asked.contains("x-other: 1\r\n"), "{asked}");
     for gone in ["range:", "if-none-match", "if-modified-since", "if-range", "gzip"] {
@@ -220,7 +238,7 @@ fn an_agent_whose_grant_names_other_things_is_refused() {
         to: Grantee::Support,
         role: RoleName::new("admin").unwrap(),
         scope: Scope::Resources([("users".parse().unwrap(), "o1".parse().unwrap())].into()),
-        until: Until::For(Span::from_hours(8)),
+        until: Until::For(Span::Millis(28_800_000)),
     };
     world.done(command, &world.people.admin("acme"));
     let session = world.session_on("acme", &agent, WantedBasis::Grant(grant), None);
@@ -268,7 +286,10 @@ fn what_cannot_be_narrowed_is_not_shown_and_says_why() {
         );
         let reply = world.get("/t/acme/orders", &agent);
         assert_eq!((reply.status, reply.body.len()), (status, 0));
-        assert_eq!((reply.values("content-length"), reply.values("retry-after")), (vec!["0".into()], vec!["7".into()]));
+        assert_eq!(
+            (reply.values("content-length"), reply.values("retry-after")),
+            (vec!["0".into()], vec!["7".into()])
+        );
         assert!(!reply.head.contains("HIDDEN") && reply.values("content-type").is_empty(), "{}", reply.head);
     }
     world.finish();
@@ -280,7 +301,8 @@ fn large(bytes: usize) -> (Vec<u8>, String) {
     let mut number = 0;
     while whole.len() < bytes {
         let hidden = number % 3 == 0;
-        let (id, text) = if hidden { (format!("x{number}"), "HIDDEN ") } else { (format!("o{}", number % 2), "seen ") };
+        let (id, text) =
+            if hidden { (format!("x{number}"), "HIDDEN ") } else { (format!("o{}", number % 2), "seen ") };
         let item = format!(r#"{{"id":"{id}","text":"{}"}}"#, text.repeat(number % 200));
         whole.push_str(if number > 0 { ",\n " } else { "" });
         whole.push_str(&item);
@@ -302,7 +324,8 @@ fn large(bytes: usize) -> (Vec<u8>, String) {
     (framed, seen)
 }
 
-const CHUNKED: &str = "200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Total";
+const CHUNKED: &str =
+    "200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Total";
 
 #[test]
 fn a_list_of_ten_megabytes_passes_over_both_protocols() {
@@ -397,8 +420,11 @@ fn a_list_that_comes_slowly_goes_on_as_it_comes_and_ends_with_the_session() {
     let mut client = world.client();
     client.send(request("GET", "/t/acme/orders", &agent, ""));
     assert!(client.head().starts_with("HTTP/1.1 200"));
-    let has = |client: &crate::client::Client, text: &[u8]| client.inbox.windows(text.len()).any(|w| w == text);
-    until("the first item came", || has(&client, b"\"}") || client.more() == Ending::Open && has(&client, b"\"}"));
+    let has =
+        |client: &crate::client::Client, text: &[u8]| client.inbox.windows(text.len()).any(|w| w == text);
+    until("the first item came", || {
+        has(&client, b"\"}") || client.more() == Ending::Open && has(&client, b"\"}")
+    });
     assert!(!has(&client, b"HIDDEN"));
     client.inbox.clear();
     // Half an item is none: nothing of it passes, and with the session nothing ever will.
