@@ -114,7 +114,7 @@ mod tests {
     fn judged(lines: &str) -> Result<Body, NarrowFault> {
         let text = format!("HTTP/1.1 {lines}\r\n\r\n");
         let mut head = ResponseHead::new();
-        head.parse(text.as_bytes(), &Limits::default()).unwrap();
+        let _ = head.parse(text.as_bytes(), &Limits::default()).unwrap();
         body(&head.view(text.as_bytes()))
     }
 
