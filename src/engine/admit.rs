@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::{
     audit::{
         body::Body,
-        journal::{AppendError, Class, Draft, Receipt},
+        journal::{Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
     model::{Basis, ExchangeId, RoleName, Timestamp},
@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     End, Engine,
+    fault::Fault,
     fuse::{Cut, Look},
     hooks::Step,
     ids::new_id,
@@ -52,31 +53,6 @@ pub enum Answer {
     Denied(Denial),
     /// The gateway cannot do its part.
     Faulted(Fault),
-}
-
-/// Why the gateway cannot do its part.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// No record, no access (law 1).
-    #[error("the record cannot be written, so the access does not happen: {0}")]
-    Ledger(#[from] AppendError),
-    /// What an earlier life left open is not settled yet.
-    #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
-    Settling,
-    /// The rules asked for more documents than any request needs, or no random bytes were to be had.
-    #[error("the gateway could not come to a decision")]
-    Undecided,
-}
-
-impl Fault {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Fault::Ledger(fault) => fault.code(),
-            Fault::Settling => "settling",
-            Fault::Undecided => "undecided",
-        }
-    }
 }
 
 /// How an exchange went, as the door saw it.

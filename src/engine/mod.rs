@@ -15,6 +15,7 @@ mod admit;
 mod change;
 mod erasable;
 mod fall;
+mod fault;
 pub mod fuse;
 mod grantors;
 pub mod hooks;
@@ -48,8 +49,9 @@ use crate::{
 };
 
 pub use accept::{AcceptFault, Accepted};
-pub use admit::{Admission, Answer, Fault, Glance, Report};
+pub use admit::{Admission, Answer, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
+pub use fault::Fault;
 pub use ids::{first_id, new_id};
 pub use known::Unavailable;
 pub use records::End;
