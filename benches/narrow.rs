@@ -1,5 +1,11 @@
 //! What narrowing a list costs: for each item that passes, for each that does not, and for ten megabytes; with what it allocates.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark"
+)]
 
 use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 use postern::{
