@@ -185,8 +185,11 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
     ceiling.insert(id("x:manage"));
     let mut reads = PermissionSet::default();
     reads.insert(id("x:read"));
-    let roles =
-        (0..20).map(|n| (format!("role{n}").parse().unwrap(), Role { permissions: reads.clone() })).collect();
+    let roles = (0..20)
+        .map(|n| {
+            (format!("role{n}").parse().unwrap(), Role { permissions: reads.clone(), adjustable: false })
+        })
+        .collect();
     let level = |name: &str, role: Option<&str>| Level {
         name: name.parse().unwrap(),
         role: role.map(|role| role.parse().unwrap()),
@@ -212,6 +215,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         fingerprint: String::new(),
         ceiling,
         roles,
+        tenant_roles: Default::default(),
         ladder: Ladder::new(vec![level("block", None), level("read_only", Some("role1"))]),
         default_level: "block".parse().unwrap(),
         on_lower: OnLower::Immediate,

@@ -87,6 +87,23 @@ fn never_wider(holds: &Document, than: &Document) {
             assert!(holds.suspended || !than.suspended);
             assert!(holds.removed >= than.removed);
         }
+        (Document::Made(holds), Document::Made(than)) => {
+            assert!(than.kept.iter().all(|(key, kept)| {
+                holds.kept.get(key).is_some_and(|ours| ours.until >= kept.until)
+            }));
+        }
+        (Document::Grantor(holds), Document::Grantor(than)) => {
+            assert!(holds.roles.is_superset(&than.roles) && holds.seen <= than.seen);
+        }
+        (Document::Role(holds), Document::Role(than)) => {
+            assert!(holds.permissions.is_subset(&than.permissions));
+            assert!(holds.own == than.own || holds.permissions.is_empty());
+            assert!(holds.removed >= than.removed && holds.by.is_superset(&than.by));
+        }
+        (Document::Stop(holds), Document::Stop(than)) => {
+            assert!(holds.set.is_some() || than.set.is_none());
+            assert!(holds.closed_at >= than.closed_at);
+        }
         _ => panic!("the kind changed"),
     }
 }

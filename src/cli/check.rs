@@ -117,6 +117,20 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     for (name, role) in &policy.roles {
         writeln!(out, "  {:<16} {}", name.as_str(), names(policy, &role.permissions, false))?;
     }
+    if let Some(what) = adjustable(policy) {
+        writeln!(out, "  {what}")?;
+    }
+    let own = &policy.tenant_roles;
+    if own.most > 0 {
+        writeln!(out, "  up to {} more of each tenant's own", own.most)?;
+    }
+    if own.most > 0 || adjustable(policy).is_some() {
+        let plans = own.plans.as_ref().map(|plans| {
+            let plans: Vec<&str> = plans.iter().map(|plan| plan.as_str()).collect();
+            format!(", in the plans {}", plans.join(", "))
+        });
+        writeln!(out, "  said in the tenant by {}{}", own.permission(), plans.unwrap_or_default())?;
+    }
     let lower = match policy.on_lower {
         OnLower::Immediate => "reaches running sessions at once",
         OnLower::Future => "governs later sessions",
@@ -204,6 +218,13 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         writeln!(out, "  {:<16} {}{parent}", tenant.id.as_str(), tenant.zone.name())?;
     }
     Ok(())
+}
+
+/// Which roles a tenant may adjust, if any.
+pub(super) fn adjustable(policy: &Policy) -> Option<String> {
+    let roles = policy.roles.iter().filter(|(_, role)| role.adjustable);
+    let roles: Vec<&str> = roles.map(|(name, _)| name.as_str()).collect();
+    (!roles.is_empty()).then(|| format!("adjustable by each tenant: {}", roles.join(", ")))
 }
 
 /// Whether a route can never be reached by staff.

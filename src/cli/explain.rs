@@ -262,12 +262,22 @@ impl Explain {
             }
             None => return Ok(Answer::Yes),
         };
+        let adjustable = {
+            let policy = &stage.settings.policy;
+            let of = |role: &String| {
+                RoleName::new(role).is_ok_and(|role| policy.role(&role).is_some_and(|role| role.adjustable))
+            };
+            self.role.iter().chain(&self.member_role).any(of)
+        };
         writeln!(out)?;
         let staff = matches!(&decision, Some(Decision::Allow(permit)) if permit.staff().is_some());
         let undecided = decision.is_none();
         let answer = verdict(out, &whom, decision)?;
         if staff && !stage.settings.policy.conditions.is_empty() {
             writeln!(out, "where they meet `staff.require`, which is left out of this")?;
+        }
+        if adjustable {
+            writeln!(out, "as the configuration has the role; a tenant may have adjusted it")?;
         }
         if undecided && stage.by_glass() {
             glass::tell(out, stage, read)?;

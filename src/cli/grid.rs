@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use crate::{config::Settings, policy::Policy};
 
-use super::check::above;
+use super::check::{above, adjustable};
 
 /// Both tables. `x` allows; `-` marks what the ceiling takes from support.
 pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
@@ -22,7 +22,11 @@ pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()>
     let mut heads = roles;
     heads.push("(support)");
     table(out, "permission", &heads, &rows)?;
-    writeln!(out, "\nx: the role holds it; (support): `-` is above the ceiling for support in any role\n")?;
+    writeln!(out, "\nx: the role holds it; (support): `-` is above the ceiling for support in any role")?;
+    if let Some(what) = adjustable(policy) {
+        writeln!(out, "{what}")?;
+    }
+    writeln!(out)?;
 
     let levels = policy.ladder.levels();
     let heads: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();

@@ -13,8 +13,8 @@ use crate::{
         SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{
-        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, Verdict, decide,
-        shape::Shape,
+        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles,
+        Verdict, decide, shape::Shape,
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) fn support(
     now: Timestamp,
 ) -> Option<Decision> {
     // Nobody connects and nobody signed in: what staff access demands beside a session is no part of this.
-    let mut policy = Policy { conditions: Conditions::default(), ..settings.policy.clone() };
+    let mut policy = Policy { conditions: Conditions::default(), ..as_configured(&settings.policy) };
     let mut subject = subject.clone();
     if let (Rehearsed::ActingAs(_), Some(to)) = (session, organisation(&mut policy)) {
         subject.organisations.insert(to);
@@ -111,7 +111,7 @@ fn organisation(policy: &mut Policy) -> Option<OrganisationName> {
 
 /// Decides for a member who holds the roles of `subject`, wherever the gateway has them from: no document is needed.
 pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Timestamp) -> Option<Decision> {
-    let mut policy = policy.clone();
+    let mut policy = as_configured(policy);
     policy.callers.by_row = Default::default();
     decided(ask, subject, &Facts::new(), now, &policy)
 }
@@ -128,6 +128,16 @@ fn decided(
         Verdict::Decided(decision) => Some(decision),
         Verdict::Need(_) => None,
     }
+}
+
+/// The policy where no tenant says anything of roles.
+fn as_configured(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.tenant_roles = TenantRoles::default();
+    for role in policy.roles.values_mut() {
+        role.adjustable = false;
+    }
+    policy
 }
 
 fn facts(

@@ -65,6 +65,8 @@ pub enum Code {
     LevelEmptied,
     /// A role of support names what is closed to support by default.
     CeilingTakes,
+    /// A role that tenants may adjust, where it must be the same for all.
+    AdjustableForStaff,
     /// A tenant stands before its parent.
     ParentAfterChild,
     /// Tenants that are each other's parents.
@@ -161,6 +163,7 @@ impl Code {
             Code::LadderNotMonotone => "ladder_not_monotone",
             Code::LevelEmptied => "level_emptied",
             Code::CeilingTakes => "ceiling_takes",
+            Code::AdjustableForStaff => "adjustable_for_staff",
             Code::ParentAfterChild => "parent_after_child",
             Code::ParentCycle => "parent_cycle",
             Code::ParentsTooDeep => "parents_too_deep",

@@ -19,7 +19,8 @@ use crate::{
     lifecycle::{MEMBERSHIP, Refusal},
     model::{IdFault, RoleName, SubjectKind, TenantId, Timestamp, Version},
     policy::{
-        Around, Conditions, Named, PermissionId, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ, standing::Fallen,
+        Around, Conditions, Named, PermissionId, PermissionSet, Policy, Push, SUPPORT_MANAGE, SUPPORT_READ,
+        standing::Fallen,
     },
 };
 
@@ -45,6 +46,18 @@ pub(super) struct Call<'a> {
     pub(super) body: &'a Bytes,
     /// Of a member whose roles stand in a row: these.
     pub(super) row: Option<Vec<RoleName>>,
+    /// What a member's roles hold as their tenant has it.
+    pub(super) told: Told,
+}
+
+/// What the roles of a member hold, where that is for their tenant to say.
+pub(super) enum Told {
+    /// Their roles are the same in every tenant.
+    Nothing,
+    /// All of this.
+    Rights(PermissionSet),
+    /// It cannot be read right now: what is the same in every tenant counts, and nothing else is denied for good.
+    Unknown,
 }
 
 impl Call<'_> {
@@ -115,14 +128,43 @@ impl Call<'_> {
 
     /// What a member's roles allow.
     pub(super) fn can(&self, permission: PermissionId) -> bool {
-        self.policy.roles_can(self.roles(), permission)
+        match &self.told {
+            Told::Rights(rights) => rights.contains(permission),
+            Told::Nothing | Told::Unknown => self.policy.roles_can(self.roles(), permission),
+        }
     }
 
     fn must(&self, may: bool, needed: &'static str) -> Result<(), Problem> {
         match may {
             true => Ok(()),
-            false if self.subject.acting => Err(Refusal::Acting.into()),
-            false => Err(Refusal::NotAllowed { needed }.into()),
+            false => Err(self.refusal(Refusal::NotAllowed { needed })),
+        }
+    }
+
+    /// Refuses whoever may not say what roles hold in that tenant.
+    pub(super) fn must_manage_roles(&self, tenant: &TenantId) -> Result<(), Problem> {
+        if self.manages_roles(tenant) {
+            return Ok(());
+        }
+        let needed = self.policy.tenant_roles.permission();
+        let needed = self.policy.catalogue.id(needed).and_then(|id| self.policy.catalogue.name(id));
+        Err(self.refusal(match needed {
+            Some(needed) => Refusal::RolesNotYours { needed: needed.clone() },
+            None => Refusal::NotAllowed { needed: SUPPORT_MANAGE },
+        }))
+    }
+
+    /// Whether the caller says what roles hold in that tenant.
+    pub(super) fn manages_roles(&self, tenant: &TenantId) -> bool {
+        self.administers(tenant, self.policy.tenant_roles.permission())
+    }
+
+    /// Why somebody may not, as far as it is known.
+    fn refusal(&self, refusal: Refusal) -> Problem {
+        match self.told {
+            _ if self.subject.acting => Refusal::Acting.into(),
+            Told::Unknown => Refusal::Unavailable.into(),
+            Told::Nothing | Told::Rights(_) => refusal.into(),
         }
     }
 

@@ -9,8 +9,8 @@ use crate::{
     identity::json::{Json, Object},
     lifecycle::{Choice, Step, Until, WantedBasis},
     model::{
-        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PlanName, Reach, RequestId, ResourceId,
-        ResourceType, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
+        EnvironmentId, GrantId, Grantee, IssuerName, LevelName, PermissionName, PlanName, Reach, RequestId,
+        ResourceId, ResourceType, RoleName, Scope, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
     },
 };
 
@@ -20,6 +20,8 @@ use super::problem::Problem;
 pub(super) const NO_ACCESS: &str = "no access";
 /// Resources that one grant may name: so many that its record still fits into a line of the ledger.
 const MOST_RESOURCES: usize = 100;
+/// Permissions that one role may name; how much room they take bounds them beside.
+const MOST_PERMISSIONS: usize = 1000;
 
 /// One object of a body, with its place for messages.
 pub(super) struct Form<'a> {
@@ -97,7 +99,7 @@ impl<'a> Form<'a> {
 
     /// A tenant's environments.
     pub(super) fn environments(&self) -> Result<Vec<EnvironmentId>, Problem> {
-        self.words("environments", EnvironmentId::new)
+        self.words("environments", MOST_RESOURCES, EnvironmentId::new)
     }
 
     /// What a tenant pays for.
@@ -107,7 +109,12 @@ impl<'a> Form<'a> {
 
     /// A member's roles.
     pub(super) fn roles(&self) -> Result<Vec<RoleName>, Problem> {
-        self.words("roles", RoleName::new)
+        self.words("roles", MOST_RESOURCES, RoleName::new)
+    }
+
+    /// What a role holds.
+    pub(super) fn permissions(&self) -> Result<Vec<PermissionName>, Problem> {
+        self.words("permissions", MOST_PERMISSIONS, PermissionName::new)
     }
 
     /// A switch that is off where it is left out.
@@ -128,11 +135,12 @@ impl<'a> Form<'a> {
     fn words<T: PartialEq, E: std::fmt::Display>(
         &self,
         name: &str,
+        most: usize,
         read: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Vec<T>, Problem> {
         let Json::List(list) = self.must(name)? else { return Err(self.wrong(name, "it must be a list")) };
-        if list.len() > MOST_RESOURCES {
-            return Err(self.wrong(name, format!("it must name at most {MOST_RESOURCES}")));
+        if list.len() > most {
+            return Err(self.wrong(name, format!("it must name at most {most}")));
         }
         let mut words = Vec::with_capacity(list.len());
         for (number, one) in list.iter().enumerate() {

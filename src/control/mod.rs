@@ -52,18 +52,18 @@ use http::{Request, Response, request};
 
 use crate::{
     engine::{
-        ChangeFault, Engine,
+        ChangeFault, Engine, Unavailable,
         knock::{Particulars, Who},
     },
     identity::VerifiedSubject,
     lifecycle::Command,
     model::{Key, RoleName, SubjectKind, Version},
-    policy::{Facts, Policy, rows::held},
+    policy::{Facts, Here, Policy, rows::held},
 };
 
 pub use self::following::Following;
 use self::{
-    call::Call,
+    call::{Call, Told},
     outcome::Outcome,
     place::{Place, Verb},
     problem::Problem,
@@ -155,8 +155,11 @@ impl Api {
         let place = Place::of(head.uri.path())?;
         let verb = place.verb(&head.method)?;
         let policy = self.engine.policy();
+        let row = self.row_of(subject, &policy).await?;
+        let told = self.told_of(subject, row.as_deref(), &policy).await;
         let call = Call {
-            row: self.row_of(subject, &policy).await?,
+            row,
+            told,
             subject,
             client,
             policy,
@@ -209,6 +212,8 @@ impl Api {
             (Place::Tenant(tenant), Verb::Delete) => self.remove_tenant(call, tenant).await,
             (Place::Tenant(tenant), _) => self.tenant(call, tenant).await,
             (Place::Roles(tenant), _) => self.roles(call, tenant).await,
+            (Place::Role(tenant, name), Verb::Put) => self.set_role(call, tenant, name).await,
+            (Place::Role(tenant, name), Verb::Delete) => self.remove_role(call, tenant, name).await,
             (Place::Role(tenant, name), _) => self.role(call, tenant, name).await,
             (Place::Follow(tenant), _) => self.follow(call, tenant),
             (Place::Members(tenant), _) => self.members(call, tenant).await,
@@ -256,6 +261,23 @@ impl Api {
             Ok(held.row().map(|row| row.roles.iter().cloned().collect()).unwrap_or_default())
         });
         Ok(Some(held.await?))
+    }
+
+    /// What a member's roles hold in their tenant, where that is for the tenant to say; the caller's own, likewise.
+    async fn told_of(&self, subject: &VerifiedSubject, row: Option<&[RoleName]>, policy: &Policy) -> Told {
+        let roles = row.unwrap_or(&subject.roles);
+        let tenant = match &subject.tenant {
+            Some(tenant) if subject.kind == SubjectKind::Member => tenant,
+            Some(_) | None => return Told::Nothing,
+        };
+        if !roles.iter().any(|role| policy.is_told(role)) {
+            return Told::Nothing;
+        }
+        let all = self.engine.known(|facts| Here { tenant: tenant.as_str(), facts, policy }.all(roles));
+        match all.await {
+            Ok(rights) => Told::Rights(rights),
+            Err(Unavailable) => Told::Unknown,
+        }
     }
 
     /// Makes a change by the caller.

@@ -184,12 +184,11 @@ impl Place {
             | Place::SupportUsers(_)
             | Place::Bars(_)
             | Place::Roles(_)
-            | Place::Role(..)
             | Place::Follow(_)
             | Place::LoginAccess(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
-            Place::Tenant(_) | Place::Member(..) => {
+            Place::Tenant(_) | Place::Member(..) | Place::Role(..) => {
                 (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
             }
             Place::LoginAccessTo(..) => (&[Verb::Put, Verb::Delete], "PUT, DELETE"),

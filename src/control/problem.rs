@@ -236,6 +236,10 @@ fn change_status(fault: &ChangeFault) -> u16 {
 fn refusal_status(refusal: &Refusal) -> u16 {
     match refusal {
         Refusal::NotAllowed { .. }
+        | Refusal::RolesNotYours { .. }
+        | Refusal::RoleLocked(_)
+        | Refusal::RolesClosed
+        | Refusal::RolesNotInPlan
         | Refusal::Acting
         | Refusal::NotStaff
         | Refusal::NotOperator
@@ -253,6 +257,8 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::LoginAccessMoved
         | Refusal::Ended(_)
         | Refusal::TooManySessions(_)
+        | Refusal::TooManyRoles(_)
+        | Refusal::RoleGranted(_)
         | Refusal::ApprovalNotRequired
         | Refusal::NotApproved
         | Refusal::RequestDecided
@@ -273,6 +279,9 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::EnvironmentUnknown(_)
         | Refusal::RoleUnknown(_)
         | Refusal::BeyondGrantor { .. }
+        | Refusal::BeyondOwn { .. }
+        | Refusal::PermissionUnknown(_)
+        | Refusal::RoleTooLarge
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty

@@ -353,6 +353,8 @@ impl Engine {
 fn unconditional(command: &Command) -> Command {
     let mut command = command.clone();
     if let Command::SetConsent { expected, .. }
+    | Command::SetRole { expected, .. }
+    | Command::RemoveRole { expected, .. }
     | Command::SetApproval { expected, .. }
     | Command::MoveGrant { expected, .. }
     | Command::PushTenant { expected, .. }

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    EndCause, EnvironmentId, GrantId, LevelName, OrganisationName, PlanName, Reach, RequestEnd, RequestId,
-    RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
+    EndCause, EnvironmentId, GrantId, LevelName, OrganisationName, PermissionName, PlanName, Reach,
+    RequestEnd, RequestId, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
 };
 
 /// What happened, for the record and for whoever listens.
@@ -63,6 +63,28 @@ pub enum Event {
         to: LevelName,
         /// From when on.
         at: Timestamp,
+    },
+    /// A tenant said what a role holds there.
+    RoleSet {
+        /// Which.
+        role: RoleName,
+        /// Whether it is one of the tenant's own; otherwise it is one of the configuration's, adjusted.
+        own: bool,
+        /// What it did not hold before.
+        added: Vec<PermissionName>,
+        /// What it holds no more.
+        taken: Vec<PermissionName>,
+    },
+    /// A tenant took back what it said of a role: one of its own is gone, an adjusted one is as configured again.
+    RoleRemoved {
+        /// Which.
+        role: RoleName,
+        /// Whether it was one of the tenant's own.
+        own: bool,
+        /// What it holds again.
+        added: Vec<PermissionName>,
+        /// What it held until then.
+        taken: Vec<PermissionName>,
     },
     /// A grant was given.
     GrantMade {
@@ -239,6 +261,8 @@ impl Event {
         "tenant_removed",
         "consent_changed",
         "consent_fell",
+        "role_set",
+        "role_removed",
         "grant_made",
         "grantor_seen",
         "grant_moved",
@@ -269,6 +293,8 @@ impl Event {
             Event::TenantRemoved { .. } => "tenant_removed",
             Event::ConsentChanged { .. } => "consent_changed",
             Event::ConsentFell { .. } => "consent_fell",
+            Event::RoleSet { .. } => "role_set",
+            Event::RoleRemoved { .. } => "role_removed",
             Event::GrantMade { .. } => "grant_made",
             Event::GrantorSeen { .. } => "grantor_seen",
             Event::GrantMoved { .. } => "grant_moved",

@@ -43,7 +43,7 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
         Key::Tenant(tenant) => consent::fall(at, tenant),
         Key::Request(tenant, id) => request::expire(at, tenant, id),
         Key::Made(tenant, subject) => forget(at, tenant, subject),
-        Key::Presence(..) | Key::Member(..) | Key::Grantor(..) | Key::Stop(_) => {
+        Key::Presence(..) | Key::Member(..) | Key::Grantor(..) | Key::Role(..) | Key::Stop(_) => {
             Err(Refusal::NotFound("deadline").into())
         }
     }

@@ -9,10 +9,10 @@ use crate::{
         Document, End, EndCause, EnvironmentId, Giver, Grant, GrantId, Grantee, Key, RoleName, Scope, Span,
         Subject, TenantId, Timestamp, Version, Zone,
     },
-    policy::{Role, SUPPORT_MANAGE, rows::held},
+    policy::{Meaning, PermissionSet, SUPPORT_MANAGE, rows::held},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop, grantor::gives};
+use super::{Change, Event, Moment, Refusal, Stop, grantor::gives, role};
 
 /// Until when, as a person says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +58,11 @@ pub(super) fn make(
     if !tenant.environments.contains(terms.environment) {
         return Err(Refusal::EnvironmentUnknown(terms.environment.clone()).into());
     }
-    let Some(role) = at.policy.role(terms.role) else {
+    let meant = at.here(id).role(terms.role)?;
+    if meant == Meaning::Nothing {
         return Err(Refusal::RoleUnknown(terms.role.clone()).into());
-    };
-    may_hand_on(at, grantor, terms.role, role)?;
+    }
+    may_hand_on(at, id, grantor, terms.role, &meant.set(at.policy))?;
     if matches!(terms.scope, Scope::Resources(resources) if resources.is_empty()) {
         return Err(Refusal::ScopeEmpty.into());
     }
@@ -90,6 +91,7 @@ pub(super) fn make(
     let event = Event::GrantMade { grant: grant.clone(), role, act_as: None, ticket: None, until };
     let mut documents = vec![(key, Document::Grant(document))];
     documents.extend(gives(at, id, grantor, until)?);
+    documents.extend(role::granted(at, id, terms.role, grant, until)?);
     Ok(Change { documents, events: vec![event], narrows: false })
 }
 
@@ -117,10 +119,8 @@ pub(super) fn move_expiry(
     let mut prolonged_by = grant.prolonged_by.clone();
     if until > grant.until {
         at.still_there(tenant)?;
-        if let Some(name) = &grant.role
-            && let Some(role) = at.policy.role(name)
-        {
-            may_hand_on(at, by, name, role)?;
+        if let Some(name) = &grant.role {
+            may_hand_on(at, id, by, name, &at.here(id).role(name)?.set(at.policy))?;
         }
         // Nobody prolongs for themselves either (GW-14). Once is enough of each.
         let row = at.facts.member(id.as_str(), &by.id)?.and_then(|row| row.email.as_deref());
@@ -138,6 +138,9 @@ pub(super) fn move_expiry(
     if until > grant.until && by.id == grant.grantor {
         documents.extend(gives(at, id, by, until)?);
     }
+    if let Some(name) = &grant.role {
+        documents.extend(role::granted(at, id, name, grant_id, until)?);
+    }
     // An earlier end takes nothing away now, and can be asked for again and again, a millisecond earlier each time: so it
     // is no narrowing, which may use the ledger's reserve. Whoever cannot wait withdraws the grant.
     Ok(Change { documents, events: vec![event], narrows: false })
@@ -152,20 +155,32 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
         standing => standing?,
     };
     let end = End { at: at.now, cause: EndCause::Withdrawn, by: Some(by) };
-    Ok(ended(id, grant_id, grant, end))
+    let mut change = ended(id, grant_id, grant, end);
+    if let Some(name) = &grant.role {
+        change.documents.extend(role::no_longer_granted(at, id, name, grant_id)?);
+    }
+    Ok(change)
 }
 
 /// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway.
-fn may_hand_on(at: &Moment<'_>, by: &Subject, name: &RoleName, role: &Role) -> Result<(), Stop> {
+fn may_hand_on(
+    at: &Moment<'_>,
+    id: &TenantId,
+    by: &Subject,
+    name: &RoleName,
+    role: &PermissionSet,
+) -> Result<(), Stop> {
     let held = held(by, at.facts, at.policy)?;
-    let lacking =
-        at.policy.staff_rights(role).into_iter().find(|right| {
-            at.policy.catalogue.id(right.as_str()).is_none_or(|right| !held.can(at.policy, right))
-        });
-    match lacking {
-        Some(lacking) => Err(Refusal::BeyondGrantor { role: name.clone(), lacking }.into()),
-        None => Ok(()),
+    for lacking in at.policy.staff_rights_of(role) {
+        let holds = match at.policy.catalogue.id(lacking.as_str()) {
+            Some(right) => held.can(at.here(id), right)?,
+            None => false,
+        };
+        if !holds {
+            return Err(Refusal::BeyondGrantor { role: name.clone(), lacking }.into());
+        }
     }
+    Ok(())
 }
 
 /// The grant with its end, and the event that says so.

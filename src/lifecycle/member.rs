@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     model::{Document, Key, Member, RoleName, SubjectRef, TenantId, Version},
-    policy::Push,
+    policy::{Meaning, Push},
 };
 
 use super::{Change, Event, Moment, Refusal, Stop, login::left};
@@ -30,8 +30,11 @@ pub(super) fn push(
     if !at.policy.callers.members.contains(&member.issuer) {
         return Err(Refusal::IssuerUnknown(member.issuer.clone()).into());
     }
-    if let Some(unknown) = wanted.roles.iter().find(|role| at.policy.role(role).is_none()) {
-        return Err(Refusal::RoleUnknown(unknown.clone()).into());
+    for role in wanted.roles {
+        // Of an adjusted one it does not matter here what it holds.
+        if at.policy.role(role).is_none() && at.here(id).role(role)? == Meaning::Nothing {
+            return Err(Refusal::RoleUnknown(role.clone()).into());
+        }
     }
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     at.still_there(tenant)?;

@@ -8,6 +8,7 @@
 
 mod bar;
 mod break_glass;
+mod command;
 mod consent;
 mod event;
 mod expire;
@@ -20,22 +21,19 @@ mod moment;
 mod once;
 mod refusal;
 mod request;
+mod role;
 mod session;
 mod stop;
 mod tenant;
 
-use std::sync::Arc;
-
 use crate::{
-    model::{
-        Document, EnvironmentId, GrantId, Grantee, Key, LevelName, OrganisationName, PlanName, RequestId,
-        RoleName, Scope, SessionId, Span, Subject, SubjectRef, TenantId, Timestamp, Version, Zone,
-    },
+    model::{Document, Key, Subject, SubjectRef, Timestamp},
     policy::{Facts, Lack, Need, Policy},
 };
 
 use moment::Moment;
 
+pub use command::{Choice, Command, WantedBasis};
 pub use event::Event;
 pub use fall::fallen;
 pub use grant::Until;
@@ -62,316 +60,6 @@ impl Actor<'_> {
         match self {
             Actor::Subject(subject) => Some(&subject.id),
             Actor::Configuration | Actor::Clock => None,
-        }
-    }
-}
-
-/// What a tenant chooses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
-    /// This level.
-    Level(LevelName),
-    /// Whatever the parent has.
-    Inherit,
-}
-
-/// On what a session is to rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WantedBasis {
-    /// The tenant's consent of this moment.
-    Consent,
-    /// This grant.
-    Grant(GrantId),
-    /// This grant, by which its giver lets support act as them.
-    ActAs(GrantId),
-    /// The tenant's consent of this moment, as far as this request was approved.
-    Request(RequestId),
-}
-
-/// A command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Makes a tenant known.
-    RegisterTenant {
-        /// Its id.
-        tenant: TenantId,
-        /// Its parent, which must be known already.
-        parent: Option<TenantId>,
-        /// Its time zone.
-        zone: Zone,
-        /// Its environments.
-        environments: Vec<EnvironmentId>,
-    },
-    /// Says what a tenant is, whole: a service.
-    PushTenant {
-        /// Its id.
-        tenant: TenantId,
-        /// Its parent, which must be known already and stays what it was.
-        parent: Option<TenantId>,
-        /// Its time zone.
-        zone: Zone,
-        /// Its environments.
-        environments: Vec<EnvironmentId>,
-        /// What it pays for.
-        plan: Option<PlanName>,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Removes a tenant: a service.
-    RemoveTenant {
-        /// Which.
-        tenant: TenantId,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Says who a member of a tenant is, whole: a service.
-    PushMember {
-        /// Of which tenant.
-        tenant: TenantId,
-        /// Who.
-        member: SubjectRef,
-        /// The roles they hold.
-        roles: Vec<RoleName>,
-        /// Whether they may do nothing until this is taken back.
-        suspended: bool,
-        /// An address that somebody verified.
-        email: Option<Arc<str>>,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Says that somebody is no member any more: a service.
-    RemoveMember {
-        /// Of which tenant.
-        tenant: TenantId,
-        /// Who.
-        member: SubjectRef,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Chooses how far support may go.
-    SetConsent {
-        /// Whose choice it is.
-        tenant: TenantId,
-        /// The choice.
-        choice: Choice,
-        /// Of a level: that it holds until then only, beside the choice that stands (GW-15).
-        until: Option<Until>,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Gives a grant.
-    MakeGrant {
-        /// In which tenant.
-        tenant: TenantId,
-        /// The new grant's id.
-        grant: GrantId,
-        /// In which environment.
-        environment: EnvironmentId,
-        /// To whom.
-        to: Grantee,
-        /// Which role.
-        role: RoleName,
-        /// Over what.
-        scope: Scope,
-        /// Until when.
-        until: Until,
-    },
-    /// A token of one who gave grants was seen: the gateway itself, with them as the actor.
-    SeeGrantor {
-        /// In which tenant.
-        tenant: TenantId,
-        /// Until when their grants stand, as far as is known.
-        needed: Timestamp,
-    },
-    /// Moves a grant's expiry.
-    MoveGrant {
-        /// In which tenant.
-        tenant: TenantId,
-        /// Which grant.
-        grant: GrantId,
-        /// Until when.
-        until: Until,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Withdraws a grant.
-    WithdrawGrant {
-        /// In which tenant.
-        tenant: TenantId,
-        /// Which grant.
-        grant: GrantId,
-    },
-    /// Lets the people of a support organisation act as whoever gives the command; what stood before is replaced.
-    AllowLogin {
-        /// In which tenant.
-        tenant: TenantId,
-        /// The new grant's id.
-        grant: GrantId,
-        /// In which environment.
-        environment: EnvironmentId,
-        /// To which organisation.
-        organisation: OrganisationName,
-        /// For how long: one of what is offered.
-        lasts: Span,
-        /// The ticket that it is about, if there is one.
-        ticket: Option<String>,
-    },
-    /// Takes that back.
-    WithdrawLogin {
-        /// In which tenant.
-        tenant: TenantId,
-        /// From which organisation.
-        organisation: OrganisationName,
-        /// In which environment; `None` is all.
-        environment: Option<EnvironmentId>,
-    },
-    /// Chooses whether each session by consent has to be approved.
-    SetApproval {
-        /// Whose choice it is.
-        tenant: TenantId,
-        /// Whether.
-        required: bool,
-        /// The version that the caller saw, where they said so.
-        expected: Option<Version>,
-    },
-    /// Does something about a request for approval.
-    Request {
-        /// In which tenant.
-        tenant: TenantId,
-        /// Which request; the new one's id where it is made.
-        request: RequestId,
-        /// What.
-        step: Step,
-    },
-    /// Starts a support session.
-    StartSession {
-        /// In which tenant.
-        tenant: TenantId,
-        /// The new session's id.
-        session: SessionId,
-        /// In which environment.
-        environment: EnvironmentId,
-        /// On what basis.
-        basis: WantedBasis,
-        /// Why, in the agent's words.
-        reason: String,
-        /// The ticket, if there is one.
-        ticket: Option<String>,
-        /// Less than the configured time, if wanted.
-        lasts: Option<Span>,
-    },
-    /// Enters without anybody's consent, in an emergency.
-    BreakGlass {
-        /// Which tenant.
-        tenant: TenantId,
-        /// The new session's id.
-        session: SessionId,
-        /// In which environment.
-        environment: EnvironmentId,
-        /// Why, in the operator's words.
-        reason: String,
-        /// The incident that it belongs to.
-        incident: String,
-        /// Which of the configured causes it is.
-        cause: String,
-        /// Less than the configured time, if wanted.
-        lasts: Option<Span>,
-    },
-    /// Ends a session: its own agent, or an administrator of the tenant.
-    EndSession {
-        /// In which tenant.
-        tenant: TenantId,
-        /// Which session.
-        session: SessionId,
-    },
-    /// Lets somebody in again who was removed and is kept out: an administrator of the tenant.
-    LiftBar {
-        /// Of which tenant.
-        tenant: TenantId,
-        /// Whom.
-        person: SubjectRef,
-    },
-    /// Sets a kill switch.
-    Stop {
-        /// Which.
-        switch: Switch,
-        /// Why.
-        reason: String,
-    },
-    /// Lifts a kill switch.
-    Lift {
-        /// Which.
-        switch: Switch,
-        /// Why.
-        reason: String,
-    },
-    /// Writes down that a deadline passed, or what a session fell with.
-    Expire {
-        /// Of which document.
-        key: Key,
-    },
-    /// Ends a session, since its gateway's clock was accepted behind its ledger (rule 7).
-    AcceptClock {
-        /// In which tenant.
-        tenant: TenantId,
-        /// Which session.
-        session: SessionId,
-    },
-}
-
-impl Command {
-    /// The stable word for records.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Command::RegisterTenant { .. } => "register_tenant",
-            Command::PushTenant { .. } => "push_tenant",
-            Command::RemoveTenant { .. } => "remove_tenant",
-            Command::PushMember { .. } => "push_member",
-            Command::RemoveMember { .. } => "remove_member",
-            Command::SeeGrantor { .. } => "see_grantor",
-            Command::SetConsent { .. } => "set_consent",
-            Command::MakeGrant { .. } => "make_grant",
-            Command::MoveGrant { .. } => "move_grant",
-            Command::WithdrawGrant { .. } => "withdraw_grant",
-            Command::AllowLogin { .. } => "allow_login",
-            Command::WithdrawLogin { .. } => "withdraw_login",
-            Command::SetApproval { .. } => "set_approval",
-            Command::Request { step, .. } => step.code(),
-            Command::StartSession { .. } => "start_session",
-            Command::BreakGlass { .. } => "break_glass",
-            Command::EndSession { .. } => "end_session",
-            Command::LiftBar { .. } => "lift_bar",
-            Command::Stop { .. } => "stop",
-            Command::Lift { .. } => "lift",
-            Command::Expire { .. } => "expire",
-            Command::AcceptClock { .. } => "accept_clock",
-        }
-    }
-
-    /// The tenant that it concerns; none where it concerns them all.
-    pub fn tenant(&self) -> Option<&TenantId> {
-        match self {
-            Command::RegisterTenant { tenant, .. }
-            | Command::PushTenant { tenant, .. }
-            | Command::RemoveTenant { tenant, .. }
-            | Command::PushMember { tenant, .. }
-            | Command::RemoveMember { tenant, .. }
-            | Command::SeeGrantor { tenant, .. }
-            | Command::SetConsent { tenant, .. }
-            | Command::MakeGrant { tenant, .. }
-            | Command::MoveGrant { tenant, .. }
-            | Command::WithdrawGrant { tenant, .. }
-            | Command::AllowLogin { tenant, .. }
-            | Command::WithdrawLogin { tenant, .. }
-            | Command::SetApproval { tenant, .. }
-            | Command::Request { tenant, .. }
-            | Command::StartSession { tenant, .. }
-            | Command::BreakGlass { tenant, .. }
-            | Command::EndSession { tenant, .. }
-            | Command::LiftBar { tenant, .. }
-            | Command::AcceptClock { tenant, .. } => Some(tenant),
-            Command::Stop { switch, .. } | Command::Lift { switch, .. } => switch.tenant(),
-            Command::Expire { key } => key.tenant(),
         }
     }
 }
@@ -445,6 +133,10 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::SetConsent { tenant, choice, until, expected } => {
             consent::set(&at, tenant, choice, *until, *expected)
         }
+        Command::SetRole { tenant, role, permissions, expected } => {
+            role::set(&at, tenant, role, permissions, *expected)
+        }
+        Command::RemoveRole { tenant, role, expected } => role::remove(&at, tenant, role, *expected),
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

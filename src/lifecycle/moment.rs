@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     model::{EnvironmentId, Giver, Key, LevelName, Rank, Subject, Tenant, TenantId, Timestamp, Version},
-    policy::{Facts, Lack, Policy, Push, rows::administers},
+    policy::{Facts, Here, Lack, Policy, Push, rows::administers},
 };
 
 use super::{Actor, Refusal, Stop};
@@ -18,6 +18,16 @@ pub(super) struct Moment<'a> {
     pub(super) actor: Actor<'a>,
     pub(super) now: Timestamp,
     pub(super) policy: &'a Policy,
+}
+
+impl<'a> Moment<'a> {
+    /// A tenant, as far as roles in it are asked for.
+    pub(super) fn here<'t>(&self, tenant: &'t TenantId) -> Here<'t>
+    where
+        'a: 't,
+    {
+        Here { tenant: tenant.as_str(), facts: self.facts, policy: self.policy }
+    }
 }
 
 impl Moment<'_> {

@@ -103,6 +103,8 @@ impl<'a> Creation<'a> {
             | Command::RemoveMember { .. }
             | Command::SeeGrantor { .. }
             | Command::SetConsent { .. }
+            | Command::SetRole { .. }
+            | Command::RemoveRole { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }
             | Command::AllowLogin { .. }

@@ -79,6 +79,43 @@ pub enum Refusal {
         /// The first permission of it that the grantor lacks.
         lacking: PermissionName,
     },
+    /// Roles are managed by whoever holds a configured permission.
+    #[error("not allowed: this takes `{needed}` in the tenant, in a token of the person's own")]
+    RolesNotYours {
+        /// The permission that it takes.
+        needed: PermissionName,
+    },
+    /// The configuration says what this role holds, and tenants do not.
+    #[error("role `{0}` is the same for all tenants; a tenant can neither adjust nor remove it")]
+    RoleLocked(RoleName),
+    /// Tenants define no roles.
+    #[error("tenants have no roles of their own here; adjust one that is marked `adjustable`")]
+    RolesClosed,
+    /// The tenant's plan, as far as it is known, does not have it.
+    #[error("the tenant's plan does not have roles of its own making; those that there are stay as they are")]
+    RolesNotInPlan,
+    /// The catalogue is closed.
+    #[error("there is no permission `{0}`")]
+    PermissionUnknown(PermissionName),
+    /// Nobody gives a right that they lack.
+    #[error("you may not put `{lacking}` into role `{role}`: none of your roles holds it")]
+    BeyondOwn {
+        /// The role.
+        role: RoleName,
+        /// The first permission of it that they lack.
+        lacking: PermissionName,
+    },
+    /// The tenant has enough roles of its own.
+    #[error("this tenant has {0} roles of its own already; remove one first")]
+    TooManyRoles(usize),
+    /// A grant that stands names it.
+    #[error("{0} grants that stand name this role; withdraw them first, or take its permissions away")]
+    RoleGranted(usize),
+    /// It would not fit into a line of the ledger.
+    #[error(
+        "what is kept of this role would be too large: its permissions, the grants that name it and who put something into it; define another one"
+    )]
+    RoleTooLarge,
     /// The time is over already.
     #[error("`{0}` is not in the future")]
     NotInFuture(Timestamp),
@@ -248,6 +285,15 @@ impl Refusal {
             Refusal::EnvironmentForeign { .. } => "environment_foreign",
             Refusal::RoleUnknown(_) => "role_unknown",
             Refusal::BeyondGrantor { .. } => "beyond_grantor",
+            Refusal::RolesNotYours { .. } => "not_allowed",
+            Refusal::RoleLocked(_) => "role_locked",
+            Refusal::RolesClosed => "own_roles_closed",
+            Refusal::RolesNotInPlan => "plan_lacks_roles",
+            Refusal::PermissionUnknown(_) => "permission_unknown",
+            Refusal::BeyondOwn { .. } => "beyond_own_rights",
+            Refusal::TooManyRoles(_) => "too_many_roles",
+            Refusal::RoleGranted(_) => "role_granted",
+            Refusal::RoleTooLarge => "role_too_large",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
             Refusal::DurationNotOffered(_) => "duration_not_offered",

@@ -10,7 +10,7 @@ use crate::{
         Session, SessionId, Span, Subject, SubjectKind, Tenant, TenantId, Timestamp,
     },
     policy::{
-        Lack, Named, OnRemove, Reason, SUPPORT_MANAGE,
+        Lack, Meaning, Named, OnRemove, Reason, SUPPORT_MANAGE,
         conditions::{TicketFrom, TicketRule},
         emergency::{everywhere, halted},
         level::{InForce, in_force},
@@ -95,17 +95,29 @@ pub(super) fn start(
             if let Some(by) = grant.given_by(agent) {
                 return Err(Refusal::SelfGranted { by: Some(by) }.into());
             }
+            if let Some(name) = &grant.role
+                && let Some(by) = at.here(id).filled_by(name, agent)?
+            {
+                return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
+            }
             if tenant.took_away(wish.environment, grant.given).is_some() {
                 return Err(Refusal::GrantGivesNothing("its environment was taken away since").into());
             }
-            if let Err((reason, _)) = giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
-                let why = match reason {
-                    Reason::GrantorUnknown => {
-                        "whoever gave it was not seen for too long; they have to sign in"
+            match giver(&grant.grantor, id.as_str(), at.facts, at.now, at.policy)? {
+                Err((Reason::GrantorUnknown, _)) => {
+                    let why = "whoever gave it was not seen for too long; they have to sign in";
+                    return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Err(_) => {
+                    let why = "whoever gave it is no member there any more";
+                    return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Ok(giver) if matches!(basis, Basis::ActAs(_)) => {
+                    if let Some(by) = giver.filled_by(at.here(id), agent)? {
+                        return Err(Refusal::SelfGranted { by: Some(by.person.clone()) }.into());
                     }
-                    _ => "whoever gave it is no member there any more",
-                };
-                return Err(Refusal::GrantGivesNothing(why).into());
+                }
+                Ok(_) => {}
             }
             if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
                 let bound = Grant { bound: Some(agent.id.clone()), ..grant.clone() };
@@ -133,9 +145,9 @@ pub(super) fn start(
         None => deadline(at, tenant, wish.lasts, approved.map(|(_, _, approval)| approval.lasts))?,
     };
     let rights = match &role {
-        Some(name) => match at.policy.role(name) {
-            Some(role) => at.policy.staff_rights(role),
-            None => return Err(Refusal::RoleUnknown(name.clone()).into()),
+        Some(name) => match at.here(id).role(name)? {
+            Meaning::Nothing => return Err(Refusal::RoleUnknown(name.clone()).into()),
+            meant => at.policy.staff_rights_of(&meant.set(at.policy)),
         },
         // Whoever acts as somebody has what they have, at each instant: nothing is kept of the start.
         None => Vec::new(),

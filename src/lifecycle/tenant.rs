@@ -191,6 +191,8 @@ fn make(
             stop: before.stop.clone(),
             approval: before.approval.clone(),
             life: before.life.saturating_add(1),
+            // What it narrowed stays narrowed; of its own roles nothing is left but the names.
+            roles: before.roles.clone(),
             ..new
         },
     };

@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+pub use super::version::Version;
 use super::{
     ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, OrganisationName,
     PermissionName, PlanName, Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId,
-    Subject, SubjectRef, TenantId, Timestamp, Veiled, Zone,
+    Subject, SubjectRef, TenantId, TenantRole, Timestamp, Veiled, Zone,
     consent::Consent,
     login::{ActAs, Acting},
     once::Made,
@@ -23,33 +24,6 @@ pub const FORMAT: u32 = 1;
 
 /// How many change ids a document remembers. A copy that is further behind than this counts as a fork.
 pub const REMEMBERED: usize = 32;
-
-/// The version of a document: ordered by epoch, then by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Version {
-    /// Raised by every healing of a store that had lost something.
-    pub epoch: u32,
-    /// Counts the changes; 0 stands for a document that does not exist.
-    pub number: u64,
-}
-
-impl Version {
-    /// The version of a document that does not exist.
-    pub const NONE: Version = Version { epoch: 0, number: 0 };
-
-    /// The version that the next change gives.
-    #[must_use]
-    pub fn next(self) -> Version {
-        Version { epoch: self.epoch, number: self.number.saturating_add(1) }
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch, self.number)
-    }
-}
 
 /// The name of a document. Everything below a tenant bears the tenant's id: tenants are islands (law 11). The switches of
 /// the vendor's operators are an island of their own, which no tenant's id can spell.
@@ -72,6 +46,8 @@ pub enum Key {
     Made(TenantId, SubjectRef),
     /// What is remembered of one who gave grants.
     Grantor(TenantId, SubjectRef),
+    /// What a tenant says of a role.
+    Role(TenantId, RoleName),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -88,6 +64,7 @@ impl Key {
             | Key::Request(tenant, _)
             | Key::Made(tenant, _)
             | Key::Grantor(tenant, _)
+            | Key::Role(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -104,6 +81,7 @@ impl Key {
             Key::Request(..) => Kind::Request,
             Key::Made(..) => Kind::Made,
             Key::Grantor(..) => Kind::Grantor,
+            Key::Role(..) => Kind::Role,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -120,6 +98,7 @@ impl fmt::Display for Key {
             Key::Request(tenant, request) => write!(f, "request/{tenant}/{request}"),
             Key::Made(tenant, subject) => write!(f, "made/{tenant}/{subject}"),
             Key::Grantor(tenant, subject) => write!(f, "grantor/{tenant}/{subject}"),
+            Key::Role(tenant, role) => write!(f, "role/{tenant}/{role}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
@@ -146,6 +125,8 @@ pub enum Kind {
     Made,
     /// [`Grantor`].
     Grantor,
+    /// [`TenantRole`].
+    Role,
     /// [`Stop`].
     Stop,
 }
@@ -186,6 +167,9 @@ pub struct Tenant {
     /// How often it became known again after a removal. Members' rows of before count no more.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub life: u32,
+    /// The roles that it says something of: its own, and those that it adjusted. An index: what is not in it needs no look.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub roles: BTreeSet<RoleName>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -213,8 +197,21 @@ impl Tenant {
     ) -> Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
         let stop = Stop::default();
-        let (approval, life) = (None, 0);
-        Tenant { parent, zone, environments, consent, stop, plan, service, removed, taken, approval, life }
+        let (approval, life, roles) = (None, 0, BTreeSet::new());
+        Tenant {
+            parent,
+            zone,
+            environments,
+            consent,
+            stop,
+            plan,
+            service,
+            removed,
+            taken,
+            approval,
+            life,
+            roles,
+        }
     }
 
     /// Whether what began or was granted at an instant in an environment is over because that was taken away since.
@@ -393,6 +390,8 @@ pub enum Document {
     Made(Made),
     /// One who gave grants.
     Grantor(Grantor),
+    /// What a tenant says of a role.
+    Role(TenantRole),
     /// A kill switch.
     Stop(Stop),
 }
@@ -409,6 +408,7 @@ impl Document {
             Document::Request(_) => Kind::Request,
             Document::Made(_) => Kind::Made,
             Document::Grantor(_) => Kind::Grantor,
+            Document::Role(_) => Kind::Role,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -427,6 +427,7 @@ impl Document {
             | Document::Presence(_)
             | Document::Member(_)
             | Document::Grantor(_)
+            | Document::Role(_)
             | Document::Stop(_) => None,
         }
     }

@@ -29,6 +29,7 @@ fn address(document: &Document) -> Option<&Arc<str>> {
         | Document::Request(_)
         | Document::Made(_)
         | Document::Grantor(_)
+        | Document::Role(_)
         | Document::Stop(_) => None,
     }
 }
@@ -60,6 +61,7 @@ fn forget(document: &mut Document) {
         | Document::Request(_)
         | Document::Made(_)
         | Document::Grantor(_)
+        | Document::Role(_)
         | Document::Stop(_) => {}
     }
 }

@@ -60,6 +60,7 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             }
             (Document::Made(a), Document::Made(b)) => Document::Made(a.meet(b)),
             (Document::Grantor(a), Document::Grantor(b)) => Document::Grantor(a.meet(b)),
+            (Document::Role(a), Document::Role(b)) => Document::Role(a.meet(b)),
             (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
@@ -95,7 +96,9 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
         (one, other) => one.or_else(|| other.clone()),
     };
     let (removed, life) = (a.removed.max(b.removed), a.life.max(b.life));
-    Tenant { environments, consent, taken, removed, approval, stop, life, ..a }
+    // An index must not lose what it points at: a role that was narrowed in one history stays so.
+    let roles = a.roles.union(&b.roles).cloned().collect();
+    Tenant { environments, consent, taken, removed, approval, stop, life, roles, ..a }
 }
 
 fn grant(mut a: Grant, b: &Grant) -> Grant {

@@ -20,9 +20,11 @@ pub mod network;
 pub mod once;
 pub mod presence;
 pub mod request;
+pub mod role;
 pub mod stop;
 pub mod subject;
 pub mod time;
+pub mod version;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
@@ -41,6 +43,7 @@ pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
 pub use presence::{Asked, Bar, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
+pub use role::TenantRole;
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};
 pub use time::{Span, Timestamp, Zone};

@@ -12,12 +12,12 @@ use crate::model::{
 };
 
 use super::{
-    ActedFor, Around, Facts, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
-    login::acts,
+    reach::beyond_rights,
     rows::{Held, held},
-    standing::{Fallen, Standing, standing},
+    standing::{Fallen, standing},
 };
 
 /// A name that a request carries.
@@ -259,7 +259,8 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
     }
 }
 
-/// A member whose token does not say that they may: their row does, or nothing does.
+/// A member whose token does not say that they may: their row does, or what their tenant says of their roles, or nothing
+/// does.
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
@@ -271,10 +272,18 @@ fn member_by_row(
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
-    let reason = match rule {
-        None => Reason::MemberUnmapped,
-        Some(rule) if rule.permissions.iter().all(|p| held.can(policy, *p)) => Reason::MemberRole,
-        Some(_) => return Ok(deny(Reason::PermissionMissing)),
+    let reason = match (rule, &subject.tenant) {
+        (None, _) => Reason::MemberUnmapped,
+        (Some(rule), Some(tenant)) => {
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            for permission in &rule.permissions {
+                if !held.can(here, *permission)? {
+                    return Ok(deny(Reason::PermissionMissing));
+                }
+            }
+            Reason::MemberRole
+        }
+        (Some(_), None) => return Ok(deny(Reason::TenantForeign)),
     };
     let roles = held.row().map(|row| row.roles.iter().cloned().collect());
     Ok(Decision::Allow(Permit { reason, staff: None, roles, narrowed: false }))
@@ -350,7 +359,8 @@ fn staff(
     if !tenant.environments.contains(environment) {
         return Ok(deny(Reason::EnvironmentUnknown));
     }
-    if let Some(fallen) = beyond_rights(rule, session, &standing, policy) {
+    let here = Here { tenant: tenant_id, facts, policy };
+    if let Some(fallen) = beyond_rights(rule, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
     let narrowed = !standing.covers(rule, ask.resource);
@@ -429,41 +439,4 @@ fn find_session<'a>(
 
 fn is_of(session: &Session, subject: &SubjectRef) -> bool {
     session.subject == *subject
-}
-
-/// Rule 4: the rights of the start, those of the role now, and those of the level now where that binds. Acting as somebody is
-/// another thing: see [`acts`].
-fn beyond_rights(rule: &Rule, session: &Session, standing: &Standing<'_>, policy: &Policy) -> Option<Fallen> {
-    let lacks = || {
-        let detail = match policy.level_for(&rule.permissions) {
-            Some(level) => Detail::LevelWouldDo(level.clone()),
-            None => Detail::GrantWouldDo,
-        };
-        Some((Reason::PermissionMissing, detail))
-    };
-    // Acting is what the person can do now, gained since or lost: no role stands between.
-    if let Basis::ActAs(_) = session.basis {
-        let all = rule.permissions.iter().all(|permission| acts(standing.giver, *permission, policy));
-        return if all { None } else { lacks() };
-    }
-    let Some(role) = session.role.as_ref().and_then(|name| policy.role(name)) else {
-        return Some((Reason::RoleUnknown, Detail::None));
-    };
-    for permission in &rule.permissions {
-        let at_start = policy.catalogue.name(*permission).is_some_and(|name| {
-            session.rights.binary_search_by(|right| right.as_str().cmp(name.as_str())).is_ok()
-        });
-        if !at_start || !role.permissions.contains(*permission) {
-            return lacks();
-        }
-        if let Some(rank) = standing.bound
-            && !policy.role_at(rank).is_some_and(|level| level.permissions.contains(*permission))
-        {
-            return Some((Reason::ConsentLowered, Detail::None));
-        }
-        if standing.giver.is_some_and(|giver| !giver.can(policy, *permission)) {
-            return Some((Reason::GrantorLacks, Detail::None));
-        }
-    }
-    None
 }

@@ -9,8 +9,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Grantor, Key, Made, Member, Presence, Reach, Request, RequestId, Session,
-    SessionId, Stop, SubjectRef, Tenant, TenantId, Version,
+    Document, Grant, GrantId, Grantor, Key, Made, Member, Presence, Reach, Request, RequestId, RoleName,
+    Session, SessionId, Stop, SubjectRef, Tenant, TenantId, TenantRole, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -207,6 +207,19 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Grantor(grantor))) => Ok(Some(grantor)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// What a tenant says of a role.
+    pub fn role(&self, tenant: &str, name: &RoleName) -> Result<Option<&TenantRole>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Role(t, n) if n == name && t.as_str() == tenant),
+            || Some(Key::Role(TenantId::new(tenant).ok()?, name.clone())),
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Role(role))) => Ok(Some(role)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Basis, Grant, Grantee, OrganisationName, RoleName, Session, Span, SubjectRef};
 
-use super::{PermissionId, Policy, rows::Bound};
+use super::{Here, Lack, PermissionId, Policy, rows::Bound};
 
 /// What the configuration says of login access. Where it says nothing, nobody can give it, and none that stands opens anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub(super) fn carries(grant: &Grant, basis: &Basis, policy: &Policy) -> bool {
 
 /// Whether a session that acts as somebody may do this: what they can do now, whatever it was at the start, under the ceiling.
 /// Where nobody knows what they can do, it is nothing (rule 5).
-pub(super) fn acts(bound: Option<Bound<'_>>, permission: PermissionId, policy: &Policy) -> bool {
-    !policy.above_ceiling(permission) && bound.is_some_and(|bound| bound.can(policy, permission))
+pub(super) fn acts(bound: Option<Bound<'_>>, permission: PermissionId, here: Here<'_>) -> Result<bool, Lack> {
+    match bound {
+        Some(bound) if !here.policy.above_ceiling(permission) => bound.can(here, permission),
+        Some(_) | None => Ok(false),
+    }
 }

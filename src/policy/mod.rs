@@ -19,12 +19,14 @@ pub mod narrow;
 pub mod path;
 pub mod permission;
 pub mod proofs;
+mod reach;
 pub mod reason;
 pub mod rights;
 pub mod routes;
 pub mod rows;
 pub mod shape;
 pub mod standing;
+pub mod tenant_roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +48,7 @@ pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
 pub use reason::Reason;
+pub use tenant_roles::{Here, Meaning, TenantRoles};
 
 /// When a lowered level reaches sessions that run by consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub enum OnLower {
 pub struct Role {
     /// What it may do. For staff the ceiling is taken off at each decision.
     pub permissions: PermissionSet,
+    /// Whether a tenant may say something else of it. What means the same everywhere is looked up nowhere.
+    pub adjustable: bool,
 }
 
 /// What a request does to the application.
@@ -164,6 +169,8 @@ pub struct Policy {
     pub catalogue: Catalogue,
     /// All roles.
     pub roles: BTreeMap<RoleName, Role>,
+    /// What tenants may say of roles.
+    pub tenant_roles: TenantRoles,
     /// What staff may never do, at any level and on any basis, in addition to administering support access (law 5).
     pub ceiling: PermissionSet,
     /// The consent ladder.
@@ -217,27 +224,32 @@ impl Policy {
             || self.catalogue.name(permission).is_none_or(|name| name.resource_type() == SUPPORT_TYPE)
     }
 
-    /// What the roles that a member's token names allow, in their own tenant.
+    /// What the roles that a member's token names allow in every tenant.
     pub fn member_can(&self, subject: &Subject, permission: PermissionId) -> bool {
         self.roles_can(&subject.roles, permission)
     }
 
-    /// What any of these roles allows.
+    /// What any of these roles allows, as far as it means the same in every tenant; [`Here::any_holds`] is the whole of it.
     pub fn roles_can<'a>(
         &self,
         roles: impl IntoIterator<Item = &'a RoleName>,
         permission: PermissionId,
     ) -> bool {
-        roles
-            .into_iter()
-            .any(|name| self.role(name).is_some_and(|role| role.permissions.contains(permission)))
+        roles.into_iter().any(|name| {
+            self.role(name).is_some_and(|role| !role.adjustable && role.permissions.contains(permission))
+        })
     }
 
     /// The names of everything that a role may do for staff, sorted: what a session remembers of its start.
     pub fn staff_rights(&self, role: &Role) -> Vec<PermissionName> {
+        self.staff_rights_of(&role.permissions)
+    }
+
+    /// The same of a set.
+    pub fn staff_rights_of(&self, permissions: &PermissionSet) -> Vec<PermissionName> {
         self.catalogue
             .iter()
-            .filter(|(id, _)| role.permissions.contains(*id) && !self.above_ceiling(*id))
+            .filter(|(id, _)| permissions.contains(*id) && !self.above_ceiling(*id))
             .map(|(_, name)| name.clone())
             .collect()
     }

@@ -5,7 +5,7 @@
 use crate::model::{Basis, Session, Subject, Tenant, Timestamp};
 
 use super::{
-    Facts, Lack, Policy,
+    Facts, Here, Lack, Meaning, Policy,
     login::acts,
     standing::{Fallen, standing},
 };
@@ -20,24 +20,30 @@ pub fn rights_now(
     now: Timestamp,
     policy: &Policy,
 ) -> Result<Result<Vec<String>, Fallen>, Lack> {
-    Ok(standing(session, tenant_id, tenant, subject, facts, now, policy)?.map(|standing| {
-        policy
-            .catalogue
-            .iter()
-            .filter(|(id, name)| {
-                if matches!(session.basis, Basis::ActAs(_)) {
-                    return acts(standing.giver, *id, policy);
-                }
-                let role = session.role.as_ref().and_then(|name| policy.role(name));
-                session.rights.binary_search(name).is_ok()
-                    && !policy.above_ceiling(*id)
-                    && role.is_some_and(|role| role.permissions.contains(*id))
-                    && standing.bound.is_none_or(|rank| {
-                        policy.role_at(rank).is_some_and(|level| level.permissions.contains(*id))
-                    })
-                    && standing.giver.is_none_or(|giver| giver.can(policy, *id))
-            })
-            .map(|(_, name)| name.to_string())
-            .collect()
-    }))
+    let standing = match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
+        Ok(standing) => standing,
+        Err(fallen) => return Ok(Err(fallen)),
+    };
+    let here = Here { tenant: tenant_id, facts, policy };
+    let role = session.role.as_ref().map_or(Ok(Meaning::Nothing), |name| here.role(name))?;
+    let level = |rank, id| policy.role_at(rank).is_some_and(|level| level.permissions.contains(id));
+    let mut rights = Vec::new();
+    for (id, name) in policy.catalogue.iter() {
+        let may = if let Basis::ActAs(_) = session.basis {
+            acts(standing.giver, id, here)?
+        } else {
+            let held = session.rights.binary_search(name).is_ok()
+                && !policy.above_ceiling(id)
+                && role.holds(policy, id)
+                && standing.bound.is_none_or(|rank| level(rank, id));
+            match standing.giver {
+                Some(giver) if held => giver.can(here, id)?,
+                Some(_) | None => held,
+            }
+        };
+        if may {
+            rights.push(name.to_string());
+        }
+    }
+    Ok(Ok(rights))
 }

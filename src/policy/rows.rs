@@ -3,9 +3,9 @@
 //!
 //! Never here: who pushes rows ([`crate::lifecycle`]).
 
-use crate::model::{Grantor, Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
+use crate::model::{Giver, Grantor, Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
-use super::{Detail, Facts, Lack, PermissionId, Policy, Reason, standing::Fallen};
+use super::{Detail, Facts, Here, Lack, PermissionId, Policy, Reason, standing::Fallen};
 
 /// The roles that a member holds at this instant.
 #[derive(Debug, Clone, Copy)]
@@ -27,12 +27,12 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Whether any of the roles holds this.
-    pub fn can(self, policy: &Policy, permission: PermissionId) -> bool {
+    /// Whether any of the roles holds this in their tenant.
+    pub fn can(self, here: Here<'_>, permission: PermissionId) -> Result<bool, Lack> {
         match self {
-            Held::Token(roles) => policy.roles_can(roles, permission),
-            Held::Row(row) => policy.roles_can(&row.roles, permission),
-            Held::Nothing(_) => false,
+            Held::Token(roles) => here.any_holds(roles, permission),
+            Held::Row(row) => here.any_holds(&row.roles, permission),
+            Held::Nothing(_) => Ok(false),
         }
     }
 }
@@ -61,13 +61,26 @@ pub enum Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// Whether they can do this.
-    pub fn can(self, policy: &Policy, permission: PermissionId) -> bool {
+    /// Whether they can do this in their tenant.
+    pub fn can(self, here: Here<'_>, permission: PermissionId) -> Result<bool, Lack> {
         match self {
-            Bound::Row(row) => policy.roles_can(&row.roles, permission),
+            Bound::Row(row) => here.any_holds(&row.roles, permission),
             Bound::Remembered(known, _) => {
-                !known.roles.is_empty() && known.roles.iter().all(|roles| policy.roles_can(roles, permission))
+                for roles in &known.roles {
+                    if !here.any_holds(roles, permission)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(!known.roles.is_empty())
             }
+        }
+    }
+
+    /// Whether one of the roles that any of this names was filled by this subject, as another person of the tenant (GW-14).
+    pub fn filled_by<'f>(self, here: Here<'f>, subject: &Subject) -> Result<Option<&'f Giver>, Lack> {
+        match self {
+            Bound::Row(row) => here.any_filled_by(&row.roles, subject),
+            Bound::Remembered(known, _) => here.any_filled_by(known.roles.iter().flatten(), subject),
         }
     }
 
@@ -149,5 +162,6 @@ pub fn administers(
         return Ok(false);
     }
     let Some(permission) = policy.catalogue.id(permission) else { return Ok(false) };
-    Ok(held(subject, facts, policy)?.can(policy, permission))
+    let here = Here { tenant: tenant.as_str(), facts, policy };
+    held(subject, facts, policy)?.can(here, permission)
 }

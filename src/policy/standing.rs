@@ -7,7 +7,7 @@ use crate::model::{
 };
 
 use super::{
-    Deadline, Detail, Due, Facts, Lack, OnLower, OnRemove, Policy, Reason, Rule,
+    Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason, Rule,
     emergency::halted,
     level::{InForce, in_force},
     login::carries,
@@ -169,15 +169,27 @@ pub fn standing<'a>(
             if let Some(own) = grant.given_by(subject) {
                 return Ok(Err(self_granted(Some(&own))));
             }
+            let here = Here { tenant: tenant_id, facts, policy };
+            if let Some(name) = &session.role
+                && let Some(own) = here.filled_by(name, subject)?
+            {
+                return Ok(Err(self_granted(Some(&own.person))));
+            }
             if let Some(detail) = taken(grant.given) {
                 return Ok(Err((Reason::EnvironmentRemoved, detail)));
             }
             let giver = match giver(&grant.grantor, tenant_id, facts, now, policy)? {
-                Ok(giver) => Some(giver),
+                Ok(giver) => giver,
                 Err(fallen) => return Ok(Err(fallen)),
             };
+            // Acting has what the person's roles hold: nobody gives themselves more by these.
+            if let Basis::ActAs(_) = session.basis
+                && let Some(own) = giver.filled_by(here, subject)?
+            {
+                return Ok(Err(self_granted(Some(&own.person))));
+            }
             let deadline = own.min(Deadline { at: grant.until, due: Due::Grant });
-            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver }))
+            Ok(Ok(Standing { deadline, bound: None, falls: None, grant: Some(grant), giver: Some(giver) }))
         }
     }
 }

@@ -89,7 +89,7 @@ impl Weighter<Key, Cell> for Size {
 /// How many small parts a document has, of some sixty bytes each.
 fn parts(document: &Document) -> usize {
     match document {
-        Document::Tenant(tenant) => tenant.environments.len(),
+        Document::Tenant(tenant) => tenant.environments.len() + tenant.roles.len(),
         Document::Grant(grant) => match &grant.scope {
             Scope::Everything => 0,
             Scope::Resources(resources) => resources.len(),
@@ -100,6 +100,7 @@ fn parts(document: &Document) -> usize {
         Document::Member(member) => member.roles.len(),
         Document::Made(made) => made.kept.len() * 4,
         Document::Grantor(grantor) => grantor.roles.iter().map(|roles| 1 + roles.len()).sum(),
+        Document::Role(role) => role.size() / 60,
         Document::Stop(stop) => stop.set.iter().map(|halt| halt.reason.len() / 64).sum(),
     }
 }

@@ -11,7 +11,7 @@
 use serde::Deserialize;
 
 use crate::model::{
-    GrantId, IssuerName, Key, Kind, Reach, RequestId, SessionId, Stored, SubjectRef, TenantId,
+    GrantId, IssuerName, Key, Kind, Reach, RequestId, RoleName, SessionId, Stored, SubjectRef, TenantId,
     document::FORMAT,
 };
 
@@ -29,6 +29,7 @@ fn tag(kind: Kind) -> u8 {
         Kind::Request => 6,
         Kind::Made => 7,
         Kind::Grantor => 8,
+        Kind::Role => 9,
         // Far from the others: what is below tenants goes on counting there, and bytes are ordered as keys are.
         Kind::Stop => 100,
     }
@@ -62,6 +63,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         | Key::Request(tenant, _)
         | Key::Made(tenant, _)
         | Key::Grantor(tenant, _)
+        | Key::Role(tenant, _)
         | Key::Member(tenant, _) => tenant_prefix(tenant, key.kind()),
         Key::Stop(_) => stops_prefix(),
     };
@@ -78,6 +80,7 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         Key::Grant(_, grant) => bytes.extend_from_slice(grant.as_str().as_bytes()),
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
         Key::Request(_, request) => bytes.extend_from_slice(request.as_str().as_bytes()),
+        Key::Role(_, role) => bytes.extend_from_slice(role.as_str().as_bytes()),
         Key::Presence(_, subject)
         | Key::Member(_, subject)
         | Key::Made(_, subject)
@@ -111,6 +114,7 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         8 => Some(Key::Grantor(tenant, read_subject(rest)?)),
         6 => Some(Key::Request(tenant, RequestId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         7 => Some(Key::Made(tenant, read_subject(rest)?)),
+        9 => Some(Key::Role(tenant, RoleName::new(std::str::from_utf8(rest).ok()?).ok()?)),
         _ => None,
     }
 }
@@ -189,7 +193,7 @@ mod tests {
 
     fn any_key() -> impl Strategy<Value = Key> {
         let id = "[a-c][a-c._~-]{0,3}";
-        (0..10usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+        (0..11usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
             let tenant = TenantId::new(&tenant).unwrap();
             match kind {
                 0 => Key::Tenant(tenant),
@@ -198,6 +202,7 @@ mod tests {
                 7 => Key::Request(tenant, RequestId::new(&second).unwrap()),
                 4 => Key::Stop(Reach::All),
                 5 => Key::Stop(Reach::Tenant(tenant)),
+                10 => Key::Role(tenant, RoleName::new(&issuer).unwrap()),
                 kind => {
                     let subject =
                         SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() };

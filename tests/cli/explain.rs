@@ -27,6 +27,34 @@ fn who_may_do_what_is_a_table() {
 }
 
 #[test]
+fn what_tenants_may_say_of_roles_stands_in_summary_table_and_explanation() {
+    let place = Place::new();
+    let own = "  admin: { allow: \"*:*\" }\n  clerk: { allow: [\"orders:read\"], adjustable: true }\n\
+               tenant_roles: { permission: users:manage, most: 5, plans: [gold, unlimited] }";
+    place.configure("  admin: { allow: \"*:*\" }", own);
+    let summary = place.run(CHECK).with(0);
+    for line in [
+        "  adjustable by each tenant: clerk",
+        "  up to 5 more of each tenant's own",
+        "  said in the tenant by users:manage, in the plans gold, unlimited",
+    ] {
+        assert!(summary.lines().any(|told| told == line), "`{line}` is not in: {summary}");
+    }
+    let table = place.run(&["check", "--config", "postern.yaml", "--grid"]).with(0);
+    assert!(table.contains("\nadjustable by each tenant: clerk\n"), "{table}");
+    let explain = |more: &[&str]| {
+        let args = ["explain", "--config", "postern.yaml", "GET", "/t/acme/orders"];
+        place.run(&[&args, more].concat()).with(0)
+    };
+    let note = "as the configuration has the role; a tenant may have adjusted it";
+    for whom in [&["--member-role", "clerk"], &["--role", "clerk"]] {
+        let told = explain(whom);
+        assert!(told.contains("passes (") && told.contains(note), "{told}");
+    }
+    assert!(!explain(&["--member-role", "admin"]).contains(note));
+}
+
+#[test]
 fn what_is_dangerous_stands_in_the_summary() {
     let place = Place::new();
     place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\ndangerous: { clock: true }");

@@ -110,6 +110,13 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             1 => member.removed = dice.one_in(2).then(|| near(dice)),
             _ => member.roles = [role(dice.pick(&ROLES))].into(),
         },
+        Document::Role(told) => match dice.below(5) {
+            0 => told.removed = dice.one_in(2).then(|| near(dice)),
+            1 => told.own = !told.own,
+            2 => told.life += 1,
+            3 => told.by = some_givers(dice),
+            _ => told.permissions = [dice.pick(&PERMISSIONS).parse().unwrap()].into(),
+        },
         Document::Grantor(grantor) => match dice.below(3) {
             0 => grantor.seen = at(near(dice).ms() - policy.grantor_memory_ms),
             1 => grantor.seen = near(dice),

@@ -14,6 +14,7 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     naive::{Naive, forbidden, role_can},
+    naive_roles::OWN,
     world::*,
 };
 
@@ -64,6 +65,7 @@ fn someone_for(dice: &mut Dice, tenant: &str) -> Who {
     Who::Person(match dice.below(14) {
         0 => admin(dice.pick(&TENANTS)),
         1 => staff(dice.pick(&STAFF)),
+        2 if dice.one_in(2) => member(tenant, "clara", &["clerk", "warden", "helper"]),
         2 => member(tenant, "clara", &["editor", "reader"]),
         3 => Subject { acting: true, ..admin(tenant) },
         4 => return Who::Configuration,
@@ -140,7 +142,7 @@ fn a_row(dice: &mut Dice, world: &World, naive: &Naive, tenant: &str) -> (Comman
     if dice.one_in(5) {
         return (Command::RemoveMember { tenant: tid(tenant), member, expected }, who);
     }
-    let mut roles = vec![role(dice.pick(&["administrator", "reader", "warden"]))];
+    let mut roles = vec![role(dice.pick(&["administrator", "reader", "warden", "administrator", "helper"]))];
     if dice.one_in(12) {
         roles.push(role("gone"));
     }
@@ -166,13 +168,46 @@ fn a_sighting(dice: &mut Dice, naive: &Naive, tenant: &str, now: i64) -> (Comman
     let (tenant, grantor) = &by_grant[dice.below(by_grant.len())];
     let (issuer, sub) = grantor.split_once('|').unwrap();
     let roles: &[&str] = match dice.below(6) {
-        0 => &["reader"],
+        0 => &["reader", "clerk", "helper"],
         1 => &["reader", "editor"],
         2 => &["administrator", "editor"],
         _ => &["administrator"],
     };
     let subject = if issuer == "rows" { rower(tenant, sub) } else { member(tenant, sub, roles) };
     (Command::SeeGrantor { tenant: tid(tenant), needed }, Who::Person(subject))
+}
+
+/// A tenant says something of a role, or takes it back.
+fn a_role(dice: &mut Dice, world: &World, naive: &Naive, tenant: &str, now: i64) -> (Command, Who) {
+    let name = match dice.below(12) {
+        0 => "reader",
+        1 | 2 => "clerk",
+        3 => "warden",
+        n => OWN[n % 3],
+    };
+    // Often one that somebody was granted, and may be inside by.
+    let granted = naive.grants.iter().filter(|(_, grant)| grant.ended.is_none() && now < grant.until);
+    let mut told: Vec<_> = granted
+        .filter(|((tenant, _), grant)| naive.told.contains_key(&(tenant.clone(), grant.role.clone())))
+        .map(|((tenant, _), grant)| (tenant.as_str(), grant.role.as_str()))
+        .collect();
+    // One of its own is not removed then.
+    if told.iter().any(|(_, name)| OWN.contains(name)) && dice.one_in(2) {
+        told.retain(|(_, name)| OWN.contains(name));
+    }
+    let (tenant, name) =
+        if told.is_empty() || dice.one_in(3) { (tenant, name) } else { told[dice.below(told.len())] };
+    let expected = seen(dice, world.version(&Key::Role(tid(tenant), role(name))));
+    let who = if dice.one_in(4) { someone_for(dice, tenant) } else { Who::Person(admin(tenant)) };
+    if dice.one_in(if told.is_empty() { 4 } else { 2 }) {
+        return (Command::RemoveRole { tenant: tid(tenant), role: role(name), expected }, who);
+    }
+    let mut permissions: Vec<_> =
+        PERMISSIONS.iter().filter(|_| dice.one_in(2)).map(|p| p.parse().unwrap()).collect();
+    if dice.one_in(15) {
+        permissions.push("orders:shred".parse().unwrap());
+    }
+    (Command::SetRole { tenant: tid(tenant), role: role(name), permissions, expected }, who)
 }
 
 fn a_removal(dice: &mut Dice, world: &World, tenant: &str) -> Command {
@@ -188,6 +223,8 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
         if dice.one_in(12) { "moon" } else { dice.pick(&["production", "production", "sandbox"]) };
     let known: Vec<&str> =
         naive.grants.keys().filter(|(t, _)| t == tenant).map(|(_, g)| g.as_str()).collect();
+    let told: Vec<&str> =
+        naive.told.keys().filter(|(t, _)| t == tenant).map(|(_, role)| role.as_str()).collect();
     let open: Vec<&str> =
         naive.sessions.keys().filter(|(t, _)| t == tenant).map(|(_, s)| s.as_str()).collect();
     let grant = if known.is_empty() || dice.one_in(10) { "g-none" } else { known[dice.below(known.len())] };
@@ -199,7 +236,8 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
     } else {
         asked[asked.len() - 1 - dice.below(asked.len().min(3))]
     };
-    match dice.below(47) {
+    match dice.below(52) {
+        47..=49 => a_role(dice, world, naive, tenant, now),
         42..=45 => a_lending(dice, naive, tenant, environment, world.changes),
         46 => {
             let (command, who) = a_lending(dice, naive, tenant, environment, world.changes);
@@ -215,8 +253,8 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
             let required = !dice.one_in(4);
             (Command::SetApproval { tenant: tid(tenant), required, expected }, someone_for(dice, tenant))
         }
-        34..=38 => a_step(dice, world, naive, tenant, request, now),
-        28..=30 => a_row(dice, world, naive, tenant),
+        34..=38 | 50 => a_step(dice, world, naive, tenant, request, now),
+        28..=30 | 51 => a_row(dice, world, naive, tenant),
         32 => {
             let command = Command::BreakGlass {
                 tenant: tid(tenant),
@@ -301,7 +339,13 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                 grant: if dice.one_in(8) { gid(grant) } else { gid(&format!("g{}", world.changes)) },
                 environment: eid(environment),
                 to: a_grantee(dice),
-                role: role(if dice.one_in(8) { "gone" } else { ROLES[dice.below(4)] }),
+                role: role(match dice.below(10) {
+                    0 => "gone",
+                    1 => OWN[dice.below(2)],
+                    // Mostly of what the tenant said something of.
+                    2..=4 if !told.is_empty() => told[dice.below(told.len())],
+                    _ => ROLES[dice.below(4)],
+                }),
                 scope: match dice.below(4) {
                     0 | 2 => Scope::Resources([("orders".parse().unwrap(), "o1".parse().unwrap())].into()),
                     1 if dice.one_in(3) => Scope::Resources(BTreeSet::new()),
@@ -389,6 +433,7 @@ fn a_lending(dice: &mut Dice, naive: &Naive, tenant: &str, environment: &str, nu
         _ => match dice.below(4) {
             0 => rower(tenant, "rita"),
             1 => admin(tenant),
+            2 => member(tenant, "clara", &["clerk", "helper"]),
             _ => member(tenant, "clara", &["editor", "reader"]),
         },
     };
@@ -537,6 +582,7 @@ pub(crate) fn a_request(dice: &mut Dice, naive: &Naive) -> (Request, Option<Subj
         _ => match dice.below(8) {
             0 => None,
             1 => Some(admin(tenant)),
+            2 if dice.one_in(2) => Some(member(tenant, "clara", &["clerk", "helper", "checker"])),
             2 => Some(member(tenant, "clara", &["reader", "gone"])),
             3 => Some(admin(dice.pick(&TENANTS))),
             4 => Some(rower(tenant, "rita")),
@@ -621,6 +667,12 @@ pub(crate) fn lawful(
             {
                 true
             }
+            // Or that says something of roles, and what.
+            (Key::Tenant(tenant) | Key::Role(tenant, _), Caller::Known(subject))
+                if subject.tenant.as_ref() == Some(tenant) && plain.own_roles > 0 =>
+            {
+                true
+            }
             _ => key.tenant().is_some_and(|tenant| tenant.as_str() == of_tenant),
         };
         assert!(
@@ -698,6 +750,12 @@ fn told(world: &World, key: &Key, now: i64, policy: &Policy) -> Result<BTreeSet<
                     facts.put(key, Fact::Absent);
                 }
             }
+        }
+    }
+    let names = policy.roles.keys().cloned().chain(OWN.map(role)).chain(session.role.clone());
+    for of_role in names.map(|name| Key::Role(tenant.clone(), name)) {
+        if facts.get(&of_role).is_none() {
+            facts.put(of_role, Fact::Absent);
         }
     }
     let people = STAFF.map(|sub| Reach::Person(staff(sub).id));
@@ -792,6 +850,10 @@ fn run(plain: &Plain, steps: &[(u64, u16)], strict: bool) -> Tally {
             | Command::RemoveMember { tenant, member, expected } => {
                 let key = Key::Member(tenant.clone(), member.clone());
                 expected.is_some_and(|e| e != world.version(&key))
+            }
+            Command::SetRole { tenant, role, expected, .. }
+            | Command::RemoveRole { tenant, role, expected } => {
+                expected.is_some_and(|e| e != world.version(&Key::Role(tenant.clone(), role.clone())))
             }
             Command::MoveGrant { tenant, grant, expected, .. } => {
                 expected.is_some_and(|e| e != world.version(&Key::Grant(tenant.clone(), grant.clone())))
@@ -956,6 +1018,8 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             }
             Command::SetConsent { .. }
             | Command::SetApproval { .. }
+            | Command::SetRole { .. }
+            | Command::RemoveRole { .. }
             | Command::Request { .. }
             | Command::MakeGrant { .. }
             | Command::MoveGrant { .. }
@@ -1035,6 +1099,10 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
                 assert!(a.closed_at <= b.closed_at, "what was ended stays ended");
             }
             (Document::Member(_), Some(Document::Member(_))) => {}
+            (Document::Role(a), Some(Document::Role(b))) => {
+                let taken_back = b.removed.is_some() && a.removed.is_none();
+                assert!(!taken_back || !b.own || b.granted.is_empty(), "P17-31");
+            }
             (Document::Grantor(a), Some(Document::Grantor(b))) => {
                 assert!(a.seen <= b.seen && a.needed <= b.needed, "rule 5");
             }
@@ -1057,6 +1125,12 @@ pub(crate) fn policies() -> impl Strategy<Value = Plain> {
             plain.members_unmapped = unmapped;
             plain.bar = bar;
             plain.grantor_memory_ms = [600, 2_400, 24_000, 20_000_000][memory];
+            // Mostly tenants say something of roles, some of them only in a plan that has it.
+            if ceiling > 0 || most {
+                plain.adjustable = vec!["clerk".into(), "warden".into()];
+                plain.own_roles = 2;
+                plain.role_plans = (memory == 0).then(|| vec!["gold".into()]);
+            }
             plain
         },
     )
@@ -1108,7 +1182,9 @@ proptest! {
                         && world.documents(&policy).into_values().any(raised)
                         && matches!(decided.code(), "session_by_consent" | "consent_lowered" | "permission_missing");
                     let none = matches!(decided.code(), "state_unavailable" | "session_ambiguous");
-                    prop_assert!(none || beside, "{}", decided.code());
+                    // A member holds several roles: one that cannot be had takes nothing from the others.
+                    let others = matches!(key, Key::Role(..)) && decided.code() == "member_role";
+                    prop_assert!(none || beside || others, "{}", decided.code());
                 }
             }
         }
@@ -1173,7 +1249,7 @@ fn the_histories_reach_every_command_and_most_codes() {
     let mut accepted = BTreeSet::new();
     let mut refused = BTreeSet::new();
     let mut decided = BTreeSet::new();
-    for seed in 0..700 {
+    for seed in 0..1100 {
         let mut dice = Dice::new(seed);
         let steps: Vec<(u64, u16)> =
             (0..90).map(|_| (dice.next(), u16::try_from(dice.below(250)).unwrap())).collect();
@@ -1182,13 +1258,27 @@ fn the_histories_reach_every_command_and_most_codes() {
         plain.bar = seed % 4 < 2;
         plain.grant_most_ms = (seed % 5 == 0).then_some(20_000);
         plain.grantor_memory_ms = if seed % 7 == 0 { 2_400 } else { 240_000 };
+        plain.adjustable = vec!["clerk".into(), "warden".into()];
+        plain.own_roles = [0, 1, 1, 2, 2, 2, 2][seed as usize % 7];
+        plain.role_plans = (seed % 6 == 0).then(|| vec!["gold".into()]);
         let tally = run(&plain, &steps, true);
         accepted.extend(tally.accepted.into_keys());
         refused.extend(tally.refused.into_keys());
         decided.extend(tally.decided.into_keys());
     }
-    assert_eq!(accepted.len(), 27, "{accepted:?}");
-    assert!(refused.contains("barred"), "{refused:?}");
+    for code in [
+        "barred",
+        "role_locked",
+        "own_roles_closed",
+        "plan_lacks_roles",
+        "permission_unknown",
+        "beyond_own_rights",
+        "too_many_roles",
+        "role_granted",
+    ] {
+        assert!(refused.contains(code), "{code} is not in {refused:?}");
+    }
+    assert_eq!(accepted.len(), 29, "{accepted:?}");
     let all: BTreeSet<&str> = postern::policy::Reason::ALL.iter().map(|reason| reason.code()).collect();
     let never: Vec<_> = all.difference(&decided).copied().collect();
     // Acting, a refused token and a store that does not answer have tests of their own; a session whose grant is gone is not

@@ -9,7 +9,7 @@ use postern::{
     model::{
         Approval, Bar, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Grantor,
         Halt, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope,
-        Session, Span, Speaker, Stop, Stored, Subject, Tenant, Zone,
+        Session, Span, Speaker, Stop, Stored, Subject, Tenant, TenantRole, Zone,
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
@@ -127,6 +127,14 @@ fn first(kind: usize) -> Document {
             lent: [gid("g1")].into(),
             asked: None,
             ..Presence::default()
+        }),
+        9 => Document::Role(TenantRole {
+            permissions: ["orders:read", "orders:write", "jobs:run"].map(|name| name.parse().unwrap()).into(),
+            own: true,
+            by: Default::default(),
+            granted: [(gid("g1"), at(5_000))].into(),
+            removed: None,
+            life: 0,
         }),
         6 => Document::Grantor(Grantor {
             roles: [[role("administrator"), role("clerk")].into()].into(),
@@ -312,6 +320,14 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                 made.kept.entry(once(number).key).or_insert_with(|| kept(number, grant, until));
             }
         },
+        Document::Role(role) => match dice.below(6) {
+            0 => drop(role.permissions.pop_first()),
+            1 => drop(role.permissions.insert(dice.pick(&PERMISSIONS).parse().unwrap())),
+            2 => role.removed = dice.one_in(3).then(|| later(dice)),
+            3 => role.granted = [(gid(dice.pick(&["g1", "g2"])), later(dice))].into(),
+            4 => role.by = [Giver::of(&member("beta", dice.pick(&STAFF), &[]), None, "r")].into(),
+            _ => role.own = !dice.one_in(3),
+        },
         Document::Grantor(grantor) => match dice.below(3) {
             0 => grantor.roles = [[role(dice.pick(&["administrator", "clerk", "reader"]))].into()].into(),
             1 => drop(grantor.roles.insert([role(dice.pick(&["administrator", "clerk", "reader"]))].into())),
@@ -412,6 +428,13 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && a.removed >= b.removed
                 && (a.email.is_none() || a.email == b.email)
         }
+        (Document::Role(a), Document::Role(b)) => {
+            a.permissions.is_subset(&b.permissions)
+                && (a.own == b.own || a.permissions.is_empty())
+                && a.removed >= b.removed
+                && a.by.is_superset(&b.by)
+                && b.granted.iter().all(|(grant, until)| a.granted.get(grant) >= Some(until))
+        }
         (Document::Grantor(a), Document::Grantor(b)) => a.roles.is_superset(&b.roles) && a.seen <= b.seen,
         // An index has to point at everything; it opens nothing.
         (Document::Request(a), Document::Request(b)) => {
@@ -449,9 +472,12 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
 
 /// What `anna` may do where `document` is one of four that her session rests on and the others are good.
 fn opened(document: &Document) -> BTreeSet<String> {
-    let plain = Plain::new(true);
+    let mut plain = Plain::new(true);
+    let of_role = matches!(document, Document::Role(_));
+    (plain.own_roles, plain.adjustable) = (2, vec!["clerk".into()]);
     let policy = plain.compile();
-    let grant = matches!(document, Document::Grant(_) | Document::Member(_) | Document::Grantor(_));
+    let grant =
+        of_role || matches!(document, Document::Grant(_) | Document::Member(_) | Document::Grantor(_));
     let basis = if grant { Basis::Grant(gid("g1")) } else { Basis::Consent(level("full")) };
     let mut docs = BTreeMap::from([
         (Key::Tenant(tid("acme")), first(0)),
@@ -466,6 +492,7 @@ fn opened(document: &Document) -> BTreeSet<String> {
         Document::Grant(_) => Key::Grant(tid("beta"), gid("g1")),
         Document::Member(_) => Key::Member(tid("beta"), admin("beta").id),
         Document::Grantor(_) => Key::Grantor(tid("beta"), admin("beta").id),
+        Document::Role(_) => Key::Role(tid("beta"), role("helper")),
         Document::Stop(_) => Key::Stop(Reach::All),
         Document::Session(_) | Document::Presence(_) | Document::Request(_) | Document::Made(_) => {
             Key::Session(tid("beta"), sid("s1"))
@@ -479,6 +506,17 @@ fn opened(document: &Document) -> BTreeSet<String> {
     docs.insert(Key::Grant(tid("beta"), gid("g1")), first(1));
     docs.insert(Key::Grantor(tid("beta"), admin("beta").id), first(6));
     docs.insert(key, document);
+    if of_role {
+        // Everybody's is that of the tenant's own, listed.
+        for known in docs.values_mut() {
+            match known {
+                Document::Tenant(tenant) => tenant.roles = [role("helper")].into(),
+                Document::Grant(grant) => grant.role = Some(role("helper")),
+                Document::Session(session) => session.role = Some(role("helper")),
+                _ => {}
+            }
+        }
+    }
     // One that follows the tenant.
     let follows =
         Tenant::new(Some(tid("beta")), Zone::UTC, ENVIRONMENTS.map(eid).into(), Consent::inherited());
@@ -574,7 +612,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..9usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..10usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -596,7 +634,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..9usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..10usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -605,7 +643,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..9usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..10usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {

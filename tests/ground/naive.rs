@@ -17,6 +17,7 @@ use postern::{
 };
 
 use crate::naive_requests::Request as Asked;
+use crate::naive_roles::{Told, for_staff, tellable};
 use crate::world::{
     CAUSES, DESKS, ENVIRONMENTS, GLASS, GLASS_MS, LENT_MS, Map, Name, OPERATORS, PERMISSIONS, Plain, Request,
 };
@@ -39,7 +40,7 @@ impl Source {
         by.map(|by| Source::Came(by.id.sub.to_string(), own(by).chain(row).collect())).into_iter().collect()
     }
 
-    fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
+    pub(crate) fn kept(givers: &BTreeSet<Giver>) -> Vec<Source> {
         givers.iter().cloned().map(Source::Kept).collect()
     }
 
@@ -103,6 +104,8 @@ pub(crate) struct Grant {
     pub(crate) ended: Option<EndCause>,
     /// Who gave or prolonged it.
     pub(crate) by: Vec<Source>,
+    /// The tenant was removed since.
+    pub(crate) past: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -146,6 +149,10 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Naive {
     pub(crate) members: BTreeMap<(String, String), Row>,
+    /// What tenants said of roles, by tenant and role.
+    pub(crate) told: BTreeMap<(String, String), Told>,
+    /// The tenants that list a role of which nothing is found: what they said is lost (GW-17).
+    pub(crate) lost: Words,
     /// Of whoever gave a grant: the roles of their last token, and of those since that lacked some; when it was seen, and
     /// until when that is needed.
     pub(crate) sighted: BTreeMap<(String, String), (Vec<Words>, i64, i64)>,
@@ -423,13 +430,15 @@ impl Naive {
     }
 
     /// What a member may do: by the token, or where the issuer says so by the row.
-    fn held(&self, plain: &Plain, subject: &Subject) -> Result<Words, &'static str> {
-        if subject.id.issuer.as_str() != "rows" {
-            return Ok(Self::all_of(plain, subject.roles.iter().map(|role| role.to_string())));
-        }
+    pub(crate) fn held(&self, plain: &Plain, subject: &Subject) -> Result<Words, &'static str> {
         let tenant = subject.tenant.as_ref().map(|own| own.to_string()).unwrap_or_default();
-        match self.members.get(&(tenant, who(subject))) {
-            Some(row) if !row.gone() && !row.suspended => Ok(Self::all_of(plain, row.roles.iter().cloned())),
+        if subject.id.issuer.as_str() != "rows" {
+            return Ok(self.all_in(plain, &tenant, subject.roles.iter().map(|role| role.to_string())));
+        }
+        match self.members.get(&(tenant.clone(), who(subject))) {
+            Some(row) if !row.gone() && !row.suspended => {
+                Ok(self.all_in(plain, &tenant, row.roles.iter().cloned()))
+            }
             Some(row) if !row.gone() => Err("member_suspended"),
             Some(_) | None => Err("member_unknown"),
         }
@@ -443,7 +452,7 @@ impl Naive {
             return if gone {
                 Err("grantor_gone")
             } else {
-                Ok(Self::all_of(plain, row.roles.iter().cloned()))
+                Ok(self.all_in(plain, tenant, row.roles.iter().cloned()))
             };
         }
         if grant.grantor.starts_with("rows|") {
@@ -451,9 +460,9 @@ impl Naive {
         }
         match self.sighted.get(&key) {
             Some((tokens, seen, _)) if now - seen < plain.grantor_memory_ms => {
-                let mut can = Self::all_of(plain, plain.roles.keys().cloned());
+                let mut can: Words = PERMISSIONS.map(str::to_owned).into();
                 for roles in tokens {
-                    let by_this = Self::all_of(plain, roles.iter().cloned());
+                    let by_this = self.all_in(plain, tenant, roles.iter().cloned());
                     can.retain(|right| by_this.contains(right));
                 }
                 Ok(can)
@@ -584,7 +593,9 @@ impl Naive {
                 let grant = self.grants.get(&(tenant.to_owned(), id.clone()));
                 codes.extend(Self::grant_faults(grant, now));
                 if let Some(grant) = grant {
-                    if own(&grant.by) {
+                    let filled = self.filled_by(plain, tenant, &session.role, subject)
+                        || self.lender_filled_by(plain, tenant, grant, subject);
+                    if own(&grant.by) || filled {
                         codes.insert("self_granted");
                     }
                     let named =
@@ -657,7 +668,7 @@ impl Naive {
             rights.retain(|right| !forbidden(plain, right));
             return rights;
         }
-        let role = role_can(plain, &session.role);
+        let role = self.role_in(plain, tenant, &session.role).unwrap_or_default();
         let mut rights: Words = session.rights.intersection(&role).cloned().collect();
         if session.by_consent() && plain.immediate {
             let level = self.level(plain, tenant, 0, now);
@@ -685,6 +696,7 @@ impl Naive {
         };
         let member = subject.kind == SubjectKind::Member;
         let by_row = subject.id.issuer.as_str() == "rows";
+        let mut told = false;
         match &request.tenant {
             // Where members may pass an unmapped route, nothing says where its path would name a tenant: theirs counts.
             Name::Missing
@@ -712,9 +724,13 @@ impl Naive {
                 codes.insert("route_unmapped");
             }
             Map::Rule(permissions, _, _) if member => {
-                let all = Self::all_of(plain, subject.roles.iter().map(|role| role.to_string()));
+                let same = subject.roles.iter().filter(|role| !tellable(plain, role.as_str()));
+                let all = Self::all_of(plain, same.map(|role| role.to_string()));
                 if !by_row && permissions.iter().any(|p| !all.contains(p)) {
-                    codes.insert("permission_missing");
+                    told = subject.roles.iter().any(|role| tellable(plain, role.as_str()));
+                    if !told {
+                        codes.insert("permission_missing");
+                    }
                 }
                 if subject.acting && permissions.iter().any(|p| forbidden(plain, p)) {
                     codes.insert("ceiling");
@@ -728,7 +744,7 @@ impl Naive {
             Map::Unmapped => {}
         }
         if member {
-            return if by_row && codes.is_empty() { None } else { Some(codes) };
+            return if (by_row || told) && codes.is_empty() { None } else { Some(codes) };
         }
         if subject.acting {
             codes.insert("acting");
@@ -744,6 +760,15 @@ impl Naive {
 
     /// All that speaks against a request; nothing: it is allowed.
     pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
+        let mut codes = self.all_objections(plain, request, caller, now);
+        let lost = matches!(&request.tenant, Name::As(name) if self.lost.contains(name));
+        if lost && !codes.is_empty() && Self::beforehand(plain, request, caller).is_none() {
+            codes.insert("state_unavailable");
+        }
+        codes
+    }
+
+    fn all_objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
         if let Some(codes) = Self::beforehand(plain, request, caller) {
             return codes;
         }
@@ -807,11 +832,12 @@ impl Naive {
         if !known.environments.contains(environment) {
             codes.insert("environment_unknown");
         }
-        if !session.acts && !plain.roles.contains_key(&session.role) {
+        let role = self.role_in(plain, tenant, &session.role);
+        if !session.acts && role.is_none() {
             codes.insert("role_unknown");
         }
         let rights = self.rights(plain, tenant, session, now);
-        let role = role_can(plain, &session.role);
+        let role = role.unwrap_or_default();
         for permission in permissions.iter().filter(|p| !rights.contains(*p)) {
             if session.acts || !session.rights.contains(permission) || !role.contains(permission) {
                 codes.insert("permission_missing");
@@ -930,6 +956,12 @@ impl Naive {
         for ((tenant, _), row) in &mut self.members {
             row.old |= tenant == id;
         }
+        for ((tenant, _), told) in &mut self.told {
+            told.old |= tenant == id;
+        }
+        for ((tenant, _), grant) in &mut self.grants {
+            grant.past |= tenant == id;
+        }
         let new = Tenant {
             parent,
             environments,
@@ -976,9 +1008,9 @@ impl Naive {
     }
 
     /// Nobody hands on what they may not do themselves.
-    fn bounded(&self, plain: &Plain, by: Option<&Subject>, role: &str, codes: &mut Codes) {
+    fn bounded(&self, plain: &Plain, tenant: &str, by: Option<&Subject>, role: &str, codes: &mut Codes) {
         let own = by.and_then(|by| self.held(plain, by).ok()).unwrap_or_default();
-        if role_can(plain, role).iter().any(|right| !forbidden(plain, right) && !own.contains(right)) {
+        if !for_staff(plain, self.role_in(plain, tenant, role)).is_subset(&own) {
             codes.insert("beyond_grantor");
         }
     }
@@ -1065,7 +1097,8 @@ impl Naive {
                 if !["tenants", "rows"].contains(&member.issuer.as_str()) {
                     codes.insert("issuer_unknown");
                 }
-                if roles.iter().any(|role| !plain.roles.contains_key(role.as_str())) {
+                let known = |role: &str| self.role_in(plain, tenant.as_str(), role).is_some();
+                if roles.iter().any(|role| !known(role.as_str())) {
                     codes.insert("role_unknown");
                 }
                 match self.tenants.get(tenant.as_str()) {
@@ -1208,6 +1241,9 @@ impl Naive {
                     Self::reaches_all(subject, all, &mut codes);
                 }
             }
+            Command::SetRole { .. } | Command::RemoveRole { .. } => {
+                next.say(plain, command, actor, now, stale, &mut codes);
+            }
             Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
                 self.administrator(plain, actor, tenant.as_str(), &mut codes);
                 // Of the token alone, so it is true of tenants too that nobody knows.
@@ -1222,10 +1258,10 @@ impl Naive {
                 if !known.environments.contains(environment.as_str()) {
                     codes.insert("environment_unknown");
                 }
-                if !plain.roles.contains_key(role.as_str()) {
+                if self.role_in(plain, tenant.as_str(), role.as_str()).is_none() {
                     codes.insert("role_unknown");
                 }
-                self.bounded(plain, subject, role.as_str(), &mut codes);
+                self.bounded(plain, tenant.as_str(), subject, role.as_str(), &mut codes);
                 let scope = match scope {
                     Scope::Everything => None,
                     Scope::Resources(list) => Some(
@@ -1255,6 +1291,7 @@ impl Naive {
                         until,
                         ended: None,
                         by: Source::came(subject, self.row_mail(tenant.as_str(), subject)),
+                        past: false,
                     },
                 );
                 next.gave(plain, tenant.as_str(), subject, now, until);
@@ -1278,12 +1315,13 @@ impl Naive {
                 }
                 let before = known.until;
                 known.until = Self::until(until, now);
+                known.past = false;
                 if known.until > before && self.tenants.get(tenant.as_str()).is_some_and(|t| t.removed) {
                     codes.insert("tenant_removed");
                 }
                 if known.until > before {
                     known.by.extend(Source::came(subject, self.row_mail(tenant.as_str(), subject)));
-                    self.bounded(plain, subject, &known.role, &mut codes);
+                    self.bounded(plain, tenant.as_str(), subject, &known.role, &mut codes);
                 }
                 Self::dates(plain, known.until, now, &mut codes);
                 if known.until > before && subject.map(who).as_ref() == Some(&known.grantor) {
@@ -1336,6 +1374,7 @@ impl Naive {
                 // PRA-02: the new one takes the place of the old one.
                 next.take_back(tenant.as_str(), user, organisation, Some(environment.as_str()), now, true);
                 let new = Grant {
+                    past: false,
                     environment: environment.to_string(),
                     to: Grantee::Organisation(organisation.clone()),
                     bound: None,
@@ -1466,7 +1505,9 @@ impl Naive {
                         {
                             codes.insert("grant_gives_nothing");
                         }
-                        if own(&grant.by) {
+                        let filled = self.filled_by(plain, tenant.as_str(), &grant.role, agent)
+                            || self.lender_filled_by(plain, tenant.as_str(), grant, agent);
+                        if own(&grant.by) || filled {
                             codes.insert("self_granted");
                         }
                         if matches!(grant.to, Grantee::Email(_)) && grant.bound.is_none() {
@@ -1483,7 +1524,8 @@ impl Naive {
                 }
                 self.kept_out(tenant.as_str(), agent, &mut codes);
                 let acts = matches!(basis, WantedBasis::ActAs(_));
-                if !acts && !plain.roles.contains_key(&role) {
+                let meant = self.role_in(plain, tenant.as_str(), &role).filter(|_| !acts);
+                if !acts && meant.is_none() {
                     codes.insert("role_unknown");
                 }
                 let deadline = match lasts {
@@ -1524,8 +1566,7 @@ impl Naive {
                 if count.count() >= 32 {
                     codes.insert("too_many_sessions");
                 }
-                let given = if acts { Words::new() } else { role_can(plain, &role) };
-                let rights = given.into_iter().filter(|p| !forbidden(plain, p)).collect();
+                let rights = for_staff(plain, meant);
                 let new = Session {
                     who: who(agent),
                     environment: environment.to_string(),
@@ -1808,7 +1849,12 @@ impl Naive {
                         request.over = request.over(now);
                         return if codes.is_empty() { Ok(next) } else { Err(codes) };
                     }
-                    Key::Presence(..) | Key::Member(..) | Key::Made(..) | Key::Grantor(..) | Key::Stop(_) => {
+                    Key::Presence(..)
+                    | Key::Member(..)
+                    | Key::Made(..)
+                    | Key::Grantor(..)
+                    | Key::Role(..)
+                    | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }
                 };
@@ -1874,6 +1920,13 @@ impl Naive {
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
+                    if tenant
+                        .roles
+                        .iter()
+                        .any(|role| !documents.contains_key(&Key::Role(id.clone(), role.clone())))
+                    {
+                        naive.lost.insert(id.to_string());
+                    }
                     if tenant.stop.set.is_some() {
                         naive.stops.insert(format!("own {id}"), false);
                     }
@@ -1907,6 +1960,7 @@ impl Naive {
                             by.push(Source::Kept(grant.giver()));
                             by
                         },
+                        past: false,
                     };
                     naive.grants.insert((tenant.to_string(), id.to_string()), new);
                 }
@@ -1970,6 +2024,10 @@ impl Naive {
                         },
                     };
                     naive.members.insert((tenant.to_string(), person.to_string()), row);
+                }
+                (Key::Role(tenant, role), Document::Role(_)) => {
+                    let told = Told::read(documents, key).unwrap();
+                    naive.told.insert((tenant.to_string(), role.to_string()), told);
                 }
                 (Key::Grantor(tenant, person), Document::Grantor(grantor)) => {
                     let words = |roles: &BTreeSet<postern::model::RoleName>| -> Words {

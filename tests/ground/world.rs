@@ -14,8 +14,8 @@ use postern::{
     },
     policy::{
         Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Named, OnLower, OnRemove,
-        Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, Verdict, Whose, decide,
-        decide::Route, shape::Shape,
+        Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles, Verdict, Whose,
+        decide, decide::Route, shape::Shape,
     },
 };
 
@@ -87,6 +87,10 @@ pub(crate) struct Plain {
     pub(crate) glass: Option<String>,
     /// The tenants that the configuration names.
     pub(crate) configured: Vec<String>,
+    /// The roles that tenants adjust, how many of their own they may define, and the plans that have it.
+    pub(crate) adjustable: Vec<String>,
+    pub(crate) own_roles: usize,
+    pub(crate) role_plans: Option<Vec<String>>,
 }
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -122,6 +126,9 @@ impl Plain {
             grantor_memory_ms: 24_000,
             members_unmapped: false,
             configured: words(&["other"]),
+            adjustable: Vec::new(),
+            own_roles: 0,
+            role_plans: None,
         }
     }
 
@@ -138,11 +145,20 @@ impl Plain {
         let roles = self.roles.iter().map(|(name, (allow, except))| {
             let mut permissions = covered(allow);
             permissions.remove(&covered(except));
-            (role(name), Role { permissions })
+            let adjustable = self.adjustable.contains(name);
+            (role(name), Role { permissions, adjustable })
         });
         Policy {
             fingerprint: "test".into(),
             roles: roles.collect(),
+            tenant_roles: TenantRoles {
+                permission: None,
+                most: self.own_roles,
+                plans: self
+                    .role_plans
+                    .as_ref()
+                    .map(|plans| plans.iter().map(|plan| plan.parse().unwrap()).collect()),
+            },
             ceiling: covered(&self.ceiling),
             ladder: Ladder::new(
                 self.ladder

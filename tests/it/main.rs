@@ -45,6 +45,7 @@ mod program;
 mod receiver;
 mod reload;
 mod restart;
+mod roles;
 mod routes;
 mod servers;
 mod services;

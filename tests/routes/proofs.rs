@@ -27,6 +27,7 @@ fn policy() -> Policy {
         fingerprint: String::new(),
         catalogue,
         roles: Default::default(),
+        tenant_roles: Default::default(),
         ceiling,
         ladder: Ladder::new(vec![Level { name: "block".parse().unwrap(), role: None }]),
         default_level: "block".parse().unwrap(),

@@ -29,6 +29,7 @@ pub(crate) async fn a_commit_is_read_back_whole(store: &Arc<dyn Store>) {
         (session_key("a", "s"), session(9_000, None)),
         (presence_key("a", "anna|x y"), presence()),
         (made_key("a", "anna|x y"), made_under(&[("k", 9)])),
+        (role_key("a", "anna"), role()),
     ];
     let commit = several(fresh(), documents);
     let done = store.commit(commit.clone()).await.unwrap();
@@ -247,6 +248,7 @@ pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
                 (grant_key(name, "g"), grant(9)),
                 (presence_key(name, "p"), presence()),
                 (made_key(name, "p"), made_under(&[("k", 9)])),
+                (role_key(name, "p"), role()),
             ],
         )
         .await;
@@ -259,6 +261,7 @@ pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
             (Kind::Grant, grant_key(name, "g")),
             (Kind::Presence, presence_key(name, "p")),
             (Kind::Made, made_key(name, "p")),
+            (Kind::Role, role_key(name, "p")),
         ] {
             let found = store.list(&own, kind, None, 100).await.unwrap();
             assert_eq!(found.iter().map(|(key, _)| key).collect::<Vec<_>>(), vec![&key]);

@@ -6,7 +6,7 @@ use postern::{
     model::{
         Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee,
         IssuerName, Key, LevelName, Made, Presence, RoleName, Scope, Session, SessionId, Stored, SubjectRef,
-        Tenant, TenantId, Timestamp, Version, Zone,
+        Tenant, TenantId, TenantRole, Timestamp, Version, Zone,
         once::{Kept, Once, Thing},
     },
     state::Commit,
@@ -108,6 +108,21 @@ pub(crate) fn presence() -> Document {
 
 pub(crate) fn made_key(tenant: &str, sub: &str) -> Key {
     Key::Made(tenant_id(tenant), subject(sub))
+}
+
+pub(crate) fn role_key(tenant: &str, name: &str) -> Key {
+    Key::Role(tenant_id(tenant), RoleName::new(name).unwrap())
+}
+
+pub(crate) fn role() -> Document {
+    Document::Role(TenantRole {
+        permissions: ["orders:read".parse().unwrap()].into(),
+        own: true,
+        by: Default::default(),
+        granted: [("g".parse().unwrap(), at(9))].into(),
+        removed: None,
+        life: 1,
+    })
 }
 
 /// What these keys made, each remembered until then.

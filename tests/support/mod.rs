@@ -34,7 +34,7 @@ use postern::{
     },
     policy::{
         BreakGlass, Callers, Catalogue, Emergency, LoginAccess, OnLower, Pattern, PermissionSet, Policy,
-        Push, Role, ServiceRule, Whose,
+        Push, Role, ServiceRule, TenantRoles, Whose,
     },
     state::{Cells, Embedded, Store},
 };
@@ -81,6 +81,9 @@ pub(crate) struct Wish {
     pub(crate) grantor_memory_ms: i64,
     pub(crate) settle: bool,
     pub(crate) emergency: Emergency,
+    /// What tenants may say of roles, and which of the configured ones.
+    pub(crate) tenant_roles: TenantRoles,
+    pub(crate) adjustable: &'static [&'static str],
 }
 
 impl Default for Wish {
@@ -93,6 +96,8 @@ impl Default for Wish {
             grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
             settle: true,
             emergency: emergency(),
+            tenant_roles: TenantRoles::default(),
+            adjustable: &[],
         }
     }
 }
@@ -239,7 +244,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         for pattern in patterns {
             permissions.add(&catalogue.covered(&Pattern::parse(pattern).unwrap()));
         }
-        Role { permissions }
+        Role { permissions, adjustable: false }
     };
     let roles = [
         ("support_reader", role(&["config:read", "integrations:read", "mappings:read", "orders:read"])),
@@ -270,7 +275,13 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
     Policy {
         fingerprint: "test".to_owned(),
         ceiling: catalogue.covered(&Pattern::parse("users:manage").unwrap()),
-        roles: roles.into_iter().map(|(name, role)| (RoleName::new(name).unwrap(), role)).collect(),
+        roles: roles
+            .into_iter()
+            .map(|(name, role)| {
+                let adjustable = wish.adjustable.contains(&name);
+                (RoleName::new(name).unwrap(), Role { adjustable, ..role })
+            })
+            .collect(),
         catalogue,
         ladder: Ladder::new(vec![
             level("block", None),
@@ -282,6 +293,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         on_lower: wish.on_lower,
         session_lasts: wish.session_lasts,
         sessions: wish.sessions,
+        tenant_roles: wish.tenant_roles.clone(),
         grant_most: wish.grant_most,
         approvals: Default::default(),
         login_access: LoginAccess {

@@ -25,7 +25,8 @@ use crate::{
     net::servers::{Protocol, Server},
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, LoginAccess, OnLower, OnRemove, PermissionSet,
-        Policy, ServiceRule, SessionRules, Whose, conditions::TicketFrom, path::Delimiters, routes::Twins,
+        Policy, ServiceRule, SessionRules, TenantRoles, Whose, conditions::TicketFrom, path::Delimiters,
+        routes::Twins,
     },
 };
 
@@ -168,6 +169,17 @@ fn policy_value(policy: &Policy) -> Value {
     }
     if policy.grantor_memory_ms != GRANTOR_MEMORY_MS {
         put(&mut value, "grantor_memory_ms", json!(policy.grantor_memory_ms));
+    }
+    let adjustable =
+        || policy.roles.iter().filter(|(_, role)| role.adjustable).map(|(name, _)| name.as_str());
+    if adjustable().next().is_some() {
+        put(&mut value, "adjustable", adjustable().collect());
+    }
+    if policy.tenant_roles != TenantRoles::default() {
+        let TenantRoles { permission, most, plans } = &policy.tenant_roles;
+        let plans = plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
+        let permission = permission.as_ref().map(|name| name.as_str());
+        put(&mut value, "tenant_roles", json!({ "permission": permission, "most": most, "plans": plans }));
     }
     if policy.login_access.is_open() {
         let LoginAccess { durations, suggested, organisations } = &policy.login_access;

@@ -23,6 +23,7 @@ mod routes;
 mod services;
 mod settings;
 mod staff;
+mod tenant_roles;
 mod tenants;
 mod tls;
 mod upstreams;
@@ -83,6 +84,7 @@ pub(super) fn resolve(
     let roles = rights::roles(context, file, &names);
     let (ceiling, ceiling_settings) = ceiling::ceiling(context, file, &names);
     let steps = rights::consent(context, file, &names, &roles, &ceiling);
+    let tenant_roles = tenant_roles::tenant_roles(context, file, &names, &roles);
     let terms = rights::terms(context, file);
     let mut used = vec![false; upstreams.names.len()];
     let (members_unmapped, unmapped_upstream) = members(context, file, &upstreams, &mut used);
@@ -122,6 +124,7 @@ pub(super) fn resolve(
         fingerprint: String::new(),
         catalogue: names.catalogue,
         roles: roles.map,
+        tenant_roles,
         ceiling,
         ladder: steps.ladder.clone(),
         default_level: steps.default.clone()?,

@@ -173,7 +173,8 @@ pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
                 "give it permissions, or remove it",
             );
         }
-        roles.map.insert(name, Role { permissions });
+        let adjustable = at.value.adjustable.value().copied().unwrap_or(false);
+        roles.map.insert(name, Role { permissions, adjustable });
     }
     roles
 }

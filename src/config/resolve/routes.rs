@@ -62,6 +62,9 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
     }
     let nowhere = sources_nowhere(context, file, &list.value);
     let mut asked: BTreeSet<PermissionId> = BTreeSet::new();
+    // Who says what roles hold is asked for it by the support API.
+    let of_roles = file.tenant_roles.value().and_then(|roles| roles.permission.value());
+    asked.extend(of_roles.and_then(|name| around.names.catalogue.id(name)));
     let before = context.faults.count();
     let (mut entries, mut rules, mut specs) = (Vec::new(), Vec::new(), Vec::new());
     for at in &list.value.items {

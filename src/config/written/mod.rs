@@ -11,6 +11,7 @@ mod field;
 mod node;
 mod people;
 mod servers;
+mod tenant_roles;
 mod traffic;
 mod units;
 mod veil;
@@ -29,6 +30,7 @@ pub use people::{
     RolesFrom, Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
 pub use servers::{Eject, Health, Protocol, Trailers};
+pub use tenant_roles::TenantRoles;
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Filter, Http2, KeyFrom, Ledger, Limits, Log,
     Narrow, Pass, Paths, Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate,
@@ -98,6 +100,8 @@ pub struct File {
     pub permissions: Field<List<String>>,
     /// Sets of permissions, by name.
     pub roles: Field<Table<Role>>,
+    /// What tenants may do about roles. Default: nothing but adjusting those that are `adjustable`.
+    pub tenant_roles: Field<TenantRoles>,
     /// What staff may never do, at any consent level and by any grant: permissions or patterns, in a list of its own or as
     /// `deny` beside `open`. By default it holds what would outlive a session: writing credentials, keys, tokens, webhooks,
     /// users, schedules. Whatever administers support access itself (`support:*`) is always out of their reach.

@@ -311,6 +311,9 @@ pub struct Role {
     pub allow: Field<OneOrMany<String>>,
     /// What of these it does not have.
     pub except: Field<OneOrMany<String>>,
+    /// Whether a tenant may say for itself what it holds there. Not for the roles of consent levels and break-glass. Default
+    /// `false`: it is the same for all tenants.
+    pub adjustable: Field<bool>,
 }
 
 /// What staff may never do.

@@ -218,6 +218,8 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::RemoveMember { .. }
         | Command::SeeGrantor { .. }
         | Command::SetConsent { .. }
+        | Command::SetRole { .. }
+        | Command::RemoveRole { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
         | Command::WithdrawGrant { .. }
