@@ -187,7 +187,10 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
     reads.insert(id("x:read"));
     let roles = (0..20)
         .map(|n| {
-            (format!("role{n}").parse().unwrap(), Role { permissions: reads.clone(), adjustable: false })
+            (
+                format!("role{n}").parse().unwrap(),
+                Role { permissions: reads.clone(), adjustable: false, seat: false },
+            )
         })
         .collect();
     let level = |name: &str, role: Option<&str>| Level {
@@ -204,6 +207,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             }],
             public: false,
             resource: None,
+            within: Default::default(),
             upstream: 0,
             effect: None,
             record: false,
@@ -215,6 +219,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         fingerprint: String::new(),
         ceiling,
         roles,
+        resources: Default::default(),
         tenant_roles: Default::default(),
         ladder: Ladder::new(vec![level("block", None), level("read_only", Some("role1"))]),
         default_level: "block".parse().unwrap(),

@@ -11,6 +11,8 @@ mod hostile;
 mod meaning;
 #[path = "config/narrow.rs"]
 mod narrow;
+#[path = "config/resources.rs"]
+mod resources;
 #[path = "config/roles.rs"]
 mod roles;
 #[path = "config/routes.rs"]

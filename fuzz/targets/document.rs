@@ -100,6 +100,21 @@ fn never_wider(holds: &Document, than: &Document) {
             assert!(holds.own == than.own || holds.permissions.is_empty());
             assert!(holds.removed >= than.removed && holds.by.is_superset(&than.by));
         }
+        (Document::Resource(holds), Document::Resource(than)) => {
+            assert!(holds.parent.is_none() || holds.parent == than.parent);
+            assert!(holds.creator.is_none() || holds.creator == than.creator);
+            assert!(holds.assignees.is_subset(&than.assignees) && (than.public || !holds.public));
+            assert!(holds.removed >= than.removed && holds.life >= than.life);
+        }
+        (Document::Joined(holds), Document::Joined(than)) => {
+            let same = (&holds.role, holds.life, holds.left) == (&than.role, than.life, than.left);
+            assert!(holds.removed >= than.removed && (same || holds.removed.is_some()));
+        }
+        (Document::Tally(holds), Document::Tally(than)) => {
+            assert!(holds.life >= than.life);
+            let fewer = holds.roles.iter().all(|(role, number)| *number <= than.of(role));
+            assert!(holds.life > than.life || fewer);
+        }
         (Document::Stop(holds), Document::Stop(than)) => {
             assert!(holds.set.is_some() || than.set.is_none());
             assert!(holds.closed_at >= than.closed_at);

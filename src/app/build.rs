@@ -225,6 +225,8 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         });
         let upstream = settings.policy.rules.get(entry.rule).map_or(0, |rule| rule.upstream);
         let resource = entry.resource_parameter.as_deref().and_then(place);
+        // All of them are parameters of the path, so none is passed over.
+        let within = entry.within_parameters.iter().filter_map(|name| place(name)).collect();
         let (tenant, environment) = (tenant.collect(), environment.collect());
         let (preflight, bounds) = (preflight(entry.preflight), bounds(&entry.limits));
         bindings.push(Binding {
@@ -232,6 +234,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             tenant,
             environment,
             resource,
+            within,
             upstream,
             upgrade: entry.upgrade,
             preflight,
@@ -269,6 +272,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             permissions: Vec::new(),
             public: true,
             resource: None,
+            within: Default::default(),
             upstream: 0,
             effect: Some(Effect::Read),
             record: false,

@@ -2,6 +2,7 @@
 //!
 //! Never here: a decision of its own; the gateway's collecting and deciding are called.
 
+mod at;
 mod glass;
 mod page;
 
@@ -36,7 +37,7 @@ use super::{
 };
 
 /// Reads the request as the gateway would, finds the route that owns it, its tenant, environment and permissions, and
-/// says who would pass. With `--role`, `--level`, `--acting-as`, `--break-glass`, `--member-role` or `--token` it says what
+/// says who would pass. With `--role`, `--level`, `--acting-as`, `--break-glass`, `--member-role`, `--resource-role` or `--token` it says what
 /// would be decided for them; the exit status is then 1 if that is a no. It is 1 too if the request is refused whoever asks.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -72,6 +73,9 @@ pub(super) struct Explain {
     /// As a member with this role; several may be given
     #[arg(long, value_name = "ROLE")]
     member_role: Vec<String>,
+    /// As a member who holds this role at the resource, or at what it lies in, and none in the tenant
+    #[arg(long, value_name = "ROLE", conflicts_with_all = ["role", "level", "acting_as", "break_glass", "member_role"])]
+    resource_role: Option<String>,
 }
 
 /// What stands in one line of a head and cannot begin another.
@@ -109,6 +113,8 @@ enum Asked {
     Glass,
     /// A member with these roles.
     Member(Vec<RoleName>),
+    /// A member with this role at the resource.
+    At(RoleName),
 }
 
 /// Everything that an explanation looks at.
@@ -216,6 +222,15 @@ impl Explain {
             let roles: Result<_, _> = self.member_role.iter().map(|name| role(policy, name)).collect();
             return Ok(Some(Asked::Member(roles?)));
         }
+        if let Some(name) = &self.resource_role {
+            let roles = &policy.resources.roles;
+            let found = RoleName::new(name).ok().filter(|role| roles.contains_key(role));
+            return Ok(Some(Asked::At(found.ok_or_else(|| {
+                let known: Vec<&str> = roles.keys().map(RoleName::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                Trouble::Says(format!("there is no role `{name}` at resources; there are {known}"))
+            })?)));
+        }
         Ok(None)
     }
 
@@ -250,6 +265,9 @@ impl Explain {
             ),
             Some(Asked::Member(roles)) => {
                 (format!("a member with `{}`", self.member_role.join("`, `")), stage.member(read, roles))
+            }
+            Some(Asked::At(role)) => {
+                (format!("a member with `{role}` at the resource"), at::by_role(stage, read, &role))
             }
             None if !matches!(stage.who, Who::Nobody) => (token_words(stage.who), stage.by_token(read)),
             None if self.closed(stage, read) => {
@@ -291,6 +309,7 @@ impl Explain {
             && stage.members(read).is_empty()
             && stage.levels(read).is_empty()
             && stage.roles(read).is_empty()
+            && at::passing(stage, read).is_empty()
             && !passes(&stage.member(read, Vec::new()))
     }
 }
@@ -305,7 +324,13 @@ fn verdict(out: &mut Out, whom: &str, decision: Option<Decision>) -> io::Result<
             writeln!(out, "{whom}: {} {}{more}: {}", told.status, told.code, told.detail)?;
             return Ok(Answer::No);
         }
-        None => writeln!(out, "{whom}: that depends on their sessions, which only a running gateway knows")?,
+        // Of staff that is their sessions, of members what services push and who manages them.
+        None => {
+            writeln!(
+                out,
+                "{whom}: that depends on their sessions or rows, which only a running gateway knows"
+            )?;
+        }
     }
     Ok(Answer::Yes)
 }

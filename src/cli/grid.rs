@@ -8,7 +8,7 @@ use crate::{config::Settings, policy::Policy};
 
 use super::check::{above, adjustable};
 
-/// Both tables. `x` allows; `-` marks what the ceiling takes from support.
+/// The tables. `x` allows; `-` marks what the ceiling takes from support.
 pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
     let policy = &settings.policy;
     let roles: Vec<&str> = policy.roles.keys().map(|name| name.as_str()).collect();
@@ -27,6 +27,7 @@ pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()>
         writeln!(out, "{what}")?;
     }
     writeln!(out)?;
+    at_resources(out, policy)?;
 
     let levels = policy.ladder.levels();
     let heads: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
@@ -40,6 +41,42 @@ pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()>
         out,
         "\nx: support in a session by consent at this level passes; -: closed to support at every level"
     )
+}
+
+/// For each type of resources, what the roles hold that are held there.
+fn at_resources(out: &mut impl Write, policy: &Policy) -> io::Result<()> {
+    let mut any = false;
+    for kind in policy.resources.types.keys() {
+        let roles = || policy.resources.roles.iter().filter(|(_, role)| role.at == *kind);
+        let heads: Vec<&str> = roles().map(|(name, _)| name.as_str()).collect();
+        if heads.is_empty() {
+            continue;
+        }
+        any = true;
+        let rows = policy.catalogue.iter().map(|(id, name)| {
+            let cells = roles().map(|(_, role)| {
+                let whose = (role.own.contains(id), role.assigned.contains(id));
+                match (role.permissions.contains(id), whose) {
+                    (true, _) => "x",
+                    (false, (true, true)) => "b",
+                    (false, (true, false)) => "m",
+                    (false, (false, true)) => "a",
+                    (false, (false, false)) => ".",
+                }
+            });
+            (name.to_string(), cells.collect::<Vec<_>>())
+        });
+        // What no role there holds is no line of its own.
+        let rows: Vec<_> = rows.filter(|(_, cells)| cells.iter().any(|cell| *cell != ".")).collect();
+        table(out, &format!("at {kind}"), &heads, &rows)?;
+        writeln!(out)?;
+    }
+    if any {
+        let words = "x: whoever holds the role at a resource holds it there and below; m: with what they made, a: with what is \
+                     assigned to them, b: with either";
+        writeln!(out, "{words}\n")?;
+    }
+    Ok(())
 }
 
 fn closed(policy: &Policy, rule: &crate::policy::Rule) -> bool {

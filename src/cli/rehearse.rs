@@ -13,8 +13,8 @@ use crate::{
         SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{
-        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, Snapshot, TenantRoles,
-        Verdict, decide, shape::Shape,
+        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, ResourceRules, Snapshot,
+        TenantRoles, Verdict, decide, shape::Shape,
     },
 };
 
@@ -70,6 +70,7 @@ pub(super) fn glass(settings: &Settings, ask: &Ask<'_>, subject: &Subject, now: 
     let incident = Shape::parse(REHEARSED).ok()?;
     let rehearsed = BreakGlass { conditions: Conditions::default(), incident, ..written.clone() };
     let mut policy = Policy { conditions: Conditions::default(), ..settings.policy.clone() };
+    policy.resources = ResourceRules::default();
     policy.emergency.break_glass = Some(rehearsed);
     let (Some(place), Some(cause)) = (Place::of(settings, ask), written.causes.first()) else {
         return Some(Glass::Decided(decided(ask, subject, &Facts::new(), now, &policy), None));
@@ -117,7 +118,7 @@ pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Tim
 }
 
 /// The decision, where these facts are enough for one.
-fn decided(
+pub(super) fn decided(
     ask: &Ask<'_>,
     subject: &Subject,
     facts: &Facts,
@@ -130,10 +131,11 @@ fn decided(
     }
 }
 
-/// The policy where no tenant says anything of roles.
-fn as_configured(policy: &Policy) -> Policy {
+/// The policy where no tenant says anything of roles, and nobody is a member of any resource.
+pub(super) fn as_configured(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     policy.tenant_roles = TenantRoles::default();
+    policy.resources = ResourceRules::default();
     for role in policy.roles.values_mut() {
         role.adjustable = false;
     }
@@ -222,7 +224,7 @@ fn facts(
 }
 
 /// Documents, or that there are none.
-type Documents = Vec<(Key, Option<Document>)>;
+pub(super) type Documents = Vec<(Key, Option<Document>)>;
 
 /// Where the request goes, with a session that it is made in.
 struct Place {
@@ -262,7 +264,7 @@ impl Place {
     }
 }
 
-fn found(documents: Documents) -> Facts {
+pub(super) fn found(documents: Documents) -> Facts {
     let mut facts = Facts::new();
     for (key, document) in documents {
         let found = |document| Fact::Found(Arc::new(Snapshot { version: Version::NONE.next(), document }));

@@ -277,6 +277,52 @@ impl<'a> Form<'a> {
         }
     }
 
+    /// What a resource lies in, where that is said.
+    pub(super) fn parent_resource(&self) -> Result<Option<ResourceId>, Problem> {
+        if self.object.has("parent") { self.read("parent", ResourceId::new).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether a resource shows itself to everybody; where nothing is said it does not.
+    pub(super) fn is_public(&self) -> Result<bool, Problem> {
+        match self.maybe_text("visibility")? {
+            None | Some("private") => Ok(false),
+            Some("public") => Ok(true),
+            Some(_) => Err(self.wrong("visibility", "it must be `\"public\"` or `\"private\"`")),
+        }
+    }
+
+    /// A person who may be left out.
+    pub(super) fn maybe_person(&self, name: &str) -> Result<Option<SubjectRef>, Problem> {
+        match self.object.get(name) {
+            None => Ok(None),
+            Some(Json::Object(person)) => self.below(person, name, &["issuer", "sub"])?.subject().map(Some),
+            Some(_) => Err(self.wrong(name, "it must be an object")),
+        }
+    }
+
+    /// Several people, each once; nobody where it is left out.
+    pub(super) fn people(&self, name: &str) -> Result<Vec<SubjectRef>, Problem> {
+        let list = match self.object.get(name) {
+            None => return Ok(Vec::new()),
+            Some(Json::List(list)) if list.len() <= MOST_RESOURCES => list,
+            Some(Json::List(_)) => {
+                return Err(self.wrong(name, format!("it must name at most {MOST_RESOURCES}")));
+            }
+            Some(_) => return Err(self.wrong(name, "it must be a list")),
+        };
+        let mut people = Vec::with_capacity(list.len());
+        for (number, one) in list.iter().enumerate() {
+            let at = format!("{name}[{number}]");
+            let Json::Object(one) = one else { return Err(self.wrong(&at, "it must be an object")) };
+            let person = self.below(one, &at, &["issuer", "sub"])?.subject()?;
+            if people.contains(&person) {
+                return Err(self.wrong(&at, "it stands twice"));
+            }
+            people.push(person);
+        }
+        Ok(people)
+    }
+
     fn subject(&self) -> Result<SubjectRef, Problem> {
         let issuer = self.read("issuer", IssuerName::new)?;
         let sub = self.text("sub")?;

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `resources`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
 //! | `once` | creations that bear an `Idempotency-Key` |
@@ -36,6 +36,7 @@ mod problem;
 mod reply;
 mod request_view;
 mod requests;
+mod resources;
 mod rights;
 mod roles;
 mod session_view;
@@ -220,6 +221,21 @@ impl Api {
             (Place::Member(tenant, member), Verb::Put) => self.push_member(call, tenant, member).await,
             (Place::Member(tenant, member), Verb::Delete) => self.remove_member(call, tenant, member).await,
             (Place::Member(tenant, member), _) => self.member(call, tenant, member).await,
+            (Place::Resource(tenant, resource), Verb::Put) => {
+                self.push_resource(call, tenant, resource).await
+            }
+            (Place::Resource(tenant, resource), Verb::Delete) => {
+                self.remove_resource(call, tenant, resource).await
+            }
+            (Place::Resource(tenant, resource), _) => self.resource(call, tenant, resource).await,
+            (Place::AllJoined(tenant, resource), _) => self.all_joined(call, tenant, resource).await,
+            (Place::Joined(tenant, resource, person), Verb::Put) => {
+                self.join(call, tenant, resource, person).await
+            }
+            (Place::Joined(tenant, resource, person), Verb::Delete) => {
+                self.leave(call, tenant, resource, person).await
+            }
+            (Place::Joined(tenant, resource, person), _) => self.joined(call, tenant, resource, person).await,
             (Place::Consent(tenant), Verb::Put) => self.set_consent(call, tenant).await,
             (Place::Consent(tenant), _) => self.consent(call, tenant).await,
             (Place::Grants(tenant), Verb::Post) => self.make_grant(call, tenant).await,

@@ -6,7 +6,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
 use crate::model::{
-    GrantId, IdFault, IssuerName, OrganisationName, RequestId, RoleName, SessionId, SubjectRef, TenantId,
+    GrantId, IdFault, IssuerName, OrganisationName, RequestId, ResourceId, ResourceRef, ResourceType,
+    RoleName, SessionId, SubjectRef, TenantId,
 };
 
 use super::problem::Problem;
@@ -40,6 +41,12 @@ pub(super) enum Place {
     Members(TenantId),
     /// `/v1/tenants/{t}/members/{id}`
     Member(TenantId, SubjectRef),
+    /// `/v1/tenants/{t}/resources/{type}/{id}`
+    Resource(TenantId, ResourceRef),
+    /// `/v1/tenants/{t}/resources/{type}/{id}/members`
+    AllJoined(TenantId, ResourceRef),
+    /// `/v1/tenants/{t}/resources/{type}/{id}/members/{member}`
+    Joined(TenantId, ResourceRef, SubjectRef),
     /// `/v1/tenants/{t}/consent`
     Consent(TenantId),
     /// `/v1/tenants/{t}/grants`
@@ -94,7 +101,7 @@ impl Place {
         if (parts.next(), parts.next()) != (Some(""), Some("v1")) {
             return Err(unknown());
         }
-        let rest: Vec<&str> = parts.take(5).collect();
+        let rest: Vec<&str> = parts.take(8).collect();
         match rest.as_slice() {
             ["openapi.json"] => Ok(Place::Document),
             ["me"] => Ok(Place::Me),
@@ -117,6 +124,15 @@ impl Place {
             ["tenants", tenant, "bars"] => Ok(Place::Bars(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "bars", barred] => {
                 Ok(Place::Bar(id(TenantId::new(tenant))?, person(barred)?))
+            }
+            ["tenants", tenant, "resources", kind, name] => {
+                Ok(Place::Resource(id(TenantId::new(tenant))?, resource(kind, name)?))
+            }
+            ["tenants", tenant, "resources", kind, name, "members"] => {
+                Ok(Place::AllJoined(id(TenantId::new(tenant))?, resource(kind, name)?))
+            }
+            ["tenants", tenant, "resources", kind, name, "members", member] => {
+                Ok(Place::Joined(id(TenantId::new(tenant))?, resource(kind, name)?, person(member)?))
             }
             ["tenants", tenant, "consent"] => Ok(Place::Consent(id(TenantId::new(tenant))?)),
             ["tenants", tenant, "rights"] => Ok(Place::Rights(id(TenantId::new(tenant))?)),
@@ -153,6 +169,9 @@ impl Place {
             | Place::Follow(tenant)
             | Place::Members(tenant)
             | Place::Member(tenant, _)
+            | Place::Resource(tenant, _)
+            | Place::AllJoined(tenant, _)
+            | Place::Joined(tenant, ..)
             | Place::Consent(tenant)
             | Place::Stop(tenant)
             | Place::BreakGlass(tenant)
@@ -181,6 +200,7 @@ impl Place {
             | Place::OwnSessions
             | Place::Tenants
             | Place::Members(_)
+            | Place::AllJoined(..)
             | Place::SupportUsers(_)
             | Place::Bars(_)
             | Place::Roles(_)
@@ -188,9 +208,11 @@ impl Place {
             | Place::LoginAccess(_)
             | Place::Rights(_)
             | Place::Audit(_) => (&[Verb::Read], "GET, HEAD"),
-            Place::Tenant(_) | Place::Member(..) | Place::Role(..) => {
-                (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE")
-            }
+            Place::Tenant(_)
+            | Place::Member(..)
+            | Place::Role(..)
+            | Place::Resource(..)
+            | Place::Joined(..) => (&[Verb::Read, Verb::Put, Verb::Delete], "GET, HEAD, PUT, DELETE"),
             Place::LoginAccessTo(..) => (&[Verb::Put, Verb::Delete], "PUT, DELETE"),
             Place::BreakGlass(_) => (&[Verb::Post], "POST"),
             Place::Bar(..) => (&[Verb::Delete], "DELETE"),
@@ -219,6 +241,10 @@ impl Place {
             Problem { allow: Some(allow), ..problem }
         })
     }
+}
+
+fn resource(kind: &str, name: &str) -> Result<ResourceRef, Problem> {
+    Ok(ResourceRef { kind: id(ResourceType::new(kind))?, id: id(ResourceId::new(name))? })
 }
 
 /// The one spelling of a person in a path: nothing that it holds needs an escape.

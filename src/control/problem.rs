@@ -240,6 +240,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::RoleLocked(_)
         | Refusal::RolesClosed
         | Refusal::RolesNotInPlan
+        | Refusal::RoleNotInPlan(_)
         | Refusal::Acting
         | Refusal::NotStaff
         | Refusal::NotOperator
@@ -259,6 +260,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::TooManySessions(_)
         | Refusal::TooManyRoles(_)
         | Refusal::RoleGranted(_)
+        | Refusal::LastOfRole(_)
         | Refusal::ApprovalNotRequired
         | Refusal::NotApproved
         | Refusal::RequestDecided
@@ -282,6 +284,12 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::BeyondOwn { .. }
         | Refusal::PermissionUnknown(_)
         | Refusal::RoleTooLarge
+        | Refusal::ResourceTypeUnknown(_)
+        | Refusal::ParentUnfit(_)
+        | Refusal::TooManyAssignees
+        | Refusal::RoleNotHere { .. }
+        | Refusal::NotMember
+        | Refusal::KeptApart
         | Refusal::NotInFuture(_)
         | Refusal::TooFar { .. }
         | Refusal::ScopeEmpty

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::{
     lifecycle::{Command, Refusal},
     model::{
-        Document, EnvironmentId, Key, PlanName, SubjectKind, Tenant, TenantId, Timestamp, Version, Zone,
-        join::narrowest,
+        Document, EnvironmentId, Key, PlanName, ResourceRef, SubjectKind, Tenant, TenantId, Timestamp,
+        Version, Zone, join::narrowest,
     },
     policy::{Push, standing::standing},
 };
@@ -34,6 +34,9 @@ struct View {
     environments: Vec<EnvironmentId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanName>,
+    /// How many of its people take a paid seat, where roles say so. Not for staff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seats: Option<u64>,
     /// Who says what it is: `configuration` or `service`.
     from: &'static str,
     /// Since when it is no more.
@@ -67,6 +70,7 @@ fn view(call: &Call<'_>, id: &TenantId, tenant: &Tenant) -> View {
         zone: tenant.zone,
         environments: tenant.environments.iter().cloned().collect(),
         plan: tenant.plan.clone(),
+        seats: None,
         from: if configured || tenant.service.is_none() { "configuration" } else { "service" },
         removed: tenant.removed,
     }
@@ -172,7 +176,15 @@ impl Api {
         let found = self.engine.known(|facts| {
             let Some(tenant) = facts.tenant(id.as_str())? else { return Ok(None) };
             let version = super::version(facts, &Key::Tenant(id.clone()));
-            Ok(Some((view(call, id, tenant), version)))
+            let counts = !call.is_staff() && call.policy.roles.values().any(|role| role.seat);
+            let seats = match ResourceRef::of_tenant(id).filter(|_| counts) {
+                Some(of) => {
+                    let tally = facts.tally(id, &of)?.filter(|tally| tally.life == tenant.life);
+                    Some(tally.map_or(0, |tally| tally.seats))
+                }
+                None => None,
+            };
+            Ok(Some((View { seats, ..view(call, id, tenant) }, version)))
         });
         Ok(found.await?)
     }

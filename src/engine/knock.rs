@@ -10,7 +10,7 @@ use std::{
 use crate::{
     identity::VerifiedSubject,
     model::{Address, Timestamp},
-    policy::{Around, Ask, Named, Policy, Route},
+    policy::{Around, Ask, Named, Policy, Route, resources::MOST_WITHIN},
 };
 
 /// A name that a request carries, owned.
@@ -74,6 +74,14 @@ pub enum Path {
     Unmapped,
 }
 
+/// What a path names of the resources that the one acted on lies in.
+pub type Outer = [Option<Arc<str>>; MOST_WITHIN];
+
+/// The same, to keep.
+pub fn outer_of(named: [Option<&str>; MOST_WITHIN]) -> Outer {
+    named.map(|id| id.map(Arc::from))
+}
+
 /// What is asked, owned, so that it can be asked again.
 #[derive(Debug, Clone)]
 pub struct Knock {
@@ -87,6 +95,8 @@ pub struct Knock {
     pub environment: Name,
     /// The resource that its path names.
     pub resource: Option<Arc<str>>,
+    /// … and those that it lies in.
+    pub within: Outer,
     /// The session that it names.
     pub session: Name,
     /// From where it comes.
@@ -111,6 +121,7 @@ impl Knock {
             tenant: self.tenant.named(),
             environment: self.environment.named(),
             resource: self.resource.as_deref(),
+            within: self.within.each_ref().map(|id| id.as_deref()),
             session: self.session.named(),
             around: Around { client: self.client, ticket: self.ticket.named(), asked: self.asked },
             clock_behind,

@@ -74,8 +74,8 @@ impl Engine {
         policy: &Policy,
     ) -> Glance {
         let (mut facts, mut need) = (Facts::new(), need);
-        // Their row, the tenant that it is a row of, and what that says of their roles.
-        for _ in 0..4 {
+        // Their row, the tenant that it is a row of, what that says of their roles, and their rows at a few resources.
+        for _ in 0..16 {
             for key in need.0 {
                 let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
                 facts.put(key, fact);

@@ -355,6 +355,7 @@ fn unconditional(command: &Command) -> Command {
     if let Command::SetConsent { expected, .. }
     | Command::SetRole { expected, .. }
     | Command::RemoveRole { expected, .. }
+    | Command::Resource { expected, .. }
     | Command::SetApproval { expected, .. }
     | Command::MoveGrant { expected, .. }
     | Command::PushTenant { expected, .. }

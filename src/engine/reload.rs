@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     Engine,
-    knock::{Knock, Particulars, Path},
+    knock::{Knock, Outer, Particulars, Path},
     records,
     registry::{Case, Live},
 };
@@ -33,6 +33,8 @@ pub struct Place {
     pub path: Path,
     /// The resource that its path names there.
     pub resource: Option<Arc<str>>,
+    /// … and those that it lies in.
+    pub within: Outer,
 }
 
 /// Looks a request up in the map in force, that was asked under this policy and read in its map. Where it cannot be asked
@@ -111,6 +113,7 @@ impl Engine {
             policy: Arc::clone(&standing.policy),
             path: place.path,
             resource: place.resource,
+            within: place.within,
             ..Knock::clone(&knock)
         });
         case.knock.store(Arc::clone(&knock));

@@ -74,7 +74,12 @@ impl Sight {
         for _ in 0..MOST_ROUNDS {
             let now = self.engine.now();
             let asked = knock.ask(self.engine.clock_behind(now));
-            let ask = Ask { route: Route::Mapped(&narrow.item), resource: Some(id), ..asked };
+            // What the list is of is what its items lie in.
+            let within = match (asked.resource, asked.within) {
+                (Some(list), [first, second, _]) => [Some(list), first, second],
+                (None, within) => within,
+            };
+            let ask = Ask { route: Route::Mapped(&narrow.item), resource: Some(id), within, ..asked };
             match decide(&ask, Caller::Known(self.subject.subject()), &facts, now, &knock.policy) {
                 Verdict::Need(need) => self.engine.fetch(need, &mut facts, None).await,
                 Verdict::Decided(Decision::Allow(permit)) => {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::model::{
     EnvironmentId, GrantId, Grantee, Key, LevelName, OrganisationName, PermissionName, PlanName, RequestId,
-    RoleName, Scope, SessionId, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
+    ResourceRef, RoleName, Scope, SessionId, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
 };
 
-use super::{Step, Switch, Until};
+use super::{Deed, Step, Switch, Until};
 
 /// What a tenant chooses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,17 @@ pub enum Command {
         /// Of a level: that it holds until then only, beside the choice that stands (GW-15).
         until: Option<Until>,
         /// The version that the caller saw, where they said so.
+        expected: Option<Version>,
+    },
+    /// Does something about a resource below a tenant, or about its members.
+    Resource {
+        /// In which tenant.
+        tenant: TenantId,
+        /// Which resource.
+        resource: ResourceRef,
+        /// What.
+        deed: Deed,
+        /// The version that the caller saw of what is written, where they said so.
         expected: Option<Version>,
     },
     /// Says what a role holds in a tenant, whole: one of its own, or one that it adjusts.
@@ -297,6 +308,7 @@ impl Command {
             Command::SetConsent { .. } => "set_consent",
             Command::SetRole { .. } => "set_role",
             Command::RemoveRole { .. } => "remove_role",
+            Command::Resource { deed, .. } => deed.code(),
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::WithdrawGrant { .. } => "withdraw_grant",
@@ -327,6 +339,7 @@ impl Command {
             | Command::SetConsent { tenant, .. }
             | Command::SetRole { tenant, .. }
             | Command::RemoveRole { tenant, .. }
+            | Command::Resource { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::WithdrawGrant { tenant, .. }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     EndCause, EnvironmentId, GrantId, LevelName, OrganisationName, PermissionName, PlanName, Reach,
-    RequestEnd, RequestId, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
+    RequestEnd, RequestId, ResourceRef, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
 };
 
 /// What happened, for the record and for whoever listens.
@@ -37,6 +37,13 @@ pub enum Event {
     MemberRemoved {
         /// Who.
         member: SubjectRef,
+    },
+    /// More or fewer of a tenant's people take a paid seat.
+    SeatsChanged {
+        /// Until then.
+        from: u64,
+        /// From now on.
+        to: u64,
     },
     /// A tenant was removed.
     TenantRemoved {
@@ -85,6 +92,48 @@ pub enum Event {
         added: Vec<PermissionName>,
         /// What it held until then.
         taken: Vec<PermissionName>,
+    },
+    /// A service said what a resource is: as it is now.
+    ResourcePushed {
+        /// Which.
+        resource: ResourceRef,
+        /// What it lies in, where that is no tenant.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parent: Option<ResourceRef>,
+        /// Who made it, as far as it is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        creator: Option<SubjectRef>,
+        /// To whom it is assigned.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        assignees: Vec<SubjectRef>,
+        /// Whether it shows itself to everybody in the tenant.
+        public: bool,
+    },
+    /// A resource is gone, and its members with it.
+    ResourceRemoved {
+        /// Which.
+        resource: ResourceRef,
+    },
+    /// Somebody is a member of a resource, or holds another role there.
+    ResourceJoined {
+        /// Which.
+        resource: ResourceRef,
+        /// Who.
+        member: SubjectRef,
+        /// In which role from now on.
+        role: RoleName,
+        /// In which one until then.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        was: Option<RoleName>,
+    },
+    /// Somebody is no member of a resource any more.
+    ResourceLeft {
+        /// Which.
+        resource: ResourceRef,
+        /// Who.
+        member: SubjectRef,
+        /// Which role they held.
+        role: RoleName,
     },
     /// A grant was given.
     GrantMade {
@@ -258,11 +307,16 @@ impl Event {
         "tenant_changed",
         "member_pushed",
         "member_removed",
+        "seats_changed",
         "tenant_removed",
         "consent_changed",
         "consent_fell",
         "role_set",
         "role_removed",
+        "resource_pushed",
+        "resource_removed",
+        "resource_joined",
+        "resource_left",
         "grant_made",
         "grantor_seen",
         "grant_moved",
@@ -290,11 +344,16 @@ impl Event {
             Event::TenantChanged { .. } => "tenant_changed",
             Event::MemberPushed { .. } => "member_pushed",
             Event::MemberRemoved { .. } => "member_removed",
+            Event::SeatsChanged { .. } => "seats_changed",
             Event::TenantRemoved { .. } => "tenant_removed",
             Event::ConsentChanged { .. } => "consent_changed",
             Event::ConsentFell { .. } => "consent_fell",
             Event::RoleSet { .. } => "role_set",
             Event::RoleRemoved { .. } => "role_removed",
+            Event::ResourcePushed { .. } => "resource_pushed",
+            Event::ResourceRemoved { .. } => "resource_removed",
+            Event::ResourceJoined { .. } => "resource_joined",
+            Event::ResourceLeft { .. } => "resource_left",
             Event::GrantMade { .. } => "grant_made",
             Event::GrantorSeen { .. } => "grantor_seen",
             Event::GrantMoved { .. } => "grant_moved",

@@ -43,9 +43,14 @@ pub(super) fn expire(at: &Moment<'_>, key: &Key) -> Result<Change, Stop> {
         Key::Tenant(tenant) => consent::fall(at, tenant),
         Key::Request(tenant, id) => request::expire(at, tenant, id),
         Key::Made(tenant, subject) => forget(at, tenant, subject),
-        Key::Presence(..) | Key::Member(..) | Key::Grantor(..) | Key::Role(..) | Key::Stop(_) => {
-            Err(Refusal::NotFound("deadline").into())
-        }
+        Key::Presence(..)
+        | Key::Member(..)
+        | Key::Grantor(..)
+        | Key::Role(..)
+        | Key::Resource(..)
+        | Key::Joined(..)
+        | Key::Tally(..)
+        | Key::Stop(_) => Err(Refusal::NotFound("deadline").into()),
     }
 }
 

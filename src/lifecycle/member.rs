@@ -6,10 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     model::{Document, Key, Member, RoleName, SubjectRef, TenantId, Version},
-    policy::{Meaning, Push},
+    policy::{Lack, Meaning, Push},
 };
 
-use super::{Change, Event, Moment, Refusal, Stop, login::left};
+use super::{
+    Change, Event, Moment, Refusal, Stop,
+    login::left,
+    seat::{is_counted, moved},
+};
 
 /// What is said of a member.
 pub(super) struct Wanted<'a> {
@@ -43,7 +47,15 @@ pub(super) fn push(
     at.as_seen(&key, expected)?;
     let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
     let (email, life) = (wanted.email.cloned(), tenant.life);
-    let row = Member { roles, suspended: wanted.suspended, email, removed: None, life };
+    // Whoever comes to hold a role that keeps apart leaves every resource at once, however many that are (PFC-14).
+    let apart = |roles: &BTreeSet<RoleName>| at.policy.resources.keeps_apart(roles);
+    let was_apart = before.is_some_and(|before| apart(&before.roles));
+    let leaves = u32::from(apart(&roles) && !was_apart);
+    let times = before.map_or(0, |before| before.left).saturating_add(leaves);
+    let seat = roles.iter().any(|role| at.policy.role(role).is_some_and(|role| role.seat));
+    let was_counted = is_counted(before, life);
+    let suspended = wanted.suspended;
+    let mut row = Member { roles, suspended, email, removed: None, life, left: times, seat };
     if before == Some(&row) {
         return Ok(Change::NOTHING);
     }
@@ -60,7 +72,18 @@ pub(super) fn push(
         roles: row.roles.iter().cloned().collect(),
         suspended: row.suspended,
     };
+    let counted = match moved(at, id, life, was_counted, seat) {
+        // What takes away waits for nothing: they are counted as before until they are pushed again.
+        Err(Lack::Unavailable) if narrows => {
+            row.seat = was_counted;
+            None
+        }
+        counted => counted?,
+    };
     let mut change = Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows };
+    if let Some(counted) = counted {
+        counted.put(&mut change);
+    }
     if wanted.suspended {
         left(at, id, member, &mut change)?;
     }
@@ -79,14 +102,29 @@ pub(super) fn remove(
     let Some(before) = at.facts.member(id.as_str(), member)? else {
         return Err(Refusal::NotFound("member").into());
     };
-    if before.removed.is_some() {
+    // Said again it takes away what is still counted of somebody who is gone.
+    if before.removed.is_some() && !before.seat {
         return Ok(Change::NOTHING);
     }
     at.as_seen(&key, expected)?;
-    let gone = Member { roles: BTreeSet::new(), email: None, removed: Some(at.now), ..before.clone() };
+    let counted = match moved(at, id, before.life, before.seat, false) {
+        Err(Lack::Unavailable) => Err(()),
+        counted => Ok(counted?),
+    };
+    let gone = Member {
+        roles: BTreeSet::new(),
+        email: None,
+        removed: before.removed.or(Some(at.now)),
+        left: before.left.saturating_add(1),
+        seat: before.seat && counted.is_err(),
+        ..before.clone()
+    };
     let event = Event::MemberRemoved { member: member.clone() };
     let documents = vec![(key, Document::Member(gone))];
     let mut change = Change { documents, events: vec![event], narrows: true };
+    if let Ok(Some(counted)) = counted {
+        counted.put(&mut change);
+    }
     left(at, id, member, &mut change)?;
     Ok(change)
 }

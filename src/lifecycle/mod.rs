@@ -21,7 +21,9 @@ mod moment;
 mod once;
 mod refusal;
 mod request;
+mod resource;
 mod role;
+mod seat;
 mod session;
 mod stop;
 mod tenant;
@@ -41,6 +43,7 @@ pub use login::MEMBERSHIP;
 pub use once::{Applied, MOST_KEYS, apply_once};
 pub use refusal::Refusal;
 pub use request::Step;
+pub use resource::Deed;
 pub use stop::Switch;
 
 /// Who gives a command.
@@ -137,6 +140,9 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
             role::set(&at, tenant, role, permissions, *expected)
         }
         Command::RemoveRole { tenant, role, expected } => role::remove(&at, tenant, role, *expected),
+        Command::Resource { tenant, resource, deed, expected } => {
+            resource::step(&at, tenant, resource, deed, *expected)
+        }
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

@@ -105,6 +105,7 @@ impl<'a> Creation<'a> {
             | Command::SetConsent { .. }
             | Command::SetRole { .. }
             | Command::RemoveRole { .. }
+            | Command::Resource { .. }
             | Command::MoveGrant { .. }
             | Command::WithdrawGrant { .. }
             | Command::AllowLogin { .. }

@@ -1,8 +1,8 @@
 //! Why a command is refused, each with a stable code. Never here: the rules that refuse.
 
 use crate::model::{
-    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, RoleName, Side, SubjectRef, TenantId,
-    Timestamp,
+    EnvironmentId, IssuerName, LevelName, PermissionName, RequestEnd, ResourceType, RoleName, Side,
+    SubjectRef, TenantId, Timestamp,
 };
 
 /// Why a command was refused.
@@ -94,6 +94,9 @@ pub enum Refusal {
     /// The tenant's plan, as far as it is known, does not have it.
     #[error("the tenant's plan does not have roles of its own making; those that there are stay as they are")]
     RolesNotInPlan,
+    /// The tenant's plan, as far as it is known, does not have that role at resources.
+    #[error("the tenant's plan does not have the role `{0}`; whoever holds it keeps it as it is")]
+    RoleNotInPlan(RoleName),
     /// The catalogue is closed.
     #[error("there is no permission `{0}`")]
     PermissionUnknown(PermissionName),
@@ -116,6 +119,34 @@ pub enum Refusal {
         "what is kept of this role would be too large: its permissions, the grants that name it and who put something into it; define another one"
     )]
     RoleTooLarge,
+    /// The configuration has no such type.
+    #[error("there is no type of resources `{0}`")]
+    ResourceTypeUnknown(ResourceType),
+    /// What lies in the tenant lies in no other resource.
+    #[error("resources of type `{0}` lie in the tenant itself; leave `parent` out")]
+    ParentUnfit(ResourceType),
+    /// It would not fit into a line of the ledger.
+    #[error("that is too many assignees to keep; name fewer")]
+    TooManyAssignees,
+    /// The configuration holds it elsewhere, or knows none.
+    #[error("there is no role `{role}` at resources of type `{kind}`")]
+    RoleNotHere {
+        /// The role.
+        role: RoleName,
+        /// The type.
+        kind: ResourceType,
+    },
+    /// Who is no member of the tenant is none of what it has.
+    #[error("they are no member of this tenant; make them one first")]
+    NotMember,
+    /// Their role in the tenant keeps them out of resources.
+    #[error(
+        "a role that they hold in the tenant keeps them out of its resources; give them another one first"
+    )]
+    KeptApart,
+    /// Somebody has to hold it.
+    #[error("nobody else there holds role `{0}`; give it to somebody else first")]
+    LastOfRole(RoleName),
     /// The time is over already.
     #[error("`{0}` is not in the future")]
     NotInFuture(Timestamp),
@@ -289,11 +320,19 @@ impl Refusal {
             Refusal::RoleLocked(_) => "role_locked",
             Refusal::RolesClosed => "own_roles_closed",
             Refusal::RolesNotInPlan => "plan_lacks_roles",
+            Refusal::RoleNotInPlan(_) => "role_not_in_plan",
             Refusal::PermissionUnknown(_) => "permission_unknown",
             Refusal::BeyondOwn { .. } => "beyond_own_rights",
             Refusal::TooManyRoles(_) => "too_many_roles",
             Refusal::RoleGranted(_) => "role_granted",
             Refusal::RoleTooLarge => "role_too_large",
+            Refusal::ResourceTypeUnknown(_) => "resource_type_unknown",
+            Refusal::ParentUnfit(_) => "parent_unfit",
+            Refusal::TooManyAssignees => "too_many_assignees",
+            Refusal::RoleNotHere { .. } => "role_not_here",
+            Refusal::NotMember => "not_member",
+            Refusal::KeptApart => "kept_apart",
+            Refusal::LastOfRole(_) => "last_of_role",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",
             Refusal::DurationNotOffered(_) => "duration_not_offered",

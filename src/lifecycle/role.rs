@@ -214,6 +214,8 @@ fn own(at: &Moment<'_>, name: &RoleName) -> Result<bool, Refusal> {
     match at.policy.role(name) {
         Some(role) if role.adjustable => Ok(false),
         Some(_) => Err(Refusal::RoleLocked(name.clone())),
+        // Held at resources: its name means nothing else.
+        None if at.policy.resources.roles.contains_key(name) => Err(Refusal::RoleLocked(name.clone())),
         None if at.policy.tenant_roles.most == 0 => Err(Refusal::RolesClosed),
         None => Ok(true),
     }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 pub use super::version::Version;
 use super::{
-    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, LevelName, Mark, Member, OrganisationName,
-    PermissionName, PlanName, Presence, Request, RequestId, ResourceId, ResourceType, RoleName, SessionId,
-    Subject, SubjectRef, TenantId, TenantRole, Timestamp, Veiled, Zone,
+    ChangeId, End, EnvironmentId, Giver, GrantId, Grantor, Joined, LevelName, Mark, Member, OrganisationName,
+    PermissionName, PlanName, Presence, Request, RequestId, Resource, ResourceId, ResourceRef, ResourceType,
+    RoleName, SessionId, Subject, SubjectRef, Tally, TenantId, TenantRole, Timestamp, Veiled, Zone,
     consent::Consent,
+    kind::Kind,
     login::{ActAs, Acting},
     once::Made,
     stop::{Reach, Stop},
@@ -48,6 +49,12 @@ pub enum Key {
     Grantor(TenantId, SubjectRef),
     /// What a tenant says of a role.
     Role(TenantId, RoleName),
+    /// A resource below a tenant.
+    Resource(TenantId, ResourceRef),
+    /// One member of a resource.
+    Joined(TenantId, ResourceRef, SubjectRef),
+    /// How many members a resource has.
+    Tally(TenantId, ResourceRef),
     /// A kill switch of the vendor's operators.
     Stop(Reach),
 }
@@ -65,6 +72,9 @@ impl Key {
             | Key::Made(tenant, _)
             | Key::Grantor(tenant, _)
             | Key::Role(tenant, _)
+            | Key::Resource(tenant, _)
+            | Key::Joined(tenant, ..)
+            | Key::Tally(tenant, _)
             | Key::Stop(Reach::Tenant(tenant)) => Some(tenant),
             Key::Stop(Reach::All | Reach::Person(_)) => None,
         }
@@ -82,6 +92,9 @@ impl Key {
             Key::Made(..) => Kind::Made,
             Key::Grantor(..) => Kind::Grantor,
             Key::Role(..) => Kind::Role,
+            Key::Resource(..) => Kind::Resource,
+            Key::Joined(..) => Kind::Joined,
+            Key::Tally(..) => Kind::Tally,
             Key::Stop(_) => Kind::Stop,
         }
     }
@@ -99,36 +112,14 @@ impl fmt::Display for Key {
             Key::Made(tenant, subject) => write!(f, "made/{tenant}/{subject}"),
             Key::Grantor(tenant, subject) => write!(f, "grantor/{tenant}/{subject}"),
             Key::Role(tenant, role) => write!(f, "role/{tenant}/{role}"),
+            Key::Resource(tenant, resource) => write!(f, "resource/{tenant}/{resource}"),
+            Key::Joined(tenant, resource, person) => write!(f, "joined/{tenant}/{resource}/{person}"),
+            Key::Tally(tenant, resource) => write!(f, "tally/{tenant}/{resource}"),
             Key::Stop(Reach::All) => f.write_str("stop/all"),
             Key::Stop(Reach::Tenant(tenant)) => write!(f, "stop/tenant/{tenant}"),
             Key::Stop(Reach::Person(subject)) => write!(f, "stop/person/{subject}"),
         }
     }
-}
-
-/// The kinds of documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// [`Tenant`].
-    Tenant,
-    /// [`Grant`].
-    Grant,
-    /// [`Session`].
-    Session,
-    /// [`Presence`].
-    Presence,
-    /// [`Member`].
-    Member,
-    /// [`Request`].
-    Request,
-    /// [`Made`].
-    Made,
-    /// [`Grantor`].
-    Grantor,
-    /// [`TenantRole`].
-    Role,
-    /// [`Stop`].
-    Stop,
 }
 
 /// An organisation of the application, as far as Postern knows it.
@@ -392,6 +383,12 @@ pub enum Document {
     Grantor(Grantor),
     /// What a tenant says of a role.
     Role(TenantRole),
+    /// A resource.
+    Resource(Resource),
+    /// A member of a resource.
+    Joined(Joined),
+    /// How many members a resource has.
+    Tally(Tally),
     /// A kill switch.
     Stop(Stop),
 }
@@ -409,6 +406,9 @@ impl Document {
             Document::Made(_) => Kind::Made,
             Document::Grantor(_) => Kind::Grantor,
             Document::Role(_) => Kind::Role,
+            Document::Resource(_) => Kind::Resource,
+            Document::Joined(_) => Kind::Joined,
+            Document::Tally(_) => Kind::Tally,
             Document::Stop(_) => Kind::Stop,
         }
     }
@@ -428,6 +428,9 @@ impl Document {
             | Document::Member(_)
             | Document::Grantor(_)
             | Document::Role(_)
+            | Document::Resource(_)
+            | Document::Joined(_)
+            | Document::Tally(_)
             | Document::Stop(_) => None,
         }
     }

@@ -30,6 +30,9 @@ fn address(document: &Document) -> Option<&Arc<str>> {
         | Document::Made(_)
         | Document::Grantor(_)
         | Document::Role(_)
+        | Document::Resource(_)
+        | Document::Joined(_)
+        | Document::Tally(_)
         | Document::Stop(_) => None,
     }
 }
@@ -62,6 +65,9 @@ fn forget(document: &mut Document) {
         | Document::Made(_)
         | Document::Grantor(_)
         | Document::Role(_)
+        | Document::Resource(_)
+        | Document::Joined(_)
+        | Document::Tally(_)
         | Document::Stop(_) => {}
     }
 }
@@ -88,6 +94,8 @@ mod tests {
             email: email.map(Arc::from),
             removed: None,
             life: 0,
+            left: 0,
+            seat: false,
         })
     }
 

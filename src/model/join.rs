@@ -61,6 +61,9 @@ pub fn narrowest(stored: &Stored, ladder: &Ladder) -> Option<Document> {
             (Document::Made(a), Document::Made(b)) => Document::Made(a.meet(b)),
             (Document::Grantor(a), Document::Grantor(b)) => Document::Grantor(a.meet(b)),
             (Document::Role(a), Document::Role(b)) => Document::Role(a.meet(b)),
+            (Document::Resource(a), Document::Resource(b)) => Document::Resource(a.meet(b)),
+            (Document::Joined(a), Document::Joined(b)) => Document::Joined(a.meet(b)),
+            (Document::Tally(a), Document::Tally(b)) => Document::Tally(a.meet(b)),
             (Document::Stop(a), Document::Stop(b)) => Document::Stop(a.meet(b)),
             _ => return None,
         };
@@ -158,6 +161,8 @@ fn member(a: Member, b: &Member) -> Member {
         email: a.email.filter(|email| b.email.as_ref() == Some(email)),
         removed: a.removed.max(b.removed),
         life: a.life.min(b.life),
+        left: a.left.max(b.left),
+        seat: a.seat || b.seat,
     }
 }
 

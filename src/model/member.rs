@@ -26,4 +26,11 @@ pub struct Member {
     /// The tenant's [`life`](super::Tenant::life) when it was pushed; in another one it counts no more.
     #[serde(skip_serializing_if = "super::document::is_zero", default)]
     pub life: u32,
+    /// How often they left all resources at once, as whoever is removed does, or comes to hold a role that keeps apart from them:
+    /// rows of before count no more.
+    #[serde(skip_serializing_if = "super::document::is_zero", default)]
+    pub left: u32,
+    /// They are counted among those who take a paid seat, in this [`life`](Member::life) of the tenant.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub seat: bool,
 }

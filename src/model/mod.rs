@@ -14,12 +14,14 @@ pub mod giver;
 pub mod grantor;
 pub mod id;
 pub mod join;
+pub mod kind;
 pub mod login;
 pub mod member;
 pub mod network;
 pub mod once;
 pub mod presence;
 pub mod request;
+pub mod resource;
 pub mod role;
 pub mod stop;
 pub mod subject;
@@ -28,7 +30,7 @@ pub mod version;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{
-    Basis, Document, Glass, Grant, Grantee, Head, Key, Kind, Scope, Session, Stored, Tenant, Version,
+    Basis, Document, Glass, Grant, Grantee, Head, Key, Scope, Session, Stored, Tenant, Version,
 };
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
@@ -37,12 +39,14 @@ pub use id::{
     ChangeId, EnvironmentId, ExchangeId, GrantId, IdFault, IssuerName, LevelName, OrganisationName,
     PermissionName, PlanName, RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
+pub use kind::Kind;
 pub use login::{ActAs, Acting};
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
 pub use presence::{Asked, Bar, Presence};
 pub use request::{Approval, Over, Remark, Request, RequestEnd, RequestState, Speaker};
+pub use resource::{Joined, Resource, ResourceRef, Tally};
 pub use role::TenantRole;
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

@@ -14,6 +14,8 @@ pub enum Push {
     Tenants,
     /// Tenants' members: their roles, and that they are suspended or gone.
     Members,
+    /// What lies below tenants, and the members of that.
+    Resources,
 }
 
 impl Push {
@@ -22,6 +24,7 @@ impl Push {
         match self {
             Push::Tenants => "tenants:push",
             Push::Members => "members:push",
+            Push::Resources => "resources:push",
         }
     }
 }

@@ -15,7 +15,8 @@ use super::{
     ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
-    reach::beyond_rights,
+    reach::{beyond_rights, in_scope, some_in_scope},
+    resources::{Outer, Spot},
     rows::{Held, held},
     standing::{Fallen, standing},
 };
@@ -56,6 +57,8 @@ pub struct Ask<'a> {
     pub environment: Named<'a>,
     /// The id of the resource that the path names, where the rule declares its type.
     pub resource: Option<&'a str>,
+    /// The ids of those that it lies in, as the path has them, in the order of the rule's types.
+    pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
     /// What staff conditions look at.
@@ -255,7 +258,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
         {
             Ok(allow(Reason::MemberRole))
         }
-        rule => member_by_row(rule, subject, facts, policy),
+        rule => member_by_row(rule, ask, subject, facts, policy),
     }
 }
 
@@ -264,6 +267,7 @@ fn member(ask: &Ask<'_>, subject: &Subject, facts: &Facts, policy: &Policy) -> R
 #[cold]
 fn member_by_row(
     rule: Option<&Rule>,
+    ask: &Ask<'_>,
     subject: &Subject,
     facts: &Facts,
     policy: &Policy,
@@ -272,21 +276,28 @@ fn member_by_row(
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
+    let mut narrowed = false;
     let reason = match (rule, &subject.tenant) {
         (None, _) => Reason::MemberUnmapped,
         (Some(rule), Some(tenant)) => {
             let here = Here { tenant: tenant.as_str(), facts, policy };
+            let spot = Spot::of_route(rule, ask.resource, ask.within);
             for permission in &rule.permissions {
-                if !held.can(here, *permission)? {
+                if held.can(here, *permission)? || held.can_at(&subject.id, spot, *permission, here)? {
+                    continue;
+                }
+                let some = spot.filter(|_| rule.narrow.is_some()).map(Spot::of_some);
+                if !held.can_at(&subject.id, some, *permission, here)? {
                     return Ok(deny(Reason::PermissionMissing));
                 }
+                narrowed = true;
             }
             Reason::MemberRole
         }
         (Some(_), None) => return Ok(deny(Reason::TenantForeign)),
     };
     let roles = held.row().map(|row| row.roles.iter().cloned().collect());
-    Ok(Decision::Allow(Permit { reason, staff: None, roles, narrowed: false }))
+    Ok(Decision::Allow(Permit { reason, staff: None, roles, narrowed }))
 }
 
 fn staff(
@@ -360,11 +371,12 @@ fn staff(
         return Ok(deny(Reason::EnvironmentUnknown));
     }
     let here = Here { tenant: tenant_id, facts, policy };
-    if let Some(fallen) = beyond_rights(rule, session, &standing, here)? {
+    let spot = Spot::of_route(rule, ask.resource, ask.within);
+    if let Some(fallen) = beyond_rights(rule, spot, subject, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    let narrowed = !standing.covers(rule, ask.resource);
-    if narrowed && !standing.covers_some(rule) {
+    let narrowed = !in_scope(spot, &standing, here)?;
+    if narrowed && !some_in_scope(rule, &standing, policy) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };

@@ -9,8 +9,9 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Document, Grant, GrantId, Grantor, Key, Made, Member, Presence, Reach, Request, RequestId, RoleName,
-    Session, SessionId, Stop, SubjectRef, Tenant, TenantId, TenantRole, Version,
+    Document, Grant, GrantId, Grantor, Joined, Key, Made, Member, Presence, Reach, Request, RequestId,
+    Resource, ResourceId, ResourceRef, ResourceType, RoleName, Session, SessionId, Stop, SubjectRef, Tally,
+    Tenant, TenantId, TenantRole, Version,
 };
 
 /// What holds of one document, ready for the rules.
@@ -220,6 +221,58 @@ impl Facts {
         match found {
             None => Ok(None),
             Some((_, Document::Role(role))) => Ok(Some(role)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// A resource below a tenant.
+    pub fn resource(&self, tenant: &str, kind: &ResourceType, id: &str) -> Result<Option<&Resource>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Resource(t, r) if r.id.as_str() == id && r.kind == *kind && t.as_str() == tenant),
+            || {
+                let resource = ResourceRef { kind: kind.clone(), id: ResourceId::new(id).ok()? };
+                Some(Key::Resource(TenantId::new(tenant).ok()?, resource))
+            },
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Resource(resource))) => Ok(Some(resource)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// The row of a member of a resource.
+    pub fn joined(
+        &self,
+        tenant: &str,
+        kind: &ResourceType,
+        id: &str,
+        person: &SubjectRef,
+    ) -> Result<Option<&Joined>, Lack> {
+        let wanted = |key: &Key| {
+            matches!(key, Key::Joined(t, r, p)
+                if p == person && r.id.as_str() == id && r.kind == *kind && t.as_str() == tenant)
+        };
+        let found = self.look(wanted, || {
+            let resource = ResourceRef { kind: kind.clone(), id: ResourceId::new(id).ok()? };
+            Some(Key::Joined(TenantId::new(tenant).ok()?, resource, person.clone()))
+        })?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Joined(row))) => Ok(Some(row)),
+            Some(_) => Err(Lack::Unavailable),
+        }
+    }
+
+    /// How many members a resource has.
+    pub fn tally(&self, tenant: &TenantId, resource: &ResourceRef) -> Result<Option<&Tally>, Lack> {
+        let found = self.look(
+            |key| matches!(key, Key::Tally(t, r) if r == resource && t == tenant),
+            || Some(Key::Tally(tenant.clone(), resource.clone())),
+        )?;
+        match found {
+            None => Ok(None),
+            Some((_, Document::Tally(tally))) => Ok(Some(tally)),
             Some(_) => Err(Lack::Unavailable),
         }
     }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Basis, Grant, Grantee, OrganisationName, RoleName, Session, Span, SubjectRef};
+use crate::model::{Basis, Grant, Grantee, OrganisationName, RoleName, Session, Span, Subject, SubjectRef};
 
-use super::{Here, Lack, PermissionId, Policy, rows::Bound};
+use super::{Here, Lack, PermissionId, Policy, resources::Spot, rows::Bound, standing::Standing};
 
 /// What the configuration says of login access. Where it says nothing, nobody can give it, and none that stands opens anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,11 +60,19 @@ pub(super) fn carries(grant: &Grant, basis: &Basis, policy: &Policy) -> bool {
     }
 }
 
-/// Whether a session that acts as somebody may do this: what they can do now, whatever it was at the start, under the ceiling.
-/// Where nobody knows what they can do, it is nothing (rule 5).
-pub(super) fn acts(bound: Option<Bound<'_>>, permission: PermissionId, here: Here<'_>) -> Result<bool, Lack> {
-    match bound {
-        Some(bound) if !here.policy.above_ceiling(permission) => bound.can(here, permission),
+/// Whether a session that acts as somebody may do this: what they can do now, in their tenant or by a row of theirs at the resource
+/// that is asked for by a request of this subject, whatever it was at the start, under the ceiling. Where nobody knows what they can do, it is nothing (rule 5).
+pub(super) fn acts(
+    standing: &Standing<'_>,
+    at: Option<(Spot<'_>, &Subject)>,
+    permission: PermissionId,
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    match standing.giver() {
+        Some((giver, person)) if !here.policy.above_ceiling(permission) => {
+            let by_row = |(spot, user)| giver.can_at(person, Some(spot), permission, user, here);
+            Ok(giver.can(here, permission)? || at.map_or(Ok(false), by_row)?)
+        }
         Some(_) | None => Ok(false),
     }
 }

@@ -21,6 +21,7 @@ pub mod permission;
 pub mod proofs;
 mod reach;
 pub mod reason;
+pub mod resources;
 pub mod rights;
 pub mod routes;
 pub mod rows;
@@ -48,6 +49,7 @@ pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
 pub use reason::Reason;
+pub use resources::{ResourceRules, RoleAt, Spot, TypeRule, Within};
 pub use tenant_roles::{Here, Meaning, TenantRoles};
 
 /// When a lowered level reaches sessions that run by consent.
@@ -66,6 +68,8 @@ pub struct Role {
     pub permissions: PermissionSet,
     /// Whether a tenant may say something else of it. What means the same everywhere is looked up nowhere.
     pub adjustable: bool,
+    /// Whether whoever holds it takes a paid seat.
+    pub seat: bool,
 }
 
 /// What a request does to the application.
@@ -96,8 +100,10 @@ pub struct Rule {
     pub permissions: Vec<PermissionId>,
     /// Open to everybody; identity is removed.
     pub public: bool,
-    /// The type of the resource that the path names, for the scope of grants.
+    /// The type of the resource that is acted on, where the path names one.
     pub resource: Option<ResourceType>,
+    /// What it says of where that lies.
+    pub within: Within,
     /// Which upstream, by its place in the configuration.
     pub upstream: usize,
     /// What its requests do, where the map declares it.
@@ -171,6 +177,8 @@ pub struct Policy {
     pub roles: BTreeMap<RoleName, Role>,
     /// What tenants may say of roles.
     pub tenant_roles: TenantRoles,
+    /// What lies below tenants, and the roles that are held there.
+    pub resources: ResourceRules,
     /// What staff may never do, at any level and on any basis, in addition to administering support access (law 5).
     pub ceiling: PermissionSet,
     /// The consent ladder.

@@ -2,11 +2,12 @@
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Basis, Session};
+use crate::model::{Basis, Scope, Session, Subject};
 
 use super::{
-    Detail, Here, Lack, Meaning, Reason, Rule,
+    Detail, Here, Lack, Meaning, Policy, Reason, Rule,
     login::acts,
+    resources::{MOST_DEPTH, Spot},
     standing::{Fallen, Standing},
 };
 
@@ -14,6 +15,8 @@ use super::{
 /// another thing: see [`acts`].
 pub(super) fn beyond_rights(
     rule: &Rule,
+    spot: Option<Spot<'_>>,
+    subject: &Subject,
     session: &Session,
     standing: &Standing<'_>,
     here: Here<'_>,
@@ -29,7 +32,7 @@ pub(super) fn beyond_rights(
     // Acting is what the person can do now, gained since or lost: no role stands between.
     if let Basis::ActAs(_) = session.basis {
         for permission in &rule.permissions {
-            if !acts(standing.giver, *permission, here)? {
+            if !acts(standing, spot.map(|spot| (spot, subject)), *permission, here)? {
                 return lacks();
             }
         }
@@ -51,11 +54,32 @@ pub(super) fn beyond_rights(
         {
             return Ok(Some((Reason::ConsentLowered, Detail::None)));
         }
-        if let Some(giver) = standing.giver
+        if let Some((giver, person)) = standing.giver()
             && !giver.can(here, *permission)?
+            && !giver.can_at(person, spot, *permission, subject, here)?
         {
             return Ok(Some((Reason::GrantorLacks, Detail::None)));
         }
     }
     Ok(None)
+}
+
+/// Whether a grant's scope, if there is one, covers the resource that the path names, or something that this is known to lie in.
+pub(super) fn in_scope(
+    spot: Option<Spot<'_>>,
+    standing: &Standing<'_>,
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    match standing.grant.map(|grant| &grant.scope) {
+        None | Some(Scope::Everything) => Ok(true),
+        Some(Scope::Resources(resources)) => spot.map_or(Ok(false), |spot| spot.lies_in_any(resources, here)),
+    }
+}
+
+/// Whether a grant's scope names something that items of the answer are, or can lie in, so that each is looked at by itself.
+pub(super) fn some_in_scope(rule: &Rule, standing: &Standing<'_>, policy: &Policy) -> bool {
+    let Some(Scope::Resources(resources)) = standing.grant.map(|grant| &grant.scope) else { return false };
+    let items = rule.narrow.as_ref().and_then(|narrow| narrow.kind());
+    let mut kinds = std::iter::successors(items, |kind| policy.resources.parent(kind)).take(MOST_DEPTH);
+    kinds.any(|kind| resources.iter().any(|(named, _)| named == kind))
 }

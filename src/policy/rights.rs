@@ -30,7 +30,7 @@ pub fn rights_now(
     let mut rights = Vec::new();
     for (id, name) in policy.catalogue.iter() {
         let may = if let Basis::ActAs(_) = session.basis {
-            acts(standing.giver, id, here)?
+            acts(&standing, None, id, here)?
         } else {
             let held = session.rights.binary_search(name).is_ok()
                 && !policy.above_ceiling(id)

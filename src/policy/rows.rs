@@ -43,9 +43,14 @@ pub fn held<'a>(subject: &'a Subject, facts: &'a Facts, policy: &Policy) -> Resu
         return Ok(Held::Token(&subject.roles));
     }
     let Some(tenant) = &subject.tenant else { return Ok(Held::Nothing(Reason::MemberUnknown)) };
-    Ok(match facts.member(tenant.as_str(), &subject.id)? {
+    held_of(&subject.id, tenant.as_str(), facts)
+}
+
+/// The roles that somebody's row in a tenant gives them.
+pub fn held_of<'a>(person: &SubjectRef, tenant: &str, facts: &'a Facts) -> Result<Held<'a>, Lack> {
+    Ok(match facts.member(tenant, person)? {
         None => Held::Nothing(Reason::MemberUnknown),
-        Some(row) if is_gone(row, tenant.as_str(), facts)? => Held::Nothing(Reason::MemberUnknown),
+        Some(row) if is_gone(row, tenant, facts)? => Held::Nothing(Reason::MemberUnknown),
         Some(row) if row.suspended => Held::Nothing(Reason::MemberSuspended),
         Some(row) => Held::Row(row),
     })

@@ -3,11 +3,11 @@
 //! Never here: what a good session may do (see [`mod@super::decide`]).
 
 use crate::model::{
-    Acting, Basis, EndCause, Grant, Grantee, Rank, Scope, Session, Subject, SubjectRef, Tenant, Timestamp,
+    Acting, Basis, EndCause, Grant, Grantee, Rank, Session, Subject, SubjectRef, Tenant, Timestamp,
 };
 
 use super::{
-    Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason, Rule,
+    Deadline, Detail, Due, Facts, Here, Lack, OnLower, OnRemove, Policy, Reason,
     emergency::halted,
     level::{InForce, in_force},
     login::carries,
@@ -29,7 +29,7 @@ pub struct Standing<'a> {
     pub giver: Option<Bound<'a>>,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
     /// Until when a decision holds: to the session's end, or to the fall of its level or the end of what is remembered of
     /// the grant's giver, when it is decided again.
     pub fn again(&self) -> Deadline {
@@ -38,24 +38,9 @@ impl Standing<'_> {
         [falls, forgotten].into_iter().flatten().fold(self.deadline, Deadline::min)
     }
 
-    /// Whether the grant behind it, where there is one, covers the resource that a path names.
-    pub(super) fn covers(&self, rule: &Rule, resource: Option<&str>) -> bool {
-        match self.grant.map(|grant| &grant.scope) {
-            None | Some(Scope::Everything) => true,
-            Some(Scope::Resources(resources)) => match (&rule.resource, resource) {
-                (Some(kind), Some(id)) => resources.iter().any(|(k, i)| k == kind && i.as_str() == id),
-                (Some(_) | None, _) => false,
-            },
-        }
-    }
-
-    /// Whether it covers some of the items that the route answers with, so that each of them is looked at by itself.
-    pub(super) fn covers_some(&self, rule: &Rule) -> bool {
-        let kind = rule.narrow.as_ref().and_then(|narrow| narrow.kind());
-        match self.grant.map(|grant| &grant.scope) {
-            Some(Scope::Resources(resources)) => resources.iter().any(|(k, _)| Some(k) == kind),
-            Some(Scope::Everything) | None => false,
-        }
+    /// By a grant: what its giver can do, and who they are. Of a session that acts as somebody that is whom it acts as.
+    pub(super) fn giver(&self) -> Option<(Bound<'a>, &'a SubjectRef)> {
+        Some((self.giver?, &self.grant?.grantor))
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{
     engine::{
-        knock::{Particulars, Path},
+        knock::{Particulars, Path, outer_of},
         reload::Place,
     },
     policy::{Named, Reason, Route, path::CanonicalPath, routes::Params},
@@ -54,6 +54,7 @@ pub fn find_again(before: &Routing, now: &Routing, about: &Particulars) -> Resul
             (None, Route::Mapped(_) | Route::Unmapped) => Path::Unmapped,
         },
         resource: there.resource(&path, &params).map(Arc::from),
+        within: outer_of(there.within(&path, &params)),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::{
     policy::{
         Around, Named, Policy, Route,
         path::CanonicalPath,
+        resources::Outer,
         routes::{Match, Params},
     },
 };
@@ -44,6 +45,16 @@ impl<'a> Mapped<'a> {
     /// The resource that the path names.
     pub(super) fn resource(&self, path: &CanonicalPath<'a>, params: &Params) -> Option<&'a str> {
         self.binding.and_then(|binding| binding.resource).and_then(|place| params.get(path, place))
+    }
+
+    /// What the path names of those that it lies in.
+    pub(super) fn within(&self, path: &CanonicalPath<'a>, params: &Params) -> Outer<'a> {
+        let mut outer = Outer::default();
+        let places = self.binding.map(|binding| binding.within.as_slice()).unwrap_or_default();
+        for (slot, place) in outer.iter_mut().zip(places) {
+            *slot = params.get(path, *place);
+        }
+        outer
     }
 }
 

@@ -274,6 +274,7 @@ impl Connection {
                 subject,
             ),
             resource: mapped.resource(&target.path, &params),
+            within: mapped.within(&target.path, &params),
             session: collect::session(&request),
             around: collect::around(&request, &routing.policy, self.client),
             clock_behind: false,

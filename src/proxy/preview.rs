@@ -98,6 +98,7 @@ pub fn preview<'a>(
             tenant: collect::tenant(routing, request, host, in_path(|b| &b.tenant), subject),
             environment: collect::environment(routing, request, host, in_path(|b| &b.environment), subject),
             resource: mapped.resource(&target.path, &params),
+            within: mapped.within(&target.path, &params),
             session: collect::session(request),
             around: Around::default(),
             clock_behind: false,

@@ -64,6 +64,8 @@ pub struct Binding {
     pub environment: Vec<usize>,
     /// … the resource.
     pub resource: Option<usize>,
+    /// … those that it lies in, in the order of the rule's types.
+    pub within: Vec<usize>,
     /// The upstream, by its place in [`Routing::upstreams`].
     pub upstream: usize,
     /// Its connections may become WebSockets.

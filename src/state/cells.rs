@@ -101,6 +101,9 @@ fn parts(document: &Document) -> usize {
         Document::Made(made) => made.kept.len() * 4,
         Document::Grantor(grantor) => grantor.roles.iter().map(|roles| 1 + roles.len()).sum(),
         Document::Role(role) => role.size() / 60,
+        Document::Resource(resource) => resource.assignees.len(),
+        Document::Joined(_) => 0,
+        Document::Tally(tally) => tally.roles.len(),
         Document::Stop(stop) => stop.set.iter().map(|halt| halt.reason.len() / 64).sum(),
     }
 }

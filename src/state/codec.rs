@@ -11,8 +11,8 @@
 use serde::Deserialize;
 
 use crate::model::{
-    GrantId, IssuerName, Key, Kind, Reach, RequestId, RoleName, SessionId, Stored, SubjectRef, TenantId,
-    document::FORMAT,
+    GrantId, IssuerName, Key, Kind, Reach, RequestId, ResourceId, ResourceRef, ResourceType, RoleName,
+    SessionId, Stored, SubjectRef, TenantId, document::FORMAT,
 };
 
 use super::{Found, Refusal, Unreadable};
@@ -30,6 +30,9 @@ fn tag(kind: Kind) -> u8 {
         Kind::Made => 7,
         Kind::Grantor => 8,
         Kind::Role => 9,
+        Kind::Resource => 20,
+        Kind::Joined => 21,
+        Kind::Tally => 22,
         // Far from the others: what is below tenants goes on counting there, and bytes are ordered as keys are.
         Kind::Stop => 100,
     }
@@ -64,6 +67,9 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         | Key::Made(tenant, _)
         | Key::Grantor(tenant, _)
         | Key::Role(tenant, _)
+        | Key::Resource(tenant, _)
+        | Key::Joined(tenant, ..)
+        | Key::Tally(tenant, _)
         | Key::Member(tenant, _) => tenant_prefix(tenant, key.kind()),
         Key::Stop(_) => stops_prefix(),
     };
@@ -81,6 +87,12 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         Key::Session(_, session) => bytes.extend_from_slice(session.as_str().as_bytes()),
         Key::Request(_, request) => bytes.extend_from_slice(request.as_str().as_bytes()),
         Key::Role(_, role) => bytes.extend_from_slice(role.as_str().as_bytes()),
+        Key::Resource(_, resource) | Key::Tally(_, resource) => push_resource(&mut bytes, resource),
+        Key::Joined(_, resource, person) => {
+            push_resource(&mut bytes, resource);
+            bytes.push(END);
+            push_subject(&mut bytes, person);
+        }
         Key::Presence(_, subject)
         | Key::Member(_, subject)
         | Key::Made(_, subject)
@@ -89,6 +101,12 @@ pub(crate) fn key(key: &Key) -> Vec<u8> {
         }
     }
     bytes
+}
+
+fn push_resource(bytes: &mut Vec<u8>, resource: &ResourceRef) {
+    bytes.extend_from_slice(resource.kind.as_str().as_bytes());
+    bytes.push(END);
+    bytes.extend_from_slice(resource.id.as_str().as_bytes());
 }
 
 fn push_subject(bytes: &mut Vec<u8>, subject: &SubjectRef) {
@@ -115,8 +133,22 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<Key> {
         6 => Some(Key::Request(tenant, RequestId::new(std::str::from_utf8(rest).ok()?).ok()?)),
         7 => Some(Key::Made(tenant, read_subject(rest)?)),
         9 => Some(Key::Role(tenant, RoleName::new(std::str::from_utf8(rest).ok()?).ok()?)),
+        20 => Some(Key::Resource(tenant, read_resource(rest)?)),
+        21 => {
+            let (kind, rest) = cut(rest)?;
+            let (id, person) = cut(rest)?;
+            let resource = ResourceRef { kind: ResourceType::new(kind).ok()?, id: ResourceId::new(id).ok()? };
+            Some(Key::Joined(tenant, resource, read_subject(person)?))
+        }
+        22 => Some(Key::Tally(tenant, read_resource(rest)?)),
         _ => None,
     }
+}
+
+fn read_resource(bytes: &[u8]) -> Option<ResourceRef> {
+    let (kind, id) = cut(bytes)?;
+    let id = ResourceId::new(std::str::from_utf8(id).ok()?).ok()?;
+    Some(ResourceRef { kind: ResourceType::new(kind).ok()?, id })
 }
 
 fn read_reach(bytes: &[u8]) -> Option<Reach> {
@@ -191,9 +223,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn resource(kind: &str, id: &str) -> ResourceRef {
+        ResourceRef { kind: ResourceType::new(kind).unwrap(), id: ResourceId::new(id).unwrap() }
+    }
+
     fn any_key() -> impl Strategy<Value = Key> {
         let id = "[a-c][a-c._~-]{0,3}";
-        (0..11usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
+        (0..14usize, id, id, "[a-b][a-b_-]{0,2}").prop_map(|(kind, tenant, second, issuer)| {
             let tenant = TenantId::new(&tenant).unwrap();
             match kind {
                 0 => Key::Tenant(tenant),
@@ -203,6 +239,13 @@ mod tests {
                 4 => Key::Stop(Reach::All),
                 5 => Key::Stop(Reach::Tenant(tenant)),
                 10 => Key::Role(tenant, RoleName::new(&issuer).unwrap()),
+                11 => Key::Resource(tenant, resource(&issuer, &second)),
+                12 => Key::Tally(tenant, resource(&issuer, &second)),
+                13 => {
+                    let person =
+                        SubjectRef { issuer: IssuerName::new("app").unwrap(), sub: second.clone().into() };
+                    Key::Joined(tenant, resource(&issuer, &second), person)
+                }
                 kind => {
                     let subject =
                         SubjectRef { issuer: IssuerName::new(&issuer).unwrap(), sub: second.into() };

@@ -23,6 +23,8 @@ async fn the_description_is_served_to_anybody_and_knows_each_operation() {
             .replace("{member}", "rows.cml0YQ")
             .replace("{person}", "staff.YW5uYQ")
             .replace("{role}", "viewer")
+            .replace("{type}", "board")
+            .replace("{resource}", "b1")
             .replace("{grant}", "grt_nothing")
             .replace("{session}", "ses_nothing")
             .replace("{request}", "req_nothing")

@@ -16,6 +16,7 @@ mod islands;
 mod login_access;
 mod members;
 mod once;
+mod resources;
 mod roles;
 mod self_granted;
 mod services;

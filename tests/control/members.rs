@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postern::{engine::knock::Who, state::Store as _};
 use serde_json::{Value, json};
 
-use super::support::{Answer, World};
+use super::support::{Answer, Wish, World};
 
 fn path(tenant: &str, issuer: &str, sub: &str) -> String {
     format!("/v1/tenants/{tenant}/members/{issuer}.{}", URL_SAFE_NO_PAD.encode(sub))
@@ -241,4 +241,52 @@ async fn what_is_carried_on_from_an_intent_has_its_address() {
         assert_eq!(gone.body["to"], json!({"email": "anna@vendor.example"}));
         assert_eq!(gone.body["over"]["cause"], "withdrawn");
     }
+}
+
+// PFC-08
+// PFC-16
+#[tokio::test]
+async fn the_record_of_a_change_says_how_many_paid_seats_there_are_before_and_after() {
+    let world = World::with(Wish { seats: &["admin", "viewer"], ..Wish::default() }).await;
+    let crm = world.crm();
+    let seats = async |who: &Who| world.get("/v1/tenants/acme", who).await.is(200).body["seats"].as_u64();
+    assert_eq!(seats(&crm).await, Some(0));
+    let moved = |answer: &Answer| -> Vec<Value> {
+        let events = answer.body["outcome"]["events"].as_array().cloned().unwrap_or_default();
+        events.into_iter().filter(|event| event["event"] == "seats_changed").collect()
+    };
+    let none = Vec::<Value>::new();
+    let told = |from: u64, to: u64| vec![json!({"event": "seats_changed", "from": from, "to": to})];
+    let put = async |sub: &str, body: Value| {
+        let answer = push(&world, &path("acme", "rows", sub), body).await;
+        moved(&answer.is(200))
+    };
+    assert_eq!(put("rita", json!({"roles": ["viewer"]})).await, told(0, 1));
+    // Once each, whatever they hold and however often it is said; suspended too; who holds no such role never.
+    assert_eq!(put("rita", json!({"roles": ["viewer", "admin"]})).await, none);
+    assert_eq!(put("rita", json!({"roles": ["viewer", "admin"]})).await, none);
+    assert_eq!(put("rita", json!({"roles": ["viewer"], "suspended": true})).await, none);
+    assert_eq!(put("ada", json!({"roles": ["auditor"]})).await, none);
+    assert_eq!(put("bob", json!({"roles": ["admin"]})).await, told(1, 2));
+    assert_eq!(put("bob", json!({"roles": ["auditor"]})).await, told(2, 1));
+    assert_eq!(put("bob", json!({"roles": ["admin"]})).await, told(1, 2));
+    let gone = world.delete(&path("acme", "rows", "rita"), &crm).await.is(200);
+    assert_eq!(moved(&gone), told(2, 1));
+    assert_eq!(moved(&world.delete(&path("acme", "rows", "rita"), &crm).await.is(200)), none);
+    assert_eq!(seats(&world.admin("acme")).await, Some(1));
+    // Each tenant by itself; and a new life of one begins with nobody.
+    assert_eq!(world.get("/v1/tenants/globex", &world.admin("globex")).await.is(200).body["seats"], 0);
+    // The record has both in one line.
+    let records = world.records();
+    let recorded = records.iter().filter(|line| {
+        let events = line["events"].as_array().cloned().unwrap_or_default();
+        let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+        names == ["member_removed", "seats_changed"]
+    });
+    assert_eq!(recorded.count(), 2, "the intent and the outcome: {records:#?}");
+    // Where no role takes one, nothing is counted and nothing said.
+    let plain = World::new().await;
+    let answer = push(&plain, &path("acme", "rows", "rita"), json!({"roles": ["viewer"]})).await.is(200);
+    assert_eq!(moved(&answer), none);
+    assert_eq!(plain.get("/v1/tenants/acme", &plain.crm()).await.is(200).body["seats"], Value::Null);
 }

@@ -110,6 +110,9 @@ fn tamper(dice: &mut Dice, world: &mut World, now: i64, policy: &postern::policy
             1 => member.removed = dice.one_in(2).then(|| near(dice)),
             _ => member.roles = [role(dice.pick(&ROLES))].into(),
         },
+        Document::Resource(_) | Document::Joined(_) | Document::Tally(_) => {
+            panic!("what lies below tenants has histories of its own")
+        }
         Document::Role(told) => match dice.below(5) {
             0 => told.removed = dice.one_in(2).then(|| near(dice)),
             1 => told.own = !told.own,

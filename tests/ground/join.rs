@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     model::{
         Approval, Bar, Basis, ChangeId, Consent, Document, End, EndCause, Giver, Grant, Grantee, Grantor,
-        Halt, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd, Scope,
-        Session, Span, Speaker, Stop, Stored, Subject, Tenant, TenantRole, Zone,
+        Halt, Joined, Key, Ladder, Level, Member, Over, Presence, Raise, Reach, Remark, Request, RequestEnd,
+        Resource, ResourceRef, Scope, Session, Span, Speaker, Stop, Stored, Subject, Tally, Tenant,
+        TenantRole, Zone,
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
@@ -88,6 +89,10 @@ fn heads(stored: &Stored) -> Heads {
     stored.heads.iter().map(|head| head.change.clone()).collect()
 }
 
+fn board(id: &str) -> ResourceRef {
+    ResourceRef { kind: "board".parse().unwrap(), id: id.parse().unwrap() }
+}
+
 fn first(kind: usize) -> Document {
     match kind {
         0 => Document::Tenant(Tenant::new(
@@ -118,6 +123,8 @@ fn first(kind: usize) -> Document {
             email: Some("beta-admin@beta.example".into()),
             removed: None,
             life: 0,
+            left: 0,
+            seat: false,
         }),
         3 => Document::Stop(Stop::default()),
         7 => Document::Made(Made { kept: [(once(0).key, kept(0, 0, 500))].into() }),
@@ -136,6 +143,24 @@ fn first(kind: usize) -> Document {
             removed: None,
             life: 0,
         }),
+        10 => Document::Resource(Resource {
+            parent: Some(board("b1")),
+            creator: Some(admin("beta").id),
+            assignees: ["anna", "ben"].map(|sub| staff(sub).id).into(),
+            public: true,
+            ..Resource::default()
+        }),
+        11 => Document::Joined(Joined {
+            role: role("lead"),
+            since: at(100),
+            removed: None,
+            life: 0,
+            left: 0,
+            by: Default::default(),
+        }),
+        12 => {
+            Document::Tally(Tally { roles: [(role("lead"), 2), (role("hand"), 5)].into(), seats: 3, life: 0 })
+        }
         6 => Document::Grantor(Grantor {
             roles: [[role("administrator"), role("clerk")].into()].into(),
             seen: at(100),
@@ -231,6 +256,28 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
         Document::Stop(stop) => switch(dice, stop),
+        Document::Resource(resource) => match dice.below(7) {
+            0 => resource.parent = dice.one_in(2).then(|| board(dice.pick(&["b1", "b2"]))),
+            1 => resource.creator = dice.one_in(2).then(|| staff(dice.pick(&STAFF)).id),
+            2 => drop(resource.assignees.pop_first()),
+            3 => drop(resource.assignees.insert(staff(dice.pick(&STAFF)).id)),
+            4 => resource.public = dice.one_in(2),
+            5 => resource.removed = dice.one_in(2).then(|| later(dice)),
+            _ => resource.life += 1,
+        },
+        Document::Joined(row) => match dice.below(5) {
+            0 => row.role = role(dice.pick(&["lead", "hand"])),
+            1 => row.removed = dice.one_in(2).then(|| later(dice)),
+            2 => row.life += 1,
+            3 => drop(row.by.insert(Giver::of(&admin("beta"), None, "j"))),
+            _ => row.left += 1,
+        },
+        Document::Tally(tally) => match dice.below(6) {
+            0 => tally.life += 1,
+            5 => tally.seats = dice.below(9) as u64,
+            1 | 2 => tally.add(&role(dice.pick(&["lead", "hand"]))),
+            _ => tally.take(&role(dice.pick(&["lead", "hand"]))),
+        },
         Document::Tenant(tenant) => match dice.below(13) {
             12 => switch(dice, &mut tenant.stop),
             9 => tenant.removed = tenant.removed.or(dice.one_in(3).then(|| later(dice))),
@@ -393,6 +440,22 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
     };
     match (narrow, wide) {
         (Document::Stop(a), Document::Stop(b)) => stays(a, b),
+        (Document::Resource(a), Document::Resource(b)) => {
+            (a.parent.is_none() || a.parent == b.parent)
+                && (a.creator.is_none() || a.creator == b.creator)
+                && a.assignees.is_subset(&b.assignees)
+                && (b.public || !a.public)
+                && a.removed >= b.removed
+                && a.life >= b.life
+                && a.tenant_life <= b.tenant_life
+        }
+        (Document::Joined(a), Document::Joined(b)) => {
+            let same = (&a.role, a.life, a.left) == (&b.role, b.life, b.left);
+            a.removed >= b.removed && a.by.is_superset(&b.by) && (same || a.removed.is_some())
+        }
+        (Document::Tally(a), Document::Tally(b)) => {
+            a.life > b.life || (a.life == b.life && a.roles.iter().all(|(name, n)| *n <= b.of(name)))
+        }
         (Document::Tenant(a), Document::Tenant(b)) => {
             let ladder = ladder();
             (0..4).all(|p| {
@@ -494,9 +557,13 @@ fn opened(document: &Document) -> BTreeSet<String> {
         Document::Grantor(_) => Key::Grantor(tid("beta"), admin("beta").id),
         Document::Role(_) => Key::Role(tid("beta"), role("helper")),
         Document::Stop(_) => Key::Stop(Reach::All),
-        Document::Session(_) | Document::Presence(_) | Document::Request(_) | Document::Made(_) => {
-            Key::Session(tid("beta"), sid("s1"))
-        }
+        Document::Session(_)
+        | Document::Presence(_)
+        | Document::Request(_)
+        | Document::Made(_)
+        | Document::Resource(_)
+        | Document::Joined(_)
+        | Document::Tally(_) => Key::Session(tid("beta"), sid("s1")),
     };
     let mut document = document.clone();
     if let Document::Grant(grant) = &mut document {
@@ -612,7 +679,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn join_is_order_free_and_repeatable(kind in 0..10usize, steps in vec(any::<u64>(), 0..28)) {
+    fn join_is_order_free_and_repeatable(kind in 0..13usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         for x in [a, b, c] {
@@ -634,7 +701,7 @@ proptest! {
     }
 
     #[test]
-    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..10usize, steps in vec(any::<u64>(), 0..28)) {
+    fn what_holds_of_a_fork_is_never_wider_than_either_side(kind in 0..13usize, steps in vec(any::<u64>(), 0..28)) {
         let copies = play(kind, &steps);
         let [a, b, c] = &copies.copies[..] else { panic!() };
         laws_of_what_holds(&join(a, b));
@@ -643,7 +710,7 @@ proptest! {
 
     #[test]
     fn past_what_is_remembered_nothing_is_lost_and_nothing_gets_wider(
-        kind in 0..10usize, steps in vec(any::<u64>(), 60..140),
+        kind in 0..13usize, steps in vec(any::<u64>(), 60..140),
     ) {
         let copies = play(kind, &steps);
         for x in &copies.copies {

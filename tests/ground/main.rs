@@ -7,6 +7,7 @@
 //! - [`grid`]: the whole table of decisions as a golden file.
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
 //! - [`once`]: creations that bear an idempotency key.
+//! - [`resources`]: what lies below tenants, beside a naive model of its own.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
     clippy::unwrap_used,
@@ -27,6 +28,7 @@ mod naive_roles;
 mod once;
 mod refusals;
 mod regressions;
+mod resources;
 mod roles;
 mod stops;
 mod world;

@@ -1033,6 +1033,7 @@ impl Naive {
         };
         let staff = subject.filter(|s| s.kind == SubjectKind::Staff);
         match command {
+            Command::Resource { .. } => panic!("what lies below tenants has a naive model of its own"),
             Command::RegisterTenant { tenant, parent, environments, zone } => {
                 let parent = parent.as_ref().map(|p| p.to_string());
                 if !matches!(actor, Actor::Configuration) {
@@ -1854,6 +1855,9 @@ impl Naive {
                     | Key::Made(..)
                     | Key::Grantor(..)
                     | Key::Role(..)
+                    | Key::Resource(..)
+                    | Key::Joined(..)
+                    | Key::Tally(..)
                     | Key::Stop(_) => {
                         return Err(codes.into_iter().chain(["not_found"]).collect());
                     }

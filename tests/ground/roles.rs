@@ -242,8 +242,15 @@ fn a_role_that_is_gone_gives_nothing_to_a_row_that_names_it() {
         life: 0,
     };
     let rita = rower("acme", "rita");
-    let row =
-        Member { roles: [named("helper")].into(), suspended: false, email: None, removed: None, life: 0 };
+    let row = Member {
+        roles: [named("helper")].into(),
+        suspended: false,
+        email: None,
+        removed: None,
+        life: 0,
+        left: 0,
+        seat: false,
+    };
     let consent = postern::model::Consent::own(level("full"));
     let tenant = Tenant {
         roles: [named("helper")].into(),

@@ -89,6 +89,8 @@ pub(crate) struct Plain {
     pub(crate) configured: Vec<String>,
     /// The roles that tenants adjust, how many of their own they may define, and the plans that have it.
     pub(crate) adjustable: Vec<String>,
+    /// The roles that take a paid seat.
+    pub(crate) seats: Vec<String>,
     pub(crate) own_roles: usize,
     pub(crate) role_plans: Option<Vec<String>>,
 }
@@ -127,6 +129,7 @@ impl Plain {
             members_unmapped: false,
             configured: words(&["other"]),
             adjustable: Vec::new(),
+            seats: Vec::new(),
             own_roles: 0,
             role_plans: None,
         }
@@ -146,11 +149,12 @@ impl Plain {
             let mut permissions = covered(allow);
             permissions.remove(&covered(except));
             let adjustable = self.adjustable.contains(name);
-            (role(name), Role { permissions, adjustable })
+            (role(name), Role { permissions, adjustable, seat: self.seats.contains(name) })
         });
         Policy {
             fingerprint: "test".into(),
             roles: roles.collect(),
+            resources: Default::default(),
             tenant_roles: TenantRoles {
                 permission: None,
                 most: self.own_roles,
@@ -444,6 +448,7 @@ impl World {
                     permissions: permissions.iter().map(|name| policy.catalogue.id(name).unwrap()).collect(),
                     public: *public,
                     resource: resource.as_deref().map(|kind| kind.parse().unwrap()),
+                    within: Default::default(),
                     upstream: 0,
                     effect: None,
                     record: false,
@@ -461,6 +466,7 @@ impl World {
             tenant: request.tenant.as_named(),
             environment: request.environment.as_named(),
             resource: request.resource.as_deref(),
+            within: Default::default(),
             session: request.session.as_named(),
             around: postern::policy::Around::default(),
             clock_behind: request.clock_behind,

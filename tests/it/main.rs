@@ -44,6 +44,7 @@ mod peers;
 mod program;
 mod receiver;
 mod reload;
+mod resources;
 mod restart;
 mod roles;
 mod routes;

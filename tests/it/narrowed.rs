@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postern::{
     engine::new_id,
     lifecycle::{Command, Until, WantedBasis},
@@ -16,6 +17,7 @@ use postern::{
 use crate::{
     client::{Ending, Reply},
     http2::peer::{Peer, clear},
+    services::{call, program, with_services},
     world::*,
 };
 
@@ -435,5 +437,73 @@ fn a_list_that_comes_slowly_goes_on_as_it_comes_and_ends_with_the_session() {
     assert_eq!((ending, count), (Ending::Reset, 0));
     hide.send(()).unwrap();
     assert_eq!(world.last_outcome()["end"], "cut");
+    world.finish();
+}
+
+const BOARDS: (&str, &str) = (
+    "  admin: { allow: \"*:*\" }\n",
+    "  admin: { allow: \"*:*\" }\n  lead: { at: board, allow: \"orders:*\" }\n  restricted: { at: board, own: orders:read, assigned: orders:read }\n  form: { at: board, allow: orders:write }\nresource_types:\n  board: { manage: users:manage }\n  card: { parent: board }\n",
+);
+const CARDS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }
+  - { route: \"GET /t/{tenant}/b/{board}/cards\", permission: orders:read, resource: { type: board, id: board }, narrow: { filter: { type: card, list: /cards, id: /id } } }
+  - { route: \"GET /t/{tenant}/b/{board}/count\", permission: orders:read, resource: { type: board, id: board } }";
+
+// PFP-04
+// PFP-16
+// PFP-17
+#[test]
+fn whoever_sees_what_they_made_or_were_assigned_finds_only_that_in_lists() {
+    let application = Application::start();
+    let plan = Plan { upstream: Some(application.address), ..Plan::default() };
+    let plan = with_services(plan).edit("\"members:push\"", "\"members:push\", \"resources:push\"");
+    let world = World::of(plan.edit(BOARDS.0, BOARDS.1).edit(ORDERS, CARDS));
+    let crm = program(&world, "crm");
+    let push = |path: &str, body: &str| {
+        let reply = call(&world, "PUT", &format!("/tenants/acme/resources/{path}"), &crm, body);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    };
+    let clara = r#"{"issuer": "app", "sub": "clara"}"#;
+    for (resource, body) in [
+        // That she made the board itself opens none of its cards.
+        ("board/b1", format!(r#"{{"creator": {clara}}}"#)),
+        ("board/b2", "{}".to_owned()),
+        ("card/c1", format!(r#"{{"parent": "b1", "creator": {clara}}}"#)),
+        ("card/c2", format!(r#"{{"parent": "b1", "assignees": [{clara}]}}"#)),
+        ("card/c3", r#"{"parent": "b1", "creator": {"issuer": "app", "sub": "lena"}}"#.to_owned()),
+        ("card/c4", format!(r#"{{"parent": "b2", "creator": {clara}}}"#)),
+        ("card/c5", format!(r#"{{"creator": {clara}}}"#)),
+    ] {
+        push(resource, &body);
+    }
+    for (sub, role) in [("clara", "restricted"), ("lena", "lead"), ("fred", "form")] {
+        push(
+            &format!("board/b1/members/app.{}", URL_SAFE_NO_PAD.encode(sub)),
+            &format!(r#"{{"role": "{role}"}}"#),
+        );
+    }
+    let who = |sub: &str| world.people.member(sub, "acme", &[]);
+    let cards = |ids: &[&str]| {
+        let items: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+        format!(r#"{{"cards":[{}]}}"#, items.join(","))
+    };
+    let all = cards(&["c1", "c2", "c3", "c4", "c5", "c6"]);
+    let list = |sub: &str| {
+        application.lists(&all);
+        let reply = world.get("/t/acme/b/b1/cards", &who(sub));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.text()
+    };
+    assert_eq!(list("clara"), cards(&["c1", "c2"]));
+    assert_eq!(list("lena"), all, "who may see all of it gets it as it came");
+    // It ends with the assignment.
+    push("card/c2", r#"{"parent": "b1", "assignees": []}"#);
+    assert_eq!(list("clara"), cards(&["c1"]));
+    // Where nothing says how it is narrowed it is refused, and so is whoever may see none.
+    for (sub, path) in
+        [("clara", "b1/count"), ("clara", "b2/cards"), ("fred", "b1/cards"), ("nobody", "b1/cards")]
+    {
+        let reply = world.get(&format!("/t/acme/b/{path}"), &who(sub));
+        assert_eq!((reply.status, reply.code()), (403, "permission_missing".to_owned()), "{sub} {path}");
+    }
     world.finish();
 }

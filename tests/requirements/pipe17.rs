@@ -547,12 +547,73 @@ fn p17_12_one_named_employee_gets_any_role_until_a_date_beyond_the_level() {
     let session = stage.enter_by("acme", &grant, &anna).is(201).session();
     reaches_exactly(&stage, Full, &anna);
     no_administrator(&stage, "acme", &anna, &session);
+    // And so is a role that the tenant made itself.
+    define(&stage, "order_checker", &["orders:read", "orders:update"]).is(200);
+    let own =
+        stage.grant("acme", "carl@vendor.example", "order_checker", &json!({"for": "30d"})).is(201).grant();
+    let carl = stage.agent("carl");
+    stage.enter_by("acme", &own, &carl).is(201);
+    assert!(stage.reaches("PATCH", "/orgs/acme/orders/7", &carl).is_ok());
+    assert_eq!(stage.reaches("POST", ORDERS, &carl).unwrap_err(), "permission_missing");
     // And it is removed at any time, with what runs by it.
     let running = stage.stream(ORDERS, &anna);
     stage.delete(&format!("/v1/tenants/acme/grants/{grant}"), &stage.admin("acme")).is(200);
     let answered = stage.passed();
     stage.was_cut(running, answered, "grant_withdrawn");
     stage.enter_by("acme", &grant, &anna).refused(403, "grant_gives_nothing");
+    stage.finish();
+}
+
+/// What `acme` says that a role of its own holds.
+#[track_caller]
+fn define(stage: &Stage, role: &str, permissions: &[&str]) -> Answer {
+    let path = format!("/v1/tenants/acme/roles/{role}");
+    stage.api("PUT", &path, &stage.admin("acme"), json!({"permissions": permissions}))
+}
+
+#[test]
+fn p17_13_tenants_define_roles_of_their_own_and_grant_them() {
+    let stage = stage();
+    define(&stage, "job_watcher", &["jobs:read", "jobs:steer", "users:invite"]).is(200);
+    let set = stage.events("role_set").pop().unwrap().0;
+    assert_eq!((&set["role"], &set["own"]), (&json!("job_watcher"), &json!(true)));
+    let grant =
+        stage.grant("acme", "anna@vendor.example", "job_watcher", &json!({"for": "30d"})).is(201).grant();
+    let anna = stage.agent("anna");
+    let entered = stage.enter_by("acme", &grant, &anna).is(201);
+    assert_eq!(entered.body["session"]["role"], "job_watcher");
+    assert_eq!(
+        entered.body["session"]["rights"],
+        json!(["jobs:read", "jobs:steer"]),
+        "under the ceiling, like every role"
+    );
+    // Exactly what it holds, and the application is told its name.
+    for (method, path, _) in map() {
+        let wanted = path == "/orgs/acme/jobs" && method == "GET"
+            || path == "/orgs/acme/jobs/7" && method == "GET"
+            || path.starts_with("/orgs/acme/jobs/7/");
+        let came = stage.reaches(method, &path, &anna);
+        assert_eq!(came.is_ok(), wanted, "{method} {path}: {came:?}");
+        if let Ok(seen) = came {
+            assert_eq!(asserted(&seen)["role"], "job_watcher");
+        }
+    }
+    // The tenant's own people hold it too; in another tenant there is none of that name.
+    let mia = stage.member("mia", "acme", &["job_watcher"]);
+    assert!(stage.reaches("POST", "/orgs/acme/jobs/7/stop", &mia).is_ok());
+    assert!(stage.reaches("POST", "/orgs/acme/users", &mia).is_ok());
+    let elsewhere = stage.member("mia", "globex", &["job_watcher"]);
+    assert_eq!(stage.reaches("GET", "/orgs/globex/jobs", &elsewhere).unwrap_err(), "permission_missing");
+    stage
+        .grant("globex", "anna@vendor.example", "job_watcher", &json!({"for": "30d"}))
+        .refused(422, "role_unknown");
+    // It is for the tenant's administrators to say, and out of what there is.
+    define(&stage, "dreamer", &["dreams:read"]).refused(422, "permission_unknown");
+    define(&stage, "operations", &["jobs:read"]).refused(403, "role_locked");
+    for token in [anna, stage.admin("acme-eu"), stage.member("mia", "acme", &["operations"])] {
+        let body = json!({"permissions": ["orders:read"]});
+        stage.api("PUT", "/v1/tenants/acme/roles/mine", &token, body).refused(403, "not_allowed");
+    }
     stage.finish();
 }
 
@@ -1228,6 +1289,45 @@ fn p17_30_the_address_of_a_grant_counts_only_in_a_token_of_staff() {
     let anna = stage.agent("anna");
     stage.enter_by("acme", &grant, &anna).is(201);
     assert!(stage.reaches("POST", ORDERS, &anna).is_ok());
+    stage.finish();
+}
+
+#[test]
+fn p17_31_a_change_of_a_role_reaches_its_grants_at_once_and_a_granted_role_stays() {
+    let stage = stage();
+    define(&stage, "order_clerk", &["orders:read", "orders:create"]).is(200);
+    let grant =
+        stage.grant("acme", "anna@vendor.example", "order_clerk", &json!({"for": "30d"})).is(201).grant();
+    let anna = stage.agent("anna");
+    stage.enter_by("acme", &grant, &anna).is(201);
+    assert!(stage.reaches("POST", ORDERS, &anna).is_ok());
+    let running = stage.stream(ORDERS, &anna);
+    // What it loses is lost at once, to what runs too.
+    define(&stage, "order_clerk", &["orders:create"]).is(200);
+    let answered = stage.passed();
+    stage.was_cut(running, answered, "permission_missing");
+    assert_eq!(stage.reaches("GET", ORDERS, &anna).unwrap_err(), "permission_missing");
+    assert!(stage.reaches("POST", ORDERS, &anna).is_ok());
+    // What it gains, a session gains that starts from then on.
+    define(&stage, "order_clerk", &["orders:create", "jobs:read"]).is(200);
+    assert_eq!(stage.reaches("GET", "/orgs/acme/jobs", &anna).unwrap_err(), "permission_missing");
+    let session = stage.get("/v1/sessions?tenant=acme", &anna).is(200).body["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    stage.delete(&format!("/v1/tenants/acme/sessions/{session}"), &anna).is(200);
+    stage.enter_by("acme", &grant, &anna).is(201);
+    assert!(stage.reaches("GET", "/orgs/acme/jobs", &anna).is_ok());
+    // Granted, it stays.
+    let role = "/v1/tenants/acme/roles/order_clerk";
+    stage.delete(role, &stage.admin("acme")).refused(409, "role_granted");
+    assert!(stage.reaches("GET", "/orgs/acme/jobs", &anna).is_ok());
+    stage.delete(&format!("/v1/tenants/acme/grants/{grant}"), &stage.admin("acme")).is(200);
+    stage.delete(role, &stage.admin("acme")).is(200);
+    stage
+        .grant("acme", "anna@vendor.example", "order_clerk", &json!({"for": "30d"}))
+        .refused(422, "role_unknown");
+    assert_eq!((stage.events("role_set").len(), stage.events("role_removed").len()), (3, 1));
     stage.finish();
 }
 

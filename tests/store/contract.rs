@@ -30,6 +30,9 @@ pub(crate) async fn a_commit_is_read_back_whole(store: &Arc<dyn Store>) {
         (presence_key("a", "anna|x y"), presence()),
         (made_key("a", "anna|x y"), made_under(&[("k", 9)])),
         (role_key("a", "anna"), role()),
+        (resource_key("a", "b1"), resource()),
+        (joined_key("a", "b1", "anna|x y"), joined()),
+        (tally_key("a", "b1"), tally()),
     ];
     let commit = several(fresh(), documents);
     let done = store.commit(commit.clone()).await.unwrap();
@@ -249,6 +252,9 @@ pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
                 (presence_key(name, "p"), presence()),
                 (made_key(name, "p"), made_under(&[("k", 9)])),
                 (role_key(name, "p"), role()),
+                (resource_key(name, "p"), resource()),
+                (joined_key(name, "p", "p"), joined()),
+                (tally_key(name, "p"), tally()),
             ],
         )
         .await;
@@ -262,6 +268,9 @@ pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {
             (Kind::Presence, presence_key(name, "p")),
             (Kind::Made, made_key(name, "p")),
             (Kind::Role, role_key(name, "p")),
+            (Kind::Resource, resource_key(name, "p")),
+            (Kind::Joined, joined_key(name, "p", "p")),
+            (Kind::Tally, tally_key(name, "p")),
         ] {
             let found = store.list(&own, kind, None, 100).await.unwrap();
             assert_eq!(found.iter().map(|(key, _)| key).collect::<Vec<_>>(), vec![&key]);

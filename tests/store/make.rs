@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use postern::{
     model::{
         Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee,
-        IssuerName, Key, LevelName, Made, Presence, RoleName, Scope, Session, SessionId, Stored, SubjectRef,
-        Tenant, TenantId, TenantRole, Timestamp, Version, Zone,
+        IssuerName, Joined, Key, LevelName, Made, Presence, Resource, ResourceRef, RoleName, Scope, Session,
+        SessionId, Stored, SubjectRef, Tally, Tenant, TenantId, TenantRole, Timestamp, Version, Zone,
         once::{Kept, Once, Thing},
     },
     state::Commit,
@@ -112,6 +112,36 @@ pub(crate) fn made_key(tenant: &str, sub: &str) -> Key {
 
 pub(crate) fn role_key(tenant: &str, name: &str) -> Key {
     Key::Role(tenant_id(tenant), RoleName::new(name).unwrap())
+}
+
+fn resource_ref(id: &str) -> ResourceRef {
+    ResourceRef { kind: "board".parse().unwrap(), id: id.parse().unwrap() }
+}
+
+pub(crate) fn resource_key(tenant: &str, id: &str) -> Key {
+    Key::Resource(tenant_id(tenant), resource_ref(id))
+}
+
+pub(crate) fn resource() -> Document {
+    let assignees = [subject("anna")].into();
+    Document::Resource(Resource { assignees, public: true, tenant_life: 1, ..Resource::default() })
+}
+
+pub(crate) fn joined_key(tenant: &str, id: &str, sub: &str) -> Key {
+    Key::Joined(tenant_id(tenant), resource_ref(id), subject(sub))
+}
+
+pub(crate) fn joined() -> Document {
+    let role = RoleName::new("lead").unwrap();
+    Document::Joined(Joined { role, since: at(9), removed: None, life: 1, left: 2, by: Default::default() })
+}
+
+pub(crate) fn tally_key(tenant: &str, id: &str) -> Key {
+    Key::Tally(tenant_id(tenant), resource_ref(id))
+}
+
+pub(crate) fn tally() -> Document {
+    Document::Tally(Tally { roles: [(RoleName::new("lead").unwrap(), 3)].into(), seats: 2, life: 1 })
 }
 
 pub(crate) fn role() -> Document {

@@ -34,7 +34,7 @@ use postern::{
     },
     policy::{
         BreakGlass, Callers, Catalogue, Emergency, LoginAccess, OnLower, Pattern, PermissionSet, Policy,
-        Push, Role, ServiceRule, TenantRoles, Whose,
+        Push, ResourceRules, Role, ServiceRule, TenantRoles, Whose,
     },
     state::{Cells, Embedded, Store},
 };
@@ -84,6 +84,10 @@ pub(crate) struct Wish {
     /// What tenants may say of roles, and which of the configured ones.
     pub(crate) tenant_roles: TenantRoles,
     pub(crate) adjustable: &'static [&'static str],
+    /// The roles that take a paid seat.
+    pub(crate) seats: &'static [&'static str],
+    /// What lies below tenants.
+    pub(crate) resources: fn(&Catalogue) -> ResourceRules,
 }
 
 impl Default for Wish {
@@ -98,6 +102,8 @@ impl Default for Wish {
             emergency: emergency(),
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
+            seats: &[],
+            resources: |_| ResourceRules::default(),
         }
     }
 }
@@ -244,7 +250,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         for pattern in patterns {
             permissions.add(&catalogue.covered(&Pattern::parse(pattern).unwrap()));
         }
-        Role { permissions, adjustable: false }
+        Role { permissions, adjustable: false, seat: false }
     };
     let roles = [
         ("support_reader", role(&["config:read", "integrations:read", "mappings:read", "orders:read"])),
@@ -272,14 +278,15 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         name: LevelName::new(name).unwrap(),
         role: role.map(|role| RoleName::new(role).unwrap()),
     };
+    let resources = (wish.resources)(&catalogue);
     Policy {
         fingerprint: "test".to_owned(),
         ceiling: catalogue.covered(&Pattern::parse("users:manage").unwrap()),
         roles: roles
             .into_iter()
             .map(|(name, role)| {
-                let adjustable = wish.adjustable.contains(&name);
-                (RoleName::new(name).unwrap(), Role { adjustable, ..role })
+                let (adjustable, seat) = (wish.adjustable.contains(&name), wish.seats.contains(&name));
+                (RoleName::new(name).unwrap(), Role { adjustable, seat, ..role })
             })
             .collect(),
         catalogue,
@@ -294,6 +301,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         session_lasts: wish.session_lasts,
         sessions: wish.sessions,
         tenant_roles: wish.tenant_roles.clone(),
+        resources,
         grant_most: wish.grant_most,
         approvals: Default::default(),
         login_access: LoginAccess {
@@ -329,7 +337,7 @@ fn services() -> Vec<ServiceRule> {
     };
     let subject = |name: &str| Whose::Subjects([Arc::from(name)].into());
     vec![
-        rule(subject("crm"), &[Push::Tenants, Push::Members], None),
+        rule(subject("crm"), &[Push::Tenants, Push::Members, Push::Resources], None),
         rule(subject("narrow"), &[Push::Tenants, Push::Members], Some(&["acme-west"])),
         rule(subject("pair"), &[Push::Tenants], Some(&["acme", "zulu"])),
         rule(Whose::Roles([RoleName::new("roster").unwrap()].into()), &[Push::Members], None),

@@ -9,7 +9,7 @@ use crate::{
     proxy::{preview::Preview, routing::Upstream},
 };
 
-use super::{Stage, glass, passes};
+use super::{Stage, at, glass, passes};
 use crate::cli::out::Out;
 
 /// The width of the words at the left.
@@ -124,6 +124,7 @@ pub(super) fn who_passes(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>) -
     } else {
         line(out, "members", &list(stage.members(read), "with no role"))?;
     }
+    at::of_all(out, stage, read)?;
     line(out, "by consent", &list(stage.levels(read), "at no level"))?;
     line(out, "by grant", &list(stage.roles(read), "with no role"))?;
     if stage.settings.policy.login_access.is_open() {

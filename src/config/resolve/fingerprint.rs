@@ -24,9 +24,9 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     net::servers::{Protocol, Server},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, LoginAccess, OnLower, OnRemove, PermissionSet,
-        Policy, ServiceRule, SessionRules, TenantRoles, Whose, conditions::TicketFrom, path::Delimiters,
-        routes::Twins,
+        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, LoginAccess, OnLower, OnRemove, PermissionId,
+        PermissionSet, Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles, Whose, Within,
+        conditions::TicketFrom, path::Delimiters, routes::Twins,
     },
 };
 
@@ -142,6 +142,32 @@ fn span(span: Span) -> Value {
     }
 }
 
+fn resources_value(policy: &Policy) -> Value {
+    let ResourceRules { types, roles, apart } = &policy.resources;
+    let name =
+        |id: Option<PermissionId>| id.and_then(|id| policy.catalogue.name(id)).map(|name| name.as_str());
+    let types: serde_json::Map<String, Value> = types
+        .iter()
+        .map(|(kind, rule)| {
+            let parent = rule.parent.as_ref().map(|parent| parent.as_str());
+            let joining = [&rule.join, &rule.enter]
+                .map(|map| map.iter().map(|(by, role)| [by.as_str(), role.as_str()]).collect::<Vec<_>>());
+            (kind.to_string(), json!([parent, name(rule.manage), name(rule.list), joining]))
+        })
+        .collect();
+    let roles: serde_json::Map<String, Value> = roles
+        .iter()
+        .map(|(name, role)| {
+            let RoleAt { at, permissions, own, assigned, keep_one, plans } = role;
+            let sets = [permissions, own, assigned].map(|set| names(policy, set));
+            let plans =
+                plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
+            (name.to_string(), json!([at.as_str(), sets, keep_one, plans]))
+        })
+        .collect();
+    json!({ "types": types, "roles": roles, "apart": apart.iter().map(|name| name.as_str()).collect::<Vec<_>>() })
+}
+
 fn policy_value(policy: &Policy) -> Value {
     let roles: serde_json::Map<String, Value> = policy
         .roles
@@ -175,11 +201,18 @@ fn policy_value(policy: &Policy) -> Value {
     if adjustable().next().is_some() {
         put(&mut value, "adjustable", adjustable().collect());
     }
+    let seats = || policy.roles.iter().filter(|(_, role)| role.seat).map(|(name, _)| name.as_str());
+    if seats().next().is_some() {
+        put(&mut value, "seats", seats().collect());
+    }
     if policy.tenant_roles != TenantRoles::default() {
         let TenantRoles { permission, most, plans } = &policy.tenant_roles;
         let plans = plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
         let permission = permission.as_ref().map(|name| name.as_str());
         put(&mut value, "tenant_roles", json!({ "permission": permission, "most": most, "plans": plans }));
+    }
+    if policy.resources != ResourceRules::default() {
+        put(&mut value, "resources", resources_value(policy));
     }
     if policy.login_access.is_open() {
         let LoginAccess { durations, suggested, organisations } = &policy.login_access;
@@ -312,6 +345,10 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         "upgrade": route.upgrade,
         "limits": limits,
     });
+    if let Some(rule) = rule.filter(|rule| rule.within != Within::default()) {
+        let types = rule.within.types.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
+        put(&mut value, "within", json!([types, route.within_parameters, rule.within.checked]));
+    }
     // Only where it is there: what was written before it could be keeps its name.
     if let (Some(narrow), Some(value)) = (rule.and_then(|rule| rule.narrow.as_deref()), value.as_object_mut())
     {

@@ -18,6 +18,7 @@ mod gateway;
 mod issuers;
 mod keys;
 mod places;
+mod resources;
 mod rights;
 mod routes;
 mod services;
@@ -81,6 +82,7 @@ pub(super) fn resolve(
     let login_access = act_as::act_as(context, file, &mut issuers);
     let tenants = tenants::tenants(context, file);
     let names = rights::names(context, file);
+    let types = resources::types(context, file, &names);
     let roles = rights::roles(context, file, &names);
     let (ceiling, ceiling_settings) = ceiling::ceiling(context, file, &names);
     let steps = rights::consent(context, file, &names, &roles, &ceiling);
@@ -97,6 +99,7 @@ pub(super) fn resolve(
     let around = routes::Around {
         paths,
         names: &names,
+        types: &types,
         upstreams: &upstreams,
         tenant_from: tenants.as_ref().map(|tenants| tenants.from.as_slice()).unwrap_or_default(),
         prefix: prefix.as_deref(),
@@ -108,6 +111,7 @@ pub(super) fn resolve(
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
+    let resources = resources::rules(context, file, &names, &roles, types);
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(
@@ -125,6 +129,7 @@ pub(super) fn resolve(
         catalogue: names.catalogue,
         roles: roles.map,
         tenant_roles,
+        resources,
         ceiling,
         ladder: steps.ladder.clone(),
         default_level: steps.default.clone()?,

@@ -132,6 +132,8 @@ pub(super) fn names(context: Context<'_>, file: &File) -> Names {
 /// The roles, with whether all were read.
 pub(super) struct Roles {
     pub(super) map: BTreeMap<RoleName, Role>,
+    /// Those that are held at resources.
+    elsewhere: BTreeSet<RoleName>,
     whole: bool,
 }
 
@@ -139,17 +141,34 @@ impl Roles {
     /// A role by its name; tells where it is unknown.
     pub(super) fn known(&self, context: Context<'_>, at: &At<String>) -> Option<RoleName> {
         let found = self.map.keys().find(|name| name.as_str() == at.value);
+        if found.is_none() && self.is_elsewhere(context, at) {
+            return None;
+        }
         if found.is_none() && self.whole {
             context.unknown(Code::UnknownRole, at, "role", self.map.keys().map(RoleName::as_str));
         }
         found.cloned()
+    }
+
+    /// Tells a role that is held at resources where one of the tenant belongs.
+    fn is_elsewhere(&self, context: Context<'_>, at: &At<String>) -> bool {
+        let found = self.elsewhere.contains(at.value.as_str());
+        if found {
+            context.put(
+                Code::UnknownRole,
+                at.place,
+                format!("the role `{}` is held at resources only", short(&at.value)),
+                "name a role without `at`",
+            );
+        }
+        found
     }
 }
 
 pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
     let hint = "name sets of permissions, e.g. `roles: { read_only: { allow: \"*:read\" } }`";
     let table = context.need(&file.roles, TOP(), "roles", hint);
-    let mut roles = Roles { map: BTreeMap::new(), whole: table.is_some() };
+    let mut roles = Roles { map: BTreeMap::new(), elsewhere: BTreeSet::new(), whole: table.is_some() };
     let Some(table) = table else { return roles };
     roles.whole &= table.value.broken.is_empty();
     for (key, at) in &table.value.entries {
@@ -173,8 +192,14 @@ pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
                 "give it permissions, or remove it",
             );
         }
+        if !at.value.at.is_absent() {
+            // Held at resources; elsewhere its name means nothing.
+            roles.elsewhere.insert(name);
+            continue;
+        }
         let adjustable = at.value.adjustable.value().copied().unwrap_or(false);
-        roles.map.insert(name, Role { permissions, adjustable });
+        let seat = at.value.seat.value().copied().unwrap_or(false);
+        roles.map.insert(name, Role { permissions, adjustable, seat });
     }
     roles
 }
@@ -307,7 +332,7 @@ fn step_role(
     ceiling: &PermissionSet,
 ) {
     let Some(role) = roles.map.get(at.value.as_str()) else {
-        if roles.whole {
+        if !roles.is_elsewhere(context, at) && roles.whole {
             context.unknown(Code::UnknownRole, at, "role", roles.map.keys().map(RoleName::as_str));
         }
         return;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     context::{Context, short},
     gateway::TOP,
+    resources::Types,
     rights::Names,
     settings::{PathSettings, RouteEntry, TenantSource},
     tenants::is_parameter,
@@ -32,6 +33,7 @@ pub(super) use prove::{Owned, whole};
 /// What routes refer to.
 pub(super) struct Around<'a> {
     pub(super) names: &'a Names,
+    pub(super) types: &'a Types,
     pub(super) upstreams: &'a Upstreams,
     pub(super) tenant_from: &'a [TenantSource],
     pub(super) prefix: Option<&'a str>,
@@ -65,6 +67,8 @@ pub(super) fn routes(context: Context<'_>, file: &File, around: &Around<'_>, use
     // Who says what roles hold is asked for it by the support API.
     let of_roles = file.tenant_roles.value().and_then(|roles| roles.permission.value());
     asked.extend(of_roles.and_then(|name| around.names.catalogue.id(name)));
+    // … and so is who looks after the members of resources.
+    asked.extend(around.types.map.values().flat_map(|rule| [rule.manage, rule.list]).flatten());
     let before = context.faults.count();
     let (mut entries, mut rules, mut specs) = (Vec::new(), Vec::new(), Vec::new());
     for at in &list.value.items {
@@ -158,11 +162,11 @@ fn route(
     let head = text.and_then(|text| head::head(context, text));
     let host = written.host.given().map(|at| head::own_host(context, at));
     let asked = keys::asked(context, at, around.names);
-    let resource = keys::resource(context, &written.resource, around.names);
+    let resource = keys::resource(context, &written.resource, around.names, around.types);
     let name = keys::name(context, &written.name, text.map_or("", |text| text.value.as_str()));
     let environments = keys::environments(context, written, around.environments);
     let limits = keys::limits(context, written);
-    let items = narrow::items(context, written, around.names);
+    let items = narrow::items(context, written, around.names, around.types);
     let (methods, path) = head?;
     let upgrade = keys::upgrade(context, written, &methods);
     let text = text?;
@@ -210,19 +214,24 @@ fn route(
         );
     }
     let resource = resource?;
-    if let Some((_, (name, place))) = &resource
-        && !parameters.contains(&name.as_str())
-    {
-        context.put(
-            Code::MissingParameter,
-            *place,
-            format!("the path has no parameter `{name}`"),
-            suggest::hint(name, parameters.iter().copied(), "parameters of this path"),
-        );
+    for (name, place) in resource.iter().flat_map(keys::Acted::parameters) {
+        if !parameters.contains(&name.as_str()) {
+            context.put(
+                Code::MissingParameter,
+                *place,
+                format!("the path has no parameter `{name}`"),
+                suggest::hint(name, parameters.iter().copied(), "parameters of this path"),
+            );
+        }
     }
-    let (kind, id) = match resource {
-        Some((kind, (name, _))) => (Some(kind), Some(name)),
-        None => (None, None),
+    let (kind, id, within, within_parameters) = match resource {
+        Some(acted) => (
+            Some(acted.kind),
+            Some(acted.id.0),
+            acted.within,
+            acted.outer.into_iter().map(|(name, _)| name).collect(),
+        ),
+        None => (None, None, Default::default(), Vec::new()),
     };
     let host = host.flatten();
     let upstream = around.upstreams.of_route(
@@ -242,6 +251,7 @@ fn route(
         permissions,
         public,
         resource: kind,
+        within,
         upstream,
         effect: keys::effect(written),
         record: keys::record(context, written, public),
@@ -255,6 +265,7 @@ fn route(
         template,
         rule: 0,
         resource_parameter: id,
+        within_parameters,
         upgrade,
         preflight,
         limits,

@@ -69,6 +69,7 @@ fn push(word: written::Push) -> Push {
     match word {
         written::Push::Tenants => Push::Tenants,
         written::Push::Members => Push::Members,
+        written::Push::Resources => Push::Resources,
     }
 }
 

@@ -420,6 +420,8 @@ pub struct RouteEntry {
     pub rule: usize,
     /// The parameter that holds the resource's identifier.
     pub resource_parameter: Option<String>,
+    /// Those that hold the identifiers of what it lies in, nearest first.
+    pub within_parameters: Vec<String>,
     /// Its connections may become WebSockets.
     pub upgrade: bool,
     /// What becomes of CORS preflights.

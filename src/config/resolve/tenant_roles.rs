@@ -2,7 +2,7 @@
 //!
 //! Never here: what a role's name means in a tenant ([`crate::policy::tenant_roles`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{
         fault::Code,
-        written::{At, File, Place, TenantRoles as Written},
+        written::{At, Field, File, OneOrMany, Place, TenantRoles as Written},
     },
     model::PlanName,
     policy::{TenantRoles, tenant_roles::MOST_ROLES},
@@ -37,7 +37,13 @@ pub(super) fn tenant_roles(context: Context<'_>, file: &File, names: &Names, rol
             "raise `most`, write `adjustable: true` at a role, or remove it",
         );
     }
-    let plans = plans.given().map(|list| {
+    let plans = plans_of(context, plans);
+    TenantRoles { permission, most: usize::try_from(most).unwrap_or(MOST_ROLES), plans }
+}
+
+/// The plans that have something; `None` is all, and none too.
+pub(super) fn plans_of(context: Context<'_>, field: &Field<OneOrMany<String>>) -> Option<BTreeSet<PlanName>> {
+    field.given().map(|list| {
         if list.value.0.items.is_empty() && !list.value.0.broken {
             let hint = "name the plans that have it, or remove the key: then every tenant has it";
             context.put(Code::BadValue, list.place, "this list is empty", hint);
@@ -51,8 +57,7 @@ pub(super) fn tenant_roles(context: Context<'_>, file: &File, names: &Names, rol
             }
         }
         places.into_keys().collect()
-    });
-    TenantRoles { permission, most: usize::try_from(most).unwrap_or(MOST_ROLES), plans }
+    })
 }
 
 /// What a consent level gives is proven at load, each level within the next; what breaks the glass is the vendor's. Neither

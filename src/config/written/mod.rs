@@ -10,6 +10,7 @@ mod entrance;
 mod field;
 mod node;
 mod people;
+mod resources;
 mod servers;
 mod tenant_roles;
 mod traffic;
@@ -29,6 +30,7 @@ pub use people::{
     Issuer, JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, OnRemove, Opened, Push, Require, Role,
     RolesFrom, Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
+pub use resources::{OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use tenant_roles::TenantRoles;
 pub use traffic::{
@@ -98,6 +100,8 @@ pub struct File {
     /// The closed list of permissions, `resource_type:action`. A permission that is named anywhere and not listed here
     /// is an error. `support:read` and `support:manage` are built in.
     pub permissions: Field<List<String>>,
+    /// What lies below tenants and has members of its own, by type. Default: nothing.
+    pub resource_types: Field<Table<ResourceKind>>,
     /// Sets of permissions, by name.
     pub roles: Field<Table<Role>>,
     /// What tenants may do about roles. Default: nothing but adjusting those that are `adjustable`.

@@ -196,6 +196,10 @@ pub enum Push {
     /// Tenants' members: roles, and that they are suspended or gone.
     #[serde(rename = "members:push")]
     Members,
+    /// Resources below tenants (`resource_types`): what they lie in, who made them, to whom they are assigned; and their
+    /// members.
+    #[serde(rename = "resources:push")]
+    Resources,
 }
 
 /// Conditions on staff. What a token does not say counts as not met.
@@ -314,6 +318,22 @@ pub struct Role {
     /// Whether a tenant may say for itself what it holds there. Not for the roles of consent levels and break-glass. Default
     /// `false`: it is the same for all tenants.
     pub adjustable: Field<bool>,
+    /// The type of resources at which it is held (`resource_types`), in rows of their members and never in a token or a row of the
+    /// tenant's. It holds there and for whatever lies in such a resource. Default: it is held in the tenant.
+    pub at: Field<String>,
+    /// Of a role at resources: what it may do beside that with a resource that its holder made.
+    pub own: Field<OneOrMany<String>>,
+    /// Of a role at resources: what it may do beside that with a resource that is assigned to its holder.
+    pub assigned: Field<OneOrMany<String>>,
+    /// Of a role at resources: no member takes it from the last one who holds it there. Default `false`.
+    pub keep_one: Field<bool>,
+    /// Of a role at resources: the plans by which it is handed out, as services push them. In another one, an unknown one or none
+    /// nobody is given it; whoever holds it keeps it as it is. Default: it is handed out by any, and without one.
+    pub plans: Field<OneOrMany<String>>,
+    /// Of a role in the tenant: whether whoever holds it may be a member of resources. Default `true`.
+    pub joins: Field<bool>,
+    /// Of a role in the tenant: whether whoever holds it takes a paid seat, by the rows that services push. Default `false`.
+    pub seat: Field<bool>,
 }
 
 /// What staff may never do.

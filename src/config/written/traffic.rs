@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Duration, Field, List, OneOrMany, Size, Table,
+    Duration, Field, List, OneOrMany, OuterResource, Size, Table,
     servers::{Eject, Health, Protocol, Trailers},
 };
 
@@ -363,7 +363,7 @@ pub struct Cors {
     pub max_age: Field<Duration>,
 }
 
-/// The resource that a path names.
+/// The resource that a path names: the one that is acted on.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["type", "id"]))]
@@ -373,6 +373,12 @@ pub struct Resource {
     pub kind: Field<String>,
     /// The parameter of the path that holds its identifier.
     pub id: Field<String>,
+    /// Those of the resources that it lies in which the path names too, nearest first. They are not believed: one that is known
+    /// to be another closes what members of resources may do here.
+    pub within: Field<OneOrMany<OuterResource>>,
+    /// The application answers only where the resource lies where the path says, so that counts where nothing is known of it.
+    /// Default `false`.
+    pub checked: Field<bool>,
 }
 
 /// Bounds on what one request may cost.

@@ -220,6 +220,7 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::SetConsent { .. }
         | Command::SetRole { .. }
         | Command::RemoveRole { .. }
+        | Command::Resource { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
         | Command::WithdrawGrant { .. }

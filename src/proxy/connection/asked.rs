@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     engine::{
         Admission, Sight,
-        knock::{Knock, Name, Path, Who},
+        knock::{Knock, Name, Path, Who, outer_of},
     },
     policy::{Ask, Route, Rule},
     proxy::{collect::Mapped, core::Core, relay::Narrowed, routing::Routing},
@@ -51,6 +51,7 @@ pub(super) fn knock(routing: &Routing, ask: &Ask<'_>, mapped: &Mapped<'_>) -> Kn
         tenant: Name::of(ask.tenant),
         environment: Name::of(ask.environment),
         resource: ask.resource.map(Arc::from),
+        within: outer_of(ask.within),
         session: Name::of(ask.session),
         client: ask.around.client,
         ticket: Name::of(ask.around.ticket),

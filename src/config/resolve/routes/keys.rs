@@ -10,6 +10,7 @@ use crate::{
         resolve::{
             context::{Context, short},
             gateway::DAY,
+            resources::Types,
             rights::Names,
             settings::{Preflight, RouteLimits, UpstreamSettings},
             tenants::parameter,
@@ -19,7 +20,7 @@ use crate::{
     },
     model::{EnvironmentId, ResourceType},
     net::servers::Protocol,
-    policy::{Effect, PermissionId, path::PathRules},
+    policy::{Effect, PermissionId, Within, path::PathRules},
 };
 
 /// What a route asks for: permissions, or nothing because it is public.
@@ -71,11 +72,17 @@ pub(super) fn asked(
     (sound || names.whole).then_some((ids, false))
 }
 
-pub(super) fn resource_type(context: Context<'_>, at: &At<String>, names: &Names) -> Option<ResourceType> {
+pub(super) fn resource_type(
+    context: Context<'_>,
+    at: &At<String>,
+    names: &Names,
+    declared: &Types,
+) -> Option<ResourceType> {
     let kind = context.id(at, ResourceType::new, "type of a resource")?;
-    let types: BTreeMap<&str, ()> =
+    let mut types: BTreeMap<&str, ()> =
         names.catalogue.iter().map(|(_, name)| (name.resource_type(), ())).collect();
-    if names.whole && !types.contains_key(kind.as_str()) {
+    types.extend(declared.map.keys().map(|kind| (kind.as_str(), ())));
+    if names.whole && declared.whole && !types.contains_key(kind.as_str()) {
         context.put(
             Code::UnknownWord,
             at.place,
@@ -86,23 +93,82 @@ pub(super) fn resource_type(context: Context<'_>, at: &At<String>, names: &Names
     Some(kind)
 }
 
-/// The resource that a path names: its type, and the parameter with its place. `None` where that is broken.
+/// The resource that a path names, and what it says of where that lies.
+pub(super) struct Acted {
+    pub(super) kind: ResourceType,
+    /// The parameter, with its place.
+    pub(super) id: (String, Place),
+    pub(super) within: Within,
+    /// The parameters of those that it lies in.
+    pub(super) outer: Vec<(String, Place)>,
+}
+
+impl Acted {
+    /// All parameters that it names.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &(String, Place)> {
+        std::iter::once(&self.id).chain(&self.outer)
+    }
+}
+
+/// The resource that a path names. `None` where that is broken.
 pub(super) fn resource(
     context: Context<'_>,
     field: &Field<written::Resource>,
     names: &Names,
-) -> Option<Option<(ResourceType, (String, Place))>> {
+    types: &Types,
+) -> Option<Option<Acted>> {
     let at = match field {
         Field::Absent => return Some(None),
         Field::Broken => return None,
         Field::Given(at) => at,
     };
     let kind = context.need(&at.value.kind, at.place, "type", "name its type, e.g. `type: orders`");
-    let kind = kind.and_then(|kind| resource_type(context, kind, names));
+    let kind = kind.and_then(|kind| resource_type(context, kind, names, types));
     let hint = "name the parameter of the path, e.g. `id: order`";
     let id = context.need(&at.value.id, at.place, "id", hint);
     let id = id.and_then(|id| parameter(context, id).map(|name| (name, id.place)));
-    kind.zip(id).map(Some)
+    let (kind, id) = kind.zip(id)?;
+    let mut acted = Acted { kind, id, within: Within::default(), outer: Vec::new() };
+    for one in at.value.within.value().into_iter().flat_map(|list| &list.0.items) {
+        outer(context, one, types, &mut acted);
+    }
+    if let Some(checked) = at.value.checked.given() {
+        acted.within.checked = checked.value;
+        if checked.value && acted.within.types.is_empty() && at.value.within.is_absent() {
+            context.warn(
+                Code::Unused,
+                checked.place,
+                "the path names nothing that the resource lies in, so there is nothing to check",
+                "name it in `within`, or remove `checked`",
+            );
+        }
+    }
+    Some(Some(acted))
+}
+
+/// One of the resources that it lies in.
+fn outer(context: Context<'_>, at: &At<written::OuterResource>, types: &Types, acted: &mut Acted) {
+    let hint = "name the type of what it lies in, e.g. `type: board`";
+    let kind_at = context.need(&at.value.kind, at.place, "type", hint);
+    let hint = "name the parameter of the path, e.g. `id: board`";
+    let id = context.need(&at.value.id, at.place, "id", hint);
+    let (Some(kind_at), Some(id)) = (kind_at, id) else { return };
+    let Some(name) = parameter(context, id) else { return };
+    let Some(kind) = context.id(kind_at, ResourceType::new, "type of a resource") else { return };
+    let inner = acted.within.types.last().unwrap_or(&acted.kind);
+    if !types.lies_in(inner, &kind) {
+        if types.whole {
+            context.put(
+                Code::BadValue,
+                kind_at.place,
+                format!("resources of type `{inner}` lie in none of type `{kind}`"),
+                "name what it lies in by `resource_types`, nearest first",
+            );
+        }
+        return;
+    }
+    acted.within.types.push(kind);
+    acted.outer.push((name, id.place));
 }
 
 /// The route's name in records: its own, or else its head.

@@ -10,6 +10,7 @@ use crate::{
         fault::Code,
         resolve::{
             context::{Context, short},
+            resources::Types,
             rights::Names,
         },
         written::{At, Field, Filter, OneOrMany, Place, Route},
@@ -18,6 +19,7 @@ use crate::{
     policy::{
         Effect, Narrow, Rule,
         narrow::{Beside, ListShape, ListShapeFault, Pointer},
+        resources::{MOST_WITHIN, Within},
     },
 };
 
@@ -29,13 +31,13 @@ pub(super) struct Items {
 }
 
 /// Reads it. `None` where it is broken, or not there.
-pub(super) fn items(context: Context<'_>, route: &Route, names: &Names) -> Option<Items> {
+pub(super) fn items(context: Context<'_>, route: &Route, names: &Names, types: &Types) -> Option<Items> {
     let at = route.narrow.given()?;
     let hint = "say what the items are and where: `filter: { type: cards, list: /cards, id: /id }`";
     let filter = context.need(&at.value.filter, at.place, "filter", hint)?;
     let kind =
         context.need(&filter.value.kind, filter.place, "type", "name the type of the items: `type: cards`");
-    let kind = kind.and_then(|kind| keys::resource_type(context, kind, names));
+    let kind = kind.and_then(|kind| keys::resource_type(context, kind, names, types));
     let hint = "say where the list is: `list: /cards`, or `list: \"\"` where the answer itself is one";
     let list = context.need(&filter.value.list, filter.place, "list", hint);
     let hint = "say where in an item its id is: `id: /id`";
@@ -125,7 +127,15 @@ pub(super) fn narrowed(
         let message = format!("`{method}` writes here, and only what is read can be narrowed");
         context.put(Code::BadValue, place, message, hint);
     }
-    let item = Rule { resource: Some(kind), ..rule.clone() };
+    // Where the path names what the list is of, its items lie there, or are not shown.
+    let within = match &rule.resource {
+        Some(list) => {
+            let types = std::iter::once(list).chain(&rule.within.types).take(MOST_WITHIN).cloned();
+            Within { types: types.collect(), checked: false }
+        }
+        None => rule.within.clone(),
+    };
+    let item = Rule { resource: Some(kind), within, ..rule.clone() };
     rule.narrow = Some(Box::new(Narrow { shape, item }));
     rule
 }

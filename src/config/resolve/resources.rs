@@ -1,0 +1,265 @@
+//! The types of resources below tenants, and the roles that are held at them.
+//!
+//! Never here: what a row gives ([`crate::policy::resources`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    context::{Context, short},
+    rights::{Names, Roles},
+    tenant_roles::plans_of,
+};
+use crate::{
+    config::{
+        fault::Code,
+        written::{At, Field, File, Place, Role as Written, Table},
+    },
+    model::{ResourceType, RoleName, resource::TENANT_TYPE},
+    policy::{PermissionSet, ResourceRules, RoleAt, TypeRule, resources::MOST_DEPTH},
+};
+
+/// The types, with whether all were read.
+pub(super) struct Types {
+    pub(super) map: BTreeMap<ResourceType, TypeRule>,
+    pub(super) whole: bool,
+}
+
+impl Types {
+    /// A type by its name; tells where it is unknown.
+    fn known(&self, context: Context<'_>, at: &At<String>) -> Option<ResourceType> {
+        let found = self.map.keys().find(|kind| kind.as_str() == at.value);
+        if found.is_none() && self.whole {
+            context.unknown(
+                Code::UnknownWord,
+                at,
+                "resource type",
+                self.map.keys().map(ResourceType::as_str),
+            );
+        }
+        found.cloned()
+    }
+
+    /// Whether `upper` is among the types that resources of type `kind` lie in.
+    pub(super) fn lies_in(&self, kind: &ResourceType, upper: &ResourceType) -> bool {
+        let mut at = kind;
+        for _ in 0..MOST_DEPTH {
+            match self.map.get(at).and_then(|rule| rule.parent.as_ref()) {
+                Some(parent) if parent == upper => return true,
+                Some(parent) => at = parent,
+                None => return false,
+            }
+        }
+        false
+    }
+}
+
+pub(super) fn types(context: Context<'_>, file: &File, names: &Names) -> Types {
+    let Some(table) = file.resource_types.given() else {
+        return Types { map: BTreeMap::new(), whole: !file.resource_types.is_broken() };
+    };
+    let mut types = Types { map: BTreeMap::new(), whole: table.value.broken.is_empty() };
+    for (key, at) in &table.value.entries {
+        let Some(kind) = context.id(key, ResourceType::new, "type of a resource") else {
+            types.whole = false;
+            continue;
+        };
+        if kind.as_str() == TENANT_TYPE {
+            context.put(
+                Code::ReservedName,
+                key.place,
+                format!("`{kind}` is the tenant itself"),
+                "name another type; what lies in no other resource lies in the tenant",
+            );
+        }
+        let permission = |field: &crate::config::written::Field<String>| {
+            field.given().and_then(|at| names.permission(context, at))
+        };
+        let rule = TypeRule {
+            manage: permission(&at.value.manage),
+            list: permission(&at.value.list),
+            ..TypeRule::default()
+        };
+        types.map.insert(kind, rule);
+    }
+    for (key, at) in &table.value.entries {
+        let Some(parent_at) = at.value.parent.given() else { continue };
+        let Some(parent) = types.known(context, parent_at) else { continue };
+        if let Some(rule) = types.map.get_mut(key.value.as_str()) {
+            rule.parent = Some(parent);
+        }
+    }
+    for (key, at) in &table.value.entries {
+        if let (Ok(kind), Some(parent)) = (ResourceType::new(&key.value), at.value.parent.given()) {
+            bounded(context, &mut types, &kind, parent.place);
+        }
+    }
+    types
+}
+
+/// Tells types that lie in themselves, or deeper than is followed. What was told is cut, so that it is told once.
+fn bounded(context: Context<'_>, types: &mut Types, kind: &ResourceType, place: Place) {
+    let mut seen: Vec<&ResourceType> = vec![kind];
+    let mut at = kind;
+    while let Some(parent) = types.map.get(at).and_then(|rule| rule.parent.as_ref()) {
+        if seen.contains(&parent) {
+            let message = format!("resources of type `{kind}` would lie in themselves");
+            context.put(Code::ParentCycle, place, message, "let one of these types lie in the tenant");
+            break;
+        }
+        seen.push(parent);
+        if seen.len() > MOST_DEPTH {
+            let message = format!("resources of type `{kind}` lie deeper than {MOST_DEPTH} in each other");
+            context.put(Code::ParentsTooDeep, place, message, "take a type out of the chain");
+            break;
+        }
+        at = parent;
+    }
+    if seen.len() <= MOST_DEPTH && types.map.get(at).is_none_or(|rule| rule.parent.is_none()) {
+        return;
+    }
+    if let Some(rule) = types.map.get_mut(kind) {
+        rule.parent = None;
+    }
+}
+
+/// What lies below tenants: the types, and what `roles` says of those held there.
+pub(super) fn rules(
+    context: Context<'_>,
+    file: &File,
+    names: &Names,
+    roles: &Roles,
+    types: Types,
+) -> ResourceRules {
+    let mut rules = ResourceRules { types: BTreeMap::new(), roles: BTreeMap::new(), apart: BTreeSet::new() };
+    for (key, at) in file.roles.value().into_iter().flat_map(|table| &table.entries) {
+        let Ok(name) = RoleName::new(&key.value) else { continue };
+        let apart = at.value.joins.given().filter(|joins| !joins.value);
+        match &at.value.at {
+            field if field.is_absent() => {
+                not_there(context, &at.value);
+                if let Some(joins) = apart {
+                    if types.map.is_empty() && types.whole {
+                        context.warn(
+                            Code::Unused,
+                            joins.place,
+                            "there is nothing that holders of this role could join",
+                            "declare `resource_types`, or remove it",
+                        );
+                    }
+                    rules.apart.insert(name);
+                }
+            }
+            field => {
+                let Some(kind_at) = field.given() else { continue };
+                for (key, field) in [("joins", &at.value.joins), ("seat", &at.value.seat)] {
+                    if let Some(given) = field.given() {
+                        context.put(
+                            Code::BadValue,
+                            given.place,
+                            format!("`{}` is for roles that are held in the tenant", short(key)),
+                            "remove it, or remove `at`",
+                        );
+                    }
+                }
+                if let Some(adjustable) = at.value.adjustable.given().filter(|adjustable| adjustable.value) {
+                    context.put(
+                        Code::BadValue,
+                        adjustable.place,
+                        format!("the role `{name}` is held at resources, and tenants do not adjust those"),
+                        "remove `adjustable`, or `at`",
+                    );
+                }
+                let Some(kind) = types.known(context, kind_at) else { continue };
+                rules.roles.insert(name, role(context, &at.value, names, kind));
+            }
+        }
+    }
+    rules.types = types.map;
+    for (key, at) in file.resource_types.value().into_iter().flat_map(|table| &table.entries) {
+        let Ok(kind) = ResourceType::new(&key.value) else { continue };
+        let join = joining(context, &at.value.join, &rules, roles, &kind);
+        let enter = joining(context, &at.value.enter, &rules, roles, &kind);
+        if let Some(rule) = rules.types.get_mut(&kind) {
+            (rule.join, rule.enter) = (join, enter);
+        }
+    }
+    rules
+}
+
+/// Who joins by themselves, and in which role.
+fn joining(
+    context: Context<'_>,
+    field: &Field<Table<String>>,
+    rules: &ResourceRules,
+    roles: &Roles,
+    kind: &ResourceType,
+) -> BTreeMap<RoleName, RoleName> {
+    let mut map = BTreeMap::new();
+    for (by, role) in field.value().into_iter().flat_map(|table| &table.entries) {
+        let Some(by_name) = roles.known(context, by) else { continue };
+        if rules.apart.contains(&by_name) {
+            let message = format!("holders of `{by_name}` are members of no resource");
+            context.put(
+                Code::BadValue,
+                by.place,
+                message,
+                "name another role, or take `joins: false` off it",
+            );
+        }
+        match rules.role_named(&role.value, kind) {
+            Some(name) => drop(map.insert(by_name, name.clone())),
+            None => {
+                let there = rules.roles.iter().filter(|(_, at)| at.at == *kind);
+                let known: Vec<&str> = there.map(|(name, _)| name.as_str()).collect();
+                context.unknown(Code::UnknownRole, role, "role at these resources", known);
+            }
+        }
+    }
+    map
+}
+
+fn role(context: Context<'_>, written: &Written, names: &Names, at: ResourceType) -> RoleAt {
+    let set = |field: &crate::config::written::Field<crate::config::written::OneOrMany<String>>| {
+        field.value().map(|list| names.covered(context, &list.0)).unwrap_or_default()
+    };
+    let except = match written.except.value() {
+        // Told where the role is read.
+        Some(list) => list.0.items.iter().fold(PermissionSet::default(), |mut all, at| {
+            if let Some(pattern) = crate::policy::Pattern::parse(&at.value) {
+                all.add(&names.catalogue.covered(&pattern));
+            }
+            all
+        }),
+        None => PermissionSet::default(),
+    };
+    let mut permissions = PermissionSet::default();
+    for at in written.allow.value().into_iter().flat_map(|list| &list.0.items) {
+        if let Some(pattern) = crate::policy::Pattern::parse(&at.value) {
+            permissions.add(&names.catalogue.covered(&pattern));
+        }
+    }
+    permissions.remove(&except);
+    let (mut own, mut assigned) = (set(&written.own), set(&written.assigned));
+    for conditional in [&mut own, &mut assigned] {
+        conditional.remove(&except);
+    }
+    let keep_one = written.keep_one.value().copied().unwrap_or(false);
+    let plans = plans_of(context, &written.plans);
+    RoleAt { at, permissions, own, assigned, keep_one, plans }
+}
+
+/// Tells what only roles at resources may say.
+fn not_there(context: Context<'_>, written: &Written) {
+    let conditional = [("own", &written.own), ("assigned", &written.assigned)];
+    let places = conditional.into_iter().filter_map(|(key, field)| Some((key, field.given()?.place)));
+    let keep = written.keep_one.given().map(|at| ("keep_one", at.place));
+    let plans = written.plans.given().map(|at| ("plans", at.place));
+    for (key, place) in places.chain(keep).chain(plans) {
+        context.put(
+            Code::BadValue,
+            place,
+            format!("`{}` is for roles that are held at resources", short(key)),
+            "say at which type of resources: `at: board`; or remove it",
+        );
+    }
+}

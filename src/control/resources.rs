@@ -1,0 +1,469 @@
+//! `/v1/tenants/{t}/resources/{type}/{id}` and its `members`: what services say of resources, and who is a member of one in which
+//! role. Whoever may neither manage nor see the members of a resource is told one thing, whether there is such a resource or not.
+
+use serde::Serialize;
+
+use crate::{
+    lifecycle::{Command, Deed, Refusal},
+    model::{
+        Document, IssuerName, Joined, Key, Kind, Resource, ResourceRef, RoleName, SubjectKind, SubjectRef,
+        Tally, TenantId, Timestamp, Version, join::narrowest,
+    },
+    policy::{
+        Facts, Here, Lack, Policy, Push,
+        resources::{Spot, can_at, joins_alone, left_by, there},
+    },
+};
+
+use super::{
+    Api,
+    call::{Call, cursor},
+    form::Form,
+    outcome::Outcome,
+    place::member_id,
+    problem::Problem,
+    reply::Reply,
+    walk::{Page, Rows, Walk},
+};
+
+/// What everybody may do, or those who were asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Visibility {
+    Public,
+    Private,
+}
+
+/// How many members a resource has.
+#[derive(Debug, Serialize)]
+struct Count {
+    all: u64,
+    /// By role.
+    roles: Vec<CountOf>,
+}
+
+/// How many of them hold one role.
+#[derive(Debug, Serialize)]
+struct CountOf {
+    role: RoleName,
+    members: u64,
+}
+
+/// One resource.
+#[derive(Debug, Serialize)]
+struct View {
+    r#type: String,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<ResourceRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creator: Option<SubjectRef>,
+    assignees: Vec<SubjectRef>,
+    visibility: Visibility,
+    members: Count,
+    /// Since when it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Timestamp>,
+    /// It was pushed before the tenant was removed, and says nothing in the one that came back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    former: bool,
+}
+
+/// One member of a resource.
+#[derive(Debug, Serialize)]
+struct MemberView {
+    /// As it stands in paths.
+    id: String,
+    person: SubjectRef,
+    role: RoleName,
+    since: Timestamp,
+    /// Since when they are none any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Timestamp>,
+    /// It was written before the resource came back, or before they left all resources, and gives nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    former: bool,
+}
+
+/// A row of the list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Row {
+    Member(Box<MemberView>),
+    Unreadable { id: String, unreadable: &'static str },
+}
+
+#[derive(Serialize)]
+struct ChangedView<T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<View>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<T>,
+    outcome: Outcome,
+    /// Of a removal: it had been removed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    had_ended: Option<bool>,
+}
+
+impl Api {
+    /// Refuses whoever may not see who the members of a resource are: those who manage them may, those who hold the configured
+    /// permission there, and the services that push them (PFP-09).
+    async fn must_see_joined(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<(), Problem> {
+        let subject = call.subject.subject();
+        if subject.kind != SubjectKind::Member || subject.tenant.as_ref() != Some(tenant) {
+            return call.must_push(Push::Resources, tenant);
+        }
+        if subject.acting {
+            return Err(Refusal::Acting.into());
+        }
+        let policy: &Policy = &call.policy;
+        let rule = policy.resources.types.get(&resource.kind);
+        let (list, manage) = rule.map_or((None, None), |rule| (rule.list, rule.manage));
+        for permission in [list, manage].into_iter().flatten() {
+            let may = self.engine.known(|facts| {
+                let here = Here { tenant: tenant.as_str(), facts, policy };
+                can_at(subject, Spot::of(resource), permission, here)
+            });
+            if may.await? {
+                return Ok(());
+            }
+        }
+        let needed = list.or(manage).and_then(|id| policy.catalogue.name(id));
+        Err(match needed {
+            Some(needed) => Refusal::RolesNotYours { needed: needed.clone() },
+            None => Refusal::NotAllowed { needed: Push::Resources.code() },
+        }
+        .into())
+    }
+
+    /// Whether the caller may join it by themselves: to them it shows itself (PFP-12, PFP-13).
+    async fn may_join(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<bool, Problem> {
+        let (subject, policy): (_, &Policy) = (call.subject.subject(), &call.policy);
+        let is_theirs = subject.kind == SubjectKind::Member && subject.tenant.as_ref() == Some(tenant);
+        if !is_theirs || subject.acting {
+            return Ok(false);
+        }
+        let roles = self
+            .engine
+            .known(|facts| joins_alone(subject, resource, Here { tenant: tenant.as_str(), facts, policy }));
+        Ok(!roles.await?.is_empty())
+    }
+
+    /// Refuses whoever changes nothing here, before anything that they sent is read.
+    async fn must_manage_joined(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<(), Problem> {
+        let subject = call.subject.subject();
+        if subject.kind != SubjectKind::Member || subject.tenant.as_ref() != Some(tenant) {
+            return call.must_push(Push::Resources, tenant);
+        }
+        if subject.acting {
+            return Err(Refusal::Acting.into());
+        }
+        let policy: &Policy = &call.policy;
+        let needed = policy.resources.types.get(&resource.kind).and_then(|rule| rule.manage);
+        let Some(needed) = needed else {
+            return Err(Refusal::NotAllowed { needed: Push::Resources.code() }.into());
+        };
+        let may = self.engine.known(|facts| {
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            can_at(subject, Spot::of(resource), needed, here)
+        });
+        if may.await? {
+            return Ok(());
+        }
+        Err(match policy.catalogue.name(needed) {
+            Some(needed) => Refusal::RolesNotYours { needed: needed.clone() },
+            None => Refusal::NotAllowed { needed: Push::Resources.code() },
+        }
+        .into())
+    }
+
+    pub(super) async fn resource(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<Reply, Problem> {
+        if !self.may_join(call, tenant, resource).await? {
+            self.must_see_joined(call, tenant, resource).await?;
+        }
+        call.query(&[])?;
+        let found = self.one_resource(tenant, resource).await?;
+        let (view, version) = found.ok_or(Refusal::NotFound("resource"))?;
+        Ok(Reply::ok(&view).tagged(Some(version)))
+    }
+
+    pub(super) async fn push_resource(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<Reply, Problem> {
+        call.must_push(Push::Resources, tenant)?;
+        call.query(&[])?;
+        let expected = call.expected()?;
+        let object = call.object()?;
+        let form = Form::of(&object, &["parent", "creator", "assignees", "visibility"])?;
+        let deed = Deed::Push {
+            parent: form.parent_resource()?,
+            creator: form.maybe_person("creator")?,
+            assignees: form.people("assignees")?,
+            public: form.is_public()?,
+        };
+        let command =
+            Command::Resource { tenant: tenant.clone(), resource: resource.clone(), deed, expected };
+        let outcome = self.change(call, command).await?;
+        Ok(self.changed_resource(tenant, resource, outcome, None).await)
+    }
+
+    pub(super) async fn remove_resource(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<Reply, Problem> {
+        call.must_push(Push::Resources, tenant)?;
+        call.query(&[])?;
+        let expected = call.expected()?;
+        call.without_body()?;
+        let deed = Deed::Remove;
+        let command =
+            Command::Resource { tenant: tenant.clone(), resource: resource.clone(), deed, expected };
+        let outcome = self.change(call, command).await?;
+        let had_ended = Some(!outcome.changed);
+        Ok(self.changed_resource(tenant, resource, outcome, had_ended).await)
+    }
+
+    async fn changed_resource(
+        &self,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        outcome: Outcome,
+        had_ended: Option<bool>,
+    ) -> Reply {
+        // The change has happened; that it cannot be shown is no reason to say that it has not.
+        let shown = self.one_resource(tenant, resource).await.ok().flatten();
+        let status = outcome.status(200);
+        let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == 200);
+        let resource = shown.map(|(view, _)| view);
+        let view: ChangedView<MemberView> = ChangedView { resource, member: None, outcome, had_ended };
+        Reply::with(status, &view).tagged(version)
+    }
+
+    async fn one_resource(
+        &self,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<Option<(View, Version)>, Problem> {
+        let found = self.engine.known(|facts| {
+            let known = facts.resource(tenant.as_str(), &resource.kind, resource.id.as_str())?;
+            let Some(known) = known else { return Ok(None) };
+            let life = facts.tenant(tenant.as_str())?.map_or(0, |tenant| tenant.life);
+            let tally = facts.tally(tenant, resource)?.filter(|tally| tally.life == known.life);
+            let version = super::version(facts, &Key::Resource(tenant.clone(), resource.clone()));
+            Ok(Some((view(resource, known, tally, life), version)))
+        });
+        Ok(found.await?)
+    }
+
+    pub(super) async fn all_joined(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+    ) -> Result<Reply, Problem> {
+        self.must_see_joined(call, tenant, resource).await?;
+        let query = call.query(&["after", "limit"])?;
+        let (after, limit): (Option<SubjectRef>, _) = (query.after()?, query.limit()?);
+        let policy: &Policy = &call.policy;
+        let place = self.engine.known(|facts| {
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            Ok(there(resource, here)?.map(|place| place.life))
+        });
+        let Some(life) = place.await? else { return Err(Refusal::NotFound("resource").into()) };
+        let mut page = Page::default();
+        let after =
+            after.or_else(before_all).map(|person| Key::Joined(tenant.clone(), resource.clone(), person));
+        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Joined), after);
+        while let Some((key, found)) = walk.next().await? {
+            let Key::Joined(_, of, person) = &key else { continue };
+            if of != resource {
+                return Ok(Reply::ok(&page));
+            }
+            let row = match found.map(|stored| narrowest(&stored, &call.policy.ladder)) {
+                Ok(Some(Document::Joined(row))) => {
+                    let left = self
+                        .engine
+                        .known(|facts| left_by(person, Here { tenant: tenant.as_str(), facts, policy }));
+                    if !row.is_counted(life) || row.left != left.await? {
+                        continue;
+                    }
+                    Row::Member(Box::new(member(person, &row, false)))
+                }
+                Ok(_) => unreadable(person, "store_document_damaged"),
+                Err(fault) => unreadable(person, fault.code()),
+            };
+            if !page.put(row, cursor(person), limit) {
+                return Ok(Reply::ok(&page));
+            }
+        }
+        if let Some(Key::Joined(_, _, person)) = walk.stopped() {
+            page.next = Some(cursor(&person));
+        }
+        Ok(Reply::ok(&page))
+    }
+
+    pub(super) async fn joined(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        person: &SubjectRef,
+    ) -> Result<Reply, Problem> {
+        self.must_see_joined(call, tenant, resource).await?;
+        call.query(&[])?;
+        let found = self.one_joined(call, tenant, resource, person).await?;
+        let (view, version) = found.ok_or(Refusal::NotFound("member"))?;
+        Ok(Reply::ok(&view).tagged(Some(version)))
+    }
+
+    pub(super) async fn join(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        person: &SubjectRef,
+    ) -> Result<Reply, Problem> {
+        // Whether somebody may join by themselves is the rules' to say, with the answer that everybody else gets.
+        if !is_own(call, tenant, person) {
+            self.must_manage_joined(call, tenant, resource).await?;
+        }
+        call.query(&[])?;
+        let expected = call.expected()?;
+        let object = call.object()?;
+        let role = Form::of(&object, &["role"])?.role()?;
+        let deed = Deed::Join { member: person.clone(), role };
+        let command =
+            Command::Resource { tenant: tenant.clone(), resource: resource.clone(), deed, expected };
+        let outcome = self.change(call, command).await?;
+        Ok(self.changed_joined(call, tenant, resource, person, outcome, None).await)
+    }
+
+    pub(super) async fn leave(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        person: &SubjectRef,
+    ) -> Result<Reply, Problem> {
+        if !is_own(call, tenant, person) {
+            self.must_manage_joined(call, tenant, resource).await?;
+        }
+        call.query(&[])?;
+        let expected = call.expected()?;
+        call.without_body()?;
+        let deed = Deed::Leave { member: person.clone() };
+        let command =
+            Command::Resource { tenant: tenant.clone(), resource: resource.clone(), deed, expected };
+        let outcome = self.change(call, command).await?;
+        let had_ended = Some(!outcome.changed);
+        Ok(self.changed_joined(call, tenant, resource, person, outcome, had_ended).await)
+    }
+
+    async fn changed_joined(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        person: &SubjectRef,
+        outcome: Outcome,
+        had_ended: Option<bool>,
+    ) -> Reply {
+        let shown = self.one_joined(call, tenant, resource, person).await.ok().flatten();
+        let status = outcome.status(200);
+        let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == 200);
+        let member = shown.map(|(view, _)| view);
+        Reply::with(status, &ChangedView { resource: None, member, outcome, had_ended }).tagged(version)
+    }
+
+    async fn one_joined(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        person: &SubjectRef,
+    ) -> Result<Option<(MemberView, Version)>, Problem> {
+        let policy: &Policy = &call.policy;
+        let found = self.engine.known(|facts: &Facts| -> Result<_, Lack> {
+            let row = facts.joined(tenant.as_str(), &resource.kind, resource.id.as_str(), person)?;
+            let Some(row) = row else { return Ok(None) };
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            let life = there(resource, here)?.map(|place| place.life);
+            let stands = life == Some(row.life) && left_by(person, here)? == row.left;
+            let key = Key::Joined(tenant.clone(), resource.clone(), person.clone());
+            Ok(Some((member(person, row, !stands), super::version(facts, &key))))
+        });
+        Ok(found.await?)
+    }
+}
+
+/// Whether it is the caller's own row.
+fn is_own(call: &Call<'_>, tenant: &TenantId, person: &SubjectRef) -> bool {
+    let own = call.subject.subject();
+    own.kind == SubjectKind::Member && !own.acting && own.tenant.as_ref() == Some(tenant) && own.id == *person
+}
+
+/// Before everybody: no issuer's name is less than this one, and nobody has no name.
+fn before_all() -> Option<SubjectRef> {
+    Some(SubjectRef { issuer: IssuerName::new("a").ok()?, sub: "".into() })
+}
+
+fn view(name: &ResourceRef, resource: &Resource, tally: Option<&Tally>, life: u32) -> View {
+    View {
+        r#type: name.kind.to_string(),
+        id: name.id.to_string(),
+        parent: resource.parent.clone(),
+        creator: resource.creator.clone(),
+        assignees: resource.assignees.iter().cloned().collect(),
+        visibility: if resource.public { Visibility::Public } else { Visibility::Private },
+        members: Count {
+            all: tally.map_or(0, Tally::members),
+            roles: tally
+                .iter()
+                .flat_map(|tally| &tally.roles)
+                .map(|(role, members)| CountOf { role: role.clone(), members: *members })
+                .collect(),
+        },
+        removed: resource.removed,
+        former: resource.tenant_life != life,
+    }
+}
+
+fn member(person: &SubjectRef, row: &Joined, former: bool) -> MemberView {
+    MemberView {
+        id: member_id(person),
+        person: person.clone(),
+        role: row.role.clone(),
+        since: row.since,
+        removed: row.removed,
+        former,
+    }
+}
+
+fn unreadable(person: &SubjectRef, unreadable: &'static str) -> Row {
+    Row::Unreadable { id: member_id(person), unreadable }
+}

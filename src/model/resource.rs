@@ -1,0 +1,250 @@
+//! Resources below a tenant, the rows of their members, and how many there are.
+//!
+//! `docs/decisions/0019-resources.md` says why each row is a document of its own, and the counts another.
+//!
+//! Never here: what a row gives ([`crate::policy::resources`]), or who writes one ([`crate::lifecycle`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Giver, ResourceId, ResourceType, RoleName, SubjectRef, TenantId, Timestamp, document::is_zero};
+
+/// How much a resource may say of people, by [`Resource::size`]: a record of its change still fits into a line of the ledger.
+pub const RESOURCE_MOST: usize = 6_000;
+
+/// The name of a resource in its tenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceRef {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ResourceType,
+    /// Its identifier, as the application names it.
+    pub id: ResourceId,
+}
+
+/// The type of the tenant itself; none of `resource_types` bears it.
+pub const TENANT_TYPE: &str = "tenant";
+
+impl ResourceRef {
+    /// The tenant itself, as what is counted of its people is kept.
+    pub fn of_tenant(tenant: &TenantId) -> Option<ResourceRef> {
+        let (kind, id) = (ResourceType::new(TENANT_TYPE).ok()?, ResourceId::new(tenant.as_str()).ok()?);
+        Some(ResourceRef { kind, id })
+    }
+}
+
+impl fmt::Display for ResourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.id)
+    }
+}
+
+/// A resource, as far as Postern knows it. What is not known of it gives nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// The one that it lies in; `None` where that is the tenant, or nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parent: Option<ResourceRef>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub creator: Option<SubjectRef>,
+    /// To whom it is assigned.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub assignees: BTreeSet<SubjectRef>,
+    /// Whether it shows itself to everybody in the tenant. Whatever nobody said is private.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub public: bool,
+    /// Since when it is gone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removed: Option<Timestamp>,
+    /// The tenant's [`life`](super::Tenant::life) when it was said; in another one it says nothing.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub tenant_life: u32,
+    /// How often it came back. Rows of before count no more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub life: u32,
+}
+
+impl Resource {
+    /// About how many bytes what it says of people takes.
+    pub fn size(&self) -> usize {
+        self.creator.iter().chain(&self.assignees).map(|person| 40 + person.sub.len()).sum()
+    }
+
+    /// What holds of two histories: of what they contradict each other in nobody knows anything.
+    #[must_use]
+    pub fn meet(self, other: &Resource) -> Resource {
+        Resource {
+            parent: self.parent.filter(|parent| other.parent.as_ref() == Some(parent)),
+            creator: self.creator.filter(|creator| other.creator.as_ref() == Some(creator)),
+            assignees: self.assignees.intersection(&other.assignees).cloned().collect(),
+            public: self.public && other.public,
+            removed: self.removed.max(other.removed),
+            tenant_life: self.tenant_life.min(other.tenant_life),
+            life: self.life.max(other.life),
+        }
+    }
+}
+
+/// One member of a resource: a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Joined {
+    /// The role they hold there; a name that no policy knows gives nothing.
+    pub role: RoleName,
+    /// Since when they are a member, in whichever role.
+    pub since: Timestamp,
+    /// Since when they are none any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removed: Option<Timestamp>,
+    /// The resource's [`life`](Resource::life) when it was written; in another one it counts no more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub life: u32,
+    /// The member's [`left`](super::Member::left) when it was written; behind another one it counts no more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub left: u32,
+    /// The members who gave it, if it was no service: what somebody gave as one of a tenant's people they do not use as one of the
+    /// vendor's (GW-14).
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub by: BTreeSet<Giver>,
+}
+
+impl Joined {
+    /// Whether it is among those that are counted.
+    pub fn is_counted(&self, life: u32) -> bool {
+        self.removed.is_none() && self.life == life
+    }
+
+    /// What holds of two histories: gone where it is gone in one, or where they say different things.
+    #[must_use]
+    pub fn meet(self, other: &Joined) -> Joined {
+        let same = (&self.role, self.life, self.left) == (&other.role, other.life, other.left);
+        let conflict = (!same).then(|| self.since.max(other.since));
+        Joined {
+            since: self.since.max(other.since),
+            removed: self.removed.max(other.removed).max(conflict),
+            life: self.life.min(other.life),
+            left: self.left.min(other.left),
+            by: self.by.union(&other.by).cloned().collect(),
+            ..self
+        }
+    }
+}
+
+/// How many members a resource has, in the same commit as their rows. It opens nothing: what it is for is that the last holder of a
+/// role stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tally {
+    /// By role. Roles that nobody holds are not in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub roles: BTreeMap<RoleName, u64>,
+    /// Of the tenant itself ([`ResourceRef::of_tenant`]): how many of its people take a paid seat.
+    #[serde(skip_serializing_if = "is_nothing", default)]
+    pub seats: u64,
+    /// The resource's [`life`](Resource::life) that is counted, or the tenant's.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub life: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_nothing(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Tally {
+    /// All of them.
+    pub fn members(&self) -> u64 {
+        self.roles.values().fold(0, |sum, number| sum.saturating_add(*number))
+    }
+
+    /// Those who hold one role.
+    pub fn of(&self, role: &RoleName) -> u64 {
+        self.roles.get(role).copied().unwrap_or(0)
+    }
+
+    /// One more holds this.
+    pub fn add(&mut self, role: &RoleName) {
+        let number = self.roles.entry(role.clone()).or_insert(0);
+        *number = number.saturating_add(1);
+    }
+
+    /// One fewer does.
+    pub fn take(&mut self, role: &RoleName) {
+        match self.roles.get_mut(role) {
+            Some(number) if *number > 1 => *number = number.saturating_sub(1),
+            Some(_) | None => drop(self.roles.remove(role)),
+        }
+    }
+
+    /// What holds of two histories: no more than each counts, so that who may be the last holder stays.
+    #[must_use]
+    pub fn meet(self, other: &Tally) -> Tally {
+        let life = self.life.max(other.life);
+        if self.life != other.life {
+            // What was counted in an earlier life says nothing of this one; nor is all of this one known to it.
+            let seats = if self.life > other.life { self.seats } else { other.seats };
+            return Tally { roles: BTreeMap::new(), seats, life };
+        }
+        let roles = self.roles.into_iter().filter_map(|(role, number)| {
+            let number = number.min(other.of(&role));
+            (number > 0).then_some((role, number))
+        });
+        // A seat too many is taken back by whoever counts anew; one too few is not missed.
+        Tally { roles: roles.collect(), seats: self.seats.max(other.seats), life }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str) -> RoleName {
+        RoleName::new(name).unwrap()
+    }
+
+    #[test]
+    fn counts_follow_rows_and_never_fall_below_nothing() {
+        let mut tally = Tally::default();
+        tally.add(&role("lead"));
+        tally.add(&role("lead"));
+        tally.add(&role("reader"));
+        assert_eq!((tally.members(), tally.of(&role("lead"))), (3, 2));
+        tally.take(&role("reader"));
+        tally.take(&role("reader"));
+        tally.take(&role("lead"));
+        assert_eq!((tally.members(), tally.roles.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_two_histories_contradict_each_other_in_is_unknown() {
+        let parent = |id: &str| {
+            Some(ResourceRef { kind: ResourceType::new("board").unwrap(), id: ResourceId::new(id).unwrap() })
+        };
+        let one = Resource { parent: parent("b1"), public: true, ..Resource::default() };
+        let other = Resource { parent: parent("b2"), public: true, life: 1, ..Resource::default() };
+        let both = one.clone().meet(&other);
+        assert_eq!((both.parent.clone(), both.public, both.life), (None, true, 1));
+        assert_eq!(both, other.meet(&one));
+    }
+
+    #[test]
+    fn a_row_that_differs_is_gone() {
+        let row = |name: &str, since: i64| Joined {
+            role: role(name),
+            since: Timestamp::from_ms(since),
+            removed: None,
+            life: 0,
+            left: 0,
+            by: BTreeSet::new(),
+        };
+        assert_eq!(row("lead", 1).meet(&row("lead", 2)).removed, None);
+        assert_eq!(row("lead", 1).meet(&row("reader", 2)).removed, Some(Timestamp::from_ms(2)));
+    }
+}

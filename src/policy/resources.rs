@@ -1,0 +1,434 @@
+//! Resources below a tenant: which types there are, which roles are held at which type, and what somebody can do at a resource by
+//! the rows that there are of them there and above it.
+//!
+//! What a path says of where a resource lies is not believed but known: pushed by a service, or left to the application where
+//! the route declares that this checks it. What nobody knows gives nothing; what the path contradicts closes every row.
+//!
+//! A policy without types of resources looks nothing up for any of this, and neither does a permission that is held in the tenant.
+//!
+//! Never here: who writes rows ([`crate::lifecycle`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    Joined, PlanName, Resource, ResourceId, ResourceRef, ResourceType, RoleName, Subject, SubjectRef,
+};
+
+use super::{
+    Here, Lack, PermissionId, PermissionSet, Rule,
+    rows::{Bound, Held, held},
+};
+
+/// How many resources may lie in each other, the tenant not counted.
+pub const MOST_DEPTH: usize = 4;
+/// How many resources a path may name beside the one that is acted on.
+pub const MOST_WITHIN: usize = MOST_DEPTH - 1;
+
+/// What the path names of the resources that the one acted on lies in: by number in [`Within::types`].
+pub type Outer<'a> = [Option<&'a str>; MOST_WITHIN];
+
+/// What a route says of the resources that the one acted on lies in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Within {
+    /// The types of those that the path names, nearest first; at most [`MOST_WITHIN`].
+    pub types: Vec<ResourceType>,
+    /// The application checks that the resource lies there.
+    pub checked: bool,
+}
+
+/// A type of resources.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TypeRule {
+    /// The type of what its resources lie in; `None` is the tenant.
+    pub parent: Option<ResourceType>,
+    /// What it takes at a resource to add, change and remove its members; `None` leaves that to services.
+    pub manage: Option<PermissionId>,
+    /// What it takes there to see who its members are, beside managing them.
+    pub list: Option<PermissionId>,
+    /// Who joins a public one without being asked, by a role in the tenant, and in which role.
+    pub join: BTreeMap<RoleName, RoleName>,
+    /// Who joins a private one so.
+    pub enter: BTreeMap<RoleName, RoleName>,
+}
+
+/// A role that is held at resources of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleAt {
+    /// Of which type.
+    pub at: ResourceType,
+    /// What it may do there and below.
+    pub permissions: PermissionSet,
+    /// What it may do with a resource that its holder made.
+    pub own: PermissionSet,
+    /// What it may do with a resource that is assigned to its holder.
+    pub assigned: PermissionSet,
+    /// No member of a resource takes this role from its last holder.
+    pub keep_one: bool,
+    /// The plans by which it is handed out; `None` is any, and none too.
+    pub plans: Option<BTreeSet<PlanName>>,
+}
+
+impl RoleAt {
+    /// Whether it gives this to that person at a resource.
+    fn holds(&self, permission: PermissionId, person: &SubjectRef, acted_on: Option<&Resource>) -> bool {
+        let made = || acted_on.is_some_and(|resource| resource.creator.as_ref() == Some(person));
+        let assigned = || acted_on.is_some_and(|resource| resource.assignees.contains(person));
+        self.permissions.contains(permission)
+            || (self.own.contains(permission) && made())
+            || (self.assigned.contains(permission) && assigned())
+    }
+
+    /// Whether it is handed out in a tenant with that plan. Whoever holds it keeps it, whatever the plan (PFP-10).
+    pub fn in_plan(&self, plan: Option<&PlanName>) -> bool {
+        self.plans.as_ref().is_none_or(|plans| plan.is_some_and(|plan| plans.contains(plan)))
+    }
+
+    /// All that it may give, whoever holds it and whatever it is about.
+    pub fn at_most(&self) -> PermissionSet {
+        let mut all = self.permissions.clone();
+        all.add(&self.own);
+        all.add(&self.assigned);
+        all
+    }
+
+    /// Whether whoever holds it can do nothing that holders of the other cannot.
+    pub fn is_within(&self, other: &RoleAt) -> bool {
+        let with = |set: &PermissionSet| {
+            let mut all = other.permissions.clone();
+            all.add(set);
+            all
+        };
+        self.permissions.is_within(&other.permissions)
+            && self.own.is_within(&with(&other.own))
+            && self.assigned.is_within(&with(&other.assigned))
+    }
+}
+
+/// What the configuration says of resources.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResourceRules {
+    /// The types.
+    pub types: BTreeMap<ResourceType, TypeRule>,
+    /// The roles that are held at them. None of these names means anything in a token or in a row of the tenant's.
+    pub roles: BTreeMap<RoleName, RoleAt>,
+    /// The roles of the tenant whose holders have no row at any resource.
+    pub apart: BTreeSet<RoleName>,
+}
+
+impl ResourceRules {
+    /// The type of what resources of this type lie in.
+    pub fn parent(&self, kind: &ResourceType) -> Option<&ResourceType> {
+        self.types.get(kind).and_then(|rule| rule.parent.as_ref())
+    }
+
+    /// A role that is held at this type.
+    pub fn role_at(&self, name: &RoleName, kind: &ResourceType) -> Option<&RoleAt> {
+        self.roles.get(name).filter(|role| role.at == *kind)
+    }
+
+    /// Whether whoever holds these roles in the tenant has no row at any resource.
+    pub fn keeps_apart<'r>(&self, roles: impl IntoIterator<Item = &'r RoleName>) -> bool {
+        !self.apart.is_empty() && roles.into_iter().any(|role| self.apart.contains(role))
+    }
+
+    /// The name of a role that is held at this type.
+    pub fn role_named(&self, name: &str, kind: &ResourceType) -> Option<&RoleName> {
+        self.roles.iter().find(|(one, role)| one.as_str() == name && role.at == *kind).map(|(one, _)| one)
+    }
+
+    fn has_rows(&self, kind: &ResourceType) -> bool {
+        self.roles.values().any(|role| role.at == *kind)
+    }
+}
+
+/// A resource that is acted on, with what is said of where it lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot<'a> {
+    kind: &'a ResourceType,
+    id: &'a str,
+    types: &'a [ResourceType],
+    outer: Outer<'a>,
+    checked: bool,
+    about: About,
+}
+
+/// What is done with a resource that is acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum About {
+    /// It is what is seen or changed: whose it is counts.
+    #[default]
+    Itself,
+    /// Things in it are listed: what somebody may do with some of them does not count.
+    All,
+    /// The same: what they may do with some of them counts.
+    Some,
+}
+
+impl<'a> Spot<'a> {
+    /// What a request acts on, where its route names a resource.
+    pub fn of_route(rule: &'a Rule, resource: Option<&'a str>, outer: Outer<'a>) -> Option<Spot<'a>> {
+        let (kind, id) = (rule.resource.as_ref()?, resource?);
+        let about = if rule.narrow.is_some() { About::All } else { About::Itself };
+        Some(Spot { kind, id, types: &rule.within.types, outer, checked: rule.within.checked, about })
+    }
+
+    /// The same, asked for what may be done with some of the things in it.
+    #[must_use]
+    pub(super) fn of_some(self) -> Spot<'a> {
+        Spot { about: About::Some, ..self }
+    }
+
+    /// A resource of which nothing else is said.
+    pub fn of(resource: &'a ResourceRef) -> Spot<'a> {
+        let outer = Outer::default();
+        Spot {
+            kind: &resource.kind,
+            id: resource.id.as_str(),
+            types: &[],
+            outer,
+            checked: false,
+            about: About::Itself,
+        }
+    }
+
+    /// Whether it is one of these, or is known to lie in one of them.
+    pub(super) fn lies_in_any(
+        self,
+        resources: &BTreeSet<(ResourceType, ResourceId)>,
+        here: Here<'_>,
+    ) -> Result<bool, Lack> {
+        let names =
+            |kind: &ResourceType, id: &str| resources.iter().any(|(k, i)| k == kind && i.as_str() == id);
+        if here.policy.resources.types.is_empty() {
+            return Ok(names(self.kind, self.id));
+        }
+        Ok(Chain::of(self, here)?.links.iter().any(|link| names(link.kind, link.id)))
+    }
+
+    /// The id of the resource of that type: of itself, or of what the path says that it lies in.
+    pub fn id_of(&self, kind: &ResourceType) -> Option<&'a str> {
+        if kind == self.kind { Some(self.id) } else { self.names(kind) }
+    }
+
+    fn names(&self, kind: &ResourceType) -> Option<&'a str> {
+        let at = self.types.iter().position(|one| one == kind)?;
+        self.outer.get(at).copied().flatten()
+    }
+}
+
+/// A resource in a chain.
+#[derive(Debug, Clone, Copy)]
+struct Link<'a> {
+    kind: &'a ResourceType,
+    id: &'a str,
+    /// What is known of it, in this life of the tenant.
+    known: Option<&'a Resource>,
+}
+
+/// What a resource is known to lie in: itself first. Empty where nothing counts.
+#[derive(Debug, Clone, Default)]
+pub struct Chain<'a> {
+    links: Vec<Link<'a>>,
+    about: About,
+}
+
+impl<'a> Chain<'a> {
+    /// Follows what is known from the resource upwards. What was removed, or what the path contradicts, leaves nothing.
+    pub fn of(spot: Spot<'a>, here: Here<'a>) -> Result<Chain<'a>, Lack> {
+        let mut chain = Chain { links: Vec::with_capacity(MOST_DEPTH), about: spot.about };
+        let (mut kind, mut id) = (spot.kind, spot.id);
+        while chain.links.len() < MOST_DEPTH {
+            let known = match known(kind, id, here)? {
+                Known::Gone => return Ok(Chain::default()),
+                Known::Not => None,
+                Known::Is(resource) => Some(resource),
+            };
+            chain.links.push(Link { kind, id, known });
+            let Some(above) = here.policy.resources.parent(kind) else { break };
+            let told = known.and_then(|resource| resource.parent.as_ref());
+            let told = told.filter(|parent| parent.kind == *above).map(|parent| parent.id.as_str());
+            id = match (told, spot.names(above)) {
+                (Some(told), Some(named)) if told != named => return Ok(Chain::default()),
+                (Some(told), _) => told,
+                (None, Some(named)) if spot.checked => named,
+                (None, _) => break,
+            };
+            kind = above;
+        }
+        Ok(chain)
+    }
+
+    /// Whether a row of this person gives them this at the resource. `left`: how often they left all resources. What `but` gave
+    /// does not count.
+    fn gives(
+        &self,
+        person: &SubjectRef,
+        left: u32,
+        permission: PermissionId,
+        but: Option<&Subject>,
+        here: Here<'a>,
+    ) -> Result<bool, Lack> {
+        let acted_on = self.links.first().and_then(|link| link.known);
+        let holds = |role: &RoleAt| match self.about {
+            About::Itself => role.holds(permission, person, acted_on),
+            About::All => role.permissions.contains(permission),
+            About::Some => role.at_most().contains(permission),
+        };
+        for link in &self.links {
+            if let Some((row, role)) = self.row(link, person, left, here)?
+                && holds(role)
+                && !but.is_some_and(|but| row.by.iter().any(|giver| giver.is(but)))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn row(
+        &self,
+        link: &Link<'a>,
+        person: &SubjectRef,
+        left: u32,
+        here: Here<'a>,
+    ) -> Result<Option<(&'a Joined, &'a RoleAt)>, Lack> {
+        // Without the resource nobody knows whether a row is of this life of it.
+        let Some(resource) = link.known.filter(|_| here.policy.resources.has_rows(link.kind)) else {
+            return Ok(None);
+        };
+        let row = here.facts.joined(here.tenant, link.kind, link.id, person)?;
+        let counts = |row: &&Joined| row.is_counted(resource.life) && row.left == left;
+        Ok(row.filter(counts).and_then(|row| {
+            let role = here.policy.resources.role_at(&row.role, link.kind)?;
+            Some((row, role))
+        }))
+    }
+}
+
+/// What is known of a resource.
+enum Known<'a> {
+    /// This.
+    Is(&'a Resource),
+    /// Nothing; what was said in another life of the tenant says nothing either.
+    Not,
+    /// That it was removed.
+    Gone,
+}
+
+fn known<'a>(kind: &ResourceType, id: &str, here: Here<'a>) -> Result<Known<'a>, Lack> {
+    if !here.policy.resources.types.contains_key(kind) {
+        return Ok(Known::Not);
+    }
+    let Some(resource) = here.facts.resource(here.tenant, kind, id)? else { return Ok(Known::Not) };
+    let Some(tenant) = here.facts.tenant(here.tenant)? else { return Ok(Known::Not) };
+    Ok(match resource {
+        resource if resource.tenant_life != tenant.life => Known::Not,
+        resource if resource.removed.is_some() => Known::Gone,
+        resource => Known::Is(resource),
+    })
+}
+
+/// A resource that is there, in this life of the tenant.
+pub fn there<'a>(resource: &ResourceRef, here: Here<'a>) -> Result<Option<&'a Resource>, Lack> {
+    Ok(match known(&resource.kind, resource.id.as_str(), here)? {
+        Known::Is(resource) => Some(resource),
+        Known::Not | Known::Gone => None,
+    })
+}
+
+/// How often somebody left all resources, as far as rows of the tenant say it: that is where they are the source.
+pub fn left_by(person: &SubjectRef, here: Here<'_>) -> Result<u32, Lack> {
+    if !here.policy.callers.by_row.contains(&person.issuer) {
+        return Ok(0);
+    }
+    Ok(here.facts.member(here.tenant, person)?.map_or(0, |row| row.left))
+}
+
+impl Held<'_> {
+    /// Whether a row at a resource gives its member this, by whatever it lies in too.
+    pub fn can_at<'f>(
+        self,
+        person: &SubjectRef,
+        spot: Option<Spot<'f>>,
+        permission: PermissionId,
+        here: Here<'f>,
+    ) -> Result<bool, Lack> {
+        let Some(spot) = spot.filter(|_| !here.policy.resources.roles.is_empty()) else { return Ok(false) };
+        let apart = match self {
+            Held::Token(roles) => here.policy.resources.keeps_apart(roles),
+            Held::Row(row) => here.policy.resources.keeps_apart(&row.roles),
+            Held::Nothing(_) => true,
+        };
+        if apart {
+            return Ok(false);
+        }
+        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, None, here)
+    }
+}
+
+impl Bound<'_> {
+    /// The same of whoever gave a grant. A row that whoever uses it gave them themselves, as another person of the tenant, does not
+    /// count (GW-14).
+    pub fn can_at<'f>(
+        self,
+        person: &SubjectRef,
+        spot: Option<Spot<'f>>,
+        permission: PermissionId,
+        user: &Subject,
+        here: Here<'f>,
+    ) -> Result<bool, Lack> {
+        let Some(spot) = spot.filter(|_| !here.policy.resources.roles.is_empty()) else { return Ok(false) };
+        let apart = match self {
+            Bound::Row(row) => here.policy.resources.keeps_apart(&row.roles),
+            Bound::Remembered(known, _) => {
+                known.roles.is_empty() || here.policy.resources.keeps_apart(known.roles.iter().flatten())
+            }
+        };
+        if apart {
+            return Ok(false);
+        }
+        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, Some(user), here)
+    }
+}
+
+/// The roles in which a member may join a resource without being asked. Nothing is looked up where the configuration lets nobody.
+pub fn joins_alone(
+    subject: &Subject,
+    resource: &ResourceRef,
+    here: Here<'_>,
+) -> Result<BTreeSet<RoleName>, Lack> {
+    let rules = &here.policy.resources;
+    let Some(rule) = rules.types.get(&resource.kind) else { return Ok(BTreeSet::new()) };
+    if rule.join.is_empty() && rule.enter.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let held = held(subject, here.facts, here.policy)?;
+    let roles: BTreeSet<&RoleName> = match held {
+        Held::Token(roles) => roles.iter().collect(),
+        Held::Row(row) => row.roles.iter().collect(),
+        Held::Nothing(_) => return Ok(BTreeSet::new()),
+    };
+    if rules.keeps_apart(roles.iter().copied()) {
+        return Ok(BTreeSet::new());
+    }
+    let Some(place) = there(resource, here)? else { return Ok(BTreeSet::new()) };
+    let by = |map: &BTreeMap<RoleName, RoleName>| -> Vec<RoleName> {
+        roles.iter().filter_map(|role| map.get(*role)).cloned().collect()
+    };
+    let mut all: BTreeSet<RoleName> = by(&rule.enter).into_iter().collect();
+    if place.public {
+        all.extend(by(&rule.join));
+    }
+    Ok(all)
+}
+
+/// Whether a member can do this at a resource: by a role of theirs in the tenant, or by a row there or above it.
+pub fn can_at(
+    subject: &Subject,
+    spot: Spot<'_>,
+    permission: PermissionId,
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    let held = held(subject, here.facts, here.policy)?;
+    Ok(held.can(here, permission)? || held.can_at(&subject.id, Some(spot), permission, here)?)
+}
