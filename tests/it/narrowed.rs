@@ -442,7 +442,7 @@ fn a_list_that_comes_slowly_goes_on_as_it_comes_and_ends_with_the_session() {
 
 const BOARDS: (&str, &str) = (
     "  admin: { allow: \"*:*\" }\n",
-    "  admin: { allow: \"*:*\" }\n  lead: { at: board, allow: \"orders:*\" }\n  restricted: { at: board, own: orders:read, assigned: orders:read }\n  form: { at: board, allow: orders:write }\nresource_types:\n  board: { manage: users:manage }\n  card: { parent: board }\n",
+    "  admin: { allow: \"*:*\" }\n  lead: { at: board, allow: \"orders:*\" }\n  restricted: { at: board, allow: orders:write, own: orders:read, assigned: orders:read }\n  form: { at: board, allow: orders:write }\nresource_types:\n  board: { manage: users:manage }\n  card: { parent: board }\n",
 );
 const CARDS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }
   - { route: \"GET /t/{tenant}/b/{board}/cards\", permission: orders:read, resource: { type: board, id: board }, narrow: { filter: { type: card, list: /cards, id: /id } } }
