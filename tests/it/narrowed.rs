@@ -467,6 +467,7 @@ fn whoever_sees_what_they_made_or_were_assigned_finds_only_that_in_lists() {
         // That she made the board itself opens none of its cards.
         ("board/b1", format!(r#"{{"creator": {clara}}}"#)),
         ("board/b2", "{}".to_owned()),
+        ("board/b3", "{}".to_owned()),
         ("card/c1", format!(r#"{{"parent": "b1", "creator": {clara}}}"#)),
         ("card/c2", format!(r#"{{"parent": "b1", "assignees": [{clara}]}}"#)),
         ("card/c3", r#"{"parent": "b1", "creator": {"issuer": "app", "sub": "lena"}}"#.to_owned()),
@@ -475,11 +476,14 @@ fn whoever_sees_what_they_made_or_were_assigned_finds_only_that_in_lists() {
     ] {
         push(resource, &body);
     }
-    for (sub, role) in [("clara", "restricted"), ("lena", "lead"), ("fred", "form")] {
-        push(
-            &format!("board/b1/members/app.{}", URL_SAFE_NO_PAD.encode(sub)),
-            &format!(r#"{{"role": "{role}"}}"#),
-        );
+    for (board, sub, role) in [
+        ("b1", "clara", "restricted"),
+        ("b3", "clara", "restricted"),
+        ("b1", "lena", "lead"),
+        ("b1", "fred", "form"),
+    ] {
+        let path = format!("board/{board}/members/app.{}", URL_SAFE_NO_PAD.encode(sub));
+        push(&path, &format!(r#"{{"role": "{role}"}}"#));
     }
     let who = |sub: &str| world.people.member(sub, "acme", &[]);
     let cards = |ids: &[&str]| {
@@ -500,7 +504,7 @@ fn whoever_sees_what_they_made_or_were_assigned_finds_only_that_in_lists() {
     assert_eq!(list("clara"), cards(&["c1"]));
     // Where nothing says how it is narrowed it is refused, and so is whoever may see none.
     for (sub, path) in
-        [("clara", "b1/count"), ("clara", "b2/cards"), ("fred", "b1/cards"), ("nobody", "b1/cards")]
+        [("clara", "b3/count"), ("clara", "b2/cards"), ("fred", "b1/cards"), ("nobody", "b1/cards")]
     {
         let reply = world.get(&format!("/t/acme/b/{path}"), &who(sub));
         assert_eq!((reply.status, reply.code()), (403, "permission_missing".to_owned()), "{sub} {path}");
