@@ -299,6 +299,15 @@ pub fn part<'a>(
     Some(Part { role, rights: rights_of(session, role), now })
 }
 
+/// The part of a session at a list whose items are looked at one by one: where resources were and are named, all with the one role.
+/// Where they have roles of their own, no single one of those is the list's.
+pub fn listed<'a>(session: &'a Session, grant: Option<&'a Grant>) -> Option<Part<'a>> {
+    let (grant, within) = (grant?, session.within.as_ref()?);
+    let (Scope::Resources(_), Scope::Resources(_)) = (&grant.scope, &within.scope) else { return None };
+    let now = Some(Given(grant.role.as_ref()));
+    Some(Part { role: session.role.as_ref(), rights: &session.rights, now })
+}
+
 /// What a role could do when a session began.
 fn rights_of<'a>(session: &'a Session, role: Option<&RoleName>) -> &'a [PermissionName] {
     let others = session.within.as_ref().map(|within| &within.rights);

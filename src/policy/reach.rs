@@ -2,13 +2,13 @@
 //!
 //! Never here: whether it is good ([`super::standing`]), which request is made in it (see [`mod@super::decide`]).
 
-use crate::model::{Basis, Session, Subject};
+use crate::model::{Basis, Scope, Session, Subject};
 
 use super::{
-    Detail, Here, Lack, Reason, Rule,
+    Detail, Here, Lack, Policy, Reason, Rule,
     granting::Part,
     login::acts,
-    resources::Spot,
+    resources::{MOST_DEPTH, Spot},
     standing::{Fallen, Standing},
 };
 
@@ -57,4 +57,12 @@ pub(super) fn beyond_rights(
         }
     }
     Ok(None)
+}
+
+/// Whether a grant's scope names something that items of the answer are, or can lie in, so that each is looked at by itself.
+pub(super) fn some_in_scope(rule: &Rule, standing: &Standing<'_>, policy: &Policy) -> bool {
+    let Some(Scope::Resources(resources)) = standing.grant.map(|grant| &grant.scope) else { return false };
+    let items = rule.narrow.as_ref().and_then(|narrow| narrow.kind());
+    let mut kinds = std::iter::successors(items, |kind| policy.resources.parent(kind)).take(MOST_DEPTH);
+    kinds.any(|kind| resources.iter().any(|(named, _)| named == kind))
 }

@@ -464,6 +464,7 @@ impl World {
                     effect: None,
                     record: false,
                     environments: Default::default(),
+                    narrow: None,
                 };
                 Route::Mapped(&rule)
             }
