@@ -40,6 +40,7 @@ fn rule(policy: &Policy) -> Rule {
         effect: None,
         record: false,
         environments: Default::default(),
+        narrow: None,
     }
 }
 

@@ -213,6 +213,7 @@ impl Place {
             effect: None,
             record: false,
             environments: Default::default(),
+            narrow: None,
         };
         let capacity = 2 * usize::try_from(MANY).unwrap();
         let cells = Cells::new(store.clone(), policy.ladder.clone(), capacity);

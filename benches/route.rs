@@ -212,6 +212,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             effect: None,
             record: false,
             environments: Default::default(),
+            narrow: None,
         })
         .collect();
     let policy = Policy {

@@ -89,6 +89,7 @@ fn write_response_to_client(bencher: Bencher<'_, '_>) {
     let edit = ResponseEdit {
         drop: KnownSet::EMPTY,
         drop_names: NameSet::empty(),
+        only: None,
         framing: Framing::Length(1024),
         connection: ClientConnection::Open,
         add: &[],

@@ -174,6 +174,26 @@ fn checkpoint() -> Vec<Vec<u8>> {
     seeds
 }
 
+fn narrow() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for text in [
+        r#"[{"id":"v1","a":[1,-2.5e+3,true,null]},{"id":"h2"},{"id":4},{"\u0069d":"\u0076\ud83d\ude00"}]"#,
+        r#"["v1","h2",3,4,9007199254740993]"#,
+        r#" { "a" : [ {"id":"v1"} , {"id":"h"} ] , "b" : {"x":"\n\/"} , "c" : {"d":1,"t":2} , "t" : 3 } "#,
+        r#"{"t":9,"a":{"t":1,"b":[{"n":{"id":"v1"}},{"n":{"id":"v","id":"h"}}],"x":"é😀"}}"#,
+        r#"[NaN]"#,
+        r#"["\ud800"]"#,
+        "\u{feff}[]",
+        "[] []",
+        "[[[[[[[[[[]]]]]]]]]]",
+    ] {
+        for which in 0..4u8 {
+            seeds.push([&[which, 7], text.as_bytes()].concat());
+        }
+    }
+    seeds
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (target, dir) = (arguments.next().expect("a target"), arguments.next().expect("a directory"));
@@ -185,6 +205,7 @@ fn main() {
         "document" => document(),
         "journal" => journal(),
         "checkpoint" => checkpoint(),
+        "narrow" => narrow(),
         other => panic!("no such target: {other}"),
     };
     for (number, seed) in seeds.iter().enumerate() {

@@ -9,6 +9,8 @@ mod ceiling;
 mod hostile;
 #[path = "config/meaning.rs"]
 mod meaning;
+#[path = "config/narrow.rs"]
+mod narrow;
 #[path = "config/resources.rs"]
 mod resources;
 #[path = "config/roles.rs"]

@@ -277,6 +277,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             effect: Some(Effect::Read),
             record: false,
             environments: BTreeSet::new(),
+            narrow: None,
         },
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),

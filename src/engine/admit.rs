@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::{
     audit::{
         body::Body,
-        journal::{AppendError, Class, Draft, Receipt},
+        journal::{Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
     model::{Basis, ExchangeId, RoleName, Timestamp},
@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     End, Engine,
+    fault::Fault,
     fuse::{Cut, Look},
     hooks::Step,
     ids::new_id,
@@ -54,31 +55,6 @@ pub enum Answer {
     Faulted(Fault),
 }
 
-/// Why the gateway cannot do its part.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// No record, no access (law 1).
-    #[error("the record cannot be written, so the access does not happen: {0}")]
-    Ledger(#[from] AppendError),
-    /// What an earlier life left open is not settled yet.
-    #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
-    Settling,
-    /// The rules asked for more documents than any request needs, or no random bytes were to be had.
-    #[error("the gateway could not come to a decision")]
-    Undecided,
-}
-
-impl Fault {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Fault::Ledger(fault) => fault.code(),
-            Fault::Settling => "settling",
-            Fault::Undecided => "undecided",
-        }
-    }
-}
-
 /// How an exchange went, as the door saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -106,8 +82,8 @@ pub struct Admission {
 }
 
 enum Inner {
-    /// The roles, where they stand in a row and not in the token.
-    Open(Option<Vec<RoleName>>),
+    /// The roles, where they stand in a row and not in the token; and whether it reaches some items only.
+    Open(Option<Vec<RoleName>>, bool),
     Recorded(Box<Recorded>),
 }
 
@@ -125,7 +101,7 @@ impl Admission {
     /// Of a staff exchange: the entry that its fuse belongs to. `None`: nothing to look at.
     pub fn live(&self) -> Option<&Arc<Live>> {
         match &self.inner {
-            Inner::Open(_) => None,
+            Inner::Open(..) => None,
             Inner::Recorded(recorded) => Some(&recorded.live),
         }
     }
@@ -133,7 +109,7 @@ impl Admission {
     /// Of a staff exchange: where and as what.
     pub fn staff(&self) -> Option<&Staff> {
         match &self.inner {
-            Inner::Open(_) => None,
+            Inner::Open(..) => None,
             Inner::Recorded(recorded) => recorded.permit.staff(),
         }
     }
@@ -141,8 +117,16 @@ impl Admission {
     /// Of a member whose roles stand in a row: these.
     pub fn roles(&self) -> Option<&[RoleName]> {
         match &self.inner {
-            Inner::Open(roles) => roles.as_deref(),
+            Inner::Open(roles, _) => roles.as_deref(),
             Inner::Recorded(recorded) => recorded.permit.roles(),
+        }
+    }
+
+    /// Whether it reaches some items of the answer only: the rest must not pass.
+    pub fn narrowed(&self) -> bool {
+        match &self.inner {
+            Inner::Open(_, narrowed) => *narrowed,
+            Inner::Recorded(recorded) => recorded.permit.narrowed(),
         }
     }
 
@@ -158,7 +142,7 @@ impl Admission {
 impl Admission {
     /// Of whoever needs neither record nor fuse.
     pub(super) fn open(permit: &Permit) -> Admission {
-        Admission { inner: Inner::Open(permit.roles().map(<[RoleName]>::to_vec)) }
+        Admission { inner: Inner::Open(permit.roles().map(<[RoleName]>::to_vec), permit.narrowed()) }
     }
 }
 
@@ -256,9 +240,17 @@ impl Engine {
         live.fuse.settle(mark, deadline);
         self.registry.due(&live, deadline.at);
         let knock = ArcSwap::from_pointee(knock);
+        let narrowed = permit.narrowed();
         let acting_as = permit.staff().and_then(|staff| staff.basis.acting_as().cloned());
-        let _ =
-            live.case.set(Case { knock, about: about.clone(), began: asked, longest, subject, acting_as });
+        let _ = live.case.set(Case {
+            knock,
+            about: about.clone(),
+            began: asked,
+            longest,
+            subject,
+            acting_as,
+            narrowed,
+        });
         let began = self.now();
         entry.stage = Stage::Asked(permit.staff().map(|staff| staff.session.to_string()));
         let appended = self.journal.append(draft).await;
@@ -332,6 +324,8 @@ impl Engine {
         let due = live.fuse.fallen(self.now());
         let verdict = self.judge(live, &knock, &case.subject).await;
         let reason = match verdict {
+            // All of it is under way, and some of it is all that is left.
+            Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,
             Ok((permit, _)) => match permit.staff() {
                 Some(staff) => {
                     // The longest time of one exchange counts from its beginning, not from the last decision.

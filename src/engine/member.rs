@@ -18,7 +18,8 @@ use crate::{
 
 use super::{
     Engine,
-    admit::{Admission, Answer, Fault, Glance, MOST_ROUNDS, personal},
+    admit::{Admission, Answer, Glance, MOST_ROUNDS, personal},
+    fault::Fault,
     knock::{Knock, Name, Particulars, Path},
     records,
     registry::Live,

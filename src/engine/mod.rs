@@ -15,6 +15,7 @@ mod admit;
 mod change;
 mod erasable;
 mod fall;
+mod fault;
 pub mod fuse;
 mod grantors;
 pub mod hooks;
@@ -29,6 +30,7 @@ pub mod registry;
 pub mod reload;
 mod scribe;
 mod settle;
+mod sight;
 mod sweep;
 mod turns;
 
@@ -47,12 +49,14 @@ use crate::{
 };
 
 pub use accept::{AcceptFault, Accepted};
-pub use admit::{Admission, Answer, Fault, Glance, Report};
+pub use admit::{Admission, Answer, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
+pub use fault::Fault;
 pub use ids::{first_id, new_id};
 pub use known::Unavailable;
 pub use records::End;
 pub use settle::{SettleError, documents_in};
+pub use sight::Sight;
 
 use self::{grantors::Grantors, hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
 

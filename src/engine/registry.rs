@@ -48,6 +48,8 @@ pub(super) struct Case {
     pub(super) subject: Arc<VerifiedSubject>,
     /// As whom they act, where as somebody.
     pub(super) acting_as: Option<SubjectRef>,
+    /// Each item of its answer is looked at.
+    pub(super) narrowed: bool,
 }
 
 #[derive(Debug)]

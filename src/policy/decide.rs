@@ -14,7 +14,8 @@ use crate::model::{
 use super::{
     ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
-    reach::{beyond_rights, in_scope},
+    due::{Deadline, Due},
+    reach::{beyond_rights, in_scope, some_in_scope},
     resources::{Outer, Spot},
     rows::{Held, held},
     standing::{Fallen, standing},
@@ -79,43 +80,6 @@ pub enum Caller<'a> {
     Known(&'a Subject),
 }
 
-/// What ends a permit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Due {
-    /// The session's own deadline.
-    Session,
-    /// The grant's expiry.
-    Grant,
-    /// The longest time that one exchange may run.
-    Exchange,
-    /// The consent was raised until then; it is decided again, and what the level below does not cover is cut.
-    Consent,
-    /// Whoever gave the grant is remembered until then; it is decided again, and cut where they were not seen since.
-    Grantor,
-}
-
-impl Due {
-    /// The stable word for records.
-    pub fn code(self) -> &'static str {
-        match self {
-            Due::Session => "session",
-            Due::Grant => "grant",
-            Due::Exchange => "exchange",
-            Due::Consent => "consent",
-            Due::Grantor => "grantor",
-        }
-    }
-}
-
-/// The earliest of the clocks that bound a permit, and which one it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline {
-    /// From then on nothing passes.
-    pub at: Timestamp,
-    /// Which clock it is.
-    pub due: Due,
-}
-
 /// More about a refusal, as far as the caller may know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
@@ -171,6 +135,7 @@ pub struct Permit {
     reason: Reason,
     staff: Option<Staff>,
     roles: Option<Vec<RoleName>>,
+    narrowed: bool,
 }
 
 impl Permit {
@@ -182,6 +147,11 @@ impl Permit {
     /// Of a member whose roles stand in a row: these. `None`: those of the token.
     pub fn roles(&self) -> Option<&[RoleName]> {
         self.roles.as_deref()
+    }
+
+    /// It reaches some items of the answer only: each is decided by itself, and the rest does not pass.
+    pub fn narrowed(&self) -> bool {
+        self.narrowed
     }
 
     /// Of a staff request: where and as what. `None` for members and public routes.
@@ -217,7 +187,7 @@ fn deny_as((reason, detail): Fallen) -> Decision {
 }
 
 fn allow(reason: Reason) -> Decision {
-    Decision::Allow(Permit { reason, staff: None, roles: None })
+    Decision::Allow(Permit { reason, staff: None, roles: None, narrowed: false })
 }
 
 /// Decides. See the module's header.
@@ -306,22 +276,28 @@ fn member_by_row(
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
+    let mut narrowed = false;
     let reason = match (rule, &subject.tenant) {
         (None, _) => Reason::MemberUnmapped,
         (Some(rule), Some(tenant)) => {
             let here = Here { tenant: tenant.as_str(), facts, policy };
             let spot = Spot::of_route(rule, ask.resource, ask.within);
             for permission in &rule.permissions {
-                if !held.can(here, *permission)? && !held.can_at(&subject.id, spot, *permission, here)? {
+                if held.can(here, *permission)? || held.can_at(&subject.id, spot, *permission, here)? {
+                    continue;
+                }
+                let some = spot.filter(|_| rule.narrow.is_some()).map(Spot::of_some);
+                if !held.can_at(&subject.id, some, *permission, here)? {
                     return Ok(deny(Reason::PermissionMissing));
                 }
+                narrowed = true;
             }
             Reason::MemberRole
         }
         (Some(_), None) => return Ok(deny(Reason::TenantForeign)),
     };
     let roles = held.row().map(|row| row.roles.iter().cloned().collect());
-    Ok(Decision::Allow(Permit { reason, staff: None, roles }))
+    Ok(Decision::Allow(Permit { reason, staff: None, roles, narrowed }))
 }
 
 fn staff(
@@ -399,7 +375,8 @@ fn staff(
     if let Some(fallen) = beyond_rights(rule, spot, subject, session, &standing, here)? {
         return Ok(deny_as(fallen));
     }
-    if !in_scope(spot, &standing, here)? {
+    let narrowed = !in_scope(spot, &standing, here)?;
+    if narrowed && !some_in_scope(rule, &standing, policy) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
@@ -412,6 +389,7 @@ fn staff(
     Ok(Decision::Allow(Permit {
         reason,
         roles: None,
+        narrowed,
         staff: Some(Staff {
             tenant: tenant_name.clone(),
             environment: session.environment.clone(),

@@ -10,10 +10,12 @@ pub mod callers;
 pub mod ceiling;
 pub mod conditions;
 pub mod decide;
+pub mod due;
 pub mod emergency;
 pub mod facts;
 pub mod level;
 pub mod login;
+pub mod narrow;
 pub mod path;
 pub mod permission;
 pub mod proofs;
@@ -37,12 +39,12 @@ use crate::model::{
 
 pub use callers::{Callers, Push, ServiceRule, Whose};
 pub use conditions::{Around, Conditions};
-pub use decide::{
-    Ask, Caller, Deadline, Decision, Denial, Detail, Due, Named, Permit, Route, Staff, Verdict, decide,
-};
+pub use decide::{Ask, Caller, Decision, Denial, Detail, Named, Permit, Route, Staff, Verdict, decide};
+pub use due::{Deadline, Due};
 pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use login::{ActedFor, LoginAccess};
+pub use narrow::Narrow;
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
 };
@@ -110,6 +112,8 @@ pub struct Rule {
     pub record: bool,
     /// The environments it exists in; empty is all.
     pub environments: BTreeSet<EnvironmentId>,
+    /// How its answers are narrowed for whoever may see some of their items and not all.
+    pub narrow: Option<Box<Narrow>>,
 }
 
 impl Rule {

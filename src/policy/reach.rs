@@ -5,9 +5,9 @@
 use crate::model::{Basis, Scope, Session, Subject};
 
 use super::{
-    Detail, Here, Lack, Meaning, Reason, Rule,
+    Detail, Here, Lack, Meaning, Policy, Reason, Rule,
     login::acts,
-    resources::Spot,
+    resources::{MOST_DEPTH, Spot},
     standing::{Fallen, Standing},
 };
 
@@ -74,4 +74,12 @@ pub(super) fn in_scope(
         None | Some(Scope::Everything) => Ok(true),
         Some(Scope::Resources(resources)) => spot.map_or(Ok(false), |spot| spot.lies_in_any(resources, here)),
     }
+}
+
+/// Whether a grant's scope names something that items of the answer are, or can lie in, so that each is looked at by itself.
+pub(super) fn some_in_scope(rule: &Rule, standing: &Standing<'_>, policy: &Policy) -> bool {
+    let Some(Scope::Resources(resources)) = standing.grant.map(|grant| &grant.scope) else { return false };
+    let items = rule.narrow.as_ref().and_then(|narrow| narrow.kind());
+    let mut kinds = std::iter::successors(items, |kind| policy.resources.parent(kind)).take(MOST_DEPTH);
+    kinds.any(|kind| resources.iter().any(|(named, _)| named == kind))
 }

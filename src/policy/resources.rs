@@ -149,19 +149,46 @@ pub struct Spot<'a> {
     types: &'a [ResourceType],
     outer: Outer<'a>,
     checked: bool,
+    about: About,
+}
+
+/// What is done with a resource that is acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum About {
+    /// It is what is seen or changed: whose it is counts.
+    #[default]
+    Itself,
+    /// Things in it are listed: what somebody may do with some of them does not count.
+    All,
+    /// The same: what they may do with some of them counts.
+    Some,
 }
 
 impl<'a> Spot<'a> {
     /// What a request acts on, where its route names a resource.
     pub fn of_route(rule: &'a Rule, resource: Option<&'a str>, outer: Outer<'a>) -> Option<Spot<'a>> {
         let (kind, id) = (rule.resource.as_ref()?, resource?);
-        Some(Spot { kind, id, types: &rule.within.types, outer, checked: rule.within.checked })
+        let about = if rule.narrow.is_some() { About::All } else { About::Itself };
+        Some(Spot { kind, id, types: &rule.within.types, outer, checked: rule.within.checked, about })
+    }
+
+    /// The same, asked for what may be done with some of the things in it.
+    #[must_use]
+    pub(super) fn of_some(self) -> Spot<'a> {
+        Spot { about: About::Some, ..self }
     }
 
     /// A resource of which nothing else is said.
     pub fn of(resource: &'a ResourceRef) -> Spot<'a> {
         let outer = Outer::default();
-        Spot { kind: &resource.kind, id: resource.id.as_str(), types: &[], outer, checked: false }
+        Spot {
+            kind: &resource.kind,
+            id: resource.id.as_str(),
+            types: &[],
+            outer,
+            checked: false,
+            about: About::Itself,
+        }
     }
 
     /// Whether it is one of these, or is known to lie in one of them.
@@ -202,12 +229,13 @@ struct Link<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Chain<'a> {
     links: Vec<Link<'a>>,
+    about: About,
 }
 
 impl<'a> Chain<'a> {
     /// Follows what is known from the resource upwards. What was removed, or what the path contradicts, leaves nothing.
     pub fn of(spot: Spot<'a>, here: Here<'a>) -> Result<Chain<'a>, Lack> {
-        let mut chain = Chain { links: Vec::with_capacity(MOST_DEPTH) };
+        let mut chain = Chain { links: Vec::with_capacity(MOST_DEPTH), about: spot.about };
         let (mut kind, mut id) = (spot.kind, spot.id);
         while chain.links.len() < MOST_DEPTH {
             let known = match known(kind, id, here)? {
@@ -241,9 +269,14 @@ impl<'a> Chain<'a> {
         here: Here<'a>,
     ) -> Result<bool, Lack> {
         let acted_on = self.links.first().and_then(|link| link.known);
+        let holds = |role: &RoleAt| match self.about {
+            About::Itself => role.holds(permission, person, acted_on),
+            About::All => role.permissions.contains(permission),
+            About::Some => role.at_most().contains(permission),
+        };
         for link in &self.links {
             if let Some((row, role)) = self.row(link, person, left, here)?
-                && role.holds(permission, person, acted_on)
+                && holds(role)
                 && !but.is_some_and(|but| row.by.iter().any(|giver| giver.is(but)))
             {
                 return Ok(true);

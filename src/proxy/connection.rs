@@ -2,6 +2,7 @@
 //! the next head is looked at.
 
 mod api;
+mod asked;
 mod heads;
 mod outgoing;
 mod told;
@@ -17,7 +18,7 @@ use std::{
 use crate::{
     engine::{
         Admission, Answer, Glance, Report,
-        knock::{Knock, Name, Particulars, Path, Who, outer_of},
+        knock::{Particulars, Who},
     },
     policy::{Ask, Caller, Denial, Named, Route, routes::Params},
 };
@@ -33,6 +34,7 @@ use super::{
     core::Core,
     counters::Counters,
     intake,
+    narrow::head::NOT_ASKED,
     page::Page,
     patience::Patience,
     preflight::{self, Preflight},
@@ -328,23 +330,7 @@ impl Connection {
                 "the gateway could not come to a decision",
             )));
         };
-        let knock = Knock {
-            policy: Arc::clone(&routing.policy),
-            path: match (mapped.rule, mapped.route) {
-                (Some(rule), _) => Path::Rule(rule),
-                (None, Route::Method) => Path::Method,
-                (None, Route::Twin) => Path::Twin,
-                (None, Route::Mapped(_) | Route::Unmapped) => Path::Unmapped,
-            },
-            tenant: Name::of(ask.tenant),
-            environment: Name::of(ask.environment),
-            resource: ask.resource.map(Arc::from),
-            within: outer_of(ask.within),
-            session: Name::of(ask.session),
-            client: ask.around.client,
-            ticket: Name::of(ask.around.ticket),
-            asked: None,
-        };
+        let knock = asked::knock(routing, ask, mapped);
         match core.engine().admit(knock, Arc::clone(subject), about).await {
             Answer::Admitted(admission) => Ok(admission),
             Answer::Denied(denial) => Err(Refused::Denied(denial)),
@@ -420,6 +406,14 @@ impl Connection {
                 untold = instead;
             }
         }
+        let narrowed = match asked::narrowed(core, routing, ask, mapped, who, &admission) {
+            Ok(narrowed) => narrowed,
+            Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
+        };
+        if narrowed.is_some() {
+            untold = untold.union(NOT_ASKED);
+            lines.push(("accept-encoding", "identity".to_owned()));
+        }
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
@@ -454,6 +448,7 @@ impl Connection {
             bounds,
             upgrade,
             must_switch,
+            narrowed,
         };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };

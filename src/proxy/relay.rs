@@ -6,6 +6,7 @@
 mod binds;
 mod body;
 mod down;
+mod narrowed;
 mod reach;
 mod room;
 mod tunnel;
@@ -17,6 +18,8 @@ use crate::{
     engine::{Admission, End, Report},
     net::servers::Protocol,
 };
+
+pub(super) use self::narrowed::Narrowed;
 
 use self::{
     body::Body,
@@ -64,6 +67,8 @@ pub(super) struct Plan<'a> {
     pub(super) upgrade: Option<Handshake>,
     /// The client takes every success for the tunnel.
     pub(super) must_switch: bool,
+    /// Only some items of the answer pass.
+    pub(super) narrowed: Option<Narrowed<'a>>,
 }
 
 /// The client's side of an exchange.
@@ -384,6 +389,7 @@ impl Talk<'_> {
             write_timeout,
             upgrade: plan.upgrade.as_ref(),
             must_switch: plan.must_switch,
+            narrowed: plan.narrowed.as_ref(),
             trailers: passes.then(|| {
                 let kept = if plan.as_staff { core.caching() } else { NameSet::empty() };
                 [&routing.stripped, kept]

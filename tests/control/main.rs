@@ -9,6 +9,7 @@ mod bars;
 mod break_glass;
 mod broken;
 mod consent;
+mod expiries;
 mod form;
 mod grantor;
 mod grants;
@@ -26,3 +27,4 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod until;
+mod zones;

@@ -7,6 +7,7 @@
 //! - [`grid`]: the whole table of decisions as a golden file.
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
 //! - [`once`]: creations that bear an idempotency key.
+//! - [`zones`]: local times that are missing or doubled.
 //! - [`resources`]: what lies below tenants, beside a naive model of its own.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
@@ -32,3 +33,4 @@ mod resources;
 mod roles;
 mod stops;
 mod world;
+mod zones;

@@ -166,6 +166,7 @@ fn ask(
         effect: None,
         record: false,
         environments: Default::default(),
+        narrow: None,
     };
     let mut within = [None; 3];
     for (slot, (_, id)) in within.iter_mut().zip(&path.outer) {

@@ -453,6 +453,7 @@ impl World {
                     effect: None,
                     record: false,
                     environments: Default::default(),
+                    narrow: None,
                 };
                 Route::Mapped(&rule)
             }

@@ -35,6 +35,7 @@ mod killed;
 mod load;
 mod matrix;
 mod memory;
+mod narrowed;
 mod onward;
 mod operations;
 mod pages;

@@ -64,6 +64,7 @@ fn rules(policy: &Policy, closed: &[bool]) -> Vec<Rule> {
             effect: None,
             record: false,
             environments: BTreeSet::new(),
+            narrow: None,
         })
         .collect()
 }

@@ -46,6 +46,9 @@ use faulty::Faulty;
 pub(crate) const START: &str = "2026-03-27T12:00:00+01:00";
 const ORIGIN: &str = "postern.example/gw1";
 const AUDIENCE: &str = "postern";
+/// The gateway of a world, and another one beside it; each has a folder of this name for its ledger.
+const FIRST: &str = "gw1";
+const SECOND: &str = "gw2";
 
 const MANUAL: &str = include_str!("../../docs/support-api.md");
 
@@ -158,7 +161,7 @@ impl Drop for Kept {
         if std::thread::panicking() {
             return;
         }
-        for line in lines(&self.path().join("ledger")) {
+        for line in [FIRST, SECOND].iter().flat_map(|name| lines(&self.path().join(name))) {
             let leaf = line.split(",\"open\":").next().unwrap_or_default();
             // What a client asks for is not ours to hide.
             let leaf = leaf.split(",\"path\":").next().unwrap_or_default();
@@ -177,6 +180,26 @@ fn lines(ledger: &std::path::Path) -> Vec<String> {
     let texts = files.iter().filter_map(|file| std::fs::read(file).ok());
     let texts: Vec<String> = texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
     texts.iter().flat_map(|text| text.lines().map(str::to_owned)).collect()
+}
+
+fn records(ledger: &std::path::Path) -> Vec<Value> {
+    let lines = lines(ledger);
+    let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(Value::is_object).collect()
+}
+
+/// A gateway beside another one.
+pub(crate) struct Beside {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) journal: Arc<Journal>,
+    ledger: PathBuf,
+}
+
+impl Beside {
+    /// Every record that is in its ledger by now.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        records(&self.ledger)
+    }
 }
 
 /// An answer of the API.
@@ -359,18 +382,20 @@ fn issuer(name: &str, kind: SubjectKind, signer: &Signer) -> IssuerOptions {
     options
 }
 
+/// A gateway with a ledger of its own.
 async fn begin(
-    dir: &Kept,
+    (dir, name): (&Kept, &str),
     clock: &Arc<Hand>,
     store: &Arc<Faulty>,
     wish: &Wish,
+    hooks: Hooks,
 ) -> (Arc<Engine>, Arc<Journal>, Recovered) {
     let policy = policy(wish);
     let cells = Cells::new(Arc::clone(store) as Arc<dyn Store>, policy.ladder.clone(), 10_000);
     let options = Options {
         segment_bytes: 1 << 20,
         reserve_bytes: 256 << 10,
-        ..Options::new(dir.path().join("ledger"), ORIGIN.to_owned())
+        ..Options::new(dir.path().join(name), ORIGIN.to_owned())
     };
     let key = SigningKey::load(&dir.path().join("signing.key")).unwrap();
     let ticking = Arc::clone(clock);
@@ -378,14 +403,14 @@ async fn begin(
     let (journal, recovered) = Journal::open(options, key, now, Arc::new(RealDisk)).unwrap();
     let journal = Arc::new(journal);
     let parts = Parts {
-        gateway: "gw1".to_owned(),
+        gateway: name.to_owned(),
         policy: Arc::new(policy),
         store: Arc::clone(store) as Arc<dyn Store>,
         cells: Arc::new(cells),
         journal: Arc::clone(&journal),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         background: tokio::runtime::Handle::current(),
-        hooks: Hooks::default(),
+        hooks,
     };
     let engine = Engine::new(parts, &recovered);
     if wish.settle {
@@ -408,7 +433,8 @@ impl World {
         Embedded::init(&path).unwrap();
         let store = Arc::new(Faulty::new(Embedded::open(&path).unwrap()));
         SigningKey::generate(ORIGIN).unwrap().save(&dir.path().join("signing.key")).unwrap();
-        let (engine, journal, recovered) = begin(&dir, &clock, &store, &wish).await;
+        let (engine, journal, recovered) =
+            begin((&dir, FIRST), &clock, &store, &wish, Hooks::default()).await;
         let (staff, members) =
             (Signer::generate(Algorithm::Es256).unwrap(), Signer::generate(Algorithm::EdDsa).unwrap());
         let services = Signer::generate(Algorithm::Es256).unwrap();
@@ -459,9 +485,17 @@ impl World {
             waited += 1;
         }
         drop(journal);
-        let (engine, journal, recovered) = begin(&dir, &clock, &store, &wish).await;
+        let (engine, journal, recovered) =
+            begin((&dir, FIRST), &clock, &store, &wish, Hooks::default()).await;
         let api = Arc::new(Api::new(Arc::clone(&engine), "/_postern/"));
         World { api, engine, clock, store, journal, recovered, wish, verifier, staff, members, services, dir }
+    }
+
+    /// Another gateway on the same store, which knows of this one's changes only what it reads there.
+    pub(crate) async fn beside(&self, hooks: Hooks) -> Beside {
+        let (engine, journal, _) =
+            begin((&self.dir, SECOND), &self.clock, &self.store, &self.wish, hooks).await;
+        Beside { engine, journal, ledger: self.dir.path().join(SECOND) }
     }
 
     pub(crate) async fn register(&self, name: &str, parent: Option<&str>, zone: &str, environments: &[&str]) {
@@ -636,14 +670,12 @@ impl World {
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {
-        self.dir.path().join("ledger")
+        self.dir.path().join(FIRST)
     }
 
     /// Every record that is in the ledger by now.
     pub(crate) fn records(&self) -> Vec<Value> {
-        let lines = lines(&self.ledger());
-        let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(Value::is_object).collect()
+        records(&self.ledger())
     }
 
     /// Waits for a record such as this; those that nobody waits for are written in the background.

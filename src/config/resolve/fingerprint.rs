@@ -349,6 +349,14 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         let types = rule.within.types.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
         put(&mut value, "within", json!([types, route.within_parameters, rule.within.checked]));
     }
+    // Only where it is there: what was written before it could be keeps its name.
+    if let (Some(narrow), Some(value)) = (rule.and_then(|rule| rule.narrow.as_deref()), value.as_object_mut())
+    {
+        value.insert(
+            "narrow".to_owned(),
+            json!({ "kind": narrow.kind().map(|kind| kind.as_str()), "list": narrow.shape.to_string() }),
+        );
+    }
     value
 }
 

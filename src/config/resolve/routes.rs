@@ -5,6 +5,7 @@
 
 pub(super) mod head;
 mod keys;
+mod narrow;
 mod prove;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,6 +166,7 @@ fn route(
     let name = keys::name(context, &written.name, text.map_or("", |text| text.value.as_str()));
     let environments = keys::environments(context, written, around.environments);
     let limits = keys::limits(context, written);
+    let items = narrow::items(context, written, around.names, around.types);
     let (methods, path) = head?;
     let upgrade = keys::upgrade(context, written, &methods);
     let text = text?;
@@ -254,7 +256,9 @@ fn route(
         effect: keys::effect(written),
         record: keys::record(context, written, public),
         environments,
+        narrow: None,
     };
+    let rule = narrow::narrowed(context, rule, &methods, upgrade, items);
     let entry = RouteEntry {
         host,
         methods,

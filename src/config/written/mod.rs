@@ -34,9 +34,9 @@ pub use resources::{OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use tenant_roles::TenantRoles;
 pub use traffic::{
-    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
-    Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
-    Upstream,
+    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Filter, Http2, KeyFrom, Ledger, Limits, Log,
+    Narrow, Pass, Paths, Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate,
+    TlsVersion, Twins, Upgrade, Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 pub use webhooks::{EventName, Webhook};

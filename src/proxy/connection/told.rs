@@ -19,6 +19,7 @@ use crate::{
         core::Core,
         counters::Counters,
         intake::Unreadable,
+        narrow::NarrowFault,
         page,
         preflight::Question,
         rate,
@@ -211,6 +212,9 @@ pub(super) fn upstream_words(code: &str) -> &'static str {
         "body_too_large" => "this route takes no body of that size",
         "upstream_upgrade_refused" => "the application opened no WebSocket",
         "route_timeout" => "this took longer than the route allows",
+        code if NarrowFault::of(code).is_some() => {
+            "the application's answer cannot be narrowed to what you may see, so nothing of it is shown"
+        }
         _ => "the message could not be passed on as it came",
     }
 }

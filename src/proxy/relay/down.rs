@@ -17,8 +17,9 @@ use crate::proxy::{
 };
 
 use super::{
-    MOST_INTERIM, NO_ANSWER, PIECE, Tally, Trouble, Upto, binds,
+    MOST_INTERIM, NO_ANSWER, Narrowed, PIECE, Tally, Trouble, Upto, binds,
     body::Body,
+    narrowed::{Came, pass_on},
     room::{arrival, room},
 };
 
@@ -38,6 +39,7 @@ pub(super) struct Answer<'a> {
     /// Where trailers go on: names that do not.
     pub(super) trailers: Option<[&'a NameSet; 2]>,
     pub(super) must_switch: bool,
+    pub(super) narrowed: Option<&'a Narrowed<'a>>,
 }
 
 /// How an answer ended.
@@ -114,6 +116,10 @@ pub(super) async fn download<W: AsyncWrite + Unpin>(
         return Err(Trouble::Upstream("upstream_upgrade_refused"));
     }
     tally.status.set(Some(head.status()));
+    if let Some(narrowed) = answer.narrowed {
+        let came = Came { buffer, at: len, head };
+        return pass_on(core, gate, from, to, answer, narrowed, patience, tally, out, came).await;
+    }
     let framing = head.framing(answer.head_request);
     let told = client_framing(framing, answer.version);
     let closes = told == Framing::UntilClose;
@@ -196,17 +202,11 @@ fn write_answer(
     told: Framing,
     upto: &Upto,
 ) {
-    let connection = match (upto, answer.version) {
-        (Upto::Close, _) => ClientConnection::Close,
-        (Upto::Reusable, Version::Http10) => ClientConnection::KeepAlive,
-        (Upto::Reusable, Version::Http11) => ClientConnection::Open,
-    };
     let connection = match upgrade::protocol() {
         Some(protocol) if head.status() == 101 => ClientConnection::Upgrade(protocol),
-        _ => connection,
+        _ => connection(upto, answer.version),
     };
-    let no_store = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
-    let no_store: Vec<_> = no_store.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect();
+    let no_store = no_store();
     let (drop, drop_names, add) = if answer.as_staff {
         (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), core.caching(), no_store.as_slice())
     } else {
@@ -219,23 +219,38 @@ fn write_answer(
         _ => told,
     };
     out.clear();
-    let edit = ResponseEdit { drop, drop_names, framing, connection, add };
+    let edit = ResponseEdit { drop, drop_names, only: None, framing, connection, add };
     write_response(out, &head.view(bytes), &edit);
 }
 
+/// What is said about the client's connection.
+pub(super) fn connection(upto: &Upto, version: Version) -> ClientConnection<'static> {
+    match (upto, version) {
+        (Upto::Close, _) => ClientConnection::Close,
+        (Upto::Reusable, Version::Http10) => ClientConnection::KeepAlive,
+        (Upto::Reusable, Version::Http11) => ClientConnection::Open,
+    }
+}
+
+/// The line of what nobody may keep.
+pub(super) fn no_store() -> Vec<(Name<'static>, Value<'static>)> {
+    let line = [(Name::new("Cache-Control"), Value::ascii("no-store"))];
+    line.iter().filter_map(|(name, value)| Some(((*name)?, (*value)?))).collect()
+}
+
 /// Bytes on their way to the client.
-struct Piece<'a> {
-    first: &'a [u8],
-    second: &'a [u8],
+pub(super) struct Piece<'a> {
+    pub(super) first: &'a [u8],
+    pub(super) second: &'a [u8],
     /// Bytes in front that are no body.
-    lead: usize,
+    pub(super) lead: usize,
     /// How many of the others are.
-    body: usize,
+    pub(super) body: usize,
 }
 
 /// Sends it. Body is counted as the kernel takes it, frames behind the first one as if they were body until all of it is
 /// gone: never less than what left.
-async fn send<W: AsyncWrite + Unpin>(
+pub(super) async fn send<W: AsyncWrite + Unpin>(
     gate: Gate<'_>,
     to: &mut W,
     piece: &Piece<'_>,

@@ -42,6 +42,7 @@ pub use request::{Method, RequestHead, RequestView};
 pub use response::{ResponseHead, ResponseView};
 pub use trailers::pass_trailers;
 pub use write::{
-    CONTINUE, ClientConnection, Name, RequestEdit, ResponseEdit, SimpleResponse, Target, UpstreamConnection,
-    Value, client_framing, write_request, write_response, write_simple_response, write_stream_head,
+    CONTINUE, ClientConnection, Name, Only, RequestEdit, ResponseEdit, SimpleResponse, Target,
+    UpstreamConnection, Value, client_framing, write_request, write_response, write_simple_response,
+    write_stream_head,
 };

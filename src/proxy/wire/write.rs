@@ -135,7 +135,8 @@ pub fn write_request(
     out.extend_from_slice(target.0.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_line(out, b"Host", edit.host.as_bytes());
-    let removed = Removed { known: always.union(edit.drop), names: edit.drop_names, replaced: edit.add };
+    let known = always.union(edit.drop);
+    let removed = Removed { known, names: edit.drop_names, only: None, replaced: edit.add };
     copy_lines(out, request.bytes(), request.entries(), &removed);
     write_framing(out, edit.framing);
     match edit.connection {
@@ -145,6 +146,15 @@ pub fn write_request(
     }
     write_own(out, edit.add);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The only lines of a head that pass, beside our own.
+#[derive(Debug, Clone, Copy)]
+pub struct Only<'a> {
+    /// Known names.
+    pub known: KnownSet,
+    /// Further names.
+    pub names: &'a NameSet,
 }
 
 /// What becomes of a response head on its way to the client.
@@ -157,6 +167,8 @@ pub struct ResponseEdit<'a> {
     pub drop: KnownSet,
     /// Further names to remove, in any spelling.
     pub drop_names: &'a NameSet,
+    /// Where only some pass at all: these.
+    pub only: Option<Only<'a>>,
     /// What is told about the body: for `HEAD` and 304 what the upstream declared, else how it is framed.
     pub framing: Framing,
     /// What is said about the connection.
@@ -170,7 +182,8 @@ pub fn write_response(out: &mut Vec<u8>, response: &ResponseView<'_>, edit: &Res
     let always = KnownSet::HOP_BY_HOP.union(KnownSet::of(&[Known::PosternSession, Known::Postern]));
     out.reserve(response.head().len() + 256);
     write_status(out, response.head().status());
-    let removed = Removed { known: always.union(edit.drop), names: edit.drop_names, replaced: edit.add };
+    let known = always.union(edit.drop);
+    let removed = Removed { known, names: edit.drop_names, only: edit.only, replaced: edit.add };
     copy_lines(out, response.bytes(), response.entries(), &removed);
     if !response.head().is_informational() && response.head().status() != 204 {
         write_framing(out, edit.framing);
@@ -248,6 +261,7 @@ pub const fn client_framing(upstream: Framing, client: Version) -> Framing {
 struct Removed<'a> {
     known: KnownSet,
     names: &'a NameSet,
+    only: Option<Only<'a>>,
     replaced: &'a [(Name<'a>, Value<'a>)],
 }
 
@@ -259,6 +273,7 @@ impl Removed<'_> {
             || disguised
             || entry.is_named()
             || self.names.contains(name)
+            || self.only.is_some_and(|only| !only.known.contains(entry.known) && !only.names.contains(name))
             || self.replaced.iter().any(|(Name(own), _)| canonical_eq(name, own.as_bytes()))
     }
 }

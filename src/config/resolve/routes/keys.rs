@@ -72,7 +72,7 @@ pub(super) fn asked(
     (sound || names.whole).then_some((ids, false))
 }
 
-fn resource_type(
+pub(super) fn resource_type(
     context: Context<'_>,
     at: &At<String>,
     names: &Names,

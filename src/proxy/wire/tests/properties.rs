@@ -347,6 +347,7 @@ proptest! {
             let edit = ResponseEdit {
                 drop: KnownSet::EMPTY,
                 drop_names: NameSet::empty(),
+                only: None,
                 framing: Framing::Chunked,
                 connection: ClientConnection::Open,
                 add: &[],

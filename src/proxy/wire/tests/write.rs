@@ -203,6 +203,7 @@ fn a_response_is_written_anew() {
     let edit = ResponseEdit {
         drop: KnownSet::of(&[Known::SetCookie, Known::CacheControl]),
         drop_names: &names,
+        only: None,
         framing: Framing::Chunked,
         connection: ClientConnection::Open,
         add: &add,

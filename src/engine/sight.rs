@@ -1,0 +1,95 @@
+//! Which items of an answer its caller may see: each is decided like a request that names it, at the moment at which it passes.
+//!
+//! Unknown means no: what cannot be decided, for whatever reason, is not seen. Never here: the answer's bytes.
+
+use std::{cell::Cell, sync::Arc};
+
+use crate::{
+    identity::VerifiedSubject,
+    policy::{Ask, Caller, Decision, Facts, Route, Verdict, decide},
+};
+
+use super::{
+    Engine,
+    admit::{Admission, MOST_ROUNDS},
+    knock::{Knock, Path},
+    registry::Live,
+};
+
+/// How many items are decided from the same documents; what they rest on besides would only pile up.
+const TOGETHER: u32 = 16;
+
+/// See the module's header.
+pub struct Sight {
+    engine: Arc<Engine>,
+    /// Of a recorded exchange, which is decided again when something changes: as it was last decided.
+    live: Option<Arc<Live>>,
+    knock: Knock,
+    subject: Arc<VerifiedSubject>,
+    facts: Cell<Facts>,
+    left: Cell<u32>,
+}
+
+impl Sight {
+    /// What the one who was admitted sees. `knock` is what was asked.
+    pub fn new(
+        engine: &Arc<Engine>,
+        admission: &Admission,
+        knock: Knock,
+        subject: &Arc<VerifiedSubject>,
+    ) -> Sight {
+        Sight {
+            engine: Arc::clone(engine),
+            live: admission.live().map(Arc::clone),
+            knock,
+            subject: Arc::clone(subject),
+            facts: Cell::default(),
+            left: Cell::new(0),
+        }
+    }
+
+    /// Time may have passed: what is known is looked at anew.
+    pub fn refresh(&self) {
+        self.left.set(0);
+    }
+
+    /// Whether the caller may see the item of this id.
+    pub async fn sees(&self, id: &str) -> bool {
+        let again = self.live.as_ref().and_then(|live| live.case.get()).map(|case| case.knock.load_full());
+        let knock = again.as_deref().unwrap_or(&self.knock);
+        let Path::Rule(number) = knock.path else { return false };
+        let rule = knock.policy.rules.get(number);
+        let Some(narrow) = rule.and_then(|rule| rule.narrow.as_deref()) else { return false };
+        let mut facts = match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                self.facts.take()
+            }
+            None => {
+                self.left.set(TOGETHER - 1);
+                Facts::new()
+            }
+        };
+        let mut sees = false;
+        for _ in 0..MOST_ROUNDS {
+            let now = self.engine.now();
+            let asked = knock.ask(self.engine.clock_behind(now));
+            // What the list is of is what its items lie in.
+            let within = match (asked.resource, asked.within) {
+                (Some(list), [first, second, _]) => [Some(list), first, second],
+                (None, within) => within,
+            };
+            let ask = Ask { route: Route::Mapped(&narrow.item), resource: Some(id), within, ..asked };
+            match decide(&ask, Caller::Known(self.subject.subject()), &facts, now, &knock.policy) {
+                Verdict::Need(need) => self.engine.fetch(need, &mut facts, None).await,
+                Verdict::Decided(Decision::Allow(permit)) => {
+                    sees = !permit.narrowed();
+                    break;
+                }
+                Verdict::Decided(Decision::Deny(_)) => break,
+            }
+        }
+        self.facts.set(facts);
+        sees
+    }
+}

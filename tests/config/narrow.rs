@@ -1,0 +1,78 @@
+//! How answers are narrowed: what is written, what it means, and what is wrong about it.
+
+use super::{BASE, load, marked, with};
+
+const ORDERS: &str = "permission: orders:read }";
+
+/// The first route with this behind its permission.
+fn narrowed(written: &str) -> String {
+    with(ORDERS, &format!("permission: orders:read, {written} }}"))
+}
+
+#[test]
+fn a_filter_says_what_is_where() {
+    let text =
+        narrowed("narrow: { filter: { type: orders, list: /data/orders, id: /id, keep: [/page, /data/x] } }");
+    let settings = load(&text).unwrap().0;
+    let rule = &settings.policy.rules[0];
+    let narrow = rule.narrow.as_deref().unwrap();
+    assert_eq!(narrow.kind().unwrap().as_str(), "orders");
+    assert_eq!(
+        narrow.shape.to_string(),
+        r#"{"data":{"orders":list;"x":keep;};"page":keep;} of "/id", others do not"#
+    );
+    // Each item is asked for what the route asks for, and is not a list itself.
+    assert_eq!((&narrow.item.permissions, narrow.item.narrow.is_none()), (&rule.permissions, true));
+    let named = |text: &str| load(text).unwrap().0.policy.fingerprint;
+    let other = narrowed("narrow: { filter: { type: orders, list: /data/orders, id: /id, keep: [/page] } }");
+    assert!(named(&text) != named(&other) && named(&text) != named(BASE), "the policy's name covers it");
+    let text = narrowed("narrow: { filter: { type: orders, list: \"\", id: \"\" } }");
+    let settings = load(&text).unwrap().0;
+    let shape = settings.policy.rules[0].narrow.as_ref().unwrap().shape.to_string();
+    assert_eq!(shape, r#"list of "", others do not"#);
+    let text =
+        narrowed("effect: read, narrow: { filter: { type: orders, list: /o, id: /id, drop: /total } }")
+            .replace("GET /t/{tenant}/orders\"", "POST /t/{tenant}/find\"");
+    let settings = load(&text).unwrap().0;
+    let shape = settings.policy.rules[0].narrow.as_ref().unwrap().shape.to_string();
+    assert_eq!(shape, r#"{"o":list;"total":drop;} of "/id", others pass"#);
+}
+
+#[test]
+fn what_cannot_be_narrowed_so_is_told_where_it_stands() {
+    let cases = [
+        ("narrow: ⟦{ }", "missing_key"),
+        ("narrow: { filter: ⟦{ list: /o, id: /id } }", "missing_key"),
+        ("narrow: { filter: ⟦{ type: orders, id: /id } }", "missing_key"),
+        ("narrow: { filter: ⟦{ type: orders, list: /o } }", "missing_key"),
+        ("narrow: { filter: { type: ⟦order, list: /o, id: /id } }", "unknown_word"),
+        ("narrow: { filter: { type: orders, list: ⟦o, id: /id } }", "bad_value"),
+        ("narrow: { filter: { type: orders, list: /o, id: ⟦/i~d } }", "bad_value"),
+        ("narrow: { filter: { type: orders, list: /o, id: /id, keep: [/a, ⟦b] } }", "bad_value"),
+        ("narrow: { filter: { type: orders, list: /o, id: /id, keep: ⟦[/a, /a/b] } }", "bad_value"),
+        ("narrow: { filter: { type: orders, list: /o, id: /id, drop: ⟦/o } }", "bad_value"),
+        ("narrow: { filter: { type: orders, list: \"\", id: /id, keep: ⟦/o } }", "bad_value"),
+        ("narrow: { filter: { type: orders, list: /o, id: /id, keep: /a, drop: ⟦/b } }", "one_of"),
+        ("narrow: { filter: { type: orders, list: /o, id: /id, ⟦hide: /b } }", "unknown_key"),
+        ("effect: write, narrow: ⟦{ filter: { type: orders, list: /o, id: /id } }", "bad_value"),
+        (
+            "upgrade: websocket, effect: read, narrow: ⟦{ filter: { type: orders, list: /o, id: /id } }",
+            "one_of",
+        ),
+    ];
+    for (written, code) in cases {
+        let (text, line, column) = marked(&narrowed(written));
+        let faults = load(&text).expect_err(written);
+        let found: Vec<_> = faults.faults().iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
+        assert_eq!(found, [(code, line, column)], "{written}\n{faults}");
+        assert!(faults.faults().iter().all(|fault| !fault.hint.is_empty()));
+    }
+    let public = "{ route: \"GET /public/{*rest}\", public: true";
+    let (text, line, column) = marked(&with(
+        public,
+        &format!("{public}, narrow: ⟦{{ filter: {{ type: orders, list: /o, id: /id }} }}"),
+    ));
+    let faults = load(&text).unwrap_err();
+    let found: Vec<_> = faults.faults().iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
+    assert_eq!(found, [("one_of", line, column)], "{faults}");
+}
