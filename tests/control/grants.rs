@@ -1,8 +1,11 @@
 //! Grants: dated, named, beyond consent.
 
+use std::sync::atomic::Ordering::SeqCst;
+
+use postern::policy::{Granting, granting::May};
 use serde_json::{Value, json};
 
-use super::support::{DAY, HOUR, World};
+use super::support::{DAY, HOUR, Wish, World};
 
 const GRANTS: &str = "/v1/tenants/acme/grants";
 
@@ -284,4 +287,30 @@ async fn an_agents_search_is_bounded_and_its_end_says_nothing_of_others_grants()
         none,
         "beyond 2,000 of others' nothing is looked for"
     );
+}
+
+#[tokio::test]
+async fn the_setting_switched_off_while_the_store_takes_nothing_is_off_at_once_and_stays_so() {
+    const PROFILE: &str = "/v1/tenants/acme/support-profile";
+    let granting =
+        Granting { by_role: [("viewer".parse().unwrap(), May::WhenAllowed)].into(), ..Granting::default() };
+    let world = World::with(Wish { granting, ..Wish::default() }).await;
+    let admin = world.admin("acme");
+    let on = json!({"others_may_grant": true});
+    world.store.no_commits.store(true, SeqCst);
+    // What gives waits for the store, and changes nothing.
+    world.put("PUT", PROFILE, on.clone(), &admin).await.refused(503, "state_unavailable");
+    world.store.no_commits.store(false, SeqCst);
+    assert_eq!(world.get(PROFILE, &admin).await.is(200).body["others_may_grant"], false);
+    let tag = world.put("PUT", PROFILE, on, &admin).await.is(200).etag();
+    world.store.no_commits.store(true, SeqCst);
+    let body = json!({"others_may_grant": false}).to_string();
+    let headers = [("content-type", "application/json"), ("if-match", tag.as_str())];
+    let off = world.call("PUT", PROFILE, &headers, &body, &admin).await.is(202);
+    assert_eq!(off.body["outcome"]["waiting"], json!(["store"]));
+    assert_eq!(world.get(PROFILE, &admin).await.is(200).body["others_may_grant"], false);
+    world.store.no_commits.store(false, SeqCst);
+    assert_eq!(world.engine.mend_once().await, 0);
+    let world = world.restarted().await;
+    assert_eq!(world.get(PROFILE, &world.admin("acme")).await.is(200).body["others_may_grant"], false);
 }

@@ -1,5 +1,7 @@
 //! Resources below a tenant and their members: who may, what is refused, and what is told.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postern::{
     engine::knock::Who,
@@ -322,4 +324,26 @@ async fn a_public_board_is_joined_by_whoever_may_and_a_private_one_by_fewer() {
     world.get(&of("members", "vera"), &vera).await.is(200);
     world.delete(&of("members", "vera"), &vera).await.is(200);
     join(&world, "vera", "hand", &vera).await.refused(403, "not_allowed");
+}
+
+#[tokio::test]
+async fn what_a_resource_loses_while_the_store_takes_nothing_is_gone_at_once_and_stays_so() {
+    let world = world().await;
+    let crm = world.crm();
+    let tag = push(&world, BOARD, json!({"visibility": "public"})).await.is(200).etag();
+    world.store.no_commits.store(true, SeqCst);
+    let anna = json!({"issuer": "members", "sub": "anna"});
+    // What gives waits for the store, and changes nothing.
+    push(&world, BOARD, json!({"visibility": "public", "creator": anna}))
+        .await
+        .refused(503, "state_unavailable");
+    let body = json!({"visibility": "private"}).to_string();
+    let headers = [("content-type", "application/json"), ("if-match", tag.as_str())];
+    let less = world.call("PUT", BOARD, &headers, &body, &crm).await.is(202);
+    assert_eq!(less.body["outcome"]["waiting"], json!(["store"]));
+    assert_eq!(world.get(BOARD, &crm).await.is(200).body["visibility"], "private");
+    world.store.no_commits.store(false, SeqCst);
+    assert_eq!(world.engine.mend_once().await, 0);
+    let world = world.restarted().await;
+    assert_eq!(world.get(BOARD, &world.crm()).await.is(200).body["visibility"], "private");
 }

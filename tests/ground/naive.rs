@@ -202,8 +202,8 @@ pub(crate) struct Naive {
     pub(crate) members: BTreeMap<(String, String), Row>,
     /// What tenants said of roles, by tenant and role.
     pub(crate) told: BTreeMap<(String, String), Told>,
-    /// The tenants that list a role of which nothing is found: what they said is lost (GW-17).
-    pub(crate) lost: Words,
+    /// Tenants with a role that they list and of which nothing is found: what they said is lost (GW-17).
+    pub(crate) lost: BTreeSet<(String, String)>,
     /// Of whoever gave a grant: the roles of their last token, and of those since that lacked some; when it was seen, and
     /// until when that is needed.
     pub(crate) sighted: BTreeMap<(String, String), (Vec<Words>, i64, i64)>,
@@ -863,7 +863,7 @@ impl Naive {
     /// All that speaks against a request; nothing: it is allowed.
     pub(crate) fn objections(&self, plain: &Plain, request: &Request, caller: Caller<'_>, now: i64) -> Codes {
         let mut codes = self.all_objections(plain, request, caller, now);
-        let lost = matches!(&request.tenant, Name::As(name) if self.lost.contains(name));
+        let lost = matches!(&request.tenant, Name::As(name) if self.lost.iter().any(|(of, _)| of == name));
         if lost && !codes.is_empty() && Self::beforehand(plain, request, caller).is_none() {
             codes.insert("state_unavailable");
         }
@@ -2122,13 +2122,9 @@ impl Naive {
                         raised_by: raised.as_ref().map(|r| Source::kept(&r.by)).unwrap_or_default(),
                     };
                     naive.tenants.insert(id.to_string(), new);
-                    if tenant
-                        .roles
-                        .iter()
-                        .any(|role| !documents.contains_key(&Key::Role(id.clone(), role.clone())))
-                    {
-                        naive.lost.insert(id.to_string());
-                    }
+                    let said = |role| documents.contains_key(&Key::Role(id.clone(), role));
+                    let lost = tenant.roles.iter().filter(|role| !said((*role).clone()));
+                    naive.lost.extend(lost.map(|role| (id.to_string(), role.to_string())));
                     if tenant.stop.set.is_some() {
                         naive.stops.insert(format!("own {id}"), false);
                     }

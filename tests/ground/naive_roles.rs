@@ -63,6 +63,10 @@ impl Naive {
     /// What a role may do in a tenant; `None` where there is no such role.
     pub(crate) fn role_in(&self, plain: &Plain, tenant: &str, role: &str) -> Option<Words> {
         let configured = plain.roles.contains_key(role).then(|| role_can(plain, role));
+        if tellable(plain, role) && self.lost.contains(&(tenant.to_owned(), role.to_owned())) {
+            // Not taken for never said: what the configuration has is not what it holds here.
+            return None;
+        }
         let told = self.told(tenant, role).filter(|told| told.listed && tellable(plain, role));
         let Some(told) = told else { return configured };
         let valid = !told.taken_back && !told.old;

@@ -33,8 +33,8 @@ use postern::{
         Span, Stored, SubjectKind, SubjectRef, TenantId, Timestamp, Zone,
     },
     policy::{
-        BreakGlass, Callers, Catalogue, Emergency, LoginAccess, OnLower, Pattern, PermissionSet, Policy,
-        Push, ResourceRules, Role, ServiceRule, TenantRoles, Whose,
+        BreakGlass, Callers, Catalogue, Emergency, Granting, LoginAccess, OnLower, Pattern, PermissionSet,
+        Policy, Push, ResourceRules, Role, ServiceRule, TenantRoles, Whose,
     },
     state::{Cells, Embedded, Store},
 };
@@ -89,6 +89,8 @@ pub(crate) struct Wish {
     pub(crate) adjustable: &'static [&'static str],
     /// The roles that take a paid seat.
     pub(crate) seats: &'static [&'static str],
+    /// Who may give which grants.
+    pub(crate) granting: Granting,
     /// What lies below tenants.
     pub(crate) resources: fn(&Catalogue) -> ResourceRules,
 }
@@ -106,6 +108,7 @@ impl Default for Wish {
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
             seats: &[],
+            granting: Granting::default(),
             resources: |_| ResourceRules::default(),
         }
     }
@@ -327,7 +330,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         resources,
         grant_most: wish.grant_most,
         approvals: Default::default(),
-        granting: Default::default(),
+        granting: wish.granting.clone(),
         login_access: LoginAccess {
             durations: vec![Span::Millis(DAY), Span::CalendarDays(7), Span::CalendarMonths(1)],
             suggested: Some(Span::CalendarDays(7)),
