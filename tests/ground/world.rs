@@ -454,6 +454,7 @@ impl World {
                     record: false,
                     environments: Default::default(),
                     narrow: None,
+                    whole_only: false,
                 };
                 Route::Mapped(&rule)
             }
