@@ -41,6 +41,7 @@ fn rule(policy: &Policy) -> Rule {
         record: false,
         environments: Default::default(),
         narrow: None,
+        whole_only: false,
     }
 }
 

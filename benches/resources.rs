@@ -50,9 +50,9 @@ const ROUNDS: usize = 31;
 fn policy() -> Policy {
     let mut policy = Plain::new(true).compile();
     let permissions = policy.roles[&role("administrator")].permissions.clone();
-    let (own, assigned) = Default::default();
-    let hand =
-        RoleAt { at: "board".parse().unwrap(), permissions, own, assigned, keep_one: true, plans: None };
+    let (own, assigned, of) = Default::default();
+    let at = "board".parse().unwrap();
+    let hand = RoleAt { at, permissions, own, assigned, of, keep_one: true, plans: None };
     policy.resources = ResourceRules {
         types: [
             ("board".parse().unwrap(), TypeRule::default()),
@@ -214,6 +214,7 @@ impl Place {
             record: false,
             environments: Default::default(),
             narrow: None,
+            whole_only: false,
         };
         let capacity = 2 * usize::try_from(MANY).unwrap();
         let cells = Cells::new(store.clone(), policy.ladder.clone(), capacity);

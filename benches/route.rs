@@ -213,6 +213,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             record: false,
             environments: Default::default(),
             narrow: None,
+            whole_only: false,
         })
         .collect();
     let policy = Policy {

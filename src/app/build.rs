@@ -278,6 +278,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             record: false,
             environments: BTreeSet::new(),
             narrow: None,
+            whole_only: false,
         },
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),

@@ -387,7 +387,8 @@ fn hands_on(
     let given = at.policy.catalogue.iter().filter(|(permission, _)| all.contains(*permission));
     let given: Vec<(PermissionId, _)> = given.collect();
     for (permission, lacking) in given {
-        if !can_at(subject, Spot::of(resource), permission, at.here(id))? {
+        // What they may do with some things there is none of it: whoever it is given to may make others.
+        if !can_at(subject, Spot::of(resource).whole(), permission, at.here(id))? {
             let (role, lacking) = (name.clone(), lacking.clone());
             return Err(Refusal::BeyondGrantor { role, lacking }.into());
         }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 use super::{
-    ActedFor, Around, Facts, Here, Lack, Need, Policy, Reason, Rule,
+    ActedFor, Around, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
     granting::{listed, names_resources, part, whole},
@@ -287,7 +287,8 @@ fn member_by_row(
                 if held.can(here, *permission)? || held.can_at(&subject.id, spot, *permission, here)? {
                     continue;
                 }
-                let some = spot.filter(|_| rule.narrow.is_some()).map(Spot::of_some);
+                let items = rule.narrow.as_deref().and_then(Narrow::kind);
+                let some = spot.zip(items).map(|(spot, items)| spot.of_some(items));
                 if !held.can_at(&subject.id, some, *permission, here)? {
                     return Ok(deny(Reason::PermissionMissing));
                 }

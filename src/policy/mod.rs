@@ -116,6 +116,8 @@ pub struct Rule {
     pub environments: BTreeSet<EnvironmentId>,
     /// How its answers are narrowed for whoever may see some of their items and not all.
     pub narrow: Option<Box<Narrow>>,
+    /// What somebody may do with some resources only does not open it, whosever the one is that it acts on.
+    pub whole_only: bool,
 }
 
 impl Rule {

@@ -60,6 +60,9 @@ pub struct RoleAt {
     pub own: PermissionSet,
     /// What it may do with a resource that is assigned to its holder.
     pub assigned: PermissionSet,
+    /// Of which types the resources are that the two before speak of. None of them lies in another: whoever made a list
+    /// did not make what stands in it (PFP-16).
+    pub of: BTreeSet<ResourceType>,
     /// No member of a resource takes this role from its last holder.
     pub keep_one: bool,
     /// The plans by which it is handed out; `None` is any, and none too.
@@ -67,13 +70,20 @@ pub struct RoleAt {
 }
 
 impl RoleAt {
-    /// Whether it gives this to that person at a resource.
-    fn holds(&self, permission: PermissionId, person: &SubjectRef, acted_on: Option<&Resource>) -> bool {
-        let made = || acted_on.is_some_and(|resource| resource.creator.as_ref() == Some(person));
-        let assigned = || acted_on.is_some_and(|resource| resource.assignees.contains(person));
+    /// Whether it gives this to that person at a resource. A condition is about that resource and about no other.
+    fn holds(&self, permission: PermissionId, person: &SubjectRef, acted_on: Option<&Link<'_>>) -> bool {
+        let told = || acted_on.filter(|link| self.of.contains(link.kind)).and_then(|link| link.known);
+        let made = || told().is_some_and(|resource| resource.creator.as_ref() == Some(person));
+        let assigned = || told().is_some_and(|resource| resource.assignees.contains(person));
         self.permissions.contains(permission)
             || (self.own.contains(permission) && made())
             || (self.assigned.contains(permission) && assigned())
+    }
+
+    /// Whether it may give this at some resources of that type.
+    fn may_hold(&self, permission: PermissionId, kind: &ResourceType) -> bool {
+        let conditional = self.own.contains(permission) || self.assigned.contains(permission);
+        self.permissions.contains(permission) || (conditional && self.of.contains(kind))
     }
 
     /// Whether it is handed out in a tenant with that plan. Whoever holds it keeps it, whatever the plan (PFP-10).
@@ -93,7 +103,9 @@ impl RoleAt {
     pub fn is_within(&self, other: &RoleAt) -> bool {
         let with = |set: &PermissionSet| {
             let mut all = other.permissions.clone();
-            all.add(set);
+            if self.of.is_subset(&other.of) {
+                all.add(set);
+            }
             all
         };
         self.permissions.is_within(&other.permissions)
@@ -147,33 +159,39 @@ pub struct Spot<'a> {
     types: &'a [ResourceType],
     outer: Outer<'a>,
     checked: bool,
-    about: About,
+    about: About<'a>,
 }
 
 /// What is done with a resource that is acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum About {
+enum About<'a> {
     /// It is what is seen or changed: whose it is counts.
     #[default]
     Itself,
-    /// Things in it are listed: what somebody may do with some of them does not count.
+    /// Things in it are, or anything at all: what somebody may do with some of that does not count.
     All,
-    /// The same: what they may do with some of them counts.
-    Some,
+    /// Things of this type in it are listed: what they may do with some of them counts.
+    Some(&'a ResourceType),
 }
 
 impl<'a> Spot<'a> {
     /// What a request acts on, where its route names a resource.
     pub fn of_route(rule: &'a Rule, resource: Option<&'a str>, outer: Outer<'a>) -> Option<Spot<'a>> {
         let (kind, id) = (rule.resource.as_ref()?, resource?);
-        let about = if rule.narrow.is_some() { About::All } else { About::Itself };
+        let about = if rule.narrow.is_some() || rule.whole_only { About::All } else { About::Itself };
         Some(Spot { kind, id, types: &rule.within.types, outer, checked: rule.within.checked, about })
     }
 
-    /// The same, asked for what may be done with some of the things in it.
+    /// The same, asked for what may be done with some of the things of this type in it.
     #[must_use]
-    pub(super) fn of_some(self) -> Spot<'a> {
-        Spot { about: About::Some, ..self }
+    pub(super) fn of_some(self, items: &'a ResourceType) -> Spot<'a> {
+        Spot { about: About::Some(items), ..self }
+    }
+
+    /// The same, asked for what may be done there and below whosever it is.
+    #[must_use]
+    pub fn whole(self) -> Spot<'a> {
+        Spot { about: About::All, ..self }
     }
 
     /// A resource of which nothing else is said.
@@ -221,7 +239,7 @@ struct Link<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Chain<'a> {
     links: Vec<Link<'a>>,
-    about: About,
+    about: About<'a>,
 }
 
 impl<'a> Chain<'a> {
@@ -260,11 +278,11 @@ impl<'a> Chain<'a> {
         but: Option<&Subject>,
         here: Here<'a>,
     ) -> Result<bool, Lack> {
-        let acted_on = self.links.first().and_then(|link| link.known);
+        let acted_on = self.links.first();
         let holds = |role: &RoleAt| match self.about {
             About::Itself => role.holds(permission, person, acted_on),
             About::All => role.permissions.contains(permission),
-            About::Some => role.at_most().contains(permission),
+            About::Some(items) => role.may_hold(permission, items),
         };
         for link in &self.links {
             if let Some((row, role)) = self.row(link, person, left, here)?

@@ -39,9 +39,29 @@ fn a_filter_says_what_is_where() {
 }
 
 #[test]
+fn a_route_may_refuse_whoever_may_see_some_of_it_only() {
+    let text = narrowed("narrow: refuse");
+    let settings = load(&text).unwrap().0;
+    let rule = &settings.policy.rules[0];
+    assert_eq!((rule.whole_only, rule.narrow.is_none()), (true, true));
+    let base = load(BASE).unwrap().0.policy;
+    assert!(!base.rules[0].whole_only && base.fingerprint != settings.policy.fingerprint);
+    // What writes, and what becomes a tunnel, is refused so too.
+    for (methods, more) in [("DELETE", ""), ("GET", "upgrade: websocket, ")] {
+        let text = narrowed(&format!("{more}narrow: refuse"))
+            .replace("GET /t/{tenant}/orders\"", &format!("{methods} /t/{{tenant}}/find\""))
+            .replace("permission: orders:read", "permission: orders:write");
+        assert!(load(&text).unwrap().0.policy.rules[0].whole_only, "{methods}");
+    }
+}
+
+#[test]
 fn what_cannot_be_narrowed_so_is_told_where_it_stands() {
     let cases = [
         ("narrow: ⟦{ }", "missing_key"),
+        ("narrow: ⟦refused", "unknown_word"),
+        ("narrow: ⟦[refuse]", "wrong_type"),
+        ("narrow: { ⟦refuse: true, filter: { type: orders, list: /o, id: /id } }", "unknown_key"),
         ("narrow: { filter: ⟦{ list: /o, id: /id } }", "missing_key"),
         ("narrow: { filter: ⟦{ type: orders, id: /id } }", "missing_key"),
         ("narrow: { filter: ⟦{ type: orders, list: /o } }", "missing_key"),

@@ -14,6 +14,7 @@ const TYPES: &str = "  admin: { allow: \"*:*\" }
 resource_types:
   board: { manage: users:manage, list: orders:read }
   card: { parent: board }
+  shelf: {}
 ";
 
 fn types(from: &str, to: &str) -> String {
@@ -61,6 +62,12 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     let (seated, _) = load(&types("joins: false", "joins: false, seat: true")).unwrap();
     assert!(seated.policy.role(&"guest".parse().unwrap()).unwrap().seat);
     assert_ne!(seated.policy.fingerprint, policy.fingerprint);
+    // What conditions speak of: that in which nothing lies, or what is named.
+    assert_eq!((narrow.of.iter().collect::<Vec<_>>(), lead.of.len()), (vec![&card], 0));
+    let (named, _) = load(&types("own: orders:write", "of: board, own: orders:write")).unwrap();
+    let of = &named.policy.resources.roles["narrow"].of;
+    assert_eq!(of.iter().collect::<Vec<_>>(), [&board]);
+    assert_ne!(named.policy.fingerprint, policy.fingerprint);
     for to in ["keep_one: false", "keep_one: true, plans: [gold, iron]"] {
         let (other, _) = load(&types("keep_one: true", to)).unwrap();
         assert_ne!(other.policy.fingerprint, policy.fingerprint, "{to}");
@@ -72,9 +79,13 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
     let cases = [
         ("{ parent: board }", "{ parent: ⟦bord }", "unknown_word"),
         ("{ parent: board }", "{ parent: ⟦card }", "parent_cycle"),
-        ("{ at: board, allow: \"*:*\"", "{ at: ⟦shelf, allow: \"*:*\"", "unknown_word"),
+        ("{ at: board, allow: \"*:*\"", "{ at: ⟦table, allow: \"*:*\"", "unknown_word"),
         ("manage: users:manage", "manage: ⟦users:shred", "unknown_permission"),
         ("own: orders:write", "own: ⟦orders:shred", "unknown_permission"),
+        ("own: orders:write", "of: ⟦bord, own: orders:write", "unknown_word"),
+        ("own: orders:write", "of: ⟦shelf, own: orders:write", "bad_value"),
+        ("keep_one: true", "keep_one: true, of: ⟦card", "unused"),
+        ("joins: false", "of: ⟦card", "bad_value"),
         ("list: orders:read", "list: orders:read, join: { ⟦nobody: lead }", "unknown_role"),
         ("list: orders:read", "list: orders:read, join: { admin: ⟦admin }", "unknown_role"),
         ("list: orders:read", "list: orders:read, enter: { ⟦guest: lead }", "bad_value"),
@@ -122,7 +133,7 @@ fn a_route_names_what_its_resource_lies_in_nearest_first() {
         ("{ type: board, id: board, within: { type: ⟦card, id: card } }", "bad_value"),
         ("{ type: card, id: card, within: { type: board, id: ⟦bord } }", "missing_parameter"),
         ("{ type: card, id: card, checked: ⟦true }", "unused"),
-        ("{ type: ⟦shelf, id: card }", "unknown_word"),
+        ("{ type: ⟦table, id: card }", "unknown_word"),
     ] {
         found(&route(resource), code);
     }

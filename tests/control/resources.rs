@@ -27,6 +27,7 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
         permissions: set(patterns),
         own: PermissionSet::default(),
         assigned: PermissionSet::default(),
+        of: Default::default(),
         keep_one,
         plans: None,
     };

@@ -7,8 +7,10 @@ use postern::{
     lifecycle::{self, Actor, Command, Deed, Refusal, Until, WantedBasis},
     model::{Document, Grantee, Key, ResourceId, ResourceRef, RoleName, Scope, Subject, SubjectRef, Tally},
     policy::{
-        Ask, Caller, Decision, Facts, Named, Pattern, PermissionSet, Policy, Push, ResourceRules, RoleAt,
-        Rule, TypeRule, Verdict, Within, decide, decide::Route,
+        Ask, Caller, Decision, Facts, Named, Narrow, Pattern, PermissionSet, Permit, Policy, Push,
+        ResourceRules, RoleAt, Rule, TypeRule, Verdict, Within, decide,
+        decide::Route,
+        narrow::{Beside, ListShape, Pointer},
     },
 };
 use proptest::prelude::*;
@@ -54,7 +56,8 @@ fn policy() -> Policy {
     let roles = ROLES.iter().map(|(name, (at, always, own, assigned), keep_one)| {
         let at = at.parse().unwrap();
         let (permissions, own, assigned) = (set(always), set(own), set(assigned));
-        (role(name), RoleAt { at, permissions, own, assigned, keep_one: *keep_one, plans: None })
+        let of = ["card".parse().unwrap()].into();
+        (role(name), RoleAt { at, permissions, own, assigned, of, keep_one: *keep_one, plans: None })
     });
     let roles = roles.collect();
     let (manage, list) = (policy.catalogue.id("users:manage"), policy.catalogue.id("users:read"));
@@ -155,8 +158,14 @@ fn ask(
     path: &Path,
     policy: &Policy,
 ) -> (&'static str, Vec<Key>) {
+    let (told, asked) = ask_by(world, who, &rule_of(permission, path, policy), path, policy);
+    (told.map_or_else(|denied| denied, |permit| permit.reason().code()), asked)
+}
+
+/// A route that acts on what the path names.
+fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
     let types = path.outer.iter().map(|(kind, _)| kind.parse().unwrap()).collect();
-    let rule = Rule {
+    Rule {
         name: "GET /x".into(),
         permissions: vec![policy.catalogue.id(permission).unwrap()],
         public: false,
@@ -167,13 +176,24 @@ fn ask(
         record: false,
         environments: Default::default(),
         narrow: None,
-    };
+        whole_only: false,
+    }
+}
+
+/// The permit, or the code of the refusal; and what was looked up for it.
+fn ask_by(
+    world: &World,
+    who: &Subject,
+    rule: &Rule,
+    path: &Path,
+    policy: &Policy,
+) -> (Result<Permit, &'static str>, Vec<Key>) {
     let mut within = [None; 3];
     for (slot, (_, id)) in within.iter_mut().zip(&path.outer) {
         *slot = Some(id.as_str());
     }
     let ask = Ask {
-        route: Route::Mapped(&rule),
+        route: Route::Mapped(rule),
         tenant: Named::As("acme"),
         environment: Named::As("production"),
         resource: Some(&path.id),
@@ -185,8 +205,8 @@ fn ask(
     let (mut facts, mut asked) = (Facts::new(), Vec::new());
     loop {
         match decide(&ask, Caller::Known(who), &facts, at(9_000), policy) {
-            Verdict::Decided(Decision::Allow(permit)) => return (permit.reason().code(), asked),
-            Verdict::Decided(Decision::Deny(denial)) => return (denial.reason.code(), asked),
+            Verdict::Decided(Decision::Allow(permit)) => return (Ok(permit), asked),
+            Verdict::Decided(Decision::Deny(denial)) => return (Err(denial.reason.code()), asked),
             Verdict::Need(need) => {
                 for key in need.0 {
                     assert!(facts.get(&key).is_none(), "{key} was asked for twice");
@@ -294,6 +314,117 @@ fn own_and_assigned_go_by_what_is_known_of_the_resource() {
     let unknown = at_path("card", "c9", &[("board", "b1")], true);
     assert!(!may(&world, &dora, "orders:read", &unknown, &policy));
     assert!(may(&world, &dora, "jobs:run", &unknown, &policy));
+}
+
+// PFP-04
+// PFP-16
+#[test]
+fn a_condition_speaks_of_cards_and_not_of_what_they_lie_in_or_of_what_lies_in_them() {
+    let policy = policy();
+    let mut world = world(&policy);
+    let (clara, crm) = (member("acme", "clara", &[]), program("crm"));
+    // All of it is hers.
+    for (kind, id, parent) in [("board", "b1", None), ("card", "c1", Some("b1")), ("note", "n1", Some("c1"))]
+    {
+        let deed = Deed::Push {
+            parent: parent.map(|id| ResourceId::new(id).unwrap()),
+            creator: Some(clara.id.clone()),
+            assignees: vec![clara.id.clone()],
+            public: false,
+        };
+        world.run(&of(&named(kind, id), deed), Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    world.run(&join("board", "b1", &clara.id, "narrow"), Actor::Subject(&crm), 1_002, &policy).unwrap();
+    let (card, board) = (at_path("card", "c1", &[], false), at_path("board", "b1", &[], false));
+    let note = at_path("note", "n1", &[("card", "c1"), ("board", "b1")], false);
+    for permission in ["orders:read", "orders:write"] {
+        assert!(may(&world, &clara, permission, &card, &policy));
+        for container in [&board, &note] {
+            let told = ask(&world, &clara, permission, container, &policy).0;
+            assert_eq!(told, "permission_missing", "{permission} {container:?}");
+        }
+    }
+    assert!(
+        may(&world, &clara, "jobs:run", &board, &policy),
+        "what it holds without a condition it holds there"
+    );
+    // A list of cards on the board is narrowed to hers; one of boards or notes would show her none.
+    let listing = |permission: &str, items: &str| {
+        let rule = rule_of(permission, &board, &policy);
+        let pointer = |text| Pointer::parse(text).unwrap();
+        let shape = ListShape::new(&pointer("/all"), pointer("/id"), &Beside::default()).unwrap();
+        let item = Rule { resource: Some(items.parse().unwrap()), ..rule.clone() };
+        let rule = Rule { narrow: Some(Box::new(Narrow { shape, item })), ..rule };
+        ask_by(&world, &clara, &rule, &board, &policy).0.map(|permit| permit.narrowed())
+    };
+    assert_eq!(listing("orders:read", "card"), Ok(true));
+    assert_eq!(listing("jobs:run", "card"), Ok(false));
+    for items in ["board", "note"] {
+        assert_eq!(listing("orders:read", items), Err("permission_missing"), "{items}");
+    }
+    // A route may demand more than a condition gives, of her own card too.
+    let whole = |permission: &str, path: &Path| {
+        let rule = Rule { whole_only: true, ..rule_of(permission, path, &policy) };
+        ask_by(&world, &clara, &rule, path, &policy).0.map(|permit| permit.narrowed())
+    };
+    for path in [&card, &board] {
+        assert_eq!(whole("orders:read", path), Err("permission_missing"), "{path:?}");
+        assert_eq!(whole("jobs:run", path), Ok(false), "{path:?}");
+    }
+    // Who acts as her has no more of it.
+    let anna = staff("anna");
+    let lend = Command::AllowLogin {
+        tenant: tid("acme"),
+        grant: gid("g1"),
+        environment: eid("production"),
+        organisation: desk("help"),
+        lasts: postern::model::Span::Millis(LENT_MS[1]),
+        ticket: None,
+    };
+    world.run(&lend, Actor::Subject(&clara), 1_003, &policy).unwrap();
+    let start = Command::StartSession {
+        tenant: tid("acme"),
+        session: sid("s1"),
+        environment: eid("production"),
+        basis: WantedBasis::ActAs(gid("g1")),
+        reason: "a card is stuck".into(),
+        ticket: None,
+        lasts: None,
+    };
+    world.run(&start, Actor::Subject(&anna), 1_004, &policy).unwrap();
+    let told = |path: &Path| ask(&world, &anna, "orders:read", path, &policy).0;
+    assert_eq!(
+        [&card, &board, &note].map(told),
+        ["session_by_act_as", "permission_missing", "permission_missing"]
+    );
+}
+
+#[test]
+fn what_somebody_may_do_with_what_they_made_they_do_not_hand_on() {
+    let mut policy = policy();
+    let mut own = PermissionSet::default();
+    for name in ["users:manage", "orders:read", "orders:write", "mappings:read", "users:read", "jobs:run"] {
+        own.add(&policy.catalogue.covered(&Pattern::parse(name).unwrap()));
+    }
+    let boards = ["board".parse().unwrap()].into();
+    let maker = policy.resources.roles.get_mut(&role("narrow")).unwrap();
+    (maker.own, maker.of) = (own, boards);
+    let mut world = world(&policy);
+    let (clara, crm) = (member("acme", "clara", &[]), program("crm"));
+    let deed =
+        Deed::Push { parent: None, creator: Some(clara.id.clone()), assignees: Vec::new(), public: false };
+    for command in [of(&named("board", "b1"), deed), join("board", "b1", &clara.id, "narrow")] {
+        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    // She manages the members of the board that she made; whom she gave more would do with others' cards what she may not.
+    let (dora, eve) = (person("tenants", "dora"), person("tenants", "eve"));
+    world.run(&join("board", "b1", &dora, "hand"), Actor::Subject(&crm), 1_003, &policy).unwrap();
+    for name in ["hand", "narrow"] {
+        let command = join("board", "b1", &eve, name);
+        let refused = world.dry(&command, Actor::Subject(&clara), 1_004, &policy).unwrap_err();
+        assert_eq!(refused.code(), "beyond_grantor", "{name}");
+    }
+    world.run(&leave("board", "b1", &dora), Actor::Subject(&clara), 1_004, &policy).unwrap();
 }
 
 #[test]

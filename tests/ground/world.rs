@@ -465,6 +465,7 @@ impl World {
                     record: false,
                     environments: Default::default(),
                     narrow: None,
+                    whole_only: false,
                 };
                 Route::Mapped(&rule)
             }

@@ -446,7 +446,9 @@ const BOARDS: (&str, &str) = (
 );
 const CARDS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }
   - { route: \"GET /t/{tenant}/b/{board}/cards\", permission: orders:read, resource: { type: board, id: board }, narrow: { filter: { type: card, list: /cards, id: /id } } }
-  - { route: \"GET /t/{tenant}/b/{board}/count\", permission: orders:read, resource: { type: board, id: board } }";
+  - { route: \"GET /t/{tenant}/b/{board}/count\", permission: orders:read, resource: { type: board, id: board } }
+  - { route: \"GET /t/{tenant}/b/{board}/c/{card}\", permission: orders:read, resource: { type: card, id: card, within: { type: board, id: board } } }
+  - { route: \"GET /t/{tenant}/b/{board}/c/{card}/notes\", permission: orders:read, resource: { type: card, id: card, within: { type: board, id: board } }, narrow: refuse }";
 
 // PFP-04
 // PFP-16
@@ -499,13 +501,25 @@ fn whoever_sees_what_they_made_or_were_assigned_finds_only_that_in_lists() {
     };
     assert_eq!(list("clara"), cards(&["c1", "c2"]));
     assert_eq!(list("lena"), all, "who may see all of it gets it as it came");
+    // Her card opens one by one; what is not told apart by whose it is stays closed, of it too.
+    application.lists("{}");
+    assert_eq!(world.get("/t/acme/b/b1/c/c1", &who("clara")).status, 200);
+    application.lists("{}");
+    assert_eq!(world.get("/t/acme/b/b1/c/c1/notes", &who("lena")).status, 200);
     // It ends with the assignment.
     push("card/c2", r#"{"parent": "b1", "assignees": []}"#);
     assert_eq!(list("clara"), cards(&["c1"]));
-    // Where nothing says how it is narrowed it is refused, and so is whoever may see none.
-    for (sub, path) in
-        [("clara", "b3/count"), ("clara", "b2/cards"), ("fred", "b1/cards"), ("nobody", "b1/cards")]
-    {
+    // Where nothing says how it is narrowed it is refused, on a board that she made herself too; and so is whoever may
+    // see none.
+    for (sub, path) in [
+        ("clara", "b1/count"),
+        ("clara", "b3/count"),
+        ("clara", "b1/c/c3"),
+        ("clara", "b1/c/c1/notes"),
+        ("clara", "b2/cards"),
+        ("fred", "b1/cards"),
+        ("nobody", "b1/cards"),
+    ] {
         let reply = world.get(&format!("/t/acme/b/{path}"), &who(sub));
         assert_eq!((reply.status, reply.code()), (403, "permission_missing".to_owned()), "{sub} {path}");
     }

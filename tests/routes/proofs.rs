@@ -66,6 +66,7 @@ fn rules(policy: &Policy, closed: &[bool]) -> Vec<Rule> {
             record: false,
             environments: BTreeSet::new(),
             narrow: None,
+            whole_only: false,
         })
         .collect()
 }

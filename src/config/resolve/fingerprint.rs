@@ -158,11 +158,15 @@ fn resources_value(policy: &Policy) -> Value {
     let roles: serde_json::Map<String, Value> = roles
         .iter()
         .map(|(name, role)| {
-            let RoleAt { at, permissions, own, assigned, keep_one, plans } = role;
+            let RoleAt { at, permissions, own, assigned, of, keep_one, plans } = role;
             let sets = [permissions, own, assigned].map(|set| names(policy, set));
             let plans =
                 plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
-            (name.to_string(), json!([at.as_str(), sets, keep_one, plans]))
+            let mut parts = vec![json!(at.as_str()), json!(sets), json!(keep_one), json!(plans)];
+            if !of.is_empty() {
+                parts.push(json!(of.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()));
+            }
+            (name.to_string(), Value::Array(parts))
         })
         .collect();
     json!({ "types": types, "roles": roles, "apart": apart.iter().map(|name| name.as_str()).collect::<Vec<_>>() })
@@ -353,12 +357,12 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         put(&mut value, "within", json!([types, route.within_parameters, rule.within.checked]));
     }
     // Only where it is there: what was written before it could be keeps its name.
-    if let (Some(narrow), Some(value)) = (rule.and_then(|rule| rule.narrow.as_deref()), value.as_object_mut())
-    {
-        value.insert(
-            "narrow".to_owned(),
-            json!({ "kind": narrow.kind().map(|kind| kind.as_str()), "list": narrow.shape.to_string() }),
-        );
+    if rule.is_some_and(|rule| rule.whole_only) {
+        put(&mut value, "narrow", json!("refuse"));
+    }
+    if let Some(narrow) = rule.and_then(|rule| rule.narrow.as_deref()) {
+        let kind = narrow.kind().map(|kind| kind.as_str());
+        put(&mut value, "narrow", json!({ "kind": kind, "list": narrow.shape.to_string() }));
     }
     value
 }

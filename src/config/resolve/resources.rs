@@ -170,7 +170,7 @@ pub(super) fn rules(
                     );
                 }
                 let Some(kind) = types.known(context, kind_at) else { continue };
-                rules.roles.insert(name, role(context, &at.value, names, kind));
+                rules.roles.insert(name, role(context, &at.value, names, kind, &types));
             }
         }
     }
@@ -218,7 +218,7 @@ fn joining(
     map
 }
 
-fn role(context: Context<'_>, written: &Written, names: &Names, at: ResourceType) -> RoleAt {
+fn role(context: Context<'_>, written: &Written, names: &Names, at: ResourceType, types: &Types) -> RoleAt {
     let set = |field: &crate::config::written::Field<crate::config::written::OneOrMany<String>>| {
         field.value().map(|list| names.covered(context, &list.0)).unwrap_or_default()
     };
@@ -243,18 +243,49 @@ fn role(context: Context<'_>, written: &Written, names: &Names, at: ResourceType
     for conditional in [&mut own, &mut assigned] {
         conditional.remove(&except);
     }
+    let of = spoken_of(context, written, &at, types);
     let keep_one = written.keep_one.value().copied().unwrap_or(false);
     let plans = plans_of(context, &written.plans);
-    RoleAt { at, permissions, own, assigned, keep_one, plans }
+    RoleAt { at, permissions, own, assigned, of, keep_one, plans }
+}
+
+/// The types of which a role's conditions speak: the one that is named, or those in which nothing lies. Both ways none of them
+/// lies in another.
+fn spoken_of(
+    context: Context<'_>,
+    written: &Written,
+    at: &ResourceType,
+    types: &Types,
+) -> BTreeSet<ResourceType> {
+    let here = |kind: &ResourceType| kind == at || types.lies_in(kind, at);
+    let unconditional = written.own.is_absent() && written.assigned.is_absent();
+    if let Some(named) = written.of.given() {
+        if unconditional {
+            let hint = "say what it may do with those: `own: cards:read`; or remove it";
+            context.warn(Code::Unused, named.place, "neither `own` nor `assigned` needs it", hint);
+        }
+        let known = types.known(context, named);
+        if let Some(kind) = known.as_ref().filter(|kind| !here(kind)) {
+            let message = format!("no resource of type `{kind}` lies in one of type `{at}`");
+            context.put(Code::BadValue, named.place, message, "name the type itself, or one that lies in it");
+        }
+        return known.into_iter().collect();
+    }
+    if unconditional {
+        return BTreeSet::new();
+    }
+    let holds_others = |kind| types.map.values().any(|rule| rule.parent.as_ref() == Some(kind));
+    types.map.keys().filter(|kind| here(kind) && !holds_others(*kind)).cloned().collect()
 }
 
 /// Tells what only roles at resources may say.
 fn not_there(context: Context<'_>, written: &Written) {
     let conditional = [("own", &written.own), ("assigned", &written.assigned)];
     let places = conditional.into_iter().filter_map(|(key, field)| Some((key, field.given()?.place)));
+    let of = written.of.given().map(|at| ("of", at.place));
     let keep = written.keep_one.given().map(|at| ("keep_one", at.place));
     let plans = written.plans.given().map(|at| ("plans", at.place));
-    for (key, place) in places.chain(keep).chain(plans) {
+    for (key, place) in places.chain(of).chain(keep).chain(plans) {
         context.put(
             Code::BadValue,
             place,

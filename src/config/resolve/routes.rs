@@ -166,7 +166,7 @@ fn route(
     let name = keys::name(context, &written.name, text.map_or("", |text| text.value.as_str()));
     let environments = keys::environments(context, written, around.environments);
     let limits = keys::limits(context, written);
-    let items = narrow::items(context, written, around.names, around.types);
+    let told = narrow::told(context, written, around.names, around.types);
     let (methods, path) = head?;
     let upgrade = keys::upgrade(context, written, &methods);
     let text = text?;
@@ -257,8 +257,9 @@ fn route(
         record: keys::record(context, written, public),
         environments,
         narrow: None,
+        whole_only: false,
     };
-    let rule = narrow::narrowed(context, rule, &methods, upgrade, items);
+    let rule = narrow::narrowed(context, rule, &methods, upgrade, told);
     let entry = RouteEntry {
         host,
         methods,

@@ -16,7 +16,7 @@ use serde::{
 };
 
 use super::{
-    AT, FIRST, MANY, Place, UNIT,
+    AT, FIRST, MANY, Place, UNIT, WORD,
     node::{Node, Value},
 };
 use crate::config::{
@@ -265,6 +265,10 @@ impl<'de, 'a: 'de> Deserializer<'de> for Decoder<'a> {
                     let one = std::slice::from_ref(self.node);
                     visitor.visit_seq(Elements { decoder: self, nodes: one.iter() })
                 }
+            },
+            WORD => match &self.node.value {
+                Value::Text(word) => self.told(visitor.visit_borrowed_str(word)),
+                _ => self.told(visitor.visit_newtype_struct(self)),
             },
             _ => self.told(visitor.visit_newtype_struct(self)),
         }

@@ -75,6 +75,9 @@ pub(super) const FIRST: &str = "$first";
 /// How the decoder knows that one may stand for a list of one.
 pub(super) const MANY: &str = "$many";
 
+/// How the decoder knows that a word may stand for a mapping.
+pub(super) const WORD: &str = "$word";
+
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At<T> {

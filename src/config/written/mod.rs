@@ -9,6 +9,7 @@ mod emergency;
 mod entrance;
 mod field;
 mod granting;
+mod narrow;
 mod node;
 mod people;
 mod resources;
@@ -27,6 +28,7 @@ pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
 pub use granting::{Gives, GrantTo, Grantable, MayGrant};
+pub use narrow::{Filter, Narrow, Narrowing};
 pub use people::{
     Approvals, Authorities, ByGrant, Ceiling, Claims, Consent, EnvironmentSource, Environments, Grants,
     Issuer, JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, OnRemove, Opened, Push, Require, Role,
@@ -36,15 +38,15 @@ pub use resources::{OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use tenant_roles::TenantRoles;
 pub use traffic::{
-    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Filter, Http2, KeyFrom, Ledger, Limits, Log,
-    Narrow, Pass, Paths, Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate,
-    TlsVersion, Twins, Upgrade, Upstream,
+    Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
+    Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
+    Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 pub use webhooks::{EventName, Webhook};
 
 use super::fault::Faults;
-use field::{AT, FIRST, MANY, UNIT};
+use field::{AT, FIRST, MANY, UNIT, WORD};
 
 /// The whole configuration of one gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]

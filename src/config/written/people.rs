@@ -328,6 +328,10 @@ pub struct Role {
     pub own: Field<OneOrMany<String>>,
     /// Of a role at resources: what it may do beside that with a resource that is assigned to its holder.
     pub assigned: Field<OneOrMany<String>>,
+    /// Of a role at resources: the type of the resources that `own` and `assigned` speak of, this one or one that lies in it. They
+    /// count where such a resource is acted on itself, and in lists that are narrowed. Default: the types in which nothing
+    /// lies, since whoever made a list did not make what is in it.
+    pub of: Field<String>,
     /// Of a role at resources: no member takes it from the last one who holds it there. Default `false`.
     pub keep_one: Field<bool>,
     /// Of a role at resources: the plans by which it is handed out, as services push them. In another one, an unknown one or none

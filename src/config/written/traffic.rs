@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Duration, Field, List, OneOrMany, OuterResource, Size, Table,
+    Duration, Field, List, Narrow, OneOrMany, OuterResource, Size, Table,
     servers::{Eject, Health, Protocol, Trailers},
 };
 
@@ -267,36 +267,9 @@ pub struct Route {
     /// Bounds of this route alone.
     pub limits: Field<RouteLimits>,
     /// How its answers are narrowed for whoever may see some of their items and not all: a grant that names resources, for
-    /// one. Default: not at all, and the route is closed to them.
+    /// one. `refuse`: not at all, and the route is closed also to whoever holds its permission for what they made or are
+    /// assigned only. Default: not at all, and it is closed to whoever may not see all that lies in what it acts on.
     pub narrow: Field<Narrow>,
-}
-
-/// How the answers of a route are narrowed.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["filter"]))]
-pub struct Narrow {
-    /// The gateway reads the answer, which has to be JSON, and hands on the items that the caller may see.
-    pub filter: Field<Filter>,
-}
-
-/// What is in an answer, by JSON pointers (RFC 6901) through objects: `/data/cards`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["type", "list", "id"]))]
-pub struct Filter {
-    /// What the items are: a type of resources. Each is decided like a request for it.
-    #[serde(rename = "type")]
-    pub kind: Field<String>,
-    /// Where the list is; `""` where the answer itself is one.
-    pub list: Field<String>,
-    /// Where in an item its id is: a text or a whole number; `""` where the items are ids themselves.
-    pub id: Field<String>,
-    /// What passes beside the list, and counts nothing that is hidden. Default: nothing.
-    pub keep: Field<OneOrMany<String>>,
-    /// Instead of `keep`: all passes beside the list but these, totals and cursors for example. Whoever writes this declares
-    /// that nothing else counts.
-    pub drop: Field<OneOrMany<String>>,
 }
 
 /// What a request does to the application.

@@ -13,15 +13,23 @@ use crate::{
             resources::Types,
             rights::Names,
         },
-        written::{At, Field, Filter, OneOrMany, Place, Route},
+        written::{At, Field, Filter, Narrow, OneOrMany, Place, Route},
     },
     model::ResourceType,
     policy::{
-        Effect, Narrow, Rule,
+        self, Effect, Rule,
         narrow::{Beside, ListShape, ListShapeFault, Pointer},
         resources::{MOST_WITHIN, Within},
     },
 };
+
+/// What a line says of it.
+pub(super) enum Told {
+    /// It is closed to whoever may see some only.
+    Refused(Place),
+    /// What its items are, and where.
+    Read(Items),
+}
 
 /// What the items of an answer are, and where they are.
 pub(super) struct Items {
@@ -31,10 +39,14 @@ pub(super) struct Items {
 }
 
 /// Reads it. `None` where it is broken, or not there.
-pub(super) fn items(context: Context<'_>, route: &Route, names: &Names, types: &Types) -> Option<Items> {
+pub(super) fn told(context: Context<'_>, route: &Route, names: &Names, types: &Types) -> Option<Told> {
     let at = route.narrow.given()?;
+    let narrowing = match &at.value {
+        Narrow::Refuse => return Some(Told::Refused(at.place)),
+        Narrow::As(narrowing) => narrowing,
+    };
     let hint = "say what the items are and where: `filter: { type: cards, list: /cards, id: /id }`";
-    let filter = context.need(&at.value.filter, at.place, "filter", hint)?;
+    let filter = context.need(&narrowing.filter, at.place, "filter", hint)?;
     let kind =
         context.need(&filter.value.kind, filter.place, "type", "name the type of the items: `type: cards`");
     let kind = kind.and_then(|kind| keys::resource_type(context, kind, names, types));
@@ -56,7 +68,7 @@ pub(super) fn items(context: Context<'_>, route: &Route, names: &Names, types: &
             return None;
         }
     };
-    Some(Items { kind: kind?, shape, place: at.place })
+    Some(Told::Read(Items { kind: kind?, shape, place: at.place }))
 }
 
 fn pointer(context: Context<'_>, at: &At<String>) -> Option<Pointer> {
@@ -100,9 +112,12 @@ pub(super) fn narrowed(
     mut rule: Rule,
     methods: &[Method],
     upgrade: bool,
-    items: Option<Items>,
+    told: Option<Told>,
 ) -> Rule {
-    let Some(Items { kind, shape, place }) = items else { return rule };
+    let place = match &told {
+        None => return rule,
+        Some(Told::Refused(place) | Told::Read(Items { place, .. })) => *place,
+    };
     if rule.public {
         let hint = "ask for a permission, or remove `narrow`";
         context.put(
@@ -112,6 +127,10 @@ pub(super) fn narrowed(
             hint,
         );
     }
+    let Some(Told::Read(Items { kind, shape, .. })) = told else {
+        rule.whole_only = true;
+        return rule;
+    };
     if upgrade {
         let hint = "give WebSockets a route of their own";
         context.put(
@@ -136,6 +155,6 @@ pub(super) fn narrowed(
         None => rule.within.clone(),
     };
     let item = Rule { resource: Some(kind), within, ..rule.clone() };
-    rule.narrow = Some(Box::new(Narrow { shape, item }));
+    rule.narrow = Some(Box::new(policy::Narrow { shape, item }));
     rule
 }
