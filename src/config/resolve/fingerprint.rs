@@ -6,23 +6,24 @@
 //!
 //! Never here: what any of it means.
 
+mod upstream;
+
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
+use self::upstream::upstream_value;
 use super::{
     cors::CorsSettings,
     entrance::EntranceSettings,
     settings::{
-        ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyText, KnownTenant,
-        PathSettings, Piece, Preflight, RouteEntry, Settings, Slot, SupportSettings, TenantSettings,
-        TenantSource, UpstreamSettings,
+        ClaimSettings, EnvironmentSource, HostLabel, IssuerSettings, KeyText, KnownTenant, PathSettings,
+        Preflight, RouteEntry, Settings, SupportSettings, TenantSettings, TenantSource,
     },
 };
 use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
-    net::servers::{Protocol, Server},
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower, OnRemove,
         PermissionId, PermissionSet, Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles,
@@ -453,49 +454,6 @@ fn issuer_value(issuer: &IssuerSettings) -> Value {
     }
     if issuer.untyped {
         put(&mut value, "untyped", json!(true));
-    }
-    value
-}
-
-fn upstream_value(upstream: &UpstreamSettings) -> Value {
-    let piece = |piece: &Piece| match piece {
-        Piece::Literal(text) => json!(text),
-        Piece::Slot(slot) => {
-            json!({ "slot": Slot::ALL.iter().find(|(_, known)| known == slot).map(|(name, _)| *name) })
-        }
-    };
-    let headers = upstream
-        .headers
-        .iter()
-        .map(|(name, pieces)| json!([name.as_str(), pieces.iter().map(piece).collect::<Vec<_>>()]));
-    let place = |server: &Server| format!("{:?}", server.place);
-    let tls = |server: &Server| server.tls.as_ref().map(|tls| tls.name.to_str().into_owned());
-    let mut value = json!({
-        "name": upstream.name,
-        "authority": upstream.authority,
-        "place": upstream.servers.first().map(place),
-        "tls": upstream.servers.first().and_then(tls),
-        "audience": upstream.audience,
-        "assert_members": upstream.assert_members,
-        "host": match &upstream.host_header {
-            HostHeader::Upstream => json!("upstream"),
-            HostHeader::Client => json!("client"),
-            HostHeader::Fixed(host) => json!({ "fixed": host }),
-        },
-        "headers": headers.collect::<Vec<_>>(),
-        "strip_prefix": upstream.rewrite.strip.as_ref().map(|prefix| prefix.as_str()),
-        "add_prefix": upstream.rewrite.add.as_ref().map(|prefix| prefix.as_str()),
-    });
-    if upstream.servers.len() > 1 {
-        let servers: Vec<_> =
-            upstream.servers.iter().map(|server| json!([place(server), tls(server)])).collect();
-        put(&mut value, "servers", json!(servers));
-    }
-    if upstream.protocol == Protocol::Http2 {
-        put(&mut value, "protocol", json!("http2"));
-    }
-    if upstream.trailers {
-        put(&mut value, "trailers", json!("pass"));
     }
     value
 }
