@@ -21,7 +21,7 @@ pub enum Kind {
     Made,
     /// [`super::Document::Grantor`].
     Grantor,
-    /// [`super::Document::TenantRole`].
+    /// [`super::Document::Role`].
     Role,
     /// [`super::Document::Resource`].
     Resource,
