@@ -35,6 +35,9 @@ use super::{
 /// Bytes of what passes that are awaited before an answer begins, unless it is over sooner.
 const FIRST: usize = 4 << 10;
 
+/// So many items are a piece of their own, and take a turn: thousands fit into what is read at once, and each is decided.
+const ITEMS: usize = 16;
+
 /// By what an answer is narrowed.
 pub(in crate::proxy) struct Narrowed<'a> {
     pub(in crate::proxy) shape: &'a ListShape,
@@ -115,7 +118,7 @@ pub(super) async fn pass_on<W: AsyncWrite + Unpin>(
         {
             let step = reader.advance(rest).map_err(|fault| Trouble::Upstream(fault.code()))?;
             let data = rest.get(step.data).unwrap_or_default();
-            look_at(&mut filter, &narrowed.sight, data, &mut passes).await?;
+            look_at(core, &mut filter, &narrowed.sight, data, &mut passes).await?;
             at += step.consumed;
         }
         let over = closed || reader.is_done();
@@ -162,16 +165,21 @@ pub(super) async fn pass_on<W: AsyncWrite + Unpin>(
 
 /// Has the filter take all of it, and answers what it asks.
 async fn look_at(
+    core: &Core,
     filter: &mut Filter<'_>,
     sight: &Sight,
     mut data: &[u8],
     passes: &mut Vec<u8>,
 ) -> Result<(), Trouble> {
-    loop {
+    for number in 1usize.. {
         let fed = filter.feed(data, passes).map_err(fault)?;
-        let Some(id) = filter.asked() else { return Ok(()) };
+        let Some(id) = filter.asked() else { break };
         let sees = sight.sees(id).await;
         filter.answer(sees, passes);
         data = data.get(fed.taken..).unwrap_or_default();
+        if number % ITEMS == 0 {
+            core.turns().turn().await;
+        }
     }
+    Ok(())
 }
