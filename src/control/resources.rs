@@ -10,8 +10,8 @@ use crate::{
         Tally, TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
-        Facts, Here, Lack, Policy, Push,
-        resources::{Spot, can_at, joins_alone, left_by, there},
+        Facts, Here, Lack, PermissionId, Policy, Push,
+        resources::{Spot, TypeRule, can_at, joins_alone, left_by, there},
     },
 };
 
@@ -114,31 +114,7 @@ impl Api {
         tenant: &TenantId,
         resource: &ResourceRef,
     ) -> Result<(), Problem> {
-        let subject = call.subject.subject();
-        if subject.kind != SubjectKind::Member || subject.tenant.as_ref() != Some(tenant) {
-            return call.must_push(Push::Resources, tenant);
-        }
-        if subject.acting {
-            return Err(Refusal::Acting.into());
-        }
-        let policy: &Policy = &call.policy;
-        let rule = policy.resources.types.get(&resource.kind);
-        let (list, manage) = rule.map_or((None, None), |rule| (rule.list, rule.manage));
-        for permission in [list, manage].into_iter().flatten() {
-            let may = self.engine.known(|facts| {
-                let here = Here { tenant: tenant.as_str(), facts, policy };
-                can_at(subject, Spot::of(resource), permission, here)
-            });
-            if may.await? {
-                return Ok(());
-            }
-        }
-        let needed = list.or(manage).and_then(|id| policy.catalogue.name(id));
-        Err(match needed {
-            Some(needed) => Refusal::RolesNotYours { needed: needed.clone() },
-            None => Refusal::NotAllowed { needed: Push::Resources.code() },
-        }
-        .into())
+        self.must_hold_there(call, tenant, resource, |rule| [rule.list, rule.manage]).await
     }
 
     /// Whether the caller may join it by themselves: to them it shows itself (PFP-12, PFP-13).
@@ -166,6 +142,17 @@ impl Api {
         tenant: &TenantId,
         resource: &ResourceRef,
     ) -> Result<(), Problem> {
+        self.must_hold_there(call, tenant, resource, |rule| [rule.manage, None]).await
+    }
+
+    /// Refuses whoever holds none of these at the resource, and is no service that pushes resources; told is the first.
+    async fn must_hold_there(
+        &self,
+        call: &Call<'_>,
+        tenant: &TenantId,
+        resource: &ResourceRef,
+        any: fn(&TypeRule) -> [Option<PermissionId>; 2],
+    ) -> Result<(), Problem> {
         let subject = call.subject.subject();
         if subject.kind != SubjectKind::Member || subject.tenant.as_ref() != Some(tenant) {
             return call.must_push(Push::Resources, tenant);
@@ -174,18 +161,18 @@ impl Api {
             return Err(Refusal::Acting.into());
         }
         let policy: &Policy = &call.policy;
-        let needed = policy.resources.types.get(&resource.kind).and_then(|rule| rule.manage);
-        let Some(needed) = needed else {
-            return Err(Refusal::NotAllowed { needed: Push::Resources.code() }.into());
-        };
-        let may = self.engine.known(|facts| {
-            let here = Here { tenant: tenant.as_str(), facts, policy };
-            can_at(subject, Spot::of(resource), needed, here)
-        });
-        if may.await? {
-            return Ok(());
+        let any = policy.resources.types.get(&resource.kind).map_or([None, None], any);
+        for permission in any.into_iter().flatten() {
+            let may = self.engine.known(|facts| {
+                let here = Here { tenant: tenant.as_str(), facts, policy };
+                can_at(subject, Spot::of(resource), permission, here)
+            });
+            if may.await? {
+                return Ok(());
+            }
         }
-        Err(match policy.catalogue.name(needed) {
+        let needed = any.into_iter().flatten().next().and_then(|id| policy.catalogue.name(id));
+        Err(match needed {
             Some(needed) => Refusal::RolesNotYours { needed: needed.clone() },
             None => Refusal::NotAllowed { needed: Push::Resources.code() },
         }
