@@ -10,7 +10,7 @@ use postern::{
         Ask, Caller, Decision, Facts, Named, Narrow, Pattern, PermissionSet, Permit, Policy, Push,
         ResourceRules, RoleAt, Rule, TypeRule, Verdict, Within, decide,
         decide::Route,
-        narrow::{Beside, ListShape, Pointer},
+        narrow::{Beside, How, ListShape, Pointer},
     },
 };
 use proptest::prelude::*;
@@ -358,7 +358,7 @@ fn a_condition_speaks_of_cards_and_not_of_what_they_lie_in_or_of_what_lies_in_th
         let pointer = |text| Pointer::parse(text).unwrap();
         let shape = ListShape::new(&pointer("/all"), pointer("/id"), &Beside::default()).unwrap();
         let item = Rule { resource: Some(items.parse().unwrap()), ..rule.clone() };
-        let rule = Rule { narrow: Some(Box::new(Narrow { shape, item })), ..rule };
+        let rule = Rule { narrow: Some(Box::new(Narrow { how: How::Filter(shape), item })), ..rule };
         ask_by(&world, &clara, &rule, &board, &policy).0.map(|permit| permit.narrowed())
     };
     assert_eq!(listing("orders:read", "card"), Ok(true));
