@@ -16,7 +16,7 @@ use super::{
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
     granting::{listed, names_resources, part, whole},
-    reach::{beyond_rights, some_in_scope},
+    reach::{Reach, beyond_rights, some_in_scope},
     resources::{Outer, Spot},
     rows::{Held, held},
     standing::{Fallen, standing},
@@ -380,13 +380,15 @@ fn staff(
     };
     let covered = part(session, standing.grant, &places);
     let known = covered.or(listed(session, standing.grant)).unwrap_or(whole(session));
-    if let Some(fallen) = beyond_rights(rule, (spot, subject), (session, known), &standing, here)? {
-        return Ok(deny_as(fallen));
-    }
+    let partly = match beyond_rights(rule, (spot, subject), (session, known), &standing, here)? {
+        Reach::Not(fallen) => return Ok(deny_as(fallen)),
+        Reach::Some => true,
+        Reach::Whole => false,
+    };
     let listed = listed(session, standing.grant).filter(|_| covered.is_none());
     let Some(covered) = covered.or(listed) else { return Ok(deny(Reason::GrantScope)) };
-    let narrowed = listed.is_some();
-    if narrowed && !some_in_scope(rule, &standing, policy) {
+    let narrowed = partly || listed.is_some();
+    if listed.is_some() && !some_in_scope(rule, &standing, policy) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };
