@@ -388,6 +388,7 @@ impl Engine {
             upstream: &about.upstream,
             policy: &knock.policy.fingerprint,
             rests_on: rests(facts),
+            narrowed: records::narrowed(permit, rule),
             ticket: knock.policy.conditions.ticket_of(subject.subject(), &knock.ask(false).around),
             clock_moved: self.moved(),
         };

@@ -44,6 +44,8 @@ struct MemberIntent<'a> {
     permissions: Vec<&'a str>,
     upstream: &'a str,
     policy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    narrowed: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_moved: bool,
 }
@@ -142,6 +144,7 @@ impl Engine {
             permissions: names.map(PermissionName::as_str).collect(),
             upstream: &about.upstream,
             policy: &knock.policy.fingerprint,
+            narrowed: records::narrowed(permit, Some(rule)),
             clock_moved: self.moved(),
         };
         Some(Draft {

@@ -18,6 +18,7 @@ mod gateway;
 mod granting;
 mod issuers;
 mod keys;
+mod pieces;
 mod places;
 mod resources;
 mod rights;
