@@ -464,6 +464,7 @@ impl World {
                     effect: None,
                     record: false,
                     environments: Default::default(),
+                    plans: None,
                     narrow: None,
                     whole_only: false,
                 };
