@@ -63,7 +63,7 @@ fn policy() -> Policy {
         ]
         .into(),
         roles: [(role("hand"), hand)].into(),
-        apart: Default::default(),
+        joins: Default::default(),
     };
     for rule in &mut policy.callers.services {
         rule.may.insert(Push::Resources);

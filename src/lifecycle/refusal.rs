@@ -139,9 +139,9 @@ pub enum Refusal {
     /// Who is no member of the tenant is none of what it has.
     #[error("they are no member of this tenant; make them one first")]
     NotMember,
-    /// Their role in the tenant keeps them out of resources.
+    /// Their role in the tenant keeps them out of such resources.
     #[error(
-        "a role that they hold in the tenant keeps them out of its resources; give them another one first"
+        "a role that they hold in the tenant keeps them out of resources of this type; give them another one first"
     )]
     KeptApart,
     /// Somebody has to hold it.

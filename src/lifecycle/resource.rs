@@ -197,7 +197,7 @@ fn join(
     let key = Key::Joined(id.clone(), resource.clone(), member.clone());
     let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
     at.as_seen(&key, expected)?;
-    may_be_member(at, id, member)?;
+    may_be_member(at, id, resource, member)?;
     let left = left_by(member, here)?;
     let counted = before.filter(|row| row.is_counted(place.life));
     let stands = counted.filter(|row| row.left == left);
@@ -358,8 +358,14 @@ fn known_type<'a>(at: &Moment<'a>, resource: &ResourceRef) -> Result<&'a TypeRul
     known.ok_or_else(|| Refusal::ResourceTypeUnknown(resource.kind.clone()))
 }
 
-/// Refuses whoever is no member of the tenant, as far as its rows say it, and whoever holds a role there that keeps apart.
-fn may_be_member(at: &Moment<'_>, id: &TenantId, member: &SubjectRef) -> Result<(), Stop> {
+/// Refuses whoever is no member of the tenant, as far as its rows say it, and whoever holds a role there that keeps them out of
+/// resources of this type.
+fn may_be_member(
+    at: &Moment<'_>,
+    id: &TenantId,
+    resource: &ResourceRef,
+    member: &SubjectRef,
+) -> Result<(), Stop> {
     if !at.policy.callers.members.contains(&member.issuer) {
         return Err(Refusal::IssuerUnknown(member.issuer.clone()).into());
     }
@@ -367,8 +373,8 @@ fn may_be_member(at: &Moment<'_>, id: &TenantId, member: &SubjectRef) -> Result<
         return Ok(());
     }
     match held_of(member, id.as_str(), at.facts)? {
-        Held::Row(row) if at.policy.resources.keeps_apart(&row.roles) => Err(Refusal::KeptApart.into()),
-        Held::Row(_) => Ok(()),
+        Held::Row(row) if at.policy.resources.joins_of(&row.roles).reach(&resource.kind) => Ok(()),
+        Held::Row(_) => Err(Refusal::KeptApart.into()),
         Held::Token(_) | Held::Nothing(_) => Err(Refusal::NotMember.into()),
     }
 }

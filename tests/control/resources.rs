@@ -62,7 +62,7 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
             ("sender".parse().unwrap(), at(&["orders:read"], false)),
         ]
         .into(),
-        apart: ["auditor".parse().unwrap()].into(),
+        joins: [("auditor".parse().unwrap(), Default::default())].into(),
     }
 }
 
