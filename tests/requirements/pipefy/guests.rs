@@ -1,6 +1,8 @@
 //! PFC: guests, who are part of no pipe and no database.
 
-use super::{acme, at, staffed};
+use serde_json::json;
+
+use super::{Acme, at, staffed};
 
 #[test]
 fn pfc_14_nothing_makes_a_guest_part_of_a_pipe_and_who_becomes_one_leaves_theirs_at_once() {
@@ -47,5 +49,101 @@ fn pfc_14_nothing_makes_a_guest_part_of_a_pipe_and_who_becomes_one_leaves_theirs
     acme.put("pipe/p1", "mo", "read_only").is(200);
     acme.can("mo", "GET", "pipes/p1/cards/c1");
     acme.cannot("mo", "PUT", "pipes/p2/settings");
+    acme.0.finish();
+}
+
+/// With two start forms of the pipe p1 and one of p2.
+fn with_forms() -> Acme {
+    let acme = staffed();
+    for (form, pipe) in [("f1", "p1"), ("f2", "p1"), ("f3", "p2")] {
+        acme.push(&format!("form/{form}"), json!({"parent": pipe})).is(200);
+    }
+    acme
+}
+
+fn form(pipe: &str, form: &str) -> [(&'static str, String); 2] {
+    let path = format!("pipes/{pipe}/forms/{form}");
+    [("GET", path.clone()), ("POST", path + "/submissions")]
+}
+
+#[test]
+fn pfc_06_guests_are_part_of_no_pipe_or_database_and_use_the_start_forms_shared_with_them() {
+    let acme = with_forms();
+    for guest in ["gus", "xena"] {
+        for role in ["read_only", "restricted_view", "start_form_only", "pipe_member", "pipe_admin"] {
+            acme.put("pipe/p1", guest, role).refused(422, "kept_apart");
+        }
+        for role in ["database_read_only", "database_member", "database_admin"] {
+            acme.put("database/d1", guest, role).refused(422, "kept_apart");
+        }
+        for (method, below) in form("p1", "f1") {
+            acme.cannot(guest, method, &below);
+        }
+        acme.put_by(&acme.who("ada"), "form/f1", guest, "form_guest").is(200);
+        for (method, below) in form("p1", "f1") {
+            acme.can(guest, method, &below);
+        }
+    }
+    let joined = acme.events("resource_joined");
+    let (event, record) = joined.last().unwrap();
+    assert_eq!(
+        (&event["member"]["sub"], &event["role"], &record["tenant"]),
+        (&json!("xena"), &json!("form_guest"), &json!("acme"))
+    );
+    assert!(
+        joined
+            .iter()
+            .all(|(event, _)| event["resource"]["type"] == "form" || event["member"]["sub"] != "gus")
+    );
+    // It is no longer shared.
+    acme.take_out(&acme.who("ada"), "form/f1", "gus").is(200);
+    for (method, below) in form("p1", "f1") {
+        acme.cannot("gus", method, &below);
+        acme.can("xena", method, &below);
+    }
+    acme.0.finish();
+}
+
+#[test]
+fn pfc_15_a_guest_reaches_a_form_where_it_was_shared_and_nothing_of_the_pipe_behind_it() {
+    let acme = with_forms();
+    acme.put_by(&acme.who("ada"), "form/f1", "gus", "form_guest").is(200);
+    // What he sent is a card of his, which he does not see.
+    acme.card("sent", "p1", Some("gus"), &["gus"]);
+    for (method, below) in form("p1", "f1") {
+        acme.can("gus", method, &below);
+    }
+    // Another form, another pipe's, and this one under another pipe's name.
+    for (pipe, other) in [("p1", "f2"), ("p2", "f3"), ("p2", "f1"), ("p1", "f9")] {
+        for (method, below) in form(pipe, other) {
+            acme.cannot("gus", method, &below);
+        }
+    }
+    for (method, below) in [
+        ("GET", ""),
+        ("GET", "/start-form"),
+        ("POST", "/start-form"),
+        ("GET", "/phases"),
+        ("GET", "/people"),
+        ("GET", "/cards"),
+        ("POST", "/cards"),
+        ("GET", "/cards/sent"),
+        ("PUT", "/cards/sent"),
+        ("GET", "/cards/sent/comments"),
+        ("POST", "/cards/sent/comments"),
+        ("GET", "/cards/sent/attachments/7"),
+        ("POST", "/search"),
+        ("GET", "/export.json"),
+        ("GET", "/count"),
+    ] {
+        acme.cannot("gus", method, &format!("pipes/p1{below}"));
+    }
+    for hidden in ["pipe/p1", "card/sent", "pipe/p1/members", "form/f1/members"] {
+        acme.get(&at(hidden), &acme.who("gus")).refused(403, "not_allowed");
+    }
+    // Nobody shares a form but who manages the people of its pipe: not he, and no member.
+    for sub in ["gus", "mo", "mia", "adam"] {
+        acme.put_by(&acme.who(sub), "form/f1", "xena", "form_guest").refused(403, "not_allowed");
+    }
     acme.0.finish();
 }
