@@ -165,6 +165,7 @@ fn build(path: &Path, size: Size) {
             life: 0,
             left: 0,
             by: Default::default(),
+            invited: None,
         })
     };
     let one = |number: u64| {

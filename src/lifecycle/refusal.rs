@@ -144,6 +144,9 @@ pub enum Refusal {
         "a role that they hold in the tenant keeps them out of resources of this type; give them another one first"
     )]
     KeptApart,
+    /// Nobody is invited to what they are in.
+    #[error("they are a member there already; give them another role instead")]
+    MemberAlready,
     /// Somebody has to hold it.
     #[error("nobody else there holds role `{0}`; give it to somebody else first")]
     LastOfRole(RoleName),
@@ -367,6 +370,7 @@ impl Refusal {
             Refusal::RoleNotHere { .. } => "role_not_here",
             Refusal::NotMember => "not_member",
             Refusal::KeptApart => "kept_apart",
+            Refusal::MemberAlready => "member_already",
             Refusal::LastOfRole(_) => "last_of_role",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",

@@ -12,19 +12,24 @@ mod joins;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Joined, PlanName, Resource, ResourceRef, ResourceType, RoleName, Subject, SubjectRef};
+use crate::model::{
+    Joined, PlanName, Resource, ResourceRef, ResourceType, RoleName, Span, Subject, SubjectRef,
+};
 
 use super::{
     Here, Lack, PermissionId, PermissionSet, Plans, Rule, has_plan,
     rows::{Bound, Held, held},
 };
 
-pub use joins::{Joins, joins_alone};
+pub use joins::{Joins, invited, joins_alone, still_given};
 
 /// How many resources may lie in each other, the tenant not counted.
 pub const MOST_DEPTH: usize = 4;
 /// How many resources a path may name beside the one that is acted on.
 pub const MOST_WITHIN: usize = MOST_DEPTH - 1;
+
+/// How long an invitation stands.
+pub const INVITED_FOR: Span = Span::CalendarDays(14);
 
 /// What the path names of the resources that the one acted on lies in: by number in [`Within::types`].
 pub type Outer<'a> = [Option<&'a str>; MOST_WITHIN];
@@ -51,6 +56,15 @@ pub struct TypeRule {
     pub join: BTreeMap<RoleName, RoleName>,
     /// Who joins a private one so.
     pub enter: BTreeMap<RoleName, RoleName>,
+    /// How long an invitation stands at most; [`INVITED_FOR`] where nothing is said.
+    pub invited_for: Option<Span>,
+}
+
+impl TypeRule {
+    /// How long an invitation stands at most, and where whoever invites says nothing.
+    pub fn invitation_lasts(&self) -> Span {
+        self.invited_for.unwrap_or(INVITED_FOR)
+    }
 }
 
 /// A role that is held at resources of one type.

@@ -1,7 +1,10 @@
 //! What lies below tenants: what the file may say of it, and what it then means.
 
 use super::{BASE, load, marked, with};
-use postern::{model::RoleName, policy::ResourceRules};
+use postern::{
+    model::{RoleName, Span},
+    policy::ResourceRules,
+};
 
 const ADMIN: &str = "  admin: { allow: \"*:*\" }\n";
 const ROUTE: &str = "GET /t/{tenant}/orders\", permission: orders:read }";
@@ -85,6 +88,11 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     let of = &named.policy.resources.roles["narrow"].of;
     assert_eq!(of.iter().collect::<Vec<_>>(), [&board]);
     assert_ne!(named.policy.fingerprint, policy.fingerprint);
+    let (short, _) = load(&types("list: orders:read", "list: orders:read, invitations: 3d")).unwrap();
+    let lasts = short.policy.resources.types[&board].invitation_lasts();
+    let usual = rules.types[&board].invitation_lasts();
+    assert_eq!((lasts, usual), (Span::Millis(3 * 86_400_000), Span::CalendarDays(14)));
+    assert_ne!(short.policy.fingerprint, policy.fingerprint);
     for to in ["keep_one: false", "keep_one: true, plans: [gold, iron]"] {
         let (other, _) = load(&types("keep_one: true", to)).unwrap();
         assert_ne!(other.policy.fingerprint, policy.fingerprint, "{to}");
@@ -111,6 +119,7 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
         ("joins: false", "joins: [card, ⟦card]", "duplicate_name"),
         ("joins: false", "joins: ⟦no", "wrong_type"),
         ("joins: false", "joins: ⟦5", "wrong_type"),
+        ("list: orders:read", "list: orders:read, invitations: ⟦5s", "out_of_range"),
         ("keep_one: true", "keep_one: true, plans: ⟦[]", "bad_value"),
         ("keep_one: true", "keep_one: true, plans: [gold, ⟦gold]", "duplicate_name"),
         ("keep_one: true", "keep_one: true, adjustable: ⟦true", "bad_value"),

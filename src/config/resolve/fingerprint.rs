@@ -14,7 +14,10 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use self::{resources::resources_value, upstream::upstream_value};
+use self::{
+    resources::resources_value,
+    upstream::{query_value, upstream_value},
+};
 use super::{
     cors::CorsSettings,
     entrance::EntranceSettings,
@@ -28,7 +31,7 @@ use crate::{
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower, OnRemove,
         PermissionSet, Policy, ResourceRules, ServiceRule, SessionRules, TenantRoles, Whose, Within,
-        conditions::TicketFrom, path::Delimiters, routes::Twins,
+        conditions::TicketFrom, narrow::How, path::Delimiters, routes::Twins,
     },
 };
 
@@ -348,7 +351,11 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
     }
     if let Some(narrow) = rule.and_then(|rule| rule.narrow.as_deref()) {
         let kind = narrow.kind().map(|kind| kind.as_str());
-        put(&mut value, "narrow", json!({ "kind": kind, "list": narrow.shape.to_string() }));
+        let how = match &narrow.how {
+            How::Filter(shape) => json!({ "kind": kind, "list": shape.to_string() }),
+            How::Query => json!({ "kind": kind, "query": query_value(&route.query) }),
+        };
+        put(&mut value, "narrow", how);
     }
     value
 }

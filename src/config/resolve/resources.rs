@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
-    rights::{Names, Roles},
+    rights::{Names, Roles, term},
     tenant_roles::plans_of,
 };
 use crate::{
@@ -74,9 +74,14 @@ pub(super) fn types(context: Context<'_>, file: &File, names: &Names) -> Types {
         let permission = |field: &crate::config::written::Field<String>| {
             field.given().and_then(|at| names.permission(context, at))
         };
+        let invitations = at.value.invitations.given();
+        if let Some(lasts) = invitations {
+            term(context, lasts.place, lasts.value.0, 60_000, 366);
+        }
         let rule = TypeRule {
             manage: permission(&at.value.manage),
             list: permission(&at.value.list),
+            invited_for: invitations.map(|lasts| lasts.value.0),
             ..TypeRule::default()
         };
         types.map.insert(kind, rule);

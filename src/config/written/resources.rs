@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
-use super::{FLAG, Field, OneOrMany, Table};
+use super::{FLAG, Field, OneOrMany, Table, Term};
 
 /// A type of resources below tenants.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct ResourceKind {
     pub join: Field<Table<String>>,
     /// Who joins a private one so, and a public one too. Default: nobody.
     pub enter: Field<Table<String>>,
+    /// How long an invitation to one stands at most, and where whoever invites says nothing. Default `14 calendar days`.
+    pub invitations: Field<Term>,
 }
 
 /// One of the resources that the one acted on lies in.

@@ -11,7 +11,7 @@ use crate::{
     policy::{PermissionId, Policy, ResourceRules, RoleAt},
 };
 
-use super::{names, put};
+use super::{names, put, span};
 
 pub(super) fn resources_value(policy: &Policy) -> Value {
     let ResourceRules { types, roles, joins } = &policy.resources;
@@ -23,7 +23,10 @@ pub(super) fn resources_value(policy: &Policy) -> Value {
             let parent = rule.parent.as_ref().map(|parent| parent.as_str());
             let joining = [&rule.join, &rule.enter]
                 .map(|map| map.iter().map(|(by, role)| [by.as_str(), role.as_str()]).collect::<Vec<_>>());
-            (kind.to_string(), json!([parent, name(rule.manage), name(rule.list), joining]))
+            let mut parts =
+                vec![json!(parent), json!(name(rule.manage)), json!(name(rule.list)), json!(joining)];
+            parts.extend(rule.invited_for.map(span));
+            (kind.to_string(), Value::Array(parts))
         })
         .collect();
     let roles: serde_json::Map<String, Value> = roles
