@@ -124,6 +124,7 @@ impl Upstream {
     }
 
     /// Answers each such request, a method and a path, like this from now on: the status with what else its head has, and a body.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
     pub fn answers(&self, request: &str, head: &str, body: &str) {
         let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.notes.told.lock().unwrap().insert(request.to_owned(), answer);

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{IN_P1, acme, app, at, cards_of, staffed};
+use super::{IN_P1, acme, app, at, cards_of, member_of, staffed};
+use crate::stage::DAY;
 
 #[test]
 fn pfp_01_what_somebody_is_in_the_company_says_nothing_of_a_pipe() {
@@ -163,5 +164,65 @@ fn pfp_12_everyone_in_the_company_are_its_admins_and_members_and_before_joining_
     acme.company("globex", Some("business")).is(201);
     acme.row_in("globex", "hank", json!({"roles": ["super_admin"]})).is(200);
     acme.get(&at("pipe/open"), &acme.member("hank", "globex", &[])).refused(403, "not_allowed");
+    acme.0.finish();
+}
+
+#[test]
+fn pfp_13_a_private_pipe_shows_itself_to_its_members_the_invited_and_the_companys_admins_alone() {
+    let acme = staffed();
+    acme.card("c1", "p1", None, &[]);
+    let sees = |sub: &str| acme.get(&at("pipe/p1"), &acme.who(sub)).status == 200;
+    for (sub, shown) in [
+        ("mo", true),
+        ("ada", true),
+        ("sue", true),
+        ("adam", true),
+        ("mia", false),
+        ("gus", false),
+        ("xena", false),
+    ] {
+        assert_eq!(sees(sub), shown, "{sub}");
+    }
+    // An invitation, by an admin of the pipe: it shows the pipe, and no card of it.
+    let invite = |by: &str, sub: &str, role: &str| {
+        let body = json!({"role": role, "invited": true});
+        acme.api("PUT", &member_of("pipe/p1", sub), &acme.who(by), body)
+    };
+    for by in ["mo", "vic", "mia", "adam"] {
+        invite(by, "mia", "pipe_member").refused(403, "not_allowed");
+    }
+    invite("ada", "mia", "restricted_view").is(200);
+    invite("ada", "gus", "read_only").refused(422, "kept_apart");
+    assert!(sees("mia"));
+    for below in ["pipes/p1", "pipes/p1/cards", "pipes/p1/cards/c1"] {
+        acme.cannot("mia", "GET", below);
+    }
+    // They join in that role and in no other.
+    for other in ["pipe_member", "pipe_admin", "read_only"] {
+        acme.put_by(&acme.who("mia"), "pipe/p1", "mia", other).refused(403, "not_allowed");
+    }
+    acme.put_by(&acme.who("max"), "pipe/p1", "max", "restricted_view").refused(403, "not_allowed");
+    acme.put_by(&acme.who("mia"), "pipe/p1", "mia", "restricted_view").is(200);
+    acme.can("mia", "POST", "pipes/p1/cards");
+    acme.cannot("mia", "GET", "pipes/p1/cards/c1");
+    // One that was taken back is none, nor one whose time is over.
+    invite("ada", "max", "pipe_member").is(200);
+    assert!(sees("max"));
+    acme.take_out(&acme.who("ada"), "pipe/p1", "max").is(200);
+    assert!(!sees("max"));
+    acme.put_by(&acme.who("max"), "pipe/p1", "max", "pipe_member").refused(403, "not_allowed");
+    invite("ada", "moe", "pipe_member").is(200);
+    // An admin of the company joins as the pipe's admin, and sees no card before.
+    acme.cannot("adam", "GET", "pipes/p1/cards/c1");
+    acme.put_by(&acme.who("adam"), "pipe/p1", "adam", "pipe_member").refused(403, "not_allowed");
+    acme.put_by(&acme.who("adam"), "pipe/p1", "adam", "pipe_admin").is(200);
+    acme.can("adam", "DELETE", "pipes/p1/cards/c1");
+    acme.clock.advance(15 * DAY);
+    assert!(!sees("moe"));
+    acme.put_by(&acme.who("moe"), "pipe/p1", "moe", "pipe_member").refused(403, "not_allowed");
+    let joined = acme.events("resource_joined");
+    let told: Vec<_> =
+        joined.iter().rev().take(2).map(|(event, _)| (&event["member"]["sub"], &event["role"])).collect();
+    assert_eq!(told, [(&json!("adam"), &json!("pipe_admin")), (&json!("mia"), &json!("restricted_view"))]);
     acme.0.finish();
 }

@@ -47,13 +47,24 @@ fn pfp_16_what_is_theirs_holds_on_every_way_to_a_card_and_what_cannot_be_narrowe
         serde_json::from_slice::<Value>(&export.body).unwrap(),
         json!([{"id": "own"}, {"id": "given"}])
     );
+    // What the application counts and exports for one person it is asked to count for him, and for nobody whom he names.
+    for below in ["count", "export.csv"] {
+        let seen = acme.asks("vic", "GET", &format!("pipes/p1/{below}?by=phase")).unwrap();
+        assert_eq!(seen.line(), format!("GET /orgs/acme/pipes/p1/{below}?visible_to=vic&by=phase HTTP/1.1"));
+        for sent in ["visible_to=mo", "Visible_To=mo", "visible_to=vic&visible_to=mo", "visible%5Fto=mo"] {
+            let code = acme.asks("vic", "GET", &format!("pipes/p1/{below}?{sent}")).unwrap_err();
+            assert_eq!(code, "narrow_parameter_sent", "{sent}");
+        }
+        let seen = acme.asks("mo", "GET", &format!("pipes/p1/{below}")).unwrap();
+        assert_eq!(seen.line(), format!("GET /orgs/acme/pipes/p1/{below} HTTP/1.1"));
+    }
     // What lies at a card goes with it.
     for below in ["attachments/7", "comments"] {
         acme.can("vic", "GET", &format!("pipes/p1/cards/own/{below}"));
         acme.cannot("vic", "GET", &format!("pipes/p1/cards/other/{below}"));
     }
     // What shows more than can be told apart is refused, of their own card too.
-    for below in ["count", "export.csv", "events", "reports/7", "cards/own/connections"] {
+    for below in ["events", "reports/7", "cards/own/connections"] {
         acme.cannot("vic", "GET", &format!("pipes/p1/{below}"));
         acme.can("mo", "GET", &format!("pipes/p1/{below}"));
     }
