@@ -55,11 +55,13 @@ fn a_route_is_had_by_the_plans_that_have_it_by_members_and_staff_alike() {
     client.send(request("GET", &format!("{download}?do=forever"), &agent, ""));
     assert!(client.head().contains(" 200 "));
     until("bytes flow", || count.load(SeqCst) > before + 100_000);
+    let cut = || world.of_kind("access.outcome").iter().filter(|outcome| outcome["end"] == "cut").count();
     push(Some("platinum"));
-    let still = count.load(SeqCst);
-    until("bytes flow", || count.load(SeqCst) > still + 100_000);
+    assert_eq!(cut(), 0, "another plan that has it");
     push(None);
+    let answered = count.load(SeqCst);
     assert_eq!(client.read_out().0, Ending::Reset);
+    assert_eq!((count.load(SeqCst), cut()), (answered, 1), "bytes passed after the answer");
     assert_eq!(world.last_outcome()["cut_by"]["reason"], "route_not_in_plan");
     world.finish();
 }
