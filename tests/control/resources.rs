@@ -43,6 +43,7 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
                     list,
                     join: joins("viewer", "hand"),
                     enter: joins("order_clerk", "lead"),
+                    ..TypeRule::default()
                 },
             ),
             (
