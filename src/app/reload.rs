@@ -158,8 +158,19 @@ pub(super) struct Parts {
 
 impl Reloader {
     pub(super) fn new(parts: Parts, settings: Settings, stamps: Stamps) -> Reloader {
-        let Parts { engine, shared, verifier, keepers, api, webhooks, look_ups, now, background, stop, keeping } =
-            parts;
+        let Parts {
+            engine,
+            shared,
+            verifier,
+            keepers,
+            api,
+            webhooks,
+            look_ups,
+            now,
+            background,
+            stop,
+            keeping,
+        } = parts;
         let told = Told::default();
         told.loaded.store(engine.now().ms(), Relaxed);
         Reloader {

@@ -85,7 +85,9 @@ impl Engine {
                     return Glance::Admitted(Admission::open(&permit));
                 }
                 // What has to be looked up takes a while.
-                Verdict::Decided(Decision::Deny(denial)) if self.looks_further(&denial, &mut facts, policy) => {
+                Verdict::Decided(Decision::Deny(denial))
+                    if self.looks_further(&denial, &mut facts, policy) =>
+                {
                     return Glance::Look;
                 }
                 Verdict::Decided(Decision::Deny(denial)) => return Glance::Denied(denial),

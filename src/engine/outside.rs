@@ -66,9 +66,8 @@ impl Engine {
 
     /// Whether a decision that came to this no is to be made once more, with leave to name what is to be looked up.
     pub(super) fn looks_further(&self, denial: &Denial, facts: &mut Facts, policy: &Policy) -> bool {
-        let further = !facts.asks_outside()
-            && self.outside.get().is_some()
-            && look_up::may_turn(denial, facts, policy);
+        let further =
+            !facts.asks_outside() && self.outside.get().is_some() && look_up::may_turn(denial, facts, policy);
         if further {
             facts.ask_outside(true);
         }

@@ -26,6 +26,7 @@ mod granting;
 mod grid;
 mod histories;
 mod join;
+mod look_ups;
 mod naive;
 mod naive_grants;
 mod naive_requests;

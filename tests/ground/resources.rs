@@ -45,7 +45,7 @@ const ROLES: [(&str, Sets, bool); 4] = [
 ];
 
 /// The configuration: boards in the tenant, cards in boards, notes in cards. Wardens have no rows.
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let mut policy = Plain::new(true).compile();
     let set = |names: &[&str]| {
         names.iter().fold(PermissionSet::default(), |mut all, name| {
@@ -86,21 +86,21 @@ fn policy() -> Policy {
     policy
 }
 
-fn named(kind: &str, id: &str) -> ResourceRef {
+pub(crate) fn named(kind: &str, id: &str) -> ResourceRef {
     ResourceRef { kind: kind.parse().unwrap(), id: id.parse().unwrap() }
 }
 
-fn of(resource: &ResourceRef, deed: Deed) -> Command {
+pub(crate) fn of(resource: &ResourceRef, deed: Deed) -> Command {
     Command::Resource { tenant: tid("acme"), resource: resource.clone(), deed, expected: None }
 }
 
-fn push(kind: &str, id: &str, parent: Option<&str>) -> Command {
+pub(crate) fn push(kind: &str, id: &str, parent: Option<&str>) -> Command {
     let parent = parent.map(|id| ResourceId::new(id).unwrap());
     let deed = Deed::Push { parent, creator: None, assignees: Vec::new(), public: false };
     of(&named(kind, id), deed)
 }
 
-fn join(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Command {
+pub(crate) fn join(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Command {
     of(&named(kind, id), Deed::Join { member: who.clone(), role: role(name) })
 }
 
@@ -120,7 +120,7 @@ fn row(who: &SubjectRef, roles: &[&str]) -> Command {
 }
 
 /// A tenant with a board `b1` and a card `c1` on it, which `made` made.
-fn world(policy: &Policy) -> World {
+pub(crate) fn world(policy: &Policy) -> World {
     let mut world = World::default();
     let command = Command::RegisterTenant {
         tenant: tid("acme"),
@@ -138,14 +138,14 @@ fn world(policy: &Policy) -> World {
 
 /// What a path names: the resource acted on, then what it lies in, nearest first; and whether the application checks that.
 #[derive(Debug, Clone)]
-struct Path {
-    kind: &'static str,
-    id: String,
-    outer: Vec<(&'static str, String)>,
-    checked: bool,
+pub(crate) struct Path {
+    pub(crate) kind: &'static str,
+    pub(crate) id: String,
+    pub(crate) outer: Vec<(&'static str, String)>,
+    pub(crate) checked: bool,
 }
 
-fn at_path(kind: &'static str, id: &str, outer: &[(&'static str, &str)], checked: bool) -> Path {
+pub(crate) fn at_path(kind: &'static str, id: &str, outer: &[(&'static str, &str)], checked: bool) -> Path {
     let outer = outer.iter().map(|(kind, id)| (*kind, (*id).to_owned())).collect();
     Path { kind, id: id.to_owned(), outer, checked }
 }
@@ -163,7 +163,7 @@ fn ask(
 }
 
 /// A route that acts on what the path names.
-fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
+pub(crate) fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
     let types = path.outer.iter().map(|(kind, _)| kind.parse().unwrap()).collect();
     Rule {
         name: "GET /x".into(),

@@ -115,13 +115,19 @@ fn serve(stream: &mut TcpStream, inner: &Inner) -> bool {
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap().to_owned();
     let json = |text: &str| {
-        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        )
     };
     if !path.starts_with("/internal/") {
         inner.served.fetch_add(1, SeqCst);
-        let text = if path.ends_with("/cards") { inner.list.lock().unwrap().clone() } else { "{}".to_owned() };
+        let text =
+            if path.ends_with("/cards") { inner.list.lock().unwrap().clone() } else { "{}".to_owned() };
         if path.ends_with("/stream") {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
             while stream.write_all(b"5\r\nhello\r\n").is_ok() {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -282,7 +288,9 @@ fn what_the_application_says_is_hers_opens_and_nothing_else_does() {
     let head = application.last();
     let lower = head.to_ascii_lowercase();
     assert!(head.starts_with("GET /internal/acme/cards/"), "{head}");
-    assert!(lower.contains("accept: application/json\r\n") && lower.contains("accept-encoding: identity\r\n"));
+    assert!(
+        lower.contains("accept: application/json\r\n") && lower.contains("accept-encoding: identity\r\n")
+    );
     for gone in ["authorization", "cookie", "x-remote-user", "x-user", "x-forwarded", "postern-session"] {
         assert!(!lower.contains(gone), "{gone}: {head}");
     }
@@ -305,7 +313,9 @@ fn nobody_is_asked_where_the_answer_stands_without() {
         assert_eq!(world.get(path, &admin).status, 200);
     }
     // Whoever has no row on the board that the path names; whose row could give it in no case.
-    for (path, sub) in [("b/b1/c/c1", "nobody"), ("b/b2/c/c1", "lena"), ("b/b1/c/c1", "fred"), ("b/b1/cards", "fred")] {
+    for (path, sub) in
+        [("b/b1/c/c1", "nobody"), ("b/b2/c/c1", "lena"), ("b/b1/c/c1", "fred"), ("b/b1/cards", "fred")]
+    {
         assert_eq!(get(&world, path, sub), NO, "{path} {sub}");
     }
     // Another tenant's, somebody without a token.
@@ -366,7 +376,12 @@ fn an_application_that_lies_hangs_or_breaks_off_opens_nothing() {
     let mut cases: Vec<(Say, &str)> = vec![
         (Say::Never, "slow"),
         (Say::Raw(Vec::new()), "hung_up"),
-        (Say::Raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{".to_vec()), "hung_up"),
+        (
+            Say::Raw(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{".to_vec(),
+            ),
+            "hung_up",
+        ),
         (Say::Raw(b"SSH-2.0-x\r\n\r\n".to_vec()), "unreadable"),
         (raw("500 X\r\nContent-Type: application/json", b"{}"), "status"),
         (raw("204 No", b""), "status"),
@@ -377,16 +392,34 @@ fn an_application_that_lies_hangs_or_breaks_off_opens_nothing() {
     let ids: Vec<String> = (0..19).map(|number| format!("x{number}")).collect();
     let of = |number: usize| good(&ids[number]);
     cases.extend([
-        (raw(&format!("302 X\r\nLocation: http://{}/internal/acme/cards/good\r\nContent-Type: application/json", application.address), of(9).as_bytes()), "redirect"),
+        (
+            raw(
+                &format!(
+                    "302 X\r\nLocation: http://{}/internal/acme/cards/good\r\nContent-Type: application/json",
+                    application.address
+                ),
+                of(9).as_bytes(),
+            ),
+            "redirect",
+        ),
         (raw("200 OK\r\nContent-Type: text/html", of(10).as_bytes()), "type"),
         (raw(&format!("{typed}\r\nContent-Encoding: gzip"), of(11).as_bytes()), "coded"),
-        (raw(typed, of(12).replace("\"created_by\":{", "\"created_by\":{\"id\":\"lena\",").as_bytes()), "twice"),
+        (
+            raw(typed, of(12).replace("\"created_by\":{", "\"created_by\":{\"id\":\"lena\",").as_bytes()),
+            "twice",
+        ),
         (raw(typed, of(13).replace("\"x13\"", "\"x1\"").as_bytes()), "another"),
         (raw(typed, of(14).replace("\"created_by\"", "\"made_by\"").as_bytes()), "missing"),
         (raw(typed, of(15).replace("\"b1\"", "\"b1/../b1\"").as_bytes()), "value"),
         (raw(typed, format!("{}{}", of(16), " ".repeat(64 << 10)).as_bytes()), "too_large"),
         (
-            raw(typed, card("x17", "b1", "clara", &(0..200).map(|n| ["a", "b"][n % 2]).collect::<Vec<_>>()).to_string().replace("\"a\"", "\"clara\"").as_bytes()),
+            raw(
+                typed,
+                card("x17", "b1", "clara", &(0..200).map(|n| ["a", "b"][n % 2]).collect::<Vec<_>>())
+                    .to_string()
+                    .replace("\"a\"", "\"clara\"")
+                    .as_bytes(),
+            ),
             "",
         ),
         (raw(typed, card("x18", "b1", "clara", &["é"]).to_string().as_bytes()), "value"),
@@ -513,7 +546,12 @@ fn a_list_is_narrowed_by_what_is_looked_up_of_its_items_within_a_bound() {
         let reply = world.get("/t/acme/b/b1/cards", &world.people.member(sub, "acme", &[]));
         assert_eq!(reply.status, 200, "{}", reply.text());
         let value: Value = serde_json::from_slice(&reply.body).unwrap();
-        value["cards"].as_array().unwrap().iter().map(|card| card["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        value["cards"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|card| card["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     application.card("c1", "b1", "clara", &[]);
     application.card("c2", "b1", "lena", &["clara"]);
@@ -573,9 +611,13 @@ fn a_grant_over_a_board_reaches_what_the_application_says_lies_on_it_for_as_long
     let made: Value = serde_json::from_slice(&made.body).unwrap();
     let grant = made["grant"]["id"].as_str().unwrap().parse().unwrap();
     world.session_on("acme", &agent, WantedBasis::Grant(grant), None);
-    for (path, answer) in
-        [("c/c1", "open"), ("b/b1/c/c1", "open"), ("c/c2", "grant_scope"), ("b/b2/c/c1", "grant_scope"), ("c/c9", "grant_scope")]
-    {
+    for (path, answer) in [
+        ("c/c1", "open"),
+        ("b/b1/c/c1", "open"),
+        ("c/c2", "grant_scope"),
+        ("b/b2/c/c1", "grant_scope"),
+        ("c/c9", "grant_scope"),
+    ] {
         assert_eq!(what(&world.get(&format!("/t/acme/{path}"), &agent)), answer, "{path}");
     }
     // The record says what was looked up, and until when the permit holds by it.
@@ -583,7 +625,10 @@ fn a_grant_over_a_board_reaches_what_the_application_says_lies_on_it_for_as_long
     let rests = intent["rests_on"].as_array().unwrap();
     let looked = rests.iter().find(|rest| rest["document"] == "looked_up/acme/card/c1").unwrap();
     assert_eq!(looked["version"], "2026-07-01T12:00:00.000Z");
-    assert_eq!((&intent["due"], &intent["deadline"]), (&json!("look_up"), &json!("2026-07-01T12:00:10.000Z")));
+    assert_eq!(
+        (&intent["due"], &intent["deadline"]),
+        (&json!("look_up"), &json!("2026-07-01T12:00:10.000Z"))
+    );
     // What runs is decided again when the answer counts no more: it goes on where the application says the same …
     let mut client = world.client();
     client.send(request("GET", "/t/acme/c/c1/stream", &agent, ""));
@@ -598,7 +643,10 @@ fn a_grant_over_a_board_reaches_what_the_application_says_lies_on_it_for_as_long
     clock.advance(10_000);
     assert_eq!(client.read_out().0, Ending::Reset);
     let outcome = world.last_outcome();
-    assert_eq!((&outcome["end"], &outcome["cut_by"]["reason"], &outcome["cut_by"]["due"]), (&json!("cut"), &json!("grant_scope"), &json!("look_up")));
+    assert_eq!(
+        (&outcome["end"], &outcome["cut_by"]["reason"], &outcome["cut_by"]["due"]),
+        (&json!("cut"), &json!("grant_scope"), &json!("look_up"))
+    );
     // So does a member's, where it is recorded.
     application.card("c3", "b1", "lena", &["clara"]);
     let clara = world.people.member("clara", "acme", &[]);

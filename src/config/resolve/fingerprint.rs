@@ -153,7 +153,8 @@ fn resources_value(policy: &Policy) -> Value {
             let parent = rule.parent.as_ref().map(|parent| parent.as_str());
             let joining = [&rule.join, &rule.enter]
                 .map(|map| map.iter().map(|(by, role)| [by.as_str(), role.as_str()]).collect::<Vec<_>>());
-            let mut parts = vec![json!(parent), json!(name(rule.manage)), json!(name(rule.list)), json!(joining)];
+            let mut parts =
+                vec![json!(parent), json!(name(rule.manage)), json!(name(rule.list)), json!(joining)];
             parts.extend(rule.look_up.as_deref().map(super::look_ups::value));
             (kind.to_string(), Value::Array(parts))
         })

@@ -74,7 +74,8 @@ fn look_up(
     let (id, tenant) = (one(context, &written.id), one(context, &written.tenant));
     let (creator, parent) = (one(context, &written.creator), one(context, &written.parent));
     let assignees = each(context, &written.assignees);
-    let nothing = [&written.creator, &written.assignees, &written.parent].iter().all(|field| field.is_absent());
+    let nothing =
+        [&written.creator, &written.assignees, &written.parent].iter().all(|field| field.is_absent());
     if nothing {
         let hint = "name at least one place: `creator: /created_by/id`";
         context.put(Code::OneOf, at.place, "none of `creator`, `assignees` and `parent` is looked up", hint);
@@ -82,11 +83,13 @@ fn look_up(
     let lies = types.map.get(kind).is_some_and(|rule| rule.parent.is_some());
     match written.parent.given() {
         Some(parent) if !lies && types.whole => {
-            let message = format!("resources of type `{kind}` lie in the tenant, so there is no parent to look up");
+            let message =
+                format!("resources of type `{kind}` lie in the tenant, so there is no parent to look up");
             context.put(Code::BadValue, parent.place, message, "remove it, or give the type a `parent`");
         }
         None if !lies && types.whole => {
-            let message = format!("nobody has a row above a resource of type `{kind}`, so it is never looked up");
+            let message =
+                format!("nobody has a row above a resource of type `{kind}`, so it is never looked up");
             let hint = "give the type a `parent`, at which members have their roles; or remove this";
             context.warn(Code::Unused, at.place, message, hint);
         }
@@ -128,7 +131,8 @@ fn path(context: Context<'_>, at: &At<String>, kind: &ResourceType) -> Option<Ve
     let (mut pieces, mut rest) = (Vec::new(), text);
     while let Some((before, behind)) = rest.split_once('{') {
         let Some((name, behind)) = behind.split_once('}') else {
-            return wrong(rest, "a `{` without its `}`".to_owned());
+            let open = rest.strip_prefix(before).unwrap_or(rest);
+            return wrong(open, "a `{` without its `}`".to_owned());
         };
         if !before.is_empty() {
             pieces.push(PathPiece::Text(before.to_owned()));
@@ -279,7 +283,8 @@ fn issuer(
 
 /// All that it says, for the fingerprint.
 pub(super) fn value(look_up: &LookUp) -> serde_json::Value {
-    let LookUp { upstream, path, id, tenant, creator, assignees, parent, issuer, for_ms, within_ms } = look_up;
+    let LookUp { upstream, path, id, tenant, creator, assignees, parent, issuer, for_ms, within_ms } =
+        look_up;
     let path: Vec<&str> = path
         .iter()
         .map(|piece| match piece {

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use crate::{
     engine::outside::Wanted,
     identity::json::{Json, JsonFault, Object},
-    model::{IssuerName, Resource, ResourceId, ResourceRef, ResourceType, SubjectRef, resource::RESOURCE_MOST},
+    model::{
+        IssuerName, Resource, ResourceId, ResourceRef, ResourceType, SubjectRef, resource::RESOURCE_MOST,
+    },
     policy::{LookUp, look_up::Each, narrow::Pointer},
 };
 
@@ -127,8 +129,7 @@ mod tests {
 
     fn told(body: &str, rule: &LookUp) -> Result<Resource, Fault> {
         let (kind, id) = ("card".parse().unwrap(), "c1".parse().unwrap());
-        let wanted =
-            Wanted { tenant: "acme".parse().unwrap(), life: 3, resource: ResourceRef { kind, id } };
+        let wanted = Wanted { tenant: "acme".parse().unwrap(), life: 3, resource: ResourceRef { kind, id } };
         read(body.as_bytes(), rule, &wanted, Some(&"pipe".parse().unwrap()))
     }
 
@@ -165,10 +166,8 @@ mod tests {
     fn one_assignee_may_stand_without_a_list() {
         let one = LookUp { assignees: Some(Each { at: pointer("/made/by"), item: None }), ..rule() };
         assert_eq!(told(FULL, &one).unwrap().assignees, [person("mia")].into());
-        let plain = LookUp {
-            assignees: Some(Each { at: pointer("/to"), item: Some(Pointer::default()) }),
-            ..rule()
-        };
+        let plain =
+            LookUp { assignees: Some(Each { at: pointer("/to"), item: Some(Pointer::default()) }), ..rule() };
         let body = FULL.replace(r#"[{"user":{"id":7}},{"user":{"id":"leo"}}]"#, r#"["mia",8]"#);
         assert_eq!(told(&body, &plain).unwrap().assignees, [person("mia"), person("8")].into());
     }

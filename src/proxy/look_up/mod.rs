@@ -159,7 +159,11 @@ impl LookUps {
         }
         let under_way = desk.lock().questions.len();
         for (name, help, value) in [
-            ("postern_look_ups_under_way", "Questions to applications that are under way, or wait.", under_way),
+            (
+                "postern_look_ups_under_way",
+                "Questions to applications that are under way, or wait.",
+                under_way,
+            ),
             ("postern_look_ups_kept", "Answers that are kept.", desk.kept.len()),
         ] {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
@@ -330,8 +334,7 @@ impl Desk {
         let target = rule.target(&wanted.tenant, &wanted.resource.id);
         let signed = routing.asserter.assert_own(wanted.tenant.as_str(), &target, upstream, *wall);
         let assertion = signed.map_err(|_| Fault::Unsigned)?;
-        let question =
-            Question { target: &target, header: &routing.asserter.header, assertion: &assertion };
+        let question = Question { target: &target, header: &routing.asserter.header, assertion: &assertion };
         let first = self.turn.fetch_add(1, Relaxed);
         let body = ask(upstream, first, within, &question).await?;
         let parent = routing.policy.resources.parent(&wanted.resource.kind);
