@@ -11,7 +11,7 @@ use crate::model::{Joined, Resource, ResourceType, Subject, SubjectRef};
 use super::{
     Here, Lack, PermissionId,
     look_up::{Hearsay, LookUp, wanted},
-    resources::{About, MOST_DEPTH, RoleAt, Spot},
+    resources::{About, Joins, MOST_DEPTH, RoleAt, Spot},
 };
 
 /// A resource in a chain.
@@ -141,12 +141,11 @@ impl<'a> Chain<'a> {
         Ok(sure.to_vec())
     }
 
-    /// Whether a row of this person gives them this at the resource. `left`: how often they left all resources. What `but` gave
-    /// does not count.
+    /// Whether a row of this person, where they may have one, gives them this at the resource. `left`: how often they left all
+    /// resources. What `but` gave does not count.
     pub(super) fn gives(
         &self,
-        person: &SubjectRef,
-        left: u32,
+        (person, joins, left): (&SubjectRef, &Joins<'_>, u32),
         permission: PermissionId,
         but: Option<&Subject>,
         here: Here<'a>,
@@ -159,7 +158,7 @@ impl<'a> Chain<'a> {
         };
         // What would be looked up, and why: it could be theirs, or lie where they have a row.
         let mut lack = None;
-        for (number, link) in self.links.iter().enumerate() {
+        for (number, link) in self.links.iter().enumerate().filter(|(_, link)| joins.reach(link.kind)) {
             let Some((row, role)) = self.row(link, person, left, here)? else { continue };
             if but.is_some_and(|but| row.by.iter().any(|giver| giver.is(but))) {
                 continue;
@@ -178,7 +177,7 @@ impl<'a> Chain<'a> {
             let theirs = |role: &RoleAt| self.about == About::Itself && role.could_hold(permission, acted_on);
             roles.filter(|role| role.at == *kind).any(|role| holds(role) || theirs(role))
         };
-        if lack.is_none() && self.beyond(here).any(somewhere) {
+        if lack.is_none() && self.beyond(here).filter(|kind| joins.reach(kind)).any(somewhere) {
             lack = self.ask_further(here);
         }
         lack.map_or(Ok(false), Err)

@@ -19,6 +19,7 @@ pub mod level;
 pub mod login;
 pub mod look_up;
 pub mod narrow;
+pub mod parameter;
 pub mod path;
 pub mod permission;
 pub mod proofs;

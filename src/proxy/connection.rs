@@ -24,6 +24,7 @@ use crate::{
 };
 
 use self::{
+    asked::Narrowing,
     heads::{Came, Coming},
     outgoing::{Own, Unsent},
     told::{unreadable, upstream_words},
@@ -385,10 +386,8 @@ impl Connection {
         if must_switch && upgrade.is_none() {
             return self.give_up(core, request, &no_websocket(), admission).await;
         }
-        let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
-        let (Some(upstream), Some(sent)) = (upstream, sent) else {
-            let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
-            return self.give_up(core, request, &unsent, admission).await;
+        let Some(upstream) = upstream else {
+            return self.give_up(core, request, &no_upstream(), admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
@@ -406,14 +405,19 @@ impl Connection {
                 untold = instead;
             }
         }
-        let narrowed = match asked::narrowed(core, routing, ask, mapped, who, &admission) {
-            Ok(narrowed) => narrowed,
+        let (narrowed, asked) = match asked::narrowed(&own, routing, mapped, target.query()) {
+            Ok(Narrowing::Not) => (None, None),
+            Ok(Narrowing::Here(narrowed)) => (Some(narrowed), None),
+            Ok(Narrowing::There(target)) => (None, Some(target)),
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
         if narrowed.is_some() {
             untold = untold.union(NOT_ASKED);
             lines.push(("accept-encoding", "identity".to_owned()));
         }
+        let Some(sent) = Target::new(asked.as_deref().or(whole.as_deref()).unwrap_or(target.whole)) else {
+            return self.give_up(core, request, &no_upstream(), admission).await;
+        };
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
@@ -445,6 +449,7 @@ impl Connection {
             drop,
             add: &add,
             as_staff,
+            unstored: as_staff || asked.is_some(),
             bounds,
             upgrade,
             must_switch,
@@ -475,6 +480,10 @@ impl Connection {
         };
         (next, Some((admission, report)))
     }
+}
+
+fn no_upstream() -> Unsent {
+    Unsent::new(502, "upstream_missing", "the map names no application for this route")
 }
 
 fn no_websocket() -> Unsent {

@@ -10,7 +10,7 @@ use postern::{
         Ask, Caller, Decision, Facts, Named, Narrow, Pattern, PermissionSet, Permit, Policy, Push,
         ResourceRules, RoleAt, Rule, TypeRule, Verdict, Within, decide,
         decide::Route,
-        narrow::{Beside, ListShape, Pointer},
+        narrow::{Beside, How, ListShape, Pointer},
     },
 };
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ pub(crate) fn policy() -> Policy {
         ]
         .into(),
         roles,
-        apart: [role("warden")].into(),
+        joins: [(role("warden"), BTreeSet::new())].into(),
     };
     for rule in &mut policy.callers.services {
         if rule.may.contains(&Push::Members) {
@@ -104,11 +104,15 @@ pub(crate) fn join(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Comman
     of(&named(kind, id), Deed::Join { member: who.clone(), role: role(name) })
 }
 
-fn leave(kind: &str, id: &str, who: &SubjectRef) -> Command {
+pub(crate) fn invite(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Command {
+    of(&named(kind, id), Deed::Invite { member: who.clone(), role: role(name), until: None })
+}
+
+pub(crate) fn leave(kind: &str, id: &str, who: &SubjectRef) -> Command {
     of(&named(kind, id), Deed::Leave { member: who.clone() })
 }
 
-fn row(who: &SubjectRef, roles: &[&str]) -> Command {
+pub(crate) fn row(who: &SubjectRef, roles: &[&str]) -> Command {
     Command::PushMember {
         tenant: tid("acme"),
         member: who.clone(),
@@ -151,7 +155,7 @@ pub(crate) fn at_path(kind: &'static str, id: &str, outer: &[(&'static str, &str
 }
 
 /// The code of the decision, and what was looked up for it.
-fn ask(
+pub(crate) fn ask(
     world: &World,
     who: &Subject,
     permission: &str,
@@ -181,7 +185,7 @@ pub(crate) fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
 }
 
 /// The permit, or the code of the refusal; and what was looked up for it.
-fn ask_by(
+pub(crate) fn ask_by(
     world: &World,
     who: &Subject,
     rule: &Rule,
@@ -218,7 +222,7 @@ fn ask_by(
     }
 }
 
-fn may(world: &World, who: &Subject, permission: &str, path: &Path, policy: &Policy) -> bool {
+pub(crate) fn may(world: &World, who: &Subject, permission: &str, path: &Path, policy: &Policy) -> bool {
     ask(world, who, permission, path, policy).0 == "member_role"
 }
 
@@ -354,7 +358,7 @@ fn a_condition_speaks_of_cards_and_not_of_what_they_lie_in_or_of_what_lies_in_th
         let pointer = |text| Pointer::parse(text).unwrap();
         let shape = ListShape::new(&pointer("/all"), pointer("/id"), &Beside::default()).unwrap();
         let item = Rule { resource: Some(items.parse().unwrap()), ..rule.clone() };
-        let rule = Rule { narrow: Some(Box::new(Narrow { shape, item })), ..rule };
+        let rule = Rule { narrow: Some(Box::new(Narrow { how: How::Filter(shape), item })), ..rule };
         ask_by(&world, &clara, &rule, &board, &policy).0.map(|permit| permit.narrowed())
     };
     assert_eq!(listing("orders:read", "card"), Ok(true));
@@ -565,6 +569,8 @@ struct Naive {
     boards: BTreeSet<String>,
     cards: BTreeMap<String, Card>,
     rows: BTreeMap<(String, String, String), String>,
+    /// Who is invited where, to which role, by which member if by one.
+    invited: BTreeMap<(String, String, String), (String, Option<String>)>,
     /// Of those whose roles stand in rows: whether they are there, and as a warden.
     people: BTreeMap<String, bool>,
     removed: BTreeSet<String>,
@@ -573,10 +579,24 @@ struct Naive {
 impl Naive {
     fn forget_place(&mut self, kind: &str, id: &str) {
         self.rows.retain(|(k, i, _), _| (k.as_str(), i.as_str()) != (kind, id));
+        self.invited.retain(|(k, i, _), _| (k.as_str(), i.as_str()) != (kind, id));
     }
 
     fn forget_person(&mut self, who: &str) {
         self.rows.retain(|(_, _, p), _| p != who);
+        self.invited.retain(|(_, _, p), _| p != who);
+    }
+
+    /// Whether somebody may join by themselves in this role: invited to that, by a service, or by one who is a lead there now.
+    fn may_accept(&self, key: &(String, String, String), name: &str) -> bool {
+        let lead = |who: &String| {
+            let at = (key.0.clone(), key.1.clone(), who.clone());
+            self.rows.get(&at).is_some_and(|role| role == "lead")
+        };
+        let place =
+            if key.0 == "board" { self.boards.contains(&key.1) } else { self.cards.contains_key(&key.1) };
+        let stands = |(role, by): &(String, Option<String>)| role == name && by.as_ref().is_none_or(lead);
+        place && self.people.get(&key.2) == Some(&false) && self.invited.get(key).is_some_and(stands)
     }
 
     fn gives(&self, kind: &str, id: &str, who: &str, permission: &str, card: Option<&str>) -> bool {
@@ -626,7 +646,7 @@ proptest! {
 
     #[test]
     fn histories_come_to_what_listing_and_deleting_comes_to(
-        steps in proptest::collection::vec((0..9usize, 0..2usize, 0..3usize, 0..3usize, 0..4usize, 0..3usize), 1..40)
+        steps in proptest::collection::vec((0..13usize, 0..2usize, 0..3usize, 0..3usize, 0..4usize, 0..3usize), 1..40)
     ) {
         let policy = policy();
         let mut world = World::default();
@@ -645,6 +665,7 @@ proptest! {
             let name = ROLES[name].0;
             let (kind, id) = if name == "watcher" { ("card", card) } else { ("board", board) };
             let manager = rower("acme", PEOPLE[other]);
+            let key = (kind.to_owned(), id.to_owned(), PEOPLE[one].to_owned());
             let mut run = |command: &Command, by: &Subject| world.run(command, Actor::Subject(by), now, &policy).map(|_| ());
             match what {
                 0 => {
@@ -706,12 +727,42 @@ proptest! {
                         prop_assert_eq!(result.is_ok(), possible);
                     }
                     if result.is_ok() {
-                        naive.rows.insert((kind.into(), id.into(), PEOPLE[one].into()), name.into());
+                        naive.invited.remove(&key);
+                        naive.rows.insert(key, name.into());
+                    }
+                }
+                7 | 8 => {
+                    let by = if other < 2 { crm.clone() } else { manager.clone() };
+                    let place = if kind == "board" { naive.boards.contains(id) } else { naive.cards.contains_key(id) };
+                    let possible =
+                        place && naive.people.get(PEOPLE[one]) == Some(&false) && !naive.rows.contains_key(&key);
+                    let result = run(&invite(kind, id, &who(one), name), &by);
+                    prop_assert!(possible || result.is_err());
+                    if by.id == crm.id {
+                        prop_assert_eq!(result.is_ok(), possible);
+                    }
+                    if result.is_ok() {
+                        let by = (by.id != crm.id).then(|| PEOPLE[other].to_owned());
+                        // Said again, what stands is left as it is: whoever gave it first gives it.
+                        let stands = naive.may_accept(&key, name);
+                        if !stands || naive.invited.get(&key).is_none_or(|(role, _)| role != name) {
+                            naive.invited.insert(key, (name.into(), by));
+                        }
+                    }
+                }
+                9 | 10 => {
+                    let (by, open) = (rower("acme", PEOPLE[one]), naive.may_accept(&key, name));
+                    let leads = naive.rows.get(&key).is_some_and(|role| role == "lead");
+                    let result = run(&join(kind, id, &who(one), name), &by);
+                    prop_assert!(!open || result == Ok(()), "{:?}", result);
+                    prop_assert!(open || leads || result.is_err());
+                    if result.is_ok() {
+                        naive.invited.remove(&key);
+                        naive.rows.insert(key, name.into());
                     }
                 }
                 _ => {
                     let by = if other < 1 { crm.clone() } else { manager.clone() };
-                    let key = (kind.to_owned(), id.to_owned(), PEOPLE[one].to_owned());
                     let lead = |naive: &Naive| naive.rows.iter().filter(|((k, i, _), name)| (k.as_str(), i.as_str(), name.as_str()) == (kind, id, "lead")).count();
                     let was = naive.rows.get(&key).cloned();
                     let result = run(&leave(kind, id, &who(one)), &by);
@@ -723,6 +774,7 @@ proptest! {
                     }
                     if result.is_ok() {
                         naive.rows.remove(&key);
+                        naive.invited.remove(&key);
                     }
                 }
             }

@@ -21,7 +21,7 @@ use crate::{
     world::*,
 };
 
-const ORDERS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }";
+pub const ORDERS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }";
 const NARROWED: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read, narrow: { filter: { type: orders, list: /orders, id: /id, keep: /page } } }
   - { route: \"GET /t/{tenant}/export\", permission: orders:read, narrow: { filter: { type: orders, list: \"\", id: /id } } }
   - { route: \"POST /t/{tenant}/search\", permission: orders:read, effect: read, narrow: { filter: { type: orders, list: /hits/hits, id: /_id, drop: [/hits/total, /took] } } }
@@ -29,7 +29,7 @@ const NARROWED: &str = "- { route: \"GET /t/{tenant}/orders\", permission: order
   - { route: \"GET /t/{tenant}/count\", permission: orders:read }";
 
 /// What the application does with a connection.
-enum Deed {
+pub enum Deed {
     /// These bytes.
     Say(Vec<u8>),
     /// Nothing until it is told to go on.
@@ -37,14 +37,14 @@ enum Deed {
 }
 
 /// An application that says what it is told, to one request after another, and closes when it was told no more.
-struct Application {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+pub struct Application {
+    pub address: SocketAddr,
+    pub asked: Arc<Mutex<Vec<String>>>,
     deeds: mpsc::Sender<Vec<Deed>>,
 }
 
 impl Application {
-    fn start() -> Application {
+    pub fn start() -> Application {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -60,26 +60,26 @@ impl Application {
         Application { address, asked, deeds }
     }
 
-    fn next(&self, deeds: Vec<Deed>) {
+    pub fn next(&self, deeds: Vec<Deed>) {
         self.deeds.send(deeds).unwrap();
     }
 
     /// Answers the next request with this head and body, the head without its end.
-    fn says(&self, head: &str, body: impl AsRef<[u8]>) {
+    pub fn says(&self, head: &str, body: impl AsRef<[u8]>) {
         let mut bytes = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").into_bytes();
         bytes.extend_from_slice(body.as_ref());
         self.next(vec![Deed::Say(bytes)]);
     }
 
     /// The same, as whole JSON.
-    fn lists(&self, body: &str) {
+    pub fn lists(&self, body: &str) {
         self.says(
             &format!("200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len()),
             body,
         );
     }
 
-    fn last(&self) -> String {
+    pub fn last(&self) -> String {
         self.asked.lock().unwrap().last().unwrap().to_ascii_lowercase()
     }
 }
@@ -440,7 +440,7 @@ fn a_list_that_comes_slowly_goes_on_as_it_comes_and_ends_with_the_session() {
     world.finish();
 }
 
-const BOARDS: (&str, &str) = (
+pub const BOARDS: (&str, &str) = (
     "  admin: { allow: \"*:*\" }\n",
     "  admin: { allow: \"*:*\" }\n  lead: { at: board, allow: \"orders:*\" }\n  restricted: { at: board, allow: orders:write, own: orders:read, assigned: orders:read }\n  form: { at: board, allow: orders:write }\nresource_types:\n  board: { manage: users:manage }\n  card: { parent: board }\n",
 );

@@ -7,6 +7,7 @@ pub(super) mod head;
 mod keys;
 mod narrow;
 mod prove;
+mod query;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -259,7 +260,7 @@ fn route(
         narrow: None,
         whole_only: false,
     };
-    let rule = narrow::narrowed(context, rule, &methods, upgrade, told);
+    let (rule, query) = narrow::narrowed(context, rule, &methods, upgrade, told, around.types);
     let entry = RouteEntry {
         host,
         methods,
@@ -270,6 +271,7 @@ fn route(
         upgrade,
         preflight,
         limits,
+        query,
         line: context.line(text.place),
     };
     Some(Line { entry, rule, place: text.place })

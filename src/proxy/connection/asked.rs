@@ -7,35 +7,56 @@ use std::sync::Arc;
 
 use crate::{
     engine::{
-        Admission, Sight,
+        Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
-    policy::{Ask, Route, Rule},
-    proxy::{collect::Mapped, core::Core, relay::Narrowed, routing::Routing},
+    policy::{Ask, Route, Rule, narrow::How},
+    proxy::{collect::Mapped, relay::Narrowed, routing::Routing},
 };
 
-use super::outgoing::Unsent;
+use super::outgoing::{Own, Unsent};
 
-/// By what the answer is narrowed, where it has to be.
+/// How an answer is narrowed.
+pub(super) enum Narrowing<'a> {
+    /// It passes as it comes.
+    Not,
+    /// Item by item.
+    Here(Box<Narrowed<'a>>),
+    /// By the application, which is asked for this target.
+    There(String),
+}
+
+/// How the answer is narrowed, where it has to be. `query` is what the client sent behind the path.
 pub(super) fn narrowed<'a>(
-    core: &Core,
+    own: &Own<'a>,
     routing: &Routing,
-    ask: &Ask<'a>,
     mapped: &Mapped<'_>,
-    who: &Who,
-    admission: &Admission,
-) -> Result<Option<Narrowed<'a>>, Unsent> {
-    if !admission.narrowed() {
-        return Ok(None);
+    query: &str,
+) -> Result<Narrowing<'a>, Unsent> {
+    if !own.admission.narrowed() {
+        return Ok(Narrowing::Not);
     }
-    match (ask.route, who) {
-        (Route::Mapped(Rule { narrow: Some(narrow), .. }), Who::Known(subject)) => {
-            let sight = Sight::new(core.engine(), admission, knock(routing, ask, mapped), subject);
-            Ok(Some(Narrowed { shape: &narrow.shape, sight }))
-        }
+    let parameters = mapped.binding.map(|binding| binding.query.as_slice()).unwrap_or_default();
+    match (own.ask.route, own.who) {
+        (Route::Mapped(Rule { narrow: Some(narrow), .. }), Who::Known(subject)) => match &narrow.how {
+            How::Filter(shape) => {
+                let knock = knock(routing, own.ask, mapped);
+                let sight = Sight::new(own.core.engine(), own.admission, knock, subject);
+                Ok(Narrowing::Here(Box::new(Narrowed { shape, sight })))
+            }
+            How::Query if !parameters.is_empty() => {
+                let most = routing.limits.max_target;
+                own.narrowed_target(subject, parameters, query, most).map(Narrowing::There)
+            }
+            How::Query => Err(undecided()),
+        },
         // Nothing says how, so it is not sent at all.
-        _ => Err(Unsent::new(503, "undecided", "the gateway could not come to a decision")),
+        _ => Err(undecided()),
     }
+}
+
+fn undecided() -> Unsent {
+    Unsent::new(503, "undecided", "the gateway could not come to a decision")
 }
 
 /// What is asked, owned.

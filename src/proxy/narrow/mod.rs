@@ -5,6 +5,7 @@
 //! * [`filter`]: the two together; holds one item at a time.
 //! * [`head`]: which answers can be narrowed at all, and what of their heads passes.
 //! * [`fault`]: everything that is not understood, each with a stable code. Nothing of it passes unfiltered.
+//! * [`query`]: where the application narrows instead, the query that asks it to.
 //!
 //! Never here: sockets, async, where a route's lists are ([`crate::policy::narrow`]), or who may see what: the filter asks for each
 //! item by its id, and whoever drives it answers.
@@ -12,6 +13,7 @@
 pub mod fault;
 pub mod filter;
 pub mod head;
+pub mod query;
 pub mod scan;
 
 #[cfg(test)]
