@@ -43,6 +43,7 @@ mod operations;
 mod pages;
 mod path;
 mod peers;
+mod plans;
 mod program;
 mod receiver;
 mod reload;
