@@ -8,6 +8,7 @@
 
 pub mod callers;
 pub mod ceiling;
+mod chain;
 pub mod conditions;
 pub mod decide;
 pub mod due;
@@ -16,6 +17,7 @@ pub mod facts;
 pub mod granting;
 pub mod level;
 pub mod login;
+pub mod look_up;
 pub mod narrow;
 pub mod parameter;
 pub mod path;
@@ -47,6 +49,7 @@ pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use granting::Granting;
 pub use login::{ActedFor, LoginAccess};
+pub use look_up::{LookUp, LookedUp};
 pub use narrow::Narrow;
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,

@@ -34,6 +34,7 @@ mod http2;
 mod issuer;
 mod killed;
 mod load;
+mod looked_up;
 mod matrix;
 mod memory;
 mod narrowed;
