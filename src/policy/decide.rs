@@ -15,7 +15,8 @@ use super::{
     ActedFor, Around, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
-    granting::{listed, names_resources, part, whole},
+    granting::{listed, names_any, names_resources, part, whole},
+    has_plan,
     reach::{Reach, beyond_rights, some_in_scope},
     resources::{Outer, Spot},
     rows::{Held, held},
@@ -208,10 +209,22 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
             SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
     };
-    match decided {
+    match decided.and_then(|decision| in_plan(decision, ask, facts)) {
         Ok(decision) => Verdict::Decided(decision),
         Err(Lack::Need(need)) => Verdict::Need(need),
         Err(Lack::Unavailable) => Verdict::Decided(deny(Reason::StateUnavailable)),
+    }
+}
+
+/// What would pass does not where the tenant's plan lacks the route. Looked at last: what is refused anyway looks nothing up.
+fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts) -> Result<Decision, Lack> {
+    match (&decision, ask.route, ask.tenant) {
+        (Decision::Allow(_), Route::Mapped(rule), Named::As(tenant)) if rule.plans.is_some() => {
+            let plan = facts.tenant(tenant)?.and_then(|tenant| tenant.plan.as_ref());
+            Ok(if has_plan(&rule.plans, plan) { decision } else { deny(Reason::RouteNotInPlan) })
+        }
+        // One that is open to everybody names no plan: the configuration refuses that.
+        (Decision::Allow(_) | Decision::Deny(_), _, _) => Ok(decision),
     }
 }
 
@@ -375,7 +388,9 @@ fn staff(
     let here = Here { tenant: tenant_id, facts, policy };
     let spot = Spot::of_route(rule, ask.resource, ask.within);
     let places = match spot {
-        Some(spot) if names_resources(session, standing.grant) => spot.places(here)?,
+        Some(spot) if names_resources(session, standing.grant) => spot.places(here, |places, beyond| {
+            part(session, standing.grant, places).is_some() || names_any(session, standing.grant, beyond)
+        })?,
         Some(_) | None => Vec::new(),
     };
     let covered = part(session, standing.grant, &places);

@@ -8,6 +8,7 @@
 
 pub mod callers;
 pub mod ceiling;
+mod chain;
 pub mod conditions;
 pub mod decide;
 pub mod due;
@@ -16,6 +17,7 @@ pub mod facts;
 pub mod granting;
 pub mod level;
 pub mod login;
+pub mod look_up;
 pub mod narrow;
 pub mod parameter;
 pub mod path;
@@ -36,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 
 use crate::model::{
-    EnvironmentId, Ladder, LevelName, PermissionName, Rank, ResourceType, RoleName, Span, Subject,
+    EnvironmentId, Ladder, LevelName, PermissionName, PlanName, Rank, ResourceType, RoleName, Span, Subject,
 };
 
 pub use callers::{Callers, Push, ServiceRule, Whose};
@@ -47,6 +49,7 @@ pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use granting::Granting;
 pub use login::{ActedFor, LoginAccess};
+pub use look_up::{LookUp, LookedUp};
 pub use narrow::Narrow;
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,
@@ -73,6 +76,16 @@ pub struct Role {
     pub adjustable: bool,
     /// Whether whoever holds it takes a paid seat.
     pub seat: bool,
+    /// The plans by which it is handed out; `None` is any, and none too.
+    pub plans: Plans,
+}
+
+/// The plans that have something; `None` is all, and none too.
+pub type Plans = Option<BTreeSet<PlanName>>;
+
+/// Whether a tenant with that plan has it. A plan that nobody knows is none (PFC-10).
+pub fn has_plan(plans: &Plans, plan: Option<&PlanName>) -> bool {
+    plans.as_ref().is_none_or(|plans| plan.is_some_and(|plan| plans.contains(plan)))
 }
 
 /// What a request does to the application.
@@ -115,6 +128,8 @@ pub struct Rule {
     pub record: bool,
     /// The environments it exists in; empty is all.
     pub environments: BTreeSet<EnvironmentId>,
+    /// The plans whose tenants have it.
+    pub plans: Plans,
     /// How its answers are narrowed for whoever may see some of their items and not all.
     pub narrow: Option<Box<Narrow>>,
     /// What somebody may do with some resources only does not open it, whosever the one is that it acts on.
