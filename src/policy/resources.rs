@@ -9,6 +9,7 @@
 //! Never here: who writes rows ([`crate::lifecycle`]).
 
 mod joins;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use super::{
 };
 
 pub use joins::{Joins, invited, joins_alone, still_given};
+pub use sight::{Sight, sees_all, sight};
 
 /// How many resources may lie in each other, the tenant not counted.
 pub const MOST_DEPTH: usize = 4;
