@@ -42,6 +42,7 @@ fn rule(policy: &Policy) -> Rule {
         environments: Default::default(),
         narrow: None,
         whole_only: false,
+        creates: None,
     }
 }
 

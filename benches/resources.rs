@@ -215,6 +215,7 @@ impl Place {
             environments: Default::default(),
             narrow: None,
             whole_only: false,
+            creates: None,
         };
         let capacity = 2 * usize::try_from(MANY).unwrap();
         let cells = Cells::new(store.clone(), policy.ladder.clone(), capacity);

@@ -214,6 +214,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             environments: Default::default(),
             narrow: None,
             whole_only: false,
+            creates: None,
         })
         .collect();
     let policy = Policy {

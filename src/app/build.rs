@@ -279,6 +279,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             environments: BTreeSet::new(),
             narrow: None,
             whole_only: false,
+            creates: None,
         },
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),

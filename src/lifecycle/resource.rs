@@ -125,6 +125,7 @@ fn push(
             (None, Some(before)) => before.life.saturating_add(1),
             (None, None) => 0,
         },
+        learned: None,
     };
     if before == Some(&after) {
         return Ok(Change::NOTHING);
@@ -253,7 +254,9 @@ fn leave(
     let by = match at.actor {
         // Nobody has to be asked for leaving.
         Actor::Subject(own) if own.id == *member && is_member(own, id) && !own.acting => By::Member(own),
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => manager(at, id, resource)?,
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
+            manager(at, id, resource)?
+        }
     };
     let key = Key::Joined(id.clone(), resource.clone(), member.clone());
     let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
@@ -334,7 +337,7 @@ fn manager<'a>(at: &Moment<'a>, id: &TenantId, resource: &ResourceRef) -> Result
             return Ok(By::Service);
         }
         Actor::Subject(subject) if is_member(subject, id) => subject,
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => return Err(no.into()),
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => return Err(no.into()),
     };
     let Some(needed) = at.policy.resources.types.get(&resource.kind).and_then(|rule| rule.manage) else {
         return Err(no.into());
@@ -353,7 +356,7 @@ fn is_member(subject: &Subject, id: &TenantId) -> bool {
     subject.kind == SubjectKind::Member && subject.tenant.as_ref() == Some(id)
 }
 
-fn known_type<'a>(at: &Moment<'a>, resource: &ResourceRef) -> Result<&'a TypeRule, Refusal> {
+pub(super) fn known_type<'a>(at: &Moment<'a>, resource: &ResourceRef) -> Result<&'a TypeRule, Refusal> {
     let known = at.policy.resources.types.get(&resource.kind);
     known.ok_or_else(|| Refusal::ResourceTypeUnknown(resource.kind.clone()))
 }
@@ -397,7 +400,7 @@ fn hands_on(
 }
 
 /// What is counted of this life of the resource.
-fn counted_now(
+pub(super) fn counted_now(
     at: &Moment<'_>,
     id: &TenantId,
     resource: &ResourceRef,

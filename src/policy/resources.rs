@@ -208,7 +208,7 @@ impl<'a> Spot<'a> {
     }
 
     /// Itself, and what it is known to lie in, nearest first. Nothing where nothing counts.
-    pub(super) fn places(self, here: Here<'a>) -> Result<Vec<(&'a ResourceType, &'a str)>, Lack> {
+    pub fn places(self, here: Here<'a>) -> Result<Vec<(&'a ResourceType, &'a str)>, Lack> {
         if here.policy.resources.types.is_empty() {
             return Ok(vec![(self.kind, self.id)]);
         }
@@ -218,6 +218,16 @@ impl<'a> Spot<'a> {
     /// The id of the resource of that type: of itself, or of what the path says that it lies in.
     pub fn id_of(&self, kind: &ResourceType) -> Option<&'a str> {
         if kind == self.kind { Some(self.id) } else { self.names(kind) }
+    }
+
+    /// A resource with what was named of what it lies in.
+    pub fn named(
+        resource: &'a ResourceRef,
+        types: &'a [ResourceType],
+        outer: Outer<'a>,
+        checked: bool,
+    ) -> Spot<'a> {
+        Spot { types, outer, checked, ..Spot::of(resource) }
     }
 
     fn names(&self, kind: &ResourceType) -> Option<&'a str> {

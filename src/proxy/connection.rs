@@ -20,7 +20,7 @@ use crate::{
         Admission, Answer, Glance, Report,
         knock::{Particulars, Who},
     },
-    policy::{Ask, Caller, Denial, Named, Route, routes::Params},
+    policy::{Ask, Caller, Denial, Named, Route, creates::IdFrom, routes::Params},
 };
 
 use self::{
@@ -43,7 +43,7 @@ use super::{
     routing::Routing,
     socket::Socket,
     upgrade,
-    wire::{Framing, KnownSet, RequestHead, RequestView, Target},
+    wire::{Framing, Known, KnownSet, RequestHead, RequestView, Target},
 };
 
 /// How much is read at once while a head is awaited.
@@ -414,6 +414,15 @@ impl Connection {
             untold = untold.union(NOT_ASKED);
             lines.push(("accept-encoding", "identity".to_owned()));
         }
+        let making = asked::making(core, routing, request, upstream, ask, mapped, who, &admission);
+        let making = match making {
+            Ok(making) => making,
+            Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
+        };
+        if let Some(IdFrom::Json(_)) = making.as_ref().map(|making| making.maker.id()) {
+            untold = untold.union(KnownSet::of(&[Known::AcceptEncoding]));
+            lines.push(("accept-encoding", "identity".to_owned()));
+        }
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
@@ -449,6 +458,7 @@ impl Connection {
             upgrade,
             must_switch,
             narrowed,
+            making,
         };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };

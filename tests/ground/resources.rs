@@ -177,6 +177,7 @@ fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
         environments: Default::default(),
         narrow: None,
         whole_only: false,
+        creates: None,
     }
 }
 

@@ -466,6 +466,7 @@ impl World {
                     environments: Default::default(),
                     narrow: None,
                     whole_only: false,
+                    creates: None,
                 };
                 Route::Mapped(&rule)
             }

@@ -29,7 +29,7 @@ const NARROWED: &str = "- { route: \"GET /t/{tenant}/orders\", permission: order
   - { route: \"GET /t/{tenant}/count\", permission: orders:read }";
 
 /// What the application does with a connection.
-enum Deed {
+pub enum Deed {
     /// These bytes.
     Say(Vec<u8>),
     /// Nothing until it is told to go on.
@@ -37,14 +37,14 @@ enum Deed {
 }
 
 /// An application that says what it is told, to one request after another, and closes when it was told no more.
-struct Application {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+pub struct Application {
+    pub address: SocketAddr,
+    pub asked: Arc<Mutex<Vec<String>>>,
     deeds: mpsc::Sender<Vec<Deed>>,
 }
 
 impl Application {
-    fn start() -> Application {
+    pub fn start() -> Application {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -60,12 +60,12 @@ impl Application {
         Application { address, asked, deeds }
     }
 
-    fn next(&self, deeds: Vec<Deed>) {
+    pub fn next(&self, deeds: Vec<Deed>) {
         self.deeds.send(deeds).unwrap();
     }
 
     /// Answers the next request with this head and body, the head without its end.
-    fn says(&self, head: &str, body: impl AsRef<[u8]>) {
+    pub fn says(&self, head: &str, body: impl AsRef<[u8]>) {
         let mut bytes = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").into_bytes();
         bytes.extend_from_slice(body.as_ref());
         self.next(vec![Deed::Say(bytes)]);
@@ -79,7 +79,7 @@ impl Application {
         );
     }
 
-    fn last(&self) -> String {
+    pub fn last(&self) -> String {
         self.asked.lock().unwrap().last().unwrap().to_ascii_lowercase()
     }
 }

@@ -67,6 +67,7 @@ fn rules(policy: &Policy, closed: &[bool]) -> Vec<Rule> {
             environments: BTreeSet::new(),
             narrow: None,
             whole_only: false,
+            creates: None,
         })
         .collect()
 }

@@ -3,15 +3,21 @@
 //!
 //! Never here: deciding.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use crate::{
     engine::{
-        Admission, Sight,
+        Admission, Maker, Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
     policy::{Ask, Route, Rule},
-    proxy::{collect::Mapped, core::Core, relay::Narrowed, routing::Routing},
+    proxy::{
+        collect::Mapped,
+        core::Core,
+        relay::{Making, Narrowed},
+        routing::{Routing, Upstream},
+        wire::RequestView,
+    },
 };
 
 use super::outgoing::Unsent;
@@ -36,6 +42,33 @@ pub(super) fn narrowed<'a>(
         // Nothing says how, so it is not sent at all.
         _ => Err(Unsent::new(503, "undecided", "the gateway could not come to a decision")),
     }
+}
+
+/// What the exchange may make in the application, where its route creates something.
+#[expect(clippy::too_many_arguments, reason = "who asks, what, and whom")]
+pub(super) fn making<'a>(
+    core: &Core,
+    routing: &Routing,
+    request: &RequestView<'a>,
+    upstream: &'a Upstream,
+    ask: &Ask<'_>,
+    mapped: &Mapped<'_>,
+    who: &Who,
+    admission: &Admission,
+) -> Result<Option<Making<'a>>, Unsent> {
+    if !matches!(ask.route, Route::Mapped(Rule { creates: Some(_), .. })) {
+        return Ok(None);
+    }
+    let maker = match who {
+        Who::Known(subject) => Maker::new(core.engine(), admission, &knock(routing, ask, mapped), subject),
+        Who::Nobody | Who::Refused(_) | Who::Unverifiable => None,
+    };
+    // Without a record nothing would be known of what it makes, so it is not sent at all.
+    let maker =
+        maker.ok_or_else(|| Unsent::new(503, "undecided", "the gateway could not come to a decision"))?;
+    let named = request.host().map_or("", |authority| authority.as_str());
+    let told = upstream.host.as_deref().unwrap_or(&upstream.authority);
+    Ok(Some(Making { maker, hosts: [named, told], rules: routing.paths, alone: Cell::new(false) }))
 }
 
 /// What is asked, owned.
