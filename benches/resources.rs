@@ -63,7 +63,7 @@ fn policy() -> Policy {
         ]
         .into(),
         roles: [(role("hand"), hand)].into(),
-        apart: Default::default(),
+        joins: Default::default(),
     };
     for rule in &mut policy.callers.services {
         rule.may.insert(Push::Resources);
@@ -165,6 +165,7 @@ fn build(path: &Path, size: Size) {
             life: 0,
             left: 0,
             by: Default::default(),
+            invited: None,
         })
     };
     let one = |number: u64| {

@@ -42,8 +42,8 @@ use crate::{
         preflight::{Cors, Preflight},
         rate::Rate,
         routing::{
-            Assert, Binding, Bounds, Entrance, HeaderTemplate, Label, Piece, Routing, Server, Source,
-            Upstream,
+            Assert, Binding, Bounds, Entrance, HeaderTemplate, Label, Parameter, Piece, Routing, Server,
+            Source, Upstream,
         },
         wire::{Limits, NameSet},
     },
@@ -239,6 +239,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             upgrade: entry.upgrade,
             preflight,
             bounds,
+            query: entry.query.iter().map(parameter).collect(),
         });
         specs.push(RouteSpec { host: entry.host.clone(), methods: entry.methods.clone(), template, id });
     }
@@ -417,6 +418,10 @@ fn server(upstream: &UpstreamSettings, settings: &net::servers::Server) -> Serve
         health: Arc::new(Health::new(&upstream.name, &name, upstream.eject)),
         name: name.into(),
     }
+}
+
+fn parameter((name, pieces): &(String, Vec<crate::config::resolve::Piece>)) -> Parameter {
+    Parameter { name: name.clone(), pieces: pieces.iter().map(piece).collect() }
 }
 
 fn piece(piece: &crate::config::resolve::Piece) -> Piece {

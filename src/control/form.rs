@@ -400,7 +400,16 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Until when a level holds, where that is said.
+    /// Whether somebody is invited and no member yet: with until when, where that is said.
+    pub(super) fn invitation(&self) -> Result<Option<Option<Until>>, Problem> {
+        match (self.flag("invited")?, self.maybe_until()?) {
+            (true, until) => Ok(Some(until)),
+            (false, None) => Ok(None),
+            (false, Some(_)) => Err(self.wrong("invited", "an end goes with `\"invited\": true` only")),
+        }
+    }
+
+    /// Until when a level or an invitation holds, where that is said.
     pub(super) fn maybe_until(&self) -> Result<Option<Until>, Problem> {
         let said = ["until", "date", "for"].into_iter().any(|name| self.object.has(name));
         if said { self.until().map(Some) } else { Ok(None) }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `resources`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `support_profile`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `resources`, `joined`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `support_profile`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
 //! | `once` | creations that bear an `Idempotency-Key` |
@@ -27,6 +27,7 @@ mod following;
 mod form;
 mod grant_view;
 mod grants;
+mod joined;
 mod login_access;
 mod members;
 mod once;

@@ -1,30 +1,20 @@
-//! `/v1/tenants/{t}/resources/{type}/{id}` and its `members`: what services say of resources, and who is a member of one in which
-//! role. Whoever may neither manage nor see the members of a resource is told one thing, whether there is such a resource or not.
+//! `/v1/tenants/{t}/resources/{type}/{id}`: what services say of resources, and who may see one. Whoever may neither manage nor see the
+//! members of a resource is told one thing, whether there is such a resource or not, unless it shows itself to them.
 
 use serde::Serialize;
 
 use crate::{
     lifecycle::{Command, Deed, Refusal},
     model::{
-        Document, IssuerName, Joined, Key, Kind, Resource, ResourceRef, RoleName, SubjectKind, SubjectRef,
-        Tally, TenantId, Timestamp, Version, join::narrowest,
+        Key, Resource, ResourceRef, RoleName, SubjectKind, SubjectRef, Tally, TenantId, Timestamp, Version,
     },
     policy::{
-        Facts, Here, Lack, PermissionId, Policy, Push,
-        resources::{Spot, TypeRule, can_at, joins_alone, left_by, there},
+        Here, PermissionId, Policy, Push,
+        resources::{Spot, TypeRule, can_at, invited, joins_alone},
     },
 };
 
-use super::{
-    Api,
-    call::{Call, cursor},
-    form::Form,
-    outcome::Outcome,
-    place::member_id,
-    problem::Problem,
-    reply::Reply,
-    walk::{Page, Rows, Walk},
-};
+use super::{Api, call::Call, form::Form, outcome::Outcome, problem::Problem, reply::Reply};
 
 /// What everybody may do, or those who were asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,36 +59,10 @@ struct View {
     former: bool,
 }
 
-/// One member of a resource.
-#[derive(Debug, Serialize)]
-struct MemberView {
-    /// As it stands in paths.
-    id: String,
-    person: SubjectRef,
-    role: RoleName,
-    since: Timestamp,
-    /// Since when they are none any more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    removed: Option<Timestamp>,
-    /// It was written before the resource came back, or before they left all resources, and gives nothing.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    former: bool,
-}
-
-/// A row of the list.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Row {
-    Member(Box<MemberView>),
-    Unreadable { id: String, unreadable: &'static str },
-}
-
 #[derive(Serialize)]
-struct ChangedView<T> {
+struct ChangedView {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<View>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    member: Option<T>,
     outcome: Outcome,
     /// Of a removal: it had been removed before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +72,7 @@ struct ChangedView<T> {
 impl Api {
     /// Refuses whoever may not see who the members of a resource are: those who manage them may, those who hold the configured
     /// permission there, and the services that push them (PFP-09).
-    async fn must_see_joined(
+    pub(super) async fn must_see_joined(
         &self,
         call: &Call<'_>,
         tenant: &TenantId,
@@ -117,7 +81,7 @@ impl Api {
         self.must_hold_there(call, tenant, resource, |rule| [rule.list, rule.manage]).await
     }
 
-    /// Whether the caller may join it by themselves: to them it shows itself (PFP-12, PFP-13).
+    /// Whether the caller may join it by themselves, or is invited: to them it shows itself (PFP-12, PFP-13).
     async fn may_join(
         &self,
         call: &Call<'_>,
@@ -129,14 +93,16 @@ impl Api {
         if !is_theirs || subject.acting {
             return Ok(false);
         }
-        let roles = self
-            .engine
-            .known(|facts| joins_alone(subject, resource, Here { tenant: tenant.as_str(), facts, policy }));
-        Ok(!roles.await?.is_empty())
+        let may = self.engine.known(|facts| {
+            let here = Here { tenant: tenant.as_str(), facts, policy };
+            Ok(!joins_alone(subject, resource, here)?.is_empty()
+                || invited(subject, resource, here, call.now)?.is_some())
+        });
+        Ok(may.await?)
     }
 
     /// Refuses whoever changes nothing here, before anything that they sent is read.
-    async fn must_manage_joined(
+    pub(super) async fn must_manage_joined(
         &self,
         call: &Call<'_>,
         tenant: &TenantId,
@@ -247,8 +213,7 @@ impl Api {
         let status = outcome.status(200);
         let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == 200);
         let resource = shown.map(|(view, _)| view);
-        let view: ChangedView<MemberView> = ChangedView { resource, member: None, outcome, had_ended };
-        Reply::with(status, &view).tagged(version)
+        Reply::with(status, &ChangedView { resource, outcome, had_ended }).tagged(version)
     }
 
     async fn one_resource(
@@ -266,157 +231,6 @@ impl Api {
         });
         Ok(found.await?)
     }
-
-    pub(super) async fn all_joined(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-        resource: &ResourceRef,
-    ) -> Result<Reply, Problem> {
-        self.must_see_joined(call, tenant, resource).await?;
-        let query = call.query(&["after", "limit"])?;
-        let (after, limit): (Option<SubjectRef>, _) = (query.after()?, query.limit()?);
-        let policy: &Policy = &call.policy;
-        let place = self.engine.known(|facts| {
-            let here = Here { tenant: tenant.as_str(), facts, policy };
-            Ok(there(resource, here)?.map(|place| place.life))
-        });
-        let Some(life) = place.await? else { return Err(Refusal::NotFound("resource").into()) };
-        let mut page = Page::default();
-        let after =
-            after.or_else(before_all).map(|person| Key::Joined(tenant.clone(), resource.clone(), person));
-        let mut walk = Walk::new(self.engine.store(), Rows::Below(tenant, Kind::Joined), after);
-        while let Some((key, found)) = walk.next().await? {
-            let Key::Joined(_, of, person) = &key else { continue };
-            if of != resource {
-                return Ok(Reply::ok(&page));
-            }
-            let row = match found.map(|stored| narrowest(&stored, &call.policy.ladder)) {
-                Ok(Some(Document::Joined(row))) => {
-                    let left = self
-                        .engine
-                        .known(|facts| left_by(person, Here { tenant: tenant.as_str(), facts, policy }));
-                    if !row.is_counted(life) || row.left != left.await? {
-                        continue;
-                    }
-                    Row::Member(Box::new(member(person, &row, false)))
-                }
-                Ok(_) => unreadable(person, "store_document_damaged"),
-                Err(fault) => unreadable(person, fault.code()),
-            };
-            if !page.put(row, cursor(person), limit) {
-                return Ok(Reply::ok(&page));
-            }
-        }
-        if let Some(Key::Joined(_, _, person)) = walk.stopped() {
-            page.next = Some(cursor(&person));
-        }
-        Ok(Reply::ok(&page))
-    }
-
-    pub(super) async fn joined(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-        resource: &ResourceRef,
-        person: &SubjectRef,
-    ) -> Result<Reply, Problem> {
-        self.must_see_joined(call, tenant, resource).await?;
-        call.query(&[])?;
-        let found = self.one_joined(call, tenant, resource, person).await?;
-        let (view, version) = found.ok_or(Refusal::NotFound("member"))?;
-        Ok(Reply::ok(&view).tagged(Some(version)))
-    }
-
-    pub(super) async fn join(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-        resource: &ResourceRef,
-        person: &SubjectRef,
-    ) -> Result<Reply, Problem> {
-        // Whether somebody may join by themselves is the rules' to say, with the answer that everybody else gets.
-        if !is_own(call, tenant, person) {
-            self.must_manage_joined(call, tenant, resource).await?;
-        }
-        call.query(&[])?;
-        let expected = call.expected()?;
-        let object = call.object()?;
-        let role = Form::of(&object, &["role"])?.role()?;
-        let deed = Deed::Join { member: person.clone(), role };
-        let command =
-            Command::Resource { tenant: tenant.clone(), resource: resource.clone(), deed, expected };
-        let outcome = self.change(call, command).await?;
-        Ok(self.changed_joined(call, tenant, resource, person, outcome, None).await)
-    }
-
-    pub(super) async fn leave(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-        resource: &ResourceRef,
-        person: &SubjectRef,
-    ) -> Result<Reply, Problem> {
-        if !is_own(call, tenant, person) {
-            self.must_manage_joined(call, tenant, resource).await?;
-        }
-        call.query(&[])?;
-        let expected = call.expected()?;
-        call.without_body()?;
-        let deed = Deed::Leave { member: person.clone() };
-        let command =
-            Command::Resource { tenant: tenant.clone(), resource: resource.clone(), deed, expected };
-        let outcome = self.change(call, command).await?;
-        let had_ended = Some(!outcome.changed);
-        Ok(self.changed_joined(call, tenant, resource, person, outcome, had_ended).await)
-    }
-
-    async fn changed_joined(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-        resource: &ResourceRef,
-        person: &SubjectRef,
-        outcome: Outcome,
-        had_ended: Option<bool>,
-    ) -> Reply {
-        let shown = self.one_joined(call, tenant, resource, person).await.ok().flatten();
-        let status = outcome.status(200);
-        let version = shown.as_ref().map(|(_, version)| *version).filter(|_| status == 200);
-        let member = shown.map(|(view, _)| view);
-        Reply::with(status, &ChangedView { resource: None, member, outcome, had_ended }).tagged(version)
-    }
-
-    async fn one_joined(
-        &self,
-        call: &Call<'_>,
-        tenant: &TenantId,
-        resource: &ResourceRef,
-        person: &SubjectRef,
-    ) -> Result<Option<(MemberView, Version)>, Problem> {
-        let policy: &Policy = &call.policy;
-        let found = self.engine.known(|facts: &Facts| -> Result<_, Lack> {
-            let row = facts.joined(tenant.as_str(), &resource.kind, resource.id.as_str(), person)?;
-            let Some(row) = row else { return Ok(None) };
-            let here = Here { tenant: tenant.as_str(), facts, policy };
-            let life = there(resource, here)?.map(|place| place.life);
-            let stands = life == Some(row.life) && left_by(person, here)? == row.left;
-            let key = Key::Joined(tenant.clone(), resource.clone(), person.clone());
-            Ok(Some((member(person, row, !stands), super::version(facts, &key))))
-        });
-        Ok(found.await?)
-    }
-}
-
-/// Whether it is the caller's own row.
-fn is_own(call: &Call<'_>, tenant: &TenantId, person: &SubjectRef) -> bool {
-    let own = call.subject.subject();
-    own.kind == SubjectKind::Member && !own.acting && own.tenant.as_ref() == Some(tenant) && own.id == *person
-}
-
-/// Before everybody: no issuer's name is less than this one, and nobody has no name.
-fn before_all() -> Option<SubjectRef> {
-    Some(SubjectRef { issuer: IssuerName::new("a").ok()?, sub: "".into() })
 }
 
 fn view(name: &ResourceRef, resource: &Resource, tally: Option<&Tally>, life: u32) -> View {
@@ -438,19 +252,4 @@ fn view(name: &ResourceRef, resource: &Resource, tally: Option<&Tally>, life: u3
         removed: resource.removed,
         former: resource.tenant_life != life,
     }
-}
-
-fn member(person: &SubjectRef, row: &Joined, former: bool) -> MemberView {
-    MemberView {
-        id: member_id(person),
-        person: person.clone(),
-        role: row.role.clone(),
-        since: row.since,
-        removed: row.removed,
-        former,
-    }
-}
-
-fn unreadable(person: &SubjectRef, unreadable: &'static str) -> Row {
-    Row::Unreadable { id: member_id(person), unreadable }
 }

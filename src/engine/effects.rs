@@ -185,7 +185,7 @@ impl Maker {
             (SubjectKind::Staff | SubjectKind::Service, _) => (None, Some(NOT_MEMBER)),
         };
         // Of the others it does not matter later which they were.
-        let apart = subject.roles.iter().filter(|role| knock.policy.resources.apart.contains(*role));
+        let apart = subject.roles.iter().filter(|role| knock.policy.resources.joins.contains_key(*role));
         Some(Maker {
             engine: Arc::clone(engine),
             tenant: TenantId::new(knock.tenant.as_str()?).ok()?,

@@ -232,7 +232,8 @@ fn rights(
     };
     let mut withheld = None;
     let by_row = at.policy.callers.by_row.contains(&creator.issuer);
-    let (apart, left) = if by_row {
+    let (rules, kind) = (&at.policy.resources, &made.resource.kind);
+    let (joins, left) = if by_row {
         let Held::Row(row) = held_of(creator, id.as_str(), at.facts)? else { return no(NOT_MEMBER) };
         let elsewhere = made.environment.as_ref();
         let elsewhere = elsewhere.is_some_and(|own| tenant.environments.iter().any(|other| other != own));
@@ -246,18 +247,18 @@ fn rights(
             changed => changed,
         };
         let now = changed.as_ref().unwrap_or(row);
-        let standing = (at.policy.resources.keeps_apart(&now.roles), now.left);
+        let standing = (rules.joins_of(&now.roles).reach(kind), now.left);
         if let Some(after) = changed {
             became(at, id, made, creator, row, after, change)?;
         }
         standing
     } else {
-        (at.policy.resources.keeps_apart(&made.token_roles), left_by(creator, at.here(id))?)
+        (rules.joins_of(&made.token_roles).reach(kind), left_by(creator, at.here(id))?)
     };
     let Some(name) = &made.role else { return Ok(withheld) };
-    let refused = match at.policy.resources.role_at(name, &made.resource.kind) {
+    let refused = match rules.role_at(name, kind) {
         None => Some("role_not_here"),
-        Some(_) if apart => Some("kept_apart"),
+        Some(_) if !joins => Some("kept_apart"),
         Some(role) if !role.in_plan(tenant.plan.as_ref()) => Some("role_not_in_plan"),
         Some(_) => None,
     };
@@ -265,8 +266,7 @@ fn rights(
         return Ok(withheld.or_else(|| Some(code.to_owned())));
     }
     // What is written is read first, so that nobody's change is written over.
-    let (kind, resource) = (&made.resource.kind, made.resource.id.as_str());
-    let known = at.facts.joined(id.as_str(), kind, resource, creator)?;
+    let known = at.facts.joined(id.as_str(), kind, made.resource.id.as_str(), creator)?;
     if known.is_some_and(|row| row.is_counted(place.life)) {
         return Ok(withheld);
     }
@@ -279,6 +279,7 @@ fn rights(
         life: place.life,
         left,
         by: BTreeSet::new(),
+        invited: None,
     };
     change
         .documents
@@ -300,9 +301,9 @@ fn changed(at: &Moment<'_>, row: &Member, becomes: &BTreeMap<RoleName, RoleName>
     if roles == row.roles {
         return None;
     }
-    // Whoever comes to hold a role that keeps apart leaves every resource at once (PFC-14).
+    // Whoever comes to hold a role that keeps them out of some leaves every resource at once (PFC-14).
     let rules = &at.policy.resources;
-    let leaves = u32::from(rules.keeps_apart(&roles) && !rules.keeps_apart(&row.roles));
+    let leaves = u32::from(!rules.joins_of(&row.roles).are_within(&rules.joins_of(&roles), rules));
     let seat = roles.iter().any(|role| at.policy.role(role).is_some_and(|role| role.seat));
     Some(Member { roles, left: row.left.saturating_add(leaves), seat, ..row.clone() })
 }

@@ -156,6 +156,26 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         was: Option<RoleName>,
     },
+    /// Somebody may become a member of a resource by themselves.
+    ResourceInvited {
+        /// Which.
+        resource: ResourceRef,
+        /// Who.
+        member: SubjectRef,
+        /// In which role.
+        role: RoleName,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Somebody's invitation to a resource was taken back, or declined.
+    ResourceUninvited {
+        /// Which.
+        resource: ResourceRef,
+        /// Whose.
+        member: SubjectRef,
+        /// Which role they were invited to.
+        role: RoleName,
+    },
     /// Somebody is no member of a resource any more.
     ResourceLeft {
         /// Which.
@@ -372,6 +392,8 @@ impl Event {
         "resource_learned",
         "member_became",
         "resource_joined",
+        "resource_invited",
+        "resource_uninvited",
         "resource_left",
         "grant_made",
         "grantor_seen",
@@ -414,6 +436,8 @@ impl Event {
             Event::ResourceLearned { .. } => "resource_learned",
             Event::MemberBecame { .. } => "member_became",
             Event::ResourceJoined { .. } => "resource_joined",
+            Event::ResourceInvited { .. } => "resource_invited",
+            Event::ResourceUninvited { .. } => "resource_uninvited",
             Event::ResourceLeft { .. } => "resource_left",
             Event::GrantMade { .. } => "grant_made",
             Event::GrantorSeen { .. } => "grantor_seen",

@@ -26,7 +26,7 @@ pub enum Until {
 }
 
 impl Until {
-    fn instant(self, now: Timestamp, zone: Zone) -> Timestamp {
+    pub(super) fn instant(self, now: Timestamp, zone: Zone) -> Timestamp {
         match self {
             Until::At(at) => at,
             Until::Date(date) => zone.begin_of(date),

@@ -50,10 +50,12 @@ pub(super) fn push(
     let away = before.and_then(|before| before.away.max(before.removed));
     let goes = wanted.suspended && before.is_none_or(|before| !before.suspended);
     let away = if goes { Some(at.now) } else { away };
-    // Whoever comes to hold a role that keeps apart leaves every resource at once, however many that are (PFC-14).
-    let apart = |roles: &BTreeSet<RoleName>| at.policy.resources.keeps_apart(roles);
-    let was_apart = before.is_some_and(|before| apart(&before.roles));
-    let leaves = u32::from(apart(&roles) && !was_apart);
+    // Whoever comes to hold a role that keeps them out of some leaves every resource at once, however many that are (PFC-14).
+    let (rules, no_roles) = (&at.policy.resources, BTreeSet::new());
+    let joined = rules.joins_of(before.map_or(&no_roles, |before| &before.roles));
+    let joins = rules.joins_of(&roles);
+    let leaves = u32::from(!joined.are_within(&joins, rules));
+    let no_new = joins.are_within(&joined, rules);
     let times = before.map_or(0, |before| before.left).saturating_add(leaves);
     let seat = roles.iter().any(|role| at.policy.role(role).is_some_and(|role| role.seat));
     let was_counted = is_counted(before, life);
@@ -67,6 +69,7 @@ pub(super) fn push(
         before.removed.is_none()
             && before.life == row.life
             && row.roles.is_subset(&before.roles)
+            && no_new
             && (row.suspended || !before.suspended)
             && (row.email.is_none() || row.email == before.email)
     });

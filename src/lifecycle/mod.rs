@@ -17,6 +17,7 @@ mod fall;
 mod grant;
 mod granting;
 pub mod grantor;
+mod invitation;
 mod login;
 mod member;
 mod moment;

@@ -142,11 +142,14 @@ pub enum Refusal {
     /// Who is no member of the tenant is none of what it has.
     #[error("they are no member of this tenant; make them one first")]
     NotMember,
-    /// Their role in the tenant keeps them out of resources.
+    /// Their role in the tenant keeps them out of such resources.
     #[error(
-        "a role that they hold in the tenant keeps them out of its resources; give them another one first"
+        "a role that they hold in the tenant keeps them out of resources of this type; give them another one first"
     )]
     KeptApart,
+    /// Nobody is invited to what they are in.
+    #[error("they are a member there already; give them another role instead")]
+    MemberAlready,
     /// Somebody has to hold it.
     #[error("nobody else there holds role `{0}`; give it to somebody else first")]
     LastOfRole(RoleName),
@@ -372,6 +375,7 @@ impl Refusal {
             Refusal::RoleNotHere { .. } => "role_not_here",
             Refusal::NotMember => "not_member",
             Refusal::KeptApart => "kept_apart",
+            Refusal::MemberAlready => "member_already",
             Refusal::LastOfRole(_) => "last_of_role",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",

@@ -11,17 +11,17 @@ use std::collections::BTreeSet;
 
 use crate::{
     model::{
-        Document, Joined, Key, Resource, ResourceId, ResourceRef, RoleName, Subject, SubjectKind, SubjectRef,
-        Tally, TenantId, Version, resource::RESOURCE_MOST,
+        Document, Giver, Joined, Key, Resource, ResourceId, ResourceRef, RoleName, Subject, SubjectKind,
+        SubjectRef, Tally, TenantId, Version, resource::RESOURCE_MOST,
     },
     policy::{
         Lack, PermissionId, Push,
-        resources::{RoleAt, Spot, TypeRule, can_at, joins_alone, left_by, there},
+        resources::{RoleAt, Spot, TypeRule, can_at, invited, joins_alone, left_by, there},
         rows::{Held, held_of},
     },
 };
 
-use super::{Actor, Change, Event, Moment, Refusal, Stop};
+use super::{Actor, Change, Event, Moment, Refusal, Stop, Until, invitation};
 
 /// What is done about a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,16 @@ pub enum Deed {
         /// In which role.
         role: RoleName,
     },
-    /// Makes somebody no member any more: also they themselves.
+    /// Lets somebody become a member in this role, by themselves.
+    Invite {
+        /// Who.
+        member: SubjectRef,
+        /// In which role.
+        role: RoleName,
+        /// Until when; `None` is as long as the configuration lets an invitation stand.
+        until: Option<Until>,
+    },
+    /// Makes somebody no member any more, or takes their invitation back: also they themselves.
     Leave {
         /// Who.
         member: SubjectRef,
@@ -60,6 +69,7 @@ impl Deed {
             Deed::Push { .. } => "push_resource",
             Deed::Remove => "remove_resource",
             Deed::Join { .. } => "join_resource",
+            Deed::Invite { .. } => "invite_to_resource",
             Deed::Leave { .. } => "leave_resource",
         }
     }
@@ -81,6 +91,9 @@ pub(super) fn step(
         }
         Deed::Remove => remove(at, id, resource, expected),
         Deed::Join { member, role } => join(at, id, resource, member, role, expected),
+        Deed::Invite { member, role, until } => {
+            invitation::invite(at, id, resource, (member, role, *until), expected)
+        }
         Deed::Leave { member } => leave(at, id, resource, member, expected),
     }
 }
@@ -198,7 +211,7 @@ fn join(
     let key = Key::Joined(id.clone(), resource.clone(), member.clone());
     let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
     at.as_seen(&key, expected)?;
-    may_be_member(at, id, member)?;
+    may_be_member(at, id, resource, member)?;
     let left = left_by(member, here)?;
     let counted = before.filter(|row| row.is_counted(place.life));
     let stands = counted.filter(|row| row.left == left);
@@ -211,16 +224,7 @@ fn join(
     }
     let was = stands.and_then(|row| at.policy.resources.role_at(&row.role, &resource.kind));
     let narrows = was.is_some_and(|was| role.is_within(was));
-    let givers = match by {
-        By::Member(giver) => {
-            let (giver, unknown) = at.giver_if_known(id, giver, &key.to_string())?;
-            if let Some(lack) = unknown.filter(|_| !narrows) {
-                return Err(lack.into());
-            }
-            BTreeSet::from([giver])
-        }
-        By::Service | By::Alone => BTreeSet::new(),
-    };
+    let givers = givers(at, id, by, &key, narrows)?;
     if !narrows {
         at.reaches_all(&tenant.environments)?;
         hands_on(at, id, by, resource, name, role)?;
@@ -232,7 +236,8 @@ fn join(
     }
     tally.add(name);
     let since = stands.map_or(at.now, |row| row.since);
-    let row = Joined { role: name.clone(), since, removed: None, life: place.life, left, by: givers };
+    let (life, invited) = (place.life, None);
+    let row = Joined { role: name.clone(), since, removed: None, life, left, by: givers, invited };
     let event = Event::ResourceJoined {
         resource: resource.clone(),
         member: member.clone(),
@@ -284,25 +289,31 @@ fn leave(
             Err(lack) => return Err(lack.into()),
         }
     }
-    let event =
-        Event::ResourceLeft { resource: resource.clone(), member: member.clone(), role: row.role.clone() };
+    let (resource, member, role) = (resource.clone(), member.clone(), row.role.clone());
+    let event = match row.invited {
+        None => Event::ResourceLeft { resource, member, role },
+        Some(_) => Event::ResourceUninvited { resource, member, role },
+    };
     Ok(Change { documents, events: vec![event], narrows: true })
 }
 
 /// Who changes the members of a resource.
 #[derive(Clone, Copy)]
-enum By<'a> {
+pub(super) enum By<'a> {
     Service,
     Member(&'a Subject),
     /// Somebody who joins by themselves, as the configuration lets them.
     Alone,
+    /// Somebody who was invited, by this.
+    Invited(&'a Joined),
 }
 
-/// Whoever joins by themselves in a role that the configuration has for theirs. Not who is a member already: a role that was
-/// changed stays changed. And who was one before comes back so to no more than they had: leaving widens nothing.
+/// Whoever joins by themselves: in the role in which they are invited, or in one that the configuration has for theirs. Not who is a
+/// member already: a role that was changed stays changed. And who was one before comes back uninvited to no more than they had:
+/// leaving widens nothing.
 fn alone<'a>(
     at: &Moment<'a>,
-    id: &TenantId,
+    id: &'a TenantId,
     resource: &ResourceRef,
     member: &SubjectRef,
     name: &RoleName,
@@ -312,6 +323,9 @@ fn alone<'a>(
         return Ok(None);
     }
     let here = at.here(id);
+    if let Some(row) = invited(own, resource, here, at.now)?.filter(|row| row.role == *name) {
+        return Ok(Some(By::Invited(row)));
+    }
     if !joins_alone(own, resource, here)?.contains(name) {
         return Ok(None);
     }
@@ -322,14 +336,15 @@ fn alone<'a>(
         return Ok(Some(By::Alone));
     };
     let role = |name| at.policy.resources.role_at(name, &resource.kind);
-    let comes_back = row.removed.is_some()
-        && role(&row.role).is_some_and(|before| role(name).is_some_and(|wanted| wanted.is_within(before)));
-    Ok(comes_back.then_some(By::Alone))
+    let within =
+        |held| role(held).is_some_and(|before| role(name).is_some_and(|wanted| wanted.is_within(before)));
+    let is_member = row.removed.is_none() && row.invited.is_none();
+    Ok((!is_member && row.held().is_none_or(within)).then_some(By::Alone))
 }
 
 /// A service that pushes resources there, or a member who manages the members of this one. Whoever is neither is told so, whether
 /// there is such a resource or not (law 11).
-fn manager<'a>(at: &Moment<'a>, id: &TenantId, resource: &ResourceRef) -> Result<By<'a>, Stop> {
+pub(super) fn manager<'a>(at: &Moment<'a>, id: &TenantId, resource: &ResourceRef) -> Result<By<'a>, Stop> {
     let no = Refusal::NotAllowed { needed: Push::Resources.code() };
     let subject = match at.actor {
         Actor::Subject(subject) if subject.acting => return Err(Refusal::Acting.into()),
@@ -361,8 +376,14 @@ pub(super) fn known_type<'a>(at: &Moment<'a>, resource: &ResourceRef) -> Result<
     known.ok_or_else(|| Refusal::ResourceTypeUnknown(resource.kind.clone()))
 }
 
-/// Refuses whoever is no member of the tenant, as far as its rows say it, and whoever holds a role there that keeps apart.
-fn may_be_member(at: &Moment<'_>, id: &TenantId, member: &SubjectRef) -> Result<(), Stop> {
+/// Refuses whoever is no member of the tenant, as far as its rows say it, and whoever holds a role there that keeps them out of
+/// resources of this type.
+pub(super) fn may_be_member(
+    at: &Moment<'_>,
+    id: &TenantId,
+    resource: &ResourceRef,
+    member: &SubjectRef,
+) -> Result<(), Stop> {
     if !at.policy.callers.members.contains(&member.issuer) {
         return Err(Refusal::IssuerUnknown(member.issuer.clone()).into());
     }
@@ -370,14 +391,35 @@ fn may_be_member(at: &Moment<'_>, id: &TenantId, member: &SubjectRef) -> Result<
         return Ok(());
     }
     match held_of(member, id.as_str(), at.facts)? {
-        Held::Row(row) if at.policy.resources.keeps_apart(&row.roles) => Err(Refusal::KeptApart.into()),
-        Held::Row(_) => Ok(()),
+        Held::Row(row) if at.policy.resources.joins_of(&row.roles).reach(&resource.kind) => Ok(()),
+        Held::Row(_) => Err(Refusal::KeptApart.into()),
         Held::Token(_) | Held::Nothing(_) => Err(Refusal::NotMember.into()),
     }
 }
 
+/// Who gives a row, as that remembers it: of an invitation whoever invited. What only takes away waits for no row of theirs.
+pub(super) fn givers(
+    at: &Moment<'_>,
+    id: &TenantId,
+    by: By<'_>,
+    key: &Key,
+    narrows: bool,
+) -> Result<BTreeSet<Giver>, Lack> {
+    Ok(match by {
+        By::Member(giver) => {
+            let (giver, unknown) = at.giver_if_known(id, giver, &key.to_string())?;
+            if let Some(lack) = unknown.filter(|_| !narrows) {
+                return Err(lack);
+            }
+            BTreeSet::from([giver])
+        }
+        By::Invited(row) => row.by.clone(),
+        By::Service | By::Alone => BTreeSet::new(),
+    })
+}
+
 /// Nobody gives at a resource what they cannot do there.
-fn hands_on(
+pub(super) fn hands_on(
     at: &Moment<'_>,
     id: &TenantId,
     by: By<'_>,
@@ -411,7 +453,7 @@ pub(super) fn counted_now(
 }
 
 /// Refuses a member who would take a role from the last one who holds it, where the configuration says that it stays.
-fn stays(
+pub(super) fn stays(
     at: &Moment<'_>,
     by: By<'_>,
     resource: &ResourceRef,
@@ -421,6 +463,6 @@ fn stays(
     let keep = at.policy.resources.role_at(&row.role, &resource.kind).is_some_and(|role| role.keep_one);
     match by {
         By::Member(_) if keep && tally.of(&row.role) <= 1 => Err(Refusal::LastOfRole(row.role.clone())),
-        By::Member(_) | By::Service | By::Alone => Ok(()),
+        By::Member(_) | By::Service | By::Alone | By::Invited(_) => Ok(()),
     }
 }

@@ -48,7 +48,7 @@ pub use network::{Address, Network, NetworkFault};
 pub use once::Made;
 pub use presence::{Asked, Bar, Presence};
 pub use request::{Approval, ApprovalRule, Over, Remark, Request, RequestEnd, RequestState, Speaker};
-pub use resource::{Joined, Resource, ResourceRef, Tally};
+pub use resource::{Invitation, Joined, Resource, ResourceRef, Tally};
 pub use role::TenantRole;
 pub use stop::{Halt, Reach, Side, Stop};
 pub use subject::{Login, Subject, SubjectKind, SubjectRef};

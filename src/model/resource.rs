@@ -120,26 +120,66 @@ pub struct Joined {
     /// vendor's (GW-14).
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub by: BTreeSet<Giver>,
+    /// They are no member yet, and may become one by themselves.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub invited: Option<Invitation>,
+}
+
+/// Of a row that is an invitation: it gives nothing, and is counted nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invitation {
+    /// From when on it is nothing.
+    pub until: Timestamp,
+    /// The role of the row that it took the place of, of one who had been a member: not invited any more they come back to no more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<RoleName>,
 }
 
 impl Joined {
     /// Whether it is among those that are counted.
     pub fn is_counted(&self, life: u32) -> bool {
+        self.is_there(life) && self.invited.is_none()
+    }
+
+    /// Whether it is a member's in this life of the resource, or somebody's who is invited.
+    pub fn is_there(&self, life: u32) -> bool {
         self.removed.is_none() && self.life == life
+    }
+
+    /// Whether it is an invitation whose time is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.invited.as_ref().is_some_and(|invited| invited.until <= now)
+    }
+
+    /// The role that they hold as a member, or held last.
+    pub fn held(&self) -> Option<&RoleName> {
+        match &self.invited {
+            None => Some(&self.role),
+            Some(invited) => invited.held.as_ref(),
+        }
     }
 
     /// What holds of two histories: gone where it is gone in one, or where they say different things.
     #[must_use]
     pub fn meet(self, other: &Joined) -> Joined {
+        let both = match (&self.invited, &other.invited) {
+            (None, None) => Some(None),
+            (Some(one), Some(another)) if one.held == another.held => {
+                Some(Some(Invitation { until: one.until.min(another.until), held: one.held.clone() }))
+            }
+            _ => None,
+        };
         let same = (&self.role, self.life, self.left) == (&other.role, other.life, other.left);
-        let conflict = (!same).then(|| self.since.max(other.since));
+        let conflict = (!same || both.is_none()).then(|| self.since.max(other.since));
         Joined {
             since: self.since.max(other.since),
             removed: self.removed.max(other.removed).max(conflict),
             life: self.life.min(other.life),
             left: self.left.min(other.left),
             by: self.by.union(&other.by).cloned().collect(),
-            ..self
+            invited: both.unwrap_or_default(),
+            role: self.role,
         }
     }
 }
@@ -250,8 +290,18 @@ mod tests {
             life: 0,
             left: 0,
             by: BTreeSet::new(),
+            invited: None,
         };
         assert_eq!(row("lead", 1).meet(&row("lead", 2)).removed, None);
         assert_eq!(row("lead", 1).meet(&row("reader", 2)).removed, Some(Timestamp::from_ms(2)));
+        // Who joined in one and is only invited in the other is neither; of two invitations the shorter stands.
+        let invited = |until: i64| Joined {
+            invited: Some(Invitation { until: Timestamp::from_ms(until), held: None }),
+            ..row("lead", 1)
+        };
+        assert_eq!(invited(9).meet(&row("lead", 2)).removed, Some(Timestamp::from_ms(2)));
+        assert_eq!(invited(9).meet(&invited(7)), invited(7));
+        assert!(!invited(9).is_counted(0) && invited(9).is_there(0));
+        assert!(invited(9).is_over(Timestamp::from_ms(9)) && !invited(9).is_over(Timestamp::from_ms(8)));
     }
 }

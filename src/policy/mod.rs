@@ -18,6 +18,7 @@ pub mod granting;
 pub mod level;
 pub mod login;
 pub mod narrow;
+pub mod parameter;
 pub mod path;
 pub mod permission;
 pub mod proofs;

@@ -1,10 +1,11 @@
-//! How the answer of a route is narrowed to what the caller may see, where they may not see all of it: what its items are, where
-//! the list is, where in an item its id is, what of the envelope passes.
+//! How the answer of a route is narrowed to what the caller may see, where they may not see all of it: by the gateway, which then
+//! knows what its items are, where the list is, where in an item its id is, what of the envelope passes; or by the application,
+//! which is asked for no more.
 //!
-//! Each item is decided like a request that names it: one decision, asked once for each, and no second rule of who sees what.
-//! A pointer is one of RFC 6901 that leads through objects only.
+//! In the gateway each item is decided like a request that names it: one decision, asked once for each, and no second rule of who
+//! sees what. A pointer is one of RFC 6901 that leads through objects only.
 //!
-//! Never here: bytes of an answer (see `proxy`).
+//! Never here: bytes of an answer or of a query (see `proxy`).
 
 use std::fmt;
 
@@ -218,11 +219,30 @@ fn place(nodes: &mut Vec<Node>, steps: &[Box<str>], what: &What) -> Result<(), L
     }
 }
 
+/// Who narrows an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// The gateway: where what is in an answer.
+    Filter(ListShape),
+    /// The application, by parameters of the query that the gateway writes. It knows whose a thing is, and nothing of grants.
+    Query,
+}
+
+impl How {
+    /// The word for it in configurations and records.
+    pub fn code(&self) -> &'static str {
+        match self {
+            How::Filter(_) => "filter",
+            How::Query => "query",
+        }
+    }
+}
+
 /// How the answer of a route is narrowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Narrow {
-    /// Where what is in an answer.
-    pub shape: ListShape,
+    /// By whom.
+    pub how: How,
     /// What is asked for each item: what the route asks, of a resource of the items' type.
     pub item: Rule,
 }
@@ -231,6 +251,14 @@ impl Narrow {
     /// The type of the items.
     pub fn kind(&self) -> Option<&ResourceType> {
         self.item.resource.as_ref()
+    }
+
+    /// What the gateway reads in an answer, where it does.
+    pub fn shape(&self) -> Option<&ListShape> {
+        match &self.how {
+            How::Filter(shape) => Some(shape),
+            How::Query => None,
+        }
     }
 }
 

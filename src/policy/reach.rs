@@ -59,10 +59,12 @@ pub(super) fn beyond_rights(
     Ok(None)
 }
 
-/// Whether a grant's scope names something that items of the answer are, or can lie in, so that each is looked at by itself.
+/// Whether a grant's scope names something that items of the answer are, or can lie in, so that each is looked at by itself. The
+/// application cannot do that: it knows nothing of grants.
 pub(super) fn some_in_scope(rule: &Rule, standing: &Standing<'_>, policy: &Policy) -> bool {
     let Some(Scope::Resources(resources)) = standing.grant.map(|grant| &grant.scope) else { return false };
-    let items = rule.narrow.as_ref().and_then(|narrow| narrow.kind());
+    let filtered = rule.narrow.as_ref().filter(|narrow| narrow.shape().is_some());
+    let items = filtered.and_then(|narrow| narrow.kind());
     let mut kinds = std::iter::successors(items, |kind| policy.resources.parent(kind)).take(MOST_DEPTH);
     kinds.any(|kind| resources.iter().any(|(named, _)| named == kind))
 }

@@ -8,19 +8,28 @@
 //!
 //! Never here: who writes rows ([`crate::lifecycle`]).
 
+mod joins;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Joined, PlanName, Resource, ResourceRef, ResourceType, RoleName, Subject, SubjectRef};
+use crate::model::{
+    Joined, PlanName, Resource, ResourceRef, ResourceType, RoleName, Span, Subject, SubjectRef,
+};
 
 use super::{
     Here, Lack, PermissionId, PermissionSet, Rule,
     rows::{Bound, Held, held},
 };
 
+pub use joins::{Joins, invited, joins_alone, still_given};
+
 /// How many resources may lie in each other, the tenant not counted.
 pub const MOST_DEPTH: usize = 4;
 /// How many resources a path may name beside the one that is acted on.
 pub const MOST_WITHIN: usize = MOST_DEPTH - 1;
+
+/// How long an invitation stands.
+pub const INVITED_FOR: Span = Span::CalendarDays(14);
 
 /// What the path names of the resources that the one acted on lies in: by number in [`Within::types`].
 pub type Outer<'a> = [Option<&'a str>; MOST_WITHIN];
@@ -47,6 +56,15 @@ pub struct TypeRule {
     pub join: BTreeMap<RoleName, RoleName>,
     /// Who joins a private one so.
     pub enter: BTreeMap<RoleName, RoleName>,
+    /// How long an invitation stands at most; [`INVITED_FOR`] where nothing is said.
+    pub invited_for: Option<Span>,
+}
+
+impl TypeRule {
+    /// How long an invitation stands at most, and where whoever invites says nothing.
+    pub fn invitation_lasts(&self) -> Span {
+        self.invited_for.unwrap_or(INVITED_FOR)
+    }
 }
 
 /// A role that is held at resources of one type.
@@ -121,8 +139,8 @@ pub struct ResourceRules {
     pub types: BTreeMap<ResourceType, TypeRule>,
     /// The roles that are held at them. None of these names means anything in a token or in a row of the tenant's.
     pub roles: BTreeMap<RoleName, RoleAt>,
-    /// The roles of the tenant whose holders have no row at any resource.
-    pub apart: BTreeSet<RoleName>,
+    /// The roles of the tenant whose holders are members of resources of these types only; of none where there are none.
+    pub joins: BTreeMap<RoleName, BTreeSet<ResourceType>>,
 }
 
 impl ResourceRules {
@@ -136,9 +154,17 @@ impl ResourceRules {
         self.roles.get(name).filter(|role| role.at == *kind)
     }
 
-    /// Whether whoever holds these roles in the tenant has no row at any resource.
-    pub fn keeps_apart<'r>(&self, roles: impl IntoIterator<Item = &'r RoleName>) -> bool {
-        !self.apart.is_empty() && roles.into_iter().any(|role| self.apart.contains(role))
+    /// Of which resources whoever holds these roles in the tenant may be a member.
+    pub fn joins_of<'r>(&self, roles: impl IntoIterator<Item = &'r RoleName>) -> Joins<'_> {
+        if self.joins.is_empty() {
+            return Joins::default();
+        }
+        Joins::of(roles.into_iter().filter_map(|role| self.joins.get(role)))
+    }
+
+    /// A type, and those that its resources lie in, nearest first.
+    fn upwards<'r>(&'r self, kind: &'r ResourceType) -> impl Iterator<Item = &'r ResourceType> {
+        std::iter::successors(Some(kind), |kind| self.parent(kind)).take(MOST_DEPTH)
     }
 
     /// The name of a role that is held at this type.
@@ -282,8 +308,7 @@ impl<'a> Chain<'a> {
     /// does not count.
     fn gives(
         &self,
-        person: &SubjectRef,
-        left: u32,
+        (person, joins, left): (&SubjectRef, &Joins<'_>, u32),
         permission: PermissionId,
         but: Option<&Subject>,
         here: Here<'a>,
@@ -294,7 +319,7 @@ impl<'a> Chain<'a> {
             About::All => role.permissions.contains(permission),
             About::Some(items) => role.may_hold(permission, items),
         };
-        for link in &self.links {
+        for link in self.links.iter().filter(|link| joins.reach(link.kind)) {
             if let Some((row, role)) = self.row(link, person, left, here)?
                 && holds(role)
                 && !but.is_some_and(|but| row.by.iter().any(|giver| giver.is(but)))
@@ -373,16 +398,12 @@ impl Held<'_> {
         permission: PermissionId,
         here: Here<'f>,
     ) -> Result<bool, Lack> {
-        let Some(spot) = spot.filter(|_| !here.policy.resources.roles.is_empty()) else { return Ok(false) };
-        let apart = match self {
-            Held::Token(roles) => here.policy.resources.keeps_apart(roles),
-            Held::Row(row) => here.policy.resources.keeps_apart(&row.roles),
-            Held::Nothing(_) => true,
+        let joins = match self {
+            Held::Token(roles) => here.policy.resources.joins_of(roles),
+            Held::Row(row) => here.policy.resources.joins_of(&row.roles),
+            Held::Nothing(_) => return Ok(false),
         };
-        if apart {
-            return Ok(false);
-        }
-        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, None, here)
+        gives_at((person, joins), spot, permission, None, here)
     }
 }
 
@@ -397,49 +418,28 @@ impl Bound<'_> {
         user: &Subject,
         here: Here<'f>,
     ) -> Result<bool, Lack> {
-        let Some(spot) = spot.filter(|_| !here.policy.resources.roles.is_empty()) else { return Ok(false) };
-        let apart = match self {
-            Bound::Row(row) => here.policy.resources.keeps_apart(&row.roles),
-            Bound::Remembered(known, _) => {
-                known.roles.is_empty() || here.policy.resources.keeps_apart(known.roles.iter().flatten())
-            }
+        let joins = match self {
+            Bound::Row(row) => here.policy.resources.joins_of(&row.roles),
+            Bound::Remembered(known, _) if known.roles.is_empty() => return Ok(false),
+            Bound::Remembered(known, _) => here.policy.resources.joins_of(known.roles.iter().flatten()),
         };
-        if apart {
-            return Ok(false);
-        }
-        Chain::of(spot, here)?.gives(person, left_by(person, here)?, permission, Some(user), here)
+        gives_at((person, joins), spot, permission, Some(user), here)
     }
 }
 
-/// The roles in which a member may join a resource without being asked. Nothing is looked up where the configuration lets nobody.
-pub fn joins_alone(
-    subject: &Subject,
-    resource: &ResourceRef,
-    here: Here<'_>,
-) -> Result<BTreeSet<RoleName>, Lack> {
+/// Whether a row that counts gives them this. Nothing is looked up where no row could.
+fn gives_at<'f>(
+    (person, joins): (&SubjectRef, Joins<'_>),
+    spot: Option<Spot<'f>>,
+    permission: PermissionId,
+    but: Option<&Subject>,
+    here: Here<'f>,
+) -> Result<bool, Lack> {
     let rules = &here.policy.resources;
-    let Some(rule) = rules.types.get(&resource.kind) else { return Ok(BTreeSet::new()) };
-    if rule.join.is_empty() && rule.enter.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let held = held(subject, here.facts, here.policy)?;
-    let roles: BTreeSet<&RoleName> = match held {
-        Held::Token(roles) => roles.iter().collect(),
-        Held::Row(row) => row.roles.iter().collect(),
-        Held::Nothing(_) => return Ok(BTreeSet::new()),
-    };
-    if rules.keeps_apart(roles.iter().copied()) {
-        return Ok(BTreeSet::new());
-    }
-    let Some(place) = there(resource, here)? else { return Ok(BTreeSet::new()) };
-    let by = |map: &BTreeMap<RoleName, RoleName>| -> Vec<RoleName> {
-        roles.iter().filter_map(|role| map.get(*role)).cloned().collect()
-    };
-    let mut all: BTreeSet<RoleName> = by(&rule.enter).into_iter().collect();
-    if place.public {
-        all.extend(by(&rule.join));
-    }
-    Ok(all)
+    let any =
+        |spot: &Spot<'_>| !rules.roles.is_empty() && rules.upwards(spot.kind).any(|kind| joins.reach(kind));
+    let Some(spot) = spot.filter(any) else { return Ok(false) };
+    Chain::of(spot, here)?.gives((person, &joins, left_by(person, here)?), permission, but, here)
 }
 
 /// Whether a member can do this at a resource: by a role of theirs in the tenant, or by a row there or above it.

@@ -11,7 +11,10 @@ use crate::{
     policy::{ActedFor, Staff},
 };
 
-use super::routing::{HeaderTemplate, Piece, Upstream};
+use super::{
+    narrow::query::is_value,
+    routing::{HeaderTemplate, Parameter, Piece, Upstream},
+};
 
 /// How long an assertion holds, in seconds.
 pub const LIFETIME_S: i64 = 30;
@@ -151,29 +154,52 @@ fn roles(about: &About<'_>) -> String {
 /// The value of a configured header.
 pub fn fill(template: &HeaderTemplate, about: &About<'_>) -> String {
     let mut value = String::new();
+    template.pieces.iter().for_each(|piece| fill_in(piece, about, &mut value));
+    value
+}
+
+/// The value of a parameter, by which the application is asked to narrow. `None` where something of it is not known of this caller, or
+/// could be read as more than one value: that would ask for more than was meant.
+pub fn fill_query(parameter: &Parameter, about: &About<'_>) -> Option<String> {
+    let mut value = String::new();
+    for piece in &parameter.pieces {
+        let from = value.len();
+        fill_in(piece, about, &mut value);
+        let filled = value.get(from..).unwrap_or_default();
+        let fits = match piece {
+            Piece::Text(_) => true,
+            // A list is what is asked for here.
+            Piece::Role => filled.split(',').all(is_value),
+            _ => is_value(filled),
+        };
+        if !fits {
+            return None;
+        }
+    }
+    Some(value)
+}
+
+fn fill_in(piece: &Piece, about: &About<'_>, value: &mut String) {
     let (whom, kind) = about.as_whom();
-    for piece in &template.pieces {
-        match piece {
-            Piece::Text(text) => value.push_str(text),
-            Piece::Subject => value.push_str(&whom.sub),
-            Piece::Actor => value.push_str(about.actor().map(|actor| &*actor.sub).unwrap_or_default()),
-            Piece::Tenant => value.push_str(about.tenant),
-            Piece::Environment => value.push_str(about.environment),
-            Piece::Role => value.push_str(&roles(about)),
-            Piece::Kind => value.push_str(match kind {
-                SubjectKind::Staff => "staff",
-                SubjectKind::Member => "member",
-                SubjectKind::Service => "service",
-            }),
-            Piece::Client => {
-                let _ = write!(value, "{}", about.client);
-            }
-            Piece::Session => {
-                if let Some(staff) = about.staff {
-                    let _ = write!(value, "{}", staff.session);
-                }
+    match piece {
+        Piece::Text(text) => value.push_str(text),
+        Piece::Subject => value.push_str(&whom.sub),
+        Piece::Actor => value.push_str(about.actor().map(|actor| &*actor.sub).unwrap_or_default()),
+        Piece::Tenant => value.push_str(about.tenant),
+        Piece::Environment => value.push_str(about.environment),
+        Piece::Role => value.push_str(&roles(about)),
+        Piece::Kind => value.push_str(match kind {
+            SubjectKind::Staff => "staff",
+            SubjectKind::Member => "member",
+            SubjectKind::Service => "service",
+        }),
+        Piece::Client => {
+            let _ = write!(value, "{}", about.client);
+        }
+        Piece::Session => {
+            if let Some(staff) = about.staff {
+                let _ = write!(value, "{}", staff.session);
             }
         }
     }
-    value
 }

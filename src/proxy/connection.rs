@@ -24,6 +24,7 @@ use crate::{
 };
 
 use self::{
+    asked::Narrowing,
     heads::{Came, Coming},
     outgoing::{Own, Unsent},
     told::{unreadable, upstream_words},
@@ -385,10 +386,8 @@ impl Connection {
         if must_switch && upgrade.is_none() {
             return self.give_up(core, request, &no_websocket(), admission).await;
         }
-        let sent = Target::new(whole.as_deref().unwrap_or(target.whole));
-        let (Some(upstream), Some(sent)) = (upstream, sent) else {
-            let unsent = Unsent::new(502, "upstream_missing", "the map names no application for this route");
-            return self.give_up(core, request, &unsent, admission).await;
+        let Some(upstream) = upstream else {
+            return self.give_up(core, request, &no_upstream(), admission).await;
         };
         let public = matches!(ask.route, Route::Mapped(rule) if rule.public);
         let asserter = &routing.asserter;
@@ -406,15 +405,17 @@ impl Connection {
                 untold = instead;
             }
         }
-        let narrowed = match asked::narrowed(core, routing, ask, mapped, who, &admission) {
-            Ok(narrowed) => narrowed,
+        let (narrowed, asked) = match asked::narrowed(&own, routing, mapped, target.query()) {
+            Ok(Narrowing::Not) => (None, None),
+            Ok(Narrowing::Here(narrowed)) => (Some(narrowed), None),
+            Ok(Narrowing::There(target)) => (None, Some(target)),
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
         if narrowed.is_some() {
             untold = untold.union(NOT_ASKED);
             lines.push(("accept-encoding", "identity".to_owned()));
         }
-        let making = asked::making(core, routing, request, upstream, ask, mapped, who, &admission);
+        let making = asked::making(&own, routing, request, mapped);
         let making = match making {
             Ok(making) => making,
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
@@ -423,6 +424,9 @@ impl Connection {
             untold = untold.union(KnownSet::of(&[Known::AcceptEncoding]));
             lines.push(("accept-encoding", "identity".to_owned()));
         }
+        let Some(sent) = Target::new(asked.as_deref().or(whole.as_deref()).unwrap_or(target.whole)) else {
+            return self.give_up(core, request, &no_upstream(), admission).await;
+        };
         let (add, host) = match (outgoing::fit(&lines), outgoing::host(request, upstream)) {
             (Ok(add), Ok(host)) => (add, host),
             (Err(unsent), _) | (_, Err(unsent)) => {
@@ -454,6 +458,7 @@ impl Connection {
             drop,
             add: &add,
             as_staff,
+            unstored: as_staff || asked.is_some(),
             bounds,
             upgrade,
             must_switch,
@@ -485,6 +490,10 @@ impl Connection {
         };
         (next, Some((admission, report)))
     }
+}
+
+fn no_upstream() -> Unsent {
+    Unsent::new(502, "upstream_missing", "the map names no application for this route")
 }
 
 fn no_websocket() -> Unsent {

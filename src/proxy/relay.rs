@@ -60,8 +60,10 @@ pub(super) struct Plan<'a> {
     pub(super) host: Authority<'a>,
     pub(super) drop: KnownSet,
     pub(super) add: &'a [(Name<'a>, Value<'a>)],
-    /// No cookie comes back, and nothing that may be kept.
+    /// No cookie comes back.
     pub(super) as_staff: bool,
+    /// Nothing comes back that may be kept.
+    pub(super) unstored: bool,
     /// Bounds of this route alone.
     pub(super) bounds: Bounds,
     /// The client asks for a tunnel, and may have one.
@@ -69,9 +71,9 @@ pub(super) struct Plan<'a> {
     /// The client takes every success for the tunnel.
     pub(super) must_switch: bool,
     /// Only some items of the answer pass.
-    pub(super) narrowed: Option<Narrowed<'a>>,
+    pub(super) narrowed: Option<Box<Narrowed<'a>>>,
     /// It may make something in the application.
-    pub(super) making: Option<Making<'a>>,
+    pub(super) making: Option<Box<Making<'a>>>,
 }
 
 /// The client's side of an exchange.
@@ -400,14 +402,15 @@ impl Talk<'_> {
             version: head.version(),
             keep_alive: core.keeps(head),
             as_staff: plan.as_staff,
+            unstored: plan.unstored,
             timeout: response_timeout,
             write_timeout,
             upgrade: plan.upgrade.as_ref(),
             must_switch: plan.must_switch,
-            narrowed: plan.narrowed.as_ref(),
-            making: plan.making.as_ref(),
+            narrowed: plan.narrowed.as_deref(),
+            making: plan.making.as_deref(),
             trailers: passes.then(|| {
-                let kept = if plan.as_staff { core.caching() } else { NameSet::empty() };
+                let kept = if plan.unstored { core.caching() } else { NameSet::empty() };
                 [&routing.stripped, kept]
             }),
         };

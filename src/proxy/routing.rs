@@ -74,6 +74,8 @@ pub struct Binding {
     pub preflight: Preflight,
     /// Bounds of this route alone.
     pub bounds: Bounds,
+    /// Where its application narrows: the parameters of the query by which it is asked to.
+    pub query: Vec<Parameter>,
 }
 
 /// Bounds of one route; `None` leaves it to what holds for all.
@@ -111,7 +113,16 @@ pub struct HeaderTemplate {
     pub pieces: Vec<Piece>,
 }
 
-/// A piece of a header's value.
+/// A parameter that is written into the query, by which the application is asked to narrow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its value, in pieces.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a header's value, or of a parameter's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// As it is.

@@ -18,7 +18,7 @@ fn a_filter_says_what_is_where() {
     let narrow = rule.narrow.as_deref().unwrap();
     assert_eq!(narrow.kind().unwrap().as_str(), "orders");
     assert_eq!(
-        narrow.shape.to_string(),
+        narrow.shape().unwrap().to_string(),
         r#"{"data":{"orders":list;"x":keep;};"page":keep;} of "/id", others do not"#
     );
     // Each item is asked for what the route asks for, and is not a list itself.
@@ -28,13 +28,13 @@ fn a_filter_says_what_is_where() {
     assert!(named(&text) != named(&other) && named(&text) != named(BASE), "the policy's name covers it");
     let text = narrowed("narrow: { filter: { type: orders, list: \"\", id: \"\" } }");
     let settings = load(&text).unwrap().0;
-    let shape = settings.policy.rules[0].narrow.as_ref().unwrap().shape.to_string();
+    let shape = settings.policy.rules[0].narrow.as_ref().unwrap().shape().unwrap().to_string();
     assert_eq!(shape, r#"list of "", others do not"#);
     let text =
         narrowed("effect: read, narrow: { filter: { type: orders, list: /o, id: /id, drop: /total } }")
             .replace("GET /t/{tenant}/orders\"", "POST /t/{tenant}/find\"");
     let settings = load(&text).unwrap().0;
-    let shape = settings.policy.rules[0].narrow.as_ref().unwrap().shape.to_string();
+    let shape = settings.policy.rules[0].narrow.as_ref().unwrap().shape().unwrap().to_string();
     assert_eq!(shape, r#"{"o":list;"total":drop;} of "/id", others pass"#);
 }
 
@@ -95,4 +95,97 @@ fn what_cannot_be_narrowed_so_is_told_where_it_stands() {
     let faults = load(&text).unwrap_err();
     let found: Vec<_> = faults.faults().iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
     assert_eq!(found, [("one_of", line, column)], "{faults}");
+}
+
+const TYPES: &str =
+    "members: { unmapped: refuse }\nresource_types:\n  board: {}\n  card: { parent: board }\n";
+
+/// A list on a board, with this behind its permission.
+fn on_board(written: &str) -> String {
+    with(
+        "GET /t/{tenant}/orders\", permission: orders:read }",
+        &format!(
+            "GET /t/{{tenant}}/b/{{board}}\", permission: orders:read, resource: {{ type: board, id: board }}, {written} }}"
+        ),
+    )
+    .replace("members: { unmapped: refuse }\n", TYPES)
+}
+
+#[test]
+fn a_query_says_how_the_application_is_asked() {
+    let text = on_board("narrow: { query: { visible_to: \"{subject}\", \"f[of]\": \"x-{tenant}\" } }");
+    let settings = load(&text).unwrap().0;
+    let rule = &settings.policy.rules[0];
+    let narrow = rule.narrow.as_deref().unwrap();
+    assert_eq!((narrow.how.code(), narrow.kind().unwrap().as_str()), ("query", "card"));
+    assert!(narrow.shape().is_none() && !rule.whole_only);
+    assert_eq!(narrow.item.permissions, rule.permissions);
+    let asked: Vec<_> = settings.routes[0].query.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(asked, ["visible_to", "f[of]"]);
+    let named = |text: &str| load(text).unwrap().0.policy.fingerprint;
+    let others = [
+        "narrow: { query: { visible_to: \"{tenant}\", \"f[of]\": \"x-{tenant}\" } }",
+        "narrow: { query: { visible_to: \"{subject}\" } }",
+        "narrow: { query: { mine: \"{subject}\" } }",
+        "narrow: { filter: { type: card, list: /cards, id: /id } }",
+        "narrow: refuse",
+    ];
+    let names: std::collections::BTreeSet<_> =
+        others.iter().map(|other| named(&on_board(other))).chain([named(&text)]).collect();
+    assert_eq!(names.len(), 6, "the policy's name covers it");
+    // Where several lie in it, one is named.
+    let two = |written: &str| on_board(written).replace("  card: {", "  note: { parent: board }\n  card: {");
+    let kind = |text: &str| {
+        load(text).unwrap().0.policy.rules[0].narrow.as_ref().unwrap().kind().unwrap().to_string()
+    };
+    for named in ["note", "card"] {
+        assert_eq!(kind(&two(&format!("narrow: {{ query: {{ a: \"1\" }}, type: {named} }}"))), named);
+    }
+    let (text, line, column) = marked(&two("narrow: ⟦{ query: { a: \"1\" } }"));
+    let faults = load(&text).unwrap_err();
+    let found: Vec<_> = faults.faults().iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
+    assert_eq!(found, [("missing_key", line, column)], "{faults}");
+}
+
+#[test]
+fn what_no_application_can_be_asked_is_told_where_it_stands() {
+    let cases = [
+        ("narrow: { query: ⟦{ } }", "bad_value"),
+        ("narrow: { query: ⟦[a] }", "wrong_type"),
+        ("narrow: { query: { ⟦a b: x } }", "bad_value"),
+        ("narrow: { query: { ⟦_a: x } }", "bad_value"),
+        ("narrow: { query: { a: x, ⟦A: x } }", "duplicate_name"),
+        ("narrow: { query: { visible_to: x, ⟦visibleTo: x } }", "duplicate_name"),
+        ("narrow: { query: { a: x, ⟦\"a[b]\": x } }", "duplicate_name"),
+        ("narrow: { query: { a: ⟦\"\" } }", "bad_value"),
+        ("narrow: { query: { a: \"{⟦session}\" } }", "unknown_word"),
+        ("narrow: { query: { a: \"{⟦actor}\" } }", "unknown_word"),
+        ("narrow: { query: { a: \"{⟦person}\" } }", "unknown_word"),
+        ("narrow: { query: { a: \"⟦{subject\" } }", "bad_value"),
+        ("narrow: { query: { a: x }, type: ⟦board }", "bad_value"),
+        ("narrow: { query: { a: x }, type: ⟦bord }", "unknown_word"),
+        ("narrow: { query: { a: x }, filter: ⟦{ type: card, list: /o, id: /id } }", "one_of"),
+        ("narrow: { type: ⟦card, filter: { type: card, list: /o, id: /id } }", "one_of"),
+        ("narrow: ⟦{ type: card }", "missing_key"),
+        ("effect: write, narrow: ⟦{ query: { a: x } }", "bad_value"),
+        ("upgrade: websocket, effect: read, narrow: ⟦{ query: { a: x } }", "one_of"),
+    ];
+    for (written, code) in cases {
+        let (text, line, column) = marked(&on_board(written));
+        let faults = load(&text).expect_err(written);
+        let found: Vec<_> = faults.faults().iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
+        assert!(found.contains(&(code, line, column)) && found.len() <= 2, "{written}\n{faults}");
+        assert!(faults.faults().iter().all(|fault| !fault.hint.is_empty()));
+    }
+    // What is asked for in a body is not the gateway's to write; and where no resource is named, nobody is narrowed.
+    let search = on_board("effect: read, narrow: ⟦{ query: { a: x } }")
+        .replace("GET /t/{tenant}/b/", "POST /t/{tenant}/b/");
+    let nowhere = narrowed("narrow: ⟦{ query: { a: x } }").replace("members: { unmapped: refuse }\n", TYPES);
+    let empty = narrowed("resource: { type: orders, id: tenant }, narrow: ⟦{ query: { a: x } }");
+    for (written, code) in [(search, "bad_value"), (nowhere, "missing_key"), (empty, "bad_value")] {
+        let (text, line, column) = marked(&written);
+        let faults = load(&text).expect_err(&written);
+        let found: Vec<_> = faults.faults().iter().map(|f| (f.code.as_str(), f.line, f.column)).collect();
+        assert_eq!(found, [(code, line, column)], "{written}\n{faults}");
+    }
 }

@@ -1,7 +1,10 @@
 //! What lies below tenants: what the file may say of it, and what it then means.
 
 use super::{BASE, load, marked, with};
-use postern::policy::ResourceRules;
+use postern::{
+    model::{RoleName, Span},
+    policy::ResourceRules,
+};
 
 const ADMIN: &str = "  admin: { allow: \"*:*\" }\n";
 const ROUTE: &str = "GET /t/{tenant}/orders\", permission: orders:read }";
@@ -48,9 +51,26 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     // Their names mean nothing in the tenant; one that keeps apart does.
     assert!(policy.role(&"lead".parse().unwrap()).is_none());
     assert!(policy.role(&"guest".parse().unwrap()).is_some());
-    assert!(
-        rules.keeps_apart([&"guest".parse().unwrap()]) && !rules.keeps_apart([&"admin".parse().unwrap()])
-    );
+    let reached = |rules: &ResourceRules, roles: &[&str]| {
+        let roles: Vec<RoleName> = roles.iter().map(|name| name.parse().unwrap()).collect();
+        [&board, &card].map(|kind| rules.joins_of(&roles).reach(kind))
+    };
+    assert_eq!((reached(rules, &["guest"]), reached(rules, &["admin"])), ([false; 2], [true; 2]));
+    // Of some types only; of several roles each counts.
+    for only in ["[card]", "card"] {
+        let (some, _) = load(&types("joins: false", &format!("joins: {only}"))).unwrap();
+        assert_eq!(reached(&some.policy.resources, &["guest"]), [false, true], "{only}");
+        assert_eq!(reached(&some.policy.resources, &["admin", "guest"]), [false, true], "{only}");
+        assert_ne!(some.policy.fingerprint, policy.fingerprint, "{only}");
+    }
+    let (all, _) = load(&types("joins: false", "joins: true")).unwrap();
+    assert_eq!(reached(&all.policy.resources, &["guest"]), [true; 2]);
+    let (told, _) = load(
+        &types("joins: false", "joins: [board]")
+            .replace("list: orders:read", "list: orders:read, enter: { guest: lead }"),
+    )
+    .unwrap();
+    assert_eq!(told.policy.resources.types[&board].enter.len(), 1);
     let (base, _) = load(BASE).unwrap();
     assert_ne!(base.policy.fingerprint, policy.fingerprint);
     let (open, _) =
@@ -68,6 +88,11 @@ fn types_and_the_roles_held_there_are_part_of_the_policy() {
     let of = &named.policy.resources.roles["narrow"].of;
     assert_eq!(of.iter().collect::<Vec<_>>(), [&board]);
     assert_ne!(named.policy.fingerprint, policy.fingerprint);
+    let (short, _) = load(&types("list: orders:read", "list: orders:read, invitations: 3d")).unwrap();
+    let lasts = short.policy.resources.types[&board].invitation_lasts();
+    let usual = rules.types[&board].invitation_lasts();
+    assert_eq!((lasts, usual), (Span::Millis(3 * 86_400_000), Span::CalendarDays(14)));
+    assert_ne!(short.policy.fingerprint, policy.fingerprint);
     for to in ["keep_one: false", "keep_one: true, plans: [gold, iron]"] {
         let (other, _) = load(&types("keep_one: true", to)).unwrap();
         assert_ne!(other.policy.fingerprint, policy.fingerprint, "{to}");
@@ -89,6 +114,12 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
         ("list: orders:read", "list: orders:read, join: { ⟦nobody: lead }", "unknown_role"),
         ("list: orders:read", "list: orders:read, join: { admin: ⟦admin }", "unknown_role"),
         ("list: orders:read", "list: orders:read, enter: { ⟦guest: lead }", "bad_value"),
+        ("joins: false", "joins: ⟦[]", "bad_value"),
+        ("joins: false", "joins: [⟦bord]", "unknown_word"),
+        ("joins: false", "joins: [card, ⟦card]", "duplicate_name"),
+        ("joins: false", "joins: ⟦no", "wrong_type"),
+        ("joins: false", "joins: ⟦5", "wrong_type"),
+        ("list: orders:read", "list: orders:read, invitations: ⟦5s", "out_of_range"),
         ("keep_one: true", "keep_one: true, plans: ⟦[]", "bad_value"),
         ("keep_one: true", "keep_one: true, plans: [gold, ⟦gold]", "duplicate_name"),
         ("joins: false", "plans: ⟦gold", "bad_value"),

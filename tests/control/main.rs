@@ -13,6 +13,7 @@ mod expiries;
 mod form;
 mod grantor;
 mod grants;
+mod invitations;
 mod islands;
 mod login_access;
 mod members;

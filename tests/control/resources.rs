@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::support::{Answer, Wish, World};
 
-const BOARD: &str = "/v1/tenants/acme/resources/board/b1";
+pub(super) const BOARD: &str = "/v1/tenants/acme/resources/board/b1";
 
 /// Boards with members, cards on them. Whoever holds `users:manage` at a board manages its members, whoever holds `users:read` sees
 /// them.
-fn rules(catalogue: &Catalogue) -> ResourceRules {
+pub(super) fn rules(catalogue: &Catalogue) -> ResourceRules {
     let set = |patterns: &[&str]| {
         patterns.iter().fold(PermissionSet::default(), |mut all, pattern| {
             all.add(&catalogue.covered(&Pattern::parse(pattern).unwrap()));
@@ -43,6 +43,7 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
                     list,
                     join: joins("viewer", "hand"),
                     enter: joins("order_clerk", "lead"),
+                    invited_for: None,
                 },
             ),
             (
@@ -62,25 +63,25 @@ fn rules(catalogue: &Catalogue) -> ResourceRules {
             ("sender".parse().unwrap(), at(&["orders:read"], false)),
         ]
         .into(),
-        apart: ["auditor".parse().unwrap()].into(),
+        joins: [("auditor".parse().unwrap(), Default::default())].into(),
     }
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let world = World::with(Wish { resources: rules, ..Wish::default() }).await;
     push(&world, BOARD, json!({})).await.is(200);
     world
 }
 
-async fn push(world: &World, path: &str, body: Value) -> Answer {
+pub(super) async fn push(world: &World, path: &str, body: Value) -> Answer {
     world.put("PUT", path, body, &world.crm()).await
 }
 
-fn of(issuer: &str, sub: &str) -> String {
+pub(super) fn of(issuer: &str, sub: &str) -> String {
     format!("{BOARD}/members/{issuer}.{}", URL_SAFE_NO_PAD.encode(sub))
 }
 
-async fn join(world: &World, sub: &str, role: &str, who: &Who) -> Answer {
+pub(super) async fn join(world: &World, sub: &str, role: &str, who: &Who) -> Answer {
     world.put("PUT", &of("members", sub), json!({"role": role}), who).await
 }
 

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern::{
     model::{
         Approval, Bar, Basis, ChangeId, Consent, Delegation, Document, End, EndCause, ExchangeId, GivenAs,
-        Giver, Grant, Grantee, Grantor, Halt, Joined, Key, Ladder, Learned, Level, Member, Over, Presence,
-        Raise, Reach, Remark, Request, RequestEnd, Resource, ResourceRef, Scope, Session, Span, Speaker,
-        Stop, Stored, Subject, Tally, Tenant, TenantRole, Within, Zone,
+        Giver, Grant, Grantee, Grantor, Halt, Invitation, Joined, Key, Ladder, Learned, Level, Member, Over,
+        Presence, Raise, Reach, Remark, Request, RequestEnd, Resource, ResourceRef, Scope, Session, Span,
+        Speaker, Stop, Stored, Subject, Tally, Tenant, TenantRole, Within, Zone,
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
@@ -163,6 +163,7 @@ fn first(kind: usize) -> Document {
             life: 0,
             left: 0,
             by: Default::default(),
+            invited: None,
         }),
         12 => {
             Document::Tally(Tally { roles: [(role("lead"), 2), (role("hand"), 5)].into(), seats: 3, life: 0 })
@@ -298,7 +299,12 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
             }
             _ => resource.life += 1,
         },
-        Document::Joined(row) => match dice.below(5) {
+        Document::Joined(row) => match dice.below(7) {
+            5 => {
+                let held = dice.one_in(2).then(|| role(dice.pick(&["lead", "hand"])));
+                row.invited = Some(Invitation { until: later(dice), held });
+            }
+            6 => row.invited = None,
             0 => row.role = role(dice.pick(&["lead", "hand"])),
             1 => row.removed = dice.one_in(2).then(|| later(dice)),
             2 => row.life += 1,
@@ -503,7 +509,10 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && a.tenant_life <= b.tenant_life
         }
         (Document::Joined(a), Document::Joined(b)) => {
-            let same = (&a.role, a.life, a.left) == (&b.role, b.life, b.left);
+            let held = |row: &Joined| row.invited.as_ref().map(|invited| invited.held.clone());
+            let until = |row: &Joined| row.invited.as_ref().map(|invited| invited.until);
+            let same = (&a.role, a.life, a.left, held(a)) == (&b.role, b.life, b.left, held(b));
+            let same = same && until(a) <= until(b);
             a.removed >= b.removed && a.by.is_superset(&b.by) && (same || a.removed.is_some())
         }
         (Document::Tally(a), Document::Tally(b)) => {

@@ -10,7 +10,7 @@
 //! - [`granting`]: grants that name roles of resources, and grants by members.
 //! - [`once`]: creations that bear an idempotency key.
 //! - [`zones`]: local times that are missing or doubled.
-//! - [`resources`]: what lies below tenants, beside a naive model of its own.
+//! - [`resources`]: what lies below tenants, beside a naive model of its own. [`membership`]: who may be a member of what.
 //! - [`regressions`]: faults that were found once, each as a small story.
 #![allow(
     clippy::unwrap_used,
@@ -26,6 +26,7 @@ mod granting;
 mod grid;
 mod histories;
 mod join;
+mod membership;
 mod naive;
 mod naive_grants;
 mod naive_requests;

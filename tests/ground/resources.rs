@@ -10,7 +10,7 @@ use postern::{
         Ask, Caller, Decision, Facts, Named, Narrow, Pattern, PermissionSet, Permit, Policy, Push,
         ResourceRules, RoleAt, Rule, TypeRule, Verdict, Within, decide,
         decide::Route,
-        narrow::{Beside, ListShape, Pointer},
+        narrow::{Beside, How, ListShape, Pointer},
     },
 };
 use proptest::prelude::*;
@@ -45,7 +45,7 @@ const ROLES: [(&str, Sets, bool); 4] = [
 ];
 
 /// The configuration: boards in the tenant, cards in boards, notes in cards. Wardens have no rows.
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let mut policy = Plain::new(true).compile();
     let set = |names: &[&str]| {
         names.iter().fold(PermissionSet::default(), |mut all, name| {
@@ -76,7 +76,7 @@ fn policy() -> Policy {
         ]
         .into(),
         roles,
-        apart: [role("warden")].into(),
+        joins: [(role("warden"), BTreeSet::new())].into(),
     };
     for rule in &mut policy.callers.services {
         if rule.may.contains(&Push::Members) {
@@ -86,29 +86,33 @@ fn policy() -> Policy {
     policy
 }
 
-fn named(kind: &str, id: &str) -> ResourceRef {
+pub(crate) fn named(kind: &str, id: &str) -> ResourceRef {
     ResourceRef { kind: kind.parse().unwrap(), id: id.parse().unwrap() }
 }
 
-fn of(resource: &ResourceRef, deed: Deed) -> Command {
+pub(crate) fn of(resource: &ResourceRef, deed: Deed) -> Command {
     Command::Resource { tenant: tid("acme"), resource: resource.clone(), deed, expected: None }
 }
 
-fn push(kind: &str, id: &str, parent: Option<&str>) -> Command {
+pub(crate) fn push(kind: &str, id: &str, parent: Option<&str>) -> Command {
     let parent = parent.map(|id| ResourceId::new(id).unwrap());
     let deed = Deed::Push { parent, creator: None, assignees: Vec::new(), public: false };
     of(&named(kind, id), deed)
 }
 
-fn join(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Command {
+pub(crate) fn join(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Command {
     of(&named(kind, id), Deed::Join { member: who.clone(), role: role(name) })
 }
 
-fn leave(kind: &str, id: &str, who: &SubjectRef) -> Command {
+pub(crate) fn invite(kind: &str, id: &str, who: &SubjectRef, name: &str) -> Command {
+    of(&named(kind, id), Deed::Invite { member: who.clone(), role: role(name), until: None })
+}
+
+pub(crate) fn leave(kind: &str, id: &str, who: &SubjectRef) -> Command {
     of(&named(kind, id), Deed::Leave { member: who.clone() })
 }
 
-fn row(who: &SubjectRef, roles: &[&str]) -> Command {
+pub(crate) fn row(who: &SubjectRef, roles: &[&str]) -> Command {
     Command::PushMember {
         tenant: tid("acme"),
         member: who.clone(),
@@ -120,7 +124,7 @@ fn row(who: &SubjectRef, roles: &[&str]) -> Command {
 }
 
 /// A tenant with a board `b1` and a card `c1` on it, which `made` made.
-fn world(policy: &Policy) -> World {
+pub(crate) fn world(policy: &Policy) -> World {
     let mut world = World::default();
     let command = Command::RegisterTenant {
         tenant: tid("acme"),
@@ -138,20 +142,20 @@ fn world(policy: &Policy) -> World {
 
 /// What a path names: the resource acted on, then what it lies in, nearest first; and whether the application checks that.
 #[derive(Debug, Clone)]
-struct Path {
+pub(crate) struct Path {
     kind: &'static str,
     id: String,
     outer: Vec<(&'static str, String)>,
     checked: bool,
 }
 
-fn at_path(kind: &'static str, id: &str, outer: &[(&'static str, &str)], checked: bool) -> Path {
+pub(crate) fn at_path(kind: &'static str, id: &str, outer: &[(&'static str, &str)], checked: bool) -> Path {
     let outer = outer.iter().map(|(kind, id)| (*kind, (*id).to_owned())).collect();
     Path { kind, id: id.to_owned(), outer, checked }
 }
 
 /// The code of the decision, and what was looked up for it.
-fn ask(
+pub(crate) fn ask(
     world: &World,
     who: &Subject,
     permission: &str,
@@ -163,7 +167,7 @@ fn ask(
 }
 
 /// A route that acts on what the path names.
-fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
+pub(crate) fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
     let types = path.outer.iter().map(|(kind, _)| kind.parse().unwrap()).collect();
     Rule {
         name: "GET /x".into(),
@@ -182,7 +186,7 @@ fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
 }
 
 /// The permit, or the code of the refusal; and what was looked up for it.
-fn ask_by(
+pub(crate) fn ask_by(
     world: &World,
     who: &Subject,
     rule: &Rule,
@@ -219,7 +223,7 @@ fn ask_by(
     }
 }
 
-fn may(world: &World, who: &Subject, permission: &str, path: &Path, policy: &Policy) -> bool {
+pub(crate) fn may(world: &World, who: &Subject, permission: &str, path: &Path, policy: &Policy) -> bool {
     ask(world, who, permission, path, policy).0 == "member_role"
 }
 
@@ -355,7 +359,7 @@ fn a_condition_speaks_of_cards_and_not_of_what_they_lie_in_or_of_what_lies_in_th
         let pointer = |text| Pointer::parse(text).unwrap();
         let shape = ListShape::new(&pointer("/all"), pointer("/id"), &Beside::default()).unwrap();
         let item = Rule { resource: Some(items.parse().unwrap()), ..rule.clone() };
-        let rule = Rule { narrow: Some(Box::new(Narrow { shape, item })), ..rule };
+        let rule = Rule { narrow: Some(Box::new(Narrow { how: How::Filter(shape), item })), ..rule };
         ask_by(&world, &clara, &rule, &board, &policy).0.map(|permit| permit.narrowed())
     };
     assert_eq!(listing("orders:read", "card"), Ok(true));
@@ -566,6 +570,8 @@ struct Naive {
     boards: BTreeSet<String>,
     cards: BTreeMap<String, Card>,
     rows: BTreeMap<(String, String, String), String>,
+    /// Who is invited where, to which role, by which member if by one.
+    invited: BTreeMap<(String, String, String), (String, Option<String>)>,
     /// Of those whose roles stand in rows: whether they are there, and as a warden.
     people: BTreeMap<String, bool>,
     removed: BTreeSet<String>,
@@ -574,10 +580,24 @@ struct Naive {
 impl Naive {
     fn forget_place(&mut self, kind: &str, id: &str) {
         self.rows.retain(|(k, i, _), _| (k.as_str(), i.as_str()) != (kind, id));
+        self.invited.retain(|(k, i, _), _| (k.as_str(), i.as_str()) != (kind, id));
     }
 
     fn forget_person(&mut self, who: &str) {
         self.rows.retain(|(_, _, p), _| p != who);
+        self.invited.retain(|(_, _, p), _| p != who);
+    }
+
+    /// Whether somebody may join by themselves in this role: invited to that, by a service, or by one who is a lead there now.
+    fn may_accept(&self, key: &(String, String, String), name: &str) -> bool {
+        let lead = |who: &String| {
+            let at = (key.0.clone(), key.1.clone(), who.clone());
+            self.rows.get(&at).is_some_and(|role| role == "lead")
+        };
+        let place =
+            if key.0 == "board" { self.boards.contains(&key.1) } else { self.cards.contains_key(&key.1) };
+        let stands = |(role, by): &(String, Option<String>)| role == name && by.as_ref().is_none_or(lead);
+        place && self.people.get(&key.2) == Some(&false) && self.invited.get(key).is_some_and(stands)
     }
 
     fn gives(&self, kind: &str, id: &str, who: &str, permission: &str, card: Option<&str>) -> bool {
@@ -627,7 +647,7 @@ proptest! {
 
     #[test]
     fn histories_come_to_what_listing_and_deleting_comes_to(
-        steps in proptest::collection::vec((0..9usize, 0..2usize, 0..3usize, 0..3usize, 0..4usize, 0..3usize), 1..40)
+        steps in proptest::collection::vec((0..13usize, 0..2usize, 0..3usize, 0..3usize, 0..4usize, 0..3usize), 1..40)
     ) {
         let policy = policy();
         let mut world = World::default();
@@ -646,6 +666,7 @@ proptest! {
             let name = ROLES[name].0;
             let (kind, id) = if name == "watcher" { ("card", card) } else { ("board", board) };
             let manager = rower("acme", PEOPLE[other]);
+            let key = (kind.to_owned(), id.to_owned(), PEOPLE[one].to_owned());
             let mut run = |command: &Command, by: &Subject| world.run(command, Actor::Subject(by), now, &policy).map(|_| ());
             match what {
                 0 => {
@@ -707,12 +728,42 @@ proptest! {
                         prop_assert_eq!(result.is_ok(), possible);
                     }
                     if result.is_ok() {
-                        naive.rows.insert((kind.into(), id.into(), PEOPLE[one].into()), name.into());
+                        naive.invited.remove(&key);
+                        naive.rows.insert(key, name.into());
+                    }
+                }
+                7 | 8 => {
+                    let by = if other < 2 { crm.clone() } else { manager.clone() };
+                    let place = if kind == "board" { naive.boards.contains(id) } else { naive.cards.contains_key(id) };
+                    let possible =
+                        place && naive.people.get(PEOPLE[one]) == Some(&false) && !naive.rows.contains_key(&key);
+                    let result = run(&invite(kind, id, &who(one), name), &by);
+                    prop_assert!(possible || result.is_err());
+                    if by.id == crm.id {
+                        prop_assert_eq!(result.is_ok(), possible);
+                    }
+                    if result.is_ok() {
+                        let by = (by.id != crm.id).then(|| PEOPLE[other].to_owned());
+                        // Said again, what stands is left as it is: whoever gave it first gives it.
+                        let stands = naive.may_accept(&key, name);
+                        if !stands || naive.invited.get(&key).is_none_or(|(role, _)| role != name) {
+                            naive.invited.insert(key, (name.into(), by));
+                        }
+                    }
+                }
+                9 | 10 => {
+                    let (by, open) = (rower("acme", PEOPLE[one]), naive.may_accept(&key, name));
+                    let leads = naive.rows.get(&key).is_some_and(|role| role == "lead");
+                    let result = run(&join(kind, id, &who(one), name), &by);
+                    prop_assert!(!open || result == Ok(()), "{:?}", result);
+                    prop_assert!(open || leads || result.is_err());
+                    if result.is_ok() {
+                        naive.invited.remove(&key);
+                        naive.rows.insert(key, name.into());
                     }
                 }
                 _ => {
                     let by = if other < 1 { crm.clone() } else { manager.clone() };
-                    let key = (kind.to_owned(), id.to_owned(), PEOPLE[one].to_owned());
                     let lead = |naive: &Naive| naive.rows.iter().filter(|((k, i, _), name)| (k.as_str(), i.as_str(), name.as_str()) == (kind, id, "lead")).count();
                     let was = naive.rows.get(&key).cloned();
                     let result = run(&leave(kind, id, &who(one)), &by);
@@ -724,6 +775,7 @@ proptest! {
                     }
                     if result.is_ok() {
                         naive.rows.remove(&key);
+                        naive.invited.remove(&key);
                     }
                 }
             }

@@ -13,6 +13,7 @@
 )]
 
 mod acting;
+mod asked;
 mod ceiling;
 mod child;
 mod client;

@@ -21,7 +21,7 @@ use crate::{
     world::*,
 };
 
-const ORDERS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }";
+pub const ORDERS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }";
 const NARROWED: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read, narrow: { filter: { type: orders, list: /orders, id: /id, keep: /page } } }
   - { route: \"GET /t/{tenant}/export\", permission: orders:read, narrow: { filter: { type: orders, list: \"\", id: /id } } }
   - { route: \"POST /t/{tenant}/search\", permission: orders:read, effect: read, narrow: { filter: { type: orders, list: /hits/hits, id: /_id, drop: [/hits/total, /took] } } }
@@ -72,7 +72,7 @@ impl Application {
     }
 
     /// The same, as whole JSON.
-    fn lists(&self, body: &str) {
+    pub fn lists(&self, body: &str) {
         self.says(
             &format!("200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len()),
             body,
@@ -440,7 +440,7 @@ fn a_list_that_comes_slowly_goes_on_as_it_comes_and_ends_with_the_session() {
     world.finish();
 }
 
-const BOARDS: (&str, &str) = (
+pub const BOARDS: (&str, &str) = (
     "  admin: { allow: \"*:*\" }\n",
     "  admin: { allow: \"*:*\" }\n  lead: { at: board, allow: \"orders:*\" }\n  restricted: { at: board, allow: orders:write, own: orders:read, assigned: orders:read }\n  form: { at: board, allow: orders:write }\nresource_types:\n  board: { manage: users:manage }\n  card: { parent: board }\n",
 );

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use postern::{
     model::{
         Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee,
-        IssuerName, Joined, Key, LevelName, Made, Presence, Resource, ResourceRef, RoleName, Scope, Session,
-        SessionId, Stored, SubjectRef, Tally, Tenant, TenantId, TenantRole, Timestamp, Version, Zone,
+        Invitation, IssuerName, Joined, Key, LevelName, Made, Presence, Resource, ResourceRef, RoleName,
+        Scope, Session, SessionId, Stored, SubjectRef, Tally, Tenant, TenantId, TenantRole, Timestamp,
+        Version, Zone,
         once::{Kept, Once, Thing},
     },
     state::Commit,
@@ -135,7 +136,16 @@ pub(crate) fn joined_key(tenant: &str, id: &str, sub: &str) -> Key {
 
 pub(crate) fn joined() -> Document {
     let role = RoleName::new("lead").unwrap();
-    Document::Joined(Joined { role, since: at(9), removed: None, life: 1, left: 2, by: Default::default() })
+    let invited = Some(Invitation { until: at(20), held: Some(role.clone()) });
+    Document::Joined(Joined {
+        role,
+        since: at(9),
+        removed: None,
+        life: 1,
+        left: 2,
+        by: Default::default(),
+        invited,
+    })
 }
 
 pub(crate) fn tally_key(tenant: &str, id: &str) -> Key {

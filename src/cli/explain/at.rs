@@ -128,5 +128,13 @@ fn facts(
 
 fn row(role: &RoleName) -> Joined {
     let since = Timestamp::from_ms(0);
-    Joined { role: role.clone(), since, removed: None, life: 0, left: 0, by: Default::default() }
+    Joined {
+        role: role.clone(),
+        since,
+        removed: None,
+        life: 0,
+        left: 0,
+        by: Default::default(),
+        invited: None,
+    }
 }

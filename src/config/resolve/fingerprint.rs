@@ -6,6 +6,7 @@
 //!
 //! Never here: what any of it means.
 
+mod resources;
 mod upstream;
 
 use std::{collections::BTreeSet, fmt::Write as _};
@@ -13,7 +14,10 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use self::upstream::upstream_value;
+use self::{
+    resources::resources_value,
+    upstream::{query_value, upstream_value},
+};
 use super::{
     cors::CorsSettings,
     entrance::EntranceSettings,
@@ -26,8 +30,8 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower, OnRemove,
-        PermissionId, PermissionSet, Policy, ResourceRules, RoleAt, ServiceRule, SessionRules, TenantRoles,
-        Whose, Within, conditions::TicketFrom, path::Delimiters, routes::Twins,
+        PermissionSet, Policy, ResourceRules, ServiceRule, SessionRules, TenantRoles, Whose, Within,
+        conditions::TicketFrom, narrow::How, path::Delimiters, routes::Twins,
     },
 };
 
@@ -141,36 +145,6 @@ fn span(span: Span) -> Value {
         Span::CalendarDays(days) => json!({ "calendar_days": days }),
         Span::CalendarMonths(months) => json!({ "calendar_months": months }),
     }
-}
-
-fn resources_value(policy: &Policy) -> Value {
-    let ResourceRules { types, roles, apart } = &policy.resources;
-    let name =
-        |id: Option<PermissionId>| id.and_then(|id| policy.catalogue.name(id)).map(|name| name.as_str());
-    let types: serde_json::Map<String, Value> = types
-        .iter()
-        .map(|(kind, rule)| {
-            let parent = rule.parent.as_ref().map(|parent| parent.as_str());
-            let joining = [&rule.join, &rule.enter]
-                .map(|map| map.iter().map(|(by, role)| [by.as_str(), role.as_str()]).collect::<Vec<_>>());
-            (kind.to_string(), json!([parent, name(rule.manage), name(rule.list), joining]))
-        })
-        .collect();
-    let roles: serde_json::Map<String, Value> = roles
-        .iter()
-        .map(|(name, role)| {
-            let RoleAt { at, permissions, own, assigned, of, keep_one, plans } = role;
-            let sets = [permissions, own, assigned].map(|set| names(policy, set));
-            let plans =
-                plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
-            let mut parts = vec![json!(at.as_str()), json!(sets), json!(keep_one), json!(plans)];
-            if !of.is_empty() {
-                parts.push(json!(of.iter().map(|kind| kind.as_str()).collect::<Vec<_>>()));
-            }
-            (name.to_string(), Value::Array(parts))
-        })
-        .collect();
-    json!({ "types": types, "roles": roles, "apart": apart.iter().map(|name| name.as_str()).collect::<Vec<_>>() })
 }
 
 fn policy_value(policy: &Policy) -> Value {
@@ -366,7 +340,11 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
     }
     if let Some(narrow) = rule.and_then(|rule| rule.narrow.as_deref()) {
         let kind = narrow.kind().map(|kind| kind.as_str());
-        put(&mut value, "narrow", json!({ "kind": kind, "list": narrow.shape.to_string() }));
+        let how = match &narrow.how {
+            How::Filter(shape) => json!({ "kind": kind, "list": shape.to_string() }),
+            How::Query => json!({ "kind": kind, "query": query_value(&route.query) }),
+        };
+        put(&mut value, "narrow", how);
     }
     value
 }

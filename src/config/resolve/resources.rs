@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
-    rights::{Names, Roles},
+    rights::{Names, Roles, term},
     tenant_roles::plans_of,
 };
 use crate::{
     config::{
         fault::Code,
-        written::{At, Field, File, Place, Role as Written, Table},
+        written::{At, Field, File, Joins, Place, Role as Written, Table},
     },
     model::{ResourceType, RoleName, resource::TENANT_TYPE},
     policy::{PermissionSet, ResourceRules, RoleAt, TypeRule, resources::MOST_DEPTH},
@@ -74,9 +74,14 @@ pub(super) fn types(context: Context<'_>, file: &File, names: &Names) -> Types {
         let permission = |field: &crate::config::written::Field<String>| {
             field.given().and_then(|at| names.permission(context, at))
         };
+        let invitations = at.value.invitations.given();
+        if let Some(lasts) = invitations {
+            term(context, lasts.place, lasts.value.0, 60_000, 366);
+        }
         let rule = TypeRule {
             manage: permission(&at.value.manage),
             list: permission(&at.value.list),
+            invited_for: invitations.map(|lasts| lasts.value.0),
             ..TypeRule::default()
         };
         types.map.insert(kind, rule);
@@ -136,36 +141,23 @@ pub(super) fn rules(
     roles: &Roles,
     types: Types,
 ) -> ResourceRules {
-    let mut rules = ResourceRules { types: BTreeMap::new(), roles: BTreeMap::new(), apart: BTreeSet::new() };
+    let mut rules = ResourceRules::default();
     for (key, at) in file.roles.value().into_iter().flat_map(|table| &table.entries) {
         let Ok(name) = RoleName::new(&key.value) else { continue };
-        let apart = at.value.joins.given().filter(|joins| !joins.value);
         match &at.value.at {
             field if field.is_absent() => {
                 not_there(context, &at.value);
-                if let Some(joins) = apart {
-                    if types.map.is_empty() && types.whole {
-                        context.warn(
-                            Code::Unused,
-                            joins.place,
-                            "there is nothing that holders of this role could join",
-                            "declare `resource_types`, or remove it",
-                        );
-                    }
-                    rules.apart.insert(name);
+                if let Some(only) = joins(context, &at.value.joins, &types) {
+                    rules.joins.insert(name, only);
                 }
             }
             field => {
                 let Some(kind_at) = field.given() else { continue };
-                for (key, field) in [("joins", &at.value.joins), ("seat", &at.value.seat)] {
-                    if let Some(given) = field.given() {
-                        context.put(
-                            Code::BadValue,
-                            given.place,
-                            format!("`{}` is for roles that are held in the tenant", short(key)),
-                            "remove it, or remove `at`",
-                        );
-                    }
+                let joins = at.value.joins.given().map(|given| ("joins", given.place));
+                let seat = at.value.seat.given().map(|given| ("seat", given.place));
+                for (key, place) in joins.into_iter().chain(seat) {
+                    let message = format!("`{key}` is for roles that are held in the tenant");
+                    context.put(Code::BadValue, place, message, "remove it, or remove `at`");
                 }
                 if let Some(adjustable) = at.value.adjustable.given().filter(|adjustable| adjustable.value) {
                     context.put(
@@ -192,6 +184,36 @@ pub(super) fn rules(
     rules
 }
 
+/// The types of which holders of a role may be members of resources; `None` is all.
+fn joins(context: Context<'_>, field: &Field<Joins>, types: &Types) -> Option<BTreeSet<ResourceType>> {
+    let joins = field.given()?;
+    match &joins.value {
+        Joins::Any(true) => None,
+        Joins::Any(false) => {
+            if types.map.is_empty() && types.whole {
+                let message = "there is nothing that holders of this role could join";
+                context.warn(Code::Unused, joins.place, message, "declare `resource_types`, or remove it");
+            }
+            Some(BTreeSet::new())
+        }
+        Joins::Only(list) => {
+            if list.0.items.is_empty() && !list.0.broken {
+                let hint = "name the types that they may join, or write `false`: then they join nothing";
+                context.put(Code::BadValue, joins.place, "this list is empty", hint);
+            }
+            let mut places: BTreeMap<ResourceType, Place> = BTreeMap::new();
+            for at in &list.0.items {
+                if let Some(kind) = types.known(context, at)
+                    && let Some(first) = places.insert(kind, at.place)
+                {
+                    context.twice(at.place, "type", &at.value, first);
+                }
+            }
+            Some(places.into_keys().collect())
+        }
+    }
+}
+
 /// Who joins by themselves, and in which role.
 fn joining(
     context: Context<'_>,
@@ -203,14 +225,9 @@ fn joining(
     let mut map = BTreeMap::new();
     for (by, role) in field.value().into_iter().flat_map(|table| &table.entries) {
         let Some(by_name) = roles.known(context, by) else { continue };
-        if rules.apart.contains(&by_name) {
-            let message = format!("holders of `{by_name}` are members of no resource");
-            context.put(
-                Code::BadValue,
-                by.place,
-                message,
-                "name another role, or take `joins: false` off it",
-            );
+        if !rules.joins_of([&by_name]).reach(kind) {
+            let message = format!("holders of `{by_name}` are members of no resource of type `{kind}`");
+            context.put(Code::BadValue, by.place, message, "name another role, or change its `joins`");
         }
         match rules.role_named(&role.value, kind) {
             Some(name) => drop(map.insert(by_name, name.clone())),

@@ -8,6 +8,7 @@ pub(super) mod head;
 mod keys;
 mod narrow;
 mod prove;
+mod query;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -267,7 +268,7 @@ fn route(
         whole_only: false,
         creates: None,
     };
-    let rule = narrow::narrowed(context, rule, &methods, upgrade, told);
+    let (rule, query) = narrow::narrowed(context, rule, &methods, upgrade, told, around.types);
     let rule = creates::added(context, rule, &methods, upgrade, made, around);
     let entry = RouteEntry {
         host,
@@ -279,6 +280,7 @@ fn route(
         upgrade,
         preflight,
         limits,
+        query,
         line: context.line(text.place),
     };
     Some(Line { entry, rule, place: text.place })

@@ -428,6 +428,8 @@ pub struct RouteEntry {
     pub preflight: Preflight,
     /// Its own bounds.
     pub limits: RouteLimits,
+    /// Where its application narrows: the parameters of the query by which it is asked to.
+    pub query: Vec<(String, Vec<Piece>)>,
     /// The line where it was written.
     pub line: usize,
 }

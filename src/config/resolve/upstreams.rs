@@ -322,7 +322,7 @@ fn headers(
             context.twice(key.place, "header", &key.value, first);
             continue;
         }
-        if let Some(pieces) = template(context, value) {
+        if let Some(pieces) = template(context, value, "a header") {
             edges(context, value, &pieces);
             out.push((header, pieces));
         }
@@ -372,7 +372,8 @@ fn edges(context: Context<'_>, at: &At<String>, pieces: &[Piece]) {
     }
 }
 
-fn template(context: Context<'_>, at: &At<String>) -> Option<Vec<Piece>> {
+/// The pieces of a template; `within` is what its value stands in.
+pub(super) fn template(context: Context<'_>, at: &At<String>, within: &str) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut rest = at.value.as_str();
     let literal = |text: &str| {
@@ -381,7 +382,7 @@ fn template(context: Context<'_>, at: &At<String>) -> Option<Vec<Piece>> {
             context.put(
                 Code::BadValue,
                 context.part(at.place, text),
-                format!("`{}` cannot stand in a header", short(text)),
+                format!("`{}` cannot stand in {within}", short(text)),
                 "use visible ASCII; braces only around a name, as in `{subject}`",
             );
         }

@@ -16,7 +16,7 @@ use serde::{
 };
 
 use super::{
-    AT, FIRST, MANY, Place, UNIT, WORD,
+    AT, FIRST, FLAG, MANY, Place, UNIT, WORD,
     node::{Node, Value},
 };
 use crate::config::{
@@ -268,6 +268,10 @@ impl<'de, 'a: 'de> Deserializer<'de> for Decoder<'a> {
             },
             WORD => match &self.node.value {
                 Value::Text(word) => self.told(visitor.visit_borrowed_str(word)),
+                _ => self.told(visitor.visit_newtype_struct(self)),
+            },
+            FLAG => match &self.node.value {
+                Value::Bool(_) => self.deserialize_bool(visitor),
                 _ => self.told(visitor.visit_newtype_struct(self)),
             },
             _ => self.told(visitor.visit_newtype_struct(self)),

@@ -77,6 +77,8 @@ pub(super) const MANY: &str = "$many";
 
 /// How the decoder knows that a word may stand for a mapping.
 pub(super) const WORD: &str = "$word";
+/// How the decoder knows that a truth value may stand for something else.
+pub(super) const FLAG: &str = "$flag";
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,7 +36,7 @@ pub use people::{
     Issuer, JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, OnRemove, Opened, Push, Require, Role,
     RolesFrom, Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
-pub use resources::{OuterResource, ResourceKind};
+pub use resources::{Joins, OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use tenant_roles::TenantRoles;
 pub use traffic::{
@@ -48,7 +48,7 @@ pub use units::{Duration, Size, Term, TermOrNone, UnitFault};
 pub use webhooks::{EventName, Webhook};
 
 use super::fault::Faults;
-use field::{AT, FIRST, MANY, UNIT, WORD};
+use field::{AT, FIRST, FLAG, MANY, UNIT, WORD};
 
 /// The whole configuration of one gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
-use super::{Field, OneOrMany, WORD};
+use super::{Field, OneOrMany, Table, WORD};
 
 /// How the answers of a route are narrowed.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub enum Narrow {
     /// Not at all.
     Refuse,
     /// Like this.
-    As(Narrowing),
+    As(Box<Narrowing>),
 }
 
 impl<'de> Deserialize<'de> for Narrow {
@@ -33,7 +33,7 @@ impl<'de> Deserialize<'de> for Narrow {
                 }
             }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, all: D) -> Result<Narrow, D::Error> {
-                Narrowing::deserialize(all).map(Narrow::As)
+                Narrowing::deserialize(all).map(|all| Narrow::As(Box::new(all)))
             }
         }
         deserializer.deserialize_newtype_struct(WORD, V)
@@ -50,13 +50,21 @@ impl JsonSchema for Narrow {
     }
 }
 
-/// How the answers of a route are narrowed, where they are.
+/// How the answers of a route are narrowed, where they are: exactly one of `filter` and `query`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["filter"]))]
+#[schemars(extend("oneOf" = [{ "required": ["filter"] }, { "required": ["query"] }]))]
 pub struct Narrowing {
     /// The gateway reads the answer, which has to be JSON, and hands on the items that the caller may see.
     pub filter: Field<Filter>,
+    /// The application answers with no more than the caller may see, where it is asked so: parameters of the query that the gateway
+    /// writes, as templates with `{subject}`, `{tenant}`, `{environment}` and `{role}`. Its answer passes as it comes. Who sends one
+    /// of them themselves is refused (400).
+    pub query: Field<Table<String>>,
+    /// With `query`: of which type of resources the things are. Default: the only type that lies in what the route acts on and in
+    /// which nothing lies.
+    #[serde(rename = "type")]
+    pub kind: Field<String>,
 }
 
 /// What is in an answer, by JSON pointers (RFC 6901) through objects: `/data/cards`.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Duration, Field, Gives, GrantTo, Grantable, List, MayGrant, OneOrMany, Table, Term, TermOrNone,
+    Duration, Field, Gives, GrantTo, Grantable, Joins, List, MayGrant, OneOrMany, Table, Term, TermOrNone,
     traffic::Effect,
 };
 
@@ -337,8 +337,9 @@ pub struct Role {
     /// Of a role at resources: the plans by which it is handed out, as services push them. In another one, an unknown one or none
     /// nobody is given it; whoever holds it keeps it as it is. Default: it is handed out by any, and without one.
     pub plans: Field<OneOrMany<String>>,
-    /// Of a role in the tenant: whether whoever holds it may be a member of resources. Default `true`.
-    pub joins: Field<bool>,
+    /// Of a role in the tenant: of which resources whoever holds it may be a member: `false` is none, a list those of these types,
+    /// `[form]`. Of several roles each counts. Default `true`: all.
+    pub joins: Field<Joins>,
     /// Of a role in the tenant: whether whoever holds it takes a paid seat, by the rows that services push. Default `false`.
     pub seat: Field<bool>,
 }

@@ -2,10 +2,12 @@
 //!
 //! Never here: defaults and references; [`crate::config::resolve`] has them.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use std::{borrow::Cow, fmt};
 
-use super::{Field, Table};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::Visitor};
+
+use super::{FLAG, Field, OneOrMany, Table, Term};
 
 /// A type of resources below tenants.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -23,6 +25,8 @@ pub struct ResourceKind {
     pub join: Field<Table<String>>,
     /// Who joins a private one so, and a public one too. Default: nobody.
     pub enter: Field<Table<String>>,
+    /// How long an invitation to one stands at most, and where whoever invites says nothing. Default `14 calendar days`.
+    pub invitations: Field<Term>,
 }
 
 /// One of the resources that the one acted on lies in.
@@ -35,4 +39,48 @@ pub struct OuterResource {
     pub kind: Field<String>,
     /// The parameter of the path that holds its identifier.
     pub id: Field<String>,
+}
+
+/// Of which resources holders of a role may be members.
+#[derive(Debug, Clone)]
+pub enum Joins {
+    /// Of all, or of none.
+    Any(bool),
+    /// Of those of these types.
+    Only(OneOrMany<String>),
+}
+
+impl<'de> Deserialize<'de> for Joins {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Joins;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`true`, `false`, or types of resources")
+            }
+            fn visit_bool<E: serde::de::Error>(self, any: bool) -> Result<Joins, E> {
+                Ok(Joins::Any(any))
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, types: D) -> Result<Joins, D::Error> {
+                OneOrMany::deserialize(types).map(Joins::Only)
+            }
+        }
+        deserializer.deserialize_newtype_struct(FLAG, V)
+    }
+}
+
+impl JsonSchema for Joins {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Joins".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "boolean" },
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string" } }
+        ] })
+    }
 }

@@ -7,68 +7,85 @@ use std::{cell::Cell, sync::Arc};
 
 use crate::{
     engine::{
-        Admission, Maker, Sight,
+        Maker, Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
-    policy::{Ask, Route, Rule},
+    policy::{Ask, Route, Rule, narrow::How},
     proxy::{
         collect::Mapped,
-        core::Core,
         relay::{Making, Narrowed},
-        routing::{Routing, Upstream},
+        routing::Routing,
         wire::RequestView,
     },
 };
 
-use super::outgoing::Unsent;
+use super::outgoing::{Own, Unsent};
 
-/// By what the answer is narrowed, where it has to be.
+/// How an answer is narrowed.
+pub(super) enum Narrowing<'a> {
+    /// It passes as it comes.
+    Not,
+    /// Item by item.
+    Here(Box<Narrowed<'a>>),
+    /// By the application, which is asked for this target.
+    There(String),
+}
+
+/// How the answer is narrowed, where it has to be. `query` is what the client sent behind the path.
 pub(super) fn narrowed<'a>(
-    core: &Core,
+    own: &Own<'a>,
     routing: &Routing,
-    ask: &Ask<'a>,
     mapped: &Mapped<'_>,
-    who: &Who,
-    admission: &Admission,
-) -> Result<Option<Narrowed<'a>>, Unsent> {
-    if !admission.narrowed() {
-        return Ok(None);
+    query: &str,
+) -> Result<Narrowing<'a>, Unsent> {
+    if !own.admission.narrowed() {
+        return Ok(Narrowing::Not);
     }
-    match (ask.route, who) {
-        (Route::Mapped(Rule { narrow: Some(narrow), .. }), Who::Known(subject)) => {
-            let sight = Sight::new(core.engine(), admission, knock(routing, ask, mapped), subject);
-            Ok(Some(Narrowed { shape: &narrow.shape, sight }))
-        }
+    let parameters = mapped.binding.map(|binding| binding.query.as_slice()).unwrap_or_default();
+    match (own.ask.route, own.who) {
+        (Route::Mapped(Rule { narrow: Some(narrow), .. }), Who::Known(subject)) => match &narrow.how {
+            How::Filter(shape) => {
+                let knock = knock(routing, own.ask, mapped);
+                let sight = Sight::new(own.core.engine(), own.admission, knock, subject);
+                Ok(Narrowing::Here(Box::new(Narrowed { shape, sight })))
+            }
+            How::Query if !parameters.is_empty() => {
+                let most = routing.limits.max_target;
+                own.narrowed_target(subject, parameters, query, most).map(Narrowing::There)
+            }
+            How::Query => Err(undecided()),
+        },
         // Nothing says how, so it is not sent at all.
-        _ => Err(Unsent::new(503, "undecided", "the gateway could not come to a decision")),
+        _ => Err(undecided()),
     }
 }
 
+fn undecided() -> Unsent {
+    Unsent::new(503, "undecided", "the gateway could not come to a decision")
+}
+
 /// What the exchange may make in the application, where its route creates something.
-#[expect(clippy::too_many_arguments, reason = "who asks, what, and whom")]
 pub(super) fn making<'a>(
-    core: &Core,
+    own: &Own<'a>,
     routing: &Routing,
     request: &RequestView<'a>,
-    upstream: &'a Upstream,
-    ask: &Ask<'_>,
     mapped: &Mapped<'_>,
-    who: &Who,
-    admission: &Admission,
-) -> Result<Option<Making<'a>>, Unsent> {
-    if !matches!(ask.route, Route::Mapped(Rule { creates: Some(_), .. })) {
+) -> Result<Option<Box<Making<'a>>>, Unsent> {
+    if !matches!(own.ask.route, Route::Mapped(Rule { creates: Some(_), .. })) {
         return Ok(None);
     }
-    let maker = match who {
-        Who::Known(subject) => Maker::new(core.engine(), admission, &knock(routing, ask, mapped), subject),
+    let maker = match own.who {
+        Who::Known(subject) => {
+            Maker::new(own.core.engine(), own.admission, &knock(routing, own.ask, mapped), subject)
+        }
         Who::Nobody | Who::Refused(_) | Who::Unverifiable => None,
     };
     // Without a record nothing would be known of what it makes, so it is not sent at all.
-    let maker =
-        maker.ok_or_else(|| Unsent::new(503, "undecided", "the gateway could not come to a decision"))?;
+    let maker = maker.ok_or_else(undecided)?;
     let named = request.host().map_or("", |authority| authority.as_str());
-    let told = upstream.host.as_deref().unwrap_or(&upstream.authority);
-    Ok(Some(Making { maker, hosts: [named, told], rules: routing.paths, alone: Cell::new(false) }))
+    let told = own.upstream.host.as_deref().unwrap_or(&own.upstream.authority);
+    let (hosts, rules) = ([named, told], routing.paths);
+    Ok(Some(Box::new(Making { maker, hosts, rules, alone: Cell::new(false) })))
 }
 
 /// What is asked, owned.

@@ -6,14 +6,16 @@ use std::net::IpAddr;
 
 use crate::{
     engine::{Admission, knock::Who},
+    identity::VerifiedSubject,
     model::{Subject, SubjectKind},
     policy::{Ask, Named},
     proxy::{
-        assertion::{About, Asserter, fill},
+        assertion::{About, Asserter, fill, fill_query},
         core::Core,
+        narrow::query::{self, QueryFault},
         respond::Told,
-        routing::{Assert, Upstream},
-        wire::{Authority, Name as HeaderName, RequestView, Value},
+        routing::{Assert, Parameter, Upstream},
+        wire::{Authority, HeadFault, Name as HeaderName, RequestView, Value},
     },
 };
 
@@ -55,16 +57,7 @@ impl<'a> Own<'a> {
         if public {
             return Ok(own);
         }
-        let about = About {
-            subject: subject.subject(),
-            staff: self.admission.staff(),
-            roles: self.admission.roles().unwrap_or(&subject.roles),
-            tenant: self.tenant(subject.subject()),
-            environment: named(self.ask.environment),
-            method: self.method.as_str(),
-            path: self.path,
-            client: self.client,
-        };
+        let about = self.about(subject);
         if self.upstream.assert == Assert::All || subject.kind == SubjectKind::Staff {
             let asserter = self.asserter;
             match asserter.assert(&about, self.upstream, self.core.engine().wall()) {
@@ -76,6 +69,44 @@ impl<'a> Own<'a> {
             own.push((template.name.as_str(), fill(template, &about)));
         }
         Ok(own)
+    }
+
+    fn about(&self, subject: &'a VerifiedSubject) -> About<'a> {
+        About {
+            subject: subject.subject(),
+            staff: self.admission.staff(),
+            roles: self.admission.roles().unwrap_or(&subject.roles),
+            tenant: self.tenant(subject.subject()),
+            environment: named(self.ask.environment),
+            method: self.method.as_str(),
+            path: self.path,
+            client: self.client,
+        }
+    }
+
+    /// The target by which the application is asked to narrow for this caller: law 10 holds for the path, and of the query for
+    /// every parameter that the client sent.
+    pub(super) fn narrowed_target(
+        &self,
+        subject: &'a VerifiedSubject,
+        parameters: &[Parameter],
+        query: &str,
+        most: usize,
+    ) -> Result<String, Unsent> {
+        let unsent = |fault: QueryFault| Unsent::new(400, fault.code(), fault.to_string());
+        let about = self.about(subject);
+        let mut own = Vec::with_capacity(parameters.len());
+        for parameter in parameters {
+            let value = fill_query(parameter, &about).ok_or_else(|| unsent(QueryFault::Value))?;
+            own.push((parameter.name.as_str(), value));
+        }
+        let query = query::written(query.strip_prefix('?').unwrap_or_default(), &own).map_err(unsent)?;
+        let target = format!("{}?{query}", self.path);
+        if target.len() > most {
+            let fault = HeadFault::TargetTooLong;
+            return Err(Unsent::new(fault.status(), fault.code(), fault.to_string()));
+        }
+        Ok(target)
     }
 
     /// Where the map is silent and members pass, theirs is the token's; they are never told to the application without.

@@ -6,6 +6,7 @@
 //! * [`head`]: which answers can be narrowed at all, and what of their heads passes.
 //! * [`one`]: the identifier of what an application has made, out of a document that is there whole.
 //! * [`fault`]: everything that is not understood, each with a stable code. Nothing of it passes unfiltered.
+//! * [`query`]: where the application narrows instead, the query that asks it to.
 //!
 //! Never here: sockets, async, where a route's lists are ([`crate::policy::narrow`]), or who may see what: the filter asks for each
 //! item by its id, and whoever drives it answers.
@@ -14,6 +15,7 @@ pub mod fault;
 pub mod filter;
 pub mod head;
 pub mod one;
+pub mod query;
 pub mod scan;
 
 #[cfg(test)]

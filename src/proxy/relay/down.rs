@@ -34,6 +34,7 @@ pub(super) struct Answer<'a> {
     pub(super) version: Version,
     pub(super) keep_alive: bool,
     pub(super) as_staff: bool,
+    pub(super) unstored: bool,
     pub(super) timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) upgrade: Option<&'a Handshake>,
@@ -223,10 +224,11 @@ fn write_answer(
         _ => connection(upto, answer.version),
     };
     let no_store = no_store();
-    let (drop, drop_names, add) = if answer.as_staff {
-        (KnownSet::of(&[Known::SetCookie, Known::CacheControl]), core.caching(), no_store.as_slice())
+    let cookies = if answer.as_staff { KnownSet::of(&[Known::SetCookie]) } else { KnownSet::EMPTY };
+    let (drop, drop_names, add) = if answer.unstored {
+        (cookies.union(KnownSet::of(&[Known::CacheControl])), core.caching(), no_store.as_slice())
     } else {
-        (KnownSet::of(&[]), NameSet::empty(), &[][..])
+        (cookies, NameSet::empty(), &[][..])
     };
     let framing = match (head.declared(), answer.version) {
         // Announced of a body that does not follow, in words that HTTP/1.0 does not have.

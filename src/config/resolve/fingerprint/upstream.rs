@@ -10,17 +10,28 @@ use super::{
 };
 use crate::net::servers::{Protocol, Server};
 
-pub(super) fn upstream_value(upstream: &UpstreamSettings) -> Value {
-    let piece = |piece: &Piece| match piece {
+fn piece_value(piece: &Piece) -> Value {
+    match piece {
         Piece::Literal(text) => json!(text),
         Piece::Slot(slot) => {
             json!({ "slot": Slot::ALL.iter().find(|(_, known)| known == slot).map(|(name, _)| *name) })
         }
+    }
+}
+
+/// What is written into queries of one route.
+pub(super) fn query_value(parameters: &[(String, Vec<Piece>)]) -> Value {
+    let value = |(name, pieces): &(String, Vec<Piece>)| {
+        json!([name, pieces.iter().map(piece_value).collect::<Vec<_>>()])
     };
+    parameters.iter().map(value).collect()
+}
+
+pub(super) fn upstream_value(upstream: &UpstreamSettings) -> Value {
     let headers = upstream
         .headers
         .iter()
-        .map(|(name, pieces)| json!([name.as_str(), pieces.iter().map(piece).collect::<Vec<_>>()]));
+        .map(|(name, pieces)| json!([name.as_str(), pieces.iter().map(piece_value).collect::<Vec<_>>()]));
     let place = |server: &Server| format!("{:?}", server.place);
     let tls = |server: &Server| server.tls.as_ref().map(|tls| tls.name.to_str().into_owned());
     let mut value = json!({

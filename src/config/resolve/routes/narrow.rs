@@ -4,7 +4,7 @@
 
 use http::Method;
 
-use super::keys;
+use super::{keys, query};
 use crate::{
     config::{
         fault::Code,
@@ -12,13 +12,14 @@ use crate::{
             context::{Context, short},
             resources::Types,
             rights::Names,
+            settings::Piece,
         },
         written::{At, Field, Filter, Narrow, OneOrMany, Place, Route},
     },
     model::ResourceType,
     policy::{
         self, Effect, Rule,
-        narrow::{Beside, ListShape, ListShapeFault, Pointer},
+        narrow::{Beside, How, ListShape, ListShapeFault, Pointer},
         resources::{MOST_WITHIN, Within},
     },
 };
@@ -29,6 +30,25 @@ pub(super) enum Told {
     Refused(Place),
     /// What its items are, and where.
     Read(Items),
+    /// How the application is asked.
+    Asked(Asked),
+}
+
+impl Told {
+    fn place(&self) -> Place {
+        match self {
+            Told::Refused(place) | Told::Read(Items { place, .. }) | Told::Asked(Asked { place, .. }) => {
+                *place
+            }
+        }
+    }
+}
+
+/// How the application of a line is asked.
+pub(super) struct Asked {
+    parameters: Vec<(String, Vec<Piece>)>,
+    kind: Option<(ResourceType, Place)>,
+    place: Place,
 }
 
 /// What the items of an answer are, and where they are.
@@ -45,7 +65,36 @@ pub(super) fn told(context: Context<'_>, route: &Route, names: &Names, types: &T
         Narrow::Refuse => return Some(Told::Refused(at.place)),
         Narrow::As(narrowing) => narrowing,
     };
-    let hint = "say what the items are and where: `filter: { type: cards, list: /cards, id: /id }`";
+    if let Some(table) = narrowing.query.given() {
+        if let Some(filter) = narrowing.filter.given() {
+            let hint = "keep one of the two: `filter` where the gateway reads the answer, `query` where the application narrows it";
+            context.put(
+                Code::OneOf,
+                filter.place,
+                "both `filter` and `query` say how this is narrowed",
+                hint,
+            );
+            return None;
+        }
+        let kind =
+            narrowing.kind.given().map(|at| (keys::resource_type(context, at, names, types), at.place));
+        let parameters = query::parameters(context, table)?;
+        let kind = match kind {
+            Some((kind, place)) => Some((kind?, place)),
+            None if narrowing.kind.is_broken() => return None,
+            None => None,
+        };
+        return Some(Told::Asked(Asked { parameters, kind, place: at.place }));
+    }
+    if narrowing.query.is_broken() {
+        return None;
+    }
+    if let Some(kind) = narrowing.kind.given() {
+        let hint = "write it into `filter`: `filter: { type: cards, … }`";
+        context.put(Code::OneOf, kind.place, "`type` stands beside `query` only", hint);
+    }
+    let hint = "say what the items are and where: `filter: { type: cards, list: /cards, id: /id }`; or how the application is asked for the \
+                caller's part: `query: { visible_to: \"{subject}\" }`";
     let filter = context.need(&narrowing.filter, at.place, "filter", hint)?;
     let kind =
         context.need(&filter.value.kind, filter.place, "type", "name the type of the items: `type: cards`");
@@ -106,18 +155,18 @@ fn beside(context: Context<'_>, filter: &At<Filter>) -> Option<(Beside, Place)> 
     }
 }
 
-/// Adds it to the rule of its line. Only what is read can be narrowed: what is done to many is done to those that are hidden too.
+/// Adds it to the rule of its line, and what the application is asked. Only what is read can be narrowed: what is done to many is
+/// done to those that are hidden too.
 pub(super) fn narrowed(
     context: Context<'_>,
     mut rule: Rule,
     methods: &[Method],
     upgrade: bool,
     told: Option<Told>,
-) -> Rule {
-    let place = match &told {
-        None => return rule,
-        Some(Told::Refused(place) | Told::Read(Items { place, .. })) => *place,
-    };
+    types: &Types,
+) -> (Rule, Vec<(String, Vec<Piece>)>) {
+    let Some(told) = told else { return (rule, Vec::new()) };
+    let place = told.place();
     if rule.public {
         let hint = "ask for a permission, or remove `narrow`";
         context.put(
@@ -127,10 +176,10 @@ pub(super) fn narrowed(
             hint,
         );
     }
-    let Some(Told::Read(Items { kind, shape, .. })) = told else {
+    if matches!(told, Told::Refused(_)) {
         rule.whole_only = true;
-        return rule;
-    };
+        return (rule, Vec::new());
+    }
     if upgrade {
         let hint = "give WebSockets a route of their own";
         context.put(
@@ -145,7 +194,24 @@ pub(super) fn narrowed(
             "give what is read a route of its own; where a search is sent by `POST`, declare `effect: read`";
         let message = format!("`{method}` writes here, and only what is read can be narrowed");
         context.put(Code::BadValue, place, message, hint);
+    } else if let (Told::Asked(_), Some(method)) =
+        (&told, methods.iter().find(|method| !asks_by_query(method)))
+    {
+        let hint = "use `filter`, or give `GET` a route of its own";
+        let message =
+            format!("what a `{method}` asks for stands in its body, which the gateway does not write");
+        context.put(Code::BadValue, place, message, hint);
     }
+    let (kind, how, parameters) = match told {
+        Told::Refused(_) => return (rule, Vec::new()),
+        Told::Read(Items { kind, shape, .. }) => (kind, How::Filter(shape), Vec::new()),
+        Told::Asked(Asked { parameters, kind, .. }) => {
+            let Some(kind) = query::kind(context, &rule, (kind.as_ref(), place), types) else {
+                return (rule, Vec::new());
+            };
+            (kind, How::Query, parameters)
+        }
+    };
     // Where the path names what the list is of, its items lie there, or are not shown.
     let within = match &rule.resource {
         Some(list) => {
@@ -155,6 +221,11 @@ pub(super) fn narrowed(
         None => rule.within.clone(),
     };
     let item = Rule { resource: Some(kind), within, ..rule.clone() };
-    rule.narrow = Some(Box::new(policy::Narrow { shape, item }));
-    rule
+    rule.narrow = Some(Box::new(policy::Narrow { how, item }));
+    (rule, parameters)
+}
+
+/// Whether a request with this method says by its query what it asks for, and nowhere else.
+fn asks_by_query(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }

@@ -1,0 +1,190 @@
+//! Lists that the application narrows: it is asked for no more than the caller may see, in a query that only the gateway writes.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    client::Reply,
+    http2::peer::Peer,
+    narrowed::{Application, BOARDS, ORDERS},
+    services::{call, program, with_services},
+    world::*,
+};
+
+const CARDS: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }
+  - { route: \"GET /t/{tenant}/b/{board}/cards\", permission: orders:read, resource: { type: board, id: board }, narrow: { query: { visible_to: \"{subject}\" } } }
+  - { route: \"GET /t/{tenant}/b/{board}/report\", permission: orders:read, record: true, resource: { type: board, id: board }, narrow: { query: { \"filter[of]\": \"{tenant}.{subject}\", mine: \"1\" } } }";
+
+/// A member of board `b1` who sees what is theirs (clara), and one who sees all of it (lena).
+pub fn people_of_boards(plan: Plan) -> Plan {
+    with_services(plan)
+        .edit("\"members:push\"", "\"members:push\", \"resources:push\"")
+        .edit(BOARDS.0, BOARDS.1)
+}
+
+/// Says something of a resource, as a service does.
+pub fn push(world: &World, path: &str, body: &str) {
+    let path = format!("/tenants/acme/resources/{path}");
+    let reply = call(world, "PUT", &path, &program(world, "crm"), body);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+/// Puts them there.
+pub fn settle(world: &World, members: &[(&str, &str)]) {
+    push(world, "board/b1", "{}");
+    for (sub, role) in members {
+        let path = format!("board/b1/members/app.{}", URL_SAFE_NO_PAD.encode(sub));
+        push(world, &path, &format!(r#"{{"role": "{role}"}}"#));
+    }
+}
+
+fn stage(edit: impl Fn(Plan) -> Plan, in_clear: bool) -> (World, Application) {
+    let application = Application::start();
+    let plan = people_of_boards(Plan { upstream: Some(application.address), ..Plan::default() });
+    let plan = edit(plan.edit(ORDERS, CARDS));
+    let members = [("clara", "restricted"), ("lena", "lead"), ("fred", "form"), ("a,b", "restricted")];
+    let mut world = World::of(plan);
+    settle(&world, &members);
+    if in_clear {
+        // The same state behind an entrance that speaks HTTP/2 alone.
+        world.gateway.take().unwrap().stop();
+        world.edits.push(("workers: 2", "workers: 2\nhttp2: prior_knowledge"));
+        world.up();
+    }
+    (world, application)
+}
+
+fn first_line(application: &Application) -> String {
+    application.asked.lock().unwrap().last().unwrap().lines().next().unwrap().to_owned()
+}
+
+fn ask(world: &World, method: &str, target: &str, sub: &str, more: &str) -> Reply {
+    world.ask(method, &format!("/t/acme/b/b1/{target}"), &world.people.member(sub, "acme", &[]), more)
+}
+
+const HEAD: &str = "200 OK\r\nContent-Type: text/csv\r\nContent-Length: 9\r\nETag: \"a\"\r\nX-Total-Count: 2\r\nSet-Cookie: a=b\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nCache-Control: public, max-age=60\r\nSurrogate-Control: max-age=60";
+const BODY: &str = "c1,mine\r\n";
+
+// PFP-04
+// PFP-16
+#[test]
+fn the_application_is_asked_for_the_callers_part_and_its_answer_passes() {
+    let (world, application) = stage(|plan| plan, false);
+    application.says(HEAD, BODY);
+    let reply =
+        ask(&world, "GET", "cards?page=2&q=a+b%20c", "clara", "If-None-Match: \"b\"\r\nRange: bytes=0-3\r\n");
+    assert_eq!((reply.status, reply.text().as_str()), (200, BODY));
+    assert_eq!(first_line(&application), "GET /t/acme/b/b1/cards?visible_to=clara&page=2&q=a+b%20c HTTP/1.1");
+    // What it says for that address is its promise; only that nobody keeps it, who knows it by another address.
+    assert_eq!(
+        (reply.values("etag"), reply.values("x-total-count")),
+        (vec!["\"a\"".into()], vec!["2".into()])
+    );
+    assert_eq!(
+        (reply.values("set-cookie"), reply.values("cache-control")),
+        (vec!["a=b".into()], vec!["no-store".into()])
+    );
+    for gone in ["expires", "surrogate-control"] {
+        assert!(reply.values(gone).is_empty(), "{gone}");
+    }
+    let asked = application.last();
+    assert!(asked.contains("if-none-match: \"b\"\r\n") && asked.contains("range: bytes=0-3\r\n"), "{asked}");
+    application.says(HEAD, "");
+    assert_eq!(ask(&world, "HEAD", "cards", "clara", "").status, 200);
+    assert_eq!(first_line(&application), "HEAD /t/acme/b/b1/cards?visible_to=clara HTTP/1.1");
+    application.says(HEAD, BODY);
+    assert_eq!(ask(&world, "GET", "cards?", "clara", "").status, 200);
+    assert_eq!(first_line(&application), "GET /t/acme/b/b1/cards?visible_to=clara HTTP/1.1");
+    // A link of the application's to the next page says it again.
+    application.says(HEAD, BODY);
+    assert_eq!(ask(&world, "GET", "cards?cursor=7&visible_to=clara", "clara", "").status, 200);
+    assert_eq!(first_line(&application), "GET /t/acme/b/b1/cards?visible_to=clara&cursor=7 HTTP/1.1");
+    // Several, recorded.
+    application.says(HEAD, BODY);
+    assert_eq!(ask(&world, "GET", "report?x", "clara", "").status, 200);
+    assert_eq!(
+        first_line(&application),
+        "GET /t/acme/b/b1/report?filter%5Bof%5D=acme.clara&mine=1&x HTTP/1.1"
+    );
+    assert_eq!(world.of_kind("access.intent").pop().unwrap()["path"], "/t/acme/b/b1/report");
+    // Whoever may see all of it asks for what they like, and gets what there is.
+    application.says(HEAD, BODY);
+    let reply = ask(&world, "GET", "cards?visible_to=clara&visible_to[]=x;y", "lena", "");
+    assert_eq!((reply.status, reply.values("cache-control")), (200, vec!["public, max-age=60".into()]));
+    assert_eq!(first_line(&application), "GET /t/acme/b/b1/cards?visible_to=clara&visible_to[]=x;y HTTP/1.1");
+    for nobody in ["fred", "nora"] {
+        let reply = ask(&world, "GET", "cards", nobody, "");
+        assert_eq!((reply.status, reply.code()), (403, "permission_missing".to_owned()), "{nobody}");
+    }
+    world.finish();
+}
+
+// PFP-16
+#[test]
+fn nothing_that_could_be_taken_for_the_gateways_own_goes_out() {
+    let (world, application) = stage(|plan| plan, false);
+    let long = format!("cards?q={}", "a".repeat(8170));
+    for (target, more, status, code) in [
+        ("cards?visible_to=lena", "", 400, "narrow_parameter_sent"),
+        ("cards?a=1&visible_to[]=lena", "", 400, "narrow_parameter_sent"),
+        ("cards?visible%5Fto=lena", "", 400, "narrow_parameter_sent"),
+        ("cards?Visible-To=lena", "", 400, "narrow_parameter_sent"),
+        ("cards?a=1%26visible_to=lena", "", 400, "narrow_parameter_sent"),
+        ("cards?visible_to=clara&visible_to=lena", "", 400, "narrow_parameter_sent"),
+        ("report?filter[state]=open", "", 400, "narrow_parameter_sent"),
+        ("report?mine", "", 400, "narrow_parameter_sent"),
+        ("cards?a=1;visible_to=lena", "", 400, "narrow_query_unclear"),
+        ("cards?a=%zz", "", 400, "narrow_query_unclear"),
+        (
+            "cards",
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 15\r\n\r\nvisible_to=lena",
+            400,
+            "body_unexpected",
+        ),
+        (&long, "", 414, "target_too_long"),
+    ] {
+        let reply = ask(&world, "GET", target, "clara", more);
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{target}");
+    }
+    // A name that an application could read as two asks for nothing.
+    let reply = ask(&world, "GET", "cards", "a,b", "");
+    assert_eq!((reply.status, reply.code().as_str()), (400, "narrow_value_unfit"));
+    assert!(application.asked.lock().unwrap().is_empty());
+    until("both are written", || world.of_kind("access.outcome").len() == 2);
+    let refused = world.of_kind("access.outcome");
+    let told: Vec<_> = refused.iter().map(|outcome| (&outcome["end"], &outcome["fault"])).collect();
+    assert_eq!(told, vec![(&"not_forwarded".into(), &"narrow_parameter_sent".into()); 2]);
+    world.finish();
+}
+
+// PFP-16
+#[test]
+fn what_is_asked_is_what_goes_out_behind_a_rewritten_path_and_by_http2() {
+    let (world, application) = stage(
+        |plan| {
+            plan.edit(
+                "    headers: { X-Remote-User",
+                "    strip_prefix: /t\n    add_prefix: /api\n    assert: everyone\n    headers: { X-Remote-User",
+            )
+            .edit("GET /public/{*rest}", "GET /t/{tenant}/public/{*rest}")
+        },
+        true,
+    );
+    let peer = Peer::connect(world.gateway().address());
+    let clara = world.people.member("clara", "acme", &[]);
+    application.says(HEAD, BODY);
+    let answer = peer.get("/t/acme/b/b1/cards?a=1", &clara);
+    assert_eq!((answer.status, answer.body.as_slice()), (200, BODY.as_bytes()));
+    assert_eq!(first_line(&application), "GET /api/acme/b/b1/cards?visible_to=clara&a=1 HTTP/1.1");
+    // What is asserted is of what was sent.
+    let line = application.asked.lock().unwrap().last().unwrap().clone();
+    let assertion = line.lines().find_map(|line| line.strip_prefix("postern-assertion: ")).unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!((&claims["path"], &claims["sub"]), (&"/api/acme/b/b1/cards".into(), &"clara".into()));
+    let answer = peer.get("/t/acme/b/b1/cards?visible_to=lena", &clara);
+    assert_eq!((answer.status, answer.code().as_str()), (400, "narrow_parameter_sent"));
+    let answer = peer.post("/t/acme/b/b1/cards", &clara, &[], b"visible_to=lena");
+    assert_eq!((answer.status, answer.code().as_str()), (403, "method_unmapped"));
+    drop(peer);
+    world.finish();
+}
