@@ -40,6 +40,7 @@ fn rule(policy: &Policy) -> Rule {
         effect: None,
         record: false,
         environments: Default::default(),
+        plans: None,
         narrow: None,
         whole_only: false,
         creates: None,

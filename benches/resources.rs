@@ -214,6 +214,7 @@ impl Place {
             effect: None,
             record: false,
             environments: Default::default(),
+            plans: None,
             narrow: None,
             whole_only: false,
             creates: None,

@@ -189,7 +189,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         .map(|n| {
             (
                 format!("role{n}").parse().unwrap(),
-                Role { permissions: reads.clone(), adjustable: false, seat: false },
+                Role { permissions: reads.clone(), adjustable: false, seat: false, plans: None },
             )
         })
         .collect();
@@ -212,6 +212,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             effect: None,
             record: false,
             environments: Default::default(),
+            plans: None,
             narrow: None,
             whole_only: false,
             creates: None,

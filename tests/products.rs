@@ -24,6 +24,8 @@ mod client;
 mod described;
 #[path = "requirements/pipe17.rs"]
 mod pipe17;
+#[path = "requirements/pipefy.rs"]
+mod pipefy;
 #[path = "requirements/practifi.rs"]
 mod practifi;
 #[path = "requirements/stage.rs"]

@@ -278,6 +278,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             effect: Some(Effect::Read),
             record: false,
             environments: BTreeSet::new(),
+            plans: None,
             narrow: None,
             whole_only: false,
             creates: None,

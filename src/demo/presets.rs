@@ -29,4 +29,9 @@ pub const PRESETS: &[Preset] = &[
         configuration: include_str!("../../config/presets/celigo.yaml"),
         walk: include_str!("../../config/presets/walks/celigo.yaml"),
     },
+    Preset {
+        name: "pipefy",
+        configuration: include_str!("../../config/presets/pipefy.yaml"),
+        walk: include_str!("../../config/presets/walks/pipefy.yaml"),
+    },
 ];

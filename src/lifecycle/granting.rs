@@ -10,7 +10,7 @@ use crate::{
         Closings, Delegation, Document, EndCause, EnvironmentId, GivenAs, Giver, Grant, GrantId, Grantee,
         Key, PlanName, RoleName, Scope, Subject, SubjectKind, Tenant, TenantId, Version, Within,
     },
-    policy::{Meaning, Reason, SUPPORT_MANAGE, granting::May, rows::held},
+    policy::{Meaning, Reason, SUPPORT_MANAGE, granting::May, has_plan, rows::held},
 };
 
 use super::{
@@ -128,6 +128,9 @@ pub(super) fn fits(
         return Err(Refusal::ScopeTooWide.into());
     }
     for name in scope.named(Some(role)) {
+        if at.policy.role(name).is_some_and(|known| !has_plan(&known.plans, tenant.plan.as_ref())) {
+            return Err(Refusal::RoleNotInPlan(name.clone()).into());
+        }
         match at.here(id).role(name)? {
             Meaning::Nothing => return Err(Refusal::RoleUnknown(name.clone()).into()),
             meant => may_hand_on(at, id, by, name, &meant.set(at.policy))?,

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     model::{Document, Key, Member, RoleName, SubjectRef, TenantId, Version},
-    policy::{Lack, Meaning, Push},
+    policy::{Lack, Meaning, Push, has_plan},
 };
 
 use super::{
@@ -46,6 +46,17 @@ pub(super) fn push(
     let before = at.facts.member(id.as_str(), member)?;
     at.as_seen(&key, expected)?;
     let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
+    // What they hold they keep, whatever became of the plan (PFC-10).
+    let keeps = |role: &RoleName| {
+        let held = before.filter(|row| row.removed.is_none() && row.life == tenant.life);
+        held.is_some_and(|row| row.roles.contains(role))
+    };
+    let handed_out = |role: &&RoleName| {
+        at.policy.role(role).is_some_and(|known| !has_plan(&known.plans, tenant.plan.as_ref()))
+    };
+    if let Some(role) = roles.iter().filter(|role| !keeps(role)).find(handed_out) {
+        return Err(Refusal::RoleNotInPlan(role.clone()).into());
+    }
     let (email, life) = (wanted.email.cloned(), tenant.life);
     let away = before.and_then(|before| before.away.max(before.removed));
     let goes = wanted.suspended && before.is_none_or(|before| !before.suspended);

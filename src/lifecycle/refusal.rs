@@ -94,7 +94,7 @@ pub enum Refusal {
     /// The tenant's plan, as far as it is known, does not have it.
     #[error("the tenant's plan does not have roles of its own making; those that there are stay as they are")]
     RolesNotInPlan,
-    /// The tenant's plan, as far as it is known, does not have that role at resources.
+    /// The tenant's plan, as far as it is known, does not have that role.
     #[error("the tenant's plan does not have the role `{0}`; whoever holds it keeps it as it is")]
     RoleNotInPlan(RoleName),
     /// The catalogue is closed.

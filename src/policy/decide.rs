@@ -16,6 +16,7 @@ use super::{
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
     granting::{listed, names_resources, part, whole},
+    has_plan,
     reach::{beyond_rights, some_in_scope},
     resources::{Outer, Spot},
     rows::{Held, held},
@@ -208,10 +209,22 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
             SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
     };
-    match decided {
+    match decided.and_then(|decision| in_plan(decision, ask, facts)) {
         Ok(decision) => Verdict::Decided(decision),
         Err(Lack::Need(need)) => Verdict::Need(need),
         Err(Lack::Unavailable) => Verdict::Decided(deny(Reason::StateUnavailable)),
+    }
+}
+
+/// What would pass does not where the tenant's plan lacks the route. Looked at last: what is refused anyway looks nothing up.
+fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts) -> Result<Decision, Lack> {
+    match (&decision, ask.route, ask.tenant) {
+        (Decision::Allow(_), Route::Mapped(rule), Named::As(tenant)) if rule.plans.is_some() => {
+            let plan = facts.tenant(tenant)?.and_then(|tenant| tenant.plan.as_ref());
+            Ok(if has_plan(&rule.plans, plan) { decision } else { deny(Reason::RouteNotInPlan) })
+        }
+        // One that is open to everybody names no plan: the configuration refuses that.
+        (Decision::Allow(_) | Decision::Deny(_), _, _) => Ok(decision),
     }
 }
 

@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 
 use crate::model::{
-    EnvironmentId, Ladder, LevelName, PermissionName, Rank, ResourceType, RoleName, Span, Subject,
+    EnvironmentId, Ladder, LevelName, PermissionName, PlanName, Rank, ResourceType, RoleName, Span, Subject,
 };
 
 pub use callers::{Callers, Push, ServiceRule, Whose};
@@ -75,6 +75,16 @@ pub struct Role {
     pub adjustable: bool,
     /// Whether whoever holds it takes a paid seat.
     pub seat: bool,
+    /// The plans by which it is handed out; `None` is any, and none too.
+    pub plans: Plans,
+}
+
+/// The plans that have something; `None` is all, and none too.
+pub type Plans = Option<BTreeSet<PlanName>>;
+
+/// Whether a tenant with that plan has it. A plan that nobody knows is none (PFC-10).
+pub fn has_plan(plans: &Plans, plan: Option<&PlanName>) -> bool {
+    plans.as_ref().is_none_or(|plans| plan.is_some_and(|plan| plans.contains(plan)))
 }
 
 /// What a request does to the application.
@@ -117,6 +127,8 @@ pub struct Rule {
     pub record: bool,
     /// The environments it exists in; empty is all.
     pub environments: BTreeSet<EnvironmentId>,
+    /// The plans whose tenants have it.
+    pub plans: Plans,
     /// How its answers are narrowed for whoever may see some of their items and not all.
     pub narrow: Option<Box<Narrow>>,
     /// What somebody may do with some resources only does not open it, whosever the one is that it acts on.

@@ -63,6 +63,8 @@ reasons! {
     EnvironmentUnknown = "environment_unknown",
     /// The route does not exist in this environment.
     RouteElsewhere = "route_elsewhere",
+    /// The tenant's plan, as far as it is known, does not have this route.
+    RouteNotInPlan = "route_not_in_plan",
     /// Roles of this caller's issuer stand in rows, and there is none of them.
     MemberUnknown = "member_unknown",
     /// The member is suspended.

@@ -17,7 +17,7 @@ use crate::model::{
 };
 
 use super::{
-    Here, Lack, PermissionId, PermissionSet, Rule,
+    Here, Lack, PermissionId, PermissionSet, Plans, Rule, has_plan,
     rows::{Bound, Held, held},
 };
 
@@ -84,7 +84,7 @@ pub struct RoleAt {
     /// No member of a resource takes this role from its last holder.
     pub keep_one: bool,
     /// The plans by which it is handed out; `None` is any, and none too.
-    pub plans: Option<BTreeSet<PlanName>>,
+    pub plans: Plans,
 }
 
 impl RoleAt {
@@ -106,7 +106,7 @@ impl RoleAt {
 
     /// Whether it is handed out in a tenant with that plan. Whoever holds it keeps it, whatever the plan (PFP-10).
     pub fn in_plan(&self, plan: Option<&PlanName>) -> bool {
-        self.plans.as_ref().is_none_or(|plans| plan.is_some_and(|plan| plans.contains(plan)))
+        has_plan(&self.plans, plan)
     }
 
     /// All that it may give, whoever holds it and whatever it is about.

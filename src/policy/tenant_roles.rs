@@ -6,11 +6,9 @@
 //!
 //! Never here: who may say something of a role ([`crate::lifecycle`]).
 
-use std::collections::BTreeSet;
-
 use crate::model::{Giver, Key, PermissionName, PlanName, RoleName, Subject, TenantRole};
 
-use super::{Facts, Lack, Need, PermissionId, PermissionSet, Policy, SUPPORT_MANAGE};
+use super::{Facts, Lack, Need, PermissionId, PermissionSet, Plans, Policy, SUPPORT_MANAGE, has_plan};
 
 /// How many roles of its own a tenant may define where the configuration says only that it may.
 pub const MOST_ROLES: usize = 50;
@@ -23,7 +21,7 @@ pub struct TenantRoles {
     /// How many roles of its own a tenant may define; 0: none.
     pub most: usize,
     /// The plans that have it; `None`: all, also none.
-    pub plans: Option<BTreeSet<PlanName>>,
+    pub plans: Plans,
 }
 
 impl TenantRoles {
@@ -34,7 +32,7 @@ impl TenantRoles {
 
     /// Whether a plan has it. An unknown one, or none, has it only where every tenant does.
     pub fn in_plan(&self, plan: Option<&PlanName>) -> bool {
-        self.plans.as_ref().is_none_or(|plans| plan.is_some_and(|plan| plans.contains(plan)))
+        has_plan(&self.plans, plan)
     }
 }
 

@@ -144,6 +144,7 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::TenantForeign => (403, "there is nothing for you in this tenant"),
         Reason::EnvironmentUnknown => (403, "there is no such environment"),
         Reason::RouteElsewhere => (403, "this route does not exist in this environment"),
+        Reason::RouteNotInPlan => (403, "this tenant's plan does not have this"),
         Reason::PermissionMissing => (403, "your role does not allow this"),
         Reason::Acting => {
             (403, "support work takes a token of your own, not one by which somebody acts as you")

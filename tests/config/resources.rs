@@ -122,7 +122,6 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
         ("list: orders:read", "list: orders:read, invitations: ⟦5s", "out_of_range"),
         ("keep_one: true", "keep_one: true, plans: ⟦[]", "bad_value"),
         ("keep_one: true", "keep_one: true, plans: [gold, ⟦gold]", "duplicate_name"),
-        ("joins: false", "plans: ⟦gold", "bad_value"),
         ("keep_one: true", "keep_one: true, adjustable: ⟦true", "bad_value"),
         ("keep_one: true", "keep_one: true, joins: ⟦false", "bad_value"),
         ("keep_one: true", "keep_one: true, seat: ⟦true", "bad_value"),

@@ -304,3 +304,42 @@ fn a_route_that_may_become_a_tunnel_writes_unless_it_says_otherwise() {
         "unknown_word",
     );
 }
+
+/// PFC-09, PFC-10 over sockets; here what the file says of it.
+#[test]
+fn a_route_and_a_role_name_the_plans_that_have_them() {
+    let line = |more: &str| {
+        and(&format!("{{ route: \"GET /t/{{tenant}}/dashboard\", permission: orders:write{more} }}"))
+    };
+    let plans = |text: &str| load(text).unwrap_or_else(|faults| panic!("{faults}")).0.policy;
+    let (open, gold) = (plans(&line("")), plans(&line(", plans: [gold, iron]")));
+    let of = |policy: &postern::policy::Policy| {
+        policy.rules.iter().find(|rule| rule.name.contains("dashboard")).unwrap().plans.clone()
+    };
+    assert_eq!(of(&open), None);
+    assert_eq!(of(&gold).map(|plans| plans.len()), Some(2));
+    assert_ne!(open.fingerprint, gold.fingerprint);
+    fault(&line(", plans: ⟦[]"), "bad_value");
+    fault(&line(", plans: [gold, ⟦gold]"), "duplicate_name");
+    fault(&and("{ route: \"GET /open/{*rest}\", public: true, plans: ⟦gold }"), "bad_value");
+
+    let admin = "  admin: { allow: \"*:*\" }";
+    let role = plans(&with(admin, "  admin: { allow: \"*:*\", plans: gold }"));
+    let base = plans(super::BASE);
+    assert!(role.roles["admin"].plans.is_some() && base.roles["admin"].plans.is_none());
+    assert_ne!(role.fingerprint, base.fingerprint);
+    fault(&with(admin, "  admin: { allow: \"*:*\", plans: ⟦[] }"), "bad_value");
+}
+
+/// A role that a tenant adjusts may begin with nothing, and so may one that says what its holders are members of.
+#[test]
+fn a_role_that_may_do_nothing_is_told_unless_it_is_there_for_something_else() {
+    let admin = "  admin: { allow: \"*:*\" }";
+    let types = "resource_types:\n  form: {}\n";
+    for (more, told) in [("", true), (", adjustable: true", false), (", joins: [form]", false)] {
+        let text = with(admin, &format!("{admin}\n  guest: {{ allow: []{more} }}")) + types;
+        let (_, warnings) = load(&text).unwrap_or_else(|faults| panic!("{faults}"));
+        let nothing = warnings.iter().any(|told| told.message.contains("may do nothing"));
+        assert_eq!(nothing, told, "{more}: {warnings:?}");
+    }
+}

@@ -37,7 +37,7 @@ fn with_forms() -> Policy {
     let rule = TypeRule { parent: Some("board".parse().unwrap()), ..TypeRule::default() };
     policy.resources.types.insert(form.clone(), rule);
     policy.resources.joins.insert(role("guest"), [form].into());
-    let nothing = Role { permissions: PermissionSet::default(), adjustable: false, seat: false };
+    let nothing = Role { permissions: PermissionSet::default(), adjustable: false, seat: false, plans: None };
     policy.roles.insert(role("guest"), nothing);
     policy
 }

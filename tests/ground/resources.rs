@@ -179,6 +179,7 @@ pub(crate) fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
         effect: None,
         record: false,
         environments: Default::default(),
+        plans: None,
         narrow: None,
         whole_only: false,
         creates: None,

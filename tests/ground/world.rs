@@ -156,7 +156,7 @@ impl Plain {
             let mut permissions = covered(allow);
             permissions.remove(&covered(except));
             let adjustable = self.adjustable.contains(name);
-            (role(name), Role { permissions, adjustable, seat: self.seats.contains(name) })
+            (role(name), Role { permissions, adjustable, seat: self.seats.contains(name), plans: None })
         });
         Policy {
             fingerprint: "test".into(),
@@ -464,6 +464,7 @@ impl World {
                     effect: None,
                     record: false,
                     environments: Default::default(),
+                    plans: None,
                     narrow: None,
                     whole_only: false,
                     creates: None,

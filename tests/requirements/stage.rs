@@ -1,13 +1,21 @@
 //! A product's preset on a stage: its files, addresses and ports put in, its clock in our hands, its support API called over
 //! sockets. Whatever the API answers is held to its published description.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::SeqCst},
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use postern::{engine::hooks::Hooks, model::Timestamp};
+use postern::{
+    audit::note::SigningKey,
+    engine::hooks::Hooks,
+    identity::{Algorithm, Signer},
+    model::Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -320,4 +328,30 @@ pub fn asserted(seen: &Seen) -> Value {
 /// The place of a person in paths.
 pub fn person_id(issuer: &str, sub: &str) -> String {
     format!("{issuer}.{}", URL_SAFE_NO_PAD.encode(sub))
+}
+
+/// A preset as it stands, with keys of its own beside it, and what the program says of it: its status, and its words.
+pub fn checked(name: &str, preset: &str, more: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = with_keys(dir.path(), name, preset, &["vendor", "app", "programs"]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postern"));
+    let output = command.args(more).arg("--config").arg(file).output().unwrap();
+    let [said, told] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code(), said + &told)
+}
+
+/// Writes a preset and the keys that it names, those of these issuers among them.
+pub fn with_keys(dir: &Path, name: &str, preset: &str, issuers: &[&str]) -> PathBuf {
+    let file = dir.join(name);
+    std::fs::write(&file, preset).unwrap();
+    for name in issuers {
+        let signer = Signer::generate(Algorithm::Es256).unwrap();
+        std::fs::write(dir.join(format!("{name}.pem")), signer.to_pem().unwrap().as_bytes()).unwrap();
+        std::fs::write(dir.join(format!("{name}.jwks.json")), signer.public_jwks().unwrap()).unwrap();
+    }
+    let assertion = Signer::generate(Algorithm::Es256).unwrap();
+    std::fs::write(dir.join("assertion.pem"), assertion.to_pem().unwrap().as_bytes()).unwrap();
+    let ledger = SigningKey::generate("example.com/postern/main").unwrap();
+    std::fs::write(dir.join("ledger.key"), ledger.to_text().unwrap().as_bytes()).unwrap();
+    file
 }

@@ -65,6 +65,7 @@ fn rules(policy: &Policy, closed: &[bool]) -> Vec<Rule> {
             effect: None,
             record: false,
             environments: BTreeSet::new(),
+            plans: None,
             narrow: None,
             whole_only: false,
             creates: None,

@@ -276,7 +276,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         for pattern in patterns {
             permissions.add(&catalogue.covered(&Pattern::parse(pattern).unwrap()));
         }
-        Role { permissions, adjustable: false, seat: false }
+        Role { permissions, adjustable: false, seat: false, plans: None }
     };
     let roles = [
         ("support_reader", role(&["config:read", "integrations:read", "mappings:read", "orders:read"])),

@@ -187,6 +187,17 @@ fn policy_value(policy: &Policy) -> Value {
     if seats().next().is_some() {
         put(&mut value, "seats", seats().collect());
     }
+    let planned: serde_json::Map<String, Value> = policy
+        .roles
+        .iter()
+        .filter_map(|(name, role)| {
+            let plans = role.plans.as_ref()?.iter().map(|plan| plan.as_str());
+            Some((name.to_string(), plans.collect()))
+        })
+        .collect();
+    if !planned.is_empty() {
+        put(&mut value, "role_plans", Value::Object(planned));
+    }
     if policy.tenant_roles != TenantRoles::default() {
         let TenantRoles { permission, most, plans } = &policy.tenant_roles;
         let plans = plans.as_ref().map(|plans| plans.iter().map(|plan| plan.as_str()).collect::<Vec<_>>());
@@ -332,6 +343,9 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
         put(&mut value, "within", json!([types, route.within_parameters, rule.within.checked]));
     }
     // Only where it is there: what was written before it could be keeps its name.
+    if let Some(plans) = rule.and_then(|rule| rule.plans.as_ref()) {
+        put(&mut value, "plans", plans.iter().map(|plan| plan.as_str()).collect());
+    }
     if rule.is_some_and(|rule| rule.whole_only) {
         put(&mut value, "narrow", json!("refuse"));
     }

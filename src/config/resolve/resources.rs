@@ -307,8 +307,7 @@ fn not_there(context: Context<'_>, written: &Written) {
     let places = conditional.into_iter().filter_map(|(key, field)| Some((key, field.given()?.place)));
     let of = written.of.given().map(|at| ("of", at.place));
     let keep = written.keep_one.given().map(|at| ("keep_one", at.place));
-    let plans = written.plans.given().map(|at| ("plans", at.place));
-    for (key, place) in places.chain(of).chain(keep).chain(plans) {
+    for (key, place) in places.chain(of).chain(keep) {
         context.put(
             Code::BadValue,
             place,

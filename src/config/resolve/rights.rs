@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     context::{Context, short},
     gateway::{DAY, TOP},
+    tenant_roles::plans_of,
 };
 use crate::{
     config::{
@@ -184,7 +185,10 @@ pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
             permissions.remove(&names.covered(context, &list.value.0));
         }
         let sound = allow.is_some_and(|list| !list.value.0.broken) && context.faults.count() == before;
-        if permissions.is_empty() && sound && names.whole {
+        // What a tenant adjusts may begin with nothing; and a role that says of what its holders are members is there for that.
+        let for_others =
+            at.value.adjustable.value().copied().unwrap_or(false) || at.value.joins.given().is_some();
+        if permissions.is_empty() && sound && names.whole && !for_others {
             context.warn(
                 Code::Unused,
                 key.place,
@@ -199,7 +203,8 @@ pub(super) fn roles(context: Context<'_>, file: &File, names: &Names) -> Roles {
         }
         let adjustable = at.value.adjustable.value().copied().unwrap_or(false);
         let seat = at.value.seat.value().copied().unwrap_or(false);
-        roles.map.insert(name, Role { permissions, adjustable, seat });
+        let plans = plans_of(context, &at.value.plans);
+        roles.map.insert(name, Role { permissions, adjustable, seat, plans });
     }
     roles
 }

@@ -264,6 +264,7 @@ fn route(
         effect: keys::effect(written),
         record: keys::record(context, written, public),
         environments,
+        plans: keys::plans(context, written, public),
         narrow: None,
         whole_only: false,
         creates: None,

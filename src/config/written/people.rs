@@ -334,8 +334,9 @@ pub struct Role {
     pub of: Field<String>,
     /// Of a role at resources: no member takes it from the last one who holds it there. Default `false`.
     pub keep_one: Field<bool>,
-    /// Of a role at resources: the plans by which it is handed out, as services push them. In another one, an unknown one or none
-    /// nobody is given it; whoever holds it keeps it as it is. Default: it is handed out by any, and without one.
+    /// The plans by which it is handed out, as services push them. In another one, an unknown one or none nobody is given it;
+    /// whoever holds it keeps it as it is. Where roles stand in tokens, whoever makes those hands it out. Default: it is handed
+    /// out by any, and without one.
     pub plans: Field<OneOrMany<String>>,
     /// Of a role in the tenant: of which resources whoever holds it may be a member: `false` is none, a list those of these types,
     /// `[form]`. Of several roles each counts. Default `true`: all.

@@ -264,6 +264,8 @@ pub struct Route {
     pub record: Field<bool>,
     /// Only in these environments. Default: in all.
     pub environments: Field<OneOrMany<String>>,
+    /// Only in tenants with one of these plans, as services push them; a plan that nobody knows is none. Default: in all.
+    pub plans: Field<OneOrMany<String>>,
     /// Bounds of this route alone.
     pub limits: Field<RouteLimits>,
     /// How its answers are narrowed for whoever may see some of their items and not all: a grant that names resources, for

@@ -59,8 +59,8 @@ pub(super) async fn answer(
 ) -> Result<Answer, Fault> {
     let segments: Vec<&str> = head.uri.path().split('/').skip(1).collect();
     let ["t", tenant, place @ ..] = segments.as_slice() else {
-        if inner.stands_in {
-            return stand_in::answer(inner, head, &who, trace);
+        if let Some(things) = &inner.stands_in {
+            return stand_in::answer((inner, things), head, &who, body, trace).await;
         }
         return Err(Fault::not_found("page", head.uri.path()));
     };

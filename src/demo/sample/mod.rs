@@ -37,6 +37,7 @@ mod seed;
 pub mod seen;
 mod stand_in;
 mod streams;
+mod things;
 mod upload;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ use answer::Answer;
 use assertion::Gatekeeper;
 use books::World;
 use seen::Log;
+use things::Things;
 
 /// The time as whole seconds since 1970 UTC, handed in by whoever starts the application.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -89,7 +91,8 @@ struct Inner {
     world: World,
     log: Arc<Log>,
     now: Clock,
-    stands_in: bool,
+    /// What is kept where it stands in for another application; `None`: it does not.
+    stands_in: Option<Things>,
 }
 
 impl Sample {
@@ -102,6 +105,7 @@ impl Sample {
             Gatekeeper::new(options.issuer, options.audience, &options.keys, Arc::clone(&options.now))?;
         let world = seed::world((options.now)());
         let Options { now, stands_in, .. } = options;
+        let stands_in = stands_in.then(Things::default);
         let inner = Inner { gatekeeper, world, log: Arc::new(Log::default()), now, stands_in };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -22,13 +22,16 @@ use postern::{
     },
     config::{self, Disk},
     engine::Clock,
-    identity::{Algorithm, Signer},
+    identity::Signer,
     model::Timestamp,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{Client, PATIENCE, Reply};
+use crate::{
+    client::{Client, PATIENCE, Reply},
+    stage::with_keys,
+};
 
 const PRESET: &str = include_str!("../../../config/presets/practifi.yaml");
 const KEYS: [&str; 4] = ["vendor", "partner", "app", "programs"];
@@ -131,18 +134,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// The preset with its files beside it: nothing is changed in its text.
 pub fn preset_in(dir: &Path) -> PathBuf {
-    let file = dir.join("practifi.yaml");
-    std::fs::write(&file, PRESET).unwrap();
-    for name in KEYS {
-        let signer = Signer::generate(Algorithm::Es256).unwrap();
-        std::fs::write(dir.join(format!("{name}.pem")), signer.to_pem().unwrap().as_bytes()).unwrap();
-        std::fs::write(dir.join(format!("{name}.jwks.json")), signer.public_jwks().unwrap()).unwrap();
-    }
-    let assertion = Signer::generate(Algorithm::Es256).unwrap();
-    std::fs::write(dir.join("assertion.pem"), assertion.to_pem().unwrap().as_bytes()).unwrap();
-    let ledger = SigningKey::generate("example.com/postern/main").unwrap();
-    std::fs::write(dir.join("ledger.key"), ledger.to_text().unwrap().as_bytes()).unwrap();
-    file
+    with_keys(dir, "practifi.yaml", PRESET, &KEYS)
 }
 
 impl Stage {

@@ -13,6 +13,7 @@ use crate::{
             resources::Types,
             rights::Names,
             settings::{Preflight, RouteLimits, UpstreamSettings},
+            tenant_roles::plans_of,
             tenants::parameter,
         },
         suggest,
@@ -20,7 +21,7 @@ use crate::{
     },
     model::{EnvironmentId, ResourceType},
     net::servers::Protocol,
-    policy::{Effect, PermissionId, Within, path::PathRules},
+    policy::{Effect, PermissionId, Plans, Within, path::PathRules},
 };
 
 /// What a route asks for: permissions, or nothing because it is public.
@@ -178,6 +179,15 @@ pub(super) fn name(context: Context<'_>, field: &Field<String>, head: &str) -> O
         Field::Broken => None,
         Field::Given(at) => context.visible(at, "the name of a route", 200),
     }
+}
+
+/// The plans whose tenants have a route.
+pub(super) fn plans(context: Context<'_>, route: &Route, public: bool) -> Plans {
+    if let Some(list) = route.plans.given().filter(|_| public) {
+        let message = "whoever asks for what is open to everybody is of no tenant";
+        context.put(Code::BadValue, list.place, message, "remove `plans`, or `public: true`");
+    }
+    plans_of(context, &route.plans)
 }
 
 /// The environments that a route exists in; empty is all.

@@ -227,3 +227,35 @@ async fn head_answers_like_get_without_a_body() {
     assert!(heard.head.contains(&format!("content-length: {}\r\n", got.body.len())), "{}", heard.head);
     assert_eq!(stage.last().end, crate::demo::sample::End::Complete);
 }
+
+#[tokio::test]
+async fn where_it_stands_in_it_keeps_what_it_is_given_below_its_path() {
+    let stage = Stage::standing_in().await;
+    let list = "/orgs/acme/boards";
+    // Nothing of it yet: it says what it was asked.
+    assert_eq!(stage.ask("GET", list, None).await.json()["asked"], "GET /orgs/acme/boards");
+    let json = "Content-Type: application/json\r\n";
+    let with = async |method: &str, path: &str, body: Value| {
+        let headers = format!("Postern-Assertion: {}\r\n{json}", stage.sign(&stage.claims(method, path)));
+        stage.raw(method, path, &headers, &body.to_string()).await
+    };
+    let made = with("POST", list, json!({"name": "first", "id": "mine"})).await;
+    assert_eq!((made.status, made.json()), (201, json!({"id": "board-1", "name": "first"})));
+    let place = format!("{list}/board-1");
+    assert!(made.head.contains(&format!("location: {place}")), "{}", made.head);
+    with("POST", &format!("{place}/cards"), json!({"title": "a card"})).await;
+    assert_eq!(
+        stage.ask("GET", list, None).await.json(),
+        json!({"boards": [{"id": "board-1", "name": "first"}]}),
+        "what lies below is not of the list"
+    );
+    let changed = with("PUT", &place, json!({"name": "other", "id": "mine"})).await.json();
+    assert_eq!(changed, json!({"id": "board-1", "name": "other"}));
+    assert_eq!(stage.ask("GET", &place, None).await.json(), changed);
+    assert_eq!(stage.ask("DELETE", &place, None).await.status, 204);
+    assert_eq!(stage.ask("GET", &place, None).await.json()["asked"], "GET /orgs/acme/boards/board-1");
+    // Another tenant's path is none of theirs.
+    let mut claims = stage.claims("GET", "/orgs/globex/boards");
+    claims["tenant"] = json!("acme");
+    assert_eq!(stage.ask_as(&claims, "GET", "/orgs/globex/boards", None).await.status, 403);
+}
