@@ -20,7 +20,7 @@ use crate::{
         Admission, Answer, Glance, Report,
         knock::{Particulars, Who},
     },
-    policy::{Ask, Caller, Denial, Named, Route, creates::IdFrom, routes::Params},
+    policy::{Ask, Caller, Denial, Named, Route, routes::Params},
 };
 
 use self::{
@@ -44,7 +44,7 @@ use super::{
     routing::Routing,
     socket::Socket,
     upgrade,
-    wire::{Framing, Known, KnownSet, RequestHead, RequestView, Target},
+    wire::{Framing, KnownSet, RequestHead, RequestView, Target},
 };
 
 /// How much is read at once while a head is awaited.
@@ -412,18 +412,12 @@ impl Connection {
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
         if narrowed.is_some() {
-            untold = untold.union(NOT_ASKED);
-            lines.push(("accept-encoding", "identity".to_owned()));
+            asked::uncoded(NOT_ASKED, &mut lines, &mut untold);
         }
-        let making = asked::making(&own, routing, request, mapped);
-        let making = match making {
+        let making = match asked::making(&own, routing, request, mapped, &mut lines, &mut untold) {
             Ok(making) => making,
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
-        if let Some(IdFrom::Json(_)) = making.as_ref().map(|making| making.maker.id()) {
-            untold = untold.union(KnownSet::of(&[Known::AcceptEncoding]));
-            lines.push(("accept-encoding", "identity".to_owned()));
-        }
         let Some(sent) = Target::new(asked.as_deref().or(whole.as_deref()).unwrap_or(target.whole)) else {
             return self.give_up(core, request, &no_upstream(), admission).await;
         };

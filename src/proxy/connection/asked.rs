@@ -10,16 +10,19 @@ use crate::{
         Maker, Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
-    policy::{Ask, Route, Rule, narrow::How},
+    policy::{Ask, Route, Rule, creates::IdFrom, narrow::How},
     proxy::{
         collect::Mapped,
         relay::{Making, Narrowed},
         routing::Routing,
-        wire::RequestView,
+        wire::{Known, KnownSet, RequestView},
     },
 };
 
 use super::outgoing::{Own, Unsent};
+
+/// Lines of a head that are the gateway's own.
+type Lines<'a> = Vec<(&'a str, String)>;
 
 /// How an answer is narrowed.
 pub(super) enum Narrowing<'a> {
@@ -70,6 +73,8 @@ pub(super) fn making<'a>(
     routing: &Routing,
     request: &RequestView<'a>,
     mapped: &Mapped<'_>,
+    lines: &mut Lines<'_>,
+    untold: &mut KnownSet,
 ) -> Result<Option<Box<Making<'a>>>, Unsent> {
     if !matches!(own.ask.route, Route::Mapped(Rule { creates: Some(_), .. })) {
         return Ok(None);
@@ -82,10 +87,19 @@ pub(super) fn making<'a>(
     };
     // Without a record nothing would be known of what it makes, so it is not sent at all.
     let maker = maker.ok_or_else(undecided)?;
+    if matches!(maker.id(), IdFrom::Json(_)) {
+        uncoded(KnownSet::of(&[Known::AcceptEncoding]), lines, untold);
+    }
     let named = request.host().map_or("", |authority| authority.as_str());
     let told = own.upstream.host.as_deref().unwrap_or(&own.upstream.authority);
     let (hosts, rules) = ([named, told], routing.paths);
     Ok(Some(Box::new(Making { maker, hosts, rules, alone: Cell::new(false) })))
+}
+
+/// Has the application answer without a coding, and hear nothing of the headers of `less`.
+pub(super) fn uncoded(less: KnownSet, lines: &mut Lines<'_>, untold: &mut KnownSet) {
+    *untold = untold.union(less);
+    lines.push(("accept-encoding", "identity".to_owned()));
 }
 
 /// What is asked, owned.
