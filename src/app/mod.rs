@@ -36,9 +36,9 @@ use crate::{
     audit::journal::{Journal, OpenIntent},
     config::Settings,
     control::{Api, Following},
-    engine::{ChangeFault, Clock, Engine, Giver, Parts, hooks::Hooks},
+    engine::{ChangeFault, Clock, Engine, Giver, Parts, hooks::Hooks, outside::Outside},
     lifecycle::Command,
-    proxy::{self, Core, InsideFuture, Shared, counters::Counters},
+    proxy::{self, Core, InsideFuture, Shared, counters::Counters, look_up::LookUps},
     state::{Cells, Embedded, Store},
     webhook::Webhooks,
 };
@@ -194,6 +194,8 @@ impl Gateway {
             },
             &opened.recovered,
         );
+        let look_ups = Arc::new(LookUps::new(background.handle().clone()));
+        engine.look_outside(Arc::clone(&look_ups) as Arc<dyn Outside>);
         let (stop, leaving) = (CancellationToken::new(), CancellationToken::new());
         let api = Arc::new(ArcSwap::from_pointee(Api::new(Arc::clone(&engine), &settings.prefix)));
         let apis = Arc::clone(&api);
@@ -217,6 +219,7 @@ impl Gateway {
             stop: stop.clone(),
             halt: CancellationToken::new(),
         });
+        look_ups.follow(shared.routing.load_full());
         let now: keys::Now = {
             let engine = Arc::clone(&engine);
             Arc::new(move || engine.now())
@@ -250,6 +253,7 @@ impl Gateway {
                 keepers: Arc::clone(&keepers),
                 api,
                 webhooks: Arc::clone(&webhooks),
+                look_ups: Arc::clone(&look_ups),
                 now,
                 background: background.handle().clone(),
                 stop: stop.clone(),
@@ -262,6 +266,7 @@ impl Gateway {
             keys: keepers,
             reloader: Arc::clone(&reloader),
             webhooks,
+            look_ups,
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),

@@ -17,7 +17,7 @@ use crate::{
     audit::journal::Health,
     engine::{Clock, Engine},
     model::{Span, Timestamp},
-    proxy::Shared,
+    proxy::{Shared, look_up::LookUps},
     webhook::Webhooks,
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Operations {
     /// A stop is near, or under way.
     pub(super) leaving: CancellationToken,
     pub(super) webhooks: Arc<Webhooks>,
+    pub(super) look_ups: Arc<LookUps>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
@@ -188,6 +189,7 @@ impl Operations {
         }
         self.keys.load().metrics(self.engine.now(), &mut out);
         self.webhooks.metrics(&mut out);
+        self.look_ups.metrics(&mut out);
         self.reloader.metrics(&mut out);
         let retried = self.shared.counters.retried.load(std::sync::atomic::Ordering::Relaxed);
         servers::metrics(&self.shared.routing.load(), retried, &mut out);

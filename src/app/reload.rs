@@ -38,7 +38,7 @@ use crate::{
     identity::Verifier,
     model::{IssuerName, Timestamp},
     policy::Reason,
-    proxy::{Shared, again::find_again, routing::Routing},
+    proxy::{Shared, again::find_again, look_up::LookUps, routing::Routing},
     webhook::Webhooks,
 };
 
@@ -106,6 +106,7 @@ pub(super) struct Reloader {
     pub(super) keepers: Arc<ArcSwap<KeyKeepers>>,
     pub(super) api: Arc<ArcSwap<Api>>,
     pub(super) webhooks: Arc<Webhooks>,
+    pub(super) look_ups: Arc<LookUps>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -148,6 +149,7 @@ pub(super) struct Parts {
     pub(super) keepers: Arc<ArcSwap<KeyKeepers>>,
     pub(super) api: Arc<ArcSwap<Api>>,
     pub(super) webhooks: Arc<Webhooks>,
+    pub(super) look_ups: Arc<LookUps>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -156,8 +158,19 @@ pub(super) struct Parts {
 
 impl Reloader {
     pub(super) fn new(parts: Parts, settings: Settings, stamps: Stamps) -> Reloader {
-        let Parts { engine, shared, verifier, keepers, api, webhooks, now, background, stop, keeping } =
-            parts;
+        let Parts {
+            engine,
+            shared,
+            verifier,
+            keepers,
+            api,
+            webhooks,
+            look_ups,
+            now,
+            background,
+            stop,
+            keeping,
+        } = parts;
         let told = Told::default();
         told.loaded.store(engine.now().ms(), Relaxed);
         Reloader {
@@ -170,6 +183,7 @@ impl Reloader {
             keepers,
             api,
             webhooks,
+            look_ups,
             now,
             background,
             stop,
@@ -258,6 +272,8 @@ impl Reloader {
         built.keepers.adopting(&self.keepers.load(), &verifier);
         self.verifier.store(Arc::new(verifier));
         self.shared.tls.store(settings.tls.clone());
+        // Before the map: whoever was read in it finds its look-ups.
+        self.look_ups.follow(Arc::clone(&routing));
         self.shared.routing.store(Arc::clone(&routing));
         self.api.store(Arc::new(self.api.load().under(&settings.prefix)));
         self.drain_ms.store(settings.limits.drain_ms, Relaxed);

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::{
     config::{self, Disk, Settings, resolve::SupportSettings},
     model::{Span, SubjectKind, TenantId},
-    policy::{OnLower, OnRemove, PermissionSet, Policy},
+    policy::{OnLower, OnRemove, PermissionSet, Policy, look_up::PathPiece},
 };
 
 use super::{
@@ -131,6 +131,7 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
         });
         writeln!(out, "  said in the tenant by {}{}", own.permission(), plans.unwrap_or_default())?;
     }
+    look_ups(out, settings)?;
     let lower = match policy.on_lower {
         OnLower::Immediate => "reaches running sessions at once",
         OnLower::Future => "governs later sessions",
@@ -216,6 +217,42 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     for tenant in &settings.tenants.known {
         let parent = tenant.parent.as_ref().map(|parent| format!(", child of {parent}")).unwrap_or_default();
         writeln!(out, "  {:<16} {}{parent}", tenant.id.as_str(), tenant.zone.name())?;
+    }
+    Ok(())
+}
+
+/// What is looked up at applications.
+fn look_ups(out: &mut Out, settings: &Settings) -> io::Result<()> {
+    let types = &settings.policy.resources.types;
+    let all = || types.iter().filter_map(|(kind, rule)| Some((kind, rule.look_up.as_deref()?)));
+    if all().next().is_some() {
+        writeln!(out, "\nlooked up where nobody pushed it")?;
+    }
+    for (kind, look_up) in all() {
+        let path: String = look_up
+            .path
+            .iter()
+            .map(|piece| match piece {
+                PathPiece::Text(text) => text.clone(),
+                PathPiece::Tenant => "{tenant}".to_owned(),
+                PathPiece::Id => format!("{{{kind}}}"),
+            })
+            .collect();
+        let upstream = settings.upstreams.get(look_up.upstream).map_or("", |upstream| upstream.name.as_str());
+        let places = [
+            ("parent", look_up.parent.is_some()),
+            ("creator", look_up.creator.is_some()),
+            ("assignees", look_up.assignees.is_some()),
+        ];
+        let places: Vec<&str> =
+            places.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        writeln!(
+            out,
+            "  {:<16} {}, at {upstream}{path}, for {} each",
+            kind.as_str(),
+            places.join(", "),
+            Span::Millis(look_up.for_ms)
+        )?;
     }
     Ok(())
 }

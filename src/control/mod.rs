@@ -5,9 +5,10 @@
 //! | --- | --- |
 //! | `place` | which resource a path names, and which methods it takes |
 //! | `call`, `form` | reads query, preconditions and body, strictly |
-//! | `tenants`, `members`, `resources`, `joined`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `support_profile`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
+//! | `tenants`, `members`, `resource_list`, `resources`, `joined`, `consent`, `grants`, `login_access`, `sessions`, `support_users`, `support_profile`, `bars`, `rights`, `roles`, `stops`, `break_glass`, `audit`, `following` | one resource each |
 //! | `beside` | who is inside: pages of sessions and standing grants |
 //! | `session_view`, `grant_view`, `request_view`, `outcome` | what is shown |
+//! | `seal` | places in a list that nobody may read |
 //! | `once` | creations that bear an `Idempotency-Key` |
 //! | `reply`, `problem` | a yes and a no as HTTP |
 //!
@@ -37,9 +38,11 @@ mod problem;
 mod reply;
 mod request_view;
 mod requests;
+mod resource_list;
 mod resources;
 mod rights;
 mod roles;
+mod seal;
 mod session_view;
 mod sessions;
 mod stops;
@@ -82,6 +85,8 @@ pub struct Api {
     attempts: Arc<break_glass::Attempts>,
     /// Those who follow the ledger.
     streams: Arc<following::Streams>,
+    /// Under which lists say where they go on.
+    seal: Arc<seal::Seal>,
 }
 
 /// The API's description, as published. The tests hold every answer to it.
@@ -103,6 +108,7 @@ impl Api {
             readers: Arc::new(tokio::sync::Semaphore::new(audit::READERS)),
             attempts: Arc::default(),
             streams: Arc::default(),
+            seal: Arc::new(seal::Seal::new()),
         }
     }
 
@@ -115,6 +121,7 @@ impl Api {
             readers: Arc::clone(&self.readers),
             attempts: Arc::clone(&self.attempts),
             streams: Arc::clone(&self.streams),
+            seal: Arc::clone(&self.seal),
         }
     }
 
@@ -223,6 +230,7 @@ impl Api {
             (Place::Member(tenant, member), Verb::Put) => self.push_member(call, tenant, member).await,
             (Place::Member(tenant, member), Verb::Delete) => self.remove_member(call, tenant, member).await,
             (Place::Member(tenant, member), _) => self.member(call, tenant, member).await,
+            (Place::Resources(tenant, kind), _) => self.resources(call, tenant, kind).await,
             (Place::Resource(tenant, resource), Verb::Put) => {
                 self.push_resource(call, tenant, resource).await
             }

@@ -41,6 +41,8 @@ pub(super) enum Place {
     Members(TenantId),
     /// `/v1/tenants/{t}/members/{id}`
     Member(TenantId, SubjectRef),
+    /// `/v1/tenants/{t}/resources/{type}`
+    Resources(TenantId, ResourceType),
     /// `/v1/tenants/{t}/resources/{type}/{id}`
     Resource(TenantId, ResourceRef),
     /// `/v1/tenants/{t}/resources/{type}/{id}/members`
@@ -128,6 +130,9 @@ impl Place {
             ["tenants", tenant, "bars", barred] => {
                 Ok(Place::Bar(id(TenantId::new(tenant))?, person(barred)?))
             }
+            ["tenants", tenant, "resources", kind] => {
+                Ok(Place::Resources(id(TenantId::new(tenant))?, id(ResourceType::new(kind))?))
+            }
             ["tenants", tenant, "resources", kind, name] => {
                 Ok(Place::Resource(id(TenantId::new(tenant))?, resource(kind, name)?))
             }
@@ -172,6 +177,7 @@ impl Place {
             | Place::Follow(tenant)
             | Place::Members(tenant)
             | Place::Member(tenant, _)
+            | Place::Resources(tenant, _)
             | Place::Resource(tenant, _)
             | Place::AllJoined(tenant, _)
             | Place::Joined(tenant, ..)
@@ -205,6 +211,7 @@ impl Place {
             | Place::Tenants
             | Place::Members(_)
             | Place::AllJoined(..)
+            | Place::Resources(..)
             | Place::SupportUsers(_)
             | Place::Bars(_)
             | Place::Roles(_)

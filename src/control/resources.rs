@@ -10,7 +10,7 @@ use crate::{
     },
     policy::{
         Here, PermissionId, Policy, Push,
-        resources::{Spot, TypeRule, can_at, invited, joins_alone},
+        resources::{Sight, Spot, TypeRule, can_at, sight},
     },
 };
 
@@ -19,9 +19,15 @@ use super::{Api, call::Call, form::Form, outcome::Outcome, problem::Problem, rep
 /// What everybody may do, or those who were asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Visibility {
+pub(super) enum Visibility {
     Public,
     Private,
+}
+
+impl Visibility {
+    pub(super) fn of(resource: &Resource) -> Visibility {
+        if resource.public { Visibility::Public } else { Visibility::Private }
+    }
 }
 
 /// How many members a resource has.
@@ -44,13 +50,16 @@ struct CountOf {
 struct View {
     r#type: String,
     id: String,
+    /// This, whose it is and how many its members are: for those who see who these are.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<ResourceRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
     creator: Option<SubjectRef>,
-    assignees: Vec<SubjectRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignees: Option<Vec<SubjectRef>>,
     visibility: Visibility,
-    members: Count,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Count>,
     /// Since when it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<Timestamp>,
@@ -81,24 +90,23 @@ impl Api {
         self.must_hold_there(call, tenant, resource, |rule| [rule.list, rule.manage]).await
     }
 
-    /// Whether the caller may join it by themselves, or is invited: to them it shows itself (PFP-12, PFP-13).
-    async fn may_join(
+    /// What the caller sees of it, as one of the tenant's people: to whoever is in it, may join it by themselves or is invited it shows
+    /// itself (PFP-12, PFP-13).
+    async fn sight(
         &self,
         call: &Call<'_>,
         tenant: &TenantId,
         resource: &ResourceRef,
-    ) -> Result<bool, Problem> {
+    ) -> Result<Option<Sight>, Problem> {
         let (subject, policy): (_, &Policy) = (call.subject.subject(), &call.policy);
         let is_theirs = subject.kind == SubjectKind::Member && subject.tenant.as_ref() == Some(tenant);
         if !is_theirs || subject.acting {
-            return Ok(false);
+            return Ok(None);
         }
-        let may = self.engine.known(|facts| {
-            let here = Here { tenant: tenant.as_str(), facts, policy };
-            Ok(!joins_alone(subject, resource, here)?.is_empty()
-                || invited(subject, resource, here, call.now)?.is_some())
+        let seen = self.engine.known(|facts| {
+            sight(subject, resource, Here { tenant: tenant.as_str(), facts, policy }, call.now)
         });
-        Ok(may.await?)
+        Ok(seen.await?)
     }
 
     /// Refuses whoever changes nothing here, before anything that they sent is read.
@@ -151,12 +159,19 @@ impl Api {
         tenant: &TenantId,
         resource: &ResourceRef,
     ) -> Result<Reply, Problem> {
-        if !self.may_join(call, tenant, resource).await? {
+        let sight = self.sight(call, tenant, resource).await?;
+        if sight.is_none() {
             self.must_see_joined(call, tenant, resource).await?;
         }
         call.query(&[])?;
         let found = self.one_resource(tenant, resource).await?;
         let (view, version) = found.ok_or(Refusal::NotFound("resource"))?;
+        let view = match sight {
+            Some(sight) if !sight.members => {
+                View { parent: None, creator: None, assignees: None, members: None, ..view }
+            }
+            Some(_) | None => view,
+        };
         Ok(Reply::ok(&view).tagged(Some(version)))
     }
 
@@ -239,16 +254,16 @@ fn view(name: &ResourceRef, resource: &Resource, tally: Option<&Tally>, life: u3
         id: name.id.to_string(),
         parent: resource.parent.clone(),
         creator: resource.creator.clone(),
-        assignees: resource.assignees.iter().cloned().collect(),
-        visibility: if resource.public { Visibility::Public } else { Visibility::Private },
-        members: Count {
+        assignees: Some(resource.assignees.iter().cloned().collect()),
+        visibility: Visibility::of(resource),
+        members: Some(Count {
             all: tally.map_or(0, Tally::members),
             roles: tally
                 .iter()
                 .flat_map(|tally| &tally.roles)
                 .map(|(role, members)| CountOf { role: role.clone(), members: *members })
                 .collect(),
-        },
+        }),
         removed: resource.removed,
         former: resource.tenant_life != life,
     }

@@ -10,7 +10,7 @@ use std::{sync::Arc, vec::IntoIter};
 use serde::Serialize;
 
 use crate::{
-    model::{Key, Kind, TenantId},
+    model::{Key, Kind, ResourceId, ResourceRef, ResourceType, TenantId},
     state::{Found, Store, StoreFault},
 };
 
@@ -28,6 +28,8 @@ pub(super) enum Rows<'a> {
     Tenants,
     /// The operators' switches.
     Stops,
+    /// The resources of one type below a tenant.
+    OfType(&'a TenantId, &'a ResourceType),
     /// These, as far as they are there.
     These(IntoIter<Key>),
 }
@@ -39,13 +41,20 @@ pub(super) struct Walk<'a> {
     fetched: IntoIter<(Key, Found)>,
     last: Option<Key>,
     looked_at: usize,
+    most: usize,
     ended: bool,
 }
 
 impl<'a> Walk<'a> {
     /// Through these rows, those behind `after`. Of [`Rows::These`] the caller leaves out what lies before.
     pub(super) fn new(store: &'a Arc<dyn Store>, rows: Rows<'a>, after: Option<Key>) -> Walk<'a> {
-        Walk { store, rows, fetched: Vec::new().into_iter(), last: after, looked_at: 0, ended: false }
+        let fetched = Vec::new().into_iter();
+        Walk { store, rows, fetched, last: after, looked_at: 0, most: MOST_LOOKED_AT, ended: false }
+    }
+
+    /// The same, looking at no more than about so many rows.
+    pub(super) fn at_most(self, most: usize) -> Walk<'a> {
+        Walk { most, ..self }
     }
 
     /// The next one; `None` at the end, or where enough was looked at.
@@ -54,7 +63,7 @@ impl<'a> Walk<'a> {
             if let Some(row) = self.fetched.next() {
                 return Ok(Some(row));
             }
-            if self.ended || self.looked_at >= MOST_LOOKED_AT {
+            if self.ended || self.looked_at >= self.most {
                 return Ok(None);
             }
             self.fetched = self.fetch().await?.into_iter();
@@ -71,6 +80,22 @@ impl<'a> Walk<'a> {
         let (found, looked_at) = match &mut self.rows {
             Rows::Below(tenant, kind) => {
                 let rows = self.store.list(tenant, *kind, last, STEP).await?;
+                let looked_at = rows.len();
+                (rows, looked_at)
+            }
+            Rows::OfType(tenant, kind) => {
+                let mut rows = Vec::new();
+                let after = match last {
+                    Some(last) => last.clone(),
+                    None => {
+                        let first = first_of(tenant, kind);
+                        let found = self.store.load(std::slice::from_ref(&first)).await?.into_iter().next();
+                        rows.extend(found.flatten().map(|found| (first.clone(), found)));
+                        first
+                    }
+                };
+                rows.extend(self.store.list(tenant, Kind::Resource, Some(&after), STEP).await?);
+                rows.retain(|(key, _)| matches!(key, Key::Resource(_, of) if of.kind == **kind));
                 let looked_at = rows.len();
                 (rows, looked_at)
             }
@@ -103,6 +128,11 @@ impl<'a> Walk<'a> {
         self.ended = looked_at < STEP;
         Ok(found)
     }
+}
+
+/// The first resource of a type that there can be: no identifier is less than this one.
+fn first_of(tenant: &TenantId, kind: &ResourceType) -> Key {
+    Key::Resource(tenant.clone(), ResourceRef { kind: kind.clone(), id: ResourceId::least() })
 }
 
 /// A page of a list.

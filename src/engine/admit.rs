@@ -27,7 +27,9 @@ use super::{
     hooks::Step,
     ids::new_id,
     knock::{Knock, Particulars},
-    member, records,
+    member,
+    outside::until_asked_again,
+    records,
     registry::{Case, Live},
     reload::Asked,
 };
@@ -229,12 +231,13 @@ impl Engine {
                 knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
                 let longest =
                     Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
-                (draft, staff.deadline, longest)
+                (draft, until_asked_again(staff.deadline, &facts), longest)
             }
             None => {
                 let draft = self.member_intent(&live, &permit, &knock, &subject, about);
                 let draft = draft.ok_or(Stop::Faulted(Fault::Undecided))?;
-                (draft, self.member_deadline(), self.member_deadline())
+                let longest = self.member_deadline();
+                (draft, until_asked_again(longest, &facts), longest)
             }
         };
         live.fuse.settle(mark, deadline);
@@ -302,7 +305,11 @@ impl Engine {
             match decide(&ask, Caller::Known(subject.subject()), &facts, now, &knock.policy) {
                 Verdict::Need(need) => self.fetch(need, &mut facts, Some(live)).await,
                 Verdict::Decided(Decision::Allow(permit)) => return Ok((permit, facts)),
-                Verdict::Decided(Decision::Deny(denial)) => return Err(Stop::Denied(denial)),
+                Verdict::Decided(Decision::Deny(denial)) => {
+                    if !self.looks_further(&denial, &mut facts, &knock.policy) {
+                        return Err(Stop::Denied(denial));
+                    }
+                }
             }
         }
         Err(Stop::Faulted(Fault::Undecided))
@@ -326,19 +333,22 @@ impl Engine {
         let reason = match verdict {
             // All of it is under way, and some of it is all that is left.
             Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,
-            Ok((permit, _)) => match permit.staff() {
+            Ok((permit, facts)) => match permit.staff() {
                 Some(staff) => {
                     // The longest time of one exchange counts from its beginning, not from the last decision.
                     // A policy that came meanwhile may shorten it.
                     let longest =
                         Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
                     let deadline = staff.deadline.min(case.longest).min(longest);
+                    let deadline = until_asked_again(deadline, &facts);
                     live.fuse.settle(mark, deadline);
                     self.registry.due(live, deadline.at);
                     return;
                 }
                 None if member::is_theirs(&permit) => {
-                    live.fuse.settle(mark, case.longest);
+                    let deadline = until_asked_again(case.longest, &facts);
+                    live.fuse.settle(mark, deadline);
+                    self.registry.due(live, deadline.at);
                     return;
                 }
                 None => Reason::SessionMissing,
@@ -376,8 +386,8 @@ impl Engine {
             acting_as: staff.acted_for.as_ref().map(|acted| &acted.user),
             roles: staff.acted_for.as_ref().map(|acted| acted.roles.as_slice()),
             reason: permit.reason().code(),
-            deadline: staff.deadline.at,
-            due: staff.deadline.due.code(),
+            deadline: until_asked_again(staff.deadline, facts).at,
+            due: until_asked_again(staff.deadline, facts).due.code(),
             method: &about.method,
             path: &about.path,
             route: rule.map_or("", |rule| rule.name.as_str()),

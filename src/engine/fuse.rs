@@ -205,7 +205,7 @@ fn reason_of(due: Due) -> Option<Reason> {
         Due::Session => Some(Reason::SessionExpired),
         Due::Exchange => Some(Reason::ExchangeTooLong),
         Due::Grant => Some(Reason::GrantExpired),
-        Due::Consent | Due::Grantor => None,
+        Due::Consent | Due::Grantor | Due::LookUp => None,
     }
 }
 

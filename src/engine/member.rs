@@ -88,6 +88,12 @@ impl Engine {
                 Verdict::Decided(Decision::Allow(permit)) => {
                     return Glance::Admitted(Admission::open(&permit));
                 }
+                // What has to be looked up takes a while.
+                Verdict::Decided(Decision::Deny(denial))
+                    if self.looks_further(&denial, &mut facts, policy) =>
+                {
+                    return Glance::Look;
+                }
                 Verdict::Decided(Decision::Deny(denial)) => return Glance::Denied(denial),
                 Verdict::Need(need) => need,
             };
@@ -105,7 +111,11 @@ impl Engine {
                 Verdict::Decided(Decision::Allow(permit)) => {
                     return Answer::Admitted(Admission::open(&permit));
                 }
-                Verdict::Decided(Decision::Deny(denial)) => return Answer::Denied(denial),
+                Verdict::Decided(Decision::Deny(denial)) => {
+                    if !self.looks_further(&denial, &mut facts, &knock.policy) {
+                        return Answer::Denied(denial);
+                    }
+                }
             }
         }
         Answer::Faulted(Fault::Undecided)

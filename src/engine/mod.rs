@@ -25,6 +25,7 @@ pub mod knock;
 mod known;
 mod member;
 mod mend;
+pub mod outside;
 mod records;
 mod refuse;
 pub mod registry;
@@ -36,7 +37,7 @@ mod sweep;
 mod turns;
 
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, OnceLock,
     atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
@@ -102,6 +103,8 @@ pub struct Engine {
     journal: Arc<Journal>,
     registry: Registry,
     grantors: Grantors,
+    /// Asks applications about resources.
+    outside: OnceLock<Arc<dyn outside::Outside>>,
     clock: Arc<dyn Clock>,
     scribe: Scribe,
     hooks: Hooks,
@@ -144,6 +147,7 @@ impl Engine {
             journal: parts.journal,
             registry: Registry::default(),
             grantors: Grantors::default(),
+            outside: OnceLock::new(),
             clock: parts.clock,
             scribe,
             hooks: parts.hooks,
@@ -262,6 +266,11 @@ impl Engine {
     /// Fetches what a rule lacks, each document watched before it is read.
     async fn fetch(&self, need: Need, facts: &mut Facts, live: Option<&registry::Live>) {
         for key in need.0 {
+            if Self::is_outside(facts, &key) {
+                let told = self.look_up(facts, &key).await;
+                facts.put_looked_up(key, told.said());
+                continue;
+            }
             if let Some(live) = live {
                 self.registry.watch(live, &key);
             }

@@ -292,6 +292,7 @@ pub(super) fn rests(facts: &Facts) -> Vec<Rest> {
     facts
         .versions()
         .map(|(key, version)| Rest { document: key.to_string(), version: version.to_string() })
+        .chain(super::outside::rests(facts))
         .collect()
 }
 

@@ -1,23 +1,31 @@
 //! Which items of an answer its caller may see: each is decided like a request that names it, at the moment at which it passes.
 //!
-//! Unknown means no: what cannot be decided, for whatever reason, is not seen. Never here: the answer's bytes.
+//! Unknown means no: what cannot be decided, for whatever reason, is not seen. So many items of one answer are looked up at their
+//! application and no more; what is known of others goes on counting. Never here: the answer's bytes.
 
 use std::{cell::Cell, sync::Arc};
 
 use crate::{
     identity::VerifiedSubject,
-    policy::{Ask, Caller, Decision, Facts, Route, Verdict, decide},
+    model::Key,
+    policy::{Ask, Caller, Decision, Facts, LookedUp, Route, Verdict, decide},
 };
 
 use super::{
     Engine,
     admit::{Admission, MOST_ROUNDS},
     knock::{Knock, Path},
+    outside::Told,
     registry::Live,
 };
 
 /// How many items are decided from the same documents; what they rest on besides would only pile up.
 const TOGETHER: u32 = 16;
+
+/// How many resources are looked up for one answer; and as how many one counts that is not answered, so that an application that
+/// hangs holds up an answer for a few look-ups' time and not for a hundred.
+const MOST_LOOK_UPS: u32 = 100;
+const SILENCE: u32 = 20;
 
 /// See the module's header.
 pub struct Sight {
@@ -28,6 +36,8 @@ pub struct Sight {
     subject: Arc<VerifiedSubject>,
     facts: Cell<Facts>,
     left: Cell<u32>,
+    /// How many look-ups there may still be.
+    asks: Cell<u32>,
 }
 
 impl Sight {
@@ -45,6 +55,7 @@ impl Sight {
             subject: Arc::clone(subject),
             facts: Cell::default(),
             left: Cell::new(0),
+            asks: Cell::new(MOST_LOOK_UPS),
         }
     }
 
@@ -70,6 +81,8 @@ impl Sight {
                 Facts::new()
             }
         };
+        // Each item is first decided by what is at hand.
+        facts.ask_outside(false);
         let mut sees = false;
         for _ in 0..MOST_ROUNDS {
             let now = self.engine.now();
@@ -81,15 +94,36 @@ impl Sight {
             };
             let ask = Ask { route: Route::Mapped(&narrow.item), resource: Some(id), within, ..asked };
             match decide(&ask, Caller::Known(self.subject.subject()), &facts, now, &knock.policy) {
-                Verdict::Need(need) => self.engine.fetch(need, &mut facts, None).await,
+                Verdict::Need(need) => match need.0.as_slice() {
+                    [key] if Engine::is_outside(&facts, key) => {
+                        let said = self.look_up(&facts, key).await;
+                        facts.put_looked_up(key.clone(), said);
+                    }
+                    _ => self.engine.fetch(need, &mut facts, None).await,
+                },
                 Verdict::Decided(Decision::Allow(permit)) => {
                     sees = !permit.narrowed();
                     break;
                 }
-                Verdict::Decided(Decision::Deny(_)) => break,
+                Verdict::Decided(Decision::Deny(denial)) => {
+                    if !self.engine.looks_further(&denial, &mut facts, &knock.policy) {
+                        break;
+                    }
+                }
             }
         }
         self.facts.set(facts);
         sees
+    }
+
+    /// Looks something up, within what one answer may cost.
+    async fn look_up(&self, facts: &Facts, key: &Key) -> Option<Arc<LookedUp>> {
+        if let Some(told) = self.engine.at_hand(facts, key) {
+            return told.said();
+        }
+        let left = self.asks.get().checked_sub(1)?;
+        let told = self.engine.look_up(facts, key).await;
+        self.asks.set(if told == Told::Silence { left.saturating_sub(SILENCE - 1) } else { left });
+        told.said()
     }
 }

@@ -209,7 +209,7 @@ fn parent(at: &Moment<'_>, id: &TenantId, made: &Created) -> Result<Option<Resou
     for (slot, (_, named)) in outer.iter_mut().zip(&on.within) {
         *slot = named.as_ref().map(ResourceId::as_str);
     }
-    let places = Spot::named(&on.resource, &types, outer, on.checked).places(at.here(id))?;
+    let places = Spot::named(&on.resource, &types, outer, on.checked).places(at.here(id), |_, _| false)?;
     let near = places.into_iter().find(|(kind, _)| *kind == above);
     Ok(near.and_then(|(kind, id)| Some(ResourceRef { kind: kind.clone(), id: ResourceId::new(id).ok()? })))
 }

@@ -155,6 +155,13 @@ identifier!(
     /// One thing below a tenant, as the application names it.
     ResourceId, opaque, 128
 );
+impl ResourceId {
+    /// The one before which no other comes, byte by byte.
+    pub fn least() -> ResourceId {
+        ResourceId(Arc::from("0"))
+    }
+}
+
 identifier!(
     /// A kind of resource: `orders`, `integration`, `pipe`.
     ResourceType, word, 64

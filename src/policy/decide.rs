@@ -15,7 +15,7 @@ use super::{
     ActedFor, Around, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
-    granting::{listed, names_resources, part, whole},
+    granting::{listed, names_any, names_resources, part, whole},
     has_plan,
     reach::{beyond_rights, some_in_scope},
     resources::{Outer, Spot},
@@ -388,7 +388,9 @@ fn staff(
     let here = Here { tenant: tenant_id, facts, policy };
     let spot = Spot::of_route(rule, ask.resource, ask.within);
     let places = match spot {
-        Some(spot) if names_resources(session, standing.grant) => spot.places(here)?,
+        Some(spot) if names_resources(session, standing.grant) => spot.places(here, |places, beyond| {
+            part(session, standing.grant, places).is_some() || names_any(session, standing.grant, beyond)
+        })?,
         Some(_) | None => Vec::new(),
     };
     let covered = part(session, standing.grant, &places);

@@ -17,6 +17,8 @@ pub enum Due {
     Consent,
     /// Whoever gave the grant is remembered until then; it is decided again, and cut where they were not seen since.
     Grantor,
+    /// What was looked up at the application counts until then; it is decided again, and what no longer holds is cut.
+    LookUp,
 }
 
 impl Due {
@@ -28,6 +30,7 @@ impl Due {
             Due::Exchange => "exchange",
             Due::Consent => "consent",
             Due::Grantor => "grantor",
+            Due::LookUp => "look_up",
         }
     }
 }

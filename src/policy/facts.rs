@@ -14,6 +14,8 @@ use crate::model::{
     Tenant, TenantId, TenantRole, Version,
 };
 
+use super::look_up::Outside;
+
 /// What holds of one document, ready for the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -34,7 +36,8 @@ pub enum Fact {
     Unavailable,
 }
 
-/// The documents that a rule still lacks, in the order in which it wants them.
+/// The documents that a rule still lacks, in the order in which it wants them. A resource that is at hand already is named where
+/// its application is to be asked about it ([`super::look_up`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need(pub Vec<Key>);
 
@@ -51,6 +54,7 @@ pub enum Lack {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     known: Vec<(Key, Fact)>,
+    pub(super) outside: Outside,
 }
 
 impl Facts {

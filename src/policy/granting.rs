@@ -278,6 +278,17 @@ pub fn names_resources(session: &Session, grant: Option<&Grant>) -> bool {
     session.within.is_some() || grant.is_some_and(|grant| grant.scope != Scope::Everything)
 }
 
+/// Whether a session over named resources could cover something that lies in one of these types, then and now.
+pub(super) fn names_any(session: &Session, grant: Option<&Grant>, kinds: &[&ResourceType]) -> bool {
+    let names = |scope: &Scope| match scope {
+        Scope::Everything => true,
+        Scope::Resources(all) => all.iter().any(|(kind, _)| kinds.contains(&kind)),
+        Scope::Roles(all) => all.iter().any(|at| kinds.contains(&&at.r#type)),
+    };
+    let began = session.within.as_ref().is_none_or(|within| names(&within.scope));
+    !kinds.is_empty() && began && grant.is_none_or(|grant| names(&grant.scope))
+}
+
 /// The part of a session at the resource that a path names, which is the first of these places, and lies in the others; `None`
 /// where it covers none of them, then or now.
 pub fn part<'a>(

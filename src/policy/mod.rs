@@ -8,6 +8,7 @@
 
 pub mod callers;
 pub mod ceiling;
+mod chain;
 pub mod conditions;
 pub mod creates;
 pub mod decide;
@@ -17,6 +18,7 @@ pub mod facts;
 pub mod granting;
 pub mod level;
 pub mod login;
+pub mod look_up;
 pub mod narrow;
 pub mod parameter;
 pub mod path;
@@ -49,6 +51,7 @@ pub use emergency::{BreakGlass, Emergency};
 pub use facts::{Fact, Facts, Lack, Need, Snapshot};
 pub use granting::Granting;
 pub use login::{ActedFor, LoginAccess};
+pub use look_up::{LookUp, LookedUp};
 pub use narrow::Narrow;
 pub use permission::{
     Catalogue, Pattern, PermissionId, PermissionSet, SUPPORT_MANAGE, SUPPORT_READ, SUPPORT_TYPE,

@@ -9,19 +9,22 @@
 //! Never here: who writes rows ([`crate::lifecycle`]).
 
 mod joins;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{
-    Joined, PlanName, Resource, ResourceRef, ResourceType, RoleName, Span, Subject, SubjectRef,
-};
+use crate::model::{PlanName, Resource, ResourceRef, ResourceType, RoleName, Span, Subject, SubjectRef};
 
 use super::{
-    Here, Lack, PermissionId, PermissionSet, Plans, Rule, has_plan,
+    Here, Lack, PermissionId, PermissionSet, Plans, Rule,
+    chain::{Chain, Known, Link, known},
+    has_plan,
+    look_up::LookUp,
     rows::{Bound, Held, held},
 };
 
 pub use joins::{Joins, invited, joins_alone, still_given};
+pub use sight::{Sight, sees_all, sight};
 
 /// How many resources may lie in each other, the tenant not counted.
 pub const MOST_DEPTH: usize = 4;
@@ -58,6 +61,8 @@ pub struct TypeRule {
     pub enter: BTreeMap<RoleName, RoleName>,
     /// How long an invitation stands at most; [`INVITED_FOR`] where nothing is said.
     pub invited_for: Option<Span>,
+    /// How one that the store knows nothing of is looked up at its application.
+    pub look_up: Option<Box<LookUp>>,
 }
 
 impl TypeRule {
@@ -89,7 +94,12 @@ pub struct RoleAt {
 
 impl RoleAt {
     /// Whether it gives this to that person at a resource. A condition is about that resource and about no other.
-    fn holds(&self, permission: PermissionId, person: &SubjectRef, acted_on: Option<&Link<'_>>) -> bool {
+    pub(super) fn holds(
+        &self,
+        permission: PermissionId,
+        person: &SubjectRef,
+        acted_on: Option<&Link<'_>>,
+    ) -> bool {
         let told = || acted_on.filter(|link| self.of.contains(link.kind)).and_then(|link| link.known);
         let made = || told().is_some_and(|resource| resource.creator.as_ref() == Some(person));
         let assigned = || told().is_some_and(|resource| resource.assignees.contains(person));
@@ -98,8 +108,16 @@ impl RoleAt {
             || (self.assigned.contains(permission) && assigned())
     }
 
+    /// Whether it would give this at a resource if a look-up told that it is theirs.
+    pub(super) fn could_hold(&self, permission: PermissionId, acted_on: Option<&Link<'_>>) -> bool {
+        acted_on.filter(|link| self.of.contains(link.kind)).is_some_and(|link| {
+            let (made, assigned) = link.may_be_theirs();
+            (made && self.own.contains(permission)) || (assigned && self.assigned.contains(permission))
+        })
+    }
+
     /// Whether it may give this at some resources of that type.
-    fn may_hold(&self, permission: PermissionId, kind: &ResourceType) -> bool {
+    pub(super) fn may_hold(&self, permission: PermissionId, kind: &ResourceType) -> bool {
         let conditional = self.own.contains(permission) || self.assigned.contains(permission);
         self.permissions.contains(permission) || (conditional && self.of.contains(kind))
     }
@@ -172,7 +190,12 @@ impl ResourceRules {
         self.roles.iter().find(|(one, role)| one.as_str() == name && role.at == *kind).map(|(one, _)| one)
     }
 
-    fn has_rows(&self, kind: &ResourceType) -> bool {
+    /// Whether any of them is looked up at its application.
+    pub fn looks_up(&self) -> bool {
+        self.types.values().any(|rule| rule.look_up.is_some())
+    }
+
+    pub(super) fn has_rows(&self, kind: &ResourceType) -> bool {
         self.roles.values().any(|role| role.at == *kind)
     }
 }
@@ -190,7 +213,7 @@ pub struct Spot<'a> {
 
 /// What is done with a resource that is acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum About<'a> {
+pub(super) enum About<'a> {
     /// It is what is seen or changed: whose it is counts.
     #[default]
     Itself,
@@ -233,12 +256,30 @@ impl<'a> Spot<'a> {
         }
     }
 
-    /// Itself, and what it is known to lie in, nearest first. Nothing where nothing counts.
-    pub fn places(self, here: Here<'a>) -> Result<Vec<(&'a ResourceType, &'a str)>, Lack> {
+    /// Itself, and what it is known to lie in, nearest first. Nothing where nothing counts. Where it is worth a look-up, `matters`
+    /// says: see [`Chain::places`].
+    pub fn places(
+        self,
+        here: Here<'a>,
+        matters: impl Fn(&[(&'a ResourceType, &'a str)], &[&'a ResourceType]) -> bool,
+    ) -> Result<Vec<(&'a ResourceType, &'a str)>, Lack> {
         if here.policy.resources.types.is_empty() {
             return Ok(vec![(self.kind, self.id)]);
         }
-        Ok(Chain::of(self, here)?.links.iter().map(|link| (link.kind, link.id)).collect())
+        Chain::of(self, here)?.places(here, matters)
+    }
+
+    pub(super) fn itself(&self) -> (&'a ResourceType, &'a str) {
+        (self.kind, self.id)
+    }
+
+    pub(super) fn about(&self) -> About<'a> {
+        self.about
+    }
+
+    /// Whether the application checks that it lies where the path says.
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked
     }
 
     /// The id of the resource of that type: of itself, or of what the path says that it lies in.
@@ -256,121 +297,10 @@ impl<'a> Spot<'a> {
         Spot { types, outer, checked, ..Spot::of(resource) }
     }
 
-    fn names(&self, kind: &ResourceType) -> Option<&'a str> {
+    pub(super) fn names(&self, kind: &ResourceType) -> Option<&'a str> {
         let at = self.types.iter().position(|one| one == kind)?;
         self.outer.get(at).copied().flatten()
     }
-}
-
-/// A resource in a chain.
-#[derive(Debug, Clone, Copy)]
-struct Link<'a> {
-    kind: &'a ResourceType,
-    id: &'a str,
-    /// What is known of it, in this life of the tenant.
-    known: Option<&'a Resource>,
-}
-
-/// What a resource is known to lie in: itself first. Empty where nothing counts.
-#[derive(Debug, Clone, Default)]
-pub struct Chain<'a> {
-    links: Vec<Link<'a>>,
-    about: About<'a>,
-}
-
-impl<'a> Chain<'a> {
-    /// Follows what is known from the resource upwards. What was removed, or what the path contradicts, leaves nothing.
-    pub fn of(spot: Spot<'a>, here: Here<'a>) -> Result<Chain<'a>, Lack> {
-        let mut chain = Chain { links: Vec::with_capacity(MOST_DEPTH), about: spot.about };
-        let (mut kind, mut id) = (spot.kind, spot.id);
-        while chain.links.len() < MOST_DEPTH {
-            let known = match known(kind, id, here)? {
-                Known::Gone => return Ok(Chain::default()),
-                Known::Not => None,
-                Known::Is(resource) => Some(resource),
-            };
-            chain.links.push(Link { kind, id, known });
-            let Some(above) = here.policy.resources.parent(kind) else { break };
-            let told = known.and_then(|resource| resource.parent.as_ref());
-            let told = told.filter(|parent| parent.kind == *above).map(|parent| parent.id.as_str());
-            id = match (told, spot.names(above)) {
-                (Some(told), Some(named)) if told != named => return Ok(Chain::default()),
-                (Some(told), _) => told,
-                (None, Some(named)) if spot.checked => named,
-                (None, _) => break,
-            };
-            kind = above;
-        }
-        Ok(chain)
-    }
-
-    /// Whether a row of this person gives them this at the resource. `left`: how often they left all resources. What `but` gave
-    /// does not count.
-    fn gives(
-        &self,
-        (person, joins, left): (&SubjectRef, &Joins<'_>, u32),
-        permission: PermissionId,
-        but: Option<&Subject>,
-        here: Here<'a>,
-    ) -> Result<bool, Lack> {
-        let acted_on = self.links.first();
-        let holds = |role: &RoleAt| match self.about {
-            About::Itself => role.holds(permission, person, acted_on),
-            About::All => role.permissions.contains(permission),
-            About::Some(items) => role.may_hold(permission, items),
-        };
-        for link in self.links.iter().filter(|link| joins.reach(link.kind)) {
-            if let Some((row, role)) = self.row(link, person, left, here)?
-                && holds(role)
-                && !but.is_some_and(|but| row.by.iter().any(|giver| giver.is(but)))
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn row(
-        &self,
-        link: &Link<'a>,
-        person: &SubjectRef,
-        left: u32,
-        here: Here<'a>,
-    ) -> Result<Option<(&'a Joined, &'a RoleAt)>, Lack> {
-        // Without the resource nobody knows whether a row is of this life of it.
-        let Some(resource) = link.known.filter(|_| here.policy.resources.has_rows(link.kind)) else {
-            return Ok(None);
-        };
-        let row = here.facts.joined(here.tenant, link.kind, link.id, person)?;
-        let counts = |row: &&Joined| row.is_counted(resource.life) && row.left == left;
-        Ok(row.filter(counts).and_then(|row| {
-            let role = here.policy.resources.role_at(&row.role, link.kind)?;
-            Some((row, role))
-        }))
-    }
-}
-
-/// What is known of a resource.
-enum Known<'a> {
-    /// This.
-    Is(&'a Resource),
-    /// Nothing; what was said in another life of the tenant says nothing either.
-    Not,
-    /// That it was removed.
-    Gone,
-}
-
-fn known<'a>(kind: &ResourceType, id: &str, here: Here<'a>) -> Result<Known<'a>, Lack> {
-    if !here.policy.resources.types.contains_key(kind) {
-        return Ok(Known::Not);
-    }
-    let Some(resource) = here.facts.resource(here.tenant, kind, id)? else { return Ok(Known::Not) };
-    let Some(tenant) = here.facts.tenant(here.tenant)? else { return Ok(Known::Not) };
-    Ok(match resource {
-        resource if resource.tenant_life != tenant.life => Known::Not,
-        resource if resource.removed.is_some() => Known::Gone,
-        resource => Known::Is(resource),
-    })
 }
 
 /// A resource that is there, in this life of the tenant.

@@ -104,6 +104,22 @@ impl<'a> About<'a> {
     }
 }
 
+/// What an application hears of the gateway itself, that looks something up. It speaks of no person, and opens nothing else: method,
+/// path and tenant are named, and no environment, for resources are of their tenant.
+#[derive(Serialize)]
+struct OwnClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    kind: &'static str,
+    tenant: &'a str,
+    method: &'static str,
+    path: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: &'a str,
+}
+
 /// The assertion could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the assertion could not be signed")]
@@ -134,6 +150,33 @@ impl Asserter {
             session: about.staff.map(|staff| staff.session.as_str()),
             method: about.method,
             path: about.path,
+            iat,
+            exp: iat + LIFETIME_S,
+            jti: &jti,
+        };
+        self.signer.sign(ASSERTION_TYPE, &claims).map_err(|_| Unsigned)
+    }
+}
+
+impl Asserter {
+    /// Signs that the gateway itself asks an upstream for something with `GET`.
+    pub fn assert_own(
+        &self,
+        tenant: &str,
+        path: &str,
+        upstream: &Upstream,
+        now: Timestamp,
+    ) -> Result<String, Unsigned> {
+        let iat = now.ms() / 1000;
+        let jti = new_id("ast", now).map_err(|_| Unsigned)?;
+        let claims = OwnClaims {
+            iss: &self.issuer,
+            aud: &upstream.audience,
+            sub: &self.issuer,
+            kind: "gateway",
+            tenant,
+            method: "GET",
+            path,
             iat,
             exp: iat + LIFETIME_S,
             jti: &jti,

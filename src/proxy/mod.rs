@@ -23,6 +23,7 @@ pub mod hops;
 mod http2;
 mod inside;
 mod intake;
+pub mod look_up;
 pub mod narrow;
 mod onward;
 mod pace;

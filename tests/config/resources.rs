@@ -143,6 +143,118 @@ fn what_is_wrong_of_it_is_told_where_it_stands() {
     found(&text, "unknown_role");
 }
 
+const LOOK_UP: &str = "  card:
+    parent: board
+    look_up:
+      path: /in/{tenant}/cards/{card}
+      id: /id
+      creator: /made/by
+      assignees: /to/*/id
+      parent: /board
+      for: 20s
+";
+
+#[test]
+fn a_type_says_how_its_resources_are_looked_up() {
+    let load_with =
+        |edit: &dyn Fn(&str) -> String| load(&types("  card: { parent: board }\n", &edit(LOOK_UP)));
+    let (settings, _) = load_with(&|text| text.to_owned()).unwrap();
+    let policy = &settings.policy;
+    assert!(policy.resources.looks_up());
+    let look_up = policy.resources.types["card"].look_up.as_deref().unwrap();
+    assert_eq!(look_up.target(&"acme".parse().unwrap(), &"c.7~x".parse().unwrap()), "/in/acme/cards/c.7~x");
+    assert_eq!((look_up.for_ms, look_up.within_ms, look_up.upstream), (20_000, 500, 0));
+    assert_eq!(look_up.issuer.as_ref().unwrap().as_str(), "app");
+    let assignees = look_up.assignees.as_ref().unwrap();
+    assert_eq!(assignees.at.to_string(), "/to");
+    assert_eq!(assignees.item.as_ref().unwrap().to_string(), "/id");
+    // All of it is in the fingerprint.
+    let mut names = std::collections::BTreeSet::from([policy.fingerprint.clone()]);
+    for (from, to) in [
+        ("/in/", "/out/"),
+        ("      id: /id\n", ""),
+        ("id: /id\n", "id: /id\n      tenant: /org\n"),
+        ("/made/by", "/made/by/id"),
+        ("/to/*/id", "/to/*"),
+        ("/to/*/id", "/to/id"),
+        ("parent: /board\n", "parent: /board/id\n"),
+        ("20s", "21s"),
+        ("20s\n", "20s\n      within: 400ms\n"),
+        ("      creator: /made/by\n", ""),
+    ] {
+        let (other, _) = load_with(&|text| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        })
+        .unwrap();
+        assert!(names.insert(other.policy.fingerprint), "{from} -> {to}");
+    }
+    // Whose it is may stand in the answer, and the path then not name it.
+    let by_answer = |text: &str| text.replace("/in/{tenant}/", "/in/").replace("id: /id\n", "tenant: /org\n");
+    assert!(load_with(&by_answer).is_ok());
+    let parent_alone = |text: &str| text.replace("      creator: /made/by\n      assignees: /to/*/id\n", "");
+    let (alone, _) = load_with(&parent_alone).unwrap();
+    assert_eq!(alone.policy.resources.types["card"].look_up.as_deref().unwrap().issuer, None);
+}
+
+#[test]
+fn what_is_wrong_of_a_look_up_is_told_where_it_stands() {
+    for (from, to, code) in [
+        (
+            "      path: /in/{tenant}/cards/{card}\n",
+            "      upstream: ⟦up\n      path: /in/{tenant}/cards/{card}\n",
+            "unknown_upstream",
+        ),
+        ("/in/{tenant}/cards/{card}", "/in/{tenant}/cards/{⟦crad}", "unknown_word"),
+        ("/in/{tenant}/cards/{card}", "⟦/in/{tenant}/cards", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "⟦/in/cards/{card}", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "⟦in/{tenant}/cards/{card}", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "⟦/in/{tenant}//cards/{card}", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "⟦/in/../{tenant}/{card}", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "⟦/in/%2e/{tenant}/{card}", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "⟦/in/{tenant}/{card}?x=1", "bad_value"),
+        ("/in/{tenant}/cards/{card}", "/in/{tenant}/⟦{card", "bad_value"),
+        ("      path: /in/{tenant}/cards/{card}\n      id: /id\n", "      ⟦id: /id\n", "missing_key"),
+        ("/made/by", "⟦made/by", "bad_value"),
+        ("/made/by", "⟦/made/~2", "bad_value"),
+        ("/made/by", "⟦/made/*/by", "bad_value"),
+        ("/made/by", "⟦\"\"", "bad_value"),
+        ("/to/*/id", "⟦/to/*/x/*/id", "bad_value"),
+        ("/to/*/id", "⟦to/*", "bad_value"),
+        ("for: 20s", "for: ⟦6m", "out_of_range"),
+        ("for: 20s", "for: ⟦500ms", "out_of_range"),
+        ("for: 20s", "for: 20s\n      within: ⟦6s", "out_of_range"),
+        ("for: 20s", "for: 2s\n      within: ⟦2s", "out_of_range"),
+        ("for: 20s", "issuer: ⟦ap", "unknown_issuer"),
+        ("for: 20s", "issuer: ⟦vendor", "bad_value"),
+        ("for: 20s", "⟦every: 20s", "unknown_key"),
+        (
+            "      creator: /made/by\n      assignees: /to/*/id\n      parent: /board\n      for: 20s\n",
+            "",
+            "one_of",
+        ),
+    ] {
+        assert!(LOOK_UP.contains(from), "{from}");
+        let mut text = LOOK_UP.replacen(from, to, 1);
+        if !text.contains('⟦') {
+            text = text.replace("      path", "      ⟦path");
+        }
+        found(&types("  card: { parent: board }\n", &text), code);
+    }
+    // Where nothing can be had of it.
+    let on_top = LOOK_UP.replace("    parent: board\n", "").replace("parent: /board", "parent: ⟦/board");
+    found(&types("  card: { parent: board }\n", &on_top), "bad_value");
+    let useless = LOOK_UP
+        .replace("    parent: board\n", "")
+        .replace("      parent: /board\n", "")
+        .replace("      path", "      ⟦path");
+    found(&types("  card: { parent: board }\n", &useless), "unused");
+    let nobody = LOOK_UP
+        .replace("      creator: /made/by\n      assignees: /to/*/id\n", "")
+        .replace("for: 20s", "issuer: ⟦app");
+    found(&types("  card: { parent: board }\n", &nobody), "unused");
+}
+
 #[test]
 fn a_route_names_what_its_resource_lies_in_nearest_first() {
     let route = |resource: &str| {

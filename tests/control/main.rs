@@ -18,6 +18,7 @@ mod islands;
 mod login_access;
 mod members;
 mod once;
+mod resource_list;
 mod resources;
 mod roles;
 mod self_granted;

@@ -43,7 +43,7 @@ pub(super) fn rules(catalogue: &Catalogue) -> ResourceRules {
                     list,
                     join: joins("viewer", "hand"),
                     enter: joins("order_clerk", "lead"),
-                    invited_for: None,
+                    ..TypeRule::default()
                 },
             ),
             (

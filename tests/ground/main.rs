@@ -26,6 +26,7 @@ mod granting;
 mod grid;
 mod histories;
 mod join;
+mod look_ups;
 mod membership;
 mod naive;
 mod naive_grants;

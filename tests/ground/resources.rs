@@ -143,10 +143,10 @@ pub(crate) fn world(policy: &Policy) -> World {
 /// What a path names: the resource acted on, then what it lies in, nearest first; and whether the application checks that.
 #[derive(Debug, Clone)]
 pub(crate) struct Path {
-    kind: &'static str,
-    id: String,
-    outer: Vec<(&'static str, String)>,
-    checked: bool,
+    pub(crate) kind: &'static str,
+    pub(crate) id: String,
+    pub(crate) outer: Vec<(&'static str, String)>,
+    pub(crate) checked: bool,
 }
 
 pub(crate) fn at_path(kind: &'static str, id: &str, outer: &[(&'static str, &str)], checked: bool) -> Path {

@@ -18,6 +18,7 @@ mod gateway;
 mod granting;
 mod issuers;
 mod keys;
+mod look_ups;
 mod places;
 mod resources;
 mod rights;
@@ -112,10 +113,16 @@ pub(super) fn resolve(
     };
     let before = faults.count();
     let routes::Map { entries: routes, rules, owned } = routes::routes(context, file, &around, &mut used);
+    let look_ups = look_ups::look_ups(context, file, &types, &upstreams, &issuers, &mut used);
     if faults.are_warnings() || faults.count() == before {
         unused(context, file, &upstreams, &used);
     }
-    let resources = resources::rules(context, file, &names, &roles, types);
+    let mut resources = resources::rules(context, file, &names, &roles, types);
+    for (kind, look_up) in look_ups {
+        if let Some(rule) = resources.types.get_mut(&kind) {
+            rule.look_up = Some(Box::new(look_up));
+        }
+    }
     let limits = gateway::limits(context, file);
     let (conditions, ticket_claim) = staff::conditions(context, file);
     let emergency = emergency::emergency(

@@ -36,7 +36,7 @@ pub use people::{
     Issuer, JsonText, Keys, KnownTenant, LevelStep, Members, OnLower, OnRemove, Opened, Push, Require, Role,
     RolesFrom, Service, Sessions, Staff, SubjectKind, Support, TenantSource, Tenants, Ticket, Unmapped,
 };
-pub use resources::{Joins, OuterResource, ResourceKind};
+pub use resources::{Joins, LookUp, OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};
 pub use tenant_roles::TenantRoles;
 pub use traffic::{

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Visitor};
 
-use super::{FLAG, Field, OneOrMany, Table, Term};
+use super::{Duration, FLAG, Field, OneOrMany, Table, Term};
 
 /// A type of resources below tenants.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -27,6 +27,38 @@ pub struct ResourceKind {
     pub enter: Field<Table<String>>,
     /// How long an invitation to one stands at most, and where whoever invites says nothing. Default `14 calendar days`.
     pub invitations: Field<Term>,
+    /// How a resource that nobody pushed is looked up at its application, where that could turn a no. Default: not at all.
+    pub look_up: Field<LookUp>,
+}
+
+/// How resources of a type are looked up at their application: a `GET` with the gateway's own assertion, whose answer is one JSON
+/// object. Places in it are JSON pointers through objects; `null` there says that there is none. Whatever is not exactly so is
+/// unknown, and unknown means no.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["path"]))]
+pub struct LookUp {
+    /// Which upstream is asked. May be left out where there is only one. The path goes there as it is.
+    pub upstream: Field<String>,
+    /// The path: `/internal/{tenant}/cards/{card}`. A segment in braces is the tenant, or the resource by its type's name.
+    pub path: Field<String>,
+    /// Where the resource's own identifier stands: an answer about another one counts as none. Default: it is not compared.
+    pub id: Field<String>,
+    /// Where the tenant stands: an answer about another's counts as none. Needed where the path does not name the tenant.
+    pub tenant: Field<String>,
+    /// Where who made it stands: `/created_by/id`. For `own`.
+    pub creator: Field<String>,
+    /// Where those to whom it is assigned stand: `/assignees/*/id`, `*` for the items of a list. For `assigned`.
+    pub assignees: Field<String>,
+    /// Where the identifier of what it lies in stands: `/pipe/id`. The type needs a `parent`.
+    pub parent: Field<String>,
+    /// Whose subjects those are: a member issuer. May be left out where there is only one.
+    pub issuer: Field<String>,
+    /// How long an answer counts, `1s` to `5m`: for so long whoever lost an assignment may still be let in. Default `10s`.
+    #[serde(rename = "for")]
+    pub lasts: Field<Duration>,
+    /// How long the asking may take as a whole, `10ms` to `5s` and shorter than `for`. Default `500ms`.
+    pub within: Field<Duration>,
 }
 
 /// One of the resources that the one acted on lies in.

@@ -5,7 +5,7 @@
 //! Never here: what any of it means, and who may see it; that is what the gateway is for.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
 use http::request::Parts;
@@ -18,10 +18,18 @@ use super::seen::Trace;
 /// The most that is kept; it is a demonstration.
 const MOST: usize = 1_000;
 
-/// What is kept, by its path, and how many there ever were.
+/// What is kept.
 #[derive(Default)]
 pub(super) struct Things {
-    kept: Mutex<(BTreeMap<String, Map<String, Value>>, u64)>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    /// By its path.
+    things: BTreeMap<String, Map<String, Value>>,
+    /// How many there ever were.
+    made: u64,
 }
 
 impl Things {
@@ -39,14 +47,14 @@ impl Things {
             "POST" if json => Ok(Some(self.make(path, read_json(body, trace).await?)?)),
             "PUT" if json && self.has(path) => Ok(self.change(path, read_json(body, trace).await?)),
             "GET" | "HEAD" => Ok(self.show(path)),
-            "DELETE" => Ok(self.locked().0.remove(path).map(|_| answer::no_content())),
+            "DELETE" => Ok(self.locked().things.remove(path).map(|_| answer::no_content())),
             _ => Ok(None),
         }
     }
 
     fn make(&self, path: &str, mut thing: Map<String, Value>) -> Result<Answer, Fault> {
-        let mut kept = self.locked();
-        let (things, made) = &mut *kept;
+        let mut shelf = self.locked();
+        let Shelf { things, made } = &mut *shelf;
         if things.len() >= MOST {
             let message = format!("nothing is kept beyond {MOST} things; start it again");
             return Err(Fault::new(StatusCode::INSUFFICIENT_STORAGE, "full", message));
@@ -62,13 +70,13 @@ impl Things {
     }
 
     fn show(&self, path: &str) -> Option<Answer> {
-        let kept = self.locked();
-        if let Some(thing) = kept.0.get(path) {
+        let shelf = self.locked();
+        if let Some(thing) = shelf.things.get(path) {
             return Some(answer::json(StatusCode::OK, thing));
         }
         let below = format!("{path}/");
-        let list: Vec<_> = kept
-            .0
+        let list: Vec<_> = shelf
+            .things
             .iter()
             .filter(|(place, _)| place.strip_prefix(&below).is_some_and(|rest| !rest.contains('/')))
             .map(|(_, thing)| thing)
@@ -77,18 +85,18 @@ impl Things {
     }
 
     fn change(&self, path: &str, said: Map<String, Value>) -> Option<Answer> {
-        let mut kept = self.locked();
-        let thing = kept.0.get_mut(path)?;
+        let mut shelf = self.locked();
+        let thing = shelf.things.get_mut(path)?;
         thing.extend(said.into_iter().filter(|(name, _)| name != "id"));
         Some(answer::json(StatusCode::OK, thing))
     }
 
     fn has(&self, path: &str) -> bool {
-        self.locked().0.contains_key(path)
+        self.locked().things.contains_key(path)
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, (BTreeMap<String, Map<String, Value>>, u64)> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

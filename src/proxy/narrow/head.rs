@@ -67,6 +67,25 @@ pub fn plain_json(view: &ResponseView<'_>) -> Result<(), NarrowFault> {
     }
 }
 
+/// The same of a head of HTTP/2 whose status is 200, where there is no other spelling of a name.
+///
+/// # Errors
+/// [`NarrowFault`] where what is behind it is no plain JSON.
+pub fn body_of_http2(headers: &http::HeaderMap) -> Result<Body, NarrowFault> {
+    if headers.contains_key(http::header::CONTENT_RANGE) {
+        return Err(NarrowFault::Status);
+    }
+    let uncoded = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(http::header::CONTENT_ENCODING).iter().all(|value| uncoded(value.as_bytes())) {
+        return Err(NarrowFault::Coded);
+    }
+    let mut types = headers.get_all(http::header::CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(value), None) if is_json(value.as_bytes()) => Ok(Body::Filtered),
+        _ => Err(NarrowFault::Type),
+    }
+}
+
 /// `application/json`, or one that ends in `+json` (RFC 6839); in UTF-8, which is the only one there is (RFC 8259, 8.1).
 fn is_json(value: &[u8]) -> bool {
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);

@@ -11,7 +11,7 @@ use crate::{
     policy::{PermissionId, Policy, ResourceRules, RoleAt},
 };
 
-use super::{names, put, span};
+use super::{super::look_ups, names, put, span};
 
 pub(super) fn resources_value(policy: &Policy) -> Value {
     let ResourceRules { types, roles, joins } = &policy.resources;
@@ -26,6 +26,7 @@ pub(super) fn resources_value(policy: &Policy) -> Value {
             let mut parts =
                 vec![json!(parent), json!(name(rule.manage)), json!(name(rule.list)), json!(joining)];
             parts.extend(rule.invited_for.map(span));
+            parts.extend(rule.look_up.as_deref().map(look_ups::value));
             (kind.to_string(), Value::Array(parts))
         })
         .collect();

@@ -1,0 +1,77 @@
+//! Places in a listing that whoever gets them may not read: sealed under a key that this process drew for itself.
+//!
+//! A list that passes over what does not show itself has to be able to go on behind such a thing, and must not name it (law 11). So a
+//! place bears the last thing that was shown, for everybody to read, and the last one that was looked at, sealed. Whoever cannot open
+//! that, after a start or on another gateway, goes on behind the first, and looks again at what lies between.
+//!
+//! Never here: what is shown to whom.
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    rand,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// How long what is sealed is made: how long a name is, is not to be seen either. No identifier is longer.
+const LENGTH: usize = 128;
+
+/// See the module's header.
+pub(super) struct Seal {
+    /// None where none could be drawn: then nothing is sealed, and a list goes on behind what was shown.
+    key: Option<RandomizedNonceKey>,
+}
+
+impl Seal {
+    /// With a new key.
+    pub(super) fn new() -> Seal {
+        let mut bytes = [0; 32];
+        let drawn = rand::fill(&mut bytes).is_ok();
+        Seal { key: drawn.then(|| RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()).flatten() }
+    }
+
+    /// A name, for whoever comes back with it about the same thing.
+    pub(super) fn close(&self, name: &str, about: &str) -> Option<String> {
+        let mut bytes = name.as_bytes().to_vec();
+        if bytes.len() > LENGTH {
+            return None;
+        }
+        bytes.resize(LENGTH, 0);
+        let key = self.key.as_ref()?;
+        let nonce = key.seal_in_place_append_tag(Aad::from(about.as_bytes()), &mut bytes).ok()?;
+        let mut sealed = nonce.as_ref().to_vec();
+        sealed.extend_from_slice(&bytes);
+        Some(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// What was sealed here about this.
+    pub(super) fn open(&self, sealed: &str, about: &str) -> Option<String> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN)?;
+        let (nonce, mut bytes) = (Nonce::try_assume_unique_for_key(nonce).ok()?, bytes.to_vec());
+        let name = self.key.as_ref()?.open_in_place(nonce, Aad::from(about.as_bytes()), &mut bytes).ok()?;
+        let name = name.split(|byte| *byte == 0).next()?;
+        std::str::from_utf8(name).ok().map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_where_it_was_and_about_the_same_alone() {
+        let (seal, other) = (Seal::new(), Seal::new());
+        let long = "a".repeat(LENGTH);
+        let sealed: Vec<String> = ["b1", "b1", &long].map(|name| seal.close(name, "x").unwrap()).into();
+        assert_ne!(sealed[0], sealed[1], "nobody sees that it is the same");
+        assert_eq!(sealed[0].len(), sealed[2].len(), "nor how long it is");
+        assert_eq!(seal.open(&sealed[0], "x").as_deref(), Some("b1"));
+        assert_eq!(seal.open(&sealed[2], "x").as_deref(), Some(long.as_str()));
+        assert_eq!((seal.open(&sealed[0], "y"), other.open(&sealed[0], "x")), (None, None));
+        let changed = format!("{}A", &sealed[0][..sealed[0].len() - 1]);
+        for bad in ["", "AAAA", "?", sealed[0].get(4..).unwrap(), changed.as_str()] {
+            assert!(seal.open(bad, "x").is_none() || bad == sealed[0], "{bad}");
+        }
+        assert_eq!(seal.close(&"a".repeat(LENGTH + 1), "x"), None);
+    }
+}
