@@ -378,6 +378,7 @@ fn unconditional(command: &Command) -> Command {
         | Command::EndSession { .. }
         | Command::LiftBar { .. }
         | Command::Stop { .. }
+        | Command::Created { .. }
         | Command::Lift { .. }
         | Command::Expire { .. }
         | Command::AcceptClock { .. } => {}

@@ -128,6 +128,9 @@ pub enum Refusal {
     /// It would not fit into a line of the ledger.
     #[error("that is too many assignees to keep; name fewer")]
     TooManyAssignees,
+    /// What a service said of it is not changed by what an application answers.
+    #[error("a service said of this resource that it is {0}; an application's answer does not change that")]
+    ResourceSaid(&'static str),
     /// The configuration holds it elsewhere, or knows none.
     #[error("there is no role `{role}` at resources of type `{kind}`")]
     RoleNotHere {
@@ -147,6 +150,9 @@ pub enum Refusal {
     /// Nobody is invited to what they are in.
     #[error("they are a member there already; give them another role instead")]
     MemberAlready,
+    /// All paid seats are taken.
+    #[error("all {0} paid seats of this tenant are taken; free one, or let it have more")]
+    SeatsFull(u64),
     /// Somebody has to hold it.
     #[error("nobody else there holds role `{0}`; give it to somebody else first")]
     LastOfRole(RoleName),
@@ -367,10 +373,13 @@ impl Refusal {
             Refusal::ResourceTypeUnknown(_) => "resource_type_unknown",
             Refusal::ParentUnfit(_) => "parent_unfit",
             Refusal::TooManyAssignees => "too_many_assignees",
+            Refusal::ResourceSaid("removed") => "resource_removed",
+            Refusal::ResourceSaid(_) => "resource_pushed",
             Refusal::RoleNotHere { .. } => "role_not_here",
             Refusal::NotMember => "not_member",
             Refusal::KeptApart => "kept_apart",
             Refusal::MemberAlready => "member_already",
+            Refusal::SeatsFull(_) => "seats_full",
             Refusal::LastOfRole(_) => "last_of_role",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",

@@ -61,7 +61,12 @@ const IN_P1: [(&str, &str); 5] = [
 ];
 
 fn acme() -> Acme {
-    let acme = Acme(Stage::set(PRESET, NOON, &[]));
+    acme_with(&[])
+}
+
+/// The same with more of the preset changed.
+fn acme_with(edits: &[(&'static str, &'static str)]) -> Acme {
+    let acme = Acme(Stage::set(PRESET, NOON, edits));
     acme.company("acme", Some("business")).is(201);
     for (sub, role) in PEOPLE {
         acme.row(sub, &[role]).is(200);

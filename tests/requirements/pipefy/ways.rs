@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Acme, app, cards_of, staffed};
+use super::{Acme, acme_with, app, cards_of, staffed};
 
 /// Somebody of restricted view, with a card of his own, one that is assigned to him, and others.
 fn with_cards() -> Acme {
@@ -114,5 +114,52 @@ fn pfp_18_what_was_just_sent_may_be_repeated_and_nothing_later_shows_it() {
     acme.cannot("fay", "PUT", "pipes/p1/cards/hers");
     // It is there, for whoever may see it.
     assert_eq!(acme.answer("mo", "GET", "pipes/p1/cards/hers").text(), sent);
+    acme.0.finish();
+}
+
+const LOOKED_UP: (&str, &str) = (
+    "\n  card: { parent: pipe }\n",
+    "\n  card: { parent: pipe, look_up: { path: \"/internal/{tenant}/cards/{card}\", id: /id, creator: /creator/id, assignees: /assignees/*/id, parent: /pipe/id } }\n",
+);
+
+#[test]
+fn pfp_04_16_whose_a_card_is_may_be_asked_of_the_application_and_what_it_does_not_say_is_no() {
+    let acme = acme_with(&[LOOKED_UP]);
+    for (sub, role) in [("mia", "restricted_view"), ("max", "pipe_member")] {
+        acme.put("pipe/p1", sub, role).is(200);
+    }
+    let tell = |id: &str, pipe: &str, creator: &str, assignees: &[&str]| {
+        let assignees: Vec<Value> = assignees.iter().map(|sub| json!({"id": sub})).collect();
+        let card =
+            json!({"id": id, "pipe": {"id": pipe}, "creator": {"id": creator}, "assignees": assignees});
+        acme.world.upstream.answers(
+            &format!("GET /internal/acme/cards/{id}"),
+            "200 OK\r\nContent-Type: application/json",
+            &card.to_string(),
+        );
+    };
+    tell("own", "p1", "mia", &[]);
+    tell("given", "p1", "max", &["moe", "mia"]);
+    tell("other", "p1", "max", &["max"]);
+    tell("elsewhere", "p2", "mia", &["mia"]);
+    let get = |card: &str| acme.answer("mia", "GET", &format!("pipes/p1/cards/{card}")).status;
+    // Of the last one the application says nothing that can be read.
+    for (card, status) in [("own", 200), ("given", 200), ("other", 403), ("elsewhere", 403), ("unread", 403)]
+    {
+        assert_eq!(get(card), status, "{card}");
+    }
+    acme.says("GET pipes/p1/cards", &cards_of(&["own", "given", "other", "elsewhere", "unread"]));
+    assert_eq!(acme.answer("mia", "GET", "pipes/p1/cards").text(), cards_of(&["own", "given"]));
+    // The question names nobody, and the application is asked by the gateway itself.
+    let asked = acme.world.upstream.seen();
+    let asked = asked.iter().find(|seen| seen.line().contains("/internal/acme/cards/own")).unwrap();
+    assert!(asked.values("Authorization").is_empty());
+    assert_eq!(crate::stage::asserted(asked)["kind"], "gateway");
+    // It ends with the assignment: at once where it is pushed, else when the answer counts no more.
+    tell("given", "p1", "max", &["moe"]);
+    acme.clock.advance(10_000);
+    assert_eq!(get("given"), 403);
+    acme.push("card/own", json!({"parent": "p1", "creator": app("max")})).is(200);
+    assert_eq!(get("own"), 403);
     acme.0.finish();
 }
