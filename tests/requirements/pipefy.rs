@@ -204,6 +204,21 @@ impl Acme {
         answer.body["seats"].as_u64().unwrap_or_else(|| panic!("{:#}", answer.body))
     }
 
+    /// The resources of a type that show themselves to somebody, page by page.
+    #[track_caller]
+    fn shown(&self, sub: &str, kind: &str) -> Vec<String> {
+        let (mut all, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("{}?limit=2{next}", at(kind)), &self.who(sub)).is(200).body;
+            let ids = page["items"].as_array().unwrap().iter();
+            all.extend(ids.map(|item| item["id"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(after) => next = format!("&after={after}"),
+                None => return all,
+            }
+        }
+    }
+
     /// Who is in a resource and as what, as somebody is told it.
     #[track_caller]
     fn members(&self, token: &str, resource: &str) -> Vec<(String, String)> {
