@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::{
     audit::{body::Body, journal::Draft},
     identity::VerifiedSubject,
-    model::{EnvironmentId, ExchangeId, PermissionName, RoleName, SubjectKind, SubjectRef, TenantId},
+    model::{
+        EnvironmentId, ExchangeId, PermissionName, ResourceType, RoleName, SubjectKind, SubjectRef, TenantId,
+    },
     policy::{
         Ask, Caller, Deadline, Decision, Due, Facts, Need, Permit, Policy, Reason, Route, Verdict, decide,
     },
@@ -43,6 +45,8 @@ struct MemberIntent<'a> {
     route: &'a str,
     permissions: Vec<&'a str>,
     upstream: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creates: Option<&'a ResourceType>,
     policy: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_moved: bool,
@@ -151,6 +155,7 @@ impl Engine {
             route: &rule.name,
             permissions: names.map(PermissionName::as_str).collect(),
             upstream: &about.upstream,
+            creates: Engine::creates(Some(rule)),
             policy: &knock.policy.fingerprint,
             clock_moved: self.moved(),
         };
