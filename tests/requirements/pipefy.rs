@@ -16,6 +16,8 @@ use crate::{
 mod cards;
 #[path = "pipefy/company.rs"]
 mod company;
+#[path = "pipefy/creating.rs"]
+mod creating;
 #[path = "pipefy/databases.rs"]
 mod databases;
 #[path = "pipefy/grid.rs"]
@@ -61,12 +63,12 @@ const IN_P1: [(&str, &str); 5] = [
 ];
 
 fn acme() -> Acme {
-    acme_with(&[])
+    acme_with(NOON, &[])
 }
 
-/// The same with more of the preset changed.
-fn acme_with(edits: &[(&'static str, &'static str)]) -> Acme {
-    let acme = Acme(Stage::set(PRESET, NOON, edits));
+/// The same at another time, and with more of the preset changed.
+fn acme_with(now: i64, edits: &[(&'static str, &'static str)]) -> Acme {
+    let acme = Acme(Stage::set(PRESET, now, edits));
     acme.company("acme", Some("business")).is(201);
     for (sub, role) in PEOPLE {
         acme.row(sub, &[role]).is(200);
