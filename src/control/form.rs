@@ -108,6 +108,16 @@ impl<'a> Form<'a> {
         if self.object.has("plan") { self.read("plan", PlanName::new).map(Some) } else { Ok(None) }
     }
 
+    /// How many paid seats a tenant's people may take, where that is bounded.
+    pub(super) fn seat_limit(&self) -> Result<Option<u64>, Problem> {
+        let wrong = || self.wrong("seat_limit", "it must be a whole number from 0 on");
+        match self.object.get("seat_limit") {
+            None => Ok(None),
+            Some(Json::Integer(limit)) => u64::try_from(*limit).map(Some).map_err(|_| wrong()),
+            Some(_) => Err(wrong()),
+        }
+    }
+
     /// A member's roles.
     pub(super) fn roles(&self) -> Result<Vec<RoleName>, Problem> {
         self.words("roles", MOST_RESOURCES, RoleName::new)

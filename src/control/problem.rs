@@ -265,6 +265,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::TooManyRoles(_)
         | Refusal::RoleGranted(_)
         | Refusal::LastOfRole(_)
+        | Refusal::SeatsFull(_)
         | Refusal::MemberAlready
         | Refusal::ApprovalNotRequired
         | Refusal::NotApproved

@@ -37,6 +37,9 @@ struct View {
     /// How many of its people take a paid seat, where roles say so. Not for staff.
     #[serde(skip_serializing_if = "Option::is_none")]
     seats: Option<u64>,
+    /// How many they may be, where that is bounded. Not for staff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seat_limit: Option<u64>,
     /// Who says what it is: `configuration` or `service`.
     from: &'static str,
     /// Since when it is no more.
@@ -71,6 +74,7 @@ fn view(call: &Call<'_>, id: &TenantId, tenant: &Tenant) -> View {
         environments: tenant.environments.iter().cloned().collect(),
         plan: tenant.plan.clone(),
         seats: None,
+        seat_limit: tenant.seat_limit.filter(|_| !call.is_staff()),
         from: if configured || tenant.service.is_none() { "configuration" } else { "service" },
         removed: tenant.removed,
     }
@@ -130,13 +134,14 @@ impl Api {
         call.query(&[])?;
         let expected = call.expected()?;
         let object = call.object()?;
-        let form = Form::of(&object, &["parent", "zone", "environments", "plan"])?;
+        let form = Form::of(&object, &["parent", "zone", "environments", "plan", "seat_limit"])?;
         let command = Command::PushTenant {
             tenant: id.clone(),
             parent: form.parent()?,
             zone: form.zone()?,
             environments: form.environments()?,
             plan: form.plan()?,
+            seat_limit: form.seat_limit()?,
             expected,
         };
         let outcome = self.change(call, command).await?;

@@ -421,10 +421,7 @@ impl Engine {
         let case = live.case.get();
         let knock = case.map(|case| case.knock.load_full());
         let acting = case.and_then(|case| Some((&case.subject.id, case.acting_as.as_ref()?)));
-        let (effect, effect_fault) = live.effect.words();
-        if effect == Some(records::EFFECT_OPEN) {
-            self.effect_left_open();
-        }
+        let (effect, effect_fault) = self.effect_of(live);
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
             tenant: knock.as_ref().and_then(|knock| knock.tenant.as_str()),

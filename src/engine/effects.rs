@@ -404,6 +404,15 @@ impl Engine {
         }
     }
 
+    /// What the outcome of an exchange says of what follows from it.
+    pub(super) fn effect_of<'l>(&self, live: &'l Live) -> (Option<&'static str>, Option<&'l str>) {
+        let words = live.effect.words();
+        if words.0 == Some(records::EFFECT_OPEN) {
+            self.effect_left_open();
+        }
+        words
+    }
+
     /// The outcome of an exchange says that nobody knows what the application made of it.
     pub(super) fn effect_left_open(&self) {
         self.effects.counts.open.fetch_add(1, Ordering::Relaxed);

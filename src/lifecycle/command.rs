@@ -59,6 +59,8 @@ pub enum Command {
         environments: Vec<EnvironmentId>,
         /// What it pays for.
         plan: Option<PlanName>,
+        /// How many paid seats its people may take; `None` is any number.
+        seat_limit: Option<u64>,
         /// The version that the caller saw, where they said so.
         expected: Option<Version>,
     },

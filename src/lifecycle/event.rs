@@ -23,6 +23,9 @@ pub enum Event {
         environments: Vec<EnvironmentId>,
         /// What it pays for.
         plan: Option<PlanName>,
+        /// How many paid seats its people may take, where that is bounded.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        seat_limit: Option<u64>,
     },
     /// A member's row was written.
     MemberPushed {

@@ -97,6 +97,9 @@ pub(super) fn push(
         }
         counted => counted?,
     };
+    if let Some(counted) = counted.as_ref().filter(|_| !narrows) {
+        counted.fits(tenant)?;
+    }
     let mut change = Change { documents: vec![(key, Document::Member(row))], events: vec![event], narrows };
     if let Some(counted) = counted {
         counted.put(&mut change);

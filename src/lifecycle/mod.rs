@@ -125,11 +125,12 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
     let result = match command {
         Command::RegisterTenant { tenant, parent, zone, environments } => {
             let parent = parent.as_ref();
-            tenant::register(&at, tenant, &tenant::Wanted { parent, zone: *zone, environments, plan: None })
+            let (zone, plan, seat_limit) = (*zone, None, None);
+            tenant::register(&at, tenant, &tenant::Wanted { parent, zone, environments, plan, seat_limit })
         }
-        Command::PushTenant { tenant, parent, zone, environments, plan, expected } => {
-            let (parent, plan) = (parent.as_ref(), plan.as_ref());
-            let wanted = tenant::Wanted { parent, zone: *zone, environments, plan };
+        Command::PushTenant { tenant, parent, zone, environments, plan, seat_limit, expected } => {
+            let (parent, plan, seat_limit) = (parent.as_ref(), plan.as_ref(), *seat_limit);
+            let wanted = tenant::Wanted { parent, zone: *zone, environments, plan, seat_limit };
             tenant::push(&at, tenant, &wanted, *expected)
         }
         Command::RemoveTenant { tenant, expected } => tenant::remove(&at, tenant, *expected),

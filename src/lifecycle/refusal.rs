@@ -150,6 +150,9 @@ pub enum Refusal {
     /// Nobody is invited to what they are in.
     #[error("they are a member there already; give them another role instead")]
     MemberAlready,
+    /// All paid seats are taken.
+    #[error("all {0} paid seats of this tenant are taken; free one, or let it have more")]
+    SeatsFull(u64),
     /// Somebody has to hold it.
     #[error("nobody else there holds role `{0}`; give it to somebody else first")]
     LastOfRole(RoleName),
@@ -376,6 +379,7 @@ impl Refusal {
             Refusal::NotMember => "not_member",
             Refusal::KeptApart => "kept_apart",
             Refusal::MemberAlready => "member_already",
+            Refusal::SeatsFull(_) => "seats_full",
             Refusal::LastOfRole(_) => "last_of_role",
             Refusal::NotInFuture(_) => "not_in_future",
             Refusal::TooFar { .. } => "too_far",

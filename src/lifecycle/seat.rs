@@ -2,19 +2,32 @@
 //! change says so. A person counts once, whatever roles they hold, from when a service says who they are until it says that they
 //! are no member, suspended or not. Who has no row, as the vendor's people, never counts.
 //!
-//! Never here: what a seat costs, or how many there may be.
+//! How many there may be, a service says with the tenant: who would take one more is refused, and nobody who has one loses it. Since
+//! all of it meets in one count, of two commands at once for the last seat one is refused.
+//!
+//! Never here: what a seat costs.
 
 use crate::{
-    model::{Document, Key, Member, ResourceRef, Tally, TenantId},
+    model::{Document, Key, Member, ResourceRef, Tally, Tenant, TenantId},
     policy::Lack,
 };
 
-use super::{Change, Event, Moment};
+use super::{Change, Event, Moment, Refusal};
 
 /// The new count, and the event that says so.
 pub(super) struct Moved(Key, Tally, Event);
 
 impl Moved {
+    /// Refuses one more than the tenant may have. One fewer is always right.
+    pub(super) fn fits(&self, tenant: &Tenant) -> Result<(), Refusal> {
+        let Moved(_, tally, event) = self;
+        let grows = matches!(event, Event::SeatsChanged { from, to } if to > from);
+        match tenant.seat_limit.filter(|limit| grows && tally.seats > *limit) {
+            Some(limit) => Err(Refusal::SeatsFull(limit)),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn put(self, change: &mut Change) {
         let Moved(key, tally, event) = self;
         change.documents.push((key, Document::Tally(tally)));

@@ -23,6 +23,7 @@ pub(super) struct Wanted<'a> {
     pub(super) zone: Zone,
     pub(super) environments: &'a [EnvironmentId],
     pub(super) plan: Option<&'a PlanName>,
+    pub(super) seat_limit: Option<u64>,
 }
 
 /// Registers a tenant: by configuration only. A repeat with the same parent changes nothing.
@@ -73,19 +74,22 @@ pub(super) fn push(
         return make(at, id, known, wanted, Some(by));
     };
     let environments: BTreeSet<_> = wanted.environments.iter().cloned().collect();
-    let same = (known.zone, &known.environments, known.plan.as_ref());
-    if same == (wanted.zone, &environments, wanted.plan) {
+    let same = (known.zone, &known.environments, known.plan.as_ref(), known.seat_limit);
+    if same == (wanted.zone, &environments, wanted.plan, wanted.seat_limit) {
         return Ok(Change::NOTHING);
     }
     let lost: Vec<_> = known.environments.difference(&environments).cloned().collect();
     // Zone and plan say what may be later; only where nothing but environments is taken away does nobody gain.
     let same_plan = known.plan.as_ref() == wanted.plan || granting::plan_falls(at, known, wanted.plan);
+    // Of seats nobody loses theirs: how many there may be is no narrowing either.
+    let same_plan = same_plan && known.seat_limit == wanted.seat_limit;
     let narrows = environments.is_subset(&known.environments) && known.zone == wanted.zone && same_plan;
     let (closings, mut events) = granting::closings(at, known, wanted.plan, &environments);
     let event = Event::TenantChanged {
         zone: wanted.zone,
         environments: environments.iter().cloned().collect(),
         plan: wanted.plan.cloned(),
+        seat_limit: wanted.seat_limit,
     };
     events.insert(0, event);
     let changed = Tenant {
@@ -94,6 +98,7 @@ pub(super) fn push(
         taken: taken(at, known, &lost, &environments),
         environments,
         plan: wanted.plan.cloned(),
+        seat_limit: wanted.seat_limit,
         service: Some(by),
         ..known.clone()
     };
@@ -183,6 +188,7 @@ fn make(
     let consent = Consent::own(at.policy.default_level.clone());
     let new = Tenant {
         plan: wanted.plan.cloned(),
+        seat_limit: wanted.seat_limit,
         service,
         ..Tenant::new(wanted.parent.cloned(), wanted.zone, environments.clone(), consent)
     };

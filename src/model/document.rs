@@ -143,6 +143,9 @@ pub struct Tenant {
     /// What it pays for, as a service pushed it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan: Option<PlanName>,
+    /// How many paid seats its people may take, as a service pushed it; none: as many as they like.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seat_limit: Option<u64>,
     /// The service that pushed it last; none where the configuration registered it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service: Option<SubjectRef>,
@@ -187,7 +190,7 @@ impl Tenant {
         let (plan, service, removed, taken) = (None, None, None, BTreeMap::new());
         let stop = Stop::default();
         let (approval, life, closings, delegation) = (None, 0, Closings::default(), None);
-        let roles = BTreeSet::new();
+        let (roles, seat_limit) = (BTreeSet::new(), None);
         Tenant {
             parent,
             zone,
@@ -195,6 +198,7 @@ impl Tenant {
             consent,
             stop,
             plan,
+            seat_limit,
             service,
             removed,
             taken,

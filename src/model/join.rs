@@ -105,7 +105,21 @@ fn tenant(a: Tenant, b: &Tenant, ladder: &Ladder) -> Tenant {
     let delegation = Delegation::meet(a.delegation, b.delegation.as_ref());
     // An index must not lose what it points at: a role that was narrowed in one history stays so.
     let roles = a.roles.union(&b.roles).cloned().collect();
-    Tenant { environments, consent, taken, removed, approval, stop, life, closings, delegation, roles, ..a }
+    let seat_limit = [a.seat_limit, b.seat_limit].into_iter().flatten().min();
+    Tenant {
+        environments,
+        consent,
+        taken,
+        removed,
+        approval,
+        stop,
+        life,
+        closings,
+        delegation,
+        roles,
+        seat_limit,
+        ..a
+    }
 }
 
 fn grant(mut a: Grant, b: &Grant) -> Grant {

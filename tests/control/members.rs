@@ -290,3 +290,64 @@ async fn the_record_of_a_change_says_how_many_paid_seats_there_are_before_and_af
     assert_eq!(moved(&answer), none);
     assert_eq!(plain.get("/v1/tenants/acme", &plain.crm()).await.is(200).body["seats"], Value::Null);
 }
+
+// PFC-16
+#[tokio::test]
+async fn nobody_takes_a_seat_more_than_the_tenant_has_and_nobody_loses_theirs() {
+    let world = World::with(Wish { seats: &["admin", "viewer"], ..Wish::default() }).await;
+    let crm = world.crm();
+    let initech = "/v1/tenants/initech";
+    let limited = async |limit: Value| {
+        let mut body = json!({"environments": ["production"]});
+        if !limit.is_null() {
+            body["seat_limit"] = limit;
+        }
+        world.put("PUT", initech, body, &crm).await
+    };
+    let put = async |sub: &str, body: Value| push(&world, &path("initech", "rows", sub), body).await;
+    let seated = json!({"roles": ["viewer"]});
+    limited(json!(2)).await.is(201);
+    for wrong in [json!(-1), json!(1.5), json!("2")] {
+        limited(wrong).await.refused(400, "body_malformed");
+    }
+    put("rita", seated.clone()).await.is(200);
+    put("sid", seated.clone()).await.is(200);
+    put("tom", seated.clone()).await.refused(409, "seats_full");
+    // Who takes none comes in; who has one keeps it, whatever is said of them, and whatever the limit becomes.
+    put("tom", json!({"roles": ["auditor"]})).await.is(200);
+    put("tom", json!({"roles": ["auditor", "admin"]})).await.refused(409, "seats_full");
+    let told = limited(json!(1)).await.is(200);
+    assert_eq!((&told.body["tenant"]["seats"], &told.body["tenant"]["seat_limit"]), (&json!(2), &json!(1)));
+    assert_eq!(told.body["outcome"]["events"][0]["seat_limit"], 1);
+    put("rita", json!({"roles": ["viewer", "admin"]})).await.is(200);
+    put("rita", json!({"roles": ["viewer"], "suspended": true})).await.is(200);
+    put("sid", json!({"roles": ["auditor"]})).await.is(200);
+    put("sid", seated.clone()).await.refused(409, "seats_full");
+    limited(Value::Null).await.is(200);
+    put("sid", seated.clone()).await.is(200);
+    assert_eq!(world.get(initech, &crm).await.is(200).body["seat_limit"], Value::Null);
+    assert_eq!(world.get(initech, &crm).await.is(200).body["seats"], 2);
+}
+
+// PFC-16
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_at_once_for_the_last_seat_one_gets_it() {
+    let world = std::sync::Arc::new(World::with(Wish { seats: &["viewer"], ..Wish::default() }).await);
+    let crm = world.crm();
+    for round in 0..20_u64 {
+        let body = json!({"environments": ["production"], "seat_limit": round + 1});
+        world.put("PUT", "/v1/tenants/initech", body, &crm).await;
+        let both = ["a", "b"].map(|one| {
+            let (world, path) = (world.clone(), path("initech", "rows", &format!("{one}{round}")));
+            tokio::spawn(async move { push(&world, &path, json!({"roles": ["viewer"]})).await.status })
+        });
+        let mut told = Vec::new();
+        for one in both {
+            told.push(one.await.unwrap());
+        }
+        told.sort_unstable();
+        assert_eq!(told, [200, 409], "round {round}");
+        let seats = world.get("/v1/tenants/initech", &crm).await.is(200).body["seats"].clone();
+        assert_eq!(seats, round + 1);
+    }
+}

@@ -404,6 +404,7 @@ pub(crate) fn a_command(dice: &mut Dice, world: &World, naive: &Naive, now: i64)
                 zone: if dice.one_in(4) { Zone::named("Europe/Berlin").unwrap() } else { Zone::UTC },
                 environments,
                 plan: dice.one_in(3).then(|| "gold".parse().unwrap()),
+                seat_limit: None,
                 expected: seen(dice, world.version(&Key::Tenant(tid(TENANTS[at])))),
             };
             (command, if dice.one_in(9) { someone_for(dice, TENANTS[at]) } else { who })

@@ -326,6 +326,7 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
                     .taken
                     .insert(eid(dice.pick(&ENVIRONMENTS)), at(98 + i64::try_from(dice.below(4)).unwrap())),
             ),
+            11 if dice.one_in(2) => tenant.seat_limit = dice.one_in(2).then(|| dice.below(9) as u64),
             11 => tenant.plan = dice.one_in(2).then(|| "gold".parse().unwrap()),
             0 => tenant.environments = [eid("production")].into(),
             1 => tenant.environments = ENVIRONMENTS.map(eid).into(),
@@ -487,7 +488,9 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
         let off = |tenant: &Tenant| tenant.delegation.as_ref().and_then(|setting| setting.off);
         let on = |tenant: &Tenant| tenant.delegation.as_ref().is_some_and(|setting| setting.allowed);
         let marks = |tenant: &Tenant| tenant.closings.environments.clone();
+        let most = |tenant: &Tenant| tenant.seat_limit.unwrap_or(u64::MAX);
         (on(b) || !on(a))
+            && most(a) <= most(b)
             && off(a) >= off(b)
             && a.closings.plan >= b.closings.plan
             && marks(b).iter().all(|(e, at)| marks(a).get(e).is_some_and(|later| at <= later))

@@ -237,6 +237,7 @@ fn what_bounds_a_row_bounds_an_invitation_when_it_is_given_and_when_it_is_taken_
         zone: postern::model::Zone::UTC,
         environments: vec![eid("production")],
         plan: Some(plan.parse().unwrap()),
+        seat_limit: None,
         expected: None,
     };
     for command in [row(&ivo.id, &[]), row(&gil.id, &["guest"]), plan("gold")] {

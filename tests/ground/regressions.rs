@@ -523,6 +523,7 @@ fn push(tenant: &str, parent: Option<&str>, environments: &[&str]) -> Command {
         zone: Zone::UTC,
         environments: environments.iter().map(|name| eid(name)).collect(),
         plan: None,
+        seat_limit: None,
         expected: None,
     }
 }

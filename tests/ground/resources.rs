@@ -985,6 +985,7 @@ fn a_role_that_needs_a_plan_is_handed_out_by_that_alone_and_a_lapse_widens_nothi
         zone: postern::model::Zone::UTC,
         environments: vec![eid("production")],
         plan: plan.map(|plan| plan.parse().unwrap()),
+        seat_limit: None,
         expected: None,
     };
     let give = join("board", "b1", &dora.id, "narrow");

@@ -123,3 +123,31 @@ fn a_grant_over_a_board_reaches_what_is_known_to_lie_on_it() {
     assert_eq!(get("b2", "c1"), "grant_scope");
     world.finish();
 }
+
+// PFP-07
+#[test]
+fn of_two_leads_who_leave_at_once_one_stays() {
+    let world = world();
+    push(&world, "board/b1", "{}");
+    let crm = program(&world, "crm");
+    let leads = ["lena", "luis"].map(|name| (name, world.people.member(name, "acme", &[])));
+    for round in 0..10 {
+        for (name, _) in &leads {
+            assert_eq!(call(&world, "PUT", &member("b1", name), &crm, r#"{"role": "lead"}"#).status, 200);
+        }
+        let start = std::sync::Barrier::new(2);
+        let mut told = std::thread::scope(|scope| {
+            let each = leads.each_ref().map(|(name, who)| {
+                let (world, start) = (&world, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    call(world, "DELETE", &member("b1", name), who, "").status
+                })
+            });
+            each.map(|one| one.join().unwrap())
+        });
+        told.sort_unstable();
+        assert_eq!(told, [200, 409], "round {round}");
+    }
+    world.finish();
+}
