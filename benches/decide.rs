@@ -43,6 +43,7 @@ fn rule(policy: &Policy) -> Rule {
         plans: None,
         narrow: None,
         whole_only: false,
+        creates: None,
     }
 }
 

@@ -217,6 +217,7 @@ impl Place {
             plans: None,
             narrow: None,
             whole_only: false,
+            creates: None,
         };
         let capacity = 2 * usize::try_from(MANY).unwrap();
         let cells = Cells::new(store.clone(), policy.ladder.clone(), capacity);

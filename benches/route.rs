@@ -215,6 +215,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
             plans: None,
             narrow: None,
             whole_only: false,
+            creates: None,
         })
         .collect();
     let policy = Policy {

@@ -5,6 +5,8 @@
 mod broken;
 #[path = "config/ceiling.rs"]
 mod ceiling;
+#[path = "config/creates.rs"]
+mod creates;
 #[path = "config/hostile.rs"]
 mod hostile;
 #[path = "config/meaning.rs"]

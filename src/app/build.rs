@@ -281,6 +281,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
             plans: None,
             narrow: None,
             whole_only: false,
+            creates: None,
         },
         unmapped_upstream: settings.unmapped_upstream,
         prefix: settings.prefix.clone(),

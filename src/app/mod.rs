@@ -240,6 +240,7 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
+        background.spawn(Arc::clone(&engine).keep_effects());
         background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));
         let first = keepers.load_full();
         first.start(&verifier, &now, background.handle(), &keeping);

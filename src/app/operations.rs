@@ -132,6 +132,12 @@ impl Operations {
         for (name, value) in self.shared.counters.all() {
             let _ = writeln!(out, "postern_requests_total{{what=\"{name}\"}} {value}");
         }
+        let name = "postern_effects_total";
+        let _ = writeln!(out, "# HELP {name} What follows from creations, by what became of it.");
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (outcome, value) in self.engine.effects() {
+            let _ = writeln!(out, "{name}{{outcome=\"{outcome}\"}} {value}");
+        }
         let name = "postern_break_glass_entries_total";
         let _ = writeln!(out, "# HELP {name} Entries by break-glass.\n# TYPE {name} counter");
         let _ = writeln!(out, "{name} {}", self.engine.glass_broken());
@@ -154,6 +160,11 @@ impl Operations {
                 "postern_changes_pending",
                 "Changes in force that are not yet durable.",
                 self.engine.pending() as u64,
+            ),
+            (
+                "postern_effects_queued",
+                "What follows from creations and is not done yet.",
+                self.engine.effects_queued() as u64,
             ),
             (
                 "postern_staff_served",

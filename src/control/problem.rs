@@ -274,6 +274,7 @@ fn refusal_status(refusal: &Refusal) -> u16 {
         | Refusal::NothingAsked
         | Refusal::TooManyRemarks(_)
         | Refusal::TooManyRequests(_)
+        | Refusal::ResourceSaid(_)
         | Refusal::NotDue(_) => 409,
         Refusal::Changed => 412,
         Refusal::TooManyKeys { .. } => 429,

@@ -396,6 +396,7 @@ impl Engine {
                 .map(crate::model::PermissionName::as_str)
                 .collect(),
             upstream: &about.upstream,
+            creates: Engine::creates(rule),
             policy: &knock.policy.fingerprint,
             rests_on: rests(facts),
             ticket: knock.policy.conditions.ticket_of(subject.subject(), &knock.ask(false).around),
@@ -420,6 +421,7 @@ impl Engine {
         let case = live.case.get();
         let knock = case.map(|case| case.knock.load_full());
         let acting = case.and_then(|case| Some((&case.subject.id, case.acting_as.as_ref()?)));
+        let (effect, effect_fault) = self.effect_of(live);
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
             tenant: knock.as_ref().and_then(|knock| knock.tenant.as_str()),
@@ -436,6 +438,8 @@ impl Engine {
             },
             fault: report.fault,
             server: report.server.as_deref(),
+            effect,
+            effect_fault,
             clock_moved: self.moved(),
         };
         match Body::of(&event) {

@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::{
     audit::{body::Body, journal::Draft},
     identity::VerifiedSubject,
-    model::{EnvironmentId, ExchangeId, PermissionName, RoleName, SubjectKind, SubjectRef, TenantId},
+    model::{
+        EnvironmentId, ExchangeId, PermissionName, ResourceType, RoleName, SubjectKind, SubjectRef, TenantId,
+    },
     policy::{
         Ask, Caller, Deadline, Decision, Due, Facts, Need, Permit, Policy, Reason, Route, Verdict, decide,
     },
@@ -43,6 +45,8 @@ struct MemberIntent<'a> {
     route: &'a str,
     permissions: Vec<&'a str>,
     upstream: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creates: Option<&'a ResourceType>,
     policy: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_moved: bool,
@@ -77,6 +81,11 @@ impl Engine {
         // Their row, the tenant that it is a row of, what that says of their roles, and their rows at a few resources.
         for _ in 0..16 {
             for key in need.0 {
+                if Self::is_outside(&facts, &key) {
+                    let Some(told) = self.at_hand(&facts, &key) else { return Glance::Look };
+                    facts.put_looked_up(key, told.said());
+                    continue;
+                }
                 let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
                 facts.put(key, fact);
             }
@@ -84,11 +93,11 @@ impl Engine {
                 Verdict::Decided(Decision::Allow(permit)) => {
                     return Glance::Admitted(Admission::open(&permit));
                 }
-                // What has to be looked up takes a while.
+                // Now with leave to name what is to be looked up.
                 Verdict::Decided(Decision::Deny(denial))
                     if self.looks_further(&denial, &mut facts, policy) =>
                 {
-                    return Glance::Look;
+                    Need(Vec::new())
                 }
                 Verdict::Decided(Decision::Deny(denial)) => return Glance::Denied(denial),
                 Verdict::Need(need) => need,
@@ -151,6 +160,7 @@ impl Engine {
             route: &rule.name,
             permissions: names.map(PermissionName::as_str).collect(),
             upstream: &about.upstream,
+            creates: Engine::creates(Some(rule)),
             policy: &knock.policy.fingerprint,
             clock_moved: self.moved(),
         };

@@ -13,6 +13,7 @@
 mod accept;
 mod admit;
 mod change;
+mod effects;
 mod erasable;
 mod fall;
 mod fault;
@@ -52,6 +53,7 @@ use crate::{
 pub use accept::{AcceptFault, Accepted};
 pub use admit::{Admission, Answer, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
+pub use effects::Maker;
 pub use fault::Fault;
 pub use ids::{first_id, new_id};
 pub use known::Unavailable;
@@ -109,6 +111,7 @@ pub struct Engine {
     background: tokio::runtime::Handle,
     pending: Mutex<Vec<Arc<Pending>>>,
     mend: tokio::sync::Notify,
+    effects: effects::Effects,
     /// By how much the ledger's last record was ahead of the clock at the start, within the tolerance.
     ahead_ms: i64,
     /// The latest instant that the ledger bears from before this start, or the one at which the clock was accepted since;
@@ -151,6 +154,7 @@ impl Engine {
             background: parts.background,
             pending: Mutex::new(Vec::new()),
             mend: tokio::sync::Notify::new(),
+            effects: effects::Effects::default(),
             ahead_ms,
             last_record: AtomicI64::new(last_record),
             clock_moved: AtomicBool::new(false),

@@ -11,8 +11,8 @@ use crate::{
     identity::VerifiedSubject,
     lifecycle::Event,
     model::{
-        Basis, Document, EnvironmentId, ExchangeId, Key, RoleName, Stored, SubjectKind, SubjectRef, TenantId,
-        Timestamp,
+        Basis, Document, EnvironmentId, ExchangeId, Key, ResourceType, RoleName, Stored, SubjectKind,
+        SubjectRef, TenantId, Timestamp,
     },
     policy::Facts,
 };
@@ -33,6 +33,12 @@ pub(super) const CHANGE_INTENT: &str = "change.intent";
 pub(super) const CHANGE_OUTCOME: &str = "change.outcome";
 /// A change was refused.
 pub(super) const CHANGE_REFUSED: &str = "change.refused";
+/// What follows from a creation could not be done at once.
+pub(super) const EFFECT_DUE: &str = "effect.due";
+/// What became of it.
+pub(super) const EFFECT_OUTCOME: &str = "effect.outcome";
+/// Of an exchange: nobody knows whether anything follows from it.
+pub(super) const EFFECT_OPEN: &str = "open";
 /// A gateway began.
 pub(super) const GATEWAY_STARTED: &str = "gateway.started";
 /// Another configuration is about to be in force.
@@ -64,6 +70,9 @@ pub(super) struct AccessIntent<'a> {
     pub(super) route: &'a str,
     pub(super) permissions: Vec<&'a str>,
     pub(super) upstream: &'a str,
+    /// The type of what it makes in the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) creates: Option<&'a ResourceType>,
     pub(super) policy: &'a str,
     pub(super) rests_on: Vec<Rest>,
     /// The ticket that the request or its token named, where the configuration asks each request for one.
@@ -120,6 +129,11 @@ pub(super) struct AccessOutcome<'a> {
     pub(super) fault: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server: Option<&'a str>,
+    /// What became of what follows from it, where something may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effect: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effect_fault: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

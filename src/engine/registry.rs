@@ -19,6 +19,7 @@ use crate::{
 };
 
 use super::{
+    effects::Mark,
     fuse::Fuse,
     knock::{Knock, Particulars},
 };
@@ -33,6 +34,8 @@ pub struct Live {
     number: u64,
     /// What was asked, by whom; set once the first decision said yes.
     pub(super) case: OnceLock<Case>,
+    /// What follows from what it makes.
+    pub(super) effect: Mark,
 }
 
 /// What a decision is made again from.
@@ -93,7 +96,13 @@ impl Registry {
         let mut entries = self.lock();
         let number = entries.next;
         entries.next = number.wrapping_add(1);
-        let live = Arc::new(Live { exchange, fuse: Fuse::default(), number, case: OnceLock::new() });
+        let live = Arc::new(Live {
+            exchange,
+            fuse: Fuse::default(),
+            number,
+            case: OnceLock::new(),
+            effect: Mark::default(),
+        });
         entries.all.insert(number, (Arc::clone(&live), BTreeSet::new(), Timestamp::MAX));
         live
     }

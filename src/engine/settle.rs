@@ -44,6 +44,16 @@ pub enum SettleError {
         /// What is wrong.
         fault: serde_json::Error,
     },
+    /// What is due after a creation is written in a way that this build cannot read.
+    #[error(
+        "what is due after a creation (`{effect}`) cannot be read ({fault}); start the version that wrote it"
+    )]
+    Effect {
+        /// Which.
+        effect: String,
+        /// What is wrong.
+        fault: serde_json::Error,
+    },
     /// The outcome cannot be written.
     #[error("what became of an intent cannot be written: {0}")]
     Ledger(#[from] AppendError),
@@ -64,10 +74,15 @@ impl Engine {
         open: &mut VecDeque<OpenIntent>,
     ) -> Result<(), SettleError> {
         while let Some(intent) = open.front() {
-            let draft = if intent.kind == records::CHANGE_INTENT {
-                self.settled_change(intent).await?
-            } else {
-                Some(self.settled_access(intent))
+            let draft = match intent.kind.as_str() {
+                records::CHANGE_INTENT => self.settled_change(intent).await?,
+                // It stays open until it is done.
+                records::EFFECT_DUE => {
+                    self.due_again(&intent.line)
+                        .map_err(|fault| SettleError::Effect { effect: intent.id.clone(), fault })?;
+                    None
+                }
+                _ => Some(self.settled_access(intent)),
             };
             if let Some(draft) = draft {
                 self.journal.append(draft).await?;
@@ -94,7 +109,10 @@ impl Engine {
     }
 
     fn settled_access(&self, intent: &OpenIntent) -> Draft {
-        let Belongs { tenant, subject, acting_as, session: _ } = of_line(&intent.line);
+        let Belongs { tenant, subject, acting_as, creates, session: _ } = of_line(&intent.line);
+        if creates.is_some() {
+            self.effect_left_open();
+        }
         let event = records::AccessOutcome {
             exchange: &intent.id,
             tenant: tenant.as_deref(),
@@ -108,6 +126,9 @@ impl Engine {
             cut_by: None,
             fault: Some("gateway_stopped"),
             server: None,
+            // What the application made of it, if anything, nobody here knows.
+            effect: creates.map(|_: String| records::EFFECT_OPEN),
+            effect_fault: None,
             clock_moved: false,
         };
         self.settled_draft(records::ACCESS_OUTCOME, intent, Body::of(&event).unwrap_or_default())
@@ -198,6 +219,7 @@ struct Belongs {
     tenant: Option<String>,
     subject: Option<SubjectRef>,
     acting_as: Option<SubjectRef>,
+    creates: Option<String>,
 }
 
 fn of_line(line: &str) -> Belongs {

@@ -9,7 +9,7 @@ use crate::model::{
     ResourceRef, RoleName, Scope, SessionId, Span, SubjectRef, TenantId, Timestamp, Version, Zone,
 };
 
-use super::{Deed, Step, Switch, Until};
+use super::{Created, Deed, Step, Switch, Until};
 
 /// What a tenant chooses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,13 @@ pub enum Command {
         deed: Deed,
         /// The version that the caller saw of what is written, where they said so.
         expected: Option<Version>,
+    },
+    /// Does what follows from a creation that the application told of: the gateway itself.
+    Created {
+        /// In which tenant.
+        tenant: TenantId,
+        /// What was made, and for whom.
+        made: Box<Created>,
     },
     /// Says what a role holds in a tenant, whole: one of its own, or one that it adjusts.
     SetRole {
@@ -335,6 +342,7 @@ impl Command {
             Command::SetRole { .. } => "set_role",
             Command::RemoveRole { .. } => "remove_role",
             Command::Resource { deed, .. } => deed.code(),
+            Command::Created { .. } => "learn_resource",
             Command::MakeGrant { .. } => "make_grant",
             Command::MoveGrant { .. } => "move_grant",
             Command::ChangeGrant { .. } => "change_grant",
@@ -368,6 +376,7 @@ impl Command {
             | Command::SetRole { tenant, .. }
             | Command::RemoveRole { tenant, .. }
             | Command::Resource { tenant, .. }
+            | Command::Created { tenant, .. }
             | Command::MakeGrant { tenant, .. }
             | Command::MoveGrant { tenant, .. }
             | Command::ChangeGrant { tenant, .. }

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    EndCause, EnvironmentId, GrantId, LevelName, OrganisationName, PermissionName, PlanName, Reach,
-    RequestEnd, RequestId, ResourceRef, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
+    EndCause, EnvironmentId, ExchangeId, GrantId, LevelName, OrganisationName, PermissionName, PlanName,
+    Reach, RequestEnd, RequestId, ResourceRef, RoleName, SessionId, Side, Span, SubjectRef, Timestamp, Zone,
 };
 
 /// What happened, for the record and for whoever listens.
@@ -116,6 +116,36 @@ pub enum Event {
     ResourceRemoved {
         /// Which.
         resource: ResourceRef,
+    },
+    /// An application answered that it has made a resource: what is known of it now.
+    ResourceLearned {
+        /// Which.
+        resource: ResourceRef,
+        /// In which exchange.
+        exchange: ExchangeId,
+        /// What it lies in, as far as it is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parent: Option<ResourceRef>,
+        /// Who made it, as far as it is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        creator: Option<SubjectRef>,
+        /// What two answers contradict each other in, so that nobody knows it any more: `creator`, `parent`.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        unclear: Vec<String>,
+        /// Why whoever made it did not get all that follows, as a code.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        withheld: Option<String>,
+    },
+    /// Whoever made something holds other roles in the tenant by it.
+    MemberBecame {
+        /// Who.
+        member: SubjectRef,
+        /// Their roles from now on.
+        roles: Vec<RoleName>,
+        /// Their roles until then.
+        was: Vec<RoleName>,
+        /// In which exchange.
+        exchange: ExchangeId,
     },
     /// Somebody is a member of a resource, or holds another role there.
     ResourceJoined {
@@ -362,6 +392,8 @@ impl Event {
         "role_removed",
         "resource_pushed",
         "resource_removed",
+        "resource_learned",
+        "member_became",
         "resource_joined",
         "resource_invited",
         "resource_uninvited",
@@ -404,6 +436,8 @@ impl Event {
             Event::RoleRemoved { .. } => "role_removed",
             Event::ResourcePushed { .. } => "resource_pushed",
             Event::ResourceRemoved { .. } => "resource_removed",
+            Event::ResourceLearned { .. } => "resource_learned",
+            Event::MemberBecame { .. } => "member_became",
             Event::ResourceJoined { .. } => "resource_joined",
             Event::ResourceInvited { .. } => "resource_invited",
             Event::ResourceUninvited { .. } => "resource_uninvited",

@@ -310,7 +310,7 @@ fn member<'a>(at: &Moment<'a>, id: &TenantId) -> Option<&'a Subject> {
         {
             Some(subject)
         }
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => None,
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => None,
     }
 }
 

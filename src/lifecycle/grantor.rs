@@ -81,7 +81,7 @@ pub(super) fn see(at: &Moment<'_>, id: &TenantId, needed: Timestamp) -> Result<C
         {
             subject
         }
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
             return Err(Refusal::NotFound("member").into());
         }
     };

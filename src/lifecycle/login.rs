@@ -187,7 +187,7 @@ fn member<'a>(at: &Moment<'a>, id: &TenantId) -> Result<&'a Subject, Refusal> {
         {
             Ok(subject)
         }
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
             Err(Refusal::NotAllowed { needed: MEMBERSHIP })
         }
     }

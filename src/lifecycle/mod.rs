@@ -10,6 +10,7 @@ mod bar;
 mod break_glass;
 mod command;
 mod consent;
+pub mod created;
 mod event;
 mod expire;
 mod fall;
@@ -38,6 +39,7 @@ use crate::{
 use moment::Moment;
 
 pub use command::{Choice, Command, WantedBasis};
+pub use created::{ActedOn, Created};
 pub use event::Event;
 pub use fall::fallen;
 pub use grant::Until;
@@ -57,6 +59,8 @@ pub enum Actor<'a> {
     Configuration,
     /// The passing of time.
     Clock,
+    /// What the application answered to a request that was admitted.
+    Application,
 }
 
 impl Actor<'_> {
@@ -64,7 +68,7 @@ impl Actor<'_> {
     pub fn subject(&self) -> Option<&SubjectRef> {
         match self {
             Actor::Subject(subject) => Some(&subject.id),
-            Actor::Configuration | Actor::Clock => None,
+            Actor::Configuration | Actor::Clock | Actor::Application => None,
         }
     }
 }
@@ -146,6 +150,7 @@ pub fn apply(command: &Command, facts: &Facts, actor: Actor<'_>, now: Timestamp,
         Command::Resource { tenant, resource, deed, expected } => {
             resource::step(&at, tenant, resource, deed, *expected)
         }
+        Command::Created { tenant, made } => created::step(&at, tenant, made),
         Command::MakeGrant { tenant, grant, environment, to, role, scope, until } => {
             grant::make(&at, tenant, grant, grant::Terms { environment, to, role, scope, until })
         }

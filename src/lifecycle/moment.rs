@@ -36,7 +36,7 @@ impl<'a> Moment<'a> {
             Actor::Subject(subject) if administers(subject, tenant, self.facts, self.policy, needed)? => {
                 Ok(subject)
             }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
                 Err(Refusal::NotAllowed { needed }.into())
             }
         }
@@ -47,7 +47,7 @@ impl<'a> Moment<'a> {
         match self.actor {
             Actor::Subject(subject) if subject.acting => Err(Refusal::Acting),
             Actor::Subject(subject) if self.policy.callers.may(subject, push, tenant) => Ok(subject),
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => {
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
                 Err(Refusal::NotAllowed { needed: push.code() })
             }
         }
@@ -70,7 +70,7 @@ impl<'a> Moment<'a> {
             Actor::Subject(Subject { environment: Some(own), .. }) if own != wanted => {
                 Err(Refusal::EnvironmentForeign { own: own.clone(), wanted: wanted.clone() })
             }
-            Actor::Subject(_) | Actor::Configuration | Actor::Clock => Ok(()),
+            Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => Ok(()),
         }
     }
 

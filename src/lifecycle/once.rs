@@ -106,6 +106,7 @@ impl<'a> Creation<'a> {
             | Command::SetRole { .. }
             | Command::RemoveRole { .. }
             | Command::Resource { .. }
+            | Command::Created { .. }
             | Command::MoveGrant { .. }
             | Command::ChangeGrant { .. }
             | Command::SetGranting { .. }

@@ -128,6 +128,9 @@ pub enum Refusal {
     /// It would not fit into a line of the ledger.
     #[error("that is too many assignees to keep; name fewer")]
     TooManyAssignees,
+    /// What a service said of it is not changed by what an application answers.
+    #[error("a service said of this resource that it is {0}; an application's answer does not change that")]
+    ResourceSaid(&'static str),
     /// The configuration holds it elsewhere, or knows none.
     #[error("there is no role `{role}` at resources of type `{kind}`")]
     RoleNotHere {
@@ -370,6 +373,8 @@ impl Refusal {
             Refusal::ResourceTypeUnknown(_) => "resource_type_unknown",
             Refusal::ParentUnfit(_) => "parent_unfit",
             Refusal::TooManyAssignees => "too_many_assignees",
+            Refusal::ResourceSaid("removed") => "resource_removed",
+            Refusal::ResourceSaid(_) => "resource_pushed",
             Refusal::RoleNotHere { .. } => "role_not_here",
             Refusal::NotMember => "not_member",
             Refusal::KeptApart => "kept_apart",

@@ -138,6 +138,7 @@ fn push(
             (None, Some(before)) => before.life.saturating_add(1),
             (None, None) => 0,
         },
+        learned: None,
     };
     if before == Some(&after) {
         return Ok(Change::NOTHING);
@@ -258,7 +259,9 @@ fn leave(
     let by = match at.actor {
         // Nobody has to be asked for leaving.
         Actor::Subject(own) if own.id == *member && is_member(own, id) && !own.acting => By::Member(own),
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => manager(at, id, resource)?,
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
+            manager(at, id, resource)?
+        }
     };
     let key = Key::Joined(id.clone(), resource.clone(), member.clone());
     let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
@@ -349,7 +352,7 @@ pub(super) fn manager<'a>(at: &Moment<'a>, id: &TenantId, resource: &ResourceRef
             return Ok(By::Service);
         }
         Actor::Subject(subject) if is_member(subject, id) => subject,
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => return Err(no.into()),
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => return Err(no.into()),
     };
     let Some(needed) = at.policy.resources.types.get(&resource.kind).and_then(|rule| rule.manage) else {
         return Err(no.into());

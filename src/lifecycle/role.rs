@@ -221,10 +221,12 @@ fn manager<'a>(at: &Moment<'a>, id: &TenantId) -> Result<&'a Subject, Stop> {
     match at.actor {
         Actor::Subject(subject) if subject.acting => Err(Refusal::Acting.into()),
         Actor::Subject(subject) if administers(subject, id, at.facts, at.policy, needed)? => Ok(subject),
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => match PermissionName::new(needed) {
-            Ok(needed) => Err(Refusal::RolesNotYours { needed }.into()),
-            Err(_) => Err(Refusal::NotAllowed { needed: "a permission that is configured" }.into()),
-        },
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
+            match PermissionName::new(needed) {
+                Ok(needed) => Err(Refusal::RolesNotYours { needed }.into()),
+                Err(_) => Err(Refusal::NotAllowed { needed: "a permission that is configured" }.into()),
+            }
+        }
     }
 }
 

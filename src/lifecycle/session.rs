@@ -330,7 +330,9 @@ pub(super) fn agent<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
                 Ok(subject)
             }
         }
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotStaff),
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
+            Err(Refusal::NotStaff)
+        }
     }
 }
 

@@ -160,7 +160,9 @@ fn operator<'a>(at: &Moment<'a>) -> Result<&'a Subject, Refusal> {
         {
             Ok(subject)
         }
-        Actor::Subject(_) | Actor::Configuration | Actor::Clock => Err(Refusal::NotOperator),
+        Actor::Subject(_) | Actor::Configuration | Actor::Clock | Actor::Application => {
+            Err(Refusal::NotOperator)
+        }
     }
 }
 

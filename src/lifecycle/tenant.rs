@@ -31,7 +31,7 @@ pub(super) fn register(at: &Moment<'_>, id: &TenantId, wanted: &Wanted<'_>) -> R
     match at.actor {
         Actor::Configuration => {}
         // Not even an administrator: what a tenant's parent is, is not for the tenant to say.
-        Actor::Subject(_) | Actor::Clock => {
+        Actor::Subject(_) | Actor::Clock | Actor::Application => {
             return Err(Refusal::NotAllowed { needed: "the configuration" }.into());
         }
     }

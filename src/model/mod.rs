@@ -16,6 +16,7 @@ pub mod grantor;
 pub mod id;
 pub mod join;
 pub mod kind;
+pub mod learned;
 pub mod login;
 pub mod member;
 pub mod network;
@@ -40,6 +41,7 @@ pub use id::{
     PermissionName, PlanName, RequestId, ResourceId, ResourceType, RoleName, SessionId, TenantId,
 };
 pub use kind::Kind;
+pub use learned::Learned;
 pub use login::{ActAs, Acting};
 pub use member::Member;
 pub use network::{Address, Network, NetworkFault};

@@ -11,7 +11,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Giver, ResourceId, ResourceType, RoleName, SubjectRef, TenantId, Timestamp, document::is_zero};
+use super::{
+    Giver, Learned, ResourceId, ResourceType, RoleName, SubjectRef, TenantId, Timestamp, document::is_zero,
+};
 
 /// How much a resource may say of people, by [`Resource::size`]: a record of its change still fits into a line of the ledger.
 pub const RESOURCE_MOST: usize = 6_000;
@@ -69,6 +71,9 @@ pub struct Resource {
     /// How often it came back. Rows of before count no more.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub life: u32,
+    /// Where it was learned from; `None` where a service said it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub learned: Option<Learned>,
 }
 
 impl Resource {
@@ -80,7 +85,9 @@ impl Resource {
     /// What holds of two histories: of what they contradict each other in nobody knows anything.
     #[must_use]
     pub fn meet(self, other: &Resource) -> Resource {
+        let learned = Learned::meet(&self, other);
         Resource {
+            learned,
             parent: self.parent.filter(|parent| other.parent.as_ref() == Some(parent)),
             creator: self.creator.filter(|creator| other.creator.as_ref() == Some(creator)),
             assignees: self.assignees.intersection(&other.assignees).cloned().collect(),

@@ -10,6 +10,7 @@ pub mod callers;
 pub mod ceiling;
 mod chain;
 pub mod conditions;
+pub mod creates;
 pub mod decide;
 pub mod due;
 pub mod emergency;
@@ -43,6 +44,7 @@ use crate::model::{
 
 pub use callers::{Callers, Push, ServiceRule, Whose};
 pub use conditions::{Around, Conditions};
+pub use creates::Creates;
 pub use decide::{Ask, Caller, Decision, Denial, Detail, Named, Permit, Route, Staff, Verdict, decide};
 pub use due::{Deadline, Due};
 pub use emergency::{BreakGlass, Emergency};
@@ -134,6 +136,8 @@ pub struct Rule {
     pub narrow: Option<Box<Narrow>>,
     /// What somebody may do with some resources only does not open it, whosever the one is that it acts on.
     pub whole_only: bool,
+    /// What its requests make in the application.
+    pub creates: Option<Box<Creates>>,
 }
 
 impl Rule {

@@ -258,7 +258,7 @@ impl<'a> Spot<'a> {
 
     /// Itself, and what it is known to lie in, nearest first. Nothing where nothing counts. Where it is worth a look-up, `matters`
     /// says: see [`Chain::places`].
-    pub(super) fn places(
+    pub fn places(
         self,
         here: Here<'a>,
         matters: impl Fn(&[(&'a ResourceType, &'a str)], &[&'a ResourceType]) -> bool,
@@ -285,6 +285,16 @@ impl<'a> Spot<'a> {
     /// The id of the resource of that type: of itself, or of what the path says that it lies in.
     pub fn id_of(&self, kind: &ResourceType) -> Option<&'a str> {
         if kind == self.kind { Some(self.id) } else { self.names(kind) }
+    }
+
+    /// A resource with what was named of what it lies in.
+    pub fn named(
+        resource: &'a ResourceRef,
+        types: &'a [ResourceType],
+        outer: Outer<'a>,
+        checked: bool,
+    ) -> Spot<'a> {
+        Spot { types, outer, checked, ..Spot::of(resource) }
     }
 
     pub(super) fn names(&self, kind: &ResourceType) -> Option<&'a str> {

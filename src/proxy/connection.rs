@@ -412,9 +412,12 @@ impl Connection {
             Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
         };
         if narrowed.is_some() {
-            untold = untold.union(NOT_ASKED);
-            lines.push(("accept-encoding", "identity".to_owned()));
+            asked::uncoded(NOT_ASKED, &mut lines, &mut untold);
         }
+        let making = match asked::making(&own, routing, request, mapped, &mut lines, &mut untold) {
+            Ok(making) => making,
+            Err(unsent) => return self.give_up(core, request, &unsent, admission).await,
+        };
         let Some(sent) = Target::new(asked.as_deref().or(whole.as_deref()).unwrap_or(target.whole)) else {
             return self.give_up(core, request, &no_upstream(), admission).await;
         };
@@ -454,6 +457,7 @@ impl Connection {
             upgrade,
             must_switch,
             narrowed,
+            making,
         };
         let client =
             Client { stream: &mut self.stream, inbox: &mut self.inbox, patience: &mut self.patience };

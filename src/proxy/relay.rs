@@ -5,6 +5,7 @@
 
 mod binds;
 mod body;
+mod created;
 mod down;
 mod narrowed;
 mod reach;
@@ -19,7 +20,7 @@ use crate::{
     net::servers::Protocol,
 };
 
-pub(super) use self::narrowed::Narrowed;
+pub(super) use self::{created::Making, narrowed::Narrowed};
 
 use self::{
     body::Body,
@@ -71,6 +72,8 @@ pub(super) struct Plan<'a> {
     pub(super) must_switch: bool,
     /// Only some items of the answer pass.
     pub(super) narrowed: Option<Box<Narrowed<'a>>>,
+    /// It may make something in the application.
+    pub(super) making: Option<Box<Making<'a>>>,
 }
 
 /// The client's side of an exchange.
@@ -138,6 +141,8 @@ struct Tally {
     given_up: Cell<bool>,
     /// More of the body came than was sent with the head.
     followed: Cell<bool>,
+    /// The application's side took some of the request.
+    said: Cell<bool>,
     /// The client was told to send its body.
     continued: Cell<bool>,
 }
@@ -324,6 +329,9 @@ async fn converse<'p>(
     loop {
         match talk.once(&mut client, way, reached, &mut out, &mut body).await {
             Err(Trouble::Upstream(_)) if reached.socket.is_unprocessed() && talk.is_whole() => {
+                if let Some(making) = &plan.making {
+                    making.maker.nothing();
+                }
                 *reached = way.elsewhere(reached).await?;
                 out.clear();
                 out.extend_from_slice(&said);
@@ -371,7 +379,14 @@ impl Talk<'_> {
         let response_timeout = plan.bounds.response_timeout.unwrap_or(plan.settings.response_timeout);
         let passes = plan.settings.trailers && takes_trailers(request, client.stream);
         let Client { stream, inbox, patience } = client;
-        way.say(reached, out, response_timeout, patience).await?;
+        if let Some(making) = &plan.making {
+            making.maker.said();
+        }
+        let said = way.say(reached, out, response_timeout, patience).await;
+        if let (Some(making), Err(_), false) = (&plan.making, &said, tally.said.get()) {
+            making.maker.nothing();
+        }
+        said?;
         let (client, upstream) = (stream.split(), reached.socket.split());
         let (mut from_client, mut to_client) = (client.half(), client.half());
         let (mut from_upstream, mut to_upstream) = (upstream.half(), upstream.half());
@@ -393,6 +408,7 @@ impl Talk<'_> {
             upgrade: plan.upgrade.as_ref(),
             must_switch: plan.must_switch,
             narrowed: plan.narrowed.as_deref(),
+            making: plan.making.as_deref(),
             trailers: passes.then(|| {
                 let kept = if plan.unstored { core.caching() } else { NameSet::empty() };
                 [&routing.stripped, kept]
@@ -433,7 +449,14 @@ impl Talk<'_> {
             tokio::select! {
                 biased;
                 answered = &mut down => answered,
-                ended = &mut up => match ended { Ok(trouble) | Err(trouble) => Err(trouble) },
+                ended = &mut up => match (ended, &plan.making) {
+                    // What the application makes of it is there, whoever hears of it: its answer is awaited, and shown to nobody.
+                    (Ok(Trouble::ClientGone), Some(making)) if tally.uploaded.get() && !tally.started.get() => {
+                        making.alone.set(true);
+                        Err(down.await.err().filter(|trouble| matches!(trouble, Trouble::Cut)).unwrap_or(Trouble::ClientGone))
+                    }
+                    (Ok(trouble) | Err(trouble), _) => Err(trouble),
+                },
             }
         };
         match result? {

@@ -1176,7 +1176,9 @@ fn command_laws(command: &Command, who: &Who, old: &World, new: &World, policy: 
             | Command::RemoveMember { .. } => {
                 assert!(subject.kind == SubjectKind::Service && !subject.acting, "GW-09");
             }
-            Command::Resource { .. } => panic!("what lies below tenants has histories of its own"),
+            Command::Resource { .. } | Command::Created { .. } => {
+                panic!("what lies below tenants has histories of its own")
+            }
             Command::RegisterTenant { .. } | Command::Expire { .. } | Command::AcceptClock { .. } => {
                 panic!("no person's business")
             }

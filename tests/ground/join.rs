@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern::{
     model::{
-        Approval, Bar, Basis, ChangeId, Consent, Delegation, Document, End, EndCause, GivenAs, Giver, Grant,
-        Grantee, Grantor, Halt, Invitation, Joined, Key, Ladder, Level, Member, Over, Presence, Raise, Reach,
-        Remark, Request, RequestEnd, Resource, ResourceRef, Scope, Session, Span, Speaker, Stop, Stored,
-        Subject, Tally, Tenant, TenantRole, Within, Zone,
+        Approval, Bar, Basis, ChangeId, Consent, Delegation, Document, End, EndCause, ExchangeId, GivenAs,
+        Giver, Grant, Grantee, Grantor, Halt, Invitation, Joined, Key, Ladder, Learned, Level, Member, Over,
+        Presence, Raise, Reach, Remark, Request, RequestEnd, Resource, ResourceRef, Scope, Session, Span,
+        Speaker, Stop, Stored, Subject, Tally, Tenant, TenantRole, Within, Zone,
         document::{FORMAT, REMEMBERED},
         erasable::without_address,
         join::{join, narrowest},
@@ -87,6 +87,10 @@ fn change(n: u64) -> ChangeId {
 
 fn heads(stored: &Stored) -> Heads {
     stored.heads.iter().map(|head| head.change.clone()).collect()
+}
+
+fn exchange(dice: &mut Dice) -> ExchangeId {
+    format!("exc_{}", dice.below(20)).parse().unwrap()
 }
 
 fn board(id: &str) -> ResourceRef {
@@ -277,13 +281,22 @@ fn mutate(dice: &mut Dice, document: &mut Document) {
     let later = |dice: &mut Dice| at(200 + 500 * i64::try_from(dice.below(4)).unwrap());
     match document {
         Document::Stop(stop) => switch(dice, stop),
-        Document::Resource(resource) => match dice.below(7) {
+        Document::Resource(resource) => match dice.below(9) {
             0 => resource.parent = dice.one_in(2).then(|| board(dice.pick(&["b1", "b2"]))),
             1 => resource.creator = dice.one_in(2).then(|| staff(dice.pick(&STAFF)).id),
             2 => drop(resource.assignees.pop_first()),
             3 => drop(resource.assignees.insert(staff(dice.pick(&STAFF)).id)),
             4 => resource.public = dice.one_in(2),
             5 => resource.removed = dice.one_in(2).then(|| later(dice)),
+            6 => resource.learned = dice.one_in(3).then(|| Learned::of(exchange(dice))),
+            7 => {
+                if let Some(learned) = resource.learned.take() {
+                    resource.creator = resource.creator.take().filter(|_| dice.one_in(2));
+                    let unclear = resource.creator.is_none();
+                    resource.learned =
+                        Some(Learned { creator_unclear: unclear, ..learned.and(exchange(dice)) });
+                }
+            }
             _ => resource.life += 1,
         },
         Document::Joined(row) => match dice.below(7) {
@@ -489,6 +502,11 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
                 && (a.creator.is_none() || a.creator == b.creator)
                 && a.assignees.is_subset(&b.assignees)
                 && (b.public || !a.public)
+                && a.learned.as_ref().is_none_or(|a| {
+                    b.learned.as_ref().is_some_and(|b| {
+                        a.creator_unclear >= b.creator_unclear && a.parent_unclear >= b.parent_unclear
+                    })
+                })
                 && a.removed >= b.removed
                 && a.life >= b.life
                 && a.tenant_life <= b.tenant_life

@@ -1153,11 +1153,13 @@ impl Naive {
         let mut codes = Codes::new();
         let subject = match actor {
             Actor::Subject(subject) => Some(subject),
-            Actor::Configuration | Actor::Clock => None,
+            Actor::Configuration | Actor::Clock | Actor::Application => None,
         };
         let staff = subject.filter(|s| s.kind == SubjectKind::Staff);
         match command {
-            Command::Resource { .. } => panic!("what lies below tenants has a naive model of its own"),
+            Command::Resource { .. } | Command::Created { .. } => {
+                panic!("what lies below tenants has a naive model of its own")
+            }
             Command::RegisterTenant { tenant, parent, environments, zone } => {
                 let parent = parent.as_ref().map(|p| p.to_string());
                 if !matches!(actor, Actor::Configuration) {

@@ -35,7 +35,7 @@ fn person<'a>(actor: Actor<'a>, tenant: &str) -> Option<&'a Subject> {
             let theirs = subject.tenant.as_ref().is_some_and(|own| own.as_str() == tenant);
             (subject.kind == SubjectKind::Member && !subject.acting && theirs).then_some(subject)
         }
-        Actor::Configuration | Actor::Clock => None,
+        Actor::Configuration | Actor::Clock | Actor::Application => None,
     }
 }
 

@@ -171,7 +171,7 @@ impl Naive {
     ) {
         let subject = match actor {
             Actor::Subject(subject) => Some(subject),
-            Actor::Configuration | Actor::Clock => None,
+            Actor::Configuration | Actor::Clock | Actor::Application => None,
         };
         match command {
             Command::SetRole { tenant, role, permissions, .. } => {

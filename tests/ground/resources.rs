@@ -182,6 +182,7 @@ pub(crate) fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
         plans: None,
         narrow: None,
         whole_only: false,
+        creates: None,
     }
 }
 

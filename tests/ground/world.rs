@@ -467,6 +467,7 @@ impl World {
                     plans: None,
                     narrow: None,
                     whole_only: false,
+                    creates: None,
                 };
                 Route::Mapped(&rule)
             }

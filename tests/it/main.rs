@@ -19,6 +19,7 @@ mod child;
 mod client;
 mod conditions;
 mod cookies;
+mod created;
 mod cuts;
 mod entrance;
 mod erased;

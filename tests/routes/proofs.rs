@@ -68,6 +68,7 @@ fn rules(policy: &Policy, closed: &[bool]) -> Vec<Rule> {
             plans: None,
             narrow: None,
             whole_only: false,
+            creates: None,
         })
         .collect()
 }

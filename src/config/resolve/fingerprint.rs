@@ -349,6 +349,9 @@ fn route_value(policy: &Policy, route: &RouteEntry) -> Value {
     if rule.is_some_and(|rule| rule.whole_only) {
         put(&mut value, "narrow", json!("refuse"));
     }
+    if let Some(creates) = rule.and_then(|rule| rule.creates.as_deref()) {
+        put(&mut value, "creates", json!(creates.to_string()));
+    }
     if let Some(narrow) = rule.and_then(|rule| rule.narrow.as_deref()) {
         let kind = narrow.kind().map(|kind| kind.as_str());
         let how = match &narrow.how {

@@ -26,7 +26,7 @@ pub(super) struct Types {
 
 impl Types {
     /// A type by its name; tells where it is unknown.
-    fn known(&self, context: Context<'_>, at: &At<String>) -> Option<ResourceType> {
+    pub(super) fn known(&self, context: Context<'_>, at: &At<String>) -> Option<ResourceType> {
         let found = self.map.keys().find(|kind| kind.as_str() == at.value);
         if found.is_none() && self.whole {
             context.unknown(
@@ -125,6 +125,12 @@ fn bounded(context: Context<'_>, types: &mut Types, kind: &ResourceType, place: 
     if let Some(rule) = types.map.get_mut(kind) {
         rule.parent = None;
     }
+}
+
+/// The roles that the file holds at resources, each with its type.
+pub(super) fn roles_at(file: &File) -> Vec<(&str, &str)> {
+    let all = file.roles.value().into_iter().flat_map(|table| &table.entries);
+    all.filter_map(|(key, at)| Some((key.value.as_str(), at.value.at.value()?.as_str()))).collect()
 }
 
 /// What lies below tenants: the types, and what `roles` says of those held there.

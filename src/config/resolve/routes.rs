@@ -3,6 +3,7 @@
 //! Never here: which of several templates wins, and the proof that each request has one owner: both are the route
 //! table's ([`crate::policy::routes`]); its faults are told here with their places.
 
+mod creates;
 pub(super) mod head;
 mod keys;
 mod narrow;
@@ -15,7 +16,7 @@ use super::{
     context::{Context, short},
     gateway::TOP,
     resources::Types,
-    rights::Names,
+    rights::{Names, Roles},
     settings::{PathSettings, RouteEntry, TenantSource},
     tenants::is_parameter,
     upstreams::Upstreams,
@@ -35,6 +36,11 @@ pub(super) use prove::{Owned, whole};
 pub(super) struct Around<'a> {
     pub(super) names: &'a Names,
     pub(super) types: &'a Types,
+    pub(super) roles: &'a Roles,
+    /// The roles that are held at resources, each with its type.
+    pub(super) roles_at: Vec<(&'a str, &'a str)>,
+    /// Whether members' roles stand in rows, of any issuer.
+    pub(super) rows: bool,
     pub(super) upstreams: &'a Upstreams,
     pub(super) tenant_from: &'a [TenantSource],
     pub(super) prefix: Option<&'a str>,
@@ -168,6 +174,7 @@ fn route(
     let environments = keys::environments(context, written, around.environments);
     let limits = keys::limits(context, written);
     let told = narrow::told(context, written, around.names, around.types);
+    let made = creates::told(context, written, around);
     let (methods, path) = head?;
     let upgrade = keys::upgrade(context, written, &methods);
     let text = text?;
@@ -260,8 +267,10 @@ fn route(
         plans: keys::plans(context, written, public),
         narrow: None,
         whole_only: false,
+        creates: None,
     };
     let (rule, query) = narrow::narrowed(context, rule, &methods, upgrade, told, around.types);
+    let rule = creates::added(context, rule, &methods, upgrade, made, around);
     let entry = RouteEntry {
         host,
         methods,

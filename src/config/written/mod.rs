@@ -4,6 +4,7 @@
 //! Never here: defaults, references between keys, anything that needs a second key to judge (see [`super::resolve`]).
 
 mod act_as;
+mod creates;
 mod decode;
 mod emergency;
 mod entrance;
@@ -24,6 +25,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use act_as::{ActAs, Organisation};
+pub use creates::{CreatedId, Creates};
 pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};

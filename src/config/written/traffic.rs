@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Duration, Field, List, Narrow, OneOrMany, OuterResource, Size, Table,
+    Creates, Duration, Field, List, Narrow, OneOrMany, OuterResource, Size, Table,
     servers::{Eject, Health, Protocol, Trailers},
 };
 
@@ -272,6 +272,9 @@ pub struct Route {
     /// one. `refuse`: not at all, and the route is closed also to whoever holds its permission for what they made or are
     /// assigned only. Default: not at all, and it is closed to whoever may not see all that lies in what it acts on.
     pub narrow: Field<Narrow>,
+    /// What its requests make in the application, where it answers 201: learned, with what follows for whoever made it. Such a
+    /// route records members too, as `record` does.
+    pub creates: Field<Creates>,
 }
 
 /// What a request does to the application.

@@ -24,6 +24,8 @@ pub enum Giver {
     Configuration,
     /// The passing of time.
     Clock,
+    /// What the application answered to a request that was admitted.
+    Application,
 }
 
 impl Giver {
@@ -32,6 +34,7 @@ impl Giver {
             Giver::Subject(subject, _) => Actor::Subject(subject.subject()),
             Giver::Configuration => Actor::Configuration,
             Giver::Clock => Actor::Clock,
+            Giver::Application => Actor::Application,
         }
     }
 
@@ -40,6 +43,7 @@ impl Giver {
             Giver::Subject(..) => "subject",
             Giver::Configuration => "configuration",
             Giver::Clock => "clock",
+            Giver::Application => "application",
         }
     }
 }

@@ -54,7 +54,7 @@ impl Engine {
     ) -> Result<Draft, AppendError> {
         let (subject, mut values) = match this.giver {
             Giver::Subject(subject, client) => (Some(subject), personal(subject, client)),
-            Giver::Configuration | Giver::Clock => (None, Vec::new()),
+            Giver::Configuration | Giver::Clock | Giver::Application => (None, Vec::new()),
         };
         let documents: &[_] = if change.narrows { &change.documents } else { &[] };
         let (documents, taken) = erasable::written(&this.change, documents);
@@ -221,6 +221,7 @@ pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
         | Command::SetRole { .. }
         | Command::RemoveRole { .. }
         | Command::Resource { .. }
+        | Command::Created { .. }
         | Command::MakeGrant { .. }
         | Command::MoveGrant { .. }
         | Command::ChangeGrant { .. }

@@ -3,18 +3,26 @@
 //!
 //! Never here: deciding.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use crate::{
     engine::{
-        Sight,
+        Maker, Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
-    policy::{Ask, Route, Rule, narrow::How},
-    proxy::{collect::Mapped, relay::Narrowed, routing::Routing},
+    policy::{Ask, Route, Rule, creates::IdFrom, narrow::How},
+    proxy::{
+        collect::Mapped,
+        relay::{Making, Narrowed},
+        routing::Routing,
+        wire::{Known, KnownSet, RequestView},
+    },
 };
 
 use super::outgoing::{Own, Unsent};
+
+/// Lines of a head that are the gateway's own.
+type Lines<'a> = Vec<(&'a str, String)>;
 
 /// How an answer is narrowed.
 pub(super) enum Narrowing<'a> {
@@ -57,6 +65,41 @@ pub(super) fn narrowed<'a>(
 
 fn undecided() -> Unsent {
     Unsent::new(503, "undecided", "the gateway could not come to a decision")
+}
+
+/// What the exchange may make in the application, where its route creates something.
+pub(super) fn making<'a>(
+    own: &Own<'a>,
+    routing: &Routing,
+    request: &RequestView<'a>,
+    mapped: &Mapped<'_>,
+    lines: &mut Lines<'_>,
+    untold: &mut KnownSet,
+) -> Result<Option<Box<Making<'a>>>, Unsent> {
+    if !matches!(own.ask.route, Route::Mapped(Rule { creates: Some(_), .. })) {
+        return Ok(None);
+    }
+    let maker = match own.who {
+        Who::Known(subject) => {
+            Maker::new(own.core.engine(), own.admission, &knock(routing, own.ask, mapped), subject)
+        }
+        Who::Nobody | Who::Refused(_) | Who::Unverifiable => None,
+    };
+    // Without a record nothing would be known of what it makes, so it is not sent at all.
+    let maker = maker.ok_or_else(undecided)?;
+    if matches!(maker.id(), IdFrom::Json(_)) {
+        uncoded(KnownSet::of(&[Known::AcceptEncoding]), lines, untold);
+    }
+    let named = request.host().map_or("", |authority| authority.as_str());
+    let told = own.upstream.host.as_deref().unwrap_or(&own.upstream.authority);
+    let (hosts, rules) = ([named, told], routing.paths);
+    Ok(Some(Box::new(Making { maker, hosts, rules, alone: Cell::new(false) })))
+}
+
+/// Has the application answer without a coding, and hear nothing of the headers of `less`.
+pub(super) fn uncoded(less: KnownSet, lines: &mut Lines<'_>, untold: &mut KnownSet) {
+    *untold = untold.union(less);
+    lines.push(("accept-encoding", "identity".to_owned()));
 }
 
 /// What is asked, owned.

@@ -20,6 +20,13 @@ const MOST_NAME: usize = 4 << 10;
 /// The largest number that is an id: beyond it readers that know floating point only take several for one (RFC 8259, 6).
 const MOST_NUMBER: u64 = (1 << 53) - 1;
 
+/// Whether the text of a number is one that every reader reads alike: whole, without exponent.
+pub(super) fn is_plain_number(text: &str) -> bool {
+    text != "-0"
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+        && text.parse::<i64>().is_ok_and(|number| number.unsigned_abs() <= MOST_NUMBER)
+}
+
 /// How far bytes were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fed {
@@ -387,11 +394,7 @@ impl<'s> Filter<'s> {
     /// The id that was read: a text, or a whole number as every reader reads it. Anything else names nothing.
     fn read_id(&self) -> Option<String> {
         let text = self.scan.kept().filter(|text| !text.is_empty())?;
-        let plain = !self.is_number
-            || (text != "-0" && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && {
-                text.parse::<i64>().is_ok_and(|number| number.unsigned_abs() <= MOST_NUMBER)
-            });
-        plain.then(|| text.to_owned())
+        (!self.is_number || is_plain_number(text)).then(|| text.to_owned())
     }
 
     /// An item is over: whether it passes is asked where it has an id; where it has none, nobody knows of it.

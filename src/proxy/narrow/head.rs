@@ -46,13 +46,23 @@ pub fn body(view: &ResponseView<'_>) -> Result<Body, NarrowFault> {
     if lines(Known::ContentRange).next().is_some() {
         return Err(NarrowFault::Status);
     }
+    plain_json(view)?;
+    Ok(Body::Filtered)
+}
+
+/// Whether an answer is declared as JSON, once, and not compressed.
+///
+/// # Errors
+/// [`NarrowFault::Type`] and [`NarrowFault::Coded`] where it is not.
+pub fn plain_json(view: &ResponseView<'_>) -> Result<(), NarrowFault> {
+    let lines = |known| view.fields().filter(move |field| field.known == known);
     let uncoded = |value: &[u8]| value.is_empty() || value.eq_ignore_ascii_case(b"identity");
     if !lines(Known::ContentEncoding).all(|field| !field.lookalike && uncoded(field.value)) {
         return Err(NarrowFault::Coded);
     }
     let mut types = lines(Known::ContentType);
     match (types.next(), types.next()) {
-        (Some(field), None) if !field.lookalike && is_json(field.value) => Ok(Body::Filtered),
+        (Some(field), None) if !field.lookalike && is_json(field.value) => Ok(()),
         _ => Err(NarrowFault::Type),
     }
 }

@@ -4,6 +4,7 @@
 //! * [`scan`]: JSON, strictly, in pieces of any size, without holding any of it.
 //! * [`filter`]: the two together; holds one item at a time.
 //! * [`head`]: which answers can be narrowed at all, and what of their heads passes.
+//! * [`one`]: the identifier of what an application has made, out of a document that is there whole.
 //! * [`fault`]: everything that is not understood, each with a stable code. Nothing of it passes unfiltered.
 //! * [`query`]: where the application narrows instead, the query that asks it to.
 //!
@@ -13,6 +14,7 @@
 pub mod fault;
 pub mod filter;
 pub mod head;
+pub mod one;
 pub mod query;
 pub mod scan;
 

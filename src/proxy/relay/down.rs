@@ -17,8 +17,9 @@ use crate::proxy::{
 };
 
 use super::{
-    MOST_INTERIM, NO_ANSWER, Narrowed, PIECE, Tally, Trouble, Upto, binds,
+    MOST_INTERIM, Making, NO_ANSWER, Narrowed, PIECE, Tally, Trouble, Upto, binds,
     body::Body,
+    created::{self, Behind},
     narrowed::{Came, pass_on},
     room::{arrival, room},
 };
@@ -41,6 +42,7 @@ pub(super) struct Answer<'a> {
     pub(super) trailers: Option<[&'a NameSet; 2]>,
     pub(super) must_switch: bool,
     pub(super) narrowed: Option<&'a Narrowed<'a>>,
+    pub(super) making: Option<&'a Making<'a>>,
 }
 
 /// How an answer ended.
@@ -121,6 +123,12 @@ pub(super) async fn download<W: AsyncWrite + Unpin>(
         let came = Came { buffer, at: len, head };
         return pass_on(core, gate, from, to, answer, narrowed, patience, tally, out, came).await;
     }
+    let behind = match answer.making {
+        Some(making) => {
+            created::look(core, gate, from, making, answer, &head, &mut buffer, len, patience).await?
+        }
+        None => Behind::Open,
+    };
     let framing = head.framing(answer.head_request);
     let told = client_framing(framing, answer.version);
     let closes = told == Framing::UntilClose;
@@ -167,6 +175,14 @@ pub(super) async fn download<W: AsyncWrite + Unpin>(
             send(gate, to, &piece, patience, answer.write_timeout, tally).await?;
             out.clear();
             (lead, held) = (0, 0);
+        }
+        match behind {
+            Behind::Open => {}
+            Behind::Ended => {
+                body.reader.end().map_err(|fault| Trouble::Upstream(fault.code()))?;
+                break;
+            }
+            Behind::Broken(broken) => return Err(Trouble::of_upstream(broken)),
         }
         // Where a whole piece was there to be read, more is likely to be: fewer and larger steps.
         let piece = if buffer.len() == buffer.capacity() { LARGE_PIECE } else { PIECE };

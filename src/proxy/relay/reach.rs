@@ -181,6 +181,7 @@ impl<'p> Way<'p> {
             let writing = self.gate.write_both(&mut reached.socket, bytes, &[], |count| left += count);
             let written = patience.wait(most, writing).await;
             let untold = left == 0 && reached.socket.taken_below() == before;
+            self.tally.said.set(!untold);
             match written {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(Broken::Gone)) if untold => *reached = self.instead_of(reached).await?,

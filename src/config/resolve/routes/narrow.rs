@@ -120,7 +120,7 @@ pub(super) fn told(context: Context<'_>, route: &Route, names: &Names, types: &T
     Some(Told::Read(Items { kind: kind?, shape, place: at.place }))
 }
 
-fn pointer(context: Context<'_>, at: &At<String>) -> Option<Pointer> {
+pub(super) fn pointer(context: Context<'_>, at: &At<String>) -> Option<Pointer> {
     match Pointer::parse(&at.value) {
         Ok(pointer) => Some(pointer),
         Err(fault) => {
