@@ -81,6 +81,11 @@ impl Engine {
         // Their row, the tenant that it is a row of, what that says of their roles, and their rows at a few resources.
         for _ in 0..16 {
             for key in need.0 {
+                if Self::is_outside(&facts, &key) {
+                    let Some(told) = self.at_hand(&facts, &key) else { return Glance::Look };
+                    facts.put_looked_up(key, told.said());
+                    continue;
+                }
                 let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
                 facts.put(key, fact);
             }
@@ -88,11 +93,11 @@ impl Engine {
                 Verdict::Decided(Decision::Allow(permit)) => {
                     return Glance::Admitted(Admission::open(&permit));
                 }
-                // What has to be looked up takes a while.
+                // Now with leave to name what is to be looked up.
                 Verdict::Decided(Decision::Deny(denial))
                     if self.looks_further(&denial, &mut facts, policy) =>
                 {
-                    return Glance::Look;
+                    Need(Vec::new())
                 }
                 Verdict::Decided(Decision::Deny(denial)) => return Glance::Denied(denial),
                 Verdict::Need(need) => need,

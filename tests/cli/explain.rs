@@ -54,6 +54,16 @@ fn what_tenants_may_say_of_roles_stands_in_summary_table_and_explanation() {
     assert!(!explain(&["--member-role", "admin"]).contains(note));
 }
 
+#[test]
+fn what_is_looked_up_stands_in_the_summary() {
+    let place = Place::new();
+    let types = "  admin: { allow: \"*:*\" }\nresource_types:\n  board: {}\n  card:\n    parent: board\n    look_up: { path: \"/in/{tenant}/cards/{card}\", creator: /by, assignees: /to/*, parent: /board, for: 90s }\n";
+    place.configure("  admin: { allow: \"*:*\" }\n", types);
+    let summary = place.run(CHECK).with(0);
+    let told = "looked up where nobody pushed it\n  card             parent, creator, assignees, at app/in/{tenant}/cards/{card}, for 1m 30s each\n";
+    assert!(summary.contains(told), "{summary}");
+}
+
 /// Orders lie on boards, which have members.
 const BOARDS: &str = "  admin: { allow: \"*:*\" }
   lead: { at: board, allow: \"orders:*\" }

@@ -19,7 +19,10 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicI64, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -135,7 +138,7 @@ impl LookUps {
     /// Another map is in force. What was answered under the one before counts no more.
     pub fn follow(&self, routing: Arc<Routing>) {
         self.desk.routing.store(Some(routing));
-        self.desk.map.fetch_add(1, Relaxed);
+        self.desk.map.fetch_add(1, Release);
         self.desk.kept.clear();
     }
 
@@ -256,13 +259,13 @@ impl Desk {
 
     fn at_hand(&self, wanted: &Wanted, now: Timestamp) -> Option<Told> {
         let kept = self.kept.get(wanted)?;
-        (now < kept.until && kept.map == self.map.load(Relaxed)).then_some(kept.told)
+        (now < kept.until && kept.map == self.map.load(Acquire)).then_some(kept.told)
     }
 
     /// How something is asked for under the map in force, if it is.
     fn errand(&self, wanted: &Wanted, now: Timestamp, wall: Timestamp) -> Option<Errand> {
         // The number first: a map that comes in between makes the answer one that is not kept.
-        let map = self.map.load(Relaxed);
+        let map = self.map.load(Acquire);
         let routing = self.routing.load_full()?;
         let rule = routing.policy.resources.types.get(&wanted.resource.kind)?.look_up.as_deref()?.clone();
         Some(Errand { routing, rule, wanted: wanted.clone(), map, now, wall })

@@ -12,7 +12,7 @@ use crate::{
     policy::narrow::ListShape,
     proxy::{
         core::Core,
-        gate::Gate,
+        gate::{Broken, Gate},
         narrow::{
             Filter, NarrowFault,
             head::{self, Body},
@@ -118,7 +118,7 @@ pub(super) async fn pass_on<W: AsyncWrite + Unpin>(
         {
             let step = reader.advance(rest).map_err(|fault| Trouble::Upstream(fault.code()))?;
             let data = rest.get(step.data).unwrap_or_default();
-            look_at(core, &mut filter, &narrowed.sight, data, &mut passes).await?;
+            look_at(core, gate, &mut filter, &narrowed.sight, data, &mut passes).await?;
             at += step.consumed;
         }
         let over = closed || reader.is_done();
@@ -166,6 +166,7 @@ pub(super) async fn pass_on<W: AsyncWrite + Unpin>(
 /// Has the filter take all of it, and answers what it asks.
 async fn look_at(
     core: &Core,
+    gate: Gate<'_>,
     filter: &mut Filter<'_>,
     sight: &Sight,
     mut data: &[u8],
@@ -174,7 +175,12 @@ async fn look_at(
     for number in 1usize.. {
         let fed = filter.feed(data, passes).map_err(fault)?;
         let Some(id) = filter.asked() else { break };
-        let sees = sight.sees(id).await;
+        // An application may be asked about it: whoever ends this does not wait for that.
+        let sees = tokio::select! {
+            biased;
+            sees = sight.sees(id) => sees,
+            _ = gate.cut() => return Err(Trouble::of_upstream(Broken::Cut)),
+        };
         filter.answer(sees, passes);
         data = data.get(fed.taken..).unwrap_or_default();
         if number % ITEMS == 0 {
