@@ -393,6 +393,12 @@ impl World {
         }
     }
 
+    /// What is configured, as text.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
+    pub fn configuration(&self) -> String {
+        edited(self.written, self.keys_dir.path(), &self.data, self.target, &self.edits)
+    }
+
     pub fn try_up(&mut self) -> Result<(), app::StartFault> {
         let settings = settings_of(self.written, self.keys_dir.path(), &self.data, self.target, &self.edits);
         let clock = self.clock.clone().map(|clock| clock as Arc<dyn Clock>);

@@ -16,6 +16,8 @@ use crate::{
 mod cards;
 #[path = "pipefy/company.rs"]
 mod company;
+#[path = "pipefy/creating.rs"]
+mod creating;
 #[path = "pipefy/databases.rs"]
 mod databases;
 #[path = "pipefy/grid.rs"]
@@ -61,12 +63,12 @@ const IN_P1: [(&str, &str); 5] = [
 ];
 
 fn acme() -> Acme {
-    acme_with(&[])
+    acme_with(NOON, &[])
 }
 
-/// The same with more of the preset changed.
-fn acme_with(edits: &[(&'static str, &'static str)]) -> Acme {
-    let acme = Acme(Stage::set(PRESET, NOON, edits));
+/// The same at another time, and with more of the preset changed.
+fn acme_with(now: i64, edits: &[(&'static str, &'static str)]) -> Acme {
+    let acme = Acme(Stage::set(PRESET, now, edits));
     acme.company("acme", Some("business")).is(201);
     for (sub, role) in PEOPLE {
         acme.row(sub, &[role]).is(200);
@@ -202,6 +204,21 @@ impl Acme {
     fn seats(&self) -> u64 {
         let answer = self.get("/v1/tenants/acme", &self.who("sue")).is(200);
         answer.body["seats"].as_u64().unwrap_or_else(|| panic!("{:#}", answer.body))
+    }
+
+    /// The resources of a type that show themselves to somebody, page by page.
+    #[track_caller]
+    fn shown(&self, sub: &str, kind: &str) -> Vec<String> {
+        let (mut all, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("{}?limit=2{next}", at(kind)), &self.who(sub)).is(200).body;
+            let ids = page["items"].as_array().unwrap().iter();
+            all.extend(ids.map(|item| item["id"].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(after) => next = format!("&after={after}"),
+                None => return all,
+            }
+        }
     }
 
     /// Who is in a resource and as what, as somebody is told it.

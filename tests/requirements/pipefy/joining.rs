@@ -54,6 +54,11 @@ fn pfp_02_a_public_pipe_is_joined_by_whoever_sees_it_and_a_private_one_by_invita
     }
     acme.cannot("mia", "PUT", "pipes/open/settings");
     acme.can("adam", "PUT", "pipes/open/settings");
+    // It is among what shows itself to all of them; the private ones are among what shows itself to admins.
+    assert_eq!(acme.shown("mia", "pipe"), ["open"]);
+    for sub in ["adam", "sue"] {
+        assert_eq!(acme.shown(sub, "pipe"), ["open", "p1", "p2"], "{sub}");
+    }
     // For themselves, and for nobody else.
     acme.put_by(&acme.who("mia"), "pipe/open", "max", "pipe_member").refused(403, "not_allowed");
     // A private one: not by members; by admins; by whom an admin of the pipe lets in.
@@ -150,6 +155,10 @@ fn pfp_12_everyone_in_the_company_are_its_admins_and_members_and_before_joining_
             acme.cannot(sub, "GET", below);
         }
     }
+    assert_eq!(acme.shown("max", "pipe"), ["open"]);
+    for sub in ["gus", "xena"] {
+        assert!(acme.shown(sub, "pipe").is_empty(), "{sub}");
+    }
     // Guests neither see it nor join, and get the answer that they would get were it not there.
     for sub in ["gus", "xena"] {
         let told = acme.get(&at("pipe/open"), &acme.who(sub)).refused(403, "not_allowed").body;
@@ -191,7 +200,10 @@ fn pfp_13_a_private_pipe_shows_itself_to_its_members_the_invited_and_the_company
     for by in ["mo", "vic", "mia", "adam"] {
         invite(by, "mia", "pipe_member").refused(403, "not_allowed");
     }
+    assert!(acme.shown("mia", "pipe").is_empty());
     invite("ada", "mia", "restricted_view").is(200);
+    assert_eq!(acme.shown("mia", "pipe"), ["p1"]);
+    assert_eq!(acme.shown("mo", "pipe"), ["p1"]);
     invite("ada", "gus", "read_only").refused(422, "kept_apart");
     assert!(sees("mia"));
     for below in ["pipes/p1", "pipes/p1/cards", "pipes/p1/cards/c1"] {

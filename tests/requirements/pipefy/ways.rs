@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Acme, acme_with, app, cards_of, staffed};
+use super::{Acme, NOON, acme_with, app, cards_of, staffed};
 
 /// Somebody of restricted view, with a card of his own, one that is assigned to him, and others.
 fn with_cards() -> Acme {
@@ -104,7 +104,10 @@ fn pfp_18_what_was_just_sent_may_be_repeated_and_nothing_later_shows_it() {
     );
     let made = acme.answer("fay", "POST", "pipes/p1/start-form");
     assert_eq!((made.status, made.text().as_str()), (201, sent));
-    // Known as hers, and assigned to her: she sees none of it all the same.
+    // Known as hers, with that answer, and assigned to her later: she sees none of it all the same.
+    let told = acme.get(&super::at("card/hers"), &acme.provisioner()).is(200).body;
+    assert_eq!((&told["creator"], &told["parent"]["id"]), (&app("fay"), &json!("p1")));
+    acme.cannot("fay", "GET", "pipes/p1/cards/hers");
     acme.card("hers", "p1", Some("fay"), &["fay"]);
     acme.says("GET pipes/p1/cards", &cards_of(&["hers"]));
     acme.says("GET pipes/p1/cards/hers", sent);
@@ -124,7 +127,7 @@ const LOOKED_UP: (&str, &str) = (
 
 #[test]
 fn pfp_04_16_whose_a_card_is_may_be_asked_of_the_application_and_what_it_does_not_say_is_no() {
-    let acme = acme_with(&[LOOKED_UP]);
+    let acme = acme_with(NOON, &[LOOKED_UP]);
     for (sub, role) in [("mia", "restricted_view"), ("max", "pipe_member")] {
         acme.put("pipe/p1", sub, role).is(200);
     }
@@ -161,5 +164,53 @@ fn pfp_04_16_whose_a_card_is_may_be_asked_of_the_application_and_what_it_does_no
     assert_eq!(get("given"), 403);
     acme.push("card/own", json!({"parent": "p1", "creator": app("max")})).is(200);
     assert_eq!(get("own"), 403);
+    acme.0.finish();
+}
+
+#[test]
+fn pfp_16_who_made_a_card_is_learned_from_the_applications_answer_and_two_answers_that_differ_are_none() {
+    let acme = staffed();
+    let makes = |id: &str, body: &Value| {
+        let mut body = body.clone();
+        body["id"] = json!(id);
+        let head = "201 Created\r\nContent-Type: application/json";
+        acme.world.upstream.answers("POST /orgs/acme/pipes/p1/cards", head, &body.to_string());
+    };
+    // Made by him, whatever the answer says of who made it.
+    makes("new", &json!({"creator": "mo", "title": "a chair"}));
+    assert_eq!(acme.answer("vic", "POST", "pipes/p1/cards").status, 201);
+    acme.can("vic", "GET", "pipes/p1/cards/new");
+    acme.can("vic", "PUT", "pipes/p1/cards/new");
+    acme.says("GET pipes/p1/cards", &cards_of(&["new", "other"]));
+    assert_eq!(acme.answer("vic", "GET", "pipes/p1/cards").text(), cards_of(&["new"]));
+    let learned = acme.events("resource_learned");
+    let (event, record) = &learned[0];
+    assert_eq!(
+        (&event["resource"], &event["creator"], &event["parent"]["id"], &record["tenant"]),
+        (&json!({"type": "card", "id": "new"}), &app("vic"), &json!("p1"), &json!("acme"))
+    );
+    // Another's is not his.
+    makes("of-mo", &json!({"creator": "vic"}));
+    assert_eq!(acme.answer("mo", "POST", "pipes/p1/cards").status, 201);
+    acme.cannot("vic", "GET", "pipes/p1/cards/of-mo");
+    // Who says that they made what somebody else made is not believed, and neither is the other from then on, until the
+    // application says whose it is.
+    makes("new", &json!({}));
+    assert_eq!(acme.answer("mo", "POST", "pipes/p1/cards").status, 201);
+    acme.cannot("vic", "GET", "pipes/p1/cards/new");
+    acme.can("mo", "GET", "pipes/p1/cards/new");
+    acme.card("new", "p1", Some("vic"), &[]);
+    acme.can("vic", "GET", "pipes/p1/cards/new");
+    // What support makes is nobody's.
+    let level = json!({"level": "assist"});
+    acme.api("PUT", "/v1/tenants/acme/consent", &acme.who("sue"), level).is(200);
+    let sam = acme.agent_with("sam", &json!({"groups": ["support"]}));
+    acme.enter("acme", &sam).is(201);
+    assert_eq!(acme.reaches("POST", "/orgs/acme/pipes/p1/cards", &sam).unwrap_err(), "permission_missing");
+    let head = "201 Created\r\nContent-Type: application/json";
+    acme.world.upstream.answers("POST /orgs/acme/pipes/p1/cards/new/comments", head, r#"{"id":"k1"}"#);
+    assert_eq!(acme.ask("POST", "/orgs/acme/pipes/p1/cards/new/comments", &sam).status, 201);
+    let told = acme.get(&super::at("comment/k1"), &acme.provisioner()).is(200).body;
+    assert_eq!((&told["creator"], &told["parent"]["id"]), (&Value::Null, &json!("new")));
     acme.0.finish();
 }
