@@ -221,7 +221,8 @@ impl Engine {
         let live = Arc::clone(&entry.live);
         let mark = live.fuse.mark();
         let asked = self.now();
-        let (permit, facts) = self.judge(&live, &knock, &subject).await?;
+        let (permit, facts) = self.judge(&live, &knock, &subject, Facts::new()).await?;
+        self.note_lives(&live, &knock, &subject, &facts).await;
         let mut knock = knock;
         knock.asked = Some(asked);
         let (draft, deadline, longest) = match permit.staff() {
@@ -291,14 +292,14 @@ impl Engine {
         Ok(Admission { inner: Inner::Recorded(Box::new(recorded)) })
     }
 
-    /// Decides, fetching what the rules name.
+    /// Decides, fetching what the rules name and is not among these facts.
     async fn judge(
         &self,
         live: &Live,
         knock: &Knock,
         subject: &VerifiedSubject,
+        mut facts: Facts,
     ) -> Result<(Permit, Facts), Stop> {
-        let mut facts = Facts::new();
         for _ in 0..MOST_ROUNDS {
             let now = self.now();
             let ask = knock.ask(self.clock_behind(now));
@@ -317,6 +318,11 @@ impl Engine {
 
     /// Decides again for an exchange under way, after something that it rests on changed. A deny cuts.
     pub(super) async fn judge_again(&self, live: &Live) {
+        self.judge_again_on(live, Facts::new()).await;
+    }
+
+    /// The same, where these facts are what is to be gone by.
+    pub(super) async fn judge_again_on(&self, live: &Live, facts: Facts) {
         // Without a case the first decision is still being made; it looks at the mark by itself.
         let Some(case) = live.case.get() else { return };
         let mark = live.fuse.mark();
@@ -329,7 +335,7 @@ impl Engine {
         };
         // Asked before: a decision that settles the fuse moves its deadline.
         let due = live.fuse.fallen(self.now());
-        let verdict = self.judge(live, &knock, &case.subject).await;
+        let verdict = self.judge(live, &knock, &case.subject, facts).await;
         let reason = match verdict {
             // All of it is under way, and some of it is all that is left.
             Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,

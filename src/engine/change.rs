@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::{
     lifecycle::{Applied, Change, Command, Event, Outcome, Refusal, apply, apply_once},
     model::{
-        ChangeId, Key, Stored, SubjectKind, Version,
+        ChangeId, ExchangeId, Key, Stored, SubjectKind, Version,
         join::narrowest,
         once::{Kept, Once},
     },
@@ -165,6 +165,10 @@ impl Engine {
             Decided::Anew(change, facts) => (change, facts),
         };
         if change.documents.is_empty() {
+            // Nobody waits for what a repeated creation would cut: it takes nothing away.
+            if matches!(this.giver, Giver::Application) {
+                return Ok(Attempt::Over(Changed::Unchanged));
+            }
             return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
         }
         let by_person = matches!(this.giver, Giver::Subject(..));
@@ -332,7 +336,11 @@ impl Engine {
         self.cells.committed(&writes);
         self.grantors.committed(&writes);
         self.may_have_felled_by(&writes);
-        let parted = self.put_in_force(writes.iter().map(|(key, _)| key)).await;
+        let keys: Vec<&Key> = writes.iter().map(|(key, _)| key).collect();
+        let parted = match this.command {
+            Command::Created { made, .. } => self.put_in_force_after(&made.exchange, facts, &keys).await,
+            _ => self.put_in_force(keys).await,
+        };
         self.hooks.at(Step::ChangeInForce).await;
         let recorded = self.record_outcome(this, position, &change.events, &writes).await;
         self.hooks.at(Step::ChangeConcluded).await;
@@ -445,6 +453,24 @@ impl Engine {
     /// parted from their sockets. `false`: one of them has not, in time.
     pub(super) async fn put_in_force<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> bool {
         self.hold_and_decide(&self.registry.resting_on(keys)).await
+    }
+
+    /// The same of what follows from a creation, made on these facts. Whoever becomes another by it still gets the answer that made
+    /// them so: of that exchange it counts what was there before. Whatever else changed is among the facts, or follows by itself.
+    async fn put_in_force_after(&self, exchange: &ExchangeId, facts: &Facts, keys: &[&Key]) -> bool {
+        let mut all = self.registry.resting_on(keys.iter().copied());
+        let own = all.iter().position(|live| live.exchange == *exchange).map(|at| all.swap_remove(at));
+        if let Some(own) = &own {
+            let mut before = Facts::new();
+            for key in keys {
+                if let Some(fact) = facts.get(key) {
+                    before.put((*key).clone(), fact.clone());
+                }
+            }
+            own.fuse.touch();
+            self.judge_again_on(own, before).await;
+        }
+        self.hold_and_decide(&all).await
     }
 
     /// Waits for those of them that were cut to part from their sockets; whether they did in time.

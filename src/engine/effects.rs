@@ -29,11 +29,11 @@ use crate::{
         created::{ACTING, NOT_MEMBER},
     },
     model::{
-        EnvironmentId, ExchangeId, ResourceId, ResourceRef, ResourceType, RoleName, SubjectKind, SubjectRef,
-        TenantId,
+        Document, EnvironmentId, ExchangeId, Key, ResourceId, ResourceRef, ResourceType, RoleName,
+        SubjectKind, SubjectRef, TenantId,
     },
     policy::{
-        Creates, Rule,
+        Creates, Fact, Facts, Rule,
         creates::{IdFrom, Unread},
     },
 };
@@ -58,6 +58,14 @@ const MOST_DUE: usize = 4096;
 pub(super) struct Mark {
     stage: AtomicU8,
     why: OnceLock<String>,
+    lives: OnceLock<Lives>,
+}
+
+/// Whose lives it belongs to, as they were before the request went out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lives {
+    tenant: Option<u32>,
+    left: Option<u32>,
 }
 
 const NOTHING: u8 = 0;
@@ -66,6 +74,7 @@ const DONE: u8 = 2;
 const QUEUED: u8 = 3;
 const REFUSED: u8 = 4;
 const UNKNOWN: u8 = 5;
+const HEARD: u8 = 6;
 
 impl Mark {
     fn put(&self, stage: u8) {
@@ -77,7 +86,8 @@ impl Mark {
         let word = match self.stage.load(Ordering::Acquire) {
             SAID => records::EFFECT_OPEN,
             DONE => "done",
-            QUEUED => "queued",
+            // What follows is under way, and stands in the ledger by itself.
+            HEARD | QUEUED => "queued",
             REFUSED => "refused",
             UNKNOWN => "unknown",
             _ => return (None, None),
@@ -199,13 +209,21 @@ impl Maker {
         })
     }
 
+    /// In which tenant.
+    pub fn tenant(&self) -> &str {
+        self.tenant.as_str()
+    }
+
     /// Where the identifier of what is made stands.
     pub fn id(&self) -> &IdFrom {
         &self.creates.id
     }
 
     fn created(&self, id: ResourceId) -> Created {
+        let lives = self.live.effect.lives.get().copied().unwrap_or_default();
         Created {
+            tenant_life: lives.tenant,
+            left: lives.left,
             exchange: self.live.exchange.clone(),
             resource: ResourceRef { kind: self.creates.kind.clone(), id },
             on: self.on.clone(),
@@ -245,6 +263,7 @@ impl Maker {
             tenant: self.tenant.clone(),
             made: self.created(id),
         };
+        self.live.effect.put(HEARD);
         let _ = self.engine.background.spawn(async move { engine.bring_about(&live, told).await }).await;
     }
 }
@@ -259,6 +278,35 @@ fn acted_on(rule: &Rule, knock: &Knock) -> Option<ActedOn> {
 }
 
 impl Engine {
+    /// Notes, before a request that may create something goes out, in which lives of tenant and member it was asked: what it makes
+    /// may be told and done much later.
+    pub(super) async fn note_lives(
+        &self,
+        live: &Live,
+        knock: &Knock,
+        subject: &VerifiedSubject,
+        facts: &Facts,
+    ) {
+        let Path::Rule(number) = knock.path else { return };
+        if knock.policy.rules.get(number).is_none_or(|rule| rule.creates.is_none()) {
+            return;
+        }
+        let Some(id) = knock.tenant.as_str().and_then(|name| TenantId::new(name).ok()) else { return };
+        let left = facts.member(id.as_str(), &subject.id).ok().flatten().map(|row| row.left);
+        let tenant = match facts.tenant(id.as_str()) {
+            Ok(tenant) => tenant.map(|tenant| tenant.life),
+            // Members by token do without it, also while the store is down: then nobody knows.
+            Err(_) => match self.fact(&Key::Tenant(id)).await {
+                Fact::Found(found) => match &found.document {
+                    Document::Tenant(tenant) => Some(tenant.life),
+                    _ => None,
+                },
+                Fact::Absent | Fact::Unavailable => None,
+            },
+        };
+        let _ = live.effect.lives.set(Lives { tenant, left });
+    }
+
     /// Tries at once; what does not come to its end in time is queued.
     async fn bring_about(self: Arc<Self>, live: &Live, told: Told) {
         let first = {

@@ -53,6 +53,13 @@ pub struct Created {
     /// The roles that their token named. They count where roles do not stand in rows.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub token_roles: BTreeSet<RoleName>,
+    /// The tenant's [`life`](Tenant::life) when it was asked: in another one nothing follows. None where nobody could say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tenant_life: Option<u32>,
+    /// How often they had left all resources at once ([`Member::left`]) when they asked: whoever did since gets nothing. None where
+    /// there is no row of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub left: Option<u32>,
     /// The only environment that their token is for, where it is for one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub environment: Option<EnvironmentId>,
@@ -86,6 +93,9 @@ pub(super) fn step(at: &Moment<'_>, id: &TenantId, made: &Created) -> Result<Cha
     known_type(at, &made.resource)?;
     let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
     at.still_there(tenant)?;
+    if made.tenant_life.is_some_and(|life| life != tenant.life) {
+        return Err(Refusal::TenantRemoved.into());
+    }
     let resource = &made.resource;
     let before = at.facts.resource(id.as_str(), &resource.kind, resource.id.as_str())?;
     let known_by = before.and_then(|before| before.learned.as_ref());
@@ -170,7 +180,19 @@ fn said(
         return Err(pushed.into());
     };
     let (kind, resource) = (&made.resource.kind, made.resource.id.as_str());
-    if made.role.is_none() || at.facts.joined(id.as_str(), kind, resource, creator)?.is_some() {
+    let row = at.facts.joined(id.as_str(), kind, resource, creator)?;
+    let follows = |row: &Joined| {
+        row.is_counted(known.life) && row.by.is_empty() && made.role.as_ref() == Some(&row.role)
+    };
+    if made.withheld.is_none() && row.is_some_and(follows) {
+        // A repeat finds it as it left it.
+        let becomes = match held_of(creator, id.as_str(), at.facts)? {
+            Held::Row(row) => row.roles.iter().any(|role| made.becomes.contains_key(role)),
+            Held::Token(_) | Held::Nothing(_) => false,
+        };
+        return if becomes { Err(pushed.into()) } else { Ok(Change::NOTHING) };
+    }
+    if made.role.is_none() || row.is_some() {
         return Err(pushed.into());
     }
     let mut change = Change::NOTHING;
@@ -235,6 +257,10 @@ fn rights(
     let (rules, kind) = (&at.policy.resources, &made.resource.kind);
     let (joins, left) = if by_row {
         let Held::Row(row) = held_of(creator, id.as_str(), at.facts)? else { return no(NOT_MEMBER) };
+        // Removed since and pushed anew, or a guest for a while: what they did before is none of theirs any more.
+        if made.left.is_some_and(|left| left != row.left) {
+            return no("left_since");
+        }
         match changed(at, id, made, tenant, row)? {
             Ok(None) => (rules.joins_of(&row.roles).reach(kind), row.left),
             Err(code) => {

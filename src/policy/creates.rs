@@ -29,10 +29,13 @@ pub struct Creates {
     pub becomes: BTreeMap<RoleName, RoleName>,
 }
 
+/// What stands for the tenant in the form of a `Location`.
+pub const TENANT: &str = "tenant";
+
 /// Where the identifier of what was made stands in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdFrom {
-    /// In `Location`, which is a path of this form; its one parameter is the identifier.
+    /// In `Location`, which is a path of this form: `{tenant}` stands for the tenant, and its one other parameter is the identifier.
     Location(Template),
     /// At this place of the JSON that the answer has for a body.
     Json(Pointer),
@@ -70,8 +73,8 @@ pub enum Unread {
     /// Several of them.
     #[error("the answer has `Location` twice")]
     LocationTwice,
-    /// It leads to another host.
-    #[error("`Location` leads to another host than the one that was asked")]
+    /// It leads to another host or tenant.
+    #[error("`Location` leads to another host, or to another tenant, than the one that was asked")]
     LocationElsewhere,
     /// It is no path of the form that the route declares.
     #[error("`Location` is no path of the form that the route declares")]
@@ -130,13 +133,14 @@ pub fn id_of(text: &str) -> Result<ResourceId, Unread> {
     ResourceId::new(text).map_err(|_| Unread::IdMalformed)
 }
 
-/// The identifier that a `Location` names. `hosts` are the names of the host that was asked.
+/// The identifier that a `Location` names in this tenant. `hosts` are the names of the host that was asked.
 ///
 /// # Errors
 /// [`Unread`] where it names none, or one that can be read in two ways.
 pub fn id_in_location(
     template: &Template,
     value: &[u8],
+    tenant: &str,
     hosts: &[&str],
     rules: PathRules,
 ) -> Result<ResourceId, Unread> {
@@ -152,6 +156,10 @@ pub fn id_in_location(
     for (segment, declared) in path.segments().zip(template.segments()) {
         match declared {
             Segment::Literal(literal) if **literal == *segment => {}
+            Segment::Parameter(name) if **name == *TENANT && *segment != *tenant => {
+                return Err(Unread::LocationElsewhere);
+            }
+            Segment::Parameter(name) if **name == *TENANT => {}
             Segment::Parameter(_) => id = id_of(segment),
             Segment::Literal(_) | Segment::Tail(_) => return Err(Unread::LocationUnlike),
         }
@@ -184,7 +192,23 @@ mod tests {
     fn read(value: &str) -> Result<String, Unread> {
         let template = Template::parse("/api/v1/pipes/{pipe}").unwrap();
         let hosts = ["pipes.example", "10.0.0.7:8000"];
-        id_in_location(&template, value.as_bytes(), &hosts, PathRules::default()).map(|id| id.to_string())
+        id_in_location(&template, value.as_bytes(), "acme", &hosts, PathRules::default())
+            .map(|id| id.to_string())
+    }
+
+    #[test]
+    fn a_location_that_names_the_tenant_names_the_one_that_was_asked() {
+        let template = Template::parse("/t/{tenant}/pipes/{pipe}").unwrap();
+        let read = |tenant, value: &str| {
+            let id = id_in_location(&template, value.as_bytes(), tenant, &[], PathRules::default());
+            id.map(|id| id.to_string())
+        };
+        assert_eq!(read("acme", "/t/acme/pipes/p1"), Ok("p1".to_owned()));
+        assert_eq!(read("globex", "/t/globex/pipes/globex"), Ok("globex".to_owned()));
+        for other in ["/t/acme/pipes/p1", "/t/GLOBEX/pipes/p1", "/t/globex2/pipes/p1"] {
+            assert_eq!(read("globex", other), Err(Unread::LocationElsewhere), "{other}");
+        }
+        assert_eq!(read("globex", "/t/globex/cards/p1"), Err(Unread::LocationUnlike));
     }
 
     // PFP-04

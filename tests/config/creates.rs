@@ -32,7 +32,7 @@ fn made(written: &str) -> String {
 #[test]
 fn a_route_says_what_it_creates_and_what_follows() {
     let text = made(
-        "creates: { type: board, id: { location: \"/t/acme/boards/{board}\" }, role: lead, becomes: { guest: person } }",
+        "creates: { type: board, id: { location: \"/t/{tenant}/boards/{board}\" }, role: lead, becomes: { guest: person } }",
     );
     let settings = load(&text).unwrap().0;
     let rule = &settings.policy.rules[1];
@@ -41,7 +41,7 @@ fn a_route_says_what_it_creates_and_what_follows() {
     let creates = rule.creates.as_deref().unwrap();
     assert_eq!(
         creates.to_string(),
-        "board by location /t/acme/boards/{board}, role lead, guest becomes person"
+        "board by location /t/{tenant}/boards/{board}, role lead, guest becomes person"
     );
     let named = |text: &str| load(text).unwrap().0.policy.fingerprint;
     let plain = made("creates: { type: card, id: { json: /data/id } }");
@@ -67,6 +67,9 @@ fn what_cannot_be_learned_so_is_told_where_it_stands() {
         ("creates: { type: board, id: { json: ⟦\"\" } }".into(), vec!["bad_value"]),
         ("creates: { type: board, id: { location: ⟦\"/boards\" } }".into(), vec!["bad_value"]),
         ("creates: { type: board, id: { location: ⟦\"/t/{t}/b/{b}\" } }".into(), vec!["bad_value"]),
+        ("creates: { type: board, id: { location: ⟦\"/t/{tenant}/b\" } }".into(), vec!["bad_value"]),
+        ("creates: { type: board, id: { location: ⟦\"/t/{tenant}/{a}/{b}\" } }".into(), vec!["bad_value"]),
+        ("creates: ⟦{ type: board, id: { location: \"/t/acme/boards/{b}\" } }".into(), vec!["bad_value"]),
         ("creates: { type: board, id: { location: ⟦\"/boards/{*b}\" } }".into(), vec!["bad_value"]),
         ("creates: { type: board, id: { location: \"/boards/b⟦{b}\" } }".into(), vec!["bad_route"]),
         (format!("creates: {{ type: board, {id}, role: ⟦hand }}"), vec!["unknown_role"]),

@@ -1,7 +1,11 @@
 //! What follows from creations, on a real engine: done, queued and done later, by this life or the next; once, however often it is
 //! told; and for whom nothing follows.
 
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    task::{Context, Waker},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use postern::{
@@ -25,12 +29,15 @@ use super::{
 
 const BOARDS: usize = 0;
 const CARDS: usize = 1;
+const NOTES: usize = 2;
 
-/// Whoever makes a board is its lead, and an auditor, who is a member of none, becomes a clerk by it; cards are made on boards.
+/// Whoever makes a board or a note is its lead, and an auditor, who is a member of none, becomes a clerk by it; cards are made on boards.
 fn map(catalogue: &Catalogue) -> Vec<Rule> {
     let rule = |name: &str, resource: Option<&str>, creates: Creates| Rule {
         name: name.to_owned(),
-        permissions: vec![catalogue.id("orders:read").unwrap()],
+        permissions: vec![
+            catalogue.id(if name == "POST /notes" { "support:read" } else { "orders:read" }).unwrap(),
+        ],
         public: false,
         resource: resource.map(|kind| kind.parse().unwrap()),
         within: Default::default(),
@@ -48,7 +55,13 @@ fn map(catalogue: &Catalogue) -> Vec<Rule> {
     let board =
         Creates { kind: "board".parse().unwrap(), id: id(), role: Some("lead".parse().unwrap()), becomes };
     let card = Creates { kind: "card".parse().unwrap(), id: id(), role: None, becomes: Default::default() };
-    vec![rule("POST /boards", None, board), rule("POST /boards/{board}/cards", Some("board"), card)]
+    // Clerks may not make notes, so whoever makes one may not make another.
+    let note = board.clone();
+    vec![
+        rule("POST /boards", None, board),
+        rule("POST /boards/{board}/cards", Some("board"), card),
+        rule("POST /notes", None, note),
+    ]
 }
 
 async fn world() -> World {
@@ -358,4 +371,116 @@ async fn what_cannot_be_told_is_counted_and_said() {
         world.engine.effects(),
         [("done", 0), ("refused", 0), ("unknown", 1), ("open", 1), ("dropped", 0)]
     );
+}
+
+#[tokio::test]
+async fn what_was_heard_is_no_open_question_when_its_exchange_is_cut_meanwhile() {
+    let world = world().await;
+    row(&world, "gina", json!(["auditor"])).await;
+    let (admission, maker) = begun(&world, &world.rower("acme", "gina"), BOARDS, None).await;
+    // It is under way from here on, and the exchange ends first.
+    let mut making = Box::pin(maker.made("b7".parse().unwrap()));
+    assert!(making.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let exchange = over(admission);
+    making.await;
+    assert_eq!(outcome(&world, &exchange).await["effect"], "queued");
+    assert_eq!(learned(&world, &json!(exchange)).await["resource"]["id"], "b7");
+    assert_eq!(world.engine.effects()[..4], [("done", 1), ("refused", 0), ("unknown", 0), ("open", 0)]);
+}
+
+#[tokio::test]
+async fn what_waited_is_done_in_no_other_life_of_its_tenant_or_of_whoever_made_it() {
+    let world = world().await;
+    let whole = json!({"zone": "UTC", "environments": ["production"]});
+    push(&world, "/v1/tenants/initech", whole.clone()).await.is(201);
+    let gina = URL_SAFE_NO_PAD.encode("gina");
+    let roles = json!({"roles": ["auditor"]});
+    let mut due = Vec::new();
+    for (tenant, id) in [("initech", "b7"), ("acme", "b8")] {
+        push(&world, &format!("/v1/tenants/{tenant}/members/rows.{gina}"), roles.clone()).await.is(200);
+        let (admission, maker) = begun_in(tenant, &world, &world.rower(tenant, "gina"), BOARDS, None).await;
+        world.store.no_commits.store(true, SeqCst);
+        maker.made(id.parse().unwrap()).await;
+        world.store.no_commits.store(false, SeqCst);
+        let told = outcome(&world, &over(admission)).await;
+        assert_eq!(told["effect"], "queued");
+        due.push(told["exchange"].clone());
+    }
+    // Another customer has that name by then, and another person, perhaps, that subject.
+    let crm = world.crm();
+    world.delete("/v1/tenants/initech", &crm).await.is(200);
+    push(&world, "/v1/tenants/initech", whole).await.is(200);
+    world.delete(&format!("/v1/tenants/acme/members/rows.{gina}"), &crm).await.is(200);
+    for tenant in ["initech", "acme"] {
+        push(&world, &format!("/v1/tenants/{tenant}/members/rows.{gina}"), roles.clone()).await.is(200);
+    }
+    assert_eq!(world.engine.effects_once().await, 0);
+    let of = |exchange: Value| {
+        move |record: &Value| record["kind"] == "effect.outcome" && record["exchange"] == exchange
+    };
+    let told = world.record(of(due[0].clone())).await;
+    assert_eq!((&told["outcome"], &told["reason"]), (&json!("refused"), &json!("tenant_removed")));
+    world.get("/v1/tenants/initech/resources/board/b7", &crm).await.is(404);
+    assert_eq!(world.record(of(due[1].clone())).await["outcome"], "done");
+    assert_eq!(learned(&world, &due[1]).await["withheld"], "left_since");
+    assert_eq!(seen(&world, "board/b8").await["members"]["all"], 0);
+    for tenant in ["initech", "acme"] {
+        let row = world.get(&format!("/v1/tenants/{tenant}/members/rows.{gina}"), &crm).await;
+        assert_eq!(row.body["roles"], json!(["auditor"]), "{tenant}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_of_what_was_done_beside_a_service_is_done() {
+    let world = world().await;
+    row(&world, "gina", json!(["auditor"])).await;
+    let creator = json!({"creator": {"issuer": "rows", "sub": "gina"}});
+    push(&world, "/v1/tenants/acme/resources/board/b5", creator).await.is(200);
+    // It is committed, and nobody hears of it.
+    world.store.no_answers.store(true, SeqCst);
+    let told = made(&world, &world.rower("acme", "gina"), BOARDS, None, "b5").await;
+    assert_eq!(told["effect"], "queued");
+    world.store.no_answers.store(false, SeqCst);
+    assert_eq!(world.engine.effects_once().await, 0);
+    let closed = world.record(|record| record["kind"] == "effect.outcome").await;
+    assert_eq!((&closed["outcome"], &closed["reason"]), (&json!("done"), &Value::Null));
+    assert_eq!(seen(&world, "board/b5").await["members"]["all"], 1);
+}
+
+#[tokio::test]
+async fn what_is_told_again_has_nobody_decided_again() {
+    let world = world().await;
+    push(&world, BOARD, json!({})).await.is(200);
+    let (agent, anna) = (world.agent("sam"), world.member("acme", "anna", &["viewer"]));
+    world.started("acme", &agent).await;
+    let (admission, _) = begun(&world, &agent, CARDS, Some("b1")).await;
+    assert_eq!(made(&world, &anna, CARDS, Some("b1"), "c1").await["effect"], "done");
+    let live = Arc::clone(admission.live().unwrap());
+    let woken = || pin!(live.fuse.woken()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    while woken() {}
+    assert_eq!(made(&world, &anna, CARDS, Some("b1"), "c1").await["effect"], "done");
+    assert!(!woken());
+    // What changes the tenant does.
+    push(&world, "/v1/tenants/acme/resources/board/b1", json!({"visibility": "public"})).await.is(200);
+    over(admission);
+}
+
+#[tokio::test]
+async fn whoever_becomes_another_by_a_creation_has_its_answer_and_what_others_take_cuts_it() {
+    let world = world().await;
+    row(&world, "gina", json!(["auditor"])).await;
+    let gina = world.rower("acme", "gina");
+    let (admission, maker) = begun(&world, &gina, NOTES, None).await;
+    let (other, _) = begun(&world, &gina, NOTES, None).await;
+    maker.made("n1".parse().unwrap()).await;
+    let burnt = |admission: &Admission| admission.live().unwrap().fuse.burnt();
+    assert_eq!(burnt(&admission), None);
+    // Another exchange of theirs is none that made them so.
+    assert_eq!(burnt(&other).unwrap().reason.code(), "permission_missing");
+    over(other);
+    let path = format!("/v1/tenants/acme/members/rows.{}", URL_SAFE_NO_PAD.encode("gina"));
+    assert_eq!(world.get(&path, &world.crm()).await.body["roles"], json!(["order_clerk"]));
+    push(&world, &path, json!({"roles": ["order_clerk"], "suspended": true})).await;
+    assert_eq!(burnt(&admission).unwrap().reason.code(), "member_suspended");
+    assert_eq!(outcome(&world, &over(admission)).await["effect"], "done");
 }

@@ -51,7 +51,7 @@ resource_types:
             ROUTES,
             "  - route: \"POST /t/{tenant}/pipes\"
     permission: pipes:create
-    creates: { type: pipe, id: { location: \"/t/acme/pipes/{pipe}\" }, role: lead, becomes: { guest: person } }
+    creates: { type: pipe, id: { location: \"/t/{tenant}/pipes/{pipe}\" }, role: lead, becomes: { guest: person } }
   - { route: \"GET /t/{tenant}/pipes/{pipe}\", permission: pipes:read, resource: { type: pipe, id: pipe } }
   - route: \"POST /t/{tenant}/pipes/{pipe}/cards\"
     permission: cards:create
@@ -198,7 +198,7 @@ fn what_cannot_be_read_in_one_way_is_unknown_and_passes_as_it_came() {
     let pipes = [
         ("201 Created", "location_missing"),
         ("201 Created\r\nLocation: https://evil.example/t/acme/pipes/p1", "location_elsewhere"),
-        ("201 Created\r\nLocation: /t/globex/pipes/p1", "location_unlike"),
+        ("201 Created\r\nLocation: /t/globex/pipes/p1", "location_elsewhere"),
         ("201 Created\r\nLocation: /t/acme/pipes/x/../p1", "location_unlike"),
         ("201 Created\r\nLocation: /t/acme/pipes/p1?full=1", "location_unlike"),
         ("201 Created\r\nLocation: /t/acme/pipes/-p1", "id_malformed"),
@@ -231,12 +231,21 @@ fn what_cannot_be_read_in_one_way_is_unknown_and_passes_as_it_came() {
             "{head} {outcome}"
         );
     }
-    // Only one status says that something was made.
-    for status in ["200 OK", "202 Accepted", "204 No Content", "303 See Other", "409 Conflict", "500 Oops"] {
+    // Only one status says that something was made, and a fault does not say that nothing was.
+    for status in [
+        "200 OK",
+        "202 Accepted",
+        "204 No Content",
+        "303 See Other",
+        "409 Conflict",
+        "500 Oops",
+        "504 Gateway Timeout",
+    ] {
         let more = if status.starts_with("204") { "" } else { "\r\nContent-Length: 0" };
+        let effect = if status.starts_with('5') { json!("open") } else { Value::Null };
         application.says(&format!("{status}\r\nLocation: /t/acme/pipes/p1{more}"), "");
         assert_eq!(post(&world, "/t/acme/pipes", &gina).status.to_string(), status[..3]);
-        assert_eq!(world.last_outcome()["effect"], Value::Null, "{status}");
+        assert_eq!(world.last_outcome()["effect"], effect, "{status}");
     }
     assert_eq!(resource(&world, "pipe", "p1").status, 404);
     // A body that trickles is not waited for: what came of it goes on, and the rest behind it.
@@ -367,5 +376,61 @@ fn over_http_2_it_is_the_same_on_both_sides() {
     assert_eq!(peer.get("/t/acme/cards/c1?do=count", &gina).status, 200);
     assert_eq!(peer.get("/t/acme/cards/c2?do=count", &gina).status, 403);
     drop(peer);
+    world.finish();
+}
+
+#[test]
+fn a_location_names_the_tenant_that_asked_and_no_other() {
+    let application = Application::start();
+    let world = World::of(plan(&application));
+    let path = format!("/tenants/globex/members/app.{}", URL_SAFE_NO_PAD.encode("gerd"));
+    let reply = call(&world, "PUT", &path, &program(&world, "crm"), r#"{"roles": ["guest"]}"#);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let gerd = world.people.member("gerd", "globex", &[]);
+    application.says("201 Created\r\nLocation: /t/globex/pipes/p1\r\nContent-Length: 2", "ok");
+    assert_eq!(post(&world, "/t/globex/pipes", &gerd).status, 201);
+    assert_eq!(world.last_outcome()["effect"], "done");
+    application.says("200 OK\r\nContent-Length: 2", "ok");
+    assert_eq!(world.get("/t/globex/pipes/p1", &gerd).status, 200);
+    // What lies in another tenant is none of theirs, whatever the application says.
+    application.says("201 Created\r\nLocation: /t/acme/pipes/p7\r\nContent-Length: 2", "ok");
+    assert_eq!(post(&world, "/t/globex/pipes", &gerd).status, 201);
+    let outcome = world.last_outcome();
+    assert_eq!(
+        (&outcome["effect"], &outcome["effect_fault"]),
+        (&json!("unknown"), &json!("location_elsewhere"))
+    );
+    assert_eq!(world.get("/t/globex/pipes/p7", &gerd).code(), "permission_missing");
+    world.finish();
+}
+
+#[test]
+fn a_client_that_says_that_it_has_gone_is_shown_no_answer_of_any_status() {
+    let application = Application::start();
+    let world = World::of(plan(&application));
+    row(&world, "gina", "guest");
+    let gina = world.people.member("gina", "acme", &[]);
+    let (go, wait) = std::sync::mpsc::channel();
+    application.next(vec![
+        Deed::Wait(wait),
+        Deed::Say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".to_vec()),
+    ]);
+    let mut client = world.client();
+    client.send(request("POST", "/t/acme/pipes", &gina, "Content-Length: 0\r\n"));
+    until("the application is asked", || !application.asked.lock().unwrap().is_empty());
+    // Its side ends; it could still read.
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    for _ in 0..100 {
+        assert_eq!(world.gateway().engine().registry().len(), 1);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    go.send(()).unwrap();
+    assert_ne!(client.more(), Ending::Open, "{}", String::from_utf8_lossy(&client.inbox));
+    let outcome = world.last_outcome();
+    assert_eq!(
+        (&outcome["end"], &outcome["status"], &outcome["sent"], &outcome["effect"]),
+        (&json!("client_gone"), &json!(200), &json!(0), &Value::Null),
+        "{outcome}"
+    );
     world.finish();
 }

@@ -182,6 +182,7 @@ fn route(
     let template_place = context.part(text.place, &path);
     let template = head::template(context, template_place, &path, around.paths.rules)?;
     let parameters: Vec<&str> = template.names().collect();
+    creates::in_one_tenant(context, made.as_ref(), &template, around);
     if let Some(prefix) = around.prefix
         && format!("{}/", path.trim_end_matches('/')).starts_with(prefix)
     {

@@ -66,10 +66,12 @@ pub(super) async fn look(
     at: usize,
     patience: &mut Patience,
 ) -> Result<Behind, Trouble> {
-    // No other status says for sure that something was made.
+    // No other status says for sure that something was made; a fault of the application's does not say that nothing was.
     if head.status() != 201 {
-        making.maker.nothing();
-        return Ok(Behind::Open);
+        if head.status() < 500 {
+            making.maker.nothing();
+        }
+        return if making.alone.get() { Err(Trouble::ClientGone) } else { Ok(Behind::Open) };
     }
     let mut behind = Behind::Open;
     let id = match making.maker.id() {
@@ -109,7 +111,7 @@ fn in_location(
     match (lines.next(), lines.next()) {
         (None, _) => Err(Unread::LocationMissing),
         (Some(field), None) if !field.lookalike => {
-            id_in_location(template, field.value, &making.hosts, making.rules)
+            id_in_location(template, field.value, making.maker.tenant(), &making.hosts, making.rules)
         }
         (Some(_), None) => Err(Unread::LocationUnlike),
         (Some(_), Some(_)) => Err(Unread::LocationTwice),

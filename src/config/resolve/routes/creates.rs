@@ -10,11 +10,18 @@ use super::{Around, head, narrow::pointer};
 use crate::{
     config::{
         fault::Code,
-        resolve::context::{Context, short},
+        resolve::{
+            context::{Context, short},
+            settings::TenantSource,
+        },
         written::{At, CreatedId, Creates, Place, Route},
     },
     model::{ResourceType, RoleName},
-    policy::{self, Effect, Rule, creates::IdFrom, routes::Segment},
+    policy::{
+        self, Effect, Rule,
+        creates::{IdFrom, TENANT},
+        routes::{Segment, Template},
+    },
 };
 
 /// What a line says of it.
@@ -46,15 +53,39 @@ pub(super) fn told(context: Context<'_>, route: &Route, around: &Around<'_>) -> 
     Some(Told { creates, place: at.place, becomes })
 }
 
+/// Tells a form of `Location` that names one tenant where the route names whichever asks: the answers to all others would be unlike.
+pub(super) fn in_one_tenant(
+    context: Context<'_>,
+    told: Option<&Told>,
+    route: &Template,
+    around: &Around<'_>,
+) {
+    let Some(Told { creates: policy::Creates { id: IdFrom::Location(form), .. }, place, .. }) = told else {
+        return;
+    };
+    let names = |segment: &Segment| {
+        let by = |source: &TenantSource| matches!((source, segment), (TenantSource::Path(by), Segment::Parameter(name)) if **name == **by);
+        around.tenant_from.iter().any(by)
+    };
+    let differs = route.segments().iter().zip(form.segments()).find(|(ours, theirs)| ours != theirs);
+    if let Some((ours, Segment::Literal(tenant))) = differs
+        && names(ours)
+    {
+        let message = format!("`{}` stands where the route names the tenant that asks", short(tenant));
+        let hint = "write `{tenant}` there: the answer has to name the tenant that asked";
+        context.put(Code::BadValue, *place, message, hint);
+    }
+}
+
 fn id_from(context: Context<'_>, at: &At<CreatedId>, around: &Around<'_>) -> Option<IdFrom> {
     match (at.value.location.given(), at.value.json.given()) {
         (Some(location), None) => {
             let place = context.part(location.place, &location.value);
             let template = head::template(context, place, &location.value, around.paths.rules)?;
             let tail = template.segments().iter().any(|segment| matches!(segment, Segment::Tail(_)));
-            if tail || template.names().count() != 1 {
+            if tail || template.names().filter(|name| *name != TENANT).count() != 1 {
                 let message = format!("`{}` does not name one identifier", short(&location.value));
-                let hint = "write a path with one parameter, the identifier: `/api/pipes/{pipe}`";
+                let hint = "write a path with one parameter, the identifier, and `{tenant}` where the tenant stands: `/t/{tenant}/pipes/{pipe}`";
                 context.put(Code::BadValue, location.place, message, hint);
                 return None;
             }
