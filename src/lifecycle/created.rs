@@ -24,6 +24,7 @@ use crate::{
 
 use super::{
     Actor, Change, Event, Moment, Refusal, Stop,
+    member::in_plan,
     resource::{counted_now, known_type},
     seat::{is_counted, moved},
 };
@@ -230,28 +231,27 @@ fn rights(
     let Some(creator) = made.creator.as_ref().filter(|_| made.withheld.is_none()) else {
         return no(made.withheld.as_deref().unwrap_or(NOT_MEMBER));
     };
+    // Rows reach all environments; a token that is for one of several gives none.
+    if made.environment.as_ref().is_some_and(|own| tenant.environments.iter().any(|other| other != own)) {
+        return no("environment_foreign");
+    }
     let mut withheld = None;
     let by_row = at.policy.callers.by_row.contains(&creator.issuer);
     let (rules, kind) = (&at.policy.resources, &made.resource.kind);
     let (joins, left) = if by_row {
         let Held::Row(row) = held_of(creator, id.as_str(), at.facts)? else { return no(NOT_MEMBER) };
-        let elsewhere = made.environment.as_ref();
-        let elsewhere = elsewhere.is_some_and(|own| tenant.environments.iter().any(|other| other != own));
-        let changed = changed(at, row, &made.becomes);
-        // Its roles reach all environments, and the token that asked was for one.
-        let changed = match changed {
-            Some(_) if elsewhere => {
-                withheld = Some("environment_foreign".to_owned());
-                None
-            }
-            changed => changed,
+        let after = match changed(at, row, &made.becomes) {
+            Some(after) => match became(at, id, made, tenant, creator, row, &after, change)? {
+                None => Some(after),
+                refused => {
+                    withheld = refused;
+                    None
+                }
+            },
+            None => None,
         };
-        let now = changed.as_ref().unwrap_or(row);
-        let standing = (rules.joins_of(&now.roles).reach(kind), now.left);
-        if let Some(after) = changed {
-            became(at, id, made, creator, row, after, change)?;
-        }
-        standing
+        let now = after.as_ref().unwrap_or(row);
+        (rules.joins_of(&now.roles).reach(kind), now.left)
     } else {
         (rules.joins_of(&made.token_roles).reach(kind), left_by(creator, at.here(id))?)
     };
@@ -308,26 +308,32 @@ fn changed(at: &Moment<'_>, row: &Member, becomes: &BTreeMap<RoleName, RoleName>
     Some(Member { roles, left: row.left.saturating_add(leaves), seat, ..row.clone() })
 }
 
-/// Writes the row; the seat moves with it.
+/// Writes the row; the seat moves with it. Answers why not, as a code: what a push would be refused for, nobody becomes.
+#[expect(clippy::too_many_arguments, reason = "a row before and after, whose it is, and why")]
 fn became(
     at: &Moment<'_>,
     id: &TenantId,
     made: &Created,
+    tenant: &Tenant,
     member: &SubjectRef,
     before: &Member,
-    after: Member,
+    after: &Member,
     change: &mut Change,
-) -> Result<(), Stop> {
-    let counted = moved(at, id, before.life, is_counted(Some(before), before.life), after.seat)?;
+) -> Result<Option<String>, Stop> {
+    let counted = moved(at, id, tenant.life, is_counted(Some(before), tenant.life), after.seat)?;
+    let fits = counted.as_ref().map_or(Ok(()), |counted| counted.fits(tenant));
+    if let Err(refusal) = in_plan(at, tenant, &after.roles, Some(before)).and(fits) {
+        return Ok(Some(refusal.code().to_owned()));
+    }
     change.events.push(Event::MemberBecame {
         member: member.clone(),
         roles: after.roles.iter().cloned().collect(),
         was: before.roles.iter().cloned().collect(),
         exchange: made.exchange.clone(),
     });
-    change.documents.push((Key::Member(id.clone(), member.clone()), Document::Member(after)));
+    change.documents.push((Key::Member(id.clone(), member.clone()), Document::Member(after.clone())));
     if let Some(counted) = counted {
         counted.put(change);
     }
-    Ok(())
+    Ok(None)
 }
