@@ -101,7 +101,7 @@ pub(super) fn push(
 }
 
 /// Refuses a role that the tenant's plan does not hand out. What somebody holds they keep, whatever became of the plan (PFC-10).
-pub(super) fn in_plan(
+fn in_plan(
     at: &Moment<'_>,
     tenant: &Tenant,
     roles: &BTreeSet<RoleName>,
