@@ -13,7 +13,7 @@ use crate::{
         journal::{Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
-    model::{Basis, ExchangeId, RoleName, Timestamp},
+    model::{Basis, ExchangeId, RoleName, SubjectKind, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -353,6 +353,12 @@ impl Engine {
                 }
                 None => Reason::SessionMissing,
             },
+            // What somebody made may change what they may do. They hear of it all the same.
+            Err(Stop::Denied(denial)) if made_it(&denial, live, case) => {
+                live.fuse.settle(mark, case.longest);
+                self.registry.due(live, case.longest.at);
+                return;
+            }
             Err(Stop::Denied(denial)) => denial.reason,
             Err(Stop::Faulted(_)) => Reason::StateUnavailable,
         };
@@ -497,4 +503,11 @@ impl Drop for Entry<'_> {
 
 fn denied(cut: Cut) -> Denial {
     Denial { reason: cut.reason, detail: Detail::At(cut.at) }
+}
+
+/// Whether a member lacks what they made something by only since it is made. Who is suspended or gone is cut like anybody.
+fn made_it(denial: &Denial, live: &Live, case: &Case) -> bool {
+    denial.reason == Reason::PermissionMissing
+        && case.subject.kind == SubjectKind::Member
+        && live.effect.is_learned()
 }
