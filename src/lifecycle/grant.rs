@@ -2,6 +2,8 @@
 //!
 //! Never here: whether a grant is good right now ([`crate::policy`]).
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDate;
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
         Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Key, RoleName, Scope, Span, Subject,
         Tenant, TenantId, Timestamp, Version, Zone,
     },
-    policy::{PermissionSet, granting::closed, rows::held},
+    policy::{granting::closed, resources::beyond},
 };
 
 use super::{Change, Event, Moment, Refusal, Stop, granting, grantor::gives, role};
@@ -116,9 +118,7 @@ pub(super) fn move_expiry(
     if until > grant.until {
         at.still_there(tenant)?;
         granting::still_theirs(grant, given_as)?;
-        for name in grant.scope.named(grant.role.as_ref()) {
-            may_hand_on(at, id, by, name, &at.here(id).role(name)?.set(at.policy))?;
-        }
+        may_hand_on(at, id, by, grant.role.as_ref(), &grant.scope)?;
         prolonged_by = granting::also_by(at, id, grant, &key, by)?;
     }
     let event = Event::GrantMoved { grant: grant_id.clone(), from: grant.until, until };
@@ -148,25 +148,34 @@ pub(super) fn withdraw(at: &Moment<'_>, id: &TenantId, grant_id: &GrantId) -> Re
     Ok(change)
 }
 
-/// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway.
+/// A grant reaches no further than whoever gives or prolongs it, apart from what staff may never do anyway: each of its roles where
+/// it gives that, a role that it gives nowhere in the whole tenant (CEL-08).
 pub(super) fn may_hand_on(
     at: &Moment<'_>,
     id: &TenantId,
     by: &Subject,
-    name: &RoleName,
-    role: &PermissionSet,
+    main: Option<&RoleName>,
+    scope: &Scope,
 ) -> Result<(), Stop> {
-    let held = held(by, at.facts, at.policy)?;
-    for lacking in at.policy.staff_rights_of(role) {
-        let holds = match at.policy.catalogue.id(lacking.as_str()) {
-            Some(right) => held.can(at.here(id), right)?,
-            None => false,
-        };
-        if !holds {
-            return Err(Refusal::BeyondGrantor { role: name.clone(), lacking }.into());
-        }
+    let mut rights = BTreeMap::new();
+    for name in scope.named(main) {
+        rights.insert(name, at.here(id).role(name)?.set(at.policy));
     }
-    Ok(())
+    let given = scope.given(main);
+    let each = given.iter().flat_map(|(name, resource)| {
+        let all = rights.get(name);
+        let catalogue = at.policy.catalogue.iter();
+        let for_staff = catalogue.filter(move |(right, _)| {
+            all.is_some_and(|all| all.contains(*right)) && !at.policy.above_ceiling(*right)
+        });
+        for_staff.map(move |(right, lacking)| ((*name, lacking), right, resource.as_ref()))
+    });
+    match beyond(by, each, at.here(id))? {
+        Some(((role, lacking), _)) => {
+            Err(Refusal::BeyondGrantor { role: role.clone(), lacking: lacking.clone() }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The grant with its end, and the event that says so.

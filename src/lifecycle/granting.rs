@@ -131,11 +131,11 @@ pub(super) fn fits(
         if at.policy.role(name).is_some_and(|known| !has_plan(&known.plans, tenant.plan.as_ref())) {
             return Err(Refusal::RoleNotInPlan(name.clone()).into());
         }
-        match at.here(id).role(name)? {
-            Meaning::Nothing => return Err(Refusal::RoleUnknown(name.clone()).into()),
-            meant => may_hand_on(at, id, by, name, &meant.set(at.policy))?,
+        if at.here(id).role(name)? == Meaning::Nothing {
+            return Err(Refusal::RoleUnknown(name.clone()).into());
         }
     }
+    may_hand_on(at, id, by, Some(role), scope)?;
     if scope.is_empty() {
         return Err(Refusal::ScopeEmpty.into());
     }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EnvironmentId, Giver, PermissionName, ResourceId, ResourceType, RoleName, Timestamp};
+use super::{
+    EnvironmentId, Giver, PermissionName, ResourceId, ResourceRef, ResourceType, RoleName, Timestamp,
+};
 
 /// As whom somebody gave a grant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +92,25 @@ impl Scope {
     /// All roles that stand in a grant with this scope, also a `main` that holds at none of its resources; each once.
     pub fn named<'a>(&'a self, main: Option<&'a RoleName>) -> Vec<&'a RoleName> {
         self.own_roles().chain(main).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Each role with each resource at which it is given; without one, what is given in the whole environment, and a `main` that is
+    /// given at none of its resources.
+    pub fn given<'a>(&'a self, main: Option<&'a RoleName>) -> Vec<(&'a RoleName, Option<ResourceRef>)> {
+        let at =
+            |kind: &ResourceType, id: &ResourceId| Some(ResourceRef { kind: kind.clone(), id: id.clone() });
+        let mut given: Vec<_> = match self {
+            Scope::Everything => Vec::new(),
+            Scope::Resources(all) => {
+                let each = main.into_iter().flat_map(|main| all.iter().map(move |place| (main, place)));
+                each.map(|(main, (kind, id))| (main, at(kind, id))).collect()
+            }
+            Scope::Roles(all) => all.iter().map(|one| (&one.role, at(&one.r#type, &one.id))).collect(),
+        };
+        if let Some(main) = main.filter(|main| !given.iter().any(|(name, _)| name == main)) {
+            given.push((main, None));
+        }
+        given
     }
 
     /// The roles that its resources have of their own, in their order.

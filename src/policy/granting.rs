@@ -340,8 +340,8 @@ pub fn whole(session: &Session) -> Part<'_> {
     Part { role: session.role.as_ref(), rights: &session.rights, now: None }
 }
 
-/// Every part that a session has anywhere, each once.
-pub fn parts<'a>(session: &'a Session, grant: Option<&'a Grant>) -> Vec<Part<'a>> {
+/// The resources that a session is over by name, as it began, else as its grant says now; none where it is over everything.
+pub(super) fn places<'a>(session: &'a Session, grant: Option<&'a Grant>) -> Vec<(&'a ResourceType, &'a str)> {
     let named = |scope: &'a Scope| -> Vec<(&'a ResourceType, &'a str)> {
         match scope {
             Scope::Everything => Vec::new(),
@@ -351,7 +351,12 @@ pub fn parts<'a>(session: &'a Session, grant: Option<&'a Grant>) -> Vec<Part<'a>
     };
     let began = session.within.as_ref().map_or(&Scope::Everything, |within| &within.scope);
     let stands = grant.map_or(&Scope::Everything, |grant| &grant.scope);
-    let at = if *began == Scope::Everything { named(stands) } else { named(began) };
+    if *began == Scope::Everything { named(stands) } else { named(began) }
+}
+
+/// Every part that a session has anywhere, each once.
+pub fn parts<'a>(session: &'a Session, grant: Option<&'a Grant>) -> Vec<Part<'a>> {
+    let at = places(session, grant);
     if at.is_empty() {
         return part(session, grant, &[]).into_iter().collect();
     }

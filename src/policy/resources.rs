@@ -8,6 +8,7 @@
 //!
 //! Never here: who writes rows ([`crate::lifecycle`]).
 
+mod handing;
 mod joins;
 mod sight;
 
@@ -23,6 +24,7 @@ use super::{
     rows::{Bound, Held, held},
 };
 
+pub use handing::{Handed, beyond};
 pub use joins::{Joins, invited, joins_alone, still_given};
 pub use sight::{Sight, sees_all, sight};
 
@@ -245,15 +247,13 @@ impl<'a> Spot<'a> {
 
     /// A resource of which nothing else is said.
     pub fn of(resource: &'a ResourceRef) -> Spot<'a> {
+        Spot::at(&resource.kind, resource.id.as_str())
+    }
+
+    /// The same by type and identifier.
+    pub(super) fn at(kind: &'a ResourceType, id: &'a str) -> Spot<'a> {
         let outer = Outer::default();
-        Spot {
-            kind: &resource.kind,
-            id: resource.id.as_str(),
-            types: &[],
-            outer,
-            checked: false,
-            about: About::Itself,
-        }
+        Spot { kind, id, types: &[], outer, checked: false, about: About::Itself }
     }
 
     /// Itself, and what it is known to lie in, nearest first. Nothing where nothing counts. Where it is worth a look-up, `matters`

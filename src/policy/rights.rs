@@ -2,13 +2,15 @@
 //!
 //! Never here: deciding a request (see [`mod@super::decide`]).
 
-use crate::model::{Basis, Session, Subject, Tenant, Timestamp};
+use crate::model::{Basis, PermissionName, Session, Subject, Tenant, Timestamp};
 
 use super::{
-    Facts, Here, Lack, Meaning, Policy,
-    granting::{Part, parts},
+    Facts, Here, Lack, Meaning, PermissionId, Policy,
+    granting::{Part, part, parts, places},
     login::acts,
-    standing::{Fallen, standing},
+    resources::Spot,
+    standing::{Fallen, Standing, standing},
+    tenant_roles::Lacks,
 };
 
 /// The rights of a good session at this instant, for telling the agent and the tenant.
@@ -44,7 +46,9 @@ pub fn rights_now(
                 && !policy.above_ceiling(id)
                 && standing.bound.is_none_or(|rank| level(rank, id));
             match standing.giver {
-                Some(giver) if held => giver.can(here, id)?,
+                Some(giver) if held => {
+                    giver.can(here, id)? || by_row(session, (&standing, subject), (id, name), here)?
+                }
                 Some(_) | None => held,
             }
         };
@@ -53,4 +57,31 @@ pub fn rights_now(
         }
     }
     Ok(Ok(rights))
+}
+
+/// Of a session over named resources: whether whoever gave its grant can do this at one of those at which the session may, by a row
+/// of theirs. What that needs is asked for at once.
+fn by_row(
+    session: &Session,
+    (standing, subject): (&Standing<'_>, &Subject),
+    (id, name): (PermissionId, &PermissionName),
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    let Some((giver, person)) = standing.giver() else { return Ok(false) };
+    let mut lacks = Lacks::default();
+    for place in places(session, standing.grant) {
+        let Some(part) = part(session, standing.grant, &[place]).filter(|part| part.held(name)) else {
+            continue;
+        };
+        let Some(roles) = part.meanings(here)? else { continue };
+        if !roles.iter().flatten().all(|role| role.holds(here.policy, id)) {
+            continue;
+        }
+        match giver.can_at(person, Some(Spot::at(place.0, place.1)), id, subject, here) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(lack) => lacks.note(lack),
+        }
+    }
+    lacks.or(false)
 }

@@ -177,13 +177,13 @@ impl<'a> Here<'a> {
 
 /// What several roles lack together, so that it is fetched at once.
 #[derive(Default)]
-struct Lacks {
+pub(super) struct Lacks {
     needed: Vec<Key>,
     unavailable: bool,
 }
 
 impl Lacks {
-    fn note(&mut self, lack: Lack) {
+    pub(super) fn note(&mut self, lack: Lack) {
         match lack {
             Lack::Need(Need(keys)) => {
                 for key in keys {
@@ -197,7 +197,7 @@ impl Lacks {
     }
 
     /// The answer where nothing lacks.
-    fn or<T>(self, answer: T) -> Result<T, Lack> {
+    pub(super) fn or<T>(self, answer: T) -> Result<T, Lack> {
         match (self.needed.is_empty(), self.unavailable) {
             (false, _) => Err(Lack::Need(Need(self.needed))),
             (true, true) => Err(Lack::Unavailable),

@@ -7,7 +7,7 @@
 //! - [`documents`]: decisions on random documents that no history need have made.
 //! - [`grid`]: the whole table of decisions as a golden file.
 //! - [`join`]: the laws of `join`. [`refusals`]: one line for each code with which a command is refused.
-//! - [`granting`]: grants that name roles of resources, and grants by members.
+//! - [`granting`]: grants that name roles of resources, and grants by members; [`handing`]: by what these can do at resources.
 //! - [`once`]: creations that bear an idempotency key.
 //! - [`zones`]: local times that are missing or doubled.
 //! - [`resources`]: what lies below tenants, beside a naive model of its own. [`membership`]: who may be a member of what.
@@ -24,6 +24,7 @@
 mod documents;
 mod granting;
 mod grid;
+mod handing;
 mod histories;
 mod join;
 mod look_ups;

@@ -420,6 +420,47 @@ fn cel_08_a_grant_by_another_is_bounded_by_what_they_can_do_as_that_changes() {
     stage.finish();
 }
 
+/// Where people reach some integrations only: rows say who manages which.
+const BY_INTEGRATION: [(&str, &str); 2] = [
+    (
+        "roles:\n  # What support gets.",
+        "resource_types: { integrations: {} }\nroles:\n  keeper: { at: integrations, allow: [integrations:read, integrations:update, \"flows:*\", \"steps:*\", \"connections:*\", \"jobs:*\", \"errors:*\", \"mappings:*\"] }\n  # What support gets.",
+    ),
+    (
+        "may: [\"tenants:push\", \"members:push\"]",
+        "may: [\"tenants:push\", \"members:push\", \"resources:push\"]",
+    ),
+];
+
+#[test]
+fn cel_08_a_grant_by_another_reaches_only_the_integrations_that_they_reach() {
+    let stage = staged(&BY_INTEGRATION);
+    let integration = |id: &str| format!("/v1/tenants/acme/resources/integrations/{id}");
+    for id in ["shop", "crm"] {
+        stage.api("PUT", &integration(id), &stage.provisioner(), json!({})).is(200);
+    }
+    let carls = format!("{}/members/{}", integration("shop"), person_id("app", "carl"));
+    allow_others(&stage, "olivia", true).is(200);
+    give(&stage, "carl", named(&[("shop", "manage")])).refused(422, "beyond_grantor");
+    stage.api("PUT", &carls, &stage.provisioner(), json!({"role": "keeper"})).is(200);
+    // What he manages he grants, and not the one beside it.
+    give(&stage, "carl", named(&[("crm", "manage")])).refused(422, "beyond_grantor");
+    give(&stage, "carl", named(&[("shop", "manage"), ("crm", "manage")])).refused(422, "beyond_grantor");
+    let grant = give(&stage, "carl", named(&[("shop", "manage"), ("crm", "monitor")])).is(201);
+    let sam = support(&stage, "sam");
+    enter(&stage, &grant.grant(), &sam).is(201);
+    assert!(changes(&stage, "shop", &sam).is_ok() && sees(&stage, "crm", &sam).is_ok());
+    assert_eq!(changes(&stage, "crm", &sam).unwrap_err(), "permission_missing");
+    // He loses it there, and support loses it: on the next request, and what is open.
+    stage.delete(&carls, &stage.provisioner()).is(200);
+    assert_eq!(changes(&stage, "shop", &sam).unwrap_err(), "grantor_lacks");
+    assert!(sees(&stage, "shop", &sam).is_ok(), "what he still can in the whole account, support still can");
+    let stream = stage.stream(&below("crm", "/flows/f1"), &sam);
+    person(&stage, "acme", "carl", &[]);
+    stage.was_cut(stream, stage.passed(), "grantor_lacks");
+    stage.finish();
+}
+
 #[test]
 fn cel_09_a_grantor_withdraws_their_own_and_an_administrator_any() {
     let stage = stage();
