@@ -13,7 +13,7 @@ use crate::{
         journal::{Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
-    model::{Basis, ExchangeId, RoleName, SubjectKind, Timestamp},
+    model::{Basis, ExchangeId, RoleName, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
         decide,
@@ -340,23 +340,17 @@ impl Engine {
                     let longest =
                         Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
                     let deadline = staff.deadline.min(case.longest).min(longest);
-                    let deadline = until_asked_again(deadline, &facts);
-                    live.fuse.settle(mark, deadline);
-                    self.registry.due(live, deadline.at);
+                    self.registry.settle(live, mark, until_asked_again(deadline, &facts));
                     return;
                 }
                 None if member::is_theirs(&permit) => {
-                    let deadline = until_asked_again(case.longest, &facts);
-                    live.fuse.settle(mark, deadline);
-                    self.registry.due(live, deadline.at);
+                    self.registry.settle(live, mark, until_asked_again(case.longest, &facts));
                     return;
                 }
                 None => Reason::SessionMissing,
             },
-            // What somebody made may change what they may do. They hear of it all the same.
-            Err(Stop::Denied(denial)) if made_it(&denial, live, case) => {
-                live.fuse.settle(mark, case.longest);
-                self.registry.due(live, case.longest.at);
+            Err(Stop::Denied(denial)) if live.made_it(&denial, case) => {
+                self.registry.settle(live, mark, case.longest);
                 return;
             }
             Err(Stop::Denied(denial)) => denial.reason,
@@ -503,11 +497,4 @@ impl Drop for Entry<'_> {
 
 fn denied(cut: Cut) -> Denial {
     Denial { reason: cut.reason, detail: Detail::At(cut.at) }
-}
-
-/// Whether a member lacks what they made something by only since it is made. Who is suspended or gone is cut like anybody.
-fn made_it(denial: &Denial, live: &Live, case: &Case) -> bool {
-    denial.reason == Reason::PermissionMissing
-        && case.subject.kind == SubjectKind::Member
-        && live.effect.is_learned()
 }

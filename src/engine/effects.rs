@@ -33,7 +33,7 @@ use crate::{
         TenantId,
     },
     policy::{
-        Creates, Rule,
+        Creates, Denial, Reason, Rule,
         creates::{IdFrom, Unread},
     },
 };
@@ -42,7 +42,7 @@ use super::{
     Admission, ChangeFault, Engine, Giver,
     knock::{Knock, Path},
     records,
-    registry::Live,
+    registry::{Case, Live},
 };
 
 /// How long an answer waits for what follows from it.
@@ -89,6 +89,16 @@ impl Mark {
             _ => return (None, None),
         };
         (Some(word), self.why.get().map(String::as_str))
+    }
+}
+
+impl Live {
+    /// Whether a member lacks what they made something by only since it is made: they hear of it all the same. Who is
+    /// suspended or gone is cut like anybody.
+    pub(super) fn made_it(&self, denial: &Denial, case: &Case) -> bool {
+        denial.reason == Reason::PermissionMissing
+            && case.subject.kind == SubjectKind::Member
+            && self.effect.is_learned()
     }
 }
 
