@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{Stage, at, glass, passes};
-use crate::cli::out::Out;
+use crate::cli::{narrowing, out::Out};
 
 /// The width of the words at the left.
 const LEFT: usize = 13;
@@ -74,6 +74,9 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
     let policy = &stage.settings.policy;
     if let Some(kind) = &rule.resource {
         line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
+    }
+    if let Some(how) = read.rule.and_then(|number| narrowing::how(stage.settings, number)) {
+        line(out, "narrowed", &how)?;
     }
     if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
         line(out, "upstream", &format!("{} at {}", upstream.name, servers(upstream)))?;
