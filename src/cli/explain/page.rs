@@ -96,6 +96,9 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
         let what = format!("{} only; what follows is said of a tenant with one of them", plans.join(", "));
         line(out, "plans", &what)?;
     }
+    if let Some(creates) = &rule.creates {
+        line(out, "creates", &format!("{creates}; where the application answers 201"))?;
+    }
     let above: Vec<&str> =
         rule.permissions.iter().filter(|id| policy.above_ceiling(**id)).map(|id| name(*id)).collect();
     if above.is_empty() {
