@@ -28,7 +28,7 @@ use super::{
     ids::new_id,
     knock::{Knock, Particulars},
     member,
-    outside::until_asked_again,
+    outside::{Asker, until_asked_again},
     records,
     registry::{Case, Live},
     reload::Asked,
@@ -208,6 +208,7 @@ impl Engine {
             Ok(admission) => Answer::Admitted(admission),
             Err(Stop::Denied(denial)) => Answer::Denied(denial),
             Err(Stop::Faulted(fault)) => Answer::Faulted(fault),
+            Err(Stop::NotAtHand) => Answer::Faulted(Fault::Undecided),
         }
     }
 
@@ -221,7 +222,8 @@ impl Engine {
         let live = Arc::clone(&entry.live);
         let mark = live.fuse.mark();
         let asked = self.now();
-        let (permit, facts) = self.judge(&live, &knock, &subject).await?;
+        let asks = Asks::Application(Asker::Person(subject.id.clone()));
+        let (permit, facts) = self.judge(&live, &knock, &subject, &asks).await?;
         let mut knock = knock;
         knock.asked = Some(asked);
         let (draft, deadline, longest) = match permit.staff() {
@@ -291,19 +293,28 @@ impl Engine {
         Ok(Admission { inner: Inner::Recorded(Box::new(recorded)) })
     }
 
-    /// Decides, fetching what the rules name.
+    /// Decides, fetching what the rules name, and looking up what they want looked up as far as it may.
     async fn judge(
         &self,
         live: &Live,
         knock: &Knock,
         subject: &VerifiedSubject,
+        asks: &Asks,
     ) -> Result<(Permit, Facts), Stop> {
         let mut facts = Facts::new();
         for _ in 0..MOST_ROUNDS {
             let now = self.now();
             let ask = knock.ask(self.clock_behind(now));
             match decide(&ask, Caller::Known(subject.subject()), &facts, now, &knock.policy) {
-                Verdict::Need(need) => self.fetch(need, &mut facts, Some(live)).await,
+                Verdict::Need(need) => {
+                    let documents = match asks {
+                        Asks::Application(asker) => self.look_up_of(need, &mut facts, asker).await,
+                        Asks::Nobody => {
+                            self.at_hand_of(need, &mut facts, &Asker::UnderWay).ok_or(Stop::NotAtHand)?
+                        }
+                    };
+                    self.fetch(documents, &mut facts, Some(live)).await;
+                }
                 Verdict::Decided(Decision::Allow(permit)) => return Ok((permit, facts)),
                 Verdict::Decided(Decision::Deny(denial)) => {
                     if !self.looks_further(&denial, &mut facts, &knock.policy) {
@@ -315,21 +326,32 @@ impl Engine {
         Err(Stop::Faulted(Fault::Undecided))
     }
 
-    /// Decides again for an exchange under way, after something that it rests on changed. A deny cuts.
+    /// Decides again for an exchange under way, after something that it rests on changed. A deny cuts. It may take look-ups: never
+    /// in the way of a change.
     pub(super) async fn judge_again(&self, live: &Live) {
+        self.judge_once_more(live, &Asks::Application(Asker::UnderWay)).await;
+    }
+
+    /// The same without waiting for any application; `false` where it takes a look-up: it holds on then.
+    pub(super) async fn judge_by_what_is_at_hand(&self, live: &Live) -> bool {
+        self.judge_once_more(live, &Asks::Nobody).await
+    }
+
+    /// Whether it was decided.
+    async fn judge_once_more(&self, live: &Live, asks: &Asks) -> bool {
         // Without a case the first decision is still being made; it looks at the mark by itself.
-        let Some(case) = live.case.get() else { return };
+        let Some(case) = live.case.get() else { return true };
         let mark = live.fuse.mark();
         let knock = match self.asked_now(case) {
             Asked::Again(knock) => knock,
             Asked::Never(reason) => {
                 live.fuse.burn(Cut { reason, due: None, at: self.now() });
-                return;
+                return true;
             }
         };
         // Asked before: a decision that settles the fuse moves its deadline.
         let due = live.fuse.fallen(self.now());
-        let verdict = self.judge(live, &knock, &case.subject).await;
+        let verdict = self.judge(live, &knock, &case.subject, asks).await;
         let reason = match verdict {
             // All of it is under way, and some of it is all that is left.
             Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,
@@ -343,20 +365,22 @@ impl Engine {
                     let deadline = until_asked_again(deadline, &facts);
                     live.fuse.settle(mark, deadline);
                     self.registry.due(live, deadline.at);
-                    return;
+                    return true;
                 }
                 None if member::is_theirs(&permit) => {
                     let deadline = until_asked_again(case.longest, &facts);
                     live.fuse.settle(mark, deadline);
                     self.registry.due(live, deadline.at);
-                    return;
+                    return true;
                 }
                 None => Reason::SessionMissing,
             },
             Err(Stop::Denied(denial)) => denial.reason,
             Err(Stop::Faulted(_)) => Reason::StateUnavailable,
+            Err(Stop::NotAtHand) => return false,
         };
         live.fuse.burn(Cut { reason, due, at: self.now() });
+        true
     }
 
     #[expect(clippy::too_many_arguments, reason = "a record gathers from everywhere, once")]
@@ -460,6 +484,16 @@ pub(super) use super::records::{personal, rests};
 enum Stop {
     Denied(Denial),
     Faulted(Fault),
+    /// It takes a look-up, and nobody is to be asked.
+    NotAtHand,
+}
+
+/// Who may be asked for what is not at hand.
+enum Asks {
+    /// The application, for somebody.
+    Application(Asker),
+    /// Nobody: a change or a reload waits.
+    Nobody,
 }
 
 /// How far an exchange came; takes it out of the registry unless it was recorded.
