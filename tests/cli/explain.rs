@@ -160,6 +160,24 @@ fn how_routes_are_narrowed_stands_in_table_and_explanation_and_where_they_should
 }
 
 #[test]
+fn what_a_route_creates_stands_in_summary_and_explanation() {
+    let place = Place::new();
+    let users = "POST /t/{tenant}/users\", permission: users:manage";
+    let creates = "POST /t/{tenant}/boards\", permission: users:manage, creates: { type: board, role: lead, id: { location: \"/t/acme/boards/{board}\" } }";
+    let more = format!("{creates} }}\n  - {{ route: \"{users}");
+    place.configure("  admin: { allow: \"*:*\" }", BOARDS);
+    place.configure(users, &more);
+    let line = "board by location /t/acme/boards/{board}, role lead";
+    let summary = place.run(CHECK).with(0);
+    assert!(
+        summary.contains(&format!("\ncreations\n  POST /t/{{tenant}}/boards\n    {line}\n")),
+        "{summary}"
+    );
+    let told = explain(&place, &["POST", "/t/acme/boards"]).with(0);
+    assert!(told.contains(&format!("creates      {line}; where the application answers 201\n")), "{told}");
+}
+
+#[test]
 fn what_is_dangerous_stands_in_the_summary() {
     let place = Place::new();
     place.configure("sessions: { last: 8h }", "sessions: { last: 8h }\ndangerous: { clock: true }");

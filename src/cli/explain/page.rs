@@ -91,6 +91,9 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
     let name = |id| policy.catalogue.name(id).map(|name| name.as_str()).unwrap_or_default();
     let all: Vec<&str> = rule.permissions.iter().map(|id| name(*id)).collect();
     line(out, "permissions", &all.join(" and "))?;
+    if let Some(creates) = &rule.creates {
+        line(out, "creates", &format!("{creates}; where the application answers 201"))?;
+    }
     let above: Vec<&str> =
         rule.permissions.iter().filter(|id| policy.above_ceiling(**id)).map(|id| name(*id)).collect();
     if above.is_empty() {
