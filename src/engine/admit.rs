@@ -15,8 +15,7 @@ use crate::{
     identity::VerifiedSubject,
     model::{Basis, ExchangeId, RoleName, Timestamp},
     policy::{
-        Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
-        decide,
+        Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Staff, Verdict, decide,
     },
 };
 
@@ -26,12 +25,12 @@ use super::{
     fuse::{Cut, Look},
     hooks::Step,
     ids::new_id,
+    judge::{Asks, Stop},
     knock::{Knock, Particulars},
     member,
     outside::{Asker, until_asked_again},
     records,
     registry::{Case, Live},
-    reload::Asked,
 };
 
 /// How often a rule may ask for more before it is taken for endless: presence, sessions, grant, a chain of parents.
@@ -293,95 +292,6 @@ impl Engine {
         Ok(Admission { inner: Inner::Recorded(Box::new(recorded)) })
     }
 
-    /// Decides, fetching what the rules name, and looking up what they want looked up as far as it may.
-    async fn judge(
-        &self,
-        live: &Live,
-        knock: &Knock,
-        subject: &VerifiedSubject,
-        asks: &Asks,
-    ) -> Result<(Permit, Facts), Stop> {
-        let mut facts = Facts::new();
-        for _ in 0..MOST_ROUNDS {
-            let now = self.now();
-            let ask = knock.ask(self.clock_behind(now));
-            match decide(&ask, Caller::Known(subject.subject()), &facts, now, &knock.policy) {
-                Verdict::Need(need) => {
-                    let documents = match asks {
-                        Asks::Application(asker) => self.look_up_of(need, &mut facts, asker).await,
-                        Asks::Nobody => {
-                            self.at_hand_of(need, &mut facts, &Asker::UnderWay).ok_or(Stop::NotAtHand)?
-                        }
-                    };
-                    self.fetch(documents, &mut facts, Some(live)).await;
-                }
-                Verdict::Decided(Decision::Allow(permit)) => return Ok((permit, facts)),
-                Verdict::Decided(Decision::Deny(denial)) => {
-                    if !self.looks_further(&denial, &mut facts, &knock.policy) {
-                        return Err(Stop::Denied(denial));
-                    }
-                }
-            }
-        }
-        Err(Stop::Faulted(Fault::Undecided))
-    }
-
-    /// Decides again for an exchange under way, after something that it rests on changed. A deny cuts. It may take look-ups: never
-    /// in the way of a change.
-    pub(super) async fn judge_again(&self, live: &Live) {
-        self.judge_once_more(live, &Asks::Application(Asker::UnderWay)).await;
-    }
-
-    /// The same without waiting for any application; `false` where it takes a look-up: it holds on then.
-    pub(super) async fn judge_by_what_is_at_hand(&self, live: &Live) -> bool {
-        self.judge_once_more(live, &Asks::Nobody).await
-    }
-
-    /// Whether it was decided.
-    async fn judge_once_more(&self, live: &Live, asks: &Asks) -> bool {
-        // Without a case the first decision is still being made; it looks at the mark by itself.
-        let Some(case) = live.case.get() else { return true };
-        let mark = live.fuse.mark();
-        let knock = match self.asked_now(case) {
-            Asked::Again(knock) => knock,
-            Asked::Never(reason) => {
-                live.fuse.burn(Cut { reason, due: None, at: self.now() });
-                return true;
-            }
-        };
-        // Asked before: a decision that settles the fuse moves its deadline.
-        let due = live.fuse.fallen(self.now());
-        let verdict = self.judge(live, &knock, &case.subject, asks).await;
-        let reason = match verdict {
-            // All of it is under way, and some of it is all that is left.
-            Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,
-            Ok((permit, facts)) => match permit.staff() {
-                Some(staff) => {
-                    // One exchange's longest time counts from its beginning; a policy that came meanwhile may shorten it.
-                    let longest =
-                        Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
-                    let deadline = staff.deadline.min(case.longest).min(longest);
-                    self.registry.settle(live, mark, until_asked_again(deadline, &facts));
-                    return true;
-                }
-                None if member::is_theirs(&permit) => {
-                    self.registry.settle(live, mark, until_asked_again(case.longest, &facts));
-                    return true;
-                }
-                None => Reason::SessionMissing,
-            },
-            Err(Stop::Denied(denial)) if live.made_it(&denial, case) => {
-                self.registry.settle(live, mark, case.longest);
-                return true;
-            }
-            Err(Stop::Denied(denial)) => denial.reason,
-            Err(Stop::Faulted(_)) => Reason::StateUnavailable,
-            Err(Stop::NotAtHand) => return false,
-        };
-        live.fuse.burn(Cut { reason, due, at: self.now() });
-        true
-    }
-
     #[expect(clippy::too_many_arguments, reason = "a record gathers from everywhere, once")]
     fn intent(
         &self,
@@ -479,21 +389,6 @@ impl Engine {
 }
 
 pub(super) use super::records::{personal, rests};
-
-enum Stop {
-    Denied(Denial),
-    Faulted(Fault),
-    /// It takes a look-up, and nobody is to be asked.
-    NotAtHand,
-}
-
-/// Who may be asked for what is not at hand.
-enum Asks {
-    /// The application, for somebody.
-    Application(Asker),
-    /// Nobody: a change or a reload waits.
-    Nobody,
-}
 
 /// How far an exchange came; takes it out of the registry unless it was recorded.
 struct Entry<'a> {

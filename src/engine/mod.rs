@@ -21,6 +21,7 @@ pub mod fuse;
 mod grantors;
 pub mod hooks;
 mod ids;
+mod judge;
 pub mod knock;
 mod known;
 mod member;
