@@ -15,8 +15,7 @@ use crate::{
     identity::VerifiedSubject,
     model::{Basis, ExchangeId, RoleName, Timestamp},
     policy::{
-        Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Reason, Staff, Verdict,
-        decide,
+        Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Staff, Verdict, decide,
     },
 };
 
@@ -26,12 +25,12 @@ use super::{
     fuse::{Cut, Look},
     hooks::Step,
     ids::new_id,
+    judge::{Asks, Stop},
     knock::{Knock, Particulars},
     member,
-    outside::until_asked_again,
+    outside::{Asker, until_asked_again},
     records,
     registry::{Case, Live},
-    reload::Asked,
 };
 
 /// How often a rule may ask for more before it is taken for endless: presence, sessions, grant, a chain of parents.
@@ -208,6 +207,7 @@ impl Engine {
             Ok(admission) => Answer::Admitted(admission),
             Err(Stop::Denied(denial)) => Answer::Denied(denial),
             Err(Stop::Faulted(fault)) => Answer::Faulted(fault),
+            Err(Stop::NotAtHand) => Answer::Faulted(Fault::Undecided),
         }
     }
 
@@ -221,7 +221,8 @@ impl Engine {
         let live = Arc::clone(&entry.live);
         let mark = live.fuse.mark();
         let asked = self.now();
-        let (permit, facts) = self.judge(&live, &knock, &subject, Facts::new()).await?;
+        let asks = Asks::Application(Asker::Person(subject.id.clone()));
+        let (permit, facts) = self.judge(&live, &knock, &subject, &asks, Facts::new()).await?;
         self.note_lives(&live, &knock, &subject, &facts).await;
         let mut knock = knock;
         knock.asked = Some(asked);
@@ -290,74 +291,6 @@ impl Engine {
             }
         }
         Ok(Admission { inner: Inner::Recorded(Box::new(recorded)) })
-    }
-
-    /// Decides, fetching what the rules name and is not among these facts.
-    async fn judge(
-        &self,
-        live: &Live,
-        knock: &Knock,
-        subject: &VerifiedSubject,
-        mut facts: Facts,
-    ) -> Result<(Permit, Facts), Stop> {
-        for _ in 0..MOST_ROUNDS {
-            let now = self.now();
-            let ask = knock.ask(self.clock_behind(now));
-            match decide(&ask, Caller::Known(subject.subject()), &facts, now, &knock.policy) {
-                Verdict::Need(need) => self.fetch(need, &mut facts, Some(live)).await,
-                Verdict::Decided(Decision::Allow(permit)) => return Ok((permit, facts)),
-                Verdict::Decided(Decision::Deny(denial)) => {
-                    if !self.looks_further(&denial, &mut facts, &knock.policy) {
-                        return Err(Stop::Denied(denial));
-                    }
-                }
-            }
-        }
-        Err(Stop::Faulted(Fault::Undecided))
-    }
-
-    /// Decides again for an exchange under way, after something that it rests on changed. A deny cuts.
-    pub(super) async fn judge_again(&self, live: &Live) {
-        self.judge_again_on(live, Facts::new()).await;
-    }
-
-    /// The same, where these facts are what is to be gone by.
-    pub(super) async fn judge_again_on(&self, live: &Live, facts: Facts) {
-        // Without a case the first decision is still being made; it looks at the mark by itself.
-        let Some(case) = live.case.get() else { return };
-        let mark = live.fuse.mark();
-        let knock = match self.asked_now(case) {
-            Asked::Again(knock) => knock,
-            Asked::Never(reason) => {
-                live.fuse.burn(Cut { reason, due: None, at: self.now() });
-                return;
-            }
-        };
-        // Asked before: a decision that settles the fuse moves its deadline.
-        let due = live.fuse.fallen(self.now());
-        let verdict = self.judge(live, &knock, &case.subject, facts).await;
-        let reason = match verdict {
-            // All of it is under way, and some of it is all that is left.
-            Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,
-            Ok((permit, facts)) => match permit.staff() {
-                Some(staff) => {
-                    // One exchange's longest time counts from its beginning; a policy that came meanwhile may shorten it.
-                    let longest =
-                        Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
-                    let deadline = staff.deadline.min(case.longest).min(longest);
-                    self.registry.settle(live, mark, until_asked_again(deadline, &facts));
-                    return;
-                }
-                None if member::is_theirs(&permit) => {
-                    self.registry.settle(live, mark, until_asked_again(case.longest, &facts));
-                    return;
-                }
-                None => Reason::SessionMissing,
-            },
-            Err(Stop::Denied(denial)) => denial.reason,
-            Err(Stop::Faulted(_)) => Reason::StateUnavailable,
-        };
-        live.fuse.burn(Cut { reason, due, at: self.now() });
     }
 
     #[expect(clippy::too_many_arguments, reason = "a record gathers from everywhere, once")]
@@ -457,11 +390,6 @@ impl Engine {
 }
 
 pub(super) use super::records::{personal, rests};
-
-enum Stop {
-    Denied(Denial),
-    Faulted(Fault),
-}
 
 /// How far an exchange came; takes it out of the registry unless it was recorded.
 struct Entry<'a> {

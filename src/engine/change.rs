@@ -361,7 +361,7 @@ impl Engine {
 
     /// Somebody made the change already. Their answer may still be waiting for cuts, and so must this one (law 6); what is
     /// not durable yet is not said to be.
-    async fn as_wanted(&self, this: &Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
+    async fn as_wanted(self: &Arc<Self>, this: &Try<'_>, events: Vec<Event>, facts: &Facts) -> Changed {
         let keys: Vec<&Key> = facts.versions().map(|(key, _)| key).collect();
         let mut waiting = self.waiting_on(&keys).await.unwrap_or_default();
         if !self.put_in_force(keys).await {
@@ -450,14 +450,20 @@ impl Engine {
     }
 
     /// Has every exchange that rests on these documents decided again, and waits until those that were cut have
-    /// parted from their sockets. `false`: one of them has not, in time.
-    pub(super) async fn put_in_force<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> bool {
+    /// parted from their sockets, and those that it takes a look-up to decide hand nothing on. `false`: one of them has not, in
+    /// time.
+    pub(super) async fn put_in_force<'a>(self: &Arc<Self>, keys: impl IntoIterator<Item = &'a Key>) -> bool {
         self.hold_and_decide(&self.registry.resting_on(keys)).await
     }
 
     /// The same of what follows from a creation, made on these facts. Whoever becomes another by it still gets the answer that made
     /// them so: of that exchange it counts what was there before. Whatever else changed is among the facts, or follows by itself.
-    async fn put_in_force_after(&self, exchange: &ExchangeId, facts: &Facts, keys: &[&Key]) -> bool {
+    async fn put_in_force_after(
+        self: &Arc<Self>,
+        exchange: &ExchangeId,
+        facts: &Facts,
+        keys: &[&Key],
+    ) -> bool {
         let mut all = self.registry.resting_on(keys.iter().copied());
         let own = all.iter().position(|live| live.exchange == *exchange).map(|at| all.swap_remove(at));
         if let Some(own) = &own {
@@ -468,18 +474,23 @@ impl Engine {
                 }
             }
             own.fuse.touch();
-            self.judge_again_on(own, before).await;
+            if !self.judge_by_these(own, before).await {
+                all.push(Arc::clone(own));
+            }
         }
         self.hold_and_decide(&all).await
     }
 
-    /// Waits for those of them that were cut to part from their sockets; whether they did in time.
+    /// Waits for those of them that were cut to part from their sockets, and for those that hold to have nothing in hand;
+    /// whether they did in time.
     pub(super) async fn parted(&self, all: &[Arc<Live>]) -> bool {
         let now = self.now();
         let partings = async {
             for live in all {
-                if matches!(live.fuse.look(now), Look::Burnt(_)) {
-                    live.fuse.parted().await;
+                match live.fuse.look(now) {
+                    Look::Burnt(_) => live.fuse.parted().await,
+                    Look::Stale => live.fuse.held().await,
+                    Look::Alive => {}
                 }
             }
         };

@@ -58,6 +58,18 @@ pub struct Fuse {
     gone: Notify,
     /// Bytes that were handed to a socket, both ways.
     handed: AtomicU64,
+    /// Hand-overs that have begun to look, and are not done.
+    passing: AtomicU64,
+}
+
+/// A hand-over, from before its look on.
+#[derive(Debug)]
+pub struct Passing<'a>(&'a Fuse);
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        self.0.passing.fetch_sub(1, SeqCst);
+    }
 }
 
 impl Default for Fuse {
@@ -74,6 +86,7 @@ impl Default for Fuse {
             wake: Notify::new(),
             gone: Notify::new(),
             handed: AtomicU64::new(0),
+            passing: AtomicU64::new(0),
         }
     }
 }
@@ -177,6 +190,19 @@ impl Fuse {
         }
     }
 
+    /// Said before the look that a hand-over rests on, and held until it is done: it does not wait in between.
+    pub fn passing(&self) -> Passing<'_> {
+        self.passing.fetch_add(1, SeqCst);
+        Passing(self)
+    }
+
+    /// Waits until whatever looked before this was touched or burnt has handed its bytes on: no longer than such a call takes.
+    pub(super) async fn held(&self) {
+        while self.passing.load(SeqCst) != 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits until there is a reason to look again.
     pub async fn woken(&self) {
         self.wake.notified().await;
@@ -253,6 +279,22 @@ mod tests {
         fuse.settle(fuse.mark(), Deadline { at: at(900), due: Due::Session });
         assert_eq!((fuse.look(at(100)), fuse.fallen(at(100))), (Look::Alive, None));
         assert!(matches!(fuse.look(at(900)), Look::Burnt(_)));
+    }
+
+    #[test]
+    fn what_holds_is_waited_for_until_nothing_is_in_hand() {
+        let fuse = Fuse::default();
+        let mut held = std::pin::pin!(fuse.held());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let (up, down) = (fuse.passing(), fuse.passing());
+        assert_eq!(fuse.look(at(1)), Look::Alive);
+        fuse.touch();
+        assert!(held.as_mut().poll(&mut context).is_pending());
+        drop(up);
+        assert!(held.as_mut().poll(&mut context).is_pending());
+        drop(down);
+        assert!(held.as_mut().poll(&mut context).is_ready());
+        assert_eq!(fuse.look(at(1)), Look::Stale);
     }
 
     #[test]

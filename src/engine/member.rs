@@ -23,6 +23,7 @@ use super::{
     admit::{Admission, Answer, Glance, MOST_ROUNDS, personal},
     fault::Fault,
     knock::{Knock, Name, Particulars, Path},
+    outside::Asker,
     records,
     registry::Live,
 };
@@ -84,7 +85,9 @@ impl Engine {
         for _ in 0..16 {
             for key in need.0 {
                 if Self::is_outside(&facts, &key) {
-                    let Some(told) = self.at_hand(&facts, &key) else { return Glance::Look };
+                    let Caller::Known(subject) = caller else { return Glance::Look };
+                    let asker = Asker::Person(subject.id.clone());
+                    let Some(told) = self.at_hand(&facts, &key, &asker) else { return Glance::Look };
                     facts.put_looked_up(key, told.said());
                     continue;
                 }
@@ -111,10 +114,14 @@ impl Engine {
     /// Admits a member whose row is not at hand. No record, no fuse, and nothing of the past is waited for.
     pub(super) async fn admit_member(&self, knock: &Knock, subject: &VerifiedSubject) -> Answer {
         let mut facts = Facts::new();
+        let asker = Asker::Person(subject.id.clone());
         for _ in 0..MOST_ROUNDS {
             let (ask, caller) = (knock.ask(false), Caller::Known(subject.subject()));
             match decide(&ask, caller, &facts, self.now(), &knock.policy) {
-                Verdict::Need(need) => self.fetch(need, &mut facts, None).await,
+                Verdict::Need(need) => {
+                    let need = self.look_up_of(need, &mut facts, &asker).await;
+                    self.fetch(need, &mut facts, None).await;
+                }
                 Verdict::Decided(Decision::Allow(permit)) => {
                     return Answer::Admitted(Admission::open(&permit));
                 }

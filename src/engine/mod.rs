@@ -21,6 +21,7 @@ pub mod fuse;
 mod grantors;
 pub mod hooks;
 mod ids;
+mod judge;
 pub mod knock;
 mod known;
 mod member;
@@ -266,11 +267,6 @@ impl Engine {
     /// Fetches what a rule lacks, each document watched before it is read.
     async fn fetch(&self, need: Need, facts: &mut Facts, live: Option<&registry::Live>) {
         for key in need.0 {
-            if Self::is_outside(facts, &key) {
-                let told = self.look_up(facts, &key).await;
-                facts.put_looked_up(key, told.said());
-                continue;
-            }
             if let Some(live) = live {
                 self.registry.watch(live, &key);
             }

@@ -89,7 +89,7 @@ impl Engine {
 
     /// Decides every exchange under way again; what is no longer allowed is cut. Whether all that were cut have parted
     /// from their sockets in time.
-    pub async fn decide_again(&self) -> bool {
+    pub async fn decide_again(self: &Arc<Self>) -> bool {
         self.hold_and_decide(&self.registry.all()).await
     }
 
@@ -120,14 +120,19 @@ impl Engine {
         Asked::Again(knock)
     }
 
-    /// All of them hold from here on, before any is decided.
-    pub(super) async fn hold_and_decide(&self, all: &[Arc<Live>]) -> bool {
+    /// All of them hold from here on, before any is decided. No application is waited for: what it takes a look-up to decide goes
+    /// on holding, and is decided beside this.
+    pub(super) async fn hold_and_decide(self: &Arc<Self>, all: &[Arc<Live>]) -> bool {
         for live in all {
             live.fuse.touch();
         }
+        let mut asking = Vec::new();
         for live in all {
-            self.judge_again(live).await;
+            if !self.judge_by_what_is_at_hand(live).await {
+                asking.push(Arc::clone(live));
+            }
         }
+        self.decide_apart(asking);
         self.parted(all).await
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Engine,
     admit::{Admission, MOST_ROUNDS},
     knock::{Knock, Path},
-    outside::Told,
+    outside::{Asker, Told},
     registry::Live,
 };
 
@@ -118,11 +118,12 @@ impl Sight {
 
     /// Looks something up, within what one answer may cost.
     async fn look_up(&self, facts: &Facts, key: &Key) -> Option<Arc<LookedUp>> {
-        if let Some(told) = self.engine.at_hand(facts, key) {
+        let asker = Asker::Person(self.subject.id.clone());
+        if let Some(told) = self.engine.at_hand(facts, key, &asker) {
             return told.said();
         }
         let left = self.asks.get().checked_sub(1)?;
-        let told = self.engine.look_up(facts, key).await;
+        let told = self.engine.look_up(facts, key, &asker).await;
         self.asks.set(if told == Told::Silence { left.saturating_sub(SILENCE - 1) } else { left });
         told.said()
     }

@@ -41,18 +41,6 @@ impl Engine {
         (wait, fallen)
     }
 
-    /// Decides again what holds since its level fell. Beside whoever looks at the clock: it may take a look-up.
-    fn decide_fallen(self: &Arc<Self>, fallen: Vec<Arc<Live>>) {
-        if !fallen.is_empty() {
-            let engine = Arc::clone(self);
-            self.background.spawn(async move {
-                for live in fallen {
-                    engine.judge_again(&live).await;
-                }
-            });
-        }
-    }
-
     /// Where the ledger takes not even outcomes, what runs would end without a record: it ends now (law 1).
     fn cut_unrecorded(&self) {
         if self.journal.takes_outcomes() {
@@ -69,7 +57,8 @@ impl Engine {
         loop {
             self.cut_unrecorded();
             let (wait, fallen) = self.sweep_fuses();
-            self.decide_fallen(fallen);
+            // What holds since its level fell, or since what was looked up counts no more.
+            self.decide_apart(fallen);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.registry.sooner() => {}

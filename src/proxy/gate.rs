@@ -150,6 +150,7 @@ impl<'a> Gate<'a> {
             if woken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
+            let _passing = live.fuse.passing();
             match live.fuse.look(self.engine.now()) {
                 Look::Burnt(_) => Poll::Ready(Some(Err(Broken::Cut))),
                 Look::Stale => Poll::Pending,

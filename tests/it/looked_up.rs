@@ -1,6 +1,8 @@
 //! Resources that nobody pushed, looked up at their application: what that opens, what an application that lies, hangs or breaks off
 //! opens (nothing), and how often it is asked.
 
+mod held;
+
 use std::{
     collections::HashMap,
     io::{Read, Write},

@@ -64,11 +64,18 @@ fn look_up(
     let hint = format!("say where the application tells of one: `path: /internal/{{tenant}}/{{{kind}}}`");
     let path_at = context.need(&written.path, at.place, "path", &hint);
     let path = path_at.and_then(|at| path(context, at, kind));
+    // In a part of a segment it tells no two tenants apart: `a-b` and `c` read like `a` and `b-c`.
     if let (Some(path_at), Some(path), Field::Absent) = (path_at, &path, &written.tenant)
-        && !path.contains(&PathPiece::Tenant)
+        && !path_at.value.split('/').any(|segment| segment == "{tenant}")
     {
-        let hint = "put `{tenant}` into the path, or say by `tenant` where in the answer it stands";
-        let message = "nothing says of which tenant's resource the answer is";
+        let hint =
+            "make `{tenant}` a whole segment of the path, or say by `tenant` where in the answer it stands";
+        let message = match path.contains(&PathPiece::Tenant) {
+            true => {
+                "one path may stand for resources of several tenants, and nothing else says of which the answer is"
+            }
+            false => "nothing says of which tenant's resource the answer is",
+        };
         context.put(Code::BadValue, path_at.place, message, hint);
     }
     let (id, tenant) = (one(context, &written.id), one(context, &written.tenant));

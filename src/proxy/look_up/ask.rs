@@ -58,7 +58,10 @@ pub(super) async fn ask(
                 };
             }
             Err(code) => {
-                server.health.unreached(code);
+                // Whoever gave a server less time than everybody's connections have says nothing of it.
+                if code != dial::TIMEOUT || most >= upstream.connect_timeout {
+                    server.health.unreached(code);
+                }
                 last = Fault::Unreachable(code);
             }
         }

@@ -31,13 +31,13 @@ use arc_swap::ArcSwapOption;
 use quick_cache::sync::Cache;
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, watch},
+    sync::{Semaphore, SemaphorePermit, watch},
     time::timeout,
 };
 
 use crate::{
-    engine::outside::{Asking, Outside, Told, Wanted},
-    model::{TenantId, Timestamp},
+    engine::outside::{Asker, Asking, Instants, Outside, Told, Wanted},
+    model::{SubjectRef, TenantId, Timestamp},
     policy::{LookUp, LookedUp},
 };
 
@@ -55,6 +55,12 @@ pub const MOST_UNDER_WAY: usize = 256;
 pub const AT_ONCE_OF_TENANT: usize = 8;
 /// … and with those that wait.
 pub const MOST_OF_TENANT: usize = 64;
+/// … and of one person in it, so that none keeps all others out.
+pub const MOST_OF_PERSON: usize = 32;
+/// Turns beside these at one application, for exchanges under way that are decided again: no number of requests takes them.
+pub const BESIDE: usize = 4;
+/// The same of one tenant.
+pub const BESIDE_OF_TENANT: usize = 2;
 /// Answers that are kept.
 pub const MOST_KEPT: usize = 10_000;
 /// For how long it is known that something cannot be had, in milliseconds.
@@ -88,19 +94,69 @@ struct Kept {
 
 #[derive(Default)]
 struct UnderWay {
-    questions: HashMap<Wanted, watch::Receiver<Option<Told>>>,
+    questions: HashMap<Asked, watch::Receiver<Option<Told>>>,
     upstreams: HashMap<Arc<str>, AtUpstream>,
 }
 
+/// A question: what is asked for, under which map, and whether for what is under way. Nobody is answered by the map before
+/// theirs, and what is under way does not fall with a request that waited too long.
+type Asked = (u64, bool, Wanted);
+
 /// What is under way at one application.
 struct AtUpstream {
-    at_once: Arc<Semaphore>,
-    number: usize,
-    tenants: HashMap<TenantId, (Arc<Semaphore>, usize)>,
+    turns: Arc<Turns>,
+    bound: Bound,
+    tenants: HashMap<TenantId, OfTenant>,
 }
 
-/// Turns that one question waits for, its tenant's before all.
-type Turns = [Arc<Semaphore>; 2];
+/// … of one tenant.
+struct OfTenant {
+    turns: Arc<Turns>,
+    bound: Bound,
+    persons: HashMap<SubjectRef, usize>,
+}
+
+/// How many questions there are: all, and those of requests, which are bounded.
+#[derive(Default)]
+struct Bound {
+    all: usize,
+    of_requests: usize,
+}
+
+impl Bound {
+    fn add(&mut self, asker: &Asker) {
+        self.all += 1;
+        self.of_requests += usize::from(*asker != Asker::UnderWay);
+    }
+
+    fn take(&mut self, asker: &Asker) {
+        self.all = self.all.saturating_sub(1);
+        self.of_requests = self.of_requests.saturating_sub(usize::from(*asker != Asker::UnderWay));
+    }
+}
+
+/// Turns that a question waits for.
+struct Turns {
+    of_all: Semaphore,
+    beside: Semaphore,
+}
+
+impl Turns {
+    fn new(of_all: usize, beside: usize) -> Arc<Turns> {
+        Arc::new(Turns { of_all: Semaphore::new(of_all), beside: Semaphore::new(beside) })
+    }
+
+    /// Waits for one. The semaphores are never closed.
+    async fn wait(&self, asker: &Asker) -> Option<SemaphorePermit<'_>> {
+        match asker {
+            Asker::Person(_) => self.of_all.acquire().await.ok(),
+            Asker::UnderWay => tokio::select! {
+                turn = self.of_all.acquire() => turn.ok(),
+                turn = self.beside.acquire() => turn.ok(),
+            },
+        }
+    }
+}
 
 #[derive(Default)]
 struct Counts {
@@ -117,8 +173,8 @@ struct Errand {
     rule: LookUp,
     wanted: Wanted,
     map: u64,
-    now: Timestamp,
-    wall: Timestamp,
+    instants: Instants,
+    asker: Asker,
 }
 
 impl LookUps {
@@ -175,18 +231,18 @@ impl LookUps {
 }
 
 impl Outside for LookUps {
-    fn at_hand(&self, wanted: &Wanted, now: Timestamp) -> Option<Told> {
-        let told = self.desk.at_hand(wanted, now)?;
+    fn at_hand(&self, wanted: &Wanted, now: Timestamp, asker: &Asker) -> Option<Told> {
+        let told = self.desk.at_hand(wanted, now, asker)?;
         self.desk.counts.at_hand.fetch_add(1, Relaxed);
         Some(told)
     }
 
-    fn ask(&self, wanted: Wanted, now: Timestamp, wall: Timestamp) -> Asking {
+    fn ask(&self, wanted: Wanted, instants: Instants, asker: &Asker) -> Asking {
         let now_is = |told: Told| -> Asking { Box::pin(std::future::ready(told)) };
-        if let Some(told) = self.at_hand(&wanted, now) {
+        if let Some(told) = self.at_hand(&wanted, instants.now(), asker) {
             return now_is(told);
         }
-        let (mut done, begins) = match self.desk.take_up(&wanted, now, wall) {
+        let (mut done, begins) = match self.desk.take_up(&wanted, instants, asker) {
             Turn::Known(told) => return now_is(told),
             Turn::Wait(done) => (done, None),
             Turn::Ask { done, tell, errand, turns } => (done, Some((tell, errand, turns))),
@@ -194,7 +250,8 @@ impl Outside for LookUps {
         if let Some((tell, errand, turns)) = begins {
             let under_way = Leave { desk: Arc::clone(&self.desk), errand: *errand };
             self.background.spawn(async move {
-                let told = under_way.desk.run(&under_way.errand, &turns).await;
+                let [of_tenant, of_all] = &turns;
+                let told = under_way.desk.run(&under_way.errand, of_tenant, of_all).await;
                 // Gone from what is under way before anybody hears of it: whoever asks next looks at what is kept.
                 drop(under_way);
                 tell.send_replace(Some(told));
@@ -218,7 +275,7 @@ enum Turn {
         done: watch::Receiver<Option<Told>>,
         tell: watch::Sender<Option<Told>>,
         errand: Box<Errand>,
-        turns: Turns,
+        turns: [Arc<Turns>; 2],
     },
 }
 
@@ -231,16 +288,27 @@ struct Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         let name = self.errand.upstream().map(|upstream| upstream.name.as_str()).unwrap_or_default();
+        let asker = &self.errand.asker;
         let mut under_way = self.desk.lock();
-        under_way.questions.remove(&self.errand.wanted);
+        under_way.questions.remove(&self.errand.asked());
         let Some(at) = under_way.upstreams.get_mut(name) else { return };
-        at.number = at.number.saturating_sub(1);
+        at.bound.take(asker);
         let tenant = &self.errand.wanted.tenant;
-        match at.tenants.get_mut(tenant) {
-            Some((_, number)) if *number > 1 => *number = number.saturating_sub(1),
-            Some(_) | None => drop(at.tenants.remove(tenant)),
+        if let Some(own) = at.tenants.get_mut(tenant) {
+            own.bound.take(asker);
+            if let Asker::Person(person) = asker
+                && let Some(number) = own.persons.get_mut(person)
+            {
+                *number = number.saturating_sub(1);
+                if *number == 0 {
+                    own.persons.remove(person);
+                }
+            }
+            if own.bound.all == 0 {
+                at.tenants.remove(tenant);
+            }
         }
-        if at.number == 0 {
+        if at.bound.all == 0 {
             under_way.upstreams.remove(name);
         }
     }
@@ -250,6 +318,10 @@ impl Errand {
     fn upstream(&self) -> Option<&Upstream> {
         self.routing.upstreams.get(self.rule.upstream)
     }
+
+    fn asked(&self) -> Asked {
+        (self.map, self.asker == Asker::UnderWay, self.wanted.clone())
+    }
 }
 
 impl Desk {
@@ -257,61 +329,88 @@ impl Desk {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at_hand(&self, wanted: &Wanted, now: Timestamp) -> Option<Told> {
+    fn at_hand(&self, wanted: &Wanted, now: Timestamp, asker: &Asker) -> Option<Told> {
         let kept = self.kept.get(wanted)?;
-        (now < kept.until && kept.map == self.map.load(Acquire)).then_some(kept.told)
+        // One that waited in vain among requests says nothing of what has turns of its own.
+        let counts = *asker != Asker::UnderWay || kept.told != Told::Silence;
+        (counts && now < kept.until && kept.map == self.map.load(Acquire)).then_some(kept.told)
     }
 
     /// How something is asked for under the map in force, if it is.
-    fn errand(&self, wanted: &Wanted, now: Timestamp, wall: Timestamp) -> Option<Errand> {
+    fn errand(&self, wanted: &Wanted, instants: Instants, asker: &Asker) -> Option<Errand> {
         // The number first: a map that comes in between makes the answer one that is not kept.
         let map = self.map.load(Acquire);
         let routing = self.routing.load_full()?;
         let rule = routing.policy.resources.types.get(&wanted.resource.kind)?.look_up.as_deref()?.clone();
-        Some(Errand { routing, rule, wanted: wanted.clone(), map, now, wall })
+        Some(Errand { routing, rule, wanted: wanted.clone(), map, instants, asker: asker.clone() })
     }
 
-    fn take_up(&self, wanted: &Wanted, now: Timestamp, wall: Timestamp) -> Turn {
-        let Some(errand) = self.errand(wanted, now, wall) else { return Turn::Known(Told::Nothing) };
+    fn take_up(&self, wanted: &Wanted, instants: Instants, asker: &Asker) -> Turn {
+        let now = instants.now();
+        let Some(errand) = self.errand(wanted, instants, asker) else { return Turn::Known(Told::Nothing) };
         let Some(upstream) = errand.upstream() else { return Turn::Known(Told::Nothing) };
+        let asked = errand.asked();
         let mut under_way = self.lock();
-        if let Some(done) = under_way.questions.get(wanted) {
+        if let Some(done) = under_way.questions.get(&asked) {
             return Turn::Wait(done.clone());
         }
         // Whoever was just told is in what is kept.
-        if let Some(told) = self.at_hand(wanted, now) {
+        if let Some(told) = self.at_hand(wanted, now, asker) {
             return Turn::Known(told);
         }
+        let at = under_way.upstreams.get(upstream.name.as_str());
+        if let (Some(at), Asker::Person(person)) = (at, asker) {
+            let own = at.tenants.get(&wanted.tenant);
+            let of_person = own.and_then(|own| own.persons.get(person)).copied().unwrap_or(0);
+            if at.bound.of_requests >= MOST_UNDER_WAY
+                || own.is_some_and(|own| own.bound.of_requests >= MOST_OF_TENANT)
+                || of_person >= MOST_OF_PERSON
+            {
+                drop(under_way);
+                self.count(Fault::Busy, &errand);
+                return Turn::Known(Told::Silence);
+            }
+        }
         let at = under_way.upstreams.entry(Arc::from(upstream.name.as_str())).or_insert_with(|| AtUpstream {
-            at_once: Arc::new(Semaphore::new(AT_ONCE)),
-            number: 0,
+            turns: Turns::new(AT_ONCE, BESIDE),
+            bound: Bound::default(),
             tenants: HashMap::new(),
         });
-        let of_tenant = at.tenants.get(&wanted.tenant).map_or(0, |(_, number)| *number);
-        if at.number >= MOST_UNDER_WAY || of_tenant >= MOST_OF_TENANT {
-            drop(under_way);
-            self.count(Fault::Busy, &errand);
-            return Turn::Known(Told::Silence);
+        at.bound.add(asker);
+        let own = at.tenants.entry(wanted.tenant.clone()).or_insert_with(|| OfTenant {
+            turns: Turns::new(AT_ONCE_OF_TENANT, BESIDE_OF_TENANT),
+            bound: Bound::default(),
+            persons: HashMap::new(),
+        });
+        own.bound.add(asker);
+        if let Asker::Person(person) = asker {
+            *own.persons.entry(person.clone()).or_default() += 1;
         }
-        at.number += 1;
-        let own = || (Arc::new(Semaphore::new(AT_ONCE_OF_TENANT)), 0);
-        let (own, number) = at.tenants.entry(wanted.tenant.clone()).or_insert_with(own);
-        *number += 1;
-        let turns = [Arc::clone(own), Arc::clone(&at.at_once)];
+        let turns = [Arc::clone(&own.turns), Arc::clone(&at.turns)];
         let (tell, done) = watch::channel(None);
-        under_way.questions.insert(wanted.clone(), done.clone());
+        under_way.questions.insert(asked, done.clone());
         Turn::Ask { done, tell, errand: Box::new(errand), turns }
     }
 
     /// Asks, and keeps what came of it.
-    async fn run(&self, errand: &Errand, [of_tenant, of_all]: &Turns) -> Told {
+    async fn run(&self, errand: &Errand, of_tenant: &Turns, of_all: &Turns) -> Told {
         let within = Duration::from_millis(u64::try_from(errand.rule.within_ms).unwrap_or(0));
-        let asked = async {
-            // Never closed.
-            let _turns = (of_tenant.acquire().await, of_all.acquire().await);
-            self.exchange(errand, within).await
+        let turns = async { (of_tenant.wait(&errand.asker).await, of_all.wait(&errand.asker).await) };
+        let asked = match &errand.asker {
+            Asker::Person(_) => {
+                let waited = async {
+                    let _turns = turns.await;
+                    self.exchange(errand, within).await
+                };
+                timeout(within, waited).await
+            }
+            // Nobody waits but what holds: its time begins with its turn.
+            Asker::UnderWay => {
+                let _turns = turns.await;
+                timeout(within, self.exchange(errand, within)).await
+            }
         };
-        let (told, until) = match timeout(within, asked).await.unwrap_or(Err(Fault::Slow)) {
+        let (told, until) = match asked.unwrap_or(Err(Fault::Slow)) {
             Ok(said) => {
                 self.counts.answered.fetch_add(1, Relaxed);
                 let until = said.until;
@@ -319,11 +418,8 @@ impl Desk {
             }
             Err(fault) => {
                 self.count(fault, errand);
-                let asked = errand.now.plus_ms(NOTHING_MS);
-                match fault.is_silence() {
-                    true => (Told::Silence, asked.plus_ms(errand.rule.within_ms)),
-                    false => (Told::Nothing, asked),
-                }
+                let told = if fault.is_silence() { Told::Silence } else { Told::Nothing };
+                (told, errand.instants.now().plus_ms(NOTHING_MS))
             }
         };
         let kept = Kept { told: told.clone(), until, map: errand.map };
@@ -332,17 +428,18 @@ impl Desk {
     }
 
     async fn exchange(&self, errand: &Errand, within: Duration) -> Result<LookedUp, Fault> {
-        let Errand { routing, rule, wanted, now, wall, .. } = errand;
+        let Errand { routing, rule, wanted, .. } = errand;
+        let (now, wall) = (errand.instants.now(), errand.instants.wall());
         let upstream = errand.upstream().ok_or(Fault::Unreachable("no_upstream"))?;
         let target = rule.target(&wanted.tenant, &wanted.resource.id);
-        let signed = routing.asserter.assert_own(wanted.tenant.as_str(), &target, upstream, *wall);
+        let signed = routing.asserter.assert_own(wanted.tenant.as_str(), &target, upstream, wall);
         let assertion = signed.map_err(|_| Fault::Unsigned)?;
         let question = Question { target: &target, header: &routing.asserter.header, assertion: &assertion };
         let first = self.turn.fetch_add(1, Relaxed);
         let body = ask(upstream, first, within, &question).await?;
         let parent = routing.policy.resources.parent(&wanted.resource.kind);
         let resource = answer::read(&body, rule, wanted, parent)?;
-        Ok(LookedUp { resource, since: *now, until: now.plus_ms(rule.for_ms) })
+        Ok(LookedUp { resource, since: now, until: now.plus_ms(rule.for_ms) })
     }
 
     fn count(&self, fault: Fault, errand: &Errand) {
@@ -351,7 +448,7 @@ impl Desk {
             count.fetch_add(1, Relaxed);
         }
         let Some(last) = self.counts.told.get(number).filter(|_| !fault.is_ordinary()) else { return };
-        let (before, now) = (last.load(Relaxed), errand.now.ms());
+        let (before, now) = (last.load(Relaxed), errand.instants.now().ms());
         let again = before == 0 || now.saturating_sub(before) >= TOLD_AGAIN_MS;
         if again && last.compare_exchange(before, now, Relaxed, Relaxed).is_ok() {
             let upstream = errand.upstream().map(|upstream| upstream.name.as_str()).unwrap_or_default();
