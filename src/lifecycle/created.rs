@@ -244,7 +244,14 @@ fn rights(
                 withheld = Some("environment_foreign".to_owned());
                 None
             }
-            changed => changed,
+            Some(after) => match moved(at, id, row.life, is_counted(Some(row), row.life), after.seat)? {
+                Some(counted) if counted.fits(tenant).is_err() => {
+                    withheld = Some("seats_full".to_owned());
+                    None
+                }
+                Some(_) | None => Some(after),
+            },
+            None => None,
         };
         let now = changed.as_ref().unwrap_or(row);
         let standing = (rules.joins_of(&now.roles).reach(kind), now.left);

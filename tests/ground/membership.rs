@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use postern::{
-    lifecycle::{Actor, Change, Command, Deed, Until},
+    lifecycle::{Actor, Change, Command, Created, Deed, Until},
     model::{Document, Joined, Key, Span, Subject},
     policy::{Pattern, PermissionSet, Policy, Role, RoleAt, TypeRule},
 };
@@ -347,4 +347,49 @@ fn who_was_invited_comes_back_uninvited_to_no_more_than_they_had() {
     // Invited to it they join.
     assert_eq!(by(&invite("board", "b1", &rita.id, "lead"), &crm), Ok(()));
     assert_eq!(by(&lead, &rita), Ok(()));
+}
+
+// PFC-07
+// PFC-16
+#[test]
+fn who_makes_something_becomes_no_member_for_whom_there_is_no_seat() {
+    let mut policy = with_forms();
+    policy.roles.get_mut(&role("editor")).unwrap().seat = true;
+    let mut world = world(&policy);
+    let (crm, gil) = (program("crm"), rower("acme", "gil"));
+    let limit = |limit| Command::PushTenant {
+        tenant: tid("acme"),
+        parent: None,
+        zone: postern::model::Zone::UTC,
+        environments: vec![eid("production")],
+        plan: None,
+        seat_limit: Some(limit),
+        expected: None,
+    };
+    for command in [limit(0), row(&gil.id, &["guest"])] {
+        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    let makes = |id: &str| Command::Created {
+        tenant: tid("acme"),
+        made: Box::new(Created {
+            exchange: id.parse().unwrap(),
+            resource: named("board", id),
+            on: None,
+            creator: Some(gil.id.clone()),
+            withheld: None,
+            token_roles: BTreeSet::new(),
+            environment: None,
+            role: Some(role("lead")),
+            becomes: [(role("guest"), role("editor"))].into(),
+        }),
+    };
+    let told = |world: &mut World, id: &str| {
+        let change = world.run(&makes(id), Actor::Application, 1_003, &policy).unwrap();
+        let names: Vec<&str> = change.events.iter().map(|event| event.name()).collect();
+        (names.contains(&"member_became"), names.contains(&"resource_joined"))
+    };
+    // Still a guest, so no member of what they made either.
+    assert_eq!(told(&mut world, "b7"), (false, false));
+    world.run(&limit(1), Actor::Subject(&crm), 1_004, &policy).unwrap();
+    assert_eq!(told(&mut world, "b8"), (true, true));
 }
