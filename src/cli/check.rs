@@ -90,6 +90,13 @@ fn summary(out: &mut Out, config: &ConfigArg, settings: &Settings, warnings: usi
     let closed = policy.rules.iter().filter(|rule| above(policy, &rule.permissions)).count();
     writeln!(out, "\nroutes      {:>4}  {public} public, {closed} closed to support", policy.rules.len())?;
     writeln!(out, "permissions {:>4}  support:* among them", policy.catalogue.iter().count())?;
+    let creating = || policy.rules.iter().filter_map(|rule| Some((rule, rule.creates.as_deref()?)));
+    if creating().next().is_some() {
+        writeln!(out, "\ncreations")?;
+    }
+    for (rule, creates) in creating() {
+        writeln!(out, "  {}\n    {creates}", rule.name)?;
+    }
 
     writeln!(out, "\nissuers")?;
     for issuer in &settings.issuers {

@@ -317,7 +317,10 @@ impl Explain {
 /// Says what would be decided.
 fn verdict(out: &mut Out, whom: &str, decision: Option<Decision>) -> io::Result<Answer> {
     match decision {
-        Some(Decision::Allow(permit)) => writeln!(out, "{whom}: passes ({})", permit.reason())?,
+        Some(Decision::Allow(permit)) => {
+            let some = if permit.narrowed() { ", with an answer narrowed to what they may see" } else { "" };
+            writeln!(out, "{whom}: passes ({}){some}", permit.reason())?;
+        }
         Some(Decision::Deny(denial)) => {
             let told = Told::denial(&denial);
             let more = told.more.map(|more| format!(" [{more}]")).unwrap_or_default();
@@ -424,6 +427,11 @@ impl Stage<'_> {
 
 fn passes(decision: &Option<Decision>) -> bool {
     matches!(decision, Some(Decision::Allow(_)))
+}
+
+/// Whether only some of the answer's items are shown.
+fn is_narrowed(decision: &Decision) -> bool {
+    matches!(decision, Decision::Allow(permit) if permit.narrowed())
 }
 
 fn role(policy: &Policy, name: &str) -> Result<RoleName, Trouble> {

@@ -6,7 +6,10 @@ use std::io::{self, Write};
 
 use crate::{config::Settings, policy::Policy};
 
-use super::check::{above, adjustable};
+use super::{
+    check::{above, adjustable},
+    narrowing,
+};
 
 /// The tables. `x` allows; `-` marks what the ceiling takes from support.
 pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
@@ -40,7 +43,8 @@ pub(super) fn print(out: &mut impl Write, settings: &Settings) -> io::Result<()>
     writeln!(
         out,
         "\nx: support in a session by consent at this level passes; -: closed to support at every level"
-    )
+    )?;
+    narrowed(out, settings)
 }
 
 /// For each type of resources, what the roles hold that are held there.
@@ -74,9 +78,26 @@ fn at_resources(out: &mut impl Write, policy: &Policy) -> io::Result<()> {
     if any {
         let words = "x: whoever holds the role at a resource holds it there and below; m: with what they made, a: with what is \
                      assigned to them, b: with either";
-        writeln!(out, "{words}\n")?;
+        writeln!(out, "{words}")?;
+        let conditions = narrowing::conditions(policy);
+        if !conditions.is_empty() {
+            writeln!(out, "made or assigned: {}", conditions.join("; "))?;
+        }
+        writeln!(out)?;
     }
     Ok(())
+}
+
+/// How the answers of routes are narrowed to whoever may see some only; a route that is not here is closed to them where it acts on
+/// more than a thing of theirs.
+fn narrowed(out: &mut impl Write, settings: &Settings) -> io::Result<()> {
+    let rules = || {
+        let all = settings.policy.rules.iter().enumerate();
+        all.filter_map(|(number, rule)| Some((&rule.name, narrowing::how(settings, number)?)))
+    };
+    let Some(widest) = rules().map(|(name, _)| name.chars().count()).max() else { return Ok(()) };
+    writeln!(out, "\n{:<widest$}  for whoever may see some only", "narrowed")?;
+    rules().try_for_each(|(name, how)| writeln!(out, "{name:<widest$}  {how}"))
 }
 
 fn closed(policy: &Policy, rule: &crate::policy::Rule) -> bool {

@@ -12,6 +12,7 @@ mod demo;
 mod explain;
 mod grid;
 mod keyfile;
+mod narrowing;
 mod out;
 mod rehearse;
 mod routes;

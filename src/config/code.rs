@@ -113,6 +113,8 @@ pub enum Code {
     ReadingLevelWrites,
     /// What the ceiling closes to staff can be reached in another way.
     CeilingReached,
+    /// A route that roles reach on a condition only, and that says nothing of how it is narrowed.
+    NotNarrowed,
     /// A parameter that the template does not have.
     MissingParameter,
     /// A map without routes.
@@ -187,6 +189,7 @@ impl Code {
             Code::UpstreamUnclear => "upstream_unclear",
             Code::ReadingLevelWrites => "reading_level_writes",
             Code::CeilingReached => "ceiling_reached",
+            Code::NotNarrowed => "not_narrowed",
             Code::MissingParameter => "missing_parameter",
             Code::NoRoutes => "no_routes",
             Code::NoWayIn => "no_way_in",

@@ -399,6 +399,7 @@ impl Engine {
             creates: Engine::creates(rule),
             policy: &knock.policy.fingerprint,
             rests_on: rests(facts),
+            narrowed: records::narrowed(permit, rule),
             ticket: knock.policy.conditions.ticket_of(subject.subject(), &knock.ask(false).around),
             clock_moved: self.moved(),
         };

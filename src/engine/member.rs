@@ -48,6 +48,8 @@ struct MemberIntent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     creates: Option<&'a ResourceType>,
     policy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    narrowed: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_moved: bool,
 }
@@ -162,6 +164,7 @@ impl Engine {
             upstream: &about.upstream,
             creates: Engine::creates(Some(rule)),
             policy: &knock.policy.fingerprint,
+            narrowed: records::narrowed(permit, Some(rule)),
             clock_moved: self.moved(),
         };
         Some(Draft {

@@ -349,23 +349,84 @@ impl Engine {
     }
 }
 
-/// The command without what its giver had seen.
+/// The command without what its giver had seen. Each is looked at here: one that is carried on with a version in it would be
+/// refused for ever once its document has moved on.
 fn unconditional(command: &Command) -> Command {
     let mut command = command.clone();
-    if let Command::SetConsent { expected, .. }
-    | Command::SetRole { expected, .. }
-    | Command::RemoveRole { expected, .. }
-    | Command::Resource { expected, .. }
-    | Command::SetApproval { expected, .. }
-    | Command::MoveGrant { expected, .. }
-    | Command::ChangeGrant { expected, .. }
-    | Command::SetGranting { expected, .. }
-    | Command::PushTenant { expected, .. }
-    | Command::RemoveTenant { expected, .. }
-    | Command::PushMember { expected, .. }
-    | Command::RemoveMember { expected, .. } = &mut command
-    {
-        *expected = None;
+    match &mut command {
+        Command::SetConsent { expected, .. }
+        | Command::SetRole { expected, .. }
+        | Command::RemoveRole { expected, .. }
+        | Command::Resource { expected, .. }
+        | Command::SetApproval { expected, .. }
+        | Command::MoveGrant { expected, .. }
+        | Command::ChangeGrant { expected, .. }
+        | Command::SetGranting { expected, .. }
+        | Command::PushTenant { expected, .. }
+        | Command::RemoveTenant { expected, .. }
+        | Command::PushMember { expected, .. }
+        | Command::RemoveMember { expected, .. } => *expected = None,
+        Command::RegisterTenant { .. }
+        | Command::MakeGrant { .. }
+        | Command::SeeGrantor { .. }
+        | Command::WithdrawGrant { .. }
+        | Command::AllowLogin { .. }
+        | Command::WithdrawLogin { .. }
+        | Command::Request { .. }
+        | Command::StartSession { .. }
+        | Command::BreakGlass { .. }
+        | Command::EndSession { .. }
+        | Command::LiftBar { .. }
+        | Command::Stop { .. }
+        | Command::Created { .. }
+        | Command::Lift { .. }
+        | Command::Expire { .. }
+        | Command::AcceptClock { .. } => {}
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    /// The variants of an enum, by its source, with the text of each.
+    fn variants<'s>(source: &'s str, name: &str) -> Vec<(&'s str, &'s str)> {
+        let body = source.split_once(&format!("pub enum {name} {{")).unwrap().1;
+        let body = body.split_once("\n}\n").unwrap().0;
+        let begins = |at: &usize| body[*at..].starts_with(|c: char| c.is_ascii_uppercase());
+        let starts: Vec<usize> =
+            body.match_indices("\n    ").map(|(at, indent)| at + indent.len()).filter(begins).collect();
+        let ends = starts.iter().skip(1).copied().chain([body.len()]);
+        let one = |(from, to): (&usize, usize)| {
+            let text = &body[*from..to];
+            (text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap(), text)
+        };
+        starts.iter().zip(ends).map(one).collect()
+    }
+
+    #[test]
+    fn whatever_names_a_version_is_carried_on_without_it() {
+        let here = include_str!("mend.rs").split_once("fn unconditional(").unwrap().1;
+        let (dropped, kept) = here.split_once("=> *expected = None,").unwrap();
+        let kept = kept.split_once("=> {}").unwrap().0;
+        let commands = variants(include_str!("../lifecycle/command.rs"), "Command");
+        assert!(commands.len() > 25, "{commands:?}");
+        for (name, text) in commands {
+            // Whatever it is called there.
+            let versioned = text.contains("Version");
+            assert_eq!(dropped.contains(&format!("Command::{name} {{ expected, .. }}")), versioned, "{name}");
+            assert_eq!(kept.contains(&format!("Command::{name} {{ .. }}")), !versioned, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_each_kind_of_document_the_narrower_of_two_is_known() {
+        let join = include_str!("../model/join.rs").split_once("pub fn narrowest(").unwrap().1;
+        let join = join.split_once("\n}\n").unwrap().0;
+        let kinds = variants(include_str!("../model/document.rs"), "Document");
+        assert!(kinds.len() > 10, "{kinds:?}");
+        for (name, _) in kinds {
+            let both = format!("(Document::{name}(a), Document::{name}(b))");
+            assert!(join.contains(&both), "nothing is said of two documents of kind `{name}`");
+        }
+    }
 }

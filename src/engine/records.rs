@@ -14,7 +14,7 @@ use crate::{
         Basis, Document, EnvironmentId, ExchangeId, Key, ResourceType, RoleName, Stored, SubjectKind,
         SubjectRef, TenantId, Timestamp,
     },
-    policy::Facts,
+    policy::{Facts, Permit, Rule},
 };
 
 use super::fuse::Cut;
@@ -75,6 +75,9 @@ pub(super) struct AccessIntent<'a> {
     pub(super) creates: Option<&'a ResourceType>,
     pub(super) policy: &'a str,
     pub(super) rests_on: Vec<Rest>,
+    /// By whom its answer is narrowed, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) narrowed: Option<&'static str>,
     /// The ticket that the request or its token named, where the configuration asks each request for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ticket: Option<&'a str>,
@@ -286,6 +289,12 @@ pub(super) struct ClockAccepted<'a> {
 pub(super) struct ClockMoved {
     pub(super) by_ms: i64,
     pub(super) now: Timestamp,
+}
+
+/// By whom the answer is narrowed of which a permit reaches some only.
+pub(super) fn narrowed(permit: &Permit, rule: Option<&Rule>) -> Option<&'static str> {
+    let narrow = rule.and_then(|rule| rule.narrow.as_deref()).filter(|_| permit.narrowed());
+    narrow.map(|narrow| narrow.how.code())
 }
 
 pub(super) fn rests(facts: &Facts) -> Vec<Rest> {

@@ -16,7 +16,7 @@ use crate::{
         ResourceType, RoleName, SubjectRef, Tenant, TenantId,
     },
     policy::{
-        Spot,
+        Spot, has_plan,
         resources::{Outer, left_by},
         rows::{Held, held_of},
     },
@@ -25,7 +25,7 @@ use crate::{
 use super::{
     Actor, Change, Event, Moment, Refusal, Stop,
     resource::{counted_now, known_type},
-    seat::{is_counted, moved},
+    seat::{Moved, is_counted, moved},
 };
 
 /// Somebody who is no member of the tenant, for what nobody gets.
@@ -235,30 +235,21 @@ fn rights(
     let (rules, kind) = (&at.policy.resources, &made.resource.kind);
     let (joins, left) = if by_row {
         let Held::Row(row) = held_of(creator, id.as_str(), at.facts)? else { return no(NOT_MEMBER) };
-        let elsewhere = made.environment.as_ref();
-        let elsewhere = elsewhere.is_some_and(|own| tenant.environments.iter().any(|other| other != own));
-        let changed = changed(at, row, &made.becomes);
-        // Its roles reach all environments, and the token that asked was for one.
-        let changed = match changed {
-            Some(_) if elsewhere => {
-                withheld = Some("environment_foreign".to_owned());
-                None
+        match changed(at, id, made, tenant, row)? {
+            Ok(None) => (rules.joins_of(&row.roles).reach(kind), row.left),
+            Err(code) => {
+                withheld = Some(code.to_owned());
+                (rules.joins_of(&row.roles).reach(kind), row.left)
             }
-            Some(after) => match moved(at, id, row.life, is_counted(Some(row), row.life), after.seat)? {
-                Some(counted) if counted.fits(tenant).is_err() => {
-                    withheld = Some("seats_full".to_owned());
-                    None
+            Ok(Some((after, counted))) => {
+                let standing = (rules.joins_of(&after.roles).reach(kind), after.left);
+                became(id, made, creator, row, after, change);
+                if let Some(counted) = counted {
+                    counted.put(change);
                 }
-                Some(_) | None => Some(after),
-            },
-            None => None,
-        };
-        let now = changed.as_ref().unwrap_or(row);
-        let standing = (rules.joins_of(&now.roles).reach(kind), now.left);
-        if let Some(after) = changed {
-            became(at, id, made, creator, row, after, change)?;
+                standing
+            }
         }
-        standing
     } else {
         (rules.joins_of(&made.token_roles).reach(kind), left_by(creator, at.here(id))?)
     };
@@ -301,31 +292,50 @@ fn rights(
     Ok(withheld)
 }
 
-/// The row with the roles that somebody holds from now on; `None` where that changes nothing.
-fn changed(at: &Moment<'_>, row: &Member, becomes: &BTreeMap<RoleName, RoleName>) -> Option<Member> {
+/// The row with the roles that somebody holds from now on, and the seats that are taken then; `None` where that changes nothing, a
+/// code where they cannot hold them.
+fn changed(
+    at: &Moment<'_>,
+    id: &TenantId,
+    made: &Created,
+    tenant: &Tenant,
+    row: &Member,
+) -> Result<Result<Option<(Member, Option<Moved>)>, &'static str>, Stop> {
     let roles: BTreeSet<RoleName> =
-        row.roles.iter().map(|role| becomes.get(role).unwrap_or(role)).cloned().collect();
+        row.roles.iter().map(|role| made.becomes.get(role).unwrap_or(role)).cloned().collect();
     if roles == row.roles {
-        return None;
+        return Ok(Ok(None));
+    }
+    // They reach all environments, and the token that asked may be for one.
+    if made.environment.as_ref().is_some_and(|own| tenant.environments.iter().any(|other| other != own)) {
+        return Ok(Err("environment_foreign"));
+    }
+    let lacks = |role: &RoleName| {
+        at.policy.role(role).is_none_or(|role| !has_plan(&role.plans, tenant.plan.as_ref()))
+    };
+    if roles.difference(&row.roles).any(lacks) {
+        return Ok(Err("role_not_in_plan"));
     }
     // Whoever comes to hold a role that keeps them out of some leaves every resource at once (PFC-14).
     let rules = &at.policy.resources;
     let leaves = u32::from(!rules.joins_of(&row.roles).are_within(&rules.joins_of(&roles), rules));
     let seat = roles.iter().any(|role| at.policy.role(role).is_some_and(|role| role.seat));
-    Some(Member { roles, left: row.left.saturating_add(leaves), seat, ..row.clone() })
+    let counted = moved(at, id, row.life, is_counted(Some(row), row.life), seat)?;
+    if counted.as_ref().is_some_and(|counted| counted.fits(tenant).is_err()) {
+        return Ok(Err("seats_full"));
+    }
+    Ok(Ok(Some((Member { roles, left: row.left.saturating_add(leaves), seat, ..row.clone() }, counted))))
 }
 
-/// Writes the row; the seat moves with it.
+/// Writes the row.
 fn became(
-    at: &Moment<'_>,
     id: &TenantId,
     made: &Created,
     member: &SubjectRef,
     before: &Member,
     after: Member,
     change: &mut Change,
-) -> Result<(), Stop> {
-    let counted = moved(at, id, before.life, is_counted(Some(before), before.life), after.seat)?;
+) {
     change.events.push(Event::MemberBecame {
         member: member.clone(),
         roles: after.roles.iter().cloned().collect(),
@@ -333,8 +343,4 @@ fn became(
         exchange: made.exchange.clone(),
     });
     change.documents.push((Key::Member(id.clone(), member.clone()), Document::Member(after)));
-    if let Some(counted) = counted {
-        counted.put(change);
-    }
-    Ok(())
 }

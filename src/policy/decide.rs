@@ -17,7 +17,7 @@ use super::{
     due::{Deadline, Due},
     granting::{listed, names_any, names_resources, part, whole},
     has_plan,
-    reach::{beyond_rights, some_in_scope},
+    reach::{Reach, beyond_rights, some_in_scope},
     resources::{Outer, Spot},
     rows::{Held, held},
     standing::{Fallen, standing},
@@ -395,13 +395,15 @@ fn staff(
     };
     let covered = part(session, standing.grant, &places);
     let known = covered.or(listed(session, standing.grant)).unwrap_or(whole(session));
-    if let Some(fallen) = beyond_rights(rule, (spot, subject), (session, known), &standing, here)? {
-        return Ok(deny_as(fallen));
-    }
+    let partly = match beyond_rights(rule, (spot, subject), (session, known), &standing, here)? {
+        Reach::Not(fallen) => return Ok(deny_as(fallen)),
+        Reach::Some => true,
+        Reach::Whole => false,
+    };
     let listed = listed(session, standing.grant).filter(|_| covered.is_none());
     let Some(covered) = covered.or(listed) else { return Ok(deny(Reason::GrantScope)) };
-    let narrowed = listed.is_some();
-    if narrowed && !some_in_scope(rule, &standing, policy) {
+    let narrowed = partly || listed.is_some();
+    if listed.is_some() && !some_in_scope(rule, &standing, policy) {
         return Ok(deny(Reason::GrantScope));
     }
     let longest = Deadline { at: now.plus_ms(policy.max_exchange_ms), due: Due::Exchange };

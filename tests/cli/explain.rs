@@ -105,6 +105,78 @@ fn what_roles_at_resources_give_stands_in_table_and_explanation() {
     explain(&place, &["GET", "/t/acme/orders", "--resource-role", "admin"]).fails(known);
 }
 
+/// Lists on a board, narrowed in each way.
+const LISTS: &str = "  - { route: \"GET /t/{tenant}/orders\", permission: orders:read }
+  - { route: \"GET /t/{tenant}/b/{board}/list\", permission: orders:read, resource: { type: board, id: board }, narrow: { filter: { type: orders, list: /all, id: /id } } }
+  - { route: \"GET /t/{tenant}/b/{board}/report\", permission: orders:read, resource: { type: board, id: board }, narrow: { query: { visible_to: \"{subject}\", of: \"x-{tenant}\" } } }
+  - { route: \"GET /t/{tenant}/b/{board}/dump\", permission: orders:read, resource: { type: board, id: board }, narrow: refuse }
+  - { route: \"GET /t/{tenant}/b/{board}/count\", permission: orders:read, resource: { type: board, id: board } }";
+
+#[test]
+fn how_routes_are_narrowed_stands_in_table_and_explanation_and_where_they_should_be_is_told() {
+    let place = Place::new();
+    place.configure("  admin: { allow: \"*:*\" }", BOARDS);
+    place.configure("  - { route: \"GET /t/{tenant}/orders\", permission: orders:read }", LISTS);
+    let came = place.run(&["check", "--config", "postern.yaml", "--grid"]);
+    let warned = came.err.clone();
+    assert!(warned.contains("not_narrowed") && warned.contains("postern.yaml:"), "{warned}");
+    assert!(warned.contains("GET /t/{tenant}/b/{board}/count"), "{warned}");
+    assert_eq!(warned.matches("closed to `narrow`").count(), 1, "{warned}");
+    let table = came.with(0);
+    assert!(table.contains("\nmade or assigned: narrow of orders\n"), "{table}");
+    let narrowed = "\nnarrowed                          for whoever may see some only\n\
+        GET /t/{tenant}/b/{board}/list    to the orders that may be seen, in the gateway: {\"all\":list;} of \"/id\", others do not\n\
+        GET /t/{tenant}/b/{board}/report  to the orders that may be seen, by the application: visible_to={subject}, of=x-{tenant}\n\
+        GET /t/{tenant}/b/{board}/dump    refused to whoever may see some of it only\n";
+    assert!(table.ends_with(narrowed), "{table}");
+    let some = "hand, lead, narrow (narrowed to the orders that are theirs)";
+    for (path, how, at) in [
+        ("list", "in the gateway: {\"all\":list;} of \"/id\"", some),
+        ("report", "by the application: visible_to={subject}, of=x-{tenant}", some),
+        ("dump", "refused to whoever may see some of it only", "hand, lead"),
+    ] {
+        let told = explain(&place, &["GET", &format!("/t/acme/b/b1/{path}")]).with(0);
+        let line = told.lines().find(|line| line.starts_with("narrowed ")).unwrap();
+        assert!(line.contains(how) && told.contains(&format!("\nmembers at   board: {at}\n")), "{told}");
+    }
+    let told = explain(&place, &["GET", "/t/acme/b/b1/count"]).with(0);
+    assert!(!told.contains("narrowed") && told.contains("members at   board: hand, lead\n"), "{told}");
+    let of = |role: &str, status| {
+        explain(&place, &["GET", "/t/acme/b/b1/list", "--resource-role", role]).with(status)
+    };
+    let some = "passes (member_role), with an answer narrowed to what they may see\n";
+    assert!(of("narrow", 0).contains(some) && of("lead", 0).contains("passes (member_role)\n"));
+    // Of a document of the application's, which of its operations are.
+    let paths = r#"{"openapi": "3.0.0", "info": {"title": "t"}, "paths": {"/t/{tenant}/b/{board}/list": {"get": {}}, "/t/{tenant}/b/{board}/report": {"get": {}}, "/t/{tenant}/b/{board}/count": {"get": {}}}}"#;
+    fs::write(place.file("api.json"), paths).unwrap();
+    let args = ["routes", "coverage", "--config", "postern.yaml", "api.json"];
+    let told = place.run(&args).with(0);
+    assert!(told.contains("\n      2  of the owned narrowed for whoever may see some only\n"), "{told}");
+    let told: serde_json::Value =
+        serde_json::from_str(&place.run(&[&args[..], &["--json"]].concat()).with(0)).unwrap();
+    let of: Vec<_> =
+        told["operations"].as_array().unwrap().iter().map(|one| &one["route"]["narrow"]).collect();
+    assert_eq!(of, [&"filter".into(), &"query".into(), &serde_json::Value::Null]);
+}
+
+#[test]
+fn what_a_route_creates_stands_in_summary_and_explanation() {
+    let place = Place::new();
+    let users = "POST /t/{tenant}/users\", permission: users:manage";
+    let creates = "POST /t/{tenant}/boards\", permission: users:manage, creates: { type: board, role: lead, id: { location: \"/t/acme/boards/{board}\" } }";
+    let more = format!("{creates} }}\n  - {{ route: \"{users}");
+    place.configure("  admin: { allow: \"*:*\" }", BOARDS);
+    place.configure(users, &more);
+    let line = "board by location /t/acme/boards/{board}, role lead";
+    let summary = place.run(CHECK).with(0);
+    assert!(
+        summary.contains(&format!("\ncreations\n  POST /t/{{tenant}}/boards\n    {line}\n")),
+        "{summary}"
+    );
+    let told = explain(&place, &["POST", "/t/acme/boards"]).with(0);
+    assert!(told.contains(&format!("creates      {line}; where the application answers 201\n")), "{told}");
+}
+
 #[test]
 fn what_is_dangerous_stands_in_the_summary() {
     let place = Place::new();

@@ -189,3 +189,74 @@ fn what_no_application_can_be_asked_is_told_where_it_stands() {
         assert_eq!(found, [(code, line, column)], "{written}\n{faults}");
     }
 }
+
+/// Cards lie on boards; `restricted` sees those of its own only, `lead` all.
+const SOME: &str = "  admin: { allow: \"*:*\" }
+  lead: { at: board, allow: \"orders:*\" }
+  restricted: { at: board, allow: orders:write, own: orders:read }
+  above: { at: shelf, allow: orders:write, assigned: orders:read }
+  beside: { at: board, allow: users:manage, own: orders:write }
+";
+const SHELVES: &str = "members: { unmapped: refuse }
+resource_types:
+  shelf: {}
+  board: { parent: shelf }
+  card: { parent: board }
+  note: { parent: board }
+";
+
+#[test]
+fn a_route_that_some_roles_reach_in_part_and_that_is_not_narrowed_is_told() {
+    let told = |route: &str| {
+        let text = with("{ route: \"GET /t/{tenant}/orders\", permission: orders:read }", route)
+            .replace("  admin: { allow: \"*:*\" }\n", SOME)
+            .replace("members: { unmapped: refuse }\n", SHELVES);
+        let (text, line, column) = if route.contains('⟦') { marked(&text) } else { (text, 0, 0) };
+        let warnings = load(&text).unwrap_or_else(|faults| panic!("{faults}")).1;
+        let ours: Vec<_> = warnings.into_iter().filter(|one| one.code.as_str() == "not_narrowed").collect();
+        assert!(ours.iter().all(|one| (one.line, one.column) == (line, column)), "{route}: {ours:?}");
+        ours.into_iter().map(|one| one.message).collect::<Vec<_>>()
+    };
+    let on_board = |methods: &str, more: &str| {
+        format!(
+            "{{ route: ⟦\"{methods} /t/{{tenant}}/b/{{board}}\", resource: {{ type: board, id: board }}, {more} }}"
+        )
+    };
+    let plain = |text: String| text.replace('⟦', "");
+    let all = told(&on_board("GET", "permission: orders:read"));
+    assert_eq!(
+        all,
+        [
+            "closed to `above`, `restricted`: what these roles hold on a condition only is about `card`, `note`, and nothing \
+             says how what is shown of a whole `board` is narrowed to those"
+        ]
+    );
+    let writes = told(&on_board("POST", "permission: orders:write"));
+    let [one] = writes.as_slice() else { panic!("{writes:?}") };
+    assert!(one.starts_with("closed to `beside`:") && one.ends_with("acts on a whole `board`"), "{one}");
+    // Narrowed or closed on purpose it is well; narrowed to what they do not speak of it is not.
+    for narrow in [
+        "refuse",
+        "{ filter: { type: card, list: /a, id: /id } }",
+        "{ query: { of: \"{subject}\" }, type: note }",
+    ] {
+        let route = plain(on_board("GET", &format!("permission: orders:read, narrow: {narrow}")));
+        assert_eq!(told(&route), Vec::<String>::new(), "{narrow}");
+    }
+    let other = "permission: orders:read, narrow: { filter: { type: shelf, list: /a, id: /id } }";
+    let other = told(&on_board("GET", other));
+    assert!(matches!(other.as_slice(), [one] if one.ends_with("this is narrowed to `shelf`")), "{other:?}");
+    // The thing itself, what asks for more than they ever have, what is open to everybody, and what acts on no resource.
+    for route in [
+        "{ route: \"GET /t/{tenant}/c/{card}\", resource: { type: card, id: card }, permission: orders:read }",
+        "{ route: \"GET /t/{tenant}/b/{board}\", resource: { type: board, id: board }, permission: [orders:read, users:manage] }",
+        "{ route: \"GET /t/{tenant}/b/{board}\", resource: { type: board, id: board }, public: true }",
+        "{ route: \"GET /t/{tenant}/orders\", permission: orders:read }",
+    ] {
+        assert_eq!(told(route), Vec::<String>::new(), "{route}");
+    }
+    // What lies above their rows.
+    let shelf = "{ route: ⟦\"GET /t/{tenant}/s/{shelf}\", resource: { type: shelf, id: shelf }, permission: orders:read }";
+    let shelf = told(shelf);
+    assert!(matches!(shelf.as_slice(), [one] if one.starts_with("closed to `above`:")), "{shelf:?}");
+}

@@ -9,6 +9,7 @@ mod bars;
 mod break_glass;
 mod broken;
 mod consent;
+mod effects;
 mod expiries;
 mod form;
 mod grantor;

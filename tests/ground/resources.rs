@@ -166,6 +166,12 @@ pub(crate) fn ask(
     (told.map_or_else(|denied| denied, |permit| permit.reason().code()), asked)
 }
 
+/// Where a list is.
+fn shape() -> ListShape {
+    let pointer = |text| Pointer::parse(text).unwrap();
+    ListShape::new(&pointer("/all"), pointer("/id"), &Beside::default()).unwrap()
+}
+
 /// A route that acts on what the path names.
 pub(crate) fn rule_of(permission: &str, path: &Path, policy: &Policy) -> Rule {
     let types = path.outer.iter().map(|(kind, _)| kind.parse().unwrap()).collect();
@@ -357,8 +363,7 @@ fn a_condition_speaks_of_cards_and_not_of_what_they_lie_in_or_of_what_lies_in_th
     // A list of cards on the board is narrowed to hers; one of boards or notes would show her none.
     let listing = |permission: &str, items: &str| {
         let rule = rule_of(permission, &board, &policy);
-        let pointer = |text| Pointer::parse(text).unwrap();
-        let shape = ListShape::new(&pointer("/all"), pointer("/id"), &Beside::default()).unwrap();
+        let shape = shape();
         let item = Rule { resource: Some(items.parse().unwrap()), ..rule.clone() };
         let rule = Rule { narrow: Some(Box::new(Narrow { how: How::Filter(shape), item })), ..rule };
         ask_by(&world, &clara, &rule, &board, &policy).0.map(|permit| permit.narrowed())
@@ -403,6 +408,20 @@ fn a_condition_speaks_of_cards_and_not_of_what_they_lie_in_or_of_what_lies_in_th
         [&card, &board, &note].map(told),
         ["session_by_act_as", "permission_missing", "permission_missing"]
     );
+    // Of a list they find hers, whoever narrows it.
+    let listing = |permission: &str, items: &str, how: How| {
+        let rule = rule_of(permission, &board, &policy);
+        let item = Rule { resource: Some(items.parse().unwrap()), ..rule.clone() };
+        let rule = Rule { narrow: Some(Box::new(Narrow { how, item })), ..rule };
+        ask_by(&world, &anna, &rule, &board, &policy).0.map(|permit| permit.narrowed())
+    };
+    for how in [How::Query, How::Filter(shape())] {
+        assert_eq!(listing("orders:read", "card", how.clone()), Ok(true));
+        assert_eq!(listing("jobs:run", "card", how.clone()), Ok(false));
+        for items in ["board", "note"] {
+            assert_eq!(listing("orders:read", items, how.clone()), Err("permission_missing"), "{items}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! Lists that the application narrows: it is asked for no more than the caller may see, in a query that only the gateway writes.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use postern::{
+    engine::new_id,
+    lifecycle::{Command, Until, WantedBasis},
+    model::{GrantId, Grantee, RoleName, Scope, Span},
+};
+use serde_json::{Value, json};
 
 use crate::{
     client::Reply,
@@ -61,6 +67,129 @@ fn ask(world: &World, method: &str, target: &str, sub: &str, more: &str) -> Repl
     world.ask(method, &format!("/t/acme/b/b1/{target}"), &world.people.member(sub, "acme", &[]), more)
 }
 
+/// The person lets the desk act as them, and `sam` of the desk does.
+pub fn act_as(world: &World, person: &str) -> String {
+    let sam = world.people.staff("sam");
+    let whoever = world.people.member(person, "acme", &[]);
+    let lend = r#"{"environment":"production","for":"1d"}"#;
+    let lent = call(world, "PUT", "/tenants/acme/login-access/desk", &whoever, lend);
+    assert_eq!(lent.status, 201, "{}", lent.text());
+    let lent: Value = serde_json::from_slice(&lent.body).unwrap();
+    let basis = json!({ "act_as": lent["confirmation"] });
+    let start = json!({ "environment": "production", "basis": basis, "reason": "a case" }).to_string();
+    let began = call(world, "POST", "/tenants/acme/sessions", &sam, &start);
+    assert_eq!(began.status, 201, "{}", began.text());
+    sam
+}
+
+const LAST: &str = "sessions: { last: 8h }";
+const LENT: &str =
+    "sessions: { last: 8h }\nact_as: { durations: [1d], organisations: { desk: { issuer: vendor } } }";
+const BOTH: &str = "- { route: \"GET /t/{tenant}/orders\", permission: orders:read }
+  - { route: \"GET /t/{tenant}/b/{board}/cards\", permission: orders:read, resource: { type: board, id: board }, narrow: { query: { visible_to: \"{subject}\" } } }
+  - { route: \"GET /t/{tenant}/b/{board}/list\", permission: orders:read, resource: { type: board, id: board }, narrow: { filter: { type: card, list: /cards, id: /id } } }
+  - { route: \"GET /t/{tenant}/b/{board}/all\", permission: orders:read, resource: { type: board, id: board }, narrow: refuse }";
+
+/// Cards of clara's, and of others.
+fn cards(world: &World) -> &'static str {
+    for (card, body) in [
+        ("c1", r#"{"parent": "b1", "creator": {"issuer": "app", "sub": "clara"}}"#),
+        ("c2", r#"{"parent": "b1", "creator": {"issuer": "app", "sub": "lena"}}"#),
+        ("c3", r#"{"parent": "b1", "assignees": [{"issuer": "app", "sub": "clara"}]}"#),
+        ("c4", r#"{"parent": "b1"}"#),
+    ] {
+        push(world, &format!("card/{card}"), body);
+    }
+    r#"{"cards":[{"id":"c1"},{"id":"c2"},{"id":"c3"},{"id":"c4"}]}"#
+}
+
+fn with_both(edit: impl Fn(Plan) -> Plan, members: &[(&str, &str)]) -> (World, Application, &'static str) {
+    let application = Application::start();
+    let plan = people_of_boards(Plan { upstream: Some(application.address), ..Plan::default() });
+    let world = World::of(edit(plan.edit(ORDERS, BOTH)));
+    settle(&world, members);
+    let all = cards(&world);
+    (world, application, all)
+}
+
+// PFP-04
+// PFP-16
+#[test]
+fn whoever_acts_as_somebody_sees_of_a_list_what_they_see_and_the_record_says_so() {
+    let (world, application, all) = with_both(|plan| plan.edit(LAST, LENT), &[("clara", "restricted")]);
+    let intent = || world.of_kind("access.intent").pop().unwrap();
+    let sam = act_as(&world, "clara");
+    application.lists(all);
+    let reply = world.get("/t/acme/b/b1/list", &sam);
+    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"cards":[{"id":"c1"},{"id":"c3"}]}"#));
+    let told = intent();
+    assert_eq!((&told["subject"]["sub"], &told["acting_as"]["sub"]), (&"sam".into(), &"clara".into()));
+    assert_eq!(told["narrowed"], "filter");
+    application.says(HEAD, BODY);
+    let reply = world.get("/t/acme/b/b1/cards?page=1", &sam);
+    assert_eq!((reply.status, reply.text().as_str()), (200, BODY));
+    assert_eq!(first_line(&application), "GET /t/acme/b/b1/cards?visible_to=clara&page=1 HTTP/1.1");
+    assert_eq!((&intent()["narrowed"], reply.values("set-cookie").len()), (&"query".into(), 0));
+    for refused in ["cards?visible_to=lena", "cards?visible_to=sam"] {
+        let reply = world.get(&format!("/t/acme/b/b1/{refused}"), &sam);
+        assert_eq!((reply.status, reply.code().as_str()), (400, "narrow_parameter_sent"), "{refused}");
+    }
+    let reply = world.get("/t/acme/b/b1/all", &sam);
+    assert_eq!((reply.status, reply.code().as_str()), (403, "permission_missing"));
+    // What is hers no longer is shown to nobody who acts as her.
+    push(&world, "card/c3", r#"{"parent": "b1", "assignees": []}"#);
+    application.lists(all);
+    assert_eq!(world.get("/t/acme/b/b1/list", &sam).text(), r#"{"cards":[{"id":"c1"}]}"#);
+    world.finish();
+}
+
+#[test]
+fn whoever_acts_as_somebody_who_sees_all_or_nothing_gets_that() {
+    for (person, status) in [("lena", 200), ("fred", 403)] {
+        let members = [("lena", "lead"), ("fred", "form")];
+        let (world, application, all) = with_both(|plan| plan.edit(LAST, LENT), &members);
+        let sam = act_as(&world, person);
+        for path in ["list", "cards?visible_to=x"] {
+            if status == 200 {
+                application.lists(all);
+            }
+            let reply = world.get(&format!("/t/acme/b/b1/{path}"), &sam);
+            assert_eq!(reply.status, status, "{person} {path}: {}", reply.text());
+            if status == 200 {
+                assert_eq!(reply.text(), all);
+                assert!(world.of_kind("access.intent").pop().unwrap().get("narrowed").is_none());
+            }
+        }
+        world.finish();
+    }
+}
+
+// PFP-16
+#[test]
+fn a_grant_that_names_resources_is_not_narrowed_by_an_application_that_knows_no_grants() {
+    let (world, application, all) = with_both(|plan| plan, &[]);
+    let agent = world.people.staff("sam");
+    let grant = GrantId::new(&new_id("gra", world.now()).unwrap()).unwrap();
+    let command = Command::MakeGrant {
+        tenant: tenant("acme"),
+        grant: grant.clone(),
+        environment: production(),
+        to: Grantee::Support,
+        role: RoleName::new("admin").unwrap(),
+        scope: Scope::Resources([("card".parse().unwrap(), "c2".parse().unwrap())].into()),
+        until: Until::For(Span::Millis(28_800_000)),
+    };
+    world.done(command, &world.people.admin("acme"));
+    world.session_on("acme", &agent, WantedBasis::Grant(grant), None);
+    application.lists(all);
+    let reply = world.get("/t/acme/b/b1/list", &agent);
+    assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"cards":[{"id":"c2"}]}"#));
+    assert_eq!(world.of_kind("access.intent").pop().unwrap()["narrowed"], "filter");
+    let reply = world.get("/t/acme/b/b1/cards", &agent);
+    assert_eq!((reply.status, reply.code().as_str()), (403, "grant_scope"));
+    world.finish();
+}
+
 const HEAD: &str = "200 OK\r\nContent-Type: text/csv\r\nContent-Length: 9\r\nETag: \"a\"\r\nX-Total-Count: 2\r\nSet-Cookie: a=b\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nCache-Control: public, max-age=60\r\nSurrogate-Control: max-age=60";
 const BODY: &str = "c1,mine\r\n";
 
@@ -105,7 +234,8 @@ fn the_application_is_asked_for_the_callers_part_and_its_answer_passes() {
         first_line(&application),
         "GET /t/acme/b/b1/report?filter%5Bof%5D=acme.clara&mine=1&x HTTP/1.1"
     );
-    assert_eq!(world.of_kind("access.intent").pop().unwrap()["path"], "/t/acme/b/b1/report");
+    let intent = world.of_kind("access.intent").pop().unwrap();
+    assert_eq!((&intent["path"], &intent["narrowed"]), (&"/t/acme/b/b1/report".into(), &"query".into()));
     // Whoever may see all of it asks for what they like, and gets what there is.
     application.says(HEAD, BODY);
     let reply = ask(&world, "GET", "cards?visible_to=clara&visible_to[]=x;y", "lena", "");
@@ -179,7 +309,7 @@ fn what_is_asked_is_what_goes_out_behind_a_rewritten_path_and_by_http2() {
     let line = application.asked.lock().unwrap().last().unwrap().clone();
     let assertion = line.lines().find_map(|line| line.strip_prefix("postern-assertion: ")).unwrap();
     let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap()).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!((&claims["path"], &claims["sub"]), (&"/api/acme/b/b1/cards".into(), &"clara".into()));
     let answer = peer.get("/t/acme/b/b1/cards?visible_to=lena", &clara);
     assert_eq!((answer.status, answer.code().as_str()), (400, "narrow_parameter_sent"));

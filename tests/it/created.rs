@@ -1,13 +1,18 @@
 //! What an application's answer says that it has made: learned before the answer goes on, with what follows for whoever made it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use postern::engine::hooks::Step;
+
 use crate::{
-    client::Reply,
+    child::Child,
+    client::{Client, Ending, Reply},
+    http2::peer::{Peer, clear},
     narrowed::{Application, Deed},
+    onward::{PLAIN, URL},
     services::{call, program, with_services},
     world::*,
 };
@@ -18,7 +23,11 @@ const ROUTES: &str = "  - { route: \"GET /t/{tenant}/download\"";
 
 /// Pipes that whoever makes one is the lead of, and cards on them, which whoever makes one may see.
 pub fn plan(application: &Application) -> Plan {
-    let plan = with_services(Plan { upstream: Some(application.address), ..Plan::default() });
+    plan_at(application.address)
+}
+
+fn plan_at(address: SocketAddr) -> Plan {
+    let plan = with_services(Plan { upstream: Some(address), ..Plan::default() });
     plan.edit("\"members:push\"", "\"members:push\", \"resources:push\"")
         .edit("    kind: member\n", "    kind: member\n    roles: rows\n")
         .edit("editor: { allow: \"orders:*\" }", "editor: { allow: [\"orders:*\", \"*:read\"] }")
@@ -294,5 +303,69 @@ fn a_client_that_leaves_before_the_answer_has_made_it_all_the_same() {
         (&json!("upstream_failed"), &json!("open")),
         "{outcome}"
     );
+    world.finish();
+}
+
+// PFC-18
+#[test]
+fn a_crash_before_the_outcome_is_shown_as_open_and_what_was_committed_is_in_force() {
+    let application = Application::start();
+    for (step, is_there) in
+        [(Step::AccessRecorded, false), (Step::ChangeRecorded, false), (Step::ChangeCommitted, true)]
+    {
+        let plan = Plan { upstream: None, ..plan(&application) };
+        let mut world = World::of(plan);
+        row(&world, "gina", "guest");
+        let gina = world.people.member("gina", "acme", &[]);
+        until("it is at rest", || world.gateway().engine().journal().status().open_intents == 0);
+        world.gateway.take().unwrap().stop();
+        let mut child = Child::start(&world, Some(step), "die");
+        child.tell("arm");
+        child.hear("armed");
+        let mut client = Client::connect(child.address);
+        client.send(request(
+            "POST",
+            "/t/acme/pipes?do=created&at=/t/acme/pipes/p1",
+            &gina,
+            "Content-Length: 0\r\n",
+        ));
+        assert_ne!(client.more(), Ending::Open, "nothing is answered");
+        child.gone();
+        world.up();
+        let outcome = world.last_outcome();
+        assert_eq!((&outcome["end"], &outcome["effect"]), (&json!("unknown"), &json!("open")), "{step:?}");
+        assert_eq!(world.get("/t/acme/pipes/p1", &gina).status == 200, is_there, "{step:?}");
+        assert_eq!(resource(&world, "pipe", "p1").status == 200, is_there, "{step:?}");
+        let exchange = &outcome["exchange"];
+        assert_eq!(events(&world, exchange).is_empty(), !is_there, "{step:?}");
+        world.finish();
+    }
+}
+
+#[test]
+fn over_http_2_it_is_the_same_on_both_sides() {
+    let application = crate::onward::application::Application::start();
+    let world = clear(plan_at(application.address).edit(URL, PLAIN));
+    let (crm, gina) = (program(&world, "crm"), world.people.member("gina", "acme", &[]));
+    let peer = Peer::connect(world.gateway().address());
+    let at = URL_SAFE_NO_PAD.encode("gina");
+    for (path, body) in [
+        (format!("members/app.{at}"), r#"{"roles":["person"]}"#),
+        ("resources/pipe/p1".to_owned(), "{}"),
+        (format!("resources/pipe/p1/members/app.{at}"), r#"{"role":"hand"}"#),
+    ] {
+        let (path, json) =
+            (format!("/_postern/v1/tenants/acme/{path}"), ("content-type", "application/json"));
+        let (response, mut stream) = peer.begin("PUT", &path, &crm, &[json], false);
+        stream.send_data(body.as_bytes().to_vec().into(), true).unwrap();
+        assert_eq!(peer.answer(response).unwrap().status, 200, "{path}");
+    }
+    let answer = peer.post("/t/acme/pipes/p1/cards?do=created", &gina, &[], b"");
+    assert_eq!((answer.status, &*answer.body), (201, &br#"{"data":{"id":"c1"}}"#[..]));
+    assert_eq!(application.last().headers["accept-encoding"], "identity");
+    assert_eq!(world.last_outcome()["effect"], "done");
+    assert_eq!(peer.get("/t/acme/cards/c1?do=count", &gina).status, 200);
+    assert_eq!(peer.get("/t/acme/cards/c2?do=count", &gina).status, 403);
+    drop(peer);
     world.finish();
 }

@@ -299,6 +299,11 @@ impl Line {
                 .filter(|()| !is_head)
                 .or_else(|| is_head.then_some(())),
             "head" => self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"),
+            // Has made what the request names.
+            "created" => {
+                let made = value("at").unwrap_or_default();
+                self.write(format!("HTTP/1.1 201 Created\r\nLocation: {made}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+            }
             // Says which request it answers.
             "echo" => self.write(
                 format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len()).as_bytes(),

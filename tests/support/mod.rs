@@ -93,6 +93,8 @@ pub(crate) struct Wish {
     pub(crate) granting: Granting,
     /// What lies below tenants.
     pub(crate) resources: fn(&Catalogue) -> ResourceRules,
+    /// The rules of the map.
+    pub(crate) rules: fn(&Catalogue) -> Vec<postern::policy::Rule>,
 }
 
 impl Default for Wish {
@@ -110,6 +112,7 @@ impl Default for Wish {
             seats: &[],
             granting: Granting::default(),
             resources: |_| ResourceRules::default(),
+            rules: |_| Vec::new(),
         }
     }
 }
@@ -305,6 +308,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         role: role.map(|role| RoleName::new(role).unwrap()),
     };
     let resources = (wish.resources)(&catalogue);
+    let rules = (wish.rules)(&catalogue);
     Policy {
         fingerprint: "test".to_owned(),
         ceiling: catalogue.covered(&Pattern::parse("users:manage").unwrap()),
@@ -350,7 +354,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
             members: ["members", "rows"].map(|name| IssuerName::new(name).unwrap()).into(),
             by_row: [IssuerName::new("rows").unwrap()].into(),
         },
-        rules: Vec::new(),
+        rules,
     }
 }
 

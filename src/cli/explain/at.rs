@@ -13,8 +13,9 @@ use crate::{
     proxy::preview::{self, Preview},
 };
 
-use super::{Stage, line, passes};
+use super::{Stage, is_narrowed, line, passes};
 use crate::cli::{
+    narrowing,
     out::Out,
     rehearse::{as_configured, decided, found},
 };
@@ -40,10 +41,16 @@ pub(super) fn passing(stage: &Stage<'_>, read: &Preview<'_>) -> Vec<String> {
     let mut told = Vec::new();
     for kind in kinds(policy, rule) {
         let roles = policy.resources.roles.iter().filter(|(_, role)| role.at == *kind).map(|(name, _)| name);
-        let by = |role, whose| passes(&member(stage, read, role, whose));
+        let by = |role, whose| member(stage, read, role, whose).filter(|one| passes(&Some(one.clone())));
         let words = roles.filter_map(|role| {
-            let whose = [Whose::Nobodys, Whose::Made, Whose::Assigned].into_iter().find(|one| by(role, *one));
-            Some(match whose? {
+            let all = [Whose::Nobodys, Whose::Made, Whose::Assigned].into_iter();
+            let (whose, passing) = all.filter_map(|one| Some((one, by(role, one)?))).next()?;
+            if is_narrowed(&passing) {
+                let of = policy.resources.roles.get(role).and_then(narrowing::spoken_of);
+                let of = of.unwrap_or_default();
+                return Some(format!("{role} (narrowed to the {of} that are theirs)"));
+            }
+            Some(match whose {
                 Whose::Nobodys => role.to_string(),
                 Whose::Made => format!("{role} (with what they made)"),
                 Whose::Assigned => format!("{role} (with what is assigned to them)"),

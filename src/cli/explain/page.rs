@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{Stage, at, glass, passes};
-use crate::cli::out::Out;
+use crate::cli::{narrowing, out::Out};
 
 /// The width of the words at the left.
 const LEFT: usize = 13;
@@ -75,6 +75,9 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
     if let Some(kind) = &rule.resource {
         line(out, "resource", &format!("{kind} {}", read.ask.resource.unwrap_or("not named")))?;
     }
+    if let Some(how) = read.rule.and_then(|number| narrowing::how(stage.settings, number)) {
+        line(out, "narrowed", &how)?;
+    }
     if let Some(upstream) = stage.routing.upstreams.get(rule.upstream) {
         line(out, "upstream", &format!("{} at {}", upstream.name, servers(upstream)))?;
     }
@@ -88,6 +91,9 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
     let name = |id| policy.catalogue.name(id).map(|name| name.as_str()).unwrap_or_default();
     let all: Vec<&str> = rule.permissions.iter().map(|id| name(*id)).collect();
     line(out, "permissions", &all.join(" and "))?;
+    if let Some(creates) = &rule.creates {
+        line(out, "creates", &format!("{creates}; where the application answers 201"))?;
+    }
     let above: Vec<&str> =
         rule.permissions.iter().filter(|id| policy.above_ceiling(**id)).map(|id| name(*id)).collect();
     if above.is_empty() {

@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    cli::{Answer, Trouble, out::Out},
+    cli::{Answer, Trouble, narrowing, out::Out},
     config::Settings,
     policy::{
         path::CanonicalPath,
@@ -156,6 +156,12 @@ fn write_text(
         states.len() - count("owned") - count("public")
     )?;
     writeln!(out, "  {by_tail:>5}  of the owned by a `{{*tail}}`")?;
+    let narrowed =
+        states.iter().filter(|state| matches!(state, State::Owned(number) if is_narrowed(settings, *number)));
+    let narrowed = narrowed.count();
+    if narrowed > 0 {
+        writeln!(out, "  {narrowed:>5}  of the owned narrowed for whoever may see some only")?;
+    }
     let mut section = |title: &str, rows: Vec<String>| -> std::io::Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -188,6 +194,11 @@ fn write_text(
     Ok(())
 }
 
+fn is_narrowed(settings: &Settings, number: usize) -> bool {
+    let rule = settings.routes.get(number).and_then(|entry| settings.policy.rules.get(entry.rule));
+    rule.is_some_and(|rule| narrowing::word(rule).is_some())
+}
+
 fn tailed(settings: &Settings, number: usize) -> bool {
     settings
         .routes
@@ -210,7 +221,12 @@ fn write_json(
 ) -> Result<(), Trouble> {
     let route = |number: usize| {
         let (name, line) = named(settings, number);
-        json!({ "name": name, "line": line })
+        let entry = settings.routes.get(number);
+        let rule = entry.and_then(|entry| settings.policy.rules.get(entry.rule));
+        match rule.and_then(narrowing::word) {
+            Some(narrow) => json!({ "name": name, "line": line, "narrow": narrow }),
+            None => json!({ "name": name, "line": line }),
+        }
     };
     let operations: Vec<_> = document
         .operations

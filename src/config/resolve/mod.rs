@@ -19,6 +19,7 @@ mod granting;
 mod issuers;
 mod keys;
 mod look_ups;
+mod pieces;
 mod places;
 mod resources;
 mod rights;

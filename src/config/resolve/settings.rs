@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderName, Method};
 
+pub use super::pieces::{Piece, Slot};
 use super::{
     ceiling::CeilingSettings, cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings,
     places::Places, webhooks::WebhookSettings,
@@ -180,50 +181,6 @@ pub enum HostHeader {
     Client,
     /// Always this.
     Fixed(String),
-}
-
-/// A piece of a header template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    /// Itself.
-    Literal(String),
-    /// Something that the gateway knows.
-    Slot(Slot),
-}
-
-/// What a header template may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slot {
-    /// The caller's `sub`.
-    Subject,
-    /// The tenant.
-    Tenant,
-    /// The environment.
-    Environment,
-    /// The role or roles in force.
-    Role,
-    /// `staff` or `member`.
-    Kind,
-    /// The support session.
-    Session,
-    /// Who acts as the subject.
-    Actor,
-    /// The client's address.
-    Client,
-}
-
-impl Slot {
-    /// All slots with their names in templates.
-    pub const ALL: &'static [(&'static str, Slot)] = &[
-        ("subject", Slot::Subject),
-        ("tenant", Slot::Tenant),
-        ("environment", Slot::Environment),
-        ("role", Slot::Role),
-        ("kind", Slot::Kind),
-        ("session", Slot::Session),
-        ("actor", Slot::Actor),
-        ("client", Slot::Client),
-    ];
 }
 
 /// An issuer.

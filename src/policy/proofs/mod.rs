@@ -5,6 +5,7 @@
 //! the map is compiled ([`super::routes`]). Never here: places in files, texts for people.
 
 mod ceiling;
+mod partly;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -15,6 +16,8 @@ use super::{
     routes::{Rewrite, RouteTable, Template},
 };
 use crate::model::{LevelName, Rank, RoleName};
+
+pub use partly::{Partly, partly};
 
 /// One line of the map, with all that the proofs look at.
 #[derive(Debug, Clone)]

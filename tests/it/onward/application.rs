@@ -266,6 +266,15 @@ async fn answer(
             trailers.insert("x-custom-bin", HeaderValue::from_static("AAEC"));
             stream.send_trailers(trailers)?;
         }
+        // Has made a card, and says so in two pieces.
+        "created" => {
+            let mut response = ok();
+            *response.status_mut() = http::StatusCode::CREATED;
+            response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+            let mut stream = respond.send_response(response, false)?;
+            say(&mut stream, Bytes::from_static(b"{\"data\":{\"id\""), notes).await?;
+            stream.send_data(Bytes::from_static(b":\"c1\"}}"), true)?;
+        }
         "forever" => {
             let mut stream = respond.send_response(ok(), false)?;
             loop {

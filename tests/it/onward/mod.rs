@@ -1,6 +1,6 @@
 //! HTTP/2 towards applications, and gRPC through the gateway with its trailers.
 
-mod application;
+pub mod application;
 mod broken;
 mod calls;
 mod cuts;

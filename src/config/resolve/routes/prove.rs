@@ -13,8 +13,8 @@ use crate::{
         written::Place,
     },
     policy::{
-        Policy,
-        proofs::{self, Broken, Line},
+        Effect, Policy,
+        proofs::{self, Broken, Line, Partly},
         routes::{Rewrite, RouteFault, RouteSpec, RouteTable, TableRules},
     },
 };
@@ -104,6 +104,47 @@ pub(in crate::config::resolve) fn whole(
     for broken in proofs::prove(policy, &lines, &owned.table, &steps.reading) {
         tell(context, owned, policy, steps, &broken);
     }
+    for partly in proofs::partly(policy, &lines) {
+        let reads = lines.get(partly.line).is_some_and(|line| {
+            line.methods.iter().all(|method| line.rule.effect(method, line.upgrade) == Effect::Read)
+        });
+        closed_to_some(context, owned, &partly, reads);
+    }
+}
+
+/// Tells a route that is closed to whoever holds what it asks for on a condition only.
+fn closed_to_some(context: Context<'_>, owned: &Owned, partly: &Partly, reads: bool) {
+    let list = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let roles = list(partly.roles.iter().map(|role| role.as_str()).collect());
+    let items = list(partly.items.iter().map(|kind| kind.as_str()).collect());
+    let container = &partly.container;
+    let (message, hint) = match &partly.narrowed_to {
+        Some(kind) => (
+            format!(
+                "closed to {roles}: what these roles hold on a condition only is about {items}, and this is narrowed to `{kind}`"
+            ),
+            format!("narrow it to what they speak of, or say by `of: {kind}` that they speak of that"),
+        ),
+        None if reads => (
+            format!(
+                "closed to {roles}: what these roles hold on a condition only is about {items}, and nothing says how what is \
+                 shown of a whole `{container}` is narrowed to those"
+            ),
+            "say how: `narrow: { filter: … }` or `narrow: { query: … }`; or that it is meant so: `narrow: refuse`".to_owned(),
+        ),
+        None => (
+            format!(
+                "closed to {roles}: what these roles hold on a condition only is about {items}, and this acts on a whole `{container}`"
+            ),
+            "say that it is meant so by `narrow: refuse`, or ask for a permission that they hold without a condition".to_owned(),
+        ),
+    };
+    context.warn(
+        Code::NotNarrowed,
+        owned.places.get(partly.line).copied().unwrap_or_default(),
+        message,
+        hint,
+    );
 }
 
 /// Which upstreams are one application: they share a server, and the host that it is told. `None` where that is the
