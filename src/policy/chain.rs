@@ -10,7 +10,7 @@ use crate::model::{Joined, Resource, ResourceType, Subject, SubjectRef};
 
 use super::{
     Here, Lack, PermissionId,
-    look_up::{Hearsay, LookUp, wanted},
+    look_up::{Could, Hearsay, wanted},
     resources::{About, Joins, MOST_DEPTH, RoleAt, Spot},
 };
 
@@ -23,19 +23,14 @@ pub(super) struct Link<'a> {
     stored: Option<&'a Resource>,
     /// What is known of it: that, or what was looked up.
     pub(super) known: Option<&'a Resource>,
-    /// How more of it could be known.
-    look_up: Option<&'a LookUp>,
+    /// What more of it could be known.
+    could: Could,
 }
 
 impl Link<'_> {
     /// Whether it could turn out that somebody made it, or that it is assigned to them.
     pub(super) fn may_be_theirs(&self) -> (bool, bool) {
-        self.look_up.map_or((false, false), |rule| (rule.creator.is_some(), rule.assignees.is_some()))
-    }
-
-    /// Whether what it lies in could be told.
-    fn may_tell_parent(&self) -> bool {
-        self.look_up.is_some_and(|rule| rule.parent.is_some())
+        (self.could.creator, self.could.assignees)
     }
 }
 
@@ -57,21 +52,22 @@ impl<'a> Chain<'a> {
         let mut chain = Chain { links, about: spot.about(), supposed: None, open: false };
         let (mut kind, mut id) = spot.itself();
         while chain.links.len() < MOST_DEPTH {
-            let link = match known(kind, id, here)? {
+            let stored = match known(kind, id, here)? {
                 Known::Gone => return Ok(Chain::default()),
-                Known::Is(resource) => {
-                    Link { kind, id, stored: Some(resource), known: Some(resource), look_up: None }
-                }
-                Known::Not => {
-                    let hearsay = here.facts.hearsay(here.tenant, kind, id, here.policy)?;
-                    let (known, look_up) = match hearsay {
-                        Hearsay::None => (None, None),
-                        Hearsay::Unasked(rule) => (None, Some(rule)),
-                        Hearsay::Told(resource) => (Some(resource), None),
-                    };
-                    Link { kind, id, stored: None, known, look_up }
-                }
+                Known::Is(resource) => Some(resource),
+                Known::Not => None,
             };
+            // What a service said is all there is.
+            let hearsay = match stored {
+                Some(resource) if resource.learned.is_none() => Hearsay::None,
+                Some(_) | None => here.facts.hearsay(here.tenant, kind, id, here.policy)?,
+            };
+            let (known, could) = match hearsay {
+                Hearsay::None => (stored, Could::default()),
+                Hearsay::Unasked(rule) => (stored, Could::of(rule, stored)),
+                Hearsay::Told(resource) => (Some(resource), Could::default()),
+            };
+            let link = Link { kind, id, stored, known, could };
             chain.links.push(link);
             let Some(above) = here.policy.resources.parent(kind) else { break };
             let told = link.known.and_then(|resource| resource.parent.as_ref());
@@ -80,11 +76,11 @@ impl<'a> Chain<'a> {
                 (Some(told), Some(named)) if told != named => return Ok(Chain::default()),
                 (Some(told), _) => told,
                 (None, Some(named)) if spot.is_checked() => named,
-                (None, Some(named)) if link.may_tell_parent() => {
+                (None, Some(named)) if link.could.parent => {
                     chain.supposed.get_or_insert(chain.links.len());
                     named
                 }
-                (None, None) if link.may_tell_parent() => {
+                (None, None) if link.could.parent => {
                     chain.open = true;
                     break;
                 }

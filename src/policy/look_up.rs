@@ -1,18 +1,21 @@
 //! What may be asked of an application about its resources, and what its answers say: who made one, to whom it is assigned, what it
-//! lies in. Asked is only where the store knows nothing of a resource, by everything that is known the answer is no, and what would
-//! be learned could turn it.
+//! lies in. Asked is only where no service said what a resource is, by everything that is known the answer is no, and what would
+//! be said could turn it. Of what was learned from its creation an answer adds what that does not say; what the two contradict each
+//! other in nobody knows (rule 15).
 //!
-//! A decision is asked a second time then, of facts that [say so](Facts::ask_outside), and names a resource that the store has
-//! nothing of once more: that is what is to be looked up. Changes are never decided on what was looked up, for they are committed
+//! A decision is asked a second time then, of facts that [say so](Facts::ask_outside), and names a resource that was read in the store
+//! once more: that is what is to be looked up. Changes are never decided on what was looked up, for they are committed
 //! against what was read in the store.
 //!
 //! Never here: the asking, how long answers are kept (see `proxy`), who may do what by them ([`super::chain`]).
 
 use std::sync::Arc;
 
-use crate::model::{IssuerName, Key, Resource, ResourceId, ResourceRef, ResourceType, TenantId, Timestamp};
+use crate::model::{
+    Document, IssuerName, Key, Resource, ResourceId, ResourceRef, ResourceType, TenantId, Timestamp,
+};
 
-use super::{Denial, Facts, Lack, Need, Policy, Reason, narrow::Pointer};
+use super::{Denial, Fact, Facts, Lack, Need, Policy, Reason, narrow::Pointer};
 
 /// How a type's resources are looked up. Without one they are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,45 @@ pub(super) struct Outside {
     told: Vec<(Key, Option<Arc<LookedUp>>)>,
 }
 
+/// What a look-up could tell of a resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Could {
+    pub(super) creator: bool,
+    pub(super) assignees: bool,
+    pub(super) parent: bool,
+}
+
+impl Could {
+    /// By this rule, where this was learned of the resource, if anything: what was learned stays, and what is unclear stays so.
+    pub(super) fn of(rule: &LookUp, learned: Option<&Resource>) -> Could {
+        let from = learned.and_then(|resource| resource.learned.as_ref());
+        let parent = learned.is_none_or(|resource| resource.parent.is_none());
+        Could {
+            creator: rule.creator.is_some() && learned.is_none(),
+            assignees: rule.assignees.is_some(),
+            parent: rule.parent.is_some() && parent && !from.is_some_and(|from| from.parent_unclear),
+        }
+    }
+}
+
+/// What is known by what was learned of a resource and what was said of it.
+fn both(learned: &Resource, said: &Resource) -> Resource {
+    let from = learned.learned.clone().unwrap_or_default();
+    let parent = match (&learned.parent, &said.parent) {
+        (None, told) => told.clone().filter(|_| !from.parent_unclear),
+        (Some(known), told) => {
+            Some(known.clone()).filter(|known| told.as_ref().is_none_or(|told| told == known))
+        }
+    };
+    let agrees = |known: &crate::model::SubjectRef| said.creator.as_ref().is_none_or(|told| told == known);
+    Resource {
+        parent,
+        creator: learned.creator.clone().filter(agrees),
+        assignees: said.assignees.clone(),
+        ..learned.clone()
+    }
+}
+
 /// What is known of a resource that the store has nothing of.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Hearsay<'a> {
@@ -111,8 +153,22 @@ impl Facts {
         self.outside.asks = asks;
     }
 
-    /// Adds what a look-up came to; `None` where it came to nothing.
+    /// Adds what a look-up came to; `None` where it came to nothing. Of a resource that was learned it says no more than fits to
+    /// that.
     pub fn put_looked_up(&mut self, resource: Key, told: Option<Arc<LookedUp>>) {
+        let learned = match self.get(&resource) {
+            Some(Fact::Found(snapshot)) => match &snapshot.document {
+                Document::Resource(known) if known.learned.is_some() => Some(known),
+                _ => None,
+            },
+            Some(Fact::Absent | Fact::Unavailable) | None => None,
+        };
+        let told = told.map(|told| match learned {
+            Some(known) if known.tenant_life == told.resource.tenant_life => {
+                Arc::new(LookedUp { resource: both(known, &told.resource), ..LookedUp::clone(&told) })
+            }
+            Some(_) | None => told,
+        });
         if self.outside.told.iter().all(|(known, _)| *known != resource) {
             self.outside.told.push((resource, told));
         }
@@ -128,7 +184,7 @@ impl Facts {
         self.looked_up().map(|(_, told)| told.until).min()
     }
 
-    /// What is known of a resource of which the store says nothing in this life of the tenant.
+    /// What is known of a resource of which no service said anything in this life of the tenant.
     pub(super) fn hearsay<'a>(
         &'a self,
         tenant: &str,
@@ -173,4 +229,70 @@ pub fn may_turn(denial: &Denial, facts: &Facts, policy: &Policy) -> bool {
         _ => false,
     };
     policy.resources.looks_up() && facts.versions().any(|(key, _)| can(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Learned, SubjectRef};
+
+    fn person(sub: &str) -> Option<SubjectRef> {
+        Some(SubjectRef { issuer: "app".parse().unwrap(), sub: sub.into() })
+    }
+
+    fn board(id: &str) -> Option<ResourceRef> {
+        Some(ResourceRef { kind: "board".parse().unwrap(), id: id.parse().unwrap() })
+    }
+
+    // PFP-04
+    #[test]
+    fn an_answer_adds_to_what_was_learned_and_contradicts_it_into_the_unknown() {
+        let learned = |creator, parent, from: Learned| Resource {
+            creator,
+            parent,
+            life: 2,
+            learned: Some(from),
+            ..Resource::default()
+        };
+        let said = |creator, parent| Resource {
+            creator,
+            parent,
+            assignees: person("mia").into_iter().collect(),
+            ..Resource::default()
+        };
+        let plain = Learned::default;
+        for (known, told, creator, parent) in [
+            (
+                learned(person("clara"), board("b1"), plain()),
+                said(person("clara"), board("b1")),
+                person("clara"),
+                board("b1"),
+            ),
+            (learned(person("clara"), board("b1"), plain()), said(None, None), person("clara"), board("b1")),
+            (
+                learned(person("clara"), board("b1"), plain()),
+                said(person("lena"), board("b1")),
+                None,
+                board("b1"),
+            ),
+            (
+                learned(person("clara"), board("b1"), plain()),
+                said(person("clara"), board("b2")),
+                person("clara"),
+                None,
+            ),
+            // Made by none of the tenant's people is something that was learned; nowhere is not.
+            (learned(None, None, plain()), said(person("clara"), board("b1")), None, board("b1")),
+            (
+                learned(None, None, Learned { parent_unclear: true, creator_unclear: true, ..plain() }),
+                said(person("clara"), board("b1")),
+                None,
+                None,
+            ),
+        ] {
+            let all = both(&known, &told);
+            assert_eq!((all.creator, all.parent), (creator, parent), "{known:?} {told:?}");
+            assert_eq!((all.assignees, all.life), (told.assignees, 2));
+        }
+    }
 }

@@ -82,6 +82,11 @@ impl Application {
         *self.inner.list.lock().unwrap() = json!({ "cards": items }).to_string();
     }
 
+    /// The next creation makes this one.
+    fn creates(&self, id: &str) {
+        *self.inner.list.lock().unwrap() = json!({ "id": id }).to_string();
+    }
+
     /// How often it was asked about something.
     fn asked(&self) -> usize {
         self.inner.looked_up.lock().unwrap().len()
@@ -132,6 +137,11 @@ fn serve(stream: &mut TcpStream, inner: &Inner) -> bool {
                 std::thread::sleep(Duration::from_millis(5));
             }
             return false;
+        }
+        if head.starts_with("POST ") {
+            // Its body, of which nothing is wanted.
+            let _ = stream.read(&mut [0; 64]);
+            return stream.write_all(json(&text).replacen("200 OK", "201 Created", 1).as_bytes()).is_ok();
         }
         return stream.write_all(json(&text).as_bytes()).is_ok();
     }
@@ -799,5 +809,47 @@ fn an_end_does_not_wait_for_what_is_looked_up_of_a_list() {
     assert_eq!(client.read_out().0, Ending::Reset);
     assert_eq!(world.last_outcome()["end"], "cut");
     application.go_on();
+    world.finish();
+}
+
+// PFP-04
+// PFP-16
+#[test]
+fn what_was_learned_from_a_creation_is_completed_and_not_overruled() {
+    let application = Application::start();
+    let plan = Plan { upstream: Some(application.address), ..Plan::default() };
+    let plan = with_services(plan).edit("\"members:push\"", "\"members:push\", \"resources:push\"");
+    let plan = plan.edit("permissions: [orders:read,", "permissions: [notes:see, orders:read,");
+    let plan = plan.edit(ROLES.0, ROLES.1).edit("WITHIN", "4s").edit(ROUTES.0, ROUTES.1);
+    let world = World::of(plan.edit(
+        "  - { route: \"GET /t/{tenant}/cards\"",
+        "  - { route: \"POST /t/{tenant}/b/{board}/cards\", permission: notes:see, resource: { type: board, id: board }, creates: { type: card, id: { json: /id } } }\n  - { route: \"GET /t/{tenant}/cards\"",
+    ));
+    for board in ["b1", "b2"] {
+        push(&world, "acme", &format!("board/{board}"), "{}");
+    }
+    for (board, sub) in [("b1", "clara"), ("b1", "mia"), ("b2", "mia"), ("b1", "lena")] {
+        row(&world, board, sub, "hand");
+    }
+    let makes = |id: &str| {
+        application.creates(id);
+        let body = "Content-Length: 2\r\nContent-Type: application/json\r\n";
+        let mut client = world.client();
+        let token = world.people.member("clara", "acme", &[]);
+        client.send(request("POST", "/t/acme/b/b1/cards", &token, body) + "{}");
+        assert_eq!(client.reply().status, 201);
+    };
+    makes("c1");
+    makes("c2");
+    // What was learned is enough for her who made it.
+    assert_eq!((get(&world, "c/c1", "clara"), application.asked()), ("open".to_owned(), 0));
+    // To whom it is assigned only the application says.
+    application.card("c1", "b1", "clara", &["mia"]);
+    assert_eq!((get(&world, "c/c1", "mia"), application.asked()), ("open".to_owned(), 1));
+    assert_eq!((get(&world, "c/c1", "lena"), application.asked()), (NO.to_owned(), 1));
+    // Of a card that it calls another's, or places elsewhere, nobody knows that any more.
+    application.card("c2", "b2", "lena", &["mia"]);
+    assert_eq!((get(&world, "c/c2", "lena"), get(&world, "c/c2", "mia")), (NO.to_owned(), NO.to_owned()));
+    assert_eq!(application.asked(), 2);
     world.finish();
 }
