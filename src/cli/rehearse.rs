@@ -13,8 +13,8 @@ use crate::{
         SubjectRef, Tenant, TenantId, Timestamp, Version, Zone,
     },
     policy::{
-        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, ResourceRules, Snapshot,
-        TenantRoles, Verdict, decide, shape::Shape,
+        Ask, BreakGlass, Caller, Conditions, Decision, Fact, Facts, Named, Policy, ResourceRules, Route,
+        Rule, Snapshot, TenantRoles, Verdict, decide, shape::Shape,
     },
 };
 
@@ -117,7 +117,7 @@ pub(super) fn member(policy: &Policy, ask: &Ask<'_>, subject: &Subject, now: Tim
     decided(ask, subject, &Facts::new(), now, &policy)
 }
 
-/// The decision, where these facts are enough for one.
+/// The decision, where these facts are enough for one, in a tenant whose plan has the route.
 pub(super) fn decided(
     ask: &Ask<'_>,
     subject: &Subject,
@@ -125,7 +125,15 @@ pub(super) fn decided(
     now: Timestamp,
     policy: &Policy,
 ) -> Option<Decision> {
-    match decide(ask, Caller::Known(subject), facts, now, policy) {
+    let had;
+    let mut ask = *ask;
+    if let Route::Mapped(rule) = ask.route
+        && rule.plans.is_some()
+    {
+        had = Rule { plans: None, ..rule.clone() };
+        ask.route = Route::Mapped(&had);
+    }
+    match decide(&ask, Caller::Known(subject), facts, now, policy) {
         Verdict::Decided(decision) => Some(decision),
         Verdict::Need(_) => None,
     }

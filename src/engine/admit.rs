@@ -335,24 +335,23 @@ impl Engine {
             Ok((permit, _)) if permit.narrowed() && !case.narrowed => Reason::GrantScope,
             Ok((permit, facts)) => match permit.staff() {
                 Some(staff) => {
-                    // The longest time of one exchange counts from its beginning, not from the last decision.
-                    // A policy that came meanwhile may shorten it.
+                    // One exchange's longest time counts from its beginning; a policy that came meanwhile may shorten it.
                     let longest =
                         Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
                     let deadline = staff.deadline.min(case.longest).min(longest);
-                    let deadline = until_asked_again(deadline, &facts);
-                    live.fuse.settle(mark, deadline);
-                    self.registry.due(live, deadline.at);
+                    self.registry.settle(live, mark, until_asked_again(deadline, &facts));
                     return;
                 }
                 None if member::is_theirs(&permit) => {
-                    let deadline = until_asked_again(case.longest, &facts);
-                    live.fuse.settle(mark, deadline);
-                    self.registry.due(live, deadline.at);
+                    self.registry.settle(live, mark, until_asked_again(case.longest, &facts));
                     return;
                 }
                 None => Reason::SessionMissing,
             },
+            Err(Stop::Denied(denial)) if live.made_it(&denial, case) => {
+                self.registry.settle(live, mark, case.longest);
+                return;
+            }
             Err(Stop::Denied(denial)) => denial.reason,
             Err(Stop::Faulted(_)) => Reason::StateUnavailable,
         };

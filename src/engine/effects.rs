@@ -33,7 +33,7 @@ use crate::{
         TenantId,
     },
     policy::{
-        Creates, Rule,
+        Creates, Denial, Reason, Rule,
         creates::{IdFrom, Unread},
     },
 };
@@ -42,7 +42,7 @@ use super::{
     Admission, ChangeFault, Engine, Giver,
     knock::{Knock, Path},
     records,
-    registry::Live,
+    registry::{Case, Live},
 };
 
 /// How long an answer waits for what follows from it.
@@ -66,16 +66,22 @@ const DONE: u8 = 2;
 const QUEUED: u8 = 3;
 const REFUSED: u8 = 4;
 const UNKNOWN: u8 = 5;
+const LEARNED: u8 = 6;
 
 impl Mark {
     fn put(&self, stage: u8) {
         self.stage.store(stage, Ordering::Release);
     }
 
+    /// It is known that something was made, so what is under way is the answer that says so.
+    pub(super) fn is_learned(&self) -> bool {
+        matches!(self.stage.load(Ordering::Acquire), LEARNED | DONE | QUEUED | REFUSED)
+    }
+
     /// As the outcome says it: a word, and a code where there is more to say. Nothing where nothing follows.
     pub(super) fn words(&self) -> (Option<&'static str>, Option<&str>) {
         let word = match self.stage.load(Ordering::Acquire) {
-            SAID => records::EFFECT_OPEN,
+            SAID | LEARNED => records::EFFECT_OPEN,
             DONE => "done",
             QUEUED => "queued",
             REFUSED => "refused",
@@ -83,6 +89,16 @@ impl Mark {
             _ => return (None, None),
         };
         (Some(word), self.why.get().map(String::as_str))
+    }
+}
+
+impl Live {
+    /// Whether a member lacks what they made something by only since it is made: they hear of it all the same. Who is
+    /// suspended or gone is cut like anybody.
+    pub(super) fn made_it(&self, denial: &Denial, case: &Case) -> bool {
+        denial.reason == Reason::PermissionMissing
+            && case.subject.kind == SubjectKind::Member
+            && self.effect.is_learned()
     }
 }
 
@@ -245,6 +261,7 @@ impl Maker {
             tenant: self.tenant.clone(),
             made: self.created(id),
         };
+        live.effect.put(LEARNED);
         let _ = self.engine.background.spawn(async move { engine.bring_about(&live, told).await }).await;
     }
 }

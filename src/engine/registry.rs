@@ -117,6 +117,12 @@ impl Registry {
         }
     }
 
+    /// It was decided again as of this mark, and goes on until this deadline.
+    pub(super) fn settle(&self, live: &Live, mark: u64, deadline: Deadline) {
+        live.fuse.settle(mark, deadline);
+        self.due(live, deadline.at);
+    }
+
     /// It ends by itself at this instant.
     pub(super) fn due(&self, live: &Live, at: Timestamp) {
         let mut entries = self.lock();

@@ -230,6 +230,10 @@ fn rights(
     let Some(creator) = made.creator.as_ref().filter(|_| made.withheld.is_none()) else {
         return no(made.withheld.as_deref().unwrap_or(NOT_MEMBER));
     };
+    // Rows reach all environments; a token that is for one of several gives none.
+    if made.environment.as_ref().is_some_and(|own| tenant.environments.iter().any(|other| other != own)) {
+        return no("environment_foreign");
+    }
     let mut withheld = None;
     let by_row = at.policy.callers.by_row.contains(&creator.issuer);
     let (rules, kind) = (&at.policy.resources, &made.resource.kind);
@@ -305,10 +309,6 @@ fn changed(
         row.roles.iter().map(|role| made.becomes.get(role).unwrap_or(role)).cloned().collect();
     if roles == row.roles {
         return Ok(Ok(None));
-    }
-    // They reach all environments, and the token that asked may be for one.
-    if made.environment.as_ref().is_some_and(|own| tenant.environments.iter().any(|other| other != own)) {
-        return Ok(Err("environment_foreign"));
     }
     let lacks = |role: &RoleName| {
         at.policy.role(role).is_none_or(|role| !has_plan(&role.plans, tenant.plan.as_ref()))

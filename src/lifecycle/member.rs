@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    model::{Document, Key, Member, RoleName, SubjectRef, TenantId, Version},
+    model::{Document, Key, Member, RoleName, SubjectRef, Tenant, TenantId, Version},
     policy::{Lack, Meaning, Push, has_plan},
 };
 
@@ -46,17 +46,7 @@ pub(super) fn push(
     let before = at.facts.member(id.as_str(), member)?;
     at.as_seen(&key, expected)?;
     let roles: BTreeSet<RoleName> = wanted.roles.iter().cloned().collect();
-    // What they hold they keep, whatever became of the plan (PFC-10).
-    let keeps = |role: &RoleName| {
-        let held = before.filter(|row| row.removed.is_none() && row.life == tenant.life);
-        held.is_some_and(|row| row.roles.contains(role))
-    };
-    let handed_out = |role: &&RoleName| {
-        at.policy.role(role).is_some_and(|known| !has_plan(&known.plans, tenant.plan.as_ref()))
-    };
-    if let Some(role) = roles.iter().filter(|role| !keeps(role)).find(handed_out) {
-        return Err(Refusal::RoleNotInPlan(role.clone()).into());
-    }
+    in_plan(at, tenant, &roles, before)?;
     let (email, life) = (wanted.email.cloned(), tenant.life);
     let away = before.and_then(|before| before.away.max(before.removed));
     let goes = wanted.suspended && before.is_none_or(|before| !before.suspended);
@@ -108,6 +98,24 @@ pub(super) fn push(
         left(at, id, member, &mut change)?;
     }
     Ok(change)
+}
+
+/// Refuses a role that the tenant's plan does not hand out. What somebody holds they keep, whatever became of the plan (PFC-10).
+fn in_plan(
+    at: &Moment<'_>,
+    tenant: &Tenant,
+    roles: &BTreeSet<RoleName>,
+    before: Option<&Member>,
+) -> Result<(), Refusal> {
+    let held = before.filter(|row| row.removed.is_none() && row.life == tenant.life);
+    let keeps = |role: &RoleName| held.is_some_and(|row| row.roles.contains(role));
+    let closed = |role: &&RoleName| {
+        at.policy.role(role).is_some_and(|known| !has_plan(&known.plans, tenant.plan.as_ref()))
+    };
+    match roles.iter().filter(|role| !keeps(role)).find(closed) {
+        Some(role) => Err(Refusal::RoleNotInPlan(role.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Somebody is no member any more. Repeating it changes nothing.

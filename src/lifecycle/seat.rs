@@ -40,7 +40,8 @@ pub(super) fn is_counted(row: Option<&Member>, life: u32) -> bool {
     row.is_some_and(|row| row.seat && row.life == life)
 }
 
-/// What the count comes to where one more is counted from now on, or one fewer.
+/// What the count comes to where one more is counted from now on, or one fewer. Of a row of an earlier life of the tenant than the one
+/// that is counted nothing moves.
 pub(super) fn moved(
     at: &Moment<'_>,
     id: &TenantId,
@@ -49,7 +50,11 @@ pub(super) fn moved(
     is: bool,
 ) -> Result<Option<Moved>, Lack> {
     let Some(of) = ResourceRef::of_tenant(id).filter(|_| was != is) else { return Ok(None) };
-    let known = at.facts.tally(id, &of)?.filter(|tally| tally.life == life).cloned();
+    let known = at.facts.tally(id, &of)?;
+    if known.is_some_and(|tally| tally.life > life) {
+        return Ok(None);
+    }
+    let known = known.filter(|tally| tally.life == life).cloned();
     let mut tally = known.unwrap_or(Tally { life, ..Tally::default() });
     let from = tally.seats;
     tally.seats = if is { from.saturating_add(1) } else { from.saturating_sub(1) };

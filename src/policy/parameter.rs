@@ -36,9 +36,29 @@ impl Stem {
     }
 
     /// Whether a name is this one, or has it up to where something else begins: a bracket, a dot, a space, whatever is no part of a
-    /// plain name.
+    /// plain name; or says behind a dot, a bracket or a colon the same, for readers that bind parameters to the members of something
+    /// that they may name or leave out.
     #[must_use]
     pub fn is_in(&self, name: &[u8]) -> bool {
+        if self.begins(name) {
+            return true;
+        }
+        // A letter of a name is looked at once for each letter of ours at most, whatever stands between them.
+        let mut member = false;
+        for (at, byte) in name.iter().enumerate() {
+            if byte.is_ascii_alphanumeric() {
+                if member && name.get(at..).is_some_and(|rest| self.begins(rest)) {
+                    return true;
+                }
+                member = false;
+            } else {
+                member |= matches!(byte, b'.' | b'[' | b':');
+            }
+        }
+        false
+    }
+
+    fn begins(&self, name: &[u8]) -> bool {
         let mut left = self.0.iter();
         for byte in name {
             if byte.is_ascii_alphanumeric() {
@@ -76,11 +96,21 @@ mod tests {
     #[test]
     fn a_name_is_found_in_every_spelling_of_it_and_in_no_other_name() {
         let stem = Stem::of("visible_to[x]");
-        for other in ["visible_to_all", "visible", "to", "", "invisible_to", "x[visible_to]", "visible_t"] {
+        for other in ["visible_to_all", "visible", "to", "", "invisible_to", "visible_t", "x[visible]"] {
             assert!(!stem.is_in(other.as_bytes()), "{other}");
         }
-        for same in ["VisibleTo", "visible-to", " visible_to", "visible_to[]", "visible to.x", "visible_to\0"]
-        {
+        for same in [
+            "VisibleTo",
+            "visible-to",
+            " visible_to",
+            "visible_to[]",
+            "visible to.x",
+            "visible_to\0",
+            "x[visible_to]",
+            "filter.visible_to",
+            "a.b[ VisibleTo ]",
+            "x:visible_to",
+        ] {
             assert!(stem.is_in(same.as_bytes()), "{same}");
         }
     }

@@ -380,3 +380,16 @@ impl Came {
         assert!(self.err.contains(text), "{}", self.err);
     }
 }
+
+#[test]
+fn the_plans_that_have_a_route_stand_in_its_explanation() {
+    let place = Place::new();
+    let route = "{ route: \"GET /t/{tenant}/orders\", permission: orders:read";
+    place.configure(&format!("{route} }}"), &format!("{route}, plans: [gold, iron] }}"));
+    let told = explain(&place, &["GET", "/t/acme/orders", "--member-role", "read_only"]).with(0);
+    let line = "\nplans        gold, iron only; what follows is said of a tenant with one of them\n";
+    assert!(told.contains(line), "{told}");
+    assert!(told.contains("a member with `read_only`: passes (member_role)"), "{told}");
+    let told = explain(&place, &["GET", "/t/acme/orders", "--role", "read_only"]).with(0);
+    assert!(told.contains("passes (session_by_grant)"), "{told}");
+}

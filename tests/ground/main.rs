@@ -21,6 +21,7 @@
     reason = "tests"
 )]
 
+mod created;
 mod documents;
 mod granting;
 mod grid;

@@ -21,7 +21,7 @@ fn set(policy: &Policy, names: &[&str]) -> PermissionSet {
 }
 
 /// Boards with cards and forms on them. Guests join nothing but forms.
-fn with_forms() -> Policy {
+pub(crate) fn with_forms() -> Policy {
     let mut policy = policy();
     let form: postern::model::ResourceType = "form".parse().unwrap();
     let at = RoleAt {

@@ -12,6 +12,7 @@ use crate::{
     client::Reply,
     http2::peer::Peer,
     narrowed::{Application, BOARDS, ORDERS},
+    onward,
     services::{call, program, with_services},
     world::*,
 };
@@ -162,6 +163,48 @@ fn whoever_acts_as_somebody_who_sees_all_or_nothing_gets_that() {
         }
         world.finish();
     }
+}
+
+// PFP-16
+#[test]
+fn both_ways_hold_towards_an_application_that_speaks_http2() {
+    let application = onward::application::Application::start();
+    let plan = people_of_boards(Plan { upstream: Some(application.address), ..Plan::default() });
+    let plan = plan.edit(ORDERS, BOTH).edit(LAST, LENT).edit(onward::URL, onward::GRPC);
+    let world = World::of(plan.edit("workers: 2", "workers: 1"));
+    settle(&world, &[("clara", "restricted"), ("lena", "lead")]);
+    cards(&world);
+    let (clara, sam) = (world.people.member("clara", "acme", &[]), act_as(&world, "clara"));
+    let hers = r#"{"cards":[{"id":"c1"},{"id":"c3"}]}"#;
+    let whole = r#"{"cards":[{"id":"c1"},{"id":"c2"},{"id":"c3"},{"id":"c4"}],"total":4}"#;
+    let more = "Range: bytes=0-3\r\nAccept-Encoding: gzip\r\nTE: trailers\r\nConnection: TE\r\n";
+    for caller in [&clara, &sam] {
+        let reply = world.ask("GET", "/t/acme/b/b1/list?do=cards", caller, more);
+        assert_eq!((reply.status, reply.text().as_str()), (200, hers));
+        for gone in ["etag", "x-total-count", "content-length", "grpc-status"] {
+            assert!(reply.values(gone).is_empty(), "{gone}: {}", reply.head);
+        }
+        let seen = application.last();
+        assert!(seen.uri.ends_with("/t/acme/b/b1/list?do=cards"), "{}", seen.uri);
+        assert!(seen.headers.get("range").is_none() && seen.headers["accept-encoding"] == "identity");
+        let reply = world.ask("GET", "/t/acme/b/b1/cards?do=cards&page=2", caller, "");
+        assert_eq!((reply.status, reply.text().as_str()), (200, whole));
+        assert_eq!(reply.values("cache-control"), ["no-store"]);
+        let seen = application.last();
+        assert!(seen.uri.ends_with("/t/acme/b/b1/cards?visible_to=clara&do=cards&page=2"), "{}", seen.uri);
+        let before = application.seen().len();
+        let reply = world.ask("GET", "/t/acme/b/b1/cards?do=cards&visible_to=lena", caller, "");
+        assert_eq!((reply.status, reply.code().as_str()), (400, "narrow_parameter_sent"));
+        assert_eq!(application.seen().len(), before);
+        let reply = world.ask("GET", "/t/acme/b/b1/list?do=cards-broken", caller, "");
+        assert_eq!((reply.status, reply.code().as_str()), (502, "narrow_not_json"));
+    }
+    let lena = world.people.member("lena", "acme", &[]);
+    let reply = world.ask("GET", "/t/acme/b/b1/list?do=cards", &lena, "");
+    assert_eq!((reply.text().as_str(), reply.values("etag")), (whole, vec!["\"a\"".to_owned()]));
+    // What could not be narrowed ended its own stream and nobody else's.
+    assert_eq!(application.connections(), 1);
+    world.finish();
 }
 
 // PFP-16

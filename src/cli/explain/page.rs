@@ -91,6 +91,11 @@ pub(super) fn of_rule(out: &mut Out, stage: &Stage<'_>, read: &Preview<'_>, rule
     let name = |id| policy.catalogue.name(id).map(|name| name.as_str()).unwrap_or_default();
     let all: Vec<&str> = rule.permissions.iter().map(|id| name(*id)).collect();
     line(out, "permissions", &all.join(" and "))?;
+    if let Some(plans) = &rule.plans {
+        let plans: Vec<&str> = plans.iter().map(|plan| plan.as_str()).collect();
+        let what = format!("{} only; what follows is said of a tenant with one of them", plans.join(", "));
+        line(out, "plans", &what)?;
+    }
     if let Some(creates) = &rule.creates {
         line(out, "creates", &format!("{creates}; where the application answers 201"))?;
     }

@@ -295,6 +295,22 @@ async fn answer(
             }
             stream.send_trailers(status("0"))?;
         }
+        // A list in pieces, with all that could count it.
+        "cards" | "cards-broken" => {
+            let mut response = Response::new(());
+            for (name, value) in
+                [("content-type", "application/json"), ("etag", "\"a\""), ("x-total-count", "4")]
+            {
+                response.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            let mut stream = respond.send_response(response, false)?;
+            let rest = if deed == "cards" { r#"},{"id":"c4"}],"total":4}"# } else { "},NaN]}" };
+            for piece in [r#"{"cards":[{"id":"c1"},{"i"#, r#"d":"c2"},{"id":"c"#, r#"3""#, rest] {
+                say(&mut stream, Bytes::from_static(piece.as_bytes()), notes).await?;
+                tokio::task::yield_now().await;
+            }
+            stream.send_trailers(status("4"))?;
+        }
         "trailers-only" => {
             let mut response = ok();
             response.headers_mut().extend(status("5"));

@@ -65,6 +65,17 @@ fn pfc_07_a_guest_who_makes_a_pipe_where_the_company_lets_them_becomes_a_member_
             json!({"event": "resource_joined", "resource": pipe, "member": gus, "role": "pipe_admin"}),
         ]
     );
+    // Also where members make none: what she made is answered whole, and she makes no other.
+    acme.adjust("sue", "member", &["company_reports:create"]).is(200);
+    acme.row("gina", &["company_guest"]).is(200);
+    makes(&acme, "pipes", "p9");
+    let made = acme.answer("gina", "POST", "pipes");
+    assert_eq!((made.status, made.text().as_str()), (201, r#"{"id":"p9","name":"Purchases"}"#));
+    assert_eq!(is(&acme, "gina"), json!(["member"]));
+    let outcome = acme.world.last_outcome();
+    assert_eq!((&outcome["end"], &outcome["effect"]), (&json!("complete"), &json!("done")));
+    acme.can("gina", "PUT", "pipes/p9/settings");
+    acme.cannot("gina", "POST", "pipes");
     // Who is no guest stays what they are; an external guest makes none.
     makes(&acme, "pipes", "p8");
     assert_eq!(acme.answer("adam", "POST", "pipes").status, 201);
