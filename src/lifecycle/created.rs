@@ -282,6 +282,7 @@ fn rights(
         left,
         by: BTreeSet::new(),
         invited: None,
+        bounds: BTreeSet::new(),
     };
     change
         .documents

@@ -323,6 +323,48 @@ fn an_invitation_is_as_good_as_who_gave_it_and_remembered_of_them() {
 }
 
 #[test]
+fn an_invitation_goes_with_a_giver_who_is_known_to_have_left_and_stays_if_somebody_else_gave_it_too() {
+    let policy = policy();
+    let mut world = world(&policy);
+    // Her roles stand in her tokens; that she left a row can say all the same.
+    let [lena, lea, ivo] = ["lena", "lea", "ivo"].map(|sub| member("acme", sub, &[]));
+    let crm = program("crm");
+    let by = |world: &mut World, command: &Command, who: &Subject| {
+        world.run(command, Actor::Subject(who), 2_000, &policy).map(|_| ()).map_err(|refusal| refusal.code())
+    };
+    let (invites, joins) = (invite("board", "b1", &ivo.id, "hand"), join("board", "b1", &ivo.id, "hand"));
+    let suspended = |suspended| Command::PushMember {
+        tenant: tid("acme"),
+        member: lena.id.clone(),
+        roles: vec![],
+        suspended,
+        email: None,
+        expected: None,
+    };
+    for who in [&lena, &lea] {
+        assert_eq!(by(&mut world, &join("board", "b1", &who.id, "lead"), &crm), Ok(()));
+    }
+    for other in [&lea, &crm] {
+        assert_eq!(by(&mut world, &invites, &lena), Ok(()));
+        assert_eq!(by(&mut world, &suspended(true), &crm), Ok(()));
+        assert_eq!(by(&mut world, &joins, &ivo), Err("not_allowed"));
+        assert_eq!(by(&mut world, &suspended(false), &crm), Ok(()));
+        // Said again by somebody else it is theirs, and does not go with her.
+        assert_eq!(by(&mut world, &invites, other), Ok(()));
+        assert!(row_of(&world, &ivo, &policy).by.iter().all(|giver| giver.person == other.id));
+        assert_eq!(by(&mut world, &suspended(true), &crm), Ok(()));
+        // One of an issuer that members have no more is nothing; of a service's nobody has to ask.
+        let mut later = policy.clone();
+        later.callers.members.remove(&lea.id.issuer);
+        let told = world.dry(&joins, Actor::Subject(&ivo), 2_000, &later).unwrap_err().code();
+        assert_eq!(told, if other.id == crm.id { "issuer_unknown" } else { "not_allowed" });
+        assert_eq!(by(&mut world, &joins, &ivo), Ok(()));
+        assert_eq!(by(&mut world, &leave("board", "b1", &ivo.id), &ivo), Ok(()));
+        assert_eq!(by(&mut world, &suspended(false), &crm), Ok(()));
+    }
+}
+
+#[test]
 fn who_was_invited_comes_back_uninvited_to_no_more_than_they_had() {
     let mut policy = policy();
     policy.resources.types.get_mut("board").unwrap().enter = [(role("reader"), role("lead"))].into();
