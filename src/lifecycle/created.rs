@@ -297,6 +297,9 @@ fn rights(
     Ok(withheld)
 }
 
+/// A row as it becomes, and the seats that are taken then.
+type Row = (Member, Option<Moved>);
+
 /// The row with the roles that somebody holds from now on, and the seats that are taken then; `None` where that changes nothing, a
 /// code where they cannot hold them.
 fn changed(
@@ -305,7 +308,7 @@ fn changed(
     made: &Created,
     tenant: &Tenant,
     row: &Member,
-) -> Result<Result<Option<(Member, Option<Moved>)>, &'static str>, Stop> {
+) -> Result<Result<Option<Row>, &'static str>, Stop> {
     let roles: BTreeSet<RoleName> =
         row.roles.iter().map(|role| made.becomes.get(role).unwrap_or(role)).cloned().collect();
     if roles == row.roles {

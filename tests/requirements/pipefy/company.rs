@@ -174,6 +174,7 @@ fn pfc_12_an_admin_of_a_pipe_manages_its_people_automations_and_reports_whatever
         ("DELETE", "people/7"),
         ("GET", "automations"),
         ("POST", "automations"),
+        ("PUT", "automations/7"),
         ("DELETE", "automations/7"),
         ("POST", "reports"),
         ("GET", "reports/7"),

@@ -45,7 +45,9 @@ fn pfc_13_read_only_sees_records_members_edit_them_and_admins_do_the_rest() {
         ("PUT", "databases/d1/records/r1", [false, true, true]),
         ("DELETE", "databases/d1/records/r1", [false, false, true]),
         ("PUT", "databases/d1/settings", [false, false, true]),
+        ("GET", "databases/d1/people", [true, true, true]),
         ("PUT", "databases/d1/people/7", [false, false, true]),
+        ("DELETE", "databases/d1/people/7", [false, false, true]),
         // The database itself is the company's to delete.
         ("DELETE", "databases/d1", [false, false, false]),
         // A record of another, whichever the path names.

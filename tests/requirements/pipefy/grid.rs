@@ -57,7 +57,12 @@ const PIPE: [(&str, &str, &[&str]); 21] = [
     (
         "pipe_automations:manage",
         ". . . . x",
-        &["GET pipes/p1/automations", "POST pipes/p1/automations", "DELETE pipes/p1/automations/7"],
+        &[
+            "GET pipes/p1/automations",
+            "POST pipes/p1/automations",
+            "PUT pipes/p1/automations/7",
+            "DELETE pipes/p1/automations/7",
+        ],
     ),
 ];
 
