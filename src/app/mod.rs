@@ -197,7 +197,8 @@ impl Gateway {
         let look_ups = Arc::new(LookUps::new(background.handle().clone()));
         engine.look_outside(Arc::clone(&look_ups) as Arc<dyn Outside>);
         let (stop, leaving) = (CancellationToken::new(), CancellationToken::new());
-        let api = Arc::new(ArcSwap::from_pointee(Api::new(Arc::clone(&engine), &settings.prefix)));
+        let api = Api::new(Arc::clone(&engine), &settings.prefix);
+        let api = Arc::new(ArcSwap::from_pointee(api.sealing_by(settings.assertion.key.expose())));
         let apis = Arc::clone(&api);
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
             let api = apis.load_full();

@@ -275,7 +275,8 @@ impl Reloader {
         // Before the map: whoever was read in it finds its look-ups.
         self.look_ups.follow(Arc::clone(&routing));
         self.shared.routing.store(Arc::clone(&routing));
-        self.api.store(Arc::new(self.api.load().under(&settings.prefix)));
+        let api = self.api.load().under(&settings.prefix).sealing_by(settings.assertion.key.expose());
+        self.api.store(Arc::new(api));
         self.drain_ms.store(settings.limits.drain_ms, Relaxed);
         self.delay_ms.store(settings.limits.shutdown_delay_ms, Relaxed);
         inner.keeping.cancel();

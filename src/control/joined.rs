@@ -12,6 +12,7 @@ use crate::{
     policy::{
         Facts, Here, Lack, Policy,
         resources::{left_by, still_given, there},
+        rows::{Held, held, held_of},
     },
 };
 
@@ -102,7 +103,7 @@ impl Api {
                             &row,
                             person,
                             resource,
-                            (life, call.now),
+                            (life, call),
                             Here { tenant: tenant.as_str(), facts, policy },
                         )
                     });
@@ -226,7 +227,7 @@ impl Api {
             let Some(row) = row else { return Ok(None) };
             let here = Here { tenant: tenant.as_str(), facts, policy };
             let life = there(resource, here)?.map(|place| place.life);
-            let stands = stands(row, person, resource, (life, call.now), here)?;
+            let stands = stands(row, person, resource, (life, call), here)?;
             let key = Key::Joined(tenant.clone(), resource.clone(), person.clone());
             Ok(Some((member(person, row, !stands), super::version(facts, &key))))
         });
@@ -250,13 +251,37 @@ fn stands(
     row: &Joined,
     person: &SubjectRef,
     resource: &ResourceRef,
-    (life, now): (Option<u32>, Timestamp),
+    (life, call): (Option<u32>, &Call<'_>),
     here: Here<'_>,
 ) -> Result<bool, Lack> {
     Ok(life == Some(row.life)
-        && !row.is_over(now)
+        && !row.is_over(call.now)
         && left_by(person, here)? == row.left
+        && !is_kept_apart(person, resource, call, here)?
         && (row.invited.is_none() || still_given(row, resource, here)?))
+}
+
+/// Whether somebody holds roles that let them be a member of no such resource, as far as rows say it, or the caller's own token.
+fn is_kept_apart(
+    person: &SubjectRef,
+    resource: &ResourceRef,
+    call: &Call<'_>,
+    here: Here<'_>,
+) -> Result<bool, Lack> {
+    let (rules, own) = (&here.policy.resources, call.subject.subject());
+    let roles = if here.policy.callers.by_row.contains(&person.issuer) {
+        held_of(person, here.tenant, here.facts)?
+    } else if own.id == *person && own.tenant.as_ref().is_some_and(|own| own.as_str() == here.tenant) {
+        held(own, here.facts, here.policy)?
+    } else {
+        return Ok(false);
+    };
+    Ok(match roles {
+        Held::Token(roles) => !rules.joins_of(roles).reach(&resource.kind),
+        Held::Row(row) => !rules.joins_of(&row.roles).reach(&resource.kind),
+        // Who is suspended comes back to what they were.
+        Held::Nothing(_) => false,
+    })
 }
 
 fn member(person: &SubjectRef, row: &Joined, former: bool) -> MemberView {

@@ -112,6 +112,12 @@ impl Api {
         }
     }
 
+    /// The same API, with lists that go on at every gateway that knows the same secret.
+    #[must_use]
+    pub fn sealing_by(self, secret: &[u8]) -> Api {
+        Api { seal: Arc::new(seal::Seal::of(secret)), ..self }
+    }
+
     /// The same API under another prefix: what bounds its callers goes on counting where it is.
     #[must_use]
     pub fn under(&self, prefix: &str) -> Api {

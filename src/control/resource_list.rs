@@ -1,5 +1,6 @@
 //! `/v1/tenants/{t}/resources/{type}`: the resources of a type. Services that push them see all; a member sees those that show
-//! themselves to them, and of the others not even how many there are.
+//! themselves to them, and whoever can be shown none of the type an empty list. A page that comes back short tells all others that some
+//! hundred were passed over: what is hidden is never named, but about how much of it there is can be counted by whoever is shown some.
 //!
 //! Never here: to whom a resource shows itself ([`crate::policy::resources::sight`]).
 
@@ -13,7 +14,7 @@ use crate::{
     },
     policy::{
         Here, Policy, Push,
-        resources::{Sight, sees_all, sight, there},
+        resources::{Sight, may_see, sees_all, sight, there},
     },
 };
 
@@ -106,6 +107,15 @@ impl Api {
                     "it names no place where this list can go on; begin it anew",
                 ));
             }
+        }
+        // Whoever can be shown none of them learns nothing of how many there are, and costs nothing.
+        let any_shown = all
+            || self
+                .engine
+                .known(|facts| may_see(subject, kind, Here { tenant: tenant.as_str(), facts, policy }))
+                .await?;
+        if !any_shown {
+            return Ok(Reply::ok(&Page::<Row>::default()));
         }
         let from = opened.or_else(|| shown.clone());
         let from = from.map(|id| Key::Resource(tenant.clone(), named(id)));

@@ -1,16 +1,22 @@
-//! Places in a listing that whoever gets them may not read: sealed under a key that this process drew for itself.
+//! Places in a listing that whoever gets them may not read: sealed under a key that is derived from what gateways of a fleet share, or
+//! where nothing was handed in, drawn by this process for itself.
 //!
 //! A list that passes over what does not show itself has to be able to go on behind such a thing, and must not name it (law 11). So a
 //! place bears the last thing that was shown, for everybody to read, and the last one that was looked at, sealed. Whoever cannot open
-//! that, after a start or on another gateway, goes on behind the first, and looks again at what lies between.
+//! that, a gateway with another key, goes on behind the first, and looks again at what lies between.
 //!
 //! Never here: what is shown to whom.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hkdf::{HKDF_SHA256, Salt},
     rand,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+/// What the key is for, so that nothing else that is derived from the same secret is the same.
+const LABEL: &[u8] = b"postern: places in lists";
 
 /// How long what is sealed is made: how long a name is, is not to be seen either. No identifier is longer.
 const LENGTH: usize = 128;
@@ -27,6 +33,14 @@ impl Seal {
         let mut bytes = [0; 32];
         let drawn = rand::fill(&mut bytes).is_ok();
         Seal { key: drawn.then(|| RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()).flatten() }
+    }
+
+    /// With the key that follows from a secret: the same for each gateway that knows it.
+    pub(super) fn of(secret: &[u8]) -> Seal {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let drawn = Salt::new(HKDF_SHA256, b"").extract(secret.trim_ascii());
+        let drawn = drawn.expand(&[LABEL], HKDF_SHA256).and_then(|key| key.fill(bytes.as_mut_slice()));
+        Seal { key: drawn.and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, bytes.as_slice())).ok() }
     }
 
     /// A name, for whoever comes back with it about the same thing.
@@ -73,5 +87,9 @@ mod tests {
             assert!(seal.open(bad, "x").is_none() || bad == sealed[0], "{bad}");
         }
         assert_eq!(seal.close(&"a".repeat(LENGTH + 1), "x"), None);
+        // Whoever shares the secret opens it, and nobody else.
+        let sealed = Seal::of(b"shared\n").close("b1", "x").unwrap();
+        assert_eq!(Seal::of(b"shared").open(&sealed, "x").as_deref(), Some("b1"));
+        assert_eq!((Seal::of(b"other").open(&sealed, "x"), seal.open(&sealed, "x")), (None, None));
     }
 }

@@ -308,6 +308,7 @@ fn rights(
         left,
         by: BTreeSet::new(),
         invited: None,
+        bounds: BTreeSet::new(),
     };
     change
         .documents

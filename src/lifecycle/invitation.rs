@@ -14,11 +14,11 @@ use crate::{
 
 use super::{
     Change, Event, Moment, Refusal, Stop, Until,
-    resource::{counted_now, givers, hands_on, known_type, manager, may_be_member, stays},
+    resource::{By, counted_now, givers, hands_on, known_type, manager, may_be_member, stays},
 };
 
 /// Invites somebody, or changes what they are invited to. Who is a member already is not invited. Without `until` an invitation to
-/// the same role that stands is left as it is.
+/// the same role that stands, by the same giver or a service, is left as it is.
 pub(super) fn invite(
     at: &Moment<'_>,
     id: &TenantId,
@@ -51,6 +51,7 @@ pub(super) fn invite(
     if let Some((row, known)) = known
         && row.role == *name
         && (until.is_none() || known == ends)
+        && is_theirs(row, by)
         && still_given(row, resource, here)?
     {
         return Ok(Change::NOTHING);
@@ -70,6 +71,7 @@ pub(super) fn invite(
         left,
         by: givers,
         invited: Some(Invitation { until: ends, held }),
+        bounds: of_now.map(|row| row.bounds.clone()).unwrap_or_default(),
     };
     let mut documents = vec![(key, Document::Joined(invitation))];
     // Of one who left all resources at once a row is counted until somebody writes it.
@@ -82,6 +84,14 @@ pub(super) fn invite(
     let (resource, member, role) = (resource.clone(), member.clone(), name.clone());
     let event = Event::ResourceInvited { resource, member, role, until: ends };
     Ok(Change { documents, events: vec![event], narrows: false })
+}
+
+/// Whether an invitation stands by whoever gives it now, as long as it would by them alone: one of somebody else's goes with that one.
+fn is_theirs(row: &Joined, by: By<'_>) -> bool {
+    match by {
+        By::Member(giver) => row.by.iter().all(|known| known.person == giver.id),
+        By::Service | By::Alone | By::Invited(_) => row.by.is_empty(),
+    }
 }
 
 /// When it ends: at the latest when the configuration says.

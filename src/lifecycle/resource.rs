@@ -236,8 +236,9 @@ fn join(
     }
     tally.add(name);
     let since = stands.map_or(at.now, |row| row.since);
-    let (life, invited) = (place.life, None);
-    let row = Joined { role: name.clone(), since, removed: None, life, left, by: givers, invited };
+    let (life, role) = (place.life, name.clone());
+    let bounds = BTreeSet::new();
+    let row = Joined { role, since, removed: None, life, left, by: givers, invited: None, bounds };
     let event = Event::ResourceJoined {
         resource: resource.clone(),
         member: member.clone(),
@@ -339,7 +340,7 @@ fn alone<'a>(
     let within =
         |held| role(held).is_some_and(|before| role(name).is_some_and(|wanted| wanted.is_within(before)));
     let is_member = row.removed.is_none() && row.invited.is_none();
-    Ok((!is_member && row.held().is_none_or(within)).then_some(By::Alone))
+    Ok((!is_member && row.bounds().all(within)).then_some(By::Alone))
 }
 
 /// A service that pushes resources there, or a member who manages the members of this one. Whoever is neither is told so, whether

@@ -123,6 +123,9 @@ pub struct Joined {
     /// They are no member yet, and may become one by themselves.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub invited: Option<Invitation>,
+    /// Roles that histories which contradict each other said they held: uninvited they come back to no more than each of these.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub bounds: BTreeSet<RoleName>,
 }
 
 /// Of a row that is an invitation: it gives nothing, and is counted nowhere.
@@ -160,27 +163,49 @@ impl Joined {
         }
     }
 
-    /// What holds of two histories: gone where it is gone in one, or where they say different things.
+    /// The roles that each bound what they come back to uninvited; none where they never were a member.
+    pub fn bounds(&self) -> impl Iterator<Item = &RoleName> {
+        self.held().into_iter().chain(&self.bounds)
+    }
+
+    /// What holds of two histories: gone where it is gone in one, or where they say different things. Uninvited nobody comes back to
+    /// more than they had in either.
     #[must_use]
     pub fn meet(self, other: &Joined) -> Joined {
-        let both = match (&self.invited, &other.invited) {
-            (None, None) => Some(None),
-            (Some(one), Some(another)) if one.held == another.held => {
-                Some(Some(Invitation { until: one.until.min(another.until), held: one.held.clone() }))
+        let mut bounds: BTreeSet<RoleName> = self.bounds().chain(other.bounds()).cloned().collect();
+        // Of a role that one of the two only invites to nobody was a member.
+        let role = match (&self.invited, &other.invited) {
+            (Some(_), None) => &other.role,
+            (None, Some(_)) => &self.role,
+            (None, None) | (Some(_), Some(_)) => (&self.role).min(&other.role),
+        };
+        let role = role.clone();
+        let invited = match (&self.invited, &other.invited) {
+            (Some(one), Some(another)) => {
+                let held = one.held.clone().filter(|held| another.held.as_ref() == Some(held));
+                Some(Invitation { until: one.until.min(another.until), held })
             }
             _ => None,
         };
-        let same = (&self.role, self.life, self.left) == (&other.role, other.life, other.left);
-        let conflict = (!same || both.is_none()).then(|| self.since.max(other.since));
-        Joined {
+        let held = |row: &Joined| row.invited.as_ref().map(|invited| invited.held.clone());
+        let same = (&self.role, self.life, self.left, held(&self))
+            == (&other.role, other.life, other.left, held(other));
+        let conflict = (!same).then(|| self.since.max(other.since));
+        let met = Joined {
             since: self.since.max(other.since),
             removed: self.removed.max(other.removed).max(conflict),
-            life: self.life.min(other.life),
-            left: self.left.min(other.left),
+            // Where these differ it is gone; what bounds them counts in the later life.
+            life: self.life.max(other.life),
+            left: self.left.max(other.left),
             by: self.by.union(&other.by).cloned().collect(),
-            invited: both.unwrap_or_default(),
-            role: self.role,
+            invited,
+            bounds: BTreeSet::new(),
+            role,
+        };
+        if let Some(held) = met.held() {
+            bounds.remove(held);
         }
+        Joined { bounds, ..met }
     }
 }
 
@@ -291,6 +316,7 @@ mod tests {
             left: 0,
             by: BTreeSet::new(),
             invited: None,
+            bounds: BTreeSet::new(),
         };
         assert_eq!(row("lead", 1).meet(&row("lead", 2)).removed, None);
         assert_eq!(row("lead", 1).meet(&row("reader", 2)).removed, Some(Timestamp::from_ms(2)));
@@ -301,6 +327,25 @@ mod tests {
         };
         assert_eq!(invited(9).meet(&row("lead", 2)).removed, Some(Timestamp::from_ms(2)));
         assert_eq!(invited(9).meet(&invited(7)), invited(7));
+        // Who was taken down in either comes back to no more than that, whatever they are invited to, and in whichever order.
+        let had = |name: &str| Joined {
+            invited: Some(Invitation { until: Timestamp::from_ms(9), held: Some(role(name)) }),
+            ..row("lead", 1)
+        };
+        let former = Joined { life: 1, ..row("hand", 1) };
+        for (one, other, bounds) in [
+            (had("hand"), row("hand", 2), vec!["hand"]),
+            (had("hand"), row("lead", 2), vec!["hand", "lead"]),
+            (row("hand", 1), row("lead", 2), vec!["hand", "lead"]),
+            (had("hand"), had("reader"), vec!["hand", "reader"]),
+            (had("hand"), invited(9), vec!["hand"]),
+            (former, row("lead", 1), vec!["hand", "lead"]),
+        ] {
+            let met = one.clone().meet(&other);
+            assert_eq!(met, other.meet(&one));
+            let told: BTreeSet<&str> = met.bounds().map(RoleName::as_str).collect();
+            assert_eq!((told, met.removed.is_some()), (bounds.into_iter().collect(), true));
+        }
         assert!(!invited(9).is_counted(0) && invited(9).is_there(0));
         assert!(invited(9).is_over(Timestamp::from_ms(9)) && !invited(9).is_over(Timestamp::from_ms(8)));
     }

@@ -26,7 +26,7 @@ use super::{
 
 pub use handing::{Handed, beyond};
 pub use joins::{Joins, invited, joins_alone, still_given};
-pub use sight::{Sight, sees_all, sight};
+pub use sight::{Sight, may_see, sees_all, sight};
 
 /// How many resources may lie in each other, the tenant not counted.
 pub const MOST_DEPTH: usize = 4;

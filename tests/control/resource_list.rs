@@ -86,6 +86,22 @@ async fn a_resource_is_listed_to_whom_it_shows_itself_and_to_nobody_else() {
 }
 
 #[tokio::test]
+async fn who_is_kept_apart_sees_neither_a_resource_nor_the_row_that_they_had_there() {
+    let world = world().await;
+    join(&world, "ben", "hand", &world.crm()).await.is(200);
+    let own = super::resources::of("members", "ben");
+    let [ben, apart] = [&[][..], &["auditor"]].map(|roles| world.member("acme", "ben", roles));
+    assert_eq!(world.get(&own, &ben).await.is(200).body["role"], "hand");
+    assert_eq!(ids(&listed(&world, 50, &ben).await.0), ["b1"]);
+    world.get(&own, &apart).await.refused(403, "not_allowed");
+    assert_eq!(ids(&listed(&world, 50, &apart).await.0), Vec::<&str>::new());
+    // A type at which no role is held and that nobody joins shows nothing, and nothing is looked for.
+    push(&world, "/v1/tenants/acme/resources/card/c1", json!({"visibility": "public"})).await.is(200);
+    let page = world.get("/v1/tenants/acme/resources/card", &apart).await.is(200).body;
+    assert_eq!(page, json!({"items": [], "next": null}));
+}
+
+#[tokio::test]
 async fn a_list_goes_on_behind_what_it_hides_without_naming_it() {
     let world = world().await;
     world.get(LIST, &world.crm()).await.is(200);
@@ -105,6 +121,9 @@ async fn a_list_goes_on_behind_what_it_hides_without_naming_it() {
     for (cursor, shown) in cursors.iter().zip(["x0003", "x0700"]) {
         assert_eq!(plain(cursor)["k"], shown, "what can be read of a cursor is what was shown");
     }
+    // Who can be shown none of the type is told so at once, however many there are.
+    let apart = world.member("acme", "otto", &["auditor"]);
+    assert_eq!(listed(&world, 50, &apart).await, (vec![], vec![]));
     // Nobody else goes on by it, and nobody begins where nothing shows itself to them: where a page ends would say what is there.
     let after = |mark: Value| format!("{LIST}?after={}", URL_SAFE_NO_PAD.encode(mark.to_string()));
     let page = world.get(&format!("{LIST}?after={}", cursors[1]), &vera).await.is(200).body;

@@ -157,6 +157,7 @@ fn first(kind: usize) -> Document {
             ..Resource::default()
         }),
         11 => Document::Joined(Joined {
+            bounds: Default::default(),
             role: role("lead"),
             since: at(100),
             removed: None,
@@ -516,7 +517,11 @@ fn is_within(narrow: &Document, wide: &Document) -> bool {
             let until = |row: &Joined| row.invited.as_ref().map(|invited| invited.until);
             let same = (&a.role, a.life, a.left, held(a)) == (&b.role, b.life, b.left, held(b));
             let same = same && until(a) <= until(b);
-            a.removed >= b.removed && a.by.is_superset(&b.by) && (same || a.removed.is_some())
+            let bounds = |row: &Joined| row.bounds().cloned().collect::<BTreeSet<_>>();
+            a.removed >= b.removed
+                && a.by.is_superset(&b.by)
+                && (same || a.removed.is_some())
+                && bounds(a).is_superset(&bounds(b))
         }
         (Document::Tally(a), Document::Tally(b)) => {
             a.life > b.life || (a.life == b.life && a.roles.iter().all(|(name, n)| *n <= b.of(name)))

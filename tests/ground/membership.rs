@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use postern::{
-    lifecycle::{Actor, Change, Command, Deed, Until},
+    lifecycle::{Actor, Change, Command, Created, Deed, Until},
     model::{Document, Joined, Key, Span, Subject},
     policy::{Pattern, PermissionSet, Policy, Role, RoleAt, TypeRule},
 };
@@ -323,6 +323,48 @@ fn an_invitation_is_as_good_as_who_gave_it_and_remembered_of_them() {
 }
 
 #[test]
+fn an_invitation_goes_with_a_giver_who_is_known_to_have_left_and_stays_if_somebody_else_gave_it_too() {
+    let policy = policy();
+    let mut world = world(&policy);
+    // Her roles stand in her tokens; that she left a row can say all the same.
+    let [lena, lea, ivo] = ["lena", "lea", "ivo"].map(|sub| member("acme", sub, &[]));
+    let crm = program("crm");
+    let by = |world: &mut World, command: &Command, who: &Subject| {
+        world.run(command, Actor::Subject(who), 2_000, &policy).map(|_| ()).map_err(|refusal| refusal.code())
+    };
+    let (invites, joins) = (invite("board", "b1", &ivo.id, "hand"), join("board", "b1", &ivo.id, "hand"));
+    let suspended = |suspended| Command::PushMember {
+        tenant: tid("acme"),
+        member: lena.id.clone(),
+        roles: vec![],
+        suspended,
+        email: None,
+        expected: None,
+    };
+    for who in [&lena, &lea] {
+        assert_eq!(by(&mut world, &join("board", "b1", &who.id, "lead"), &crm), Ok(()));
+    }
+    for other in [&lea, &crm] {
+        assert_eq!(by(&mut world, &invites, &lena), Ok(()));
+        assert_eq!(by(&mut world, &suspended(true), &crm), Ok(()));
+        assert_eq!(by(&mut world, &joins, &ivo), Err("not_allowed"));
+        assert_eq!(by(&mut world, &suspended(false), &crm), Ok(()));
+        // Said again by somebody else it is theirs, and does not go with her.
+        assert_eq!(by(&mut world, &invites, other), Ok(()));
+        assert!(row_of(&world, &ivo, &policy).by.iter().all(|giver| giver.person == other.id));
+        assert_eq!(by(&mut world, &suspended(true), &crm), Ok(()));
+        // One of an issuer that members have no more is nothing; of a service's nobody has to ask.
+        let mut later = policy.clone();
+        later.callers.members.remove(&lea.id.issuer);
+        let told = world.dry(&joins, Actor::Subject(&ivo), 2_000, &later).unwrap_err().code();
+        assert_eq!(told, if other.id == crm.id { "issuer_unknown" } else { "not_allowed" });
+        assert_eq!(by(&mut world, &joins, &ivo), Ok(()));
+        assert_eq!(by(&mut world, &leave("board", "b1", &ivo.id), &ivo), Ok(()));
+        assert_eq!(by(&mut world, &suspended(false), &crm), Ok(()));
+    }
+}
+
+#[test]
 fn who_was_invited_comes_back_uninvited_to_no_more_than_they_had() {
     let mut policy = policy();
     policy.resources.types.get_mut("board").unwrap().enter = [(role("reader"), role("lead"))].into();
@@ -347,4 +389,49 @@ fn who_was_invited_comes_back_uninvited_to_no_more_than_they_had() {
     // Invited to it they join.
     assert_eq!(by(&invite("board", "b1", &rita.id, "lead"), &crm), Ok(()));
     assert_eq!(by(&lead, &rita), Ok(()));
+}
+
+// PFC-07
+// PFC-16
+#[test]
+fn who_makes_something_becomes_no_member_for_whom_there_is_no_seat() {
+    let mut policy = with_forms();
+    policy.roles.get_mut(&role("editor")).unwrap().seat = true;
+    let mut world = world(&policy);
+    let (crm, gil) = (program("crm"), rower("acme", "gil"));
+    let limit = |limit| Command::PushTenant {
+        tenant: tid("acme"),
+        parent: None,
+        zone: postern::model::Zone::UTC,
+        environments: vec![eid("production")],
+        plan: None,
+        seat_limit: Some(limit),
+        expected: None,
+    };
+    for command in [limit(0), row(&gil.id, &["guest"])] {
+        world.run(&command, Actor::Subject(&crm), 1_002, &policy).unwrap();
+    }
+    let makes = |id: &str| Command::Created {
+        tenant: tid("acme"),
+        made: Box::new(Created {
+            exchange: id.parse().unwrap(),
+            resource: named("board", id),
+            on: None,
+            creator: Some(gil.id.clone()),
+            withheld: None,
+            token_roles: BTreeSet::new(),
+            environment: None,
+            role: Some(role("lead")),
+            becomes: [(role("guest"), role("editor"))].into(),
+        }),
+    };
+    let told = |world: &mut World, id: &str| {
+        let change = world.run(&makes(id), Actor::Application, 1_003, &policy).unwrap();
+        let names: Vec<&str> = change.events.iter().map(|event| event.name()).collect();
+        (names.contains(&"member_became"), names.contains(&"resource_joined"))
+    };
+    // Still a guest, so no member of what they made either.
+    assert_eq!(told(&mut world, "b7"), (false, false));
+    world.run(&limit(1), Actor::Subject(&crm), 1_004, &policy).unwrap();
+    assert_eq!(told(&mut world, "b8"), (true, true));
 }

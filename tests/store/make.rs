@@ -138,6 +138,7 @@ pub(crate) fn joined() -> Document {
     let role = RoleName::new("lead").unwrap();
     let invited = Some(Invitation { until: at(20), held: Some(role.clone()) });
     Document::Joined(Joined {
+        bounds: Default::default(),
         role,
         since: at(9),
         removed: None,

@@ -136,6 +136,7 @@ fn facts(
 fn row(role: &RoleName) -> Joined {
     let since = Timestamp::from_ms(0);
     Joined {
+        bounds: Default::default(),
         role: role.clone(),
         since,
         removed: None,

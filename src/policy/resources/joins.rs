@@ -8,7 +8,7 @@ use crate::{
     model::{Joined, ResourceRef, ResourceType, RoleName, Subject, Timestamp},
     policy::{
         Here, Lack,
-        rows::{Held, held, held_of},
+        rows::{Held, has_left, held, held_of},
     },
 };
 
@@ -66,6 +66,20 @@ pub fn joins_alone(
     Ok(all)
 }
 
+/// Whether a row of somebody's at a resource of this type could count, by the roles that they hold in the tenant: where not, none is
+/// looked for.
+pub(super) fn may_have_row(subject: &Subject, kind: &ResourceType, here: Here<'_>) -> Result<bool, Lack> {
+    let rules = &here.policy.resources;
+    if !rules.has_rows(kind) {
+        return Ok(false);
+    }
+    Ok(match held(subject, here.facts, here.policy)? {
+        Held::Token(roles) => rules.joins_of(roles).reach(kind),
+        Held::Row(row) => rules.joins_of(&row.roles).reach(kind),
+        Held::Nothing(_) => false,
+    })
+}
+
 /// The invitation by which a member may join a resource, where one stands at this instant.
 pub fn invited<'a>(
     subject: &Subject,
@@ -73,20 +87,14 @@ pub fn invited<'a>(
     here: Here<'a>,
     now: Timestamp,
 ) -> Result<Option<&'a Joined>, Lack> {
+    if !may_have_row(subject, &resource.kind, here)? {
+        return Ok(None);
+    }
     let row = here.facts.joined(here.tenant, &resource.kind, resource.id.as_str(), &subject.id)?;
     let Some(row) = row.filter(|row| row.invited.is_some() && row.removed.is_none() && !row.is_over(now))
     else {
         return Ok(None);
     };
-    let rules = &here.policy.resources;
-    let joins = match held(subject, here.facts, here.policy)? {
-        Held::Token(roles) => rules.joins_of(roles),
-        Held::Row(row) => rules.joins_of(&row.roles),
-        Held::Nothing(_) => return Ok(None),
-    };
-    if !joins.reach(&resource.kind) {
-        return Ok(None);
-    }
     let life = there(resource, here)?.map(|place| place.life);
     if life != Some(row.life) || row.left != left_by(&subject.id, here)? {
         return Ok(None);
@@ -95,13 +103,22 @@ pub fn invited<'a>(
 }
 
 /// Whether whoever gave an invitation could give it anew, as far as rows say it. Of those whose roles stand in their tokens nobody
-/// knows what they hold now: their invitations stand until their time is over.
+/// knows what they hold now: their invitations stand until their time is over, or a row says that they left. Of an issuer that
+/// members have no more nobody gives anything.
 pub fn still_given(row: &Joined, resource: &ResourceRef, here: Here<'_>) -> Result<bool, Lack> {
     let (rules, catalogue) = (&here.policy.resources, &here.policy.catalogue);
     let Some(role) = rules.role_at(&row.role, &resource.kind) else { return Ok(false) };
     let manage = rules.types.get(&resource.kind).and_then(|rule| rule.manage);
     let all = role.at_most();
-    for giver in row.by.iter().filter(|giver| here.policy.callers.by_row.contains(&giver.person.issuer)) {
+    let callers = &here.policy.callers;
+    for giver in &row.by {
+        let is_member = callers.members.contains(&giver.person.issuer);
+        if !is_member || has_left(&giver.person, here.tenant, here.facts, here.policy)? {
+            return Ok(false);
+        }
+        if !callers.by_row.contains(&giver.person.issuer) {
+            continue;
+        }
         let held = held_of(&giver.person, here.tenant, here.facts)?;
         let Some(manage) = manage else { return Ok(false) };
         let given = catalogue.iter().map(|(id, _)| id).filter(|id| all.contains(*id));

@@ -5,15 +5,17 @@
 //!
 //! Never here: what they may do there ([`super`]).
 
+use std::collections::BTreeSet;
+
 use crate::{
-    model::{ResourceRef, RoleName, Subject, Timestamp},
+    model::{ResourceRef, ResourceType, RoleName, Subject, Timestamp},
     policy::{
         Here, Lack,
         rows::{Held, held},
     },
 };
 
-use super::{Spot, can_at, invited, joins_alone, left_by, there};
+use super::{Spot, can_at, invited, joins::may_have_row, joins_alone, left_by, there};
 
 /// What a member sees of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +34,33 @@ pub fn sees_all(subject: &Subject, resource: &ResourceRef, here: Here<'_>) -> Re
     let held = held(subject, here.facts, here.policy)?;
     for permission in [rule.list, rule.manage].into_iter().flatten() {
         if held.can(here, permission)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether any resource of a type could show itself to somebody, by the roles that they hold in the tenant. Of resources nothing is
+/// looked up for it.
+pub fn may_see(subject: &Subject, kind: &ResourceType, here: Here<'_>) -> Result<bool, Lack> {
+    let rules = &here.policy.resources;
+    let Some(rule) = rules.types.get(kind) else { return Ok(false) };
+    let held = held(subject, here.facts, here.policy)?;
+    let roles: BTreeSet<&RoleName> = match held {
+        Held::Token(roles) => roles.iter().collect(),
+        Held::Row(row) => row.roles.iter().collect(),
+        Held::Nothing(_) => return Ok(false),
+    };
+    let joins = rules.joins_of(roles.iter().copied());
+    let alone = || roles.iter().any(|role| rule.enter.contains_key(*role) || rule.join.contains_key(*role));
+    if joins.reach(kind) && (rules.has_rows(kind) || alone()) {
+        return Ok(true);
+    }
+    for permission in [rule.list, rule.manage].into_iter().flatten() {
+        // By a row at what it may lie in.
+        let above = rules.upwards(kind).filter(|above| joins.reach(above));
+        let mut above = above.flat_map(|above| rules.roles.values().filter(|role| role.at == *above));
+        if above.any(|role| role.may_hold(permission, kind)) || held.can(here, permission)? {
             return Ok(true);
         }
     }
@@ -60,16 +89,12 @@ pub fn sight(
 
 /// The role of somebody's row at a resource, where that counts.
 fn role_of(subject: &Subject, resource: &ResourceRef, here: Here<'_>) -> Result<Option<RoleName>, Lack> {
+    if !may_have_row(subject, &resource.kind, here)? {
+        return Ok(None);
+    }
     let row = here.facts.joined(here.tenant, &resource.kind, resource.id.as_str(), &subject.id)?;
     let Some(row) = row.filter(|row| row.removed.is_none() && row.invited.is_none()) else { return Ok(None) };
-    let rules = &here.policy.resources;
-    let joins = match held(subject, here.facts, here.policy)? {
-        Held::Token(roles) => rules.joins_of(roles),
-        Held::Row(row) => rules.joins_of(&row.roles),
-        Held::Nothing(_) => return Ok(None),
-    };
     let life = there(resource, here)?.map(|place| place.life);
-    let counts =
-        life == Some(row.life) && joins.reach(&resource.kind) && row.left == left_by(&subject.id, here)?;
+    let counts = life == Some(row.life) && row.left == left_by(&subject.id, here)?;
     Ok(counts.then(|| row.role.clone()))
 }
