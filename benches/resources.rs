@@ -166,6 +166,7 @@ fn build(path: &Path, size: Size) {
             left: 0,
             by: Default::default(),
             invited: None,
+            bounds: Default::default(),
         })
     };
     let one = |number: u64| {

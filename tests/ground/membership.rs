@@ -422,6 +422,8 @@ fn who_makes_something_becomes_no_member_for_whom_there_is_no_seat() {
             token_roles: BTreeSet::new(),
             environment: None,
             role: Some(role("lead")),
+            tenant_life: None,
+            left: None,
             becomes: [(role("guest"), role("editor"))].into(),
         }),
     };
