@@ -7,7 +7,7 @@
 //! once more: that is what is to be looked up. Changes are never decided on what was looked up, for they are committed
 //! against what was read in the store.
 //!
-//! Never here: the asking, how long answers are kept (see `proxy`), who may do what by them ([`super::chain`]).
+//! Never here: the asking, how long answers are kept (see `proxy`), who may do what by them (`chain`).
 
 use std::sync::Arc;
 

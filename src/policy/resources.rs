@@ -257,7 +257,7 @@ impl<'a> Spot<'a> {
     }
 
     /// Itself, and what it is known to lie in, nearest first. Nothing where nothing counts. Where it is worth a look-up, `matters`
-    /// says: see [`Chain::places`].
+    /// says: see `Chain::places`.
     pub fn places(
         self,
         here: Here<'a>,

@@ -1,9 +1,9 @@
 //! Looking resources up at their applications, for whoever decides ([`Outside`]): one question at a time for one resource whoever asks,
 //! so many at a time for one application, so many waiting, and answers kept for a bounded time and in bounded number.
 //!
-//! * [`ask`]: one question over HTTP.
-//! * [`answer`]: what an answer says, read strictly.
-//! * [`fault`]: why there is none.
+//! * `ask`: one question over HTTP.
+//! * `answer`: what an answer says, read strictly.
+//! * `fault`: why there is none.
 //!
 //! An answer is kept under tenant, life of the tenant, and resource, so none is another's (law 11); and under the map that was in force
 //! when it was asked for. It counts from before it was asked for. What is known not to be had is not asked for again for a moment.
