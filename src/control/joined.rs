@@ -12,7 +12,7 @@ use crate::{
     policy::{
         Facts, Here, Lack, Policy,
         resources::{left_by, still_given, there},
-        rows::{Held, held, held_of},
+        rows::{held, held_of},
     },
 };
 
@@ -269,19 +269,15 @@ fn is_kept_apart(
     here: Here<'_>,
 ) -> Result<bool, Lack> {
     let (rules, own) = (&here.policy.resources, call.subject.subject());
-    let roles = if here.policy.callers.by_row.contains(&person.issuer) {
+    let held = if here.policy.callers.by_row.contains(&person.issuer) {
         held_of(person, here.tenant, here.facts)?
     } else if own.id == *person && own.tenant.as_ref().is_some_and(|own| own.as_str() == here.tenant) {
         held(own, here.facts, here.policy)?
     } else {
         return Ok(false);
     };
-    Ok(match roles {
-        Held::Token(roles) => !rules.joins_of(roles).reach(&resource.kind),
-        Held::Row(row) => !rules.joins_of(&row.roles).reach(&resource.kind),
-        // Who is suspended comes back to what they were.
-        Held::Nothing(_) => false,
-    })
+    // Who is suspended comes back to what they were.
+    Ok(rules.joins_by(held).is_some_and(|joins| !joins.reach(&resource.kind)))
 }
 
 fn member(person: &SubjectRef, row: &Joined, former: bool) -> MemberView {

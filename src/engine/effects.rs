@@ -419,12 +419,19 @@ impl Engine {
         }
     }
 
-    /// Tries everything that is due, once; answers how much is left.
+    /// Tries what is due in turn, up to the first that cannot be done yet; answers how much is left. What keeps that one is likely to
+    /// keep the others, and each try is two records: it goes behind them, and the next round begins with another.
     pub async fn effects_once(self: &Arc<Self>) -> usize {
         let all: Vec<Arc<Due>> = self.effects.due().iter().cloned().collect();
         for due in all {
             let (outcome, reason, count) = match self.try_effect(&due.told).await {
-                Tried::Again => continue,
+                Tried::Again => {
+                    let mut all = self.effects.due();
+                    if all.front().is_some_and(|first| Arc::ptr_eq(first, &due)) {
+                        all.rotate_left(1);
+                    }
+                    break;
+                }
                 Tried::Done => ("done", None, &self.effects.counts.done),
                 Tried::Refused(code) => ("refused", Some(code), &self.effects.counts.refused),
             };

@@ -9,12 +9,12 @@ use crate::{
         Document, Invitation, Joined, Key, ResourceRef, RoleName, SubjectRef, TenantId, Timestamp, Version,
         Zone,
     },
-    policy::resources::{TypeRule, left_by, still_given, there},
+    policy::resources::{TypeRule, still_given},
 };
 
 use super::{
     Change, Event, Moment, Refusal, Stop, Until,
-    resource::{By, counted_now, givers, hands_on, known_type, manager, may_be_member, stays},
+    resource::{By, Wanting, counted_now, givers, hands_on, manager, stays},
 };
 
 /// Invites somebody, or changes what they are invited to. Who is a member already is not invited. Without `until` an invitation to
@@ -27,19 +27,8 @@ pub(super) fn invite(
     expected: Option<Version>,
 ) -> Result<Change, Stop> {
     let by = manager(at, id, resource)?;
-    let rule = known_type(at, resource)?;
-    let Some(role) = at.policy.resources.role_at(name, &resource.kind) else {
-        return Err(Refusal::RoleNotHere { role: name.clone(), kind: resource.kind.clone() }.into());
-    };
-    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
-    at.still_there(tenant)?;
-    let here = at.here(id);
-    let Some(place) = there(resource, here)? else { return Err(Refusal::NotFound("resource").into()) };
-    let key = Key::Joined(id.clone(), resource.clone(), member.clone());
-    let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
-    at.as_seen(&key, expected)?;
-    may_be_member(at, id, resource, member)?;
-    let left = left_by(member, here)?;
+    let Wanting { rule, role, tenant, place, key, before, left } =
+        Wanting::of(at, id, resource, member, name, expected)?;
     let of_now = before.filter(|row| row.life == place.life && row.left == left);
     let stands = of_now.filter(|row| row.removed.is_none() && !row.is_over(at.now));
     let known = match stands.map(|row| (row, &row.invited)) {
@@ -52,7 +41,7 @@ pub(super) fn invite(
         && row.role == *name
         && (until.is_none() || known == ends)
         && is_theirs(row, by)
-        && still_given(row, resource, here)?
+        && still_given(row, resource, at.here(id))?
     {
         return Ok(Change::NOTHING);
     }

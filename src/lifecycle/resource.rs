@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crate::{
     model::{
         Document, Giver, Joined, Key, Resource, ResourceId, ResourceRef, RoleName, Subject, SubjectKind,
-        SubjectRef, Tally, TenantId, Version, resource::RESOURCE_MOST,
+        SubjectRef, Tally, Tenant, TenantId, Version, resource::RESOURCE_MOST,
     },
     policy::{
         Lack, PermissionId, Push,
@@ -188,6 +188,47 @@ fn remove(
     Ok(Change { documents: vec![(key, Document::Resource(gone))], events: vec![event], narrows: true })
 }
 
+/// What there has to be before somebody gets a role at a resource, or is invited to it.
+pub(super) struct Wanting<'a> {
+    pub(super) rule: &'a TypeRule,
+    pub(super) role: &'a RoleAt,
+    pub(super) tenant: &'a Tenant,
+    pub(super) place: &'a Resource,
+    /// Of their row.
+    pub(super) key: Key,
+    /// Their row, whether it counts or not.
+    pub(super) before: Option<&'a Joined>,
+    /// How often they left all resources.
+    pub(super) left: u32,
+}
+
+impl<'a> Wanting<'a> {
+    pub(super) fn of(
+        at: &Moment<'a>,
+        id: &'a TenantId,
+        resource: &ResourceRef,
+        member: &SubjectRef,
+        name: &RoleName,
+        expected: Option<Version>,
+    ) -> Result<Wanting<'a>, Stop> {
+        let rule = known_type(at, resource)?;
+        let Some(role) = at.policy.resources.role_at(name, &resource.kind) else {
+            return Err(Refusal::RoleNotHere { role: name.clone(), kind: resource.kind.clone() }.into());
+        };
+        let Some(tenant) = at.facts.tenant(id.as_str())? else {
+            return Err(Refusal::NotFound("tenant").into());
+        };
+        at.still_there(tenant)?;
+        let here = at.here(id);
+        let Some(place) = there(resource, here)? else { return Err(Refusal::NotFound("resource").into()) };
+        let key = Key::Joined(id.clone(), resource.clone(), member.clone());
+        let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
+        at.as_seen(&key, expected)?;
+        may_be_member(at, id, resource, member)?;
+        Ok(Wanting { rule, role, tenant, place, key, before, left: left_by(member, here)? })
+    }
+}
+
 fn join(
     at: &Moment<'_>,
     id: &TenantId,
@@ -200,19 +241,8 @@ fn join(
         Some(by) => by,
         None => manager(at, id, resource)?,
     };
-    known_type(at, resource)?;
-    let Some(role) = at.policy.resources.role_at(name, &resource.kind) else {
-        return Err(Refusal::RoleNotHere { role: name.clone(), kind: resource.kind.clone() }.into());
-    };
-    let Some(tenant) = at.facts.tenant(id.as_str())? else { return Err(Refusal::NotFound("tenant").into()) };
-    at.still_there(tenant)?;
-    let here = at.here(id);
-    let Some(place) = there(resource, here)? else { return Err(Refusal::NotFound("resource").into()) };
-    let key = Key::Joined(id.clone(), resource.clone(), member.clone());
-    let before = at.facts.joined(id.as_str(), &resource.kind, resource.id.as_str(), member)?;
-    at.as_seen(&key, expected)?;
-    may_be_member(at, id, resource, member)?;
-    let left = left_by(member, here)?;
+    let Wanting { role, tenant, place, key, before, left, .. } =
+        Wanting::of(at, id, resource, member, name, expected)?;
     let counted = before.filter(|row| row.is_counted(place.life));
     let stands = counted.filter(|row| row.left == left);
     if stands.is_some_and(|row| row.role == *name) {

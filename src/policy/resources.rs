@@ -182,6 +182,15 @@ impl ResourceRules {
         Joins::of(roles.into_iter().filter_map(|role| self.joins.get(role)))
     }
 
+    /// The same of what somebody holds; `None` where that is nothing.
+    pub fn joins_by(&self, held: Held<'_>) -> Option<Joins<'_>> {
+        match held {
+            Held::Token(roles) => Some(self.joins_of(roles)),
+            Held::Row(row) => Some(self.joins_of(&row.roles)),
+            Held::Nothing(_) => None,
+        }
+    }
+
     /// A type, and those that its resources lie in, nearest first.
     fn upwards<'r>(&'r self, kind: &'r ResourceType) -> impl Iterator<Item = &'r ResourceType> {
         std::iter::successors(Some(kind), |kind| self.parent(kind)).take(MOST_DEPTH)
@@ -328,11 +337,7 @@ impl Held<'_> {
         permission: PermissionId,
         here: Here<'f>,
     ) -> Result<bool, Lack> {
-        let joins = match self {
-            Held::Token(roles) => here.policy.resources.joins_of(roles),
-            Held::Row(row) => here.policy.resources.joins_of(&row.roles),
-            Held::Nothing(_) => return Ok(false),
-        };
+        let Some(joins) = here.policy.resources.joins_by(self) else { return Ok(false) };
         gives_at((person, joins), spot, permission, None, here)
     }
 }

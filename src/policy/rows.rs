@@ -3,6 +3,8 @@
 //!
 //! Never here: who pushes rows ([`crate::lifecycle`]).
 
+use std::collections::BTreeSet;
+
 use crate::model::{Giver, Grantor, Member, RoleName, Subject, SubjectKind, SubjectRef, TenantId, Timestamp};
 
 use super::{Detail, Facts, Here, Lack, PermissionId, Policy, Reason, standing::Fallen};
@@ -24,6 +26,15 @@ impl<'a> Held<'a> {
         match self {
             Held::Row(row) => Some(row),
             Held::Token(_) | Held::Nothing(_) => None,
+        }
+    }
+
+    /// The roles, each once; none where nothing is held.
+    pub fn roles(self) -> BTreeSet<&'a RoleName> {
+        match self {
+            Held::Token(roles) => roles.iter().collect(),
+            Held::Row(row) => row.roles.iter().collect(),
+            Held::Nothing(_) => BTreeSet::new(),
         }
     }
 

@@ -179,6 +179,30 @@ async fn what_the_store_could_not_take_is_due_in_the_ledger_and_done_once_later(
 
 // PFC-18
 #[tokio::test]
+async fn while_the_store_takes_nothing_a_round_tries_one_of_what_is_due_and_each_in_its_turn() {
+    let world = world().await;
+    row(&world, "gina", json!(["auditor"])).await;
+    let gina = world.rower("acme", "gina");
+    world.store.no_commits.store(true, SeqCst);
+    for id in ["b7", "b8", "b9"] {
+        assert_eq!(made(&world, &gina, BOARDS, None, id).await["effect"], "queued");
+    }
+    let tried = || -> Vec<Value> {
+        let all = world.records().into_iter().filter(|record| record["kind"] == "change.intent");
+        let learned = all.filter(|record| record["command"] == "learn_resource");
+        learned.map(|record| record["events"][0]["resource"]["id"].clone()).collect()
+    };
+    let before = tried().len();
+    for _ in 0..4 {
+        assert_eq!(world.engine.effects_once().await, 3);
+    }
+    assert_eq!(tried().get(before..).unwrap(), ["b7", "b8", "b9", "b7"]);
+    world.store.no_commits.store(false, SeqCst);
+    assert_eq!(world.engine.effects_once().await, 0);
+}
+
+// PFC-18
+#[tokio::test]
 async fn what_is_due_when_the_gateway_stops_is_done_by_its_next_start_once() {
     let world = world().await;
     row(&world, "gina", json!(["auditor"])).await;

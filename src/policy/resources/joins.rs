@@ -8,7 +8,7 @@ use crate::{
     model::{Joined, ResourceRef, ResourceType, RoleName, Subject, Timestamp},
     policy::{
         Here, Lack,
-        rows::{Held, has_left, held, held_of},
+        rows::{has_left, held, held_of},
     },
 };
 
@@ -46,12 +46,7 @@ pub fn joins_alone(
     if rule.join.is_empty() && rule.enter.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let held = held(subject, here.facts, here.policy)?;
-    let roles: BTreeSet<&RoleName> = match held {
-        Held::Token(roles) => roles.iter().collect(),
-        Held::Row(row) => row.roles.iter().collect(),
-        Held::Nothing(_) => return Ok(BTreeSet::new()),
-    };
+    let roles = held(subject, here.facts, here.policy)?.roles();
     if !rules.joins_of(roles.iter().copied()).reach(&resource.kind) {
         return Ok(BTreeSet::new());
     }
@@ -73,11 +68,8 @@ pub(super) fn may_have_row(subject: &Subject, kind: &ResourceType, here: Here<'_
     if !rules.has_rows(kind) {
         return Ok(false);
     }
-    Ok(match held(subject, here.facts, here.policy)? {
-        Held::Token(roles) => rules.joins_of(roles).reach(kind),
-        Held::Row(row) => rules.joins_of(&row.roles).reach(kind),
-        Held::Nothing(_) => false,
-    })
+    let joins = rules.joins_by(held(subject, here.facts, here.policy)?);
+    Ok(joins.is_some_and(|joins| joins.reach(kind)))
 }
 
 /// The invitation by which a member may join a resource, where one stands at this instant.

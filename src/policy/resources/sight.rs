@@ -5,14 +5,9 @@
 //!
 //! Never here: what they may do there ([`super`]).
 
-use std::collections::BTreeSet;
-
 use crate::{
     model::{ResourceRef, ResourceType, RoleName, Subject, Timestamp},
-    policy::{
-        Here, Lack,
-        rows::{Held, held},
-    },
+    policy::{Here, Lack, rows::held},
 };
 
 use super::{Spot, can_at, invited, joins::may_have_row, joins_alone, left_by, there};
@@ -46,12 +41,8 @@ pub fn may_see(subject: &Subject, kind: &ResourceType, here: Here<'_>) -> Result
     let rules = &here.policy.resources;
     let Some(rule) = rules.types.get(kind) else { return Ok(false) };
     let held = held(subject, here.facts, here.policy)?;
-    let roles: BTreeSet<&RoleName> = match held {
-        Held::Token(roles) => roles.iter().collect(),
-        Held::Row(row) => row.roles.iter().collect(),
-        Held::Nothing(_) => return Ok(false),
-    };
-    let joins = rules.joins_of(roles.iter().copied());
+    let Some(joins) = rules.joins_by(held) else { return Ok(false) };
+    let roles = held.roles();
     let alone = || roles.iter().any(|role| rule.enter.contains_key(*role) || rule.join.contains_key(*role));
     if joins.reach(kind) && (rules.has_rows(kind) || alone()) {
         return Ok(true);
