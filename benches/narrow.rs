@@ -4,8 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
     reason = "a benchmark"
 )]
+
+#[path = "machine/mod.rs"]
+mod machine;
 
 use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 use postern::{
@@ -20,6 +25,7 @@ static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 const PIECE: usize = 16 << 10;
 
 fn main() {
+    println!("{}.", machine::machine());
     divan::main();
 }
 

@@ -1,8 +1,9 @@
 //! Resources with few and with many members: what it costs to let one more in, and to decide by a row. Neither may depend on how many
 //! there are: at 100,000 members at most 1.10 times what it is at 10.
 //!
-//! The store holds as many rows either way: one board of 100,000, or ten thousand boards of 10. What a store of ten rows in all
-//! costs is shown beside it. Rounds are interleaved, and ratios taken round by round; `-- --instructions` counts those too, by
+//! The store holds as many rows either way, and as many people ask in turn: one board of 100,000, or ten thousand boards of 10. So the
+//! one thing that differs is how many there are on a board. What ten people and a store of ten rows in all cost is shown beside it:
+//! that tells what many people cost, wherever they are. Rounds are interleaved, and ratios taken round by round; `-- --instructions` counts those too, by
 //! valgrind, where what stays the same is taken away by counting two runs.
 #![allow(
     clippy::unwrap_used,
@@ -10,10 +11,13 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    unreachable_pub,
     reason = "a benchmark"
 )]
 #![allow(dead_code, reason = "the world is shared with tests")]
 
+#[path = "machine/mod.rs"]
+mod machine;
 #[path = "../tests/ground/world.rs"]
 mod world;
 
@@ -177,8 +181,9 @@ fn build(path: &Path, size: Size) {
             (Key::Resource(tid("acme"), named("card", &card(number))), Document::Resource(card_on)),
             (Key::Tally(tid("acme"), board(number)), Document::Tally(tally)),
         ];
-        let rows = (0..size.members())
-            .map(move |member| (Key::Joined(tid("acme"), board(number), who(member)), row()));
+        let rows = (0..size.members()).map(move |member| {
+            (Key::Joined(tid("acme"), board(number), who(number * size.members() + member)), row())
+        });
         few.into_iter().chain(rows)
     };
     let all = std::iter::once((Key::Tenant(tid("acme")), Document::Tenant(tenant)));
@@ -220,7 +225,7 @@ impl Place {
             whole_only: false,
             creates: None,
         };
-        let capacity = 2 * usize::try_from(MANY).unwrap();
+        let capacity = 4 * usize::try_from(MANY).unwrap();
         let cells = Cells::new(store.clone(), policy.ladder.clone(), capacity);
         Place { size, runtime, store, cells, policy, rule, next: 0 }
     }
@@ -271,9 +276,9 @@ impl Place {
         self.runtime.block_on(self.store.commit(commit)).unwrap();
     }
 
-    fn decide(&self, number: u64, fetched: bool) {
+    fn decide(&self, at_board: u64, number: u64, fetched: bool) {
         let subject = postern::model::Subject { id: who(number), ..member("acme", "x", &[]) };
-        let (on, above) = (card(0), board(0));
+        let (on, above) = (card(at_board), board(at_board));
         let ask = Ask {
             route: Route::Mapped(&self.rule),
             tenant: Named::As("acme"),
@@ -301,17 +306,19 @@ impl Place {
         assert!(matches!(black_box(decision), Decision::Allow(_)));
     }
 
-    /// Some more of it. In turn: in strides, so that no two in a row lie beside each other.
+    /// Some more of it. In turn: everybody on every board, in strides, so that no two in a row lie beside each other.
     fn run(&mut self, what: What, times: u64) {
-        let members = self.size.members();
+        let (members, boards) = (self.size.members(), self.size.boards());
         for _ in 0..times {
             let number = self.next;
             self.next += 1;
             match what {
                 What::Join => self.join(number),
-                What::Again => self.decide(3, false),
-                What::InTurn => self.decide(number.wrapping_mul(7_919) % members, false),
-                What::Fetched => self.decide(number.wrapping_mul(7_919) % members, true),
+                What::Again => self.decide(0, 3, false),
+                What::InTurn | What::Fetched => {
+                    let row = number.wrapping_mul(7_919) % (members * boards);
+                    self.decide(row / members, row, what == What::Fetched);
+                }
             }
         }
     }
@@ -332,7 +339,7 @@ fn rounds(what: What, places: &mut [Place]) -> Vec<Vec<f64>> {
     let (times, _) = what.often();
     // What is in memory is there before it is measured.
     for place in &mut *places {
-        let warm = if what == What::InTurn { place.size.members() } else { times };
+        let warm = if what == What::InTurn { place.size.members() * place.size.boards() } else { times };
         place.run(what, warm);
     }
     let mut all = vec![Vec::new(); places.len()];
@@ -400,6 +407,10 @@ fn main() {
     for size in Size::ALL {
         build(&template(size), size);
     }
+    println!(
+        "{}; medians of {ROUNDS} interleaved rounds, ratios taken round by round.\n",
+        machine::machine()
+    );
     println!("| what | | 10, alone | 10 of 100,000 rows | 100,000 | to 10 of as many rows | to 10 alone |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: |");
     for what in What::ALL {

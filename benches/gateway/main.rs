@@ -34,6 +34,8 @@ mod bare;
 #[path = "../endure/mod.rs"]
 mod endure;
 mod load;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod measure;
 mod origin;
 #[path = "../peers/mod.rs"]

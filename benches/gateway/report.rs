@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::{measure::Tool, world::Kind};
+use crate::{machine, measure::Tool, world::Kind};
 
 const BEGIN: &str = "<!-- measured: begin -->\n";
 const END: &str = "<!-- measured: end -->\n";
@@ -139,22 +139,9 @@ pub fn put(page: &Path, begin: &str, end: &str, text: &str) {
     std::fs::write(page, format!("{before}{begin}{text}{end}{after}")).unwrap();
 }
 
-/// On what it ran.
+/// On what it ran, and what it was compared with.
 pub fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
-    let cores = std::thread::available_parallelism().map_or(0, |_| cpu.matches("processor\t").count());
-    let kernel = read("/proc/sys/kernel/osrelease");
     let nginx = std::process::Command::new("/usr/sbin/nginx").arg("-v").output();
     let nginx = nginx.map(|out| String::from_utf8_lossy(&out.stderr).trim().to_owned()).unwrap_or_default();
-    let virtual_machine =
-        if cpu.contains("hypervisor") { ", a virtual machine shared with others" } else { "" };
-    format!(
-        "Machine: {} cores, {}{virtual_machine}; Linux {}; {nginx}.\n",
-        cores,
-        model.trim_start_matches(['\t', ' ', ':']).trim(),
-        // Which build of it is the machine's own affair.
-        kernel.trim().splitn(3, '.').take(2).collect::<Vec<_>>().join(".")
-    )
+    format!("{}; {nginx}.\n", machine::machine())
 }
