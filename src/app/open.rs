@@ -18,7 +18,7 @@ use crate::{
     config::Settings,
     engine::{Clock, documents_in},
     model::{Key, Stored},
-    state::{self, Embedded, Store, StoreFault, embedded::Hints},
+    state::{self, Embedded, Part, Store, StoreFault, embedded::Hints},
 };
 
 /// The largest record, in bytes: the outcome of a change holds its documents whole, and they must not be cut.
@@ -152,7 +152,7 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
     // What is asked of the store here is answered by its own threads.
     let asking = tokio::runtime::Builder::new_current_thread().build().map_err(OpenFault::Threads)?;
     if !has_ledger(dir)? {
-        if asking.block_on(store.mark())?.position > 0 {
+        if asking.block_on(store.mark(Part::FIRST))?.position > 0 {
             // So that its file is let go of before anybody is told.
             asking.block_on(store.close());
             return Err(OpenFault::LedgerMissing {

@@ -24,7 +24,7 @@ use crate::{
         once::{Kept, Once},
     },
     policy::{Fact, Facts, Policy, Snapshot},
-    state::{Commit, CommitFault},
+    state::{Commit, CommitFault, Place},
 };
 
 pub(super) use terms::{Attempt, Try};
@@ -298,8 +298,8 @@ impl Engine {
             read: facts.versions().map(|(key, version)| (key.clone(), version)).collect(),
             write: writes.clone(),
         };
-        let position = match self.commit(commit).await {
-            Ok(position) => position,
+        let place = match self.commit(commit).await {
+            Ok(place) => place,
             Err(CommitFault::Conflict(changed)) => {
                 // The intent of a narrowing stays open until it is stored or needless.
                 if this.pending.is_none() {
@@ -342,7 +342,7 @@ impl Engine {
             _ => self.put_in_force(keys).await,
         };
         self.hooks.at(Step::ChangeInForce).await;
-        let recorded = self.record_outcome(this, position, &change.events, &writes).await;
+        let recorded = self.record_outcome(this, place, &change.events, &writes).await;
         self.hooks.at(Step::ChangeConcluded).await;
         let mut waiting = Vec::new();
         if !recorded {
@@ -437,12 +437,13 @@ impl Engine {
     }
 
     /// Commits; an answer that leaves it open is followed by asking.
-    pub(super) async fn commit(&self, commit: Commit) -> Result<u64, CommitFault> {
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Place, CommitFault> {
         let change = commit.change.clone();
+        let part = self.part_of(commit.write.iter().map(|(key, _)| key));
         match self.store.commit(commit).await {
-            Ok(committed) => Ok(committed.position),
-            Err(CommitFault::Ambiguous(why)) => match self.store.asked(&change).await {
-                Ok(Some(position)) => Ok(position),
+            Ok(committed) => Ok(committed.place),
+            Err(CommitFault::Ambiguous(why)) => match self.placed(part, &change).await {
+                Ok(Some(place)) => Ok(place),
                 Ok(None) | Err(_) => Err(CommitFault::Ambiguous(why)),
             },
             Err(fault) => Err(fault),

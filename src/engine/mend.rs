@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::{
     lifecycle::{Change, Command, Event, Refusal},
     model::{ChangeId, Document, Head, Key, Stored, TenantId, Timestamp, Version, join::narrowest},
-    state::Commit,
+    state::{Commit, Place},
 };
 
 use super::{
@@ -237,11 +237,11 @@ impl Engine {
     /// Whether nothing is left to do.
     async fn mend_one(self: &Arc<Self>, pending: &Pending) -> bool {
         // It may have been committed by the try whose answer got lost.
-        match self.store.asked(&pending.change).await {
-            Ok(Some(position)) => {
-                let Ok(documents) = self.documents_of(position).await else { return false };
+        match self.placed(self.part_of(&pending.keys), &pending.change).await {
+            Ok(Some(place)) => {
+                let Ok(documents) = self.documents_of(place).await else { return false };
                 self.may_have_felled(&pending.keys);
-                self.conclude_pending(pending, records::Fate::Stored, Some(position), &documents);
+                self.conclude_pending(pending, records::Fate::Stored, Some(place), &documents);
                 return true;
             }
             Ok(None) => {}
@@ -322,10 +322,10 @@ impl Engine {
             write.push((key.clone(), Stored::after(before.as_ref(), pending.change.clone(), narrow)));
         }
         let commit = Commit { change: pending.change.clone(), at: pending.at, read, write: write.clone() };
-        let Ok(position) = self.commit(commit).await else { return false };
+        let Ok(place) = self.commit(commit).await else { return false };
         self.cells.committed(&write);
         self.may_have_felled(&pending.keys);
-        self.conclude_pending(pending, records::Fate::Stored, Some(position), &write);
+        self.conclude_pending(pending, records::Fate::Stored, Some(place), &write);
         true
     }
 
@@ -341,10 +341,10 @@ impl Engine {
         &self,
         pending: &Pending,
         outcome: records::Fate,
-        position: Option<u64>,
+        place: Option<Place>,
         documents: &[(Key, Stored)],
     ) {
-        let draft = self.outcome(&pending.about(), outcome, position, &pending.events, documents);
+        let draft = self.outcome(&pending.about(), outcome, place, &pending.events, documents);
         draft.into_iter().for_each(|draft| self.scribe.push(draft));
     }
 }

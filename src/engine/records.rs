@@ -15,6 +15,7 @@ use crate::{
         SubjectRef, TenantId, Timestamp,
     },
     policy::{Facts, Permit, Rule},
+    state::Part,
 };
 
 use super::fuse::Cut;
@@ -202,6 +203,9 @@ pub(super) struct ChangeIntent<'a> {
     pub(super) actor: &'static str,
     pub(super) rests_on: Vec<Rest>,
     pub(super) writes: Vec<String>,
+    /// The part of the store that it is written to.
+    #[serde(skip_serializing_if = "Part::is_first")]
+    pub(super) part: Part,
     /// What happens by it, so that whoever settles it knows.
     pub(super) events: &'a [Event],
     /// Of a narrowing: the documents as they are to be, so that it is carried on where the store could not take it.
@@ -230,6 +234,8 @@ pub(super) struct ChangeOutcome<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<&'a str>,
     pub(super) outcome: Fate,
+    #[serde(skip_serializing_if = "Part::is_first")]
+    pub(super) part: Part,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) position: Option<u64>,
     pub(super) events: &'a [Event],

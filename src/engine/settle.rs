@@ -16,7 +16,7 @@ use crate::{
     },
     lifecycle::{Change, Event},
     model::{ChangeId, Document, Key, Stored, SubjectRef},
-    state::StoreFault,
+    state::{Part, Place, StoreFault},
 };
 
 use super::{
@@ -142,11 +142,11 @@ impl Engine {
         if let Ok(change) = &change {
             erasable::restore_written(&intent.line, change, &mut told.documents);
         }
-        let position = match &change {
-            Ok(change) => self.store.asked(change).await?,
+        let place = match &change {
+            Ok(change) => self.placed(told.part, change).await?,
             Err(_) => None,
         };
-        if let (None, Ok(change), false) = (position, change, told.documents.is_empty()) {
+        if let (None, Ok(change), false) = (place, change, told.documents.is_empty()) {
             let made = Change { documents: told.documents, events: told.events, narrows: true };
             let origin = Origin::Found { session: told.session, tenant: told.tenant };
             let pending = Arc::new(Pending::new(origin, change, self.moment(), &made));
@@ -156,17 +156,18 @@ impl Engine {
             self.mend.notify_one();
             return Ok(None);
         }
-        let documents = match position {
-            Some(position) => self.documents_of(position).await?,
+        let documents = match place {
+            Some(place) => self.documents_of(place).await?,
             None => Vec::new(),
         };
-        let events = if position.is_some() { told.events } else { Vec::new() };
+        let events = if place.is_some() { told.events } else { Vec::new() };
         let (documents, personal) = erasable::stored(&documents);
         let event = records::ChangeOutcome {
             change: &intent.id,
             tenant: told.tenant.as_deref(),
-            outcome: if position.is_some() { records::Fate::Stored } else { records::Fate::Failed },
-            position,
+            outcome: if place.is_some() { records::Fate::Stored } else { records::Fate::Failed },
+            part: place.map(|place| place.part).unwrap_or_default(),
+            position: place.map(|place| place.number),
             events: &events,
             documents: &documents,
             settled: true,
@@ -178,14 +179,25 @@ impl Engine {
         Ok(Some(Draft { ends_session, personal, ..draft }))
     }
 
-    pub(super) async fn documents_of(&self, position: u64) -> Result<Vec<(Key, Stored)>, StoreFault> {
-        let entries = match self.store.changes_after(position.saturating_sub(1), PAGE).await {
+    /// The part that all of these documents lie in; what is written together lies together.
+    pub(super) fn part_of<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> Part {
+        keys.into_iter().next().map(|key| self.store.part_of(key)).unwrap_or_default()
+    }
+
+    /// The place of a change, where it was committed.
+    pub(super) async fn placed(&self, part: Part, change: &ChangeId) -> Result<Option<Place>, StoreFault> {
+        let number = self.store.asked(part, change).await?;
+        Ok(number.map(|number| part.at(number)))
+    }
+
+    pub(super) async fn documents_of(&self, place: Place) -> Result<Vec<(Key, Stored)>, StoreFault> {
+        let entries = match self.store.changes_after(place.part, place.number.saturating_sub(1), PAGE).await {
             Ok(entries) => entries,
             // The feed of a store that was rebuilt begins anew; the documents came from the ledger then.
             Err(StoreFault::FeedForgotten { .. }) => return Ok(Vec::new()),
             Err(fault) => return Err(fault),
         };
-        let entry = entries.into_iter().find(|entry| entry.position == position);
+        let entry = entries.into_iter().find(|entry| entry.place == place);
         let documents = entry.map(|entry| entry.documents).unwrap_or_default();
         // A document that cannot be read any more is missing from the outcome; the store says so when it is asked.
         Ok(documents.into_iter().filter_map(|(key, found)| Some((key, found.ok()?))).collect())
@@ -204,6 +216,8 @@ impl Engine {
 /// What the intent of a change says of it.
 #[derive(Deserialize)]
 struct Told {
+    #[serde(default)]
+    part: Part,
     session: Option<String>,
     tenant: Option<String>,
     #[serde(default)]

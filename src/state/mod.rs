@@ -13,6 +13,7 @@ pub mod fault;
 
 use std::{future::Future, pin::Pin};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -37,6 +38,37 @@ pub const DOCUMENT_MOST: usize = 1 << 20;
 /// The most documents that one commit may read, and the most that it may write.
 pub const COMMIT_MOST: usize = 1024;
 
+/// A part of a store: all below one tenant lies in one part, and each part has a feed, an epoch and a mark of its own. The
+/// embedded store has one part, one in Redis several (decision 0024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Part(pub u16);
+
+impl Part {
+    /// The first one, and of an embedded store the only one.
+    pub const FIRST: Part = Part(0);
+
+    /// The place of a change of it.
+    pub fn at(self, number: u64) -> Place {
+        Place { part: self, number }
+    }
+
+    /// Whether it is the first one: records do not say so.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn is_first(&self) -> bool {
+        *self == Part::FIRST
+    }
+}
+
+/// The place of a change: in the feed of a part, one more than the change before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The part.
+    pub part: Part,
+    /// Which change of it, counted from 1.
+    pub number: u64,
+}
+
 /// One change, to be made in one atomic step or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
@@ -47,15 +79,15 @@ pub struct Commit {
     /// The version of every document that was looked at to decide on the change; [`Version::NONE`] for what was not
     /// there. What is written must be among them.
     pub read: Vec<(Key, Version)>,
-    /// The documents after the change, made by [`Stored::after`].
+    /// The documents after the change, made by [`Stored::after`]; all of one part.
     pub write: Vec<(Key, Stored)>,
 }
 
 /// A change is in the store, durably.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// Its place in the change feed.
-    pub position: u64,
+    /// Its place.
+    pub place: Place,
     /// Whether it had been committed before; this time nothing changed.
     pub repeated: bool,
 }
@@ -63,8 +95,8 @@ pub struct Committed {
 /// One change as the feed tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place: one more than the change before.
-    pub position: u64,
+    /// Its place.
+    pub place: Place,
     /// Its id.
     pub change: ChangeId,
     /// The instant that came in with the commit.
@@ -73,7 +105,7 @@ pub struct Entry {
     pub documents: Vec<(Key, Found)>,
 }
 
-/// What tells one store from another, and from an emptied one.
+/// What tells one store from another, and from an emptied one; of one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     /// Names the store for its whole life, given by `postern state init` or `rebuild`.
@@ -92,24 +124,35 @@ pub struct Mark {
 ///   that was read. Of concurrent commits on one document exactly one wins for each version.
 /// * An acknowledged commit is durable. A repeat by change id is recognised for at least a week and at least a hundred
 ///   thousand changes.
-/// * The feed tells all changes in one order without gaps; a reader too far behind is told so.
+/// * The feed of a part tells all its changes in one order without gaps; a reader too far behind is told so.
 /// * What cannot be read is a fault for that document. It is never absent and never a default.
 pub trait Store: Send + Sync {
+    /// How many parts it has. Never changes.
+    fn parts(&self) -> u16;
+
+    /// The part that a document lies in. Never changes.
+    fn part_of(&self, key: &Key) -> Part;
+
     /// The documents of these keys, in this order, in one round trip and as of one instant; `None` for what is not there.
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>>;
 
     /// Makes a change durable and announces it.
     fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>>;
 
-    /// Whether a change was committed, and its place in the feed. Whatever was handed to [`Store::commit`] before is
+    /// Whether a change was committed in a part, and its place in the feed there. Whatever was handed to [`Store::commit`] before is
     /// settled when this answers, also where that call was abandoned.
-    fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>>;
+    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>>;
 
-    /// The changes that follow a place in the feed, oldest first, at most `limit`.
-    fn changes_after(&self, position: u64, limit: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>>;
+    /// The changes that follow a place in the feed of a part, oldest first, at most `limit`.
+    fn changes_after(
+        &self,
+        part: Part,
+        position: u64,
+        limit: usize,
+    ) -> Answer<'_, Result<Vec<Entry>, StoreFault>>;
 
-    /// The place of the newest change, as it moves. It is raised before the commit is answered.
-    fn newest(&self) -> watch::Receiver<u64>;
+    /// The place of the newest change in a part, as it moves. It is raised before the commit is answered.
+    fn newest(&self, part: Part) -> watch::Receiver<u64>;
 
     /// The documents of one kind below one tenant, by key, those after `after`, at most `limit`.
     fn list<'a>(
@@ -143,6 +186,6 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>>;
 
-    /// What tells this store from another.
-    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>>;
+    /// What tells this part from that of another store.
+    fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>>;
 }

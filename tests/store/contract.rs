@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postern::{
     model::{Key, Kind, Stored, Version},
-    state::{Commit, CommitFault, DOCUMENT_MOST, Refusal, Store, StoreFault},
+    state::{Commit, CommitFault, DOCUMENT_MOST, Part, Refusal, Store, StoreFault},
 };
 
 use crate::make::*;
@@ -36,14 +36,14 @@ pub(crate) async fn a_commit_is_read_back_whole(store: &Arc<dyn Store>) {
     ];
     let commit = several(fresh(), documents);
     let done = store.commit(commit.clone()).await.unwrap();
-    assert_eq!((done.position, done.repeated), (1, false));
+    assert_eq!((done.place.number, done.repeated), (1, false));
     let mut keys: Vec<Key> = commit.write.iter().map(|(key, _)| key.clone()).collect();
     keys.insert(1, session_key("a", "none"));
     let found = store.load(&keys).await.unwrap();
     assert!(found[1].is_none(), "what is not there is none");
     let found: Vec<Stored> = found.into_iter().flatten().map(Result::unwrap).collect();
     assert_eq!(found, commit.write.into_iter().map(|(_, stored)| stored).collect::<Vec<_>>());
-    assert_eq!(store.mark().await.unwrap().position, 1);
+    assert_eq!(store.mark(Part::FIRST).await.unwrap().position, 1);
 }
 
 pub(crate) async fn a_commit_that_conflicts_leaves_nothing(store: &Arc<dyn Store>) {
@@ -54,10 +54,10 @@ pub(crate) async fn a_commit_that_conflicts_leaves_nothing(store: &Arc<dyn Store
     assert_eq!(store.commit(commit.clone()).await, Err(CommitFault::Conflict(vec![tenant_key("a")])));
     assert_eq!(one(store, &session_key("a", "s")).await, None);
     assert_eq!(one(store, &grant_key("a", "g")).await, None);
-    assert_eq!(store.asked(&commit.change).await, Ok(None));
+    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(None));
     assert_eq!(store.due(at(100), None, 10).await.unwrap(), vec![]);
-    assert_eq!(*store.newest().borrow(), 1);
-    assert_eq!(store.changes_after(0, 10).await.unwrap().len(), 1);
+    assert_eq!(*store.newest(Part::FIRST).borrow(), 1);
+    assert_eq!(store.changes_after(Part::FIRST, 0, 10).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn what_was_read_must_still_be_so(store: &Arc<dyn Store>) {
@@ -93,11 +93,11 @@ pub(crate) async fn a_repeat_is_recognised_and_changes_nothing(store: &Arc<dyn S
     let later = step(fresh(), &key, Some(&before), tenant("block"));
     store.commit(later).await.unwrap();
     let again = store.commit(commit.clone()).await.unwrap();
-    assert_eq!((again.position, again.repeated), (first.position, true));
+    assert_eq!((again.place.number, again.repeated), (first.place.number, true));
     assert_eq!(one(store, &key).await.unwrap().heads[0].document, tenant("block"));
-    assert_eq!(store.asked(&commit.change).await, Ok(Some(first.position)));
-    assert_eq!(store.asked(&fresh()).await, Ok(None));
-    assert_eq!(store.changes_after(0, 10).await.unwrap().len(), 2);
+    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(Some(first.place.number)));
+    assert_eq!(store.asked(Part::FIRST, &fresh()).await, Ok(None));
+    assert_eq!(store.changes_after(Part::FIRST, 0, 10).await.unwrap().len(), 2);
 }
 
 pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn Store>) {
@@ -134,12 +134,12 @@ pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn 
     let done = tasks.join_all().await;
     assert!(done.iter().all(|(_, done)| !done.repeated));
     assert_eq!(one(store, &key).await.unwrap().version.number, 2 + TASKS);
-    let told = store.changes_after(2, 1000).await.unwrap();
+    let told = store.changes_after(Part::FIRST, 2, 1000).await.unwrap();
     let mut versions = Vec::new();
     for (entry, position) in told.iter().zip(3..) {
-        assert_eq!(entry.position, position);
+        assert_eq!(entry.place.number, position);
         let (_, place) = done.iter().find(|(id, _)| *id == entry.change).unwrap();
-        assert_eq!(place.position, position);
+        assert_eq!(place.place.number, position);
         versions.push(entry.documents[0].1.as_ref().unwrap().version.number);
     }
     assert_eq!(versions, (3..3 + TASKS).collect::<Vec<_>>(), "the feed tells the versions in their order");
@@ -147,7 +147,7 @@ pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn 
 
 pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Store>) {
     const CHANGES: u64 = 200;
-    let mut newest = store.newest();
+    let mut newest = store.newest(Part::FIRST);
     assert_eq!(*newest.borrow_and_update(), 0);
     let writers: Vec<_> = (0..4u64)
         .map(|writer| {
@@ -164,11 +164,11 @@ pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Stor
     let (mut seen, mut keys) = (0, std::collections::BTreeSet::new());
     while seen < CHANGES {
         newest.wait_for(|position| *position > seen).await.unwrap();
-        let entries = store.changes_after(seen, 7).await.unwrap();
+        let entries = store.changes_after(Part::FIRST, seen, 7).await.unwrap();
         assert!(!entries.is_empty() && entries.len() <= 7, "what is announced can be read");
         for entry in entries {
-            assert_eq!(entry.position, seen + 1);
-            seen = entry.position;
+            assert_eq!(entry.place.number, seen + 1);
+            seen = entry.place.number;
             assert_eq!(entry.at, at(1_000));
             let (key, found) = &entry.documents[0];
             assert_eq!(found.as_ref().unwrap(), &one(store, key).await.unwrap());
@@ -179,9 +179,9 @@ pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Stor
         writer.await.unwrap();
     }
     assert_eq!(keys.len(), 200);
-    assert_eq!(store.changes_after(CHANGES, 10).await, Ok(vec![]));
+    assert_eq!(store.changes_after(Part::FIRST, CHANGES, 10).await, Ok(vec![]));
     assert_eq!(
-        store.changes_after(CHANGES + 1, 10).await,
+        store.changes_after(Part::FIRST, CHANGES + 1, 10).await,
         Err(StoreFault::WentBack { asked: CHANGES + 1, newest: CHANGES })
     );
 }
@@ -362,7 +362,10 @@ pub(crate) async fn large_documents_pass_up_to_the_bound(store: &Arc<dyn Store>)
     let commit = step(fresh(), &key, None, session_about(&long, 9, None));
     store.commit(commit.clone()).await.unwrap();
     assert_eq!(one(store, &key).await.as_ref(), Some(&commit.write[0].1));
-    assert_eq!(store.changes_after(0, 1).await.unwrap()[0].documents[0].1.as_ref(), Ok(&commit.write[0].1));
+    assert_eq!(
+        store.changes_after(Part::FIRST, 0, 1).await.unwrap()[0].documents[0].1.as_ref(),
+        Ok(&commit.write[0].1)
+    );
     let longer = "x".repeat(DOCUMENT_MOST);
     let refused =
         store.commit(step(fresh(), &session_key("a", "t"), None, session_about(&longer, 9, None))).await;
@@ -406,7 +409,7 @@ pub(crate) async fn an_abandoned_commit_is_settled_before_it_is_asked_for(store:
         let commit = step(fresh(), &key, None, session(9, None));
         let id = commit.change.clone();
         drop(store.commit(commit));
-        let asked = store.asked(&id).await.unwrap();
+        let asked = store.asked(Part::FIRST, &id).await.unwrap();
         let there = one(store, &key).await;
         assert_eq!(asked.is_some(), there.is_some(), "what was asked for changes no more");
     }

@@ -10,7 +10,7 @@ use std::{
 
 use postern::{
     model::{Document, Key, Stored},
-    state::{Commit, Embedded, OpenFault, Store},
+    state::{Commit, Embedded, OpenFault, Part, Store},
 };
 
 use crate::make::*;
@@ -140,20 +140,23 @@ async fn what_was_acknowledged_survives_kill_9_and_nothing_is_torn() {
             for known in
                 [1, floor / 2, floor, number].into_iter().filter(|known| (1..=number).contains(known))
             {
-                let place = store.asked(&change(&format!("c{task}-{known:08}"))).await.unwrap();
+                let place = store.asked(Part::FIRST, &change(&format!("c{task}-{known:08}"))).await.unwrap();
                 assert!(place.is_some(), "an acknowledged change is not known");
             }
-            assert_eq!(store.asked(&change(&format!("c{task}-{:08}", number + 1))).await, Ok(None));
+            assert_eq!(
+                store.asked(Part::FIRST, &change(&format!("c{task}-{:08}", number + 1))).await,
+                Ok(None)
+            );
             sum += number as u64;
             acknowledged.insert(task, number);
         }
         // The feed tells each change once, and the deadlines are those of the documents.
-        assert_eq!(store.mark().await.unwrap().position, sum);
+        assert_eq!(store.mark(Part::FIRST).await.unwrap().position, sum);
         let mut seen = 0;
         while seen < sum {
-            for entry in store.changes_after(seen, 500).await.unwrap() {
+            for entry in store.changes_after(Part::FIRST, seen, 500).await.unwrap() {
                 seen += 1;
-                assert_eq!(entry.position, seen);
+                assert_eq!(entry.place.number, seen);
             }
         }
         assert_eq!(store.due(at(i64::MAX), None, 1000).await.unwrap().len(), live(&acknowledged) * 2);

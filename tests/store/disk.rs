@@ -10,7 +10,7 @@ use std::{
 use postern::{
     model::{Key, Stored},
     state::{
-        Commit, CommitFault, Committed, Embedded, Store, StoreFault,
+        Commit, CommitFault, Committed, Embedded, Part, Store, StoreFault,
         embedded::{FileDisk, Retention},
     },
 };
@@ -54,7 +54,11 @@ async fn persist(store: &Embedded, commit: &Commit) -> (Committed, usize) {
             Err(CommitFault::Unavailable(_)) => {
                 faults += 1;
                 works(store).await;
-                assert_eq!(store.asked(&commit.change).await, Ok(None), "unavailable means: not applied");
+                assert_eq!(
+                    store.asked(Part::FIRST, &commit.change).await,
+                    Ok(None),
+                    "unavailable means: not applied"
+                );
             }
             Err(CommitFault::Ambiguous(_)) => {
                 faults += 1;
@@ -94,7 +98,7 @@ async fn sweep(keeps: bool) {
             let commit = step(fresh(), &key, before.as_ref(), session_about(&reason, change as i64, None));
             let (done, faults) = persist(&place.store, &commit).await;
             met += faults;
-            assert_eq!(done.position, change, "failing {number}");
+            assert_eq!(done.place.number, change, "failing {number}");
             ids.push(commit.change.clone());
             before = Some(commit.write[0].1.clone());
         }
@@ -105,8 +109,13 @@ async fn sweep(keeps: bool) {
         let store = Embedded::open(&place.path).unwrap();
         let found = store.load(std::slice::from_ref(&key)).await.unwrap().remove(0).unwrap().unwrap();
         assert_eq!(Some(found), before);
-        let told: Vec<_> =
-            store.changes_after(0, 100).await.unwrap().into_iter().map(|entry| entry.change).collect();
+        let told: Vec<_> = store
+            .changes_after(Part::FIRST, 0, 100)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.change)
+            .collect();
         assert_eq!(told, ids, "failing {number}");
         assert_eq!(store.due(at(999), None, 10).await, Ok(vec![(at(CHANGES as i64), key)]));
         store.close().await;
@@ -139,8 +148,8 @@ async fn a_dead_disk_refuses_at_once_and_comes_back_by_itself() {
         let refused = one(&place.store, &key, Some(&first)).await.unwrap_err();
         assert!(matches!(refused, CommitFault::Unavailable(_)), "{refused}");
         assert!(place.store.load(std::slice::from_ref(&key)).await.is_err());
-        assert!(place.store.asked(&first.changes[0]).await.is_err());
-        assert!(place.store.mark().await.is_err());
+        assert!(place.store.asked(Part::FIRST, &first.changes[0]).await.is_err());
+        assert!(place.store.mark(Part::FIRST).await.is_err());
     }
     place.plan.dead.store(false, Ordering::SeqCst);
     works(&place.store).await;
@@ -253,7 +262,7 @@ async fn more_than_may_wait_is_refused_at_once() {
     }
     let operations = place.plan.operations.load(Ordering::SeqCst) - before;
     assert!(operations < taken, "{taken} commits share their flushes: {operations}");
-    assert_eq!(place.store.mark().await.unwrap().position, taken);
+    assert_eq!(place.store.mark(Part::FIRST).await.unwrap().position, taken);
     place.store.close().await;
 }
 
@@ -296,10 +305,10 @@ async fn fills_and_recovers(store: &Embedded, make_room: impl FnOnce()) {
     }
     make_room();
     let (done, _) = persist(store, &refused).await;
-    assert_eq!(done.position, acknowledged.len() as u64 + 1);
+    assert_eq!(done.place.number, acknowledged.len() as u64 + 1);
     acknowledged.push(refused);
     for commit in &acknowledged {
-        assert!(store.asked(&commit.change).await.unwrap().is_some());
+        assert!(store.asked(Part::FIRST, &commit.change).await.unwrap().is_some());
         let found = store.load(&[commit.write[0].0.clone()]).await.unwrap().remove(0);
         assert_eq!(found.unwrap().as_ref(), Ok(&commit.write[0].1));
     }

@@ -10,7 +10,7 @@ use postern::{
     model::{Key, Kind, Ladder, Stored, Version},
     policy::Fact,
     state::{
-        Cells, CommitFault, Embedded, OpenFault, Store, StoreFault, Unreadable,
+        Cells, CommitFault, Embedded, OpenFault, Part, Store, StoreFault, Unreadable,
         embedded::{FileDisk, Hints, Retention},
     },
 };
@@ -98,7 +98,7 @@ async fn no_flipped_bit_of_the_head_loses_anything_unseen() {
                 refused += 1;
             }
             Ok(store) => {
-                assert_eq!(store.mark().await.unwrap().position, 20, "bit {bit}");
+                assert_eq!(store.mark(Part::FIRST).await.unwrap().position, 20, "bit {bit}");
                 store.close().await;
             }
         }
@@ -237,12 +237,12 @@ async fn closing_waits_for_what_is_queued_and_takes_nothing_more() {
     let refused = store.commit(step(fresh(), &tenant_key("a"), None, tenant("read"))).await;
     assert_eq!(refused, Err(CommitFault::Unavailable(StoreFault::Closed)));
     assert_eq!(store.load(&[tenant_key("a")]).await, Err(StoreFault::Closed));
-    assert_eq!(store.asked(&commits[0].change).await, Err(StoreFault::Closed));
+    assert_eq!(store.asked(Part::FIRST, &commits[0].change).await, Err(StoreFault::Closed));
     store.close().await;
     let store = Embedded::open(&path).unwrap();
-    assert_eq!(store.mark().await.unwrap().position, 500);
+    assert_eq!(store.mark(Part::FIRST).await.unwrap().position, 500);
     for commit in &commits {
-        assert!(store.asked(&commit.change).await.unwrap().is_some());
+        assert!(store.asked(Part::FIRST, &commit.change).await.unwrap().is_some());
     }
     store.close().await;
 }
@@ -265,18 +265,21 @@ async fn old_changes_are_forgotten_only_past_both_bounds() {
         commit(number, 1_000).await;
     }
     // Many, but not old.
-    assert_eq!(store.changes_after(0, 100).await.unwrap().len(), 30);
+    assert_eq!(store.changes_after(Part::FIRST, 0, 100).await.unwrap().len(), 30);
     commit(30, 2_000).await;
-    assert_eq!(store.changes_after(0, 100).await.unwrap().len(), 31);
+    assert_eq!(store.changes_after(Part::FIRST, 0, 100).await.unwrap().len(), 31);
     // Old, and more than ten.
     commit(31, 2_001).await;
-    assert_eq!(store.changes_after(0, 100).await, Err(StoreFault::FeedForgotten { asked: 0, oldest: 22 }),);
-    assert_eq!(store.changes_after(22, 100).await.unwrap().len(), 10);
+    assert_eq!(
+        store.changes_after(Part::FIRST, 0, 100).await,
+        Err(StoreFault::FeedForgotten { asked: 0, oldest: 22 }),
+    );
+    assert_eq!(store.changes_after(Part::FIRST, 22, 100).await.unwrap().len(), 10);
     // Older still, but only ten are left.
     commit(32, 900_000).await;
-    assert_eq!(store.changes_after(23, 100).await.unwrap().len(), 10);
-    assert_eq!(store.asked(&ids[22]).await, Ok(None));
-    assert_eq!(store.asked(&ids[23]).await, Ok(Some(24)));
+    assert_eq!(store.changes_after(Part::FIRST, 23, 100).await.unwrap().len(), 10);
+    assert_eq!(store.asked(Part::FIRST, &ids[22]).await, Ok(None));
+    assert_eq!(store.asked(Part::FIRST, &ids[23]).await, Ok(Some(24)));
     store.close().await;
 }
 
@@ -305,7 +308,7 @@ async fn a_store_is_rebuilt_from_copies_of_its_documents() {
     assert_eq!((mark.epoch, mark.position, mark.rebuilt), (5, 77, true));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
     let store = Embedded::open(&path).unwrap();
-    assert_eq!(store.mark().await.unwrap(), mark);
+    assert_eq!(store.mark(Part::FIRST).await.unwrap(), mark);
     let found = store.load(&[key.clone(), tenant_key("a")]).await.unwrap();
     let session_found = found[0].clone().unwrap().unwrap();
     assert_eq!(session_found.heads.len(), 2, "the fork stands side by side");
@@ -315,14 +318,21 @@ async fn a_store_is_rebuilt_from_copies_of_its_documents() {
     assert_eq!(found[1].clone().unwrap().unwrap().version, Version { epoch: 5, number: 1 });
     assert_eq!(store.due(at(999), None, 10).await, Ok(vec![]));
     for id in ["c1", "c2", "c3", "c4"] {
-        assert_eq!(store.asked(&change(id)).await, Ok(Some(77)), "a change that documents remember");
+        assert_eq!(
+            store.asked(Part::FIRST, &change(id)).await,
+            Ok(Some(77)),
+            "a change that documents remember"
+        );
     }
-    assert_eq!(store.asked(&change("c5")).await, Ok(None));
-    assert_eq!(store.changes_after(77, 10).await, Ok(vec![]));
-    assert_eq!(store.changes_after(76, 10).await, Err(StoreFault::FeedForgotten { asked: 76, oldest: 77 }));
+    assert_eq!(store.asked(Part::FIRST, &change("c5")).await, Ok(None));
+    assert_eq!(store.changes_after(Part::FIRST, 77, 10).await, Ok(vec![]));
+    assert_eq!(
+        store.changes_after(Part::FIRST, 76, 10).await,
+        Err(StoreFault::FeedForgotten { asked: 76, oldest: 77 })
+    );
     let done =
         store.commit(step(change("c6"), &key, Some(&session_found), session(100, None))).await.unwrap();
-    assert_eq!(done.position, 78);
+    assert_eq!(done.place.number, 78);
     assert_eq!(store.due(at(999), None, 10).await, Ok(vec![(at(100), key)]));
     store.close().await;
     // Never over a file, and another store than the first.

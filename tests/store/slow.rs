@@ -11,7 +11,7 @@ use std::{
 use postern::{
     model::{ChangeId, Document, Key, Kind, Ladder, Level, Stored, TenantId, Timestamp},
     policy::Fact,
-    state::{Answer, Commit, CommitFault, Committed, Entry, Found, Mark, Store, StoreFault},
+    state::{Answer, Commit, CommitFault, Committed, Entry, Found, Mark, Part, Store, StoreFault},
 };
 use tokio::sync::watch;
 
@@ -89,6 +89,12 @@ impl Slow {
 }
 
 impl Store for Slow {
+    fn parts(&self) -> u16 {
+        1
+    }
+    fn part_of(&self, _: &Key) -> Part {
+        Part::FIRST
+    }
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         assert_eq!(keys.len(), 1);
         let gate = Arc::new(Mutex::new(Gate { key: keys[0].clone(), read: None, open: false }));
@@ -98,13 +104,13 @@ impl Store for Slow {
     fn commit(&self, _: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
         Box::pin(pending())
     }
-    fn asked<'a>(&'a self, _: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(&'a self, _: Part, _: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
         Box::pin(pending())
     }
-    fn changes_after(&self, _: u64, _: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
+    fn changes_after(&self, _: Part, _: u64, _: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
         Box::pin(pending())
     }
-    fn newest(&self) -> watch::Receiver<u64> {
+    fn newest(&self, _: Part) -> watch::Receiver<u64> {
         watch::Sender::new(0).subscribe()
     }
     fn list<'a>(
@@ -138,7 +144,7 @@ impl Store for Slow {
     ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
         Box::pin(pending())
     }
-    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>> {
+    fn mark(&self, _: Part) -> Answer<'_, Result<Mark, StoreFault>> {
         Box::pin(pending())
     }
 }

@@ -11,7 +11,8 @@ use std::{
 use postern::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Embedded, Entry, Found, Mark, Store, StoreFault, Unreadable,
+        Answer, Commit, CommitFault, Committed, Embedded, Entry, Found, Mark, Part, Store, StoreFault,
+        Unreadable,
     },
 };
 use tokio::sync::watch;
@@ -66,6 +67,14 @@ impl Faulty {
 }
 
 impl Store for Faulty {
+    fn parts(&self) -> u16 {
+        self.real.parts()
+    }
+
+    fn part_of(&self, key: &Key) -> Part {
+        self.real.part_of(key)
+    }
+
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         Box::pin(async move {
             self.readable()?;
@@ -94,19 +103,24 @@ impl Store for Faulty {
         })
     }
 
-    fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
         if self.no_answers.load(Ordering::SeqCst) {
             return Box::pin(async { Err(down()) });
         }
-        self.real.asked(change)
+        self.real.asked(part, change)
     }
 
-    fn changes_after(&self, position: u64, limit: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
-        self.real.changes_after(position, limit)
+    fn changes_after(
+        &self,
+        part: Part,
+        position: u64,
+        limit: usize,
+    ) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
+        self.real.changes_after(part, position, limit)
     }
 
-    fn newest(&self) -> watch::Receiver<u64> {
-        self.real.newest()
+    fn newest(&self, part: Part) -> watch::Receiver<u64> {
+        self.real.newest(part)
     }
 
     fn list<'a>(
@@ -152,7 +166,7 @@ impl Store for Faulty {
         self.real.due(until, after, limit)
     }
 
-    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>> {
-        self.real.mark()
+    fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>> {
+        self.real.mark(part)
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     lifecycle::{Change, Command, Event, Refusal},
     model::{ChangeId, Key, Stored, TenantId},
     policy::{Facts, Policy},
+    state::Place,
 };
 
 use super::terms::{Giver, Try};
@@ -68,6 +69,7 @@ impl Engine {
             actor: this.giver.word(),
             rests_on: rests(facts),
             writes: change.documents.iter().map(|(key, _)| key.to_string()).collect(),
+            part: self.part_of(change.documents.iter().map(|(key, _)| key)),
             events: &change.events,
             documents: &documents,
             policy: &policy.fingerprint,
@@ -91,13 +93,12 @@ impl Engine {
     pub(super) async fn record_outcome(
         &self,
         this: &Try<'_>,
-        position: u64,
+        place: Place,
         events: &[Event],
         documents: &[(Key, Stored)],
     ) -> bool {
         let about = About::of(this);
-        let Some(draft) = self.outcome(&about, records::Fate::Stored, Some(position), events, documents)
-        else {
+        let Some(draft) = self.outcome(&about, records::Fate::Stored, Some(place), events, documents) else {
             return false;
         };
         // Behind an intent that still waits to be written, never before it.
@@ -119,11 +120,11 @@ impl Engine {
         &self,
         this: &Try<'_>,
         outcome: records::Fate,
-        position: Option<u64>,
+        place: Option<Place>,
         events: &[Event],
         documents: &[(Key, Stored)],
     ) {
-        if let Some(draft) = self.outcome(&About::of(this), outcome, position, events, documents) {
+        if let Some(draft) = self.outcome(&About::of(this), outcome, place, events, documents) {
             self.scribe.push(draft);
         }
     }
@@ -133,7 +134,7 @@ impl Engine {
         &self,
         about: &About<'_>,
         outcome: records::Fate,
-        position: Option<u64>,
+        place: Option<Place>,
         events: &[Event],
         documents: &[(Key, Stored)],
     ) -> Option<Draft> {
@@ -142,7 +143,8 @@ impl Engine {
             change: about.change.as_str(),
             tenant: about.tenant,
             outcome,
-            position,
+            part: place.map(|place| place.part).unwrap_or_default(),
+            position: place.map(|place| place.number),
             events,
             documents: &documents,
             settled: about.settled,

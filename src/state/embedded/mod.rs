@@ -32,7 +32,7 @@ use self::{
     writer::Job,
 };
 use super::{
-    Answer, Commit, CommitFault, Committed, Entry, Found, Mark, PAGE_MOST, Store, StoreFault, codec,
+    Answer, Commit, CommitFault, Committed, Entry, Found, Mark, PAGE_MOST, Part, Store, StoreFault, codec,
 };
 
 pub use file::{Hints, OpenFault};
@@ -243,6 +243,14 @@ fn read_on(shared: &Shared) {
 }
 
 impl Store for Embedded {
+    fn parts(&self) -> u16 {
+        1
+    }
+
+    fn part_of(&self, _key: &Key) -> Part {
+        Part::FIRST
+    }
+
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         let keys = keys.to_vec();
         self.read(move |read| reading::load(read, &keys))
@@ -260,7 +268,7 @@ impl Store for Embedded {
         })
     }
 
-    fn asked<'a>(&'a self, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(&'a self, _part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
         let (answer, answered) = oneshot::channel();
         let pushed = match self.shared.health.borrow().clone() {
             Some(fault) => Err(fault),
@@ -272,12 +280,17 @@ impl Store for Embedded {
         })
     }
 
-    fn changes_after(&self, position: u64, limit: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
+    fn changes_after(
+        &self,
+        _part: Part,
+        position: u64,
+        limit: usize,
+    ) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {
         let limit = limit.min(PAGE_MOST);
         self.read(move |read| reading::changes_after(read, position, limit))
     }
 
-    fn newest(&self) -> watch::Receiver<u64> {
+    fn newest(&self, _part: Part) -> watch::Receiver<u64> {
         self.shared.newest.subscribe()
     }
 
@@ -325,7 +338,7 @@ impl Store for Embedded {
         self.read(move |read| reading::due(read, until, after.as_ref(), limit))
     }
 
-    fn mark(&self) -> Answer<'_, Result<Mark, StoreFault>> {
+    fn mark(&self, _part: Part) -> Answer<'_, Result<Mark, StoreFault>> {
         self.read(|read| match reading::label(read)? {
             reading::Labelled::As(label, position) => Ok(label.mark(position)),
             reading::Labelled::Not | reading::Labelled::Other(_) => {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     model::{ChangeId, Key, Timestamp},
-    state::{Entry, Found, StoreFault, codec},
+    state::{Entry, Found, Part, StoreFault, codec},
 };
 
 use super::tables::{
@@ -151,7 +151,7 @@ pub(super) fn changes_after(
             (key, found)
         });
         let documents = documents.collect();
-        entries.push(Entry { position: expected, change: line.change, at: line.at, documents });
+        entries.push(Entry { place: Part::FIRST.at(expected), change: line.change, at: line.at, documents });
     }
     Ok(entries)
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{ChangeId, Key, Ladder, Stored, Timestamp, Version, join::narrowest},
-    state::{COMMIT_MOST, Commit, CommitFault, Committed, Found, Mark, Refusal, StoreFault, codec},
+    state::{COMMIT_MOST, Commit, CommitFault, Committed, Found, Mark, Part, Refusal, StoreFault, codec},
 };
 
 use super::Retention;
@@ -186,7 +186,7 @@ impl<'t> Tables<'t> {
     /// fault of the database ends the whole transaction.
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<Verdict, Trouble> {
         if let Some(position) = self.asked(&commit.change)? {
-            return Ok(Ok(Committed { position, repeated: true }));
+            return Ok(Ok(Committed { place: Part::FIRST.at(position), repeated: true }));
         }
         let texts = match checked(commit) {
             Ok(texts) => texts,
@@ -226,7 +226,7 @@ impl<'t> Tables<'t> {
         }
         let Ok(line) = serde_json::to_vec(&line) else { return damaged("a change cannot be written") };
         self.feed.insert(self.position, line.as_slice())?;
-        Ok(Ok(Committed { position: self.position, repeated: false }))
+        Ok(Ok(Committed { place: Part::FIRST.at(self.position), repeated: false }))
     }
 
     fn put(&mut self, key: &Key, stored: &Stored, text: &str) -> Result<(), Trouble> {

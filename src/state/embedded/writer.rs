@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     model::{ChangeId, Timestamp},
-    state::{Commit, CommitFault, Committed, StoreFault},
+    state::{Commit, CommitFault, Committed, Part, StoreFault},
 };
 
 use super::{
@@ -250,7 +250,7 @@ fn settle(held: Option<Vec<Held>>, failed: &Failed, database: Option<&Database>)
         match look(database, change) {
             Ok(Some(position)) => {
                 let repeated = verdict.as_ref().is_ok_and(|committed| committed.repeated);
-                Ok(Committed { position, repeated })
+                Ok(Committed { place: Part::FIRST.at(position), repeated })
             }
             Ok(None) => Err(CommitFault::Unavailable(fault)),
             Err(_) => Err(CommitFault::Ambiguous(fault)),
