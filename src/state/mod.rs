@@ -54,7 +54,6 @@ impl Part {
     }
 
     /// Whether it is the first one: records do not say so.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     pub fn is_first(&self) -> bool {
         *self == Part::FIRST
     }
