@@ -19,6 +19,8 @@ mod resources;
 mod roles;
 #[path = "config/routes.rs"]
 mod routes;
+#[path = "config/state.rs"]
+mod state;
 #[path = "config/webhooks.rs"]
 mod webhooks;
 

@@ -48,7 +48,7 @@ use self::{clock::SystemClock, operations::Operations, reload::Reloader};
 pub use accept::{AcceptClockFault, accept_clock};
 pub use build::{doubts, routing, verifier};
 pub use listen::ListenFault;
-pub use open::{OpenFault, init_state};
+pub use open::{OpenFault, init, init_state};
 pub use proofs::{BuildFault, PlacedFault, check, check_beside};
 pub use reload::{Cause, ReloadFault};
 pub use systemd::{Notify, Passed, PassedFault, passed};

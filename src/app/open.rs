@@ -130,7 +130,7 @@ fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
 /// is not touched either.
 pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened, OpenFault> {
     let key = build::ledger_key(settings)?;
-    let (path, dir) = (&settings.state.path, &settings.ledger.path);
+    let (path, dir) = (settings.state.file(), settings.ledger.path.as_path());
     if !path.exists() && !has_ledger(dir)? {
         return Err(OpenFault::NothingThere {
             state: path.display().to_string(),
@@ -179,7 +179,7 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
         // The ledger wants four records to fit. The smallest segment leaves 256 KiB, which is less than the store would take
         // of one document (`DOCUMENT_MOST`), and far more than the rules let one become.
         max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
-        ..journal::Options::new(dir.clone(), settings.ledger.origin.clone())
+        ..journal::Options::new(dir.to_owned(), settings.ledger.origin.clone())
     };
     let clock = Arc::clone(clock);
     let (journal, recovered) =
@@ -267,6 +267,14 @@ async fn went_back(store: &Embedded, latest: &BTreeMap<Key, Stored>) -> Result<b
         }
     }
     Ok(false)
+}
+
+/// Begins what the settings name.
+///
+/// # Errors
+/// [`OpenFault`]: there is something already.
+pub fn init(settings: &Settings) -> Result<(), OpenFault> {
+    init_state(settings.state.file(), &settings.ledger.path)
 }
 
 /// Begins: an empty store where there is neither state nor ledger.

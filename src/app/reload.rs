@@ -429,7 +429,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("operations", old.operations != new.operations),
         ("workers", old.workers != new.workers),
-        ("state.path", old.state != new.state),
+        ("state", !old.state.is_as(&new.state)),
         ("ledger.path", old.ledger.path != new.ledger.path),
         ("ledger.origin", old.ledger.origin != new.ledger.origin),
         ("ledger.key", old.ledger.key.expose().trim_ascii() != new.ledger.key.expose().trim_ascii()),

@@ -31,8 +31,8 @@ impl State {
         match self {
             State::Init(config) => {
                 let settings = config.load()?;
-                crate::app::init_state(&settings.state.path, &settings.ledger.path).map_err(Trouble::of)?;
-                writeln!(out, "an empty store begins at `{}`", settings.state.path.display())?;
+                crate::app::init(&settings).map_err(Trouble::of)?;
+                writeln!(out, "an empty store begins at `{}`", settings.state.file().display())?;
             }
             State::AcceptClock(config) => {
                 let settings = config.load()?;

@@ -160,7 +160,7 @@ impl Stage {
         for (name, token) in &tokens {
             write(&dir.join(format!("{name}.token")), token)?;
         }
-        app::init_state(&settings.state.path, &settings.ledger.path)?;
+        app::init(&settings)?;
         let now = Arc::clone(&clock);
         let sample = Sample::new(Options {
             issuer: settings.assertion.issuer.clone(),

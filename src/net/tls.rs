@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    client::WantsClientCert,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::{
@@ -121,11 +122,33 @@ pub fn serving(serving: &Serving<'_>) -> Result<Arc<ServerConfig>, (Option<usize
     Ok(Arc::new(config))
 }
 
+/// The client's side of anything that speaks TLS without ALPN: its authorities in PEM, or the system's, and what is shown to it.
+///
+/// # Errors
+/// [`TlsFault`].
+pub fn asking_as(ca: Option<&[u8]>, pair: Option<&Pair<'_>>) -> Result<Arc<ClientConfig>, TlsFault> {
+    let builder = trusting(ca)?;
+    Ok(Arc::new(match pair {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let (chain, key) = (certificates(pair.chain)?, private_key(pair.key)?);
+            let unpaired = |fault: rustls::Error| TlsFault::NotAPair(fault.to_string());
+            builder.with_client_auth_cert(chain, key).map_err(unpaired)?
+        }
+    }))
+}
+
 /// The client's side, towards an application that speaks HTTP/2 or HTTP/1.1: its authorities in PEM, or the system's.
 ///
 /// # Errors
 /// [`TlsFault`].
 pub fn asking(ca: Option<&[u8]>, http2: bool) -> Result<Arc<ClientConfig>, TlsFault> {
+    let mut config = trusting(ca)?.with_no_client_auth();
+    config.alpn_protocols = vec![if http2 { HTTP_2 } else { HTTP_1 }.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn trusting(ca: Option<&[u8]>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsFault> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(true))
         .map_err(|fault| TlsFault::Unusable(fault.to_string()))?;
@@ -133,9 +156,7 @@ pub fn asking(ca: Option<&[u8]>, http2: bool) -> Result<Arc<ClientConfig>, TlsFa
         Some(pem) => roots(pem)?,
         None => system_roots()?,
     };
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![if http2 { HTTP_2 } else { HTTP_1 }.to_vec()];
-    Ok(Arc::new(config))
+    Ok(builder.with_root_certificates(roots))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFault> {

@@ -29,7 +29,7 @@ fn the_base_means_what_it_says() {
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(settings.prefix, "/_postern/");
     assert_eq!(settings.ledger.path, Path::new("/etc/postern/ledger"));
-    assert_eq!(settings.state.path, Path::new("/etc/postern/state.redb"));
+    assert_eq!(settings.state.file(), Path::new("/etc/postern/state.redb"));
     assert_eq!(settings.ledger.segment, 64 << 20);
     assert_eq!(settings.assertion.issuer, "main");
     assert_eq!(settings.limits.request_head, 32 << 10);

@@ -324,7 +324,7 @@ fn a_store_or_ledger_in_use_is_refused_and_named() {
     let mut settings =
         crate::world::settings(world.keys_dir.path(), &world.data, world.upstream.address, &world.edits);
     postern::app::init_state(&store, &world.keys_dir.path().join("no-ledger")).unwrap();
-    settings.state.path = store;
+    settings.state = postern::config::resolve::StateSettings::File(store);
     let fault =
         postern::app::Gateway::start(settings, postern::app::Extra::default()).err().unwrap().to_string();
     assert!(fault.contains("ledger") && fault.contains("in use"), "{fault}");

@@ -51,7 +51,7 @@ pub(super) fn address(
     Some(Address { authorities: authorities?, ..read })
 }
 
-fn certificates(context: Context<'_>, file: &At<String>) -> Option<String> {
+pub(super) fn certificates(context: Context<'_>, file: &At<String>) -> Option<String> {
     let (_, bytes) = context.read(file, "the authority's certificate")?;
     match String::from_utf8(bytes.to_vec()) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Some(text),

@@ -12,7 +12,8 @@ use http::HeaderName;
 use super::{
     context::{Context, short},
     dangerous::DangerousSettings,
-    settings::{AssertionSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings, StateSettings},
+    settings::{AssertionSettings, LedgerSettings, LimitSettings, LogSettings, PathSettings},
+    state::StateSettings,
 };
 use crate::{
     config::{
@@ -175,13 +176,6 @@ pub(super) fn workers(context: Context<'_>, file: &File) -> Option<usize> {
     usize::try_from(context.count(&file.workers, 1, 1, 1024)).ok()
 }
 
-pub(super) fn state(context: Context<'_>, file: &File) -> Option<StateSettings> {
-    let hint = "name the store's file: `state: { path: state.redb }`";
-    let at = context.need(&file.state, TOP(), "state", hint)?;
-    let path = context.need(&at.value.path, at.place, "path", hint)?;
-    Some(StateSettings { path: context.path(path)? })
-}
-
 pub(super) fn ledger(context: Context<'_>, file: &File) -> Option<LedgerSettings> {
     let hint = "name the ledger's directory, origin and key; there is no access without a record";
     let at = context.need(&file.ledger, TOP(), "ledger", hint)?;
@@ -237,10 +231,12 @@ pub(super) fn apart(
         context.put(Code::BadValue, ledger_at.place, message, hint);
         return;
     }
-    let Some(state_at) = file.state.value().and_then(|state| state.path.given()) else { return };
-    let Some(state) = state.map(|state| plain(&state.path)) else { return };
+    let written = file.state.value();
+    let given = written.and_then(|state| state.path.given().or_else(|| state.shadow.given()));
+    let Some(state_at) = given else { return };
+    let Some(state) = state.map(|state| plain(state.file())) else { return };
     let message = if state == ledger {
-        "`state.path` and `ledger.path` are the same"
+        "the state and the ledger are at the same place"
     } else if state.starts_with(&ledger) {
         "the state would lie in the ledger's directory"
     } else if ledger.starts_with(&state) {

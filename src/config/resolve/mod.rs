@@ -27,6 +27,7 @@ mod routes;
 mod services;
 mod settings;
 mod staff;
+mod state;
 mod tenant_roles;
 mod tenants;
 mod tls;
@@ -43,9 +44,9 @@ pub use places::{Places, Spot};
 pub use settings::{
     AssertionSettings, ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyAddress,
     KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings, PathSettings, Piece, Preflight,
-    RouteEntry, RouteLimits, Settings, Slot, StateSettings, SupportSettings, TenantSettings, TenantSource,
-    UpstreamSettings,
+    RouteEntry, RouteLimits, Settings, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
+pub use state::{RedisFound, RedisSettings, RedisTls, StateSettings};
 pub use webhooks::{SigningSecret, WebhookSettings};
 
 use super::{
@@ -74,7 +75,7 @@ pub(super) fn resolve(
     let entrance = entrance::entrance(context, file);
     let prefix = gateway::prefix(context, file);
     let workers = gateway::workers(context, file);
-    let state = gateway::state(context, file);
+    let state = state::state(context, file);
     let ledger = gateway::ledger(context, file);
     gateway::apart(context, file, state.as_ref(), ledger.as_ref());
     let assertion = gateway::assertion(context, file, gateway.as_deref());

@@ -11,7 +11,7 @@ use http::{HeaderName, Method};
 pub use super::pieces::{Piece, Slot};
 use super::{
     ceiling::CeilingSettings, cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings,
-    places::Places, webhooks::WebhookSettings,
+    places::Places, state::StateSettings, webhooks::WebhookSettings,
 };
 use crate::{
     config::source::Secret,
@@ -96,13 +96,6 @@ pub struct LogSettings {
     pub access: bool,
     /// A trace context for each.
     pub trace: bool,
-}
-
-/// The embedded store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateSettings {
-    /// Its file: as written, or below the directory of the configuration's file.
-    pub path: PathBuf,
 }
 
 /// The ledger.

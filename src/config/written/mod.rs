@@ -15,6 +15,7 @@ mod node;
 mod people;
 mod resources;
 mod servers;
+mod state;
 mod tenant_roles;
 mod traffic;
 mod units;
@@ -38,10 +39,11 @@ pub use people::{
 };
 pub use resources::{Joins, LookUp, OuterResource, ResourceKind};
 pub use servers::{Eject, Health, Protocol, Trailers};
+pub use state::{Redis, State};
 pub use tenant_roles::TenantRoles;
 pub use traffic::{
     Assert, Assertion, Cors, Dangerous, Delimiters, Effect, Http2, KeyFrom, Ledger, Limits, Log, Pass, Paths,
-    Preflight, Resource, Route, RouteLimits, Serves, State, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
+    Preflight, Resource, Route, RouteLimits, Serves, Tls, TlsCertificate, TlsVersion, Twins, Upgrade,
     Upstream,
 };
 pub use units::{Duration, Size, Term, TermOrNone, UnitFault};

@@ -10,15 +10,6 @@ use super::{
     servers::{Eject, Health, Protocol, Trailers},
 };
 
-/// The embedded store: one file, this gateway's alone.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["path"]))]
-pub struct State {
-    /// The file. Relative paths start at the directory of the configuration file, here and everywhere.
-    pub path: Field<String>,
-}
-
 /// The ledger: segments of JSON lines, a Merkle tree over them, signed checkpoints.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
