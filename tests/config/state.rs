@@ -115,7 +115,7 @@ const CASES: &[(&str, &str, &str)] = &[
         "one_of",
     ),
     ("copies: 3", "copies: ⟦0", "out_of_range"),
-    ("copies: 3", "copies: ⟦16", "out_of_range"),
+    ("copies: 3", "copies: ⟦10", "out_of_range"),
     (
         "redis: { url: \"rediss://postern@redis-0:7000/3\"",
         "redis: ⟦{ cluster: true, url: \"rediss://a/3\"",

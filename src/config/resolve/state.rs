@@ -251,7 +251,7 @@ fn copies(context: Context<'_>, redis: &At<Redis>, found: Option<&RedisFound>) -
         context.put(Code::MissingKey, place, "`copies` is missing", hint);
         return None;
     }
-    u32::try_from(context.count(&redis.value.copies, 1, 1, 15)).ok()
+    u32::try_from(context.count(&redis.value.copies, 1, 1, 9)).ok()
 }
 
 /// A key that may be absent; the outer `None` where a fault was told.
