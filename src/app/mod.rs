@@ -11,6 +11,7 @@ mod keys;
 mod listen;
 mod open;
 mod operations;
+mod past;
 mod proofs;
 mod registered;
 mod reload;
@@ -19,10 +20,7 @@ mod systemd;
 mod watch;
 mod webhooks;
 
-use std::{
-    collections::VecDeque, future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -33,11 +31,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit::journal::{Journal, OpenIntent},
+    audit::journal::Journal,
     config::Settings,
     control::{Api, Following},
-    engine::{ChangeFault, Clock, Engine, Giver, Parts, hooks::Hooks, outside::Outside},
-    lifecycle::Command,
+    engine::{Clock, Engine, Parts, hooks::Hooks, outside::Outside},
     proxy::{self, Core, InsideFuture, Shared, counters::Counters, look_up::LookUps},
     state::{Cells, Embedded, Store},
     webhook::Webhooks,
@@ -65,10 +62,6 @@ const FIRST_KEYS: Duration = Duration::from_secs(3);
 /// How long a start waits until the past is settled, so that staff who come to a gateway that was just restarted are not
 /// refused for it. Without it goes on: they get 503 until it is.
 const FIRST_SETTLING: Duration = Duration::from_secs(1);
-/// How often it is said that the clock is behind the ledger, while it is.
-const CLOCK_AGAIN: Duration = Duration::from_secs(60);
-/// How long settling rests between tries.
-const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -229,15 +222,16 @@ impl Gateway {
         // Before anything is written: a webhook that is new is told of all that this life records.
         let webhooks = Arc::new(Webhooks::new(Arc::clone(&journal), Arc::clone(&now)));
         background.block_on(webhooks.start(built.hooks, background.handle(), &keeping));
-        let settling = settle(Arc::clone(&engine), opened.recovered.open_intents, registrations(&settings));
+        let settling =
+            past::settle(Arc::clone(&engine), opened.recovered.open_intents, past::registrations(&settings));
         let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
-        let (settled, past) = tokio::sync::oneshot::channel();
+        let (settled, is_settled) = tokio::sync::oneshot::channel();
         background.spawn(async move {
             settling.await;
             let _ = settled.send(());
             comparing.await;
         });
-        background.spawn(tell_of_the_clock(Arc::clone(&engine)));
+        background.spawn(past::tell_of_the_clock(Arc::clone(&engine)));
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_mending());
@@ -282,7 +276,7 @@ impl Gateway {
             let watching = Arc::clone(&reloader).keep_watching(settings.file.clone(), watch.every);
             background.spawn(watching);
         }
-        let _ = background.block_on(async { tokio::time::timeout(FIRST_SETTLING, past).await });
+        let _ = background.block_on(async { tokio::time::timeout(FIRST_SETTLING, is_settled).await });
         let mut cores = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
@@ -419,79 +413,4 @@ async fn answer_inside(api: &Api, call: proxy::InsideCall) -> proxy::InsideAnswe
     let (response, rest) = api.open(call.request, call.who, call.client).await;
     let pieces = rest.map(|rest| Box::new(Events(rest)) as Box<dyn proxy::Pieces>);
     proxy::InsideAnswer { response, pieces }
-}
-
-/// Says that the clock is behind the ledger, at once and every minute while it is: staff are refused for it.
-async fn tell_of_the_clock(engine: Arc<Engine>) {
-    let mut was = false;
-    loop {
-        match engine.clock_fault() {
-            Some((ledger, now)) => {
-                was = true;
-                tracing::error!(
-                    %ledger, %now,
-                    "the clock is behind the ledger's last record; staff are refused until it is set right, or accepted by `postern state accept-clock`"
-                );
-            }
-            None if was => {
-                was = false;
-                tracing::info!("the clock has passed the ledger's last record; staff are served");
-            }
-            None => {}
-        }
-        tokio::time::sleep(CLOCK_AGAIN).await;
-    }
-}
-
-/// Settles the past, makes the configured tenants known, and opens to staff; tries each until it is done. The past comes
-/// first: what was being taken away is in force before anything else is written. Staff come last: no agent is told that a
-/// tenant admits nobody because it is not known yet.
-async fn settle(engine: Arc<Engine>, open: Vec<OpenIntent>, tenants: Vec<Command>) {
-    let mut open = VecDeque::from(open);
-    while let Err(fault) = engine.settle_intents(&mut open).await {
-        tracing::error!(%fault, "what was left open is not settled yet; staff are refused until it is");
-        tokio::time::sleep(SETTLE_AGAIN).await;
-    }
-    register(&engine, tenants).await;
-    while let Err(fault) = engine.settle(&mut open).await {
-        tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
-        tokio::time::sleep(SETTLE_AGAIN).await;
-    }
-    while let Err(fault) = engine.find_grantors().await {
-        tracing::warn!(%fault, "those who gave grants are looked up later; until then they are not noticed");
-        tokio::time::sleep(SETTLE_AGAIN).await;
-    }
-}
-
-/// Makes the configured tenants known; tries each until it is done.
-async fn register(engine: &Arc<Engine>, tenants: Vec<Command>) {
-    for command in tenants {
-        loop {
-            match engine.change(command.clone(), Giver::Configuration).await {
-                Ok(_) => break,
-                Err(ChangeFault::Refused(refusal)) => {
-                    tracing::error!(tenant = ?command.tenant(), %refusal, "a configured tenant could not be registered");
-                    break;
-                }
-                Err(fault) => {
-                    tracing::warn!(tenant = ?command.tenant(), %fault, "a tenant is registered later");
-                    tokio::time::sleep(SETTLE_AGAIN).await;
-                }
-            }
-        }
-    }
-}
-
-fn registrations(settings: &Settings) -> Vec<Command> {
-    settings
-        .tenants
-        .known
-        .iter()
-        .map(|tenant| Command::RegisterTenant {
-            tenant: tenant.id.clone(),
-            parent: tenant.parent.clone(),
-            zone: tenant.zone,
-            environments: tenant.environments.iter().cloned().collect(),
-        })
-        .collect()
 }

@@ -292,9 +292,9 @@ impl Reloader {
         }
         self.told.loaded.store(at.ms(), Relaxed);
         let (engine, tenants) = (Arc::clone(&self.engine), settings.tenants.known.clone());
-        let commands = super::registrations(&settings);
+        let commands = super::past::registrations(&settings);
         self.background.spawn(async move {
-            super::register(&engine, commands).await;
+            super::past::register(&engine, commands).await;
             registered::compare(engine, tenants).await;
         });
         inner.settings = settings;
