@@ -24,7 +24,7 @@ use crate::{
         once::{Kept, Once},
     },
     policy::{Fact, Facts, Policy, Snapshot},
-    state::{Commit, CommitFault, Place},
+    state::{Commit, CommitFault, Place, StoreFault},
 };
 
 pub(super) use terms::{Attempt, Try};
@@ -171,6 +171,9 @@ impl Engine {
             }
             return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
         }
+        if !change.narrows && change.documents.iter().any(|(key, _)| self.is_suspect(key)) {
+            return Err(ChangeFault::Suspect);
+        }
         let by_person = matches!(this.giver, Giver::Subject(..));
         if by_person && !change.narrows && !self.settled() {
             return Err(ChangeFault::Settling);
@@ -277,6 +280,10 @@ impl Engine {
         if let Some(pending) = this.pending {
             self.record_narrowing(this, pending, &change, facts, policy).await?;
         }
+        // What lost something says nothing of what is there.
+        if change.documents.iter().any(|(key, _)| self.is_suspect(key)) {
+            return Err(ChangeFault::Suspect);
+        }
         let writes = match self.stored_after(&this.change, &change, facts).await {
             Ok(Some(writes)) => writes,
             Ok(None) => return Ok(Attempt::Overtaken),
@@ -298,6 +305,7 @@ impl Engine {
             read: facts.versions().map(|(key, version)| (key.clone(), version)).collect(),
             write: writes.clone(),
         };
+        let making = self.making(&this.change, &writes);
         let place = match self.commit(commit).await {
             Ok(place) => place,
             Err(CommitFault::Conflict(changed)) => {
@@ -341,6 +349,9 @@ impl Engine {
             Command::Created { made, .. } => self.put_in_force_after(&made.exchange, facts, &keys).await,
             _ => self.put_in_force(keys).await,
         };
+        if let Some(making) = making {
+            making.done();
+        }
         self.hooks.at(Step::ChangeInForce).await;
         let recorded = self.record_outcome(this, place, &change.events, &writes).await;
         self.hooks.at(Step::ChangeConcluded).await;
@@ -404,6 +415,9 @@ impl Engine {
 
     /// What the store itself says, past the cells and what lies over them.
     pub(super) async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
+        if self.is_suspect(key) {
+            return Fact::Unavailable;
+        }
         match self.store.load(std::slice::from_ref(key)).await.map(|mut found| found.pop()) {
             Ok(Some(None)) => Fact::Absent,
             Ok(Some(Some(Ok(stored)))) => match narrowest(&stored, &policy.ladder) {
@@ -438,6 +452,10 @@ impl Engine {
 
     /// Commits; an answer that leaves it open is followed by asking.
     pub(super) async fn commit(&self, commit: Commit) -> Result<Place, CommitFault> {
+        if commit.write.iter().any(|(key, _)| self.is_suspect(key)) {
+            let detail = "a part of it has lost something and is not healed yet".to_owned();
+            return Err(CommitFault::Unavailable(StoreFault::Unavailable { detail }));
+        }
         let change = commit.change.clone();
         let part = self.part_of(commit.write.iter().map(|(key, _)| key));
         match self.store.commit(commit).await {

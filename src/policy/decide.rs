@@ -12,7 +12,8 @@ use crate::model::{
 };
 
 use super::{
-    ActedFor, Around, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
+    ActedFor, Around, Effect, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
+    age::{Age, Class},
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
     granting::{listed, names_any, names_resources, part, whole},
@@ -63,6 +64,8 @@ pub struct Ask<'a> {
     pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
+    /// What the request does by its method alone; what its rule declares goes before (rule 12).
+    pub does: Effect,
     /// What staff conditions look at.
     pub around: Around<'a>,
     /// The gateway's clock is behind its own record (rule 7).
@@ -129,6 +132,8 @@ pub struct Staff {
     pub basis: Basis,
     /// How long at the most.
     pub deadline: Deadline,
+    /// How old what it rests on may be, by its class.
+    pub class: Class,
 }
 
 /// Leave to go on. Made here only, by [`decide`]; what it rests on are the facts it was decided from.
@@ -209,18 +214,23 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
             SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
     };
-    match decided.and_then(|decision| in_plan(decision, ask, facts)) {
+    match decided.and_then(|decision| in_plan(decision, ask, facts, policy)) {
         Ok(decision) => Verdict::Decided(decision),
         Err(Lack::Need(need)) => Verdict::Need(need),
+        Err(Lack::Unavailable) if facts.age() == Age::Suspect => Verdict::Decided(deny(Reason::StateSuspect)),
         Err(Lack::Unavailable) => Verdict::Decided(deny(Reason::StateUnavailable)),
     }
 }
 
 /// What would pass does not where the tenant's plan lacks the route. Looked at last: what is refused anyway looks nothing up.
-fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts) -> Result<Decision, Lack> {
+fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts, policy: &Policy) -> Result<Decision, Lack> {
     match (&decision, ask.route, ask.tenant) {
         (Decision::Allow(_), Route::Mapped(rule), Named::As(tenant)) if rule.plans.is_some() => {
             let plan = facts.tenant(tenant)?.and_then(|tenant| tenant.plan.as_ref());
+            // Of staff that was asked already, by a bound that is stricter.
+            if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member) {
+                return Ok(deny(stale));
+            }
             Ok(if has_plan(&rule.plans, plan) { decision } else { deny(Reason::RouteNotInPlan) })
         }
         // One that is open to everybody names no plan: the configuration refuses that.
@@ -287,6 +297,10 @@ fn member_by_row(
     policy: &Policy,
 ) -> Result<Decision, Lack> {
     let held = held(subject, facts, policy)?;
+    // What is known of them too long ago says neither yes nor no.
+    if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member) {
+        return Ok(deny(stale));
+    }
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
@@ -357,7 +371,16 @@ fn staff(
         return Ok(deny(Reason::Ceiling));
     }
     // A tenant that is not known holds no session either: one answer for both (law 11).
-    let (id, session) = match find_session(ask, tenant_id, environment, subject, facts, now, policy)? {
+    let found = find_session(ask, tenant_id, environment, subject, facts, now, policy)?;
+    // From here on it rests on documents: what is known of them too long ago says neither yes nor no (rule 9).
+    let class = match &found {
+        Ok((_, Session { basis: Basis::BreakGlass(_), .. })) => Class::BreakGlass,
+        Ok(_) | Err(_) => Class::Staff(rule.effect.unwrap_or(ask.does)),
+    };
+    if let Some(stale) = policy.staleness.too_old(facts.age(), class) {
+        return Ok(deny(stale));
+    }
+    let (id, session) = match found {
         Ok(found) => found,
         Err(fallen) => return Ok(deny_as(fallen)),
     };
@@ -425,6 +448,7 @@ fn staff(
             acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
+            class,
         }),
     }))
 }

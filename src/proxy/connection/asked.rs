@@ -10,7 +10,7 @@ use crate::{
         Maker, Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
-    policy::{Ask, Route, Rule, creates::IdFrom, narrow::How},
+    policy::{Ask, Effect, Route, Rule, creates::IdFrom, narrow::How},
     proxy::{
         collect::Mapped,
         relay::{Making, Narrowed},
@@ -102,6 +102,17 @@ pub(super) fn uncoded(less: KnownSet, lines: &mut Lines<'_>, untold: &mut KnownS
     lines.push(("accept-encoding", "identity".to_owned()));
 }
 
+/// What a request does by its method, and by what it wants its connection to become (rule 12).
+pub(super) fn does(
+    request: &RequestView<'_>,
+    method: &http::Method,
+    mapped: &Mapped<'_>,
+    must_switch: bool,
+) -> Effect {
+    let upgrades = mapped.binding.is_some_and(|binding| binding.upgrade);
+    if must_switch || (upgrades && request.head().upgrade()) { Effect::Write } else { Effect::of(method) }
+}
+
 /// What is asked, owned.
 pub(super) fn knock(routing: &Routing, ask: &Ask<'_>, mapped: &Mapped<'_>) -> Knock {
     Knock {
@@ -117,6 +128,7 @@ pub(super) fn knock(routing: &Routing, ask: &Ask<'_>, mapped: &Mapped<'_>) -> Kn
         resource: ask.resource.map(Arc::from),
         within: outer_of(ask.within),
         session: Name::of(ask.session),
+        does: ask.does,
         client: ask.around.client,
         ticket: Name::of(ask.around.ticket),
         asked: None,
