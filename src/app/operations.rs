@@ -18,7 +18,7 @@ use crate::{
     engine::{Clock, Engine},
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
-    state::lease::Age,
+    state::Age,
     webhook::Webhooks,
 };
 

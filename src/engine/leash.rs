@@ -18,10 +18,7 @@ use std::{
 use crate::{
     model::Key,
     policy::{Age as HowOld, Facts, Reason, Staleness, age::Class},
-    state::{
-        Leases, Part, Store,
-        lease::{Age, Parts},
-    },
+    state::{Age, Leases, Part, Parts, Store},
 };
 
 use super::Clock;

@@ -109,7 +109,7 @@ pub struct Parts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownOfStore {
     /// How old the oldest part of it is.
-    pub oldest: crate::state::lease::Age,
+    pub oldest: crate::state::Age,
     /// How many parts it has.
     pub parts: u16,
     /// How many of them have lost something and are not healed yet.

@@ -9,7 +9,7 @@ use crate::{
     lifecycle::Command,
     model::{Key, Timestamp},
     policy::Reason,
-    state::lease::{Age, Parts},
+    state::{Age, Parts},
 };
 
 use super::{
