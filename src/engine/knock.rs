@@ -10,7 +10,7 @@ use std::{
 use crate::{
     identity::VerifiedSubject,
     model::{Address, Timestamp},
-    policy::{Around, Ask, Effect, Named, Policy, Route, resources::MOST_WITHIN},
+    policy::{Around, Ask, Caller, Effect, Named, Policy, Route, resources::MOST_WITHIN},
 };
 
 /// A name that a request carries, owned.
@@ -158,4 +158,17 @@ pub enum Who {
     Unverifiable,
     /// A verified subject.
     Known(Arc<VerifiedSubject>),
+}
+
+impl Who {
+    /// As the decision wants them.
+    #[inline]
+    pub fn caller(&self) -> Caller<'_> {
+        match self {
+            Who::Nobody => Caller::Nobody,
+            Who::Refused(code) => Caller::Refused(code),
+            Who::Unverifiable => Caller::Unverifiable,
+            Who::Known(subject) => Caller::Known(subject.subject()),
+        }
+    }
 }

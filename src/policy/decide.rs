@@ -16,6 +16,7 @@ use super::{
     age::{Age, Class},
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
+    found::find_session,
     granting::{listed, names_any, names_resources, part, whole},
     has_plan,
     reach::{Reach, beyond_rights, some_in_scope},
@@ -451,55 +452,4 @@ fn staff(
             class,
         }),
     }))
-}
-
-/// The session that the request is made in: the one it names, or the only good one (rule 3).
-fn find_session<'a>(
-    ask: &Ask<'_>,
-    tenant_id: &str,
-    environment: &str,
-    subject: &Subject,
-    facts: &'a Facts,
-    now: Timestamp,
-    policy: &Policy,
-) -> Result<Result<(&'a SessionId, &'a Session), Fallen>, Lack> {
-    let missing = Ok(Err((Reason::SessionMissing, Detail::None)));
-    if let Named::As(named) = ask.session {
-        // Whose session it is decides before anything else is said about it.
-        return match facts.session_by_name(tenant_id, named)? {
-            Some((id, session)) if is_of(session, &subject.id) => Ok(Ok((id, session))),
-            Some(_) | None => missing,
-        };
-    }
-    let Some(presence) = facts.presence(tenant_id, &subject.id)? else { return missing };
-    let Some(tenant) = facts.tenant(tenant_id)? else { return missing };
-    let mut good = None;
-    let mut fallen: Option<(Timestamp, Fallen)> = None;
-    for (id, session_environment) in &presence.sessions {
-        if session_environment.as_str() != environment {
-            continue;
-        }
-        let Some(session) = facts.session(tenant_id, id.as_str())? else { continue };
-        if !is_of(session, &subject.id) {
-            continue;
-        }
-        match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
-            Ok(_) if good.is_some() => return Ok(Err((Reason::SessionAmbiguous, Detail::None))),
-            Ok(_) => good = Some((id, session)),
-            Err(why) => {
-                if fallen.as_ref().is_none_or(|(started, _)| *started < session.started) {
-                    fallen = Some((session.started, why));
-                }
-            }
-        }
-    }
-    match (good, fallen) {
-        (Some(found), _) => Ok(Ok(found)),
-        (None, Some((_, why))) => Ok(Err(why)),
-        (None, None) => missing,
-    }
-}
-
-fn is_of(session: &Session, subject: &SubjectRef) -> bool {
-    session.subject == *subject
 }

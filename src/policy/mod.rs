@@ -16,6 +16,7 @@ pub mod decide;
 pub mod due;
 pub mod emergency;
 pub mod facts;
+mod found;
 pub mod granting;
 pub mod level;
 pub mod login;

@@ -102,15 +102,17 @@ pub(super) fn uncoded(less: KnownSet, lines: &mut Lines<'_>, untold: &mut KnownS
     lines.push(("accept-encoding", "identity".to_owned()));
 }
 
-/// What a request does by its method, and by what it wants its connection to become (rule 12).
-pub(super) fn does(
+/// The same with what the request does by its method, and by what it wants its connection to become (rule 12): it matters to
+/// those alone whom a first look does not let pass.
+pub(super) fn doing<'a>(
+    ask: Ask<'a>,
     request: &RequestView<'_>,
     method: &http::Method,
     mapped: &Mapped<'_>,
     must_switch: bool,
-) -> Effect {
-    let upgrades = mapped.binding.is_some_and(|binding| binding.upgrade);
-    if must_switch || (upgrades && request.head().upgrade()) { Effect::Write } else { Effect::of(method) }
+) -> Ask<'a> {
+    let upgrades = mapped.binding.is_some_and(|binding| binding.upgrade) && request.head().upgrade();
+    Ask { does: if must_switch || upgrades { Effect::Write } else { Effect::of(method) }, ..ask }
 }
 
 /// What is asked, owned.
