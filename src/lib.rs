@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 0 | [`model`], [`policy`], [`lifecycle`] | what is and what may be: pure, no input or output |
 //! | 1 | [`identity`], [`state`], [`audit`], [`net`] | who knocks, what is known, what happened, how to get there |
-//! | 2 | [`engine`], [`webhook`] | the two protocols that bind a record to a deed; whom the record is told to |
+//! | 2 | [`engine`], [`webhook`], [`fleet`] | the two protocols that bind a record to a deed; whom the record is told to; the other gateways |
 //! | 3 | [`proxy`], [`control`] | the doors |
 //! | 4 | [`config`] | what was written and what it means |
 //! | 5 | [`app`], [`cli`], [`demo`] | the program |
@@ -19,6 +19,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod engine;
+pub mod fleet;
 pub mod identity;
 pub mod lifecycle;
 pub mod model;

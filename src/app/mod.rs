@@ -7,6 +7,7 @@ mod accept;
 mod build;
 pub mod clock;
 mod fetch;
+mod fleet;
 mod keys;
 mod listen;
 mod open;
@@ -35,6 +36,7 @@ use crate::{
     config::Settings,
     control::{Api, Following},
     engine::{Clock, Engine, Parts, hooks::Hooks, outside::Outside},
+    fleet::Peers,
     proxy::{self, Core, InsideFuture, Shared, counters::Counters, look_up::LookUps},
     state::{Cells, Embedded, Store},
     webhook::Webhooks,
@@ -111,6 +113,8 @@ pub struct Extra {
     pub watch: Option<Watch>,
     /// Sockets that were handed in, instead of the addresses that the configuration names.
     pub passed: Passed,
+    /// Who the other gateways of the fleet are. Without it there are none.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 /// A gateway that runs.
@@ -121,6 +125,7 @@ pub struct Gateway {
     store: Arc<Embedded>,
     address: SocketAddr,
     operations: SocketAddr,
+    fleet: Option<SocketAddr>,
     stop: CancellationToken,
     /// A stop is near: only told.
     leaving: CancellationToken,
@@ -187,10 +192,17 @@ impl Gateway {
             },
             &opened.recovered,
         );
+        let fleet = fleet::prepare(&settings, &journal, extra.peers, background.handle())?;
+        let of_fleet = fleet.as_ref().map(|running| Arc::clone(&running.fleet));
+        let fleet_address = fleet.as_ref().map(|running| running.address);
         let look_ups = Arc::new(LookUps::new(background.handle().clone()));
         engine.look_outside(Arc::clone(&look_ups) as Arc<dyn Outside>);
         let (stop, leaving) = (CancellationToken::new(), CancellationToken::new());
         let api = Api::new(Arc::clone(&engine), &settings.prefix);
+        let api = match &of_fleet {
+            Some(fleet) => api.gathering_from(Arc::clone(fleet)),
+            None => api,
+        };
         let api = Arc::new(ArcSwap::from_pointee(api.sealing_by(settings.assertion.key.expose())));
         let apis = Arc::clone(&api);
         let inside = move |call: proxy::InsideCall| -> InsideFuture {
@@ -250,6 +262,7 @@ impl Gateway {
                 api,
                 webhooks: Arc::clone(&webhooks),
                 look_ups: Arc::clone(&look_ups),
+                fleet: of_fleet.clone(),
                 now,
                 background: background.handle().clone(),
                 stop: stop.clone(),
@@ -263,6 +276,7 @@ impl Gateway {
             reloader: Arc::clone(&reloader),
             webhooks,
             look_ups,
+            fleet: of_fleet,
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),
@@ -272,6 +286,9 @@ impl Gateway {
             let _inside = background.enter();
             let listener = TcpListener::from_std(operations_listener)?;
             background.spawn(operations::serve(listener, operations, shared.halt.clone()));
+        }
+        if let Some(fleet) = fleet {
+            fleet.serve(background.handle(), shared.halt.clone())?;
         }
         if let Some(watch) = extra.watch {
             let watching = Arc::clone(&reloader).keep_watching(settings.file.clone(), watch.every);
@@ -308,6 +325,7 @@ impl Gateway {
             store: opened.store,
             address,
             operations: operations_address,
+            fleet: fleet_address,
             stop,
             leaving,
             reloader,
@@ -325,6 +343,11 @@ impl Gateway {
     /// Where operators look.
     pub fn operations(&self) -> SocketAddr {
         self.operations
+    }
+
+    /// Where the other gateways of the fleet ask, if there are any.
+    pub fn fleet(&self) -> Option<SocketAddr> {
+        self.fleet
     }
 
     /// The engine, for whoever looks on.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     audit::journal::Health,
     engine::{Clock, Engine},
+    fleet::Fleet,
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
     state::Age,
@@ -37,6 +38,7 @@ pub(super) struct Operations {
     pub(super) leaving: CancellationToken,
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) look_ups: Arc<LookUps>,
+    pub(super) fleet: Option<Arc<Fleet>>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
@@ -239,6 +241,9 @@ impl Operations {
         self.keys.load().metrics(self.engine.now(), &mut out);
         self.webhooks.metrics(&mut out);
         self.look_ups.metrics(&mut out);
+        if let Some(fleet) = &self.fleet {
+            fleet.metrics(&mut out);
+        }
         self.reloader.metrics(&mut out);
         let retried = self.shared.counters.retried.load(std::sync::atomic::Ordering::Relaxed);
         servers::metrics(&self.shared.routing.load(), retried, &mut out);

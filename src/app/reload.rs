@@ -1,9 +1,9 @@
 //! Another configuration while the gateway runs: read whole, built whole, recorded, then put in force; or refused whole,
 //! and the one in force stays.
 //!
-//! At once: the map, the policy, the issuers, TLS, the key of assertions, webhooks, bounds. Connections stay open and requests
+//! At once: the map, the policy, the issuers, TLS (also between gateways), the key of assertions, webhooks, bounds. Connections stay open and requests
 //! under way go on; staff exchanges are decided again under the new policy, and what it does not allow is cut. Not
-//! without a restart: the addresses, whether TLS is spoken, the gateway's name, its workers, where state and ledger lie, and the clock of
+//! without a restart: the addresses, whether TLS is spoken, whether and where other gateways ask, the gateway's name, its workers, where state and ledger lie, and the clock of
 //! `dangerous`. A configuration that changes one of these is refused, rather than half followed.
 //!
 //! Never here: when to reload (that is [`super::watch`] and the command line), a rule.
@@ -35,6 +35,7 @@ use crate::{
     config::{self, ConfigFaults, Settings, resolve::IssuerSettings},
     control::Api,
     engine::{Engine, reload::Standing},
+    fleet::Fleet,
     identity::Verifier,
     model::{IssuerName, Timestamp},
     policy::Reason,
@@ -107,6 +108,7 @@ pub(super) struct Reloader {
     pub(super) api: Arc<ArcSwap<Api>>,
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) look_ups: Arc<LookUps>,
+    pub(super) fleet: Option<Arc<Fleet>>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -150,6 +152,7 @@ pub(super) struct Parts {
     pub(super) api: Arc<ArcSwap<Api>>,
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) look_ups: Arc<LookUps>,
+    pub(super) fleet: Option<Arc<Fleet>>,
     pub(super) now: Now,
     pub(super) background: Handle,
     pub(super) stop: CancellationToken,
@@ -166,6 +169,7 @@ impl Reloader {
             api,
             webhooks,
             look_ups,
+            fleet,
             now,
             background,
             stop,
@@ -184,6 +188,7 @@ impl Reloader {
             api,
             webhooks,
             look_ups,
+            fleet,
             now,
             background,
             stop,
@@ -272,6 +277,7 @@ impl Reloader {
         built.keepers.adopting(&self.keepers.load(), &verifier);
         self.verifier.store(Arc::new(verifier));
         self.shared.tls.store(settings.tls.clone());
+        super::fleet::follow(self.fleet.as_ref(), &settings);
         // Before the map: whoever was read in it finds its look-ups.
         self.look_ups.follow(Arc::clone(&routing));
         self.shared.routing.store(Arc::clone(&routing));
@@ -428,6 +434,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         // A listener that speaks in clear from one request to the next is nobody's wish.
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("operations", old.operations != new.operations),
+        ("fleet", !super::fleet::stays(old.fleet.as_ref(), new.fleet.as_ref())),
         ("workers", old.workers != new.workers),
         ("state", !old.state.is_as(&new.state)),
         ("ledger.path", old.ledger.path != new.ledger.path),

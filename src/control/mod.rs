@@ -26,6 +26,7 @@ mod call;
 mod consent;
 mod following;
 mod form;
+mod gather;
 mod grant_view;
 mod grants;
 mod joined;
@@ -34,6 +35,7 @@ mod members;
 mod once;
 mod outcome;
 mod place;
+mod places;
 mod problem;
 mod reply;
 mod request_view;
@@ -61,6 +63,7 @@ use crate::{
         ChangeFault, Engine, Unavailable,
         knock::{Particulars, Who},
     },
+    fleet::Fleet,
     identity::VerifiedSubject,
     lifecycle::Command,
     model::{Key, RoleName, SubjectKind, Version},
@@ -87,6 +90,10 @@ pub struct Api {
     streams: Arc<following::Streams>,
     /// Under which lists say where they go on.
     seal: Arc<seal::Seal>,
+    /// The other gateways, whose ledgers are read too.
+    fleet: Option<Arc<Fleet>>,
+    /// Turns to ask them.
+    gathering: Arc<tokio::sync::Semaphore>,
 }
 
 /// The API's description, as published. The tests hold every answer to it.
@@ -109,7 +116,15 @@ impl Api {
             attempts: Arc::default(),
             streams: Arc::default(),
             seal: Arc::new(seal::Seal::new()),
+            fleet: None,
+            gathering: Arc::new(tokio::sync::Semaphore::new(gather::AT_ONCE)),
         }
+    }
+
+    /// The same API, whose answers about a tenant's record are gathered from all gateways of a fleet.
+    #[must_use]
+    pub fn gathering_from(self, fleet: Arc<Fleet>) -> Api {
+        Api { fleet: Some(fleet), ..self }
     }
 
     /// The same API, with lists that go on at every gateway that knows the same secret.
@@ -128,6 +143,8 @@ impl Api {
             attempts: Arc::clone(&self.attempts),
             streams: Arc::clone(&self.streams),
             seal: Arc::clone(&self.seal),
+            fleet: self.fleet.clone(),
+            gathering: Arc::clone(&self.gathering),
         }
     }
 

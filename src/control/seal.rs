@@ -57,6 +57,29 @@ impl Seal {
         Some(URL_SAFE_NO_PAD.encode(sealed))
     }
 
+    /// Places of a list that is gathered from several, which are no name and may be many: their bytes, of which not the number is to
+    /// be seen but about how many they are.
+    pub(super) fn close_bytes(&self, bytes: &[u8], about: &str) -> Option<String> {
+        let mut whole = u16::try_from(bytes.len()).ok()?.to_be_bytes().to_vec();
+        whole.extend_from_slice(bytes);
+        whole.resize(whole.len().next_multiple_of(LENGTH), 0);
+        let key = self.key.as_ref()?;
+        let nonce = key.seal_in_place_append_tag(Aad::from(about.as_bytes()), &mut whole).ok()?;
+        let mut sealed = nonce.as_ref().to_vec();
+        sealed.extend_from_slice(&whole);
+        Some(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// The bytes that were sealed about this, here or by somebody who knows the same secret.
+    pub(super) fn open_bytes(&self, sealed: &str, about: &str) -> Option<Vec<u8>> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+        let (nonce, mut sealed) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
+        let whole = self.key.as_ref()?.open_in_place(nonce, Aad::from(about.as_bytes()), &mut sealed).ok()?;
+        let (length, rest) = whole.split_first_chunk::<2>()?;
+        rest.get(..usize::from(u16::from_be_bytes(*length))).map(<[u8]>::to_vec)
+    }
+
     /// What was sealed here about this.
     pub(super) fn open(&self, sealed: &str, about: &str) -> Option<String> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
@@ -91,5 +114,27 @@ mod tests {
         let sealed = Seal::of(b"shared\n").close("b1", "x").unwrap();
         assert_eq!(Seal::of(b"shared").open(&sealed, "x").as_deref(), Some("b1"));
         assert_eq!((Seal::of(b"other").open(&sealed, "x"), seal.open(&sealed, "x")), (None, None));
+    }
+
+    #[test]
+    fn bytes_that_are_sealed_open_about_the_same_alone() {
+        let seal = Seal::of(b"shared");
+        for length in [0, 1, LENGTH - 2, LENGTH - 1, LENGTH, 5_000] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let sealed = seal.close_bytes(&bytes, "x").unwrap();
+            assert_eq!(seal.open_bytes(&sealed, "x"), Some(bytes), "{length}");
+            assert_eq!((seal.open_bytes(&sealed, "y"), seal.open(&sealed, "y")), (None, None));
+            assert_eq!(Seal::new().open_bytes(&sealed, "x"), None);
+            for at in 0..sealed.len() {
+                let other = if sealed.as_bytes()[at] == b'A' { 'B' } else { 'A' };
+                let altered = format!("{}{other}{}", &sealed[..at], &sealed[at + 1..]);
+                // The last letter has bits that mean nothing; such a text is no text of ours either.
+                assert_eq!(seal.open_bytes(&altered, "x"), None, "{length} {at}");
+                if length > LENGTH {
+                    break;
+                }
+            }
+        }
+        assert_eq!(seal.close_bytes(&vec![0; 70_000], "x"), None);
     }
 }

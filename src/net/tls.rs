@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion,
-    client::WantsClientCert,
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
+    client::{Resumption, WantsClientCert},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::{
@@ -127,7 +128,7 @@ pub fn serving(serving: &Serving<'_>) -> Result<Arc<ServerConfig>, (Option<usize
 /// # Errors
 /// [`TlsFault`].
 pub fn asking_as(ca: Option<&[u8]>, pair: Option<&Pair<'_>>) -> Result<Arc<ClientConfig>, TlsFault> {
-    let builder = trusting(ca)?;
+    let builder = trusting(ca, true)?;
     Ok(Arc::new(match pair {
         None => builder.with_no_client_auth(),
         Some(pair) => {
@@ -143,14 +144,71 @@ pub fn asking_as(ca: Option<&[u8]>, pair: Option<&Pair<'_>>) -> Result<Arc<Clien
 /// # Errors
 /// [`TlsFault`].
 pub fn asking(ca: Option<&[u8]>, http2: bool) -> Result<Arc<ClientConfig>, TlsFault> {
-    let mut config = trusting(ca)?.with_no_client_auth();
+    let mut config = trusting(ca, true)?.with_no_client_auth();
     config.alpn_protocols = vec![if http2 { HTTP_2 } else { HTTP_1 }.to_vec()];
     Ok(Arc::new(config))
 }
 
-fn trusting(ca: Option<&[u8]>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsFault> {
+/// The client's side between gateways: TLS 1.3 alone, a certificate of ours, nobody believed but by this authority.
+///
+/// # Errors
+/// [`TlsFault`].
+pub fn asking_newest_as(ca: &[u8], pair: &Pair<'_>) -> Result<Arc<ClientConfig>, TlsFault> {
+    let (chain, key) = (certificates(pair.chain)?, private_key(pair.key)?);
+    let unpaired = |fault: rustls::Error| TlsFault::NotAPair(fault.to_string());
+    let mut config = trusting(Some(ca), false)?.with_client_auth_cert(chain, key).map_err(unpaired)?;
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
+    // Nothing is resumed: each connection looks at the certificate anew.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// Whether both sides would take each other, by a handshake in memory: chains, names, purposes, validity.
+///
+/// # Errors
+/// [`TlsFault::Unusable`], with what the one that refuses says.
+pub fn prove(
+    server: &Arc<ServerConfig>,
+    client: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
+) -> Result<(), TlsFault> {
+    let unusable = |fault: rustls::Error| TlsFault::Unusable(fault.to_string());
+    let broken = |fault: std::io::Error| TlsFault::Unusable(fault.to_string());
+    let mut client = ClientConnection::new(Arc::clone(client), name.clone()).map_err(unusable)?;
+    let mut server = ServerConnection::new(Arc::clone(server)).map_err(unusable)?;
+    // A handshake has three flights; what comes behind it are tickets.
+    for _ in 0..8 {
+        let mut flight = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut flight).map_err(broken)?;
+        }
+        let mut rest = flight.as_slice();
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).map_err(broken)?;
+            server.process_new_packets().map_err(unusable)?;
+        }
+        let mut flight = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut flight).map_err(broken)?;
+        }
+        let mut rest = flight.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).map_err(broken)?;
+            client.process_new_packets().map_err(unusable)?;
+        }
+        if !client.is_handshaking() && !server.is_handshaking() && !client.wants_write() {
+            return Ok(());
+        }
+    }
+    Err(TlsFault::Unusable("the handshake does not end".to_owned()))
+}
+
+fn trusting(
+    ca: Option<&[u8]>,
+    tls12: bool,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsFault> {
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions(true))
+        .with_protocol_versions(versions(tls12))
         .map_err(|fault| TlsFault::Unusable(fault.to_string()))?;
     let roots = match ca {
         Some(pem) => roots(pem)?,

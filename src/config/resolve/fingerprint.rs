@@ -64,6 +64,7 @@ pub(super) fn fingerprint(settings: &Settings) -> String {
         workers: _,
         state: _,
         ledger: _,
+        fleet: _,
         assertion: _,
         log: _,
         webhooks: _,

@@ -41,7 +41,8 @@ pub(super) fn name(context: Context<'_>, file: &File) -> Option<String> {
     context.visible(at, "the name of a gateway", 200)
 }
 
-fn address(context: Context<'_>, at: &At<String>) -> Option<SocketAddr> {
+/// An address to listen on.
+pub(super) fn listening(context: Context<'_>, at: &At<String>) -> Option<SocketAddr> {
     match at.value.parse() {
         Ok(address) => Some(address),
         Err(_) => {
@@ -63,9 +64,9 @@ pub(super) fn listeners(
 ) -> (Option<SocketAddr>, Option<SocketAddr>, DangerousSettings) {
     let hint = "say where requests come in, e.g. `listen: 127.0.0.1:8080`";
     let listen_at = context.need(&file.listen, TOP(), "listen", hint);
-    let listen = listen_at.and_then(|at| address(context, at));
+    let listen = listen_at.and_then(|at| listening(context, at));
     let operations = match &file.operations {
-        Field::Given(at) => address(context, at),
+        Field::Given(at) => listening(context, at),
         Field::Absent => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)),
         Field::Broken => None,
     };
@@ -142,7 +143,7 @@ fn dangerous_settings(written: &Dangerous) -> DangerousSettings {
     }
 }
 
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && (any || one.ip() == other.ip())
 }

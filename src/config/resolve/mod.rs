@@ -14,6 +14,7 @@ mod dangerous;
 mod emergency;
 mod entrance;
 mod fingerprint;
+mod fleet;
 mod gateway;
 mod granting;
 mod issuers;
@@ -41,6 +42,7 @@ pub use ceiling::CeilingSettings;
 pub use cors::CorsSettings;
 pub use dangerous::DangerousSettings;
 pub use entrance::{EntranceSettings, HopSettings};
+pub use fleet::FleetSettings;
 pub use places::{Places, Spot};
 pub use settings::{
     AssertionSettings, ClaimSettings, EnvironmentSource, HostHeader, HostLabel, IssuerSettings, KeyAddress,
@@ -79,6 +81,8 @@ pub(super) fn resolve(
     let state = state::state(context, file);
     let ledger = gateway::ledger(context, file);
     gateway::apart(context, file, state.as_ref(), ledger.as_ref());
+    let others = [("listen", listen), ("operations", operations)];
+    let fleet = fleet::fleet(context, file, state.as_ref(), &others);
     let assertion = gateway::assertion(context, file, gateway.as_deref());
     let header = assertion.as_ref().map(|assertion| &assertion.header);
     let upstreams = upstreams::upstreams(context, file, header);
@@ -186,6 +190,7 @@ pub(super) fn resolve(
         workers,
         state: state?,
         ledger: ledger?,
+        fleet: fleet?,
         assertion: assertion?,
         identity_headers,
         upstreams: upstreams.list,

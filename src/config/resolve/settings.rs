@@ -11,7 +11,7 @@ use http::{HeaderName, Method};
 pub use super::pieces::{Piece, Slot};
 use super::{
     ceiling::CeilingSettings, cors::CorsSettings, dangerous::DangerousSettings, entrance::EntranceSettings,
-    places::Places, state::StateSettings, webhooks::WebhookSettings,
+    fleet::FleetSettings, places::Places, state::StateSettings, webhooks::WebhookSettings,
 };
 use crate::{
     config::source::Secret,
@@ -52,6 +52,8 @@ pub struct Settings {
     pub state: StateSettings,
     /// The ledger.
     pub ledger: LedgerSettings,
+    /// The other gateways of a fleet.
+    pub fleet: Option<FleetSettings>,
     /// The assertion.
     pub assertion: AssertionSettings,
     /// All headers that are removed from requests: those declared, those that templates set, the assertion's.

@@ -9,6 +9,7 @@ mod decode;
 mod emergency;
 mod entrance;
 mod field;
+mod fleet;
 mod granting;
 mod narrow;
 mod node;
@@ -30,6 +31,7 @@ pub use creates::{CreatedId, Creates};
 pub use emergency::{BreakGlass, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
+pub use fleet::Fleet;
 pub use granting::{Gives, GrantTo, Grantable, MayGrant};
 pub use narrow::{Filter, Narrow, Narrowing};
 pub use people::{
@@ -86,6 +88,8 @@ pub struct File {
     pub state: Field<State>,
     /// The append-only log of who did what.
     pub ledger: Field<Ledger>,
+    /// The other gateways on the same store: how they ask each other for what their ledgers hold. Default: nobody is asked.
+    pub fleet: Field<Fleet>,
     /// The signed statement that the application gets with each request.
     pub assertion: Field<Assertion>,
     /// Headers that the application trusts. They are removed from every request before it is forwarded, also when
