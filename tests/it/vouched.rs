@@ -39,9 +39,24 @@ impl Authority {
 
     /// A certificate that names these.
     pub fn sign(&self, names: &[&str]) -> Pair {
+        self.signed(names, false)
+    }
+
+    /// The same, good for a year that is over.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
+    pub fn over(&self, names: &[&str]) -> Pair {
+        self.signed(names, true)
+    }
+
+    fn signed(&self, names: &[&str], over: bool) -> Pair {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        if over {
+            (params.not_before, params.not_after) =
+                (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
+        }
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { der: certificate.der().clone(), pem: certificate.pem(), key }
     }
 }
