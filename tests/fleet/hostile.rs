@@ -170,7 +170,7 @@ fn strangers_get_no_further_than_the_handshake() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(fleet.authority.certificate.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = |versions| {
+    let builder = |versions: &[&'static rustls::SupportedProtocolVersion]| {
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap()
     };
     let nobody =
@@ -263,7 +263,7 @@ fn nobody_is_asked_for_somebody_who_may_not_read() {
     let people = fleet.people();
     for (who, token) in [
         ("another tenant", people.admin("globex")),
-        ("a clerk", people.member("cleo", "acme", &["read_only"])),
+        ("a clerk", people.member("cleo", "acme", &["editor"])),
         ("staff", people.staff("sam")),
     ] {
         for target in ["", "/stream", "?after=nonsense", "?grant=gra_1", "/stream?grant=gra_1", "?ledger=all"]
