@@ -30,7 +30,7 @@ use tokio::{runtime::Handle, sync::watch};
 use uuid::Uuid;
 
 use self::{asks::Asks, keys::Names, links::Links};
-use super::{Part, StoreFault};
+use super::{Leases, Part, StoreFault};
 
 pub use init::{InitFault, Initialised};
 pub use options::{Address, Kept, Options, OptionsFault, PARTS, PREFIX, Servers, Tls};
@@ -46,6 +46,7 @@ pub struct RedisStore {
     parts: Vec<Seen>,
     moved: watch::Sender<u64>,
     asks: Asks,
+    leases: Arc<Leases>,
 }
 
 /// The newest place of a part that is known here.
@@ -79,6 +80,7 @@ impl RedisStore {
             parts: names.parts().map(seen).collect(),
             moved: watch::Sender::new(0),
             asks: Asks::default(),
+            leases: Leases::of(options.parts),
             names,
             options,
         })

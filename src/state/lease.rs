@@ -1,0 +1,641 @@
+//! Leases: as of when each part of a store is known, on the clock that never runs back (decision 0025).
+//!
+//! Lives here: the sending of the last beat that a majority confirmed and whose changes are all in force, for each part; the
+//! place and line up to which this gateway has followed; whether a part is trusted at all. Asking for an age takes no lock.
+//!
+//! Never here: a clock (milliseconds of the boot clock come in), a beat ([`super::redis`]), how old is too old
+//! ([`crate::policy`]), what heals a part.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU8, Ordering::SeqCst},
+    },
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::Part;
+
+/// No store has more parts.
+pub const PARTS_MOST: u16 = 64;
+
+/// How many of the changes last put in force are remembered with their lines: a beat's answer may tell of one that was passed
+/// while its majority was waited for.
+const REMEMBERED: usize = 128;
+
+/// How many renewals wait for the follower at most. The oldest are kept, since they are given first; of the others the newest.
+const KEPT: usize = 16;
+
+/// A part of which nothing is known yet.
+const NEVER: i64 = i64::MIN;
+
+/// A set of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Parts(u64);
+
+impl Parts {
+    /// No part.
+    pub const NONE: Parts = Parts(0);
+
+    /// One part. A number that no store has stands for all, so that whoever asks for it is refused rather than served.
+    pub fn of(part: Part) -> Self {
+        Parts(1u64.checked_shl(u32::from(part.0)).unwrap_or(u64::MAX))
+    }
+
+    /// The first so many parts.
+    pub fn first(count: u16) -> Self {
+        Parts(1u64.checked_shl(u32::from(count)).map_or(u64::MAX, |bit| bit - 1))
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, part: Part) -> Self {
+        self.and(Parts::of(part))
+    }
+
+    /// All of both.
+    #[must_use]
+    pub fn and(self, other: Parts) -> Self {
+        Parts(self.0 | other.0)
+    }
+
+    /// These but for one.
+    #[must_use]
+    pub fn without(self, part: Part) -> Self {
+        Parts(self.0 & !Parts::of(part).0)
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(self, part: Part) -> bool {
+        part.0 < PARTS_MOST && self.0 & Parts::of(part).0 != 0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many they are.
+    pub fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Each of them, in order.
+    pub fn each(self) -> impl Iterator<Item = Part> {
+        (0..PARTS_MOST).map(Part).filter(move |part| self.contains(*part))
+    }
+}
+
+impl FromIterator<Part> for Parts {
+    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Self {
+        parts.into_iter().fold(Parts::NONE, Parts::with)
+    }
+}
+
+/// The history of a part up to a place, as twenty hexadecimal digits: two stores that agree on place and line have the same
+/// changes up to there (decision 0024).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Line([u8; 20]);
+
+impl Line {
+    /// Of a part without changes; or of a place whose line is not known here.
+    pub const NONE: Line = Line([0; 20]);
+
+    /// From its digits; nothing gives [`Line::NONE`], anything else is none.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Line::NONE);
+        }
+        let digits: [u8; 20] = text.try_into().ok()?;
+        let hex = |digit: &u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(digit);
+        digits.iter().all(hex).then_some(Line(digits))
+    }
+
+    /// Its digits, or nothing.
+    pub fn as_str(&self) -> &str {
+        if *self == Line::NONE { "" } else { std::str::from_utf8(&self.0).unwrap_or_default() }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Line({})", self.as_str())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How old what is known of some parts is. Ordered: the later, the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Age {
+    /// As old as this, in milliseconds.
+    Known(u64),
+    /// Of one of them nothing was ever confirmed.
+    Never,
+    /// One of them has lost something and is not healed yet (law 8).
+    Suspect,
+}
+
+impl Age {
+    /// Known this minute.
+    pub const NONE: Age = Age::Known(0);
+}
+
+/// Why a part is not trusted (decision 0026).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Suspicion {
+    /// Its head is missing: it was wiped, or `postern state init` was never run.
+    Unmarked = 1,
+    /// Its head bears the id of another store.
+    OtherStore = 2,
+    /// Its epoch is lower than one that was seen.
+    EpochBehind = 3,
+    /// Its newest change is older than one that was seen.
+    PlaceBehind = 4,
+    /// It had other changes before the place that was followed to.
+    Forked = 5,
+    /// Its epoch is higher: others have healed it, and what this gateway remembers is not joined in yet.
+    HealedByOthers = 6,
+    /// Another gateway has found it suspect and said so in its head.
+    Marked = 7,
+}
+
+impl Suspicion {
+    const ALL: [Suspicion; 7] = [
+        Suspicion::Unmarked,
+        Suspicion::OtherStore,
+        Suspicion::EpochBehind,
+        Suspicion::PlaceBehind,
+        Suspicion::Forked,
+        Suspicion::HealedByOthers,
+        Suspicion::Marked,
+    ];
+
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| *why as u8 == number)
+    }
+
+    /// A stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Suspicion::Unmarked => "mark_missing",
+            Suspicion::OtherStore => "mark_of_another_store",
+            Suspicion::EpochBehind => "epoch_behind",
+            Suspicion::PlaceBehind => "place_behind",
+            Suspicion::Forked => "line_forked",
+            Suspicion::HealedByOthers => "healed_by_others",
+            Suspicion::Marked => "marked_suspect",
+        }
+    }
+}
+
+/// What came of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// All that it rests on is in force: the part is known as of then.
+    Given,
+    /// The follower is behind; given when it has caught up.
+    Kept,
+    /// The follower has passed the place and its line is no longer remembered; the next beat will do.
+    Passed,
+    /// The follower had another line there. The part is suspect now.
+    Forked,
+}
+
+/// One number for each part that only rises: as of when it is known. See the module's header.
+#[derive(Debug)]
+pub struct Leases {
+    /// Of a store that is always right about itself.
+    always: bool,
+    parts: Box<[Lease]>,
+    doubts: watch::Sender<Parts>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    known: AtomicI64,
+    why: AtomicU8,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The changes put in force last, oldest first; the last one is the place followed to.
+    followed: VecDeque<(u64, Line)>,
+    /// Confirmed beats whose changes are not all in force: when they were sent, and the head they told.
+    kept: VecDeque<(i64, u64, Line)>,
+    /// The store's id and epoch as seen last.
+    expected: Option<(Uuid, u32)>,
+}
+
+impl Inner {
+    fn place(&self) -> (u64, Line) {
+        self.followed.back().copied().unwrap_or((0, Line::NONE))
+    }
+}
+
+impl Lease {
+    fn new() -> Self {
+        let inner = Mutex::new(Inner::default());
+        Self { known: AtomicI64::new(NEVER), why: AtomicU8::new(0), inner }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Each step under the lock leaves whole values behind.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Leases {
+    /// Of an embedded store: what is known is what is, at any age.
+    pub fn always() -> Arc<Self> {
+        Arc::new(Self { always: true, parts: Box::default(), doubts: watch::Sender::new(Parts::NONE) })
+    }
+
+    /// Of a store with so many parts (64 at most) of which nothing is known yet.
+    pub fn of(parts: u16) -> Arc<Self> {
+        let parts = (0..parts.min(PARTS_MOST)).map(|_| Lease::new()).collect();
+        Arc::new(Self { always: false, parts, doubts: watch::Sender::new(Parts::NONE) })
+    }
+
+    fn lease(&self, part: Part) -> Option<&Lease> {
+        self.parts.get(usize::from(part.0))
+    }
+
+    /// A part is known as of this instant, if that is later than it was. Whoever calls it vouches for it; a beat calls
+    /// [`Leases::renew_up_to`].
+    pub fn renew(&self, part: Part, sent_ms: i64) {
+        if let Some(lease) = self.lease(part) {
+            lease.known.fetch_max(sent_ms, SeqCst);
+        }
+    }
+
+    /// A majority has confirmed a beat that was sent then, and that told this head: given now if everything up to there is in
+    /// force, else as soon as it is.
+    pub fn renew_up_to(&self, part: Part, sent_ms: i64, number: u64, line: Line) -> Renewal {
+        let Some(lease) = self.lease(part) else { return Renewal::Passed };
+        let mut inner = lease.lock();
+        let (place, _) = inner.place();
+        if place < number {
+            if inner.kept.len() >= KEPT {
+                inner.kept.pop_back();
+            }
+            inner.kept.push_back((sent_ms, number, line));
+            return Renewal::Kept;
+        }
+        if number == 0 {
+            lease.known.fetch_max(sent_ms, SeqCst);
+            return Renewal::Given;
+        }
+        let Some(at) = inner.followed.iter_mut().rev().find(|at| at.0 == number) else {
+            return Renewal::Passed;
+        };
+        if at.1 == Line::NONE {
+            // The follower began here, with nothing in hand that another history could contradict.
+            at.1 = line;
+        }
+        if at.1 == line {
+            lease.known.fetch_max(sent_ms, SeqCst);
+            return Renewal::Given;
+        }
+        drop(inner);
+        self.suspect(part, Some(Suspicion::Forked));
+        Renewal::Forked
+    }
+
+    /// The follower has put a change in force; called for each, in their order. [`Line::NONE`] where it begins to follow and
+    /// holds nothing yet: a beat then says which line that is. A lower number than before begins anew.
+    pub fn in_force(&self, part: Part, number: u64, line: Line) {
+        let Some(lease) = self.lease(part) else { return };
+        let mut forked = false;
+        {
+            let mut inner = lease.lock();
+            if number != inner.place().0 + 1 {
+                // Not what follows: the lines before it are of no use, it may be another history.
+                inner.followed.clear();
+            }
+            if inner.followed.len() >= REMEMBERED {
+                inner.followed.pop_front();
+            }
+            inner.followed.push_back((number, line));
+            while let Some((sent_ms, head, told)) = inner.kept.front().copied() {
+                if head > number {
+                    break;
+                }
+                inner.kept.pop_front();
+                if head == number && line == told {
+                    lease.known.fetch_max(sent_ms, SeqCst);
+                } else if head == number && line != Line::NONE {
+                    forked = true;
+                }
+            }
+        }
+        if forked {
+            self.suspect(part, Some(Suspicion::Forked));
+        }
+    }
+
+    /// Up to which change this gateway has followed a part, and the line there; number 0 where it has not begun.
+    pub fn followed(&self, part: Part) -> (u64, Line) {
+        self.lease(part).map_or((0, Line::NONE), |lease| lease.lock().place())
+    }
+
+    /// A place that was followed to without knowing its line has this one.
+    pub fn line_is(&self, part: Part, number: u64, line: Line) {
+        let Some(lease) = self.lease(part) else { return };
+        if let Some(at) = lease.lock().followed.iter_mut().rev().find(|at| at.0 == number)
+            && at.1 == Line::NONE
+        {
+            at.1 = line;
+        }
+    }
+
+    /// The id and epoch that a part's head has to bear: what was seen last, or what a healing made. Renewals that wait are
+    /// forgotten where that changes.
+    pub fn expect(&self, part: Part, id: Uuid, epoch: u32) {
+        let Some(lease) = self.lease(part) else { return };
+        let mut inner = lease.lock();
+        if inner.expected != Some((id, epoch)) {
+            inner.kept.clear();
+            inner.expected = Some((id, epoch));
+        }
+    }
+
+    /// The id and epoch that were seen last.
+    pub fn expected(&self, part: Part) -> Option<(Uuid, u32)> {
+        self.lease(part).and_then(|lease| lease.lock().expected)
+    }
+
+    /// A part is not trusted, for this reason, or is trusted again. Of several reasons the first stays until it is lifted. What
+    /// was known stays known as of when it was.
+    pub fn suspect(&self, part: Part, why: Option<Suspicion>) {
+        let Some(lease) = self.lease(part) else { return };
+        let Some(why) = why else {
+            lease.why.store(0, SeqCst);
+            self.doubts.send_modify(|parts| *parts = parts.without(part));
+            return;
+        };
+        lease.lock().kept.clear();
+        if lease.why.compare_exchange(0, why as u8, SeqCst, SeqCst).is_ok() {
+            self.doubts.send_modify(|parts| *parts = parts.with(part));
+        }
+    }
+
+    /// Why a part is not trusted.
+    pub fn suspicion(&self, part: Part) -> Option<Suspicion> {
+        self.lease(part).and_then(|lease| Suspicion::from_number(lease.why.load(SeqCst)))
+    }
+
+    /// The parts that are not trusted, as that changes.
+    pub fn doubts(&self) -> watch::Receiver<Parts> {
+        self.doubts.subscribe()
+    }
+
+    /// As of when a part is known, in milliseconds of the boot clock.
+    pub fn known(&self, part: Part) -> Option<i64> {
+        let known = self.lease(part)?.known.load(SeqCst);
+        (known != NEVER).then_some(known)
+    }
+
+    /// How old what is known of these parts is: that of the oldest; what is suspect or was never known is worse than any.
+    #[inline]
+    pub fn age(&self, parts: Parts, now_ms: i64) -> Age {
+        if self.always {
+            return Age::NONE;
+        }
+        parts.each().map(|part| self.age_of(part, now_ms)).max().unwrap_or(Age::NONE)
+    }
+
+    fn age_of(&self, part: Part, now_ms: i64) -> Age {
+        let Some(lease) = self.lease(part) else { return Age::Never };
+        if lease.why.load(SeqCst) != 0 {
+            return Age::Suspect;
+        }
+        match lease.known.load(SeqCst) {
+            NEVER => Age::Never,
+            known => Age::Known(u64::try_from(now_ms.saturating_sub(known)).unwrap_or(0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const P: Part = Part(3);
+
+    fn line(number: u64) -> Line {
+        Line::parse(format!("{number:020x}").as_bytes()).unwrap()
+    }
+
+    fn age(leases: &Leases, now: i64) -> Age {
+        leases.age(Parts::of(P), now)
+    }
+
+    #[test]
+    fn an_embedded_store_is_known_at_any_time_and_another_never_until_a_beat() {
+        assert_eq!(Leases::always().age(Parts::of(P), i64::MAX), Age::NONE);
+        let leases = Leases::of(64);
+        assert_eq!(age(&leases, 5), Age::Never);
+        assert_eq!(leases.age(Parts::NONE, 5), Age::NONE, "what rests on nothing of the store");
+        leases.renew(P, 100);
+        assert_eq!(age(&leases, 130), Age::Known(30));
+        assert_eq!(age(&leases, 90), Age::Known(0));
+        assert_eq!(leases.age(Parts::of(P).with(Part(4)), 130), Age::Never);
+        assert_eq!(leases.age(Parts::of(Part(64)), 130), Age::Never);
+        assert_eq!(Leases::of(8).age(Parts::of(Part(8)), 130), Age::Never);
+    }
+
+    #[test]
+    fn a_renewal_waits_for_everything_up_to_the_head_it_told() {
+        let leases = Leases::of(64);
+        leases.in_force(P, 10, Line::NONE);
+        assert_eq!(
+            leases.renew_up_to(P, 100, 10, line(10)),
+            Renewal::Given,
+            "it takes the line where it began"
+        );
+        assert_eq!(leases.followed(P), (10, line(10)));
+        assert_eq!(leases.renew_up_to(P, 200, 12, line(12)), Renewal::Kept);
+        assert_eq!(leases.renew_up_to(P, 300, 13, line(13)), Renewal::Kept);
+        leases.in_force(P, 11, line(11));
+        assert_eq!(leases.known(P), Some(100));
+        leases.in_force(P, 12, line(12));
+        assert_eq!(leases.known(P), Some(200));
+        leases.in_force(P, 13, line(13));
+        leases.in_force(P, 14, line(14));
+        assert_eq!(leases.known(P), Some(300));
+        assert_eq!(
+            leases.renew_up_to(P, 400, 13, line(13)),
+            Renewal::Given,
+            "passed, and its line remembered"
+        );
+        assert_eq!(leases.renew_up_to(P, 350, 14, line(14)), Renewal::Given);
+        assert_eq!(leases.known(P), Some(400), "an older answer that comes late lowers nothing");
+    }
+
+    #[test]
+    fn an_empty_part_is_known_by_its_beat_alone() {
+        let leases = Leases::of(1);
+        assert_eq!(leases.renew_up_to(Part(0), 7, 0, Line::NONE), Renewal::Given);
+        assert_eq!(leases.age(Parts::of(Part(0)), 9), Age::Known(2));
+    }
+
+    #[test]
+    fn another_line_at_the_place_followed_to_is_a_fork_whichever_comes_first() {
+        let leases = Leases::of(64);
+        leases.in_force(P, 10, line(10));
+        assert_eq!(leases.renew_up_to(P, 100, 10, line(99)), Renewal::Forked);
+        assert_eq!((leases.known(P), leases.suspicion(P)), (None, Some(Suspicion::Forked)));
+        let leases = Leases::of(64);
+        leases.in_force(P, 10, line(10));
+        leases.renew_up_to(P, 100, 11, line(99));
+        leases.in_force(P, 11, line(11));
+        assert_eq!((leases.known(P), leases.suspicion(P)), (None, Some(Suspicion::Forked)));
+        assert_eq!(age(&leases, 100), Age::Suspect);
+    }
+
+    #[test]
+    fn what_was_passed_without_a_trace_renews_nothing() {
+        let leases = Leases::of(64);
+        leases.in_force(P, 10, line(10));
+        leases.renew_up_to(P, 100, 11, line(11));
+        leases.in_force(P, 20, line(20));
+        assert_eq!(leases.known(P), None);
+        assert_eq!(leases.renew_up_to(P, 100, 15, line(15)), Renewal::Passed);
+        assert_eq!(leases.renew_up_to(P, 100, 20, line(20)), Renewal::Given);
+    }
+
+    #[test]
+    fn suspicion_beats_everything_keeps_its_first_reason_and_is_announced() {
+        let leases = Leases::of(64);
+        let mut doubts = leases.doubts();
+        leases.renew(P, 100);
+        leases.suspect(P, Some(Suspicion::PlaceBehind));
+        leases.suspect(P, Some(Suspicion::Unmarked));
+        assert_eq!(leases.suspicion(P), Some(Suspicion::PlaceBehind));
+        assert_eq!(leases.age(Parts::first(64), 100), Age::Suspect, "worse than never");
+        assert!(doubts.has_changed().unwrap() && doubts.borrow_and_update().contains(P));
+        leases.renew(P, 200);
+        assert_eq!(age(&leases, 200), Age::Suspect);
+        leases.suspect(P, None);
+        assert_eq!((age(&leases, 200), leases.suspicion(P)), (Age::Known(0), None));
+        assert!(doubts.borrow_and_update().is_empty());
+    }
+
+    #[test]
+    fn a_new_epoch_forgets_renewals_that_wait() {
+        let leases = Leases::of(64);
+        let id = Uuid::from_u128(1);
+        leases.expect(P, id, 1);
+        leases.renew_up_to(P, 100, 1, line(1));
+        leases.expect(P, id, 1);
+        leases.in_force(P, 1, line(1));
+        assert_eq!(leases.known(P), Some(100));
+        leases.renew_up_to(P, 200, 2, line(2));
+        leases.expect(P, id, 2);
+        leases.in_force(P, 2, line(2));
+        assert_eq!((leases.known(P), leases.expected(P)), (Some(100), Some((id, 2))));
+    }
+
+    #[test]
+    fn a_follower_that_stays_behind_is_still_renewed_by_the_beats_it_reaches() {
+        let leases = Leases::of(64);
+        for beat in 1..=100 {
+            leases.renew_up_to(
+                P,
+                beat,
+                u64::try_from(beat).unwrap() * 10,
+                line(u64::try_from(beat).unwrap() * 10),
+            );
+        }
+        (1..=20).for_each(|number| leases.in_force(P, number, line(number)));
+        assert_eq!(leases.known(P), Some(2));
+        (21..=1000).for_each(|number| leases.in_force(P, number, line(number)));
+        assert_eq!(leases.known(P), Some(100));
+    }
+
+    #[test]
+    fn sets_of_parts_hold_what_was_put_in() {
+        let set: Parts = [Part(0), Part(63), Part(7)].into_iter().collect();
+        assert_eq!(set.each().collect::<Vec<_>>(), [Part(0), Part(7), Part(63)]);
+        assert_eq!((set.count(), set.contains(Part(8)), Parts::first(64).count()), (3, false, 64));
+        assert_eq!(Parts::first(2).each().collect::<Vec<_>>(), [Part(0), Part(1)]);
+        assert!(set.without(Part(0)).without(Part(7)).without(Part(63)).is_empty());
+        assert_eq!(Parts::of(Part(64)), Parts::first(64), "what no store has stands for all");
+    }
+
+    #[test]
+    fn lines_are_twenty_digits_or_nothing() {
+        assert_eq!(Line::parse(b""), Some(Line::NONE));
+        assert_eq!(line(255).as_str(), "000000000000000000ff");
+        assert_eq!((Line::parse(b"ff"), Line::parse(&[b'F'; 20]), Line::NONE.as_str()), (None, None, ""));
+    }
+
+    #[test]
+    fn every_suspicion_has_a_code_and_comes_back_from_its_number() {
+        let mut codes: Vec<_> = Suspicion::ALL.iter().map(|why| why.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Suspicion::ALL.len());
+        assert!(Suspicion::ALL.iter().all(|why| Suspicion::from_number(*why as u8) == Some(*why)));
+        assert_eq!(Suspicion::from_number(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_lease_only_rises_and_a_set_is_as_old_as_its_oldest(
+            renewals in prop::collection::vec((0u16..8, 0i64..1000), 0..60),
+            asked in prop::collection::vec(0u16..8, 1..8),
+        ) {
+            let leases = Leases::of(8);
+            let mut model = [None::<i64>; 8];
+            for (part, sent) in renewals {
+                leases.renew(Part(part), sent);
+                let slot = &mut model[usize::from(part)];
+                *slot = (*slot).max(Some(sent));
+                prop_assert_eq!(leases.known(Part(part)), *slot);
+            }
+            let parts: Parts = asked.iter().copied().map(Part).collect();
+            let oldest = asked.iter().map(|part| model[usize::from(*part)]).min().unwrap();
+            let expected = oldest.map_or(Age::Never, |known| Age::Known(u64::try_from(1000 - known).unwrap()));
+            prop_assert_eq!(leases.age(parts, 1000), expected);
+        }
+
+        /// Against a follower that applies one change after the other and beats that tell any head in any order of
+        /// answering: a part is never known as of a beat whose head is not in force, or whose line was another.
+        #[test]
+        fn no_beat_counts_before_its_changes_are_in_force(steps in prop::collection::vec((any::<bool>(), 0u64..6, any::<bool>()), 0..120)) {
+            let leases = Leases::of(1);
+            let part = Part(0);
+            let (mut followed, mut now, mut right) = (0u64, 0i64, Vec::new());
+            for (beat, ahead, lie) in steps {
+                now += 1;
+                if beat {
+                    let head = followed + ahead;
+                    let told = if lie && head > 0 { line(head + 1_000_000) } else { line(head) };
+                    right.push((now, head, told == line(head) || head == 0));
+                    leases.renew_up_to(part, now, head, if head == 0 { Line::NONE } else { told });
+                } else {
+                    followed += 1;
+                    leases.in_force(part, followed, line(followed));
+                }
+                if let Some(known) = leases.known(part) {
+                    let good = right.iter().any(|(sent, head, honest)| *sent == known && *head <= followed && *honest);
+                    prop_assert!(good, "known as of {known}, followed to {followed}");
+                }
+            }
+        }
+    }
+}
