@@ -11,6 +11,7 @@ mod codec;
 pub mod embedded;
 pub mod fault;
 pub mod lease;
+pub mod redis;
 
 use std::{future::Future, pin::Pin};
 
