@@ -1,7 +1,7 @@
 //! What is known: the store's contract, the embedded store, and the cells in which a gateway keeps what it knows.
 //!
 //! Lives here: [`Store`], which every store fulfils alike (one contract suite runs on all of them); [`embedded`], one
-//! file with one writer; [`cells`], the in-process cache with its generation rule.
+//! file with one writer; [`lease`], as of when each part is known; [`cells`], the in-process cache with its generation rule.
 //!
 //! Never here: a rule about what a document means ([`crate::policy`], [`crate::lifecycle`]), the order of intent,
 //! commit and outcome ([`crate::engine`]), a clock: the instant of a commit comes in with it.
@@ -13,7 +13,7 @@ pub mod fault;
 pub mod lease;
 pub mod redis;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -99,6 +99,8 @@ pub struct Committed {
 pub struct Entry {
     /// Its place.
     pub place: Place,
+    /// The history up to and with it; [`Line::NONE`] where the store keeps none.
+    pub line: Line,
     /// Its id.
     pub change: ChangeId,
     /// The instant that came in with the commit.
@@ -190,4 +192,11 @@ pub trait Store: Send + Sync {
 
     /// What tells this part from that of another store.
     fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>>;
+
+    /// As of when each part is known here. [`Leases::always`] of a store that nobody else changes.
+    fn leases(&self) -> Arc<Leases>;
+
+    /// The same as [`Store::load`], of a primary that a majority confirms while it is asked: for who wants to go by nothing
+    /// that is older than the question.
+    fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>>;
 }
