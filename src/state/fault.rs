@@ -94,6 +94,243 @@ pub enum StoreFault {
         /// The newest place it has.
         newest: u64,
     },
+    /// A part of it has no mark. What it held is unknown, which is not nothing (law 8).
+    #[error(
+        "part {part} of the store has no mark: it was emptied, or never made; its gateways heal it from what they know, or `postern state rebuild` does, and only a new one is made by `postern state init`"
+    )]
+    Forgotten {
+        /// Which part.
+        part: u16,
+    },
+    /// Another store is in its place.
+    #[error(
+        "the store is now {found} and was {known}: it was replaced; restart `postern run` if that was meant, else restore the former one"
+    )]
+    Replaced {
+        /// The one that is there.
+        found: String,
+        /// The one that was known.
+        known: String,
+    },
+    /// A part of it has lost something and is not healed yet (law 8).
+    #[error("part {part} of the store has lost something and is being healed; it is tried again by itself")]
+    Suspect {
+        /// Which part.
+        part: u16,
+    },
+    /// Its making was interrupted.
+    #[error(
+        "the store was begun and never finished; run `postern state init` again, which goes on from there"
+    )]
+    Unmade,
+    /// It has another layout.
+    #[error(
+        "the store has layout `{found}`, this build reads {known}; run the version of postern that made it"
+    )]
+    Layout {
+        /// What it bears.
+        found: String,
+        /// What this build knows.
+        known: u32,
+    },
+    /// It has another number of parts.
+    #[error("the store has `{found}` parts, not {known}; the number is fixed when a store is made")]
+    Parts {
+        /// What it says.
+        found: String,
+        /// What was expected.
+        known: u16,
+    },
+    /// A part holds something that cannot be understood.
+    #[error(
+        "part {part} of the store is damaged ({detail}); rebuild it from the ledgers with `postern state rebuild`"
+    )]
+    PartDamaged {
+        /// Which part.
+        part: u16,
+        /// What was found.
+        detail: String,
+    },
+    /// A server of it does not do what was asked.
+    #[error("a server of the store {} ({detail}); {}", fault.what(), fault.remedy())]
+    Server {
+        /// Why not.
+        fault: ServerFault,
+        /// As it says it itself.
+        detail: String,
+    },
+}
+
+/// Why a server of a store in Redis does not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerFault {
+    /// It cannot be reached, or the connection broke.
+    Unreachable,
+    /// It did not answer in time.
+    TimedOut,
+    /// Fewer copies than a majority confirmed.
+    Unconfirmed,
+    /// It has no memory.
+    OutOfMemory,
+    /// It is a replica.
+    ReadOnly,
+    /// Its certificate is not to be trusted, or ours is not to it.
+    Tls,
+    /// It does not know us.
+    Password,
+    /// It does not let us.
+    Permission,
+    /// It has just started.
+    Loading,
+    /// It is a replica that lost its primary.
+    NoPrimary,
+    /// Somebody's script runs.
+    ScriptBusy,
+    /// It cannot write to its disk.
+    CannotPersist,
+    /// It has fewer replicas than it was told to have.
+    FewReplicas,
+    /// Its Cluster is not whole.
+    ClusterDown,
+    /// The keys are another server's.
+    Moved,
+    /// The keys are on their way to another server.
+    Moving,
+    /// Nobody knows which one is the primary.
+    Unknown,
+    /// It contradicts what was seen, and no majority stands behind it.
+    Outdated,
+    /// Something else lies under a key of ours.
+    WrongType,
+    /// Something else.
+    Refused,
+    /// Its answer makes no sense.
+    Answer,
+}
+
+impl ServerFault {
+    /// All of them.
+    pub const ALL: [ServerFault; 21] = [
+        ServerFault::Unreachable,
+        ServerFault::TimedOut,
+        ServerFault::Unconfirmed,
+        ServerFault::OutOfMemory,
+        ServerFault::ReadOnly,
+        ServerFault::Tls,
+        ServerFault::Password,
+        ServerFault::Permission,
+        ServerFault::Loading,
+        ServerFault::NoPrimary,
+        ServerFault::ScriptBusy,
+        ServerFault::CannotPersist,
+        ServerFault::FewReplicas,
+        ServerFault::ClusterDown,
+        ServerFault::Moved,
+        ServerFault::Moving,
+        ServerFault::Unknown,
+        ServerFault::Outdated,
+        ServerFault::WrongType,
+        ServerFault::Refused,
+        ServerFault::Answer,
+    ];
+
+    /// A stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            ServerFault::Unreachable => "store_unreachable",
+            ServerFault::TimedOut => "store_timed_out",
+            ServerFault::Unconfirmed => "store_unconfirmed",
+            ServerFault::OutOfMemory => "store_out_of_memory",
+            ServerFault::ReadOnly => "store_read_only",
+            ServerFault::Tls => "store_tls",
+            ServerFault::Password => "store_password",
+            ServerFault::Permission => "store_permission",
+            ServerFault::Loading => "store_loading",
+            ServerFault::NoPrimary => "store_no_primary",
+            ServerFault::ScriptBusy => "store_script_busy",
+            ServerFault::CannotPersist => "store_cannot_persist",
+            ServerFault::FewReplicas => "store_few_replicas",
+            ServerFault::ClusterDown => "store_cluster_down",
+            ServerFault::Moved => "store_moved",
+            ServerFault::Moving => "store_moving",
+            ServerFault::Unknown => "store_primary_unknown",
+            ServerFault::Outdated => "store_outdated",
+            ServerFault::WrongType => "store_wrong_type",
+            ServerFault::Refused => "store_refused",
+            ServerFault::Answer => "store_answer",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            ServerFault::Unreachable => "cannot be reached",
+            ServerFault::TimedOut => "does not answer in time",
+            ServerFault::Unconfirmed => "was not confirmed by a majority of the copies",
+            ServerFault::OutOfMemory => "has no memory left",
+            ServerFault::ReadOnly => "is a replica and takes no writes",
+            ServerFault::Tls => "and we do not trust each other by TLS",
+            ServerFault::Password => "does not accept who we are",
+            ServerFault::Permission => "does not let us",
+            ServerFault::Loading => "is still loading its data",
+            ServerFault::NoPrimary => "is a replica that lost its primary",
+            ServerFault::ScriptBusy => "is held up by a script",
+            ServerFault::CannotPersist => "cannot write to its disk and takes no writes",
+            ServerFault::FewReplicas => "has fewer replicas than it asks for",
+            ServerFault::ClusterDown => "says that its Cluster is not whole",
+            ServerFault::Moved => "does not hold these keys",
+            ServerFault::Moving => "is handing these keys to another",
+            ServerFault::Unknown => "has to be its primary, and nobody says which",
+            ServerFault::Outdated => "contradicts what was seen, and no majority stands behind it",
+            ServerFault::WrongType => "holds something else under a key of ours",
+            ServerFault::Refused => "refuses it",
+            ServerFault::Answer => "gave an answer that makes no sense",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            ServerFault::Unreachable | ServerFault::TimedOut => {
+                "see that it runs and can be reached from here, it is tried again by itself"
+            }
+            ServerFault::Unconfirmed => {
+                "bring its replicas back, or correct `copies`; it is tried again by itself"
+            }
+            ServerFault::OutOfMemory => {
+                "raise its `maxmemory`, with the policy `noeviction`; it is tried again by itself"
+            }
+            ServerFault::ReadOnly => {
+                "name the primary or the Sentinels; after a fail-over it is found by itself"
+            }
+            ServerFault::Tls => {
+                "correct the authority, the server's name in its certificate, or the gateway's certificate"
+            }
+            ServerFault::Password => "correct the store's user and password",
+            ServerFault::Permission => {
+                "give the store's user all commands that the guide names, on its keys and channels"
+            }
+            ServerFault::Loading => "wait, it is tried again by itself",
+            ServerFault::NoPrimary => "bring its primary back or promote it; it is tried again by itself",
+            ServerFault::ScriptBusy => "end the script with `SCRIPT KILL`, and keep others off this server",
+            ServerFault::CannotPersist => "free or repair its disk; it is tried again by itself",
+            ServerFault::FewReplicas => "bring its replicas back; it is tried again by itself",
+            ServerFault::ClusterDown => "bring its masters back; it is tried again by itself",
+            ServerFault::Moved => {
+                "name it as a Cluster if it is one; after a move the keys are found by themselves"
+            }
+            ServerFault::Moving => "wait, it is tried again by itself",
+            ServerFault::Unknown => {
+                "bring enough Sentinels or servers of the Cluster back, or correct their addresses; it is asked again by itself"
+            }
+            ServerFault::Outdated => {
+                "bring its replicas back, or end it if another is the primary; it is tried again by itself"
+            }
+            ServerFault::WrongType => "give the store a prefix or a server of its own, and rebuild it",
+            ServerFault::Refused => "see what it says; Redis 6.2 or later, or Valkey, is needed",
+            ServerFault::Answer => {
+                "see that it is Redis 6.2 or later, or Valkey, and nothing between changes answers"
+            }
+        }
+    }
 }
 
 impl StoreFault {
@@ -107,6 +344,14 @@ impl StoreFault {
             StoreFault::Unreadable(unreadable) => unreadable.code(),
             StoreFault::FeedForgotten { .. } => "store_feed_forgotten",
             StoreFault::WentBack { .. } => "store_went_back",
+            StoreFault::Forgotten { .. } => "store_mark_missing",
+            StoreFault::Replaced { .. } => "store_replaced",
+            StoreFault::Suspect { .. } => "store_suspect",
+            StoreFault::Unmade => "store_unmade",
+            StoreFault::Layout { .. } => "store_layout",
+            StoreFault::Parts { .. } => "store_parts",
+            StoreFault::PartDamaged { .. } => "store_part_damaged",
+            StoreFault::Server { fault, .. } => fault.code(),
         }
     }
 }
@@ -140,6 +385,9 @@ pub enum Refusal {
     /// It writes nothing.
     #[error("the change writes nothing; commit only what changes a document")]
     Empty,
+    /// It writes in two parts.
+    #[error("`{0}` lies in another part than what is written beside it; write below one tenant at a time")]
+    Parts(Key),
 }
 
 impl Refusal {
@@ -153,6 +401,7 @@ impl Refusal {
             Refusal::TooLarge { .. } => "commit_too_large",
             Refusal::TooMany(_) => "commit_too_many",
             Refusal::Empty => "commit_empty",
+            Refusal::Parts(_) => "commit_parts",
         }
     }
 }
@@ -206,7 +455,15 @@ mod tests {
             StoreFault::Closed,
             StoreFault::FeedForgotten { asked: 1, oldest: 2 },
             StoreFault::WentBack { asked: 2, newest: 1 },
+            StoreFault::Forgotten { part: 7 },
+            StoreFault::Replaced { found: detail(), known: detail() },
+            StoreFault::Suspect { part: 7 },
+            StoreFault::Unmade,
+            StoreFault::Layout { found: detail(), known: 1 },
+            StoreFault::Parts { found: detail(), known: 64 },
+            StoreFault::PartDamaged { part: 7, detail: detail() },
         ];
+        faults.extend(ServerFault::ALL.map(|fault| StoreFault::Server { fault, detail: detail() }));
         faults.extend(unreadable.into_iter().map(StoreFault::Unreadable));
         let refusals = [
             Refusal::Unread(key()),
@@ -216,6 +473,7 @@ mod tests {
             Refusal::TooLarge { key: key(), bytes: 9 },
             Refusal::TooMany(9),
             Refusal::Empty,
+            Refusal::Parts(key()),
         ];
         let mut all: Vec<CommitFault> = faults.into_iter().map(CommitFault::Unavailable).collect();
         all.extend(refusals.into_iter().map(CommitFault::Refused));

@@ -23,7 +23,7 @@ use crate::model::{ChangeId, Key, Kind, Stored, TenantId, Timestamp, Version};
 
 pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
-pub use fault::{CommitFault, Refusal, StoreFault, Unreadable};
+pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
 pub use lease::{Age, Leases, Line, Parts, Suspicion};
 
 /// The answer of a store, still to come. Boxed: the store is never on a member's path but for a miss.

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use postern::state::{
-    Age, Part, Parts, Suspicion,
-    redis::{Kind, Options, Tls},
+    Age, Part, Parts, ServerFault, Suspicion,
+    redis::{Options, Tls},
 };
 
 use crate::{
@@ -143,7 +143,7 @@ async fn callers_of_a_server_that_refuses_are_refused_at_once() {
     let port = gone.port;
     drop(gone);
     let rig = Rig::start(one(port));
-    let said = rig.troubled(Kind::Unreachable).await;
+    let said = rig.troubled(ServerFault::Unreachable).await;
     assert!(said.contains(&port.to_string()), "{said}");
     let callers = Load::start(&rig.links, all());
     rig.until("a thousand asked", || callers.bad() > 1000).await;
@@ -205,7 +205,7 @@ async fn a_connection_that_flaps_is_made_again_each_time_and_nobody_waits_for_it
         wire.cut();
         rig.refused("the link is withdrawn").await;
         wire.refuse(true);
-        rig.troubled(Kind::Lost).await;
+        rig.troubled(ServerFault::Unreachable).await;
         wire.refuse(false);
         rig.fresh("it is linked again").await;
     }
@@ -238,10 +238,10 @@ async fn a_wrong_password_and_a_missing_permission_are_told_apart() {
     let server = Server::start(&["--requirepass", "geheim"]);
     heads(&server);
     let rig = Rig::start(Options { password: Some("falsch".to_owned().into()), ..one(server.port) });
-    let said = rig.troubled(Kind::Login).await;
+    let said = rig.troubled(ServerFault::Password).await;
     assert!(!said.contains("falsch") && rig.at(Part(0)).is_err(), "{said}");
     let rig = Rig::start(one(server.port));
-    rig.troubled(Kind::Login).await;
+    rig.troubled(ServerFault::Password).await;
     let right = Options { password: Some("geheim".to_owned().into()), ..one(server.port) };
     Rig::known(right.clone()).await;
     let rules = ["on", ">w", "~postern:*", "&postern:*", "+@all", "-config"];
@@ -255,7 +255,7 @@ async fn a_wrong_password_and_a_missing_permission_are_told_apart() {
     rig.until("it is said", || rig.links.warnings().iter().any(|text| text.contains("cannot be seen"))).await;
     server.tell(&["ACL", "SETUSER", "blind", "on", ">w", "~other:*", "&postern:*", "+@all"]);
     let rig = Rig::start(Options { user: Some("blind".into()), ..user("w") });
-    rig.troubled(Kind::Permission).await;
+    rig.troubled(ServerFault::Permission).await;
     assert_eq!(rig.age(), Age::Never, "nothing was read, so nothing is known");
 }
 
@@ -265,7 +265,7 @@ async fn a_replica_is_no_primary_also_where_it_became_one_in_between() {
     heads(&server);
     let replica = server.replica(&[]);
     let rig = Rig::start(one(replica.port));
-    rig.troubled(Kind::Replica).await;
+    rig.troubled(ServerFault::ReadOnly).await;
     assert!(rig.at(Part(0)).is_err() && rig.age() == Age::Never);
     replica.tell(&["REPLICAOF", "NO", "ONE"]);
     rig.fresh("it was promoted").await;
@@ -284,7 +284,7 @@ async fn a_primary_without_its_majority_answers_and_renews_nothing() {
     let rig = Rig::known(Options { copies: 2, ..one(server.port) }).await;
     assert_eq!(rig.at(Part(0)).unwrap().confirmed(Part(0)).await, Ok(true));
     replica.freeze();
-    rig.troubled(Kind::FewReplicas).await;
+    rig.troubled(ServerFault::Unconfirmed).await;
     let (known, callers) = (rig.leases.known(Part(0)), Load::start(&rig.links, all()));
     rig.until("they are answered", || callers.good() > 200).await;
     assert_eq!(rig.at(Part(0)).unwrap().confirmed(Part(0)).await, Ok(false));
@@ -303,10 +303,10 @@ async fn an_old_primary_that_contradicts_what_was_seen_is_not_linked_and_makes_n
     let rig = Rig::start(Options { copies: 2, ..one(server.port) });
     rig.fresh("all parts are known").await;
     drop(replica);
-    rig.troubled(Kind::FewReplicas).await;
+    rig.troubled(ServerFault::Unconfirmed).await;
     // Elsewhere, where there was a majority, this gateway has followed to change 7.
     rig.leases.in_force(Part(0), 7, line(7));
-    rig.troubled(Kind::Outdated).await;
+    rig.troubled(ServerFault::Outdated).await;
     assert!(rig.at(Part(0)).is_err() && rig.leases.suspicion(Part(0)).is_none());
 }
 
@@ -399,12 +399,12 @@ async fn over_tls_the_servers_authority_and_name_are_checked_and_ours_where_it_a
     let rig = Rig::known(with(&ca, own.clone())).await;
     assert!(load(&rig.links, Part(0)).await.1);
     let rig = Rig::start(with(&certified(&["127.0.0.1"]).0, own.clone()));
-    rig.troubled(Kind::Tls).await;
+    rig.troubled(ServerFault::Tls).await;
     assert!(rig.at(Part(0)).is_err(), "another authority");
     let localhost = postern::state::redis::Address { host: "localhost".into(), port };
     let servers = postern::state::redis::Servers::One(localhost);
     let rig = Rig::start(Options { servers, ..with(&ca, own) });
-    rig.troubled(Kind::Tls).await;
+    rig.troubled(ServerFault::Tls).await;
     let rig = Rig::start(with(&ca, None));
     rig.until("without a certificate of ours", || rig.links.trouble(Part(0)).is_some()).await;
     assert!(rig.at(Part(0)).is_err());

@@ -10,8 +10,8 @@ use std::{
 };
 
 use postern::state::{
-    Age, Part, Parts,
-    redis::{Kind, Options, Servers},
+    Age, Part, Parts, ServerFault,
+    redis::{Options, Servers},
 };
 use tempfile::TempDir;
 
@@ -126,11 +126,11 @@ async fn sentinels_without_a_majority_name_no_primary() {
     until("the sentinel is up", || !sentinel.told().is_empty());
     let addresses = vec![local(sentinel.port), local(free_port()), local(free_port())];
     let rig = Rig::start(of(Servers::Sentinel { name: "gate".into(), addresses: addresses.clone() }));
-    let said = rig.troubled(Kind::NoPrimary).await;
+    let said = rig.troubled(ServerFault::Unknown).await;
     assert!(said.contains("of 3 sentinels 1 named") && rig.at(Part(0)).is_err(), "{said}");
     let addresses = vec![local(sentinel.port)];
     let rig = Rig::start(of(Servers::Sentinel { name: "other".into(), addresses: addresses.clone() }));
-    rig.troubled(Kind::NoPrimary).await;
+    rig.troubled(ServerFault::Unknown).await;
     Rig::known(of(Servers::Sentinel { name: "gate".into(), addresses })).await;
 }
 

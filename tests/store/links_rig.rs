@@ -12,8 +12,8 @@ use std::{
 };
 
 use postern::state::{
-    Age, Leases, Line, Part, Parts, StoreFault,
-    redis::{Address, Kind, Links, Options, Ready, Servers},
+    Age, Leases, Line, Part, Parts, ServerFault, StoreFault,
+    redis::{Address, Links, Options, Ready, Servers},
 };
 use redis::Value;
 use tokio::{
@@ -122,8 +122,8 @@ impl Rig {
     }
 
     /// Waits until something is the matter with the first part.
-    pub(crate) async fn troubled(&self, kind: Kind) -> String {
-        let found = || self.links.trouble(Part(0)).filter(|trouble| trouble.kind == kind);
+    pub(crate) async fn troubled(&self, kind: ServerFault) -> String {
+        let found = || self.links.trouble(Part(0)).filter(|trouble| trouble.code() == kind.code());
         self.until(&format!("{kind:?}, now {:?}", self.links.trouble(Part(0))), || found().is_some()).await;
         found().map(|trouble| trouble.to_string()).unwrap_or_default()
     }
@@ -159,10 +159,7 @@ pub(crate) async fn load(links: &Links, part: Part) -> (Duration, bool) {
     let command = redis::cmd("HGET").arg(&key).arg("id").to_owned();
     let answer = ready.ask(connection.send_packed_command(&command)).await;
     let good = match answer {
-        Ok(Value::ServerError(error)) => {
-            ready.failed(&postern::state::redis::Trouble::from(redis::RedisError::from(error)));
-            false
-        }
+        Ok(Value::ServerError(_)) => false,
         Ok(_) => true,
         Err(_) => false,
     };

@@ -6,14 +6,10 @@
 use std::{sync::LazyLock, time::Duration};
 
 use redis::{Cmd, Pipeline, Script, Value, aio::MultiplexedConnection};
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{
-    keys::Names,
-    trouble::{Kind, Trouble},
-};
-use crate::state::{Line, Part, Suspicion};
+use super::{keys::Names, said};
+use crate::state::{Line, Part, StoreFault, Suspicion};
 
 static SCRIPT: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = include_str!("scripts/beat.lua");
@@ -53,7 +49,7 @@ pub(super) struct Beaten {
     pub(super) confirmed: bool,
     /// The store's clock, milliseconds since 1970.
     pub(super) store_ms: i64,
-    pub(super) parts: Vec<(Part, Result<Answered, Trouble>)>,
+    pub(super) parts: Vec<(Part, Result<Answered, StoreFault>)>,
 }
 
 /// How a beat is made.
@@ -76,7 +72,7 @@ impl Beat<'_> {
         &self,
         connection: &mut MultiplexedConnection,
         asked: &[(Part, u64)],
-    ) -> Result<Beaten, Trouble> {
+    ) -> Result<Beaten, StoreFault> {
         let mut pipe = Pipeline::with_capacity(asked.len() + 2);
         for (at, (part, number)) in asked.iter().enumerate() {
             let of = |what| self.names.of(*part, what);
@@ -88,8 +84,8 @@ impl Beat<'_> {
         }
         pipe.cmd("TIME");
         pipe.cmd("WAIT").arg(self.wait).arg(patience(self.limit));
-        let sent = timeout(self.limit, connection.send_packed_commands(&pipe, 0, asked.len() + 2)).await;
-        let mut values = sent.map_err(|_| Trouble::new(Kind::Late, "no beat was answered in time"))??;
+        let asking = connection.send_packed_commands(&pipe, 0, asked.len() + 2);
+        let mut values = said::timely(self.limit, asking).await?;
         let replicas = match values.pop() {
             Some(Value::Int(replicas)) => replicas,
             other => return Err(unexpected("WAIT", other)),
@@ -98,7 +94,7 @@ impl Beat<'_> {
             Some(Value::Array(time)) => milliseconds(&time).ok_or_else(|| unexpected("TIME", None))?,
             other => return Err(unexpected("TIME", other)),
         };
-        let parts = asked.iter().zip(values).map(|((part, _), value)| (*part, answered(value)));
+        let parts = asked.iter().zip(values).map(|((part, _), value)| (*part, answered(*part, value)));
         Ok(Beaten { confirmed: replicas >= i64::from(self.wait), store_ms, parts: parts.collect() })
     }
 }
@@ -110,12 +106,10 @@ pub(super) fn load() -> Cmd {
     load
 }
 
-pub(super) fn unexpected(what: &str, value: Option<Value>) -> Trouble {
+pub(super) fn unexpected(what: &str, value: Option<Value>) -> StoreFault {
     match value {
-        Some(Value::ServerError(error)) => {
-            Trouble::from_server(error.code(), error.details().unwrap_or_default())
-        }
-        _ => Trouble::new(Kind::Other, format!("{what} was answered with something else")),
+        Some(Value::ServerError(error)) => said::error(&error),
+        _ => said::senseless(&format!("{what} was answered with something else")),
     }
 }
 
@@ -133,7 +127,7 @@ pub(super) fn text(value: &Value) -> Option<&str> {
     }
 }
 
-fn answered(value: Value) -> Result<Answered, Trouble> {
+fn answered(part: Part, value: Value) -> Result<Answered, StoreFault> {
     let Value::Array(fields) = value else { return Err(unexpected("a beat", Some(value))) };
     let [id, epoch, number, line, state, at] = fields.as_slice() else {
         return Err(unexpected("a beat", None));
@@ -153,7 +147,7 @@ fn answered(value: Value) -> Result<Answered, Trouble> {
     };
     match told() {
         Some(told) => Ok(Answered { told: Some(told), line: at }),
-        None => Err(Trouble::new(Kind::Other, "the head of a part cannot be read")),
+        None => Err(StoreFault::PartDamaged { part: part.0, detail: "its head cannot be read".to_owned() }),
     }
 }
 
@@ -278,13 +272,16 @@ mod tests {
         let id = Uuid::from_u128(7);
         let row =
             vec![bulk(&id.to_string()), bulk("3"), bulk("9"), bulk(&"a".repeat(20)), Value::Nil, Value::Nil];
-        let read = answered(Value::Array(row.clone())).unwrap();
+        let read = answered(Part(7), Value::Array(row.clone())).unwrap();
         assert_eq!((read.told.clone().unwrap().epoch, read.told.unwrap().number, read.line), (3, 9, None));
         let none = vec![Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Nil, bulk("")];
-        assert_eq!(answered(Value::Array(none)).unwrap(), Answered { told: None, line: Some(Line::NONE) });
+        assert_eq!(
+            answered(Part(7), Value::Array(none)).unwrap(),
+            Answered { told: None, line: Some(Line::NONE) }
+        );
         let mut bad = row;
         *bad.get_mut(2).unwrap() = bulk("nine");
-        assert_eq!(answered(Value::Array(bad)).unwrap_err().kind, Kind::Other);
+        assert_eq!(answered(Part(7), Value::Array(bad)).unwrap_err().code(), "store_part_damaged");
         assert_eq!(milliseconds(&[bulk("1700000000"), bulk("123456")]), Some(1_700_000_000_123));
         assert_eq!(patience(Duration::from_millis(500)), 300);
     }

@@ -19,9 +19,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     options::{Address, Options, Servers},
-    tls,
-    trouble::{Kind, Trouble},
+    said, tls,
 };
+use crate::state::{ServerFault, StoreFault};
 
 /// How many commands may wait to be written to a connection. Callers behind them wait for room, within their time.
 const QUEUE: usize = 4096;
@@ -38,7 +38,7 @@ pub(super) struct Wire {
 /// What all connections of a store are made with.
 pub(super) struct Dial {
     options: Options,
-    tls: Result<Option<Arc<ClientConfig>>, Trouble>,
+    tls: Result<Option<Arc<ClientConfig>>, StoreFault>,
 }
 
 impl Dial {
@@ -48,40 +48,47 @@ impl Dial {
     }
 
     /// To a server of the store.
-    pub(super) async fn server(&self, address: &Address, heard: Heard) -> Result<Wire, Trouble> {
+    pub(super) async fn server(&self, address: &Address, heard: Heard) -> Result<Wire, StoreFault> {
         self.connect(address, true, Some(heard)).await
     }
 
     /// To somebody who only knows where the servers are. Sentinels have users of their own, mostly none at all.
-    pub(super) async fn guide(&self, address: &Address) -> Result<Wire, Trouble> {
+    pub(super) async fn guide(&self, address: &Address) -> Result<Wire, StoreFault> {
         match self.connect(address, false, None).await {
-            Err(trouble) if trouble.kind == Kind::Login && self.options.password.is_some() => {
+            Err(StoreFault::Server { fault: ServerFault::Password, .. })
+                if self.options.password.is_some() =>
+            {
                 self.connect(address, true, None).await
             }
             wire => wire,
         }
     }
 
-    async fn connect(&self, address: &Address, login: bool, heard: Option<Heard>) -> Result<Wire, Trouble> {
+    async fn connect(
+        &self,
+        address: &Address,
+        login: bool,
+        heard: Option<Heard>,
+    ) -> Result<Wire, StoreFault> {
         let connecting = async {
             let tcp = TcpStream::connect((address.host.as_str(), address.port)).await;
-            let tcp = tcp.map_err(|fault| Trouble::new(Kind::Unreachable, fault.to_string()))?;
+            let tcp = tcp.map_err(|fault| said::so(ServerFault::Unreachable, fault.to_string()))?;
             let _ = tcp.set_nodelay(true);
             match self.tls.clone()? {
                 None => self.greet(tcp, login, heard).await,
                 Some(config) => {
                     let stream = TlsConnector::from(config).connect(tls::name(address)?, tcp).await;
-                    let stream = stream.map_err(|fault| Trouble::new(Kind::Tls, fault.to_string()))?;
+                    let stream = stream.map_err(|fault| said::so(ServerFault::Tls, fault.to_string()))?;
                     self.greet(stream, login, heard).await
                 }
             }
         };
-        let late = || Trouble::new(Kind::Late, "no connection in time");
         let made = timeout(self.options.connect_timeout, connecting).await;
-        made.unwrap_or_else(|_| Err(late())).map_err(|trouble| trouble.of(address))
+        made.unwrap_or_else(|_| Err(said::late(self.options.connect_timeout)))
+            .map_err(|trouble| said::of(address, trouble))
     }
 
-    async fn greet<S>(&self, stream: S, login: bool, heard: Option<Heard>) -> Result<Wire, Trouble>
+    async fn greet<S>(&self, stream: S, login: bool, heard: Option<Heard>) -> Result<Wire, StoreFault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -109,7 +116,8 @@ impl Dial {
                 Ok(())
             });
         }
-        let (connection, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
+        let made = MultiplexedConnection::new_with_config(&settings, stream, config).await;
+        let (connection, driver) = made.map_err(|error| said::broken(&error))?;
         Ok(Wire { connection, driver: AbortOnDropHandle::new(tokio::spawn(driver)) })
     }
 }

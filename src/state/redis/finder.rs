@@ -13,9 +13,9 @@ use super::{
     dial::Dial,
     keys::Names,
     options::{Address, Options, Servers},
-    trouble::{Kind, Trouble},
+    said,
 };
-use crate::state::{Part, Parts};
+use crate::state::{Part, Parts, ServerFault, StoreFault};
 
 /// Once one server of a Cluster has answered, the others have so long to know better.
 const SECONDS_THOUGHT: Duration = Duration::from_millis(50);
@@ -48,7 +48,7 @@ impl Finder {
     }
 
     /// Asks. A part that no server has is in none of the sets.
-    pub(super) async fn find(&mut self) -> Result<Routes, Trouble> {
+    pub(super) async fn find(&mut self) -> Result<Routes, StoreFault> {
         let all: Parts = self.names.parts().collect();
         match self.servers.clone() {
             Servers::One(address) => Ok(Routes::from([(address, all)])),
@@ -59,7 +59,7 @@ impl Finder {
         }
     }
 
-    async fn sentinels(&self, name: &str, addresses: &[Address]) -> Result<Address, Trouble> {
+    async fn sentinels(&self, name: &str, addresses: &[Address]) -> Result<Address, StoreFault> {
         let mut asked = JoinSet::new();
         for address in addresses {
             let (dial, address, name, limit) =
@@ -78,7 +78,8 @@ impl Finder {
                         return Ok(address);
                     }
                 }
-                Ok(Err(trouble)) => fault = format!(" ({})", trouble.detail),
+                Ok(Err(StoreFault::Server { detail, .. })) => fault = format!(" ({detail})"),
+                Ok(Err(_)) => {}
                 Err(_) => {}
             }
         }
@@ -86,10 +87,10 @@ impl Finder {
         let said = format!(
             "of {all} sentinels {answered} named a primary of `{name}`, and no majority the same{fault}"
         );
-        Err(Trouble::new(Kind::NoPrimary, said))
+        Err(said::so(ServerFault::Unknown, said))
     }
 
-    async fn cluster(&mut self, seeds: Vec<Address>) -> Result<Routes, Trouble> {
+    async fn cluster(&mut self, seeds: Vec<Address>) -> Result<Routes, StoreFault> {
         let mut addresses = seeds;
         addresses.extend(std::mem::take(&mut self.known));
         addresses.sort();
@@ -102,7 +103,7 @@ impl Finder {
             asked.spawn(async move { view(&dial, &address, &tags, limit).await });
         }
         let mut best: Option<View> = None;
-        let mut fault = Trouble::new(Kind::NoPrimary, "no server of the cluster answered");
+        let mut fault = said::so(ServerFault::Unknown, "no server of the cluster answered");
         loop {
             let next = match best.as_ref().is_some_and(|best| best.serves) {
                 true => timeout(SECONDS_THOUGHT, asked.join_next()).await.unwrap_or(None),
@@ -116,7 +117,10 @@ impl Finder {
                         best = Some(view);
                     }
                 }
-                Some(Ok(Err(trouble))) => fault = Trouble { kind: Kind::NoPrimary, detail: trouble.detail },
+                Some(Ok(Err(StoreFault::Server { detail, .. }))) => {
+                    fault = said::so(ServerFault::Unknown, detail)
+                }
+                Some(Ok(Err(_))) => {}
                 Some(Err(_)) => {}
             }
         }
@@ -135,7 +139,7 @@ impl Finder {
             }
         }
         if routes.is_empty() {
-            return Err(Trouble::new(Kind::NoPrimary, "the cluster has no server for any part"));
+            return Err(said::so(ServerFault::Unknown, "the cluster has no server for any part"));
         }
         self.known.retain(|address| !routes.contains_key(address));
         self.known.truncate(16);
@@ -144,32 +148,24 @@ impl Finder {
     }
 }
 
-async fn asked<T>(
-    limit: Duration,
-    asking: impl Future<Output = redis::RedisResult<T>>,
-) -> Result<T, Trouble> {
-    let late = |_| Trouble::new(Kind::Late, "no answer in time");
-    Ok(timeout(limit, asking).await.map_err(late)??)
-}
-
 /// What one Sentinel says.
-async fn named(dial: &Dial, address: &Address, name: &str, limit: Duration) -> Result<Address, Trouble> {
+async fn named(dial: &Dial, address: &Address, name: &str, limit: Duration) -> Result<Address, StoreFault> {
     let mut wire = dial.guide(address).await?;
     let mut command = Cmd::new();
     command.arg("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    match asked(limit, wire.connection.send_packed_command(&command)).await {
+    match said::timely(limit, wire.connection.send_packed_command(&command)).await {
         Ok(Value::Array(pair)) => {
             let host = pair.first().and_then(text).map(str::to_owned);
             let port = pair.get(1).and_then(text).and_then(|port| port.parse().ok());
             let primary = host.zip(port).map(|(host, port)| Address { host, port });
-            primary.ok_or_else(|| unexpected("SENTINEL", None).of(address))
+            primary.ok_or_else(|| said::of(address, unexpected("SENTINEL", None)))
         }
         Ok(Value::Nil) => {
             let unknown = format!("it does not know `{name}`");
-            Err(Trouble::new(Kind::NoPrimary, unknown).of(address))
+            Err(said::of(address, said::so(ServerFault::Unknown, unknown)))
         }
-        Ok(other) => Err(unexpected("SENTINEL", Some(other)).of(address)),
-        Err(trouble) => Err(trouble.of(address)),
+        Ok(other) => Err(said::of(address, unexpected("SENTINEL", Some(other)))),
+        Err(trouble) => Err(said::of(address, trouble)),
     }
 }
 
@@ -181,9 +177,9 @@ struct View {
     slots: Vec<u16>,
 }
 
-async fn view(dial: &Dial, address: &Address, tags: &[Vec<u8>], limit: Duration) -> Result<View, Trouble> {
+async fn view(dial: &Dial, address: &Address, tags: &[Vec<u8>], limit: Duration) -> Result<View, StoreFault> {
     let mut wire = dial.server(address, Arc::new(|_| ())).await?;
-    look(&mut wire.connection, address, tags, limit).await.map_err(|trouble| trouble.of(address))
+    look(&mut wire.connection, address, tags, limit).await.map_err(|trouble| said::of(address, trouble))
 }
 
 async fn look(
@@ -191,13 +187,13 @@ async fn look(
     address: &Address,
     tags: &[Vec<u8>],
     limit: Duration,
-) -> Result<View, Trouble> {
+) -> Result<View, StoreFault> {
     let mut pipe = Pipeline::with_capacity(tags.len() + 2);
     pipe.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
     for tag in tags {
         pipe.cmd("CLUSTER").arg("KEYSLOT").arg(tag.as_slice());
     }
-    let values = asked(limit, connection.send_packed_commands(&pipe, 0, tags.len() + 2)).await?;
+    let values = said::timely(limit, connection.send_packed_commands(&pipe, 0, tags.len() + 2)).await?;
     let mut values = values.into_iter();
     let info = values.next();
     let Some(info) = info.as_ref().and_then(text) else { return Err(unexpected("CLUSTER INFO", info)) };

@@ -17,7 +17,6 @@ use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
-    time::timeout,
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -30,8 +29,7 @@ use super::{
     keys::Names,
     options::{Address, Options, Servers},
     pushes::{Pushed, Pushes},
-    supervise,
-    trouble::{Kind, Trouble},
+    said, supervise,
 };
 use crate::state::{Leases, Part, Parts, StoreFault};
 
@@ -70,12 +68,12 @@ pub struct Ready {
 #[derive(Debug, Default)]
 pub(super) struct End {
     token: CancellationToken,
-    why: OnceLock<Trouble>,
+    why: OnceLock<StoreFault>,
 }
 
 impl End {
     /// The first reason stays.
-    pub(super) fn end(&self, why: Trouble) {
+    pub(super) fn end(&self, why: StoreFault) {
         let _ = self.why.set(why);
         self.token.cancel();
     }
@@ -84,11 +82,11 @@ impl End {
         self.token.is_cancelled()
     }
 
-    pub(super) fn why(&self) -> Trouble {
-        self.why.get().cloned().unwrap_or_else(|| Trouble::new(Kind::Lost, "the connection ended"))
+    pub(super) fn why(&self) -> StoreFault {
+        self.why.get().cloned().unwrap_or_else(|| said::unreached("the connection ended"))
     }
 
-    pub(super) async fn wait(&self) -> Trouble {
+    pub(super) async fn wait(&self) -> StoreFault {
         self.token.cancelled().await;
         self.why()
     }
@@ -101,13 +99,13 @@ impl Ready {
     }
 
     /// Waits until it ends.
-    pub async fn end(&self) -> Trouble {
+    pub async fn end(&self) -> StoreFault {
         self.end.wait().await
     }
 
     /// Tells that a command failed. Where that means that the connection is of no use, nobody is handed it from now on.
-    pub fn failed(&self, trouble: &Trouble) {
-        if trouble.kind.ends_link() {
+    pub fn failed(&self, trouble: &StoreFault) {
+        if said::ends_link(trouble) {
             self.end.end(trouble.clone());
         }
     }
@@ -116,15 +114,13 @@ impl Ready {
     /// that is the primary no more.
     ///
     /// # Errors
-    /// [`Trouble`]; it was told on where it matters.
-    pub async fn ask<T>(&self, asking: impl Future<Output = RedisResult<T>>) -> Result<T, Trouble> {
-        let late = |_| Trouble::new(Kind::Late, "no answer in time");
-        let answer = timeout(self.limit, asking).await.map_err(late);
-        let answer = answer.and_then(|answer| answer.map_err(Trouble::from));
-        let answer = answer.map_err(|trouble| trouble.of(&self.address));
+    /// [`StoreFault`]; it was told on where it matters.
+    pub async fn ask<T>(&self, asking: impl Future<Output = RedisResult<T>>) -> Result<T, StoreFault> {
+        let answer = said::timely(self.limit, asking).await;
+        let answer = answer.map_err(|trouble| said::of(&self.address, trouble));
         match answer {
             Ok(answer) if self.holds() => Ok(answer),
-            Ok(_) => Err(Trouble { kind: Kind::Lost, ..self.end.why() }),
+            Ok(_) => Err(self.end.why()),
             Err(trouble) => {
                 self.failed(&trouble);
                 Err(trouble)
@@ -136,8 +132,8 @@ impl Ready {
     /// before is then as of no earlier than the call.
     ///
     /// # Errors
-    /// [`Trouble`], as of [`Ready::ask`].
-    pub async fn confirmed(&self, part: Part) -> Result<bool, Trouble> {
+    /// [`StoreFault`], as of [`Ready::ask`].
+    pub async fn confirmed(&self, part: Part) -> Result<bool, StoreFault> {
         let beat = Beat { names: &self.names, wait: self.wait, limit: self.limit };
         let mut connection = self.commits.clone();
         let told = beat.send(&mut connection, &[(part, 0)]).await.and_then(|beaten| {
@@ -145,8 +141,8 @@ impl Ready {
             beaten.parts.into_iter().try_for_each(|(_, answered)| answered.map(|_| ()))?;
             Ok(confirmed)
         });
-        match told.map_err(|trouble| trouble.of(&self.address)) {
-            Ok(_) if !self.holds() => Err(Trouble { kind: Kind::Lost, ..self.end.why() }),
+        match told.map_err(|trouble| said::of(&self.address, trouble)) {
+            Ok(_) if !self.holds() => Err(self.end.why()),
             Ok(confirmed) => Ok(confirmed),
             Err(trouble) => {
                 self.failed(&trouble);
@@ -156,7 +152,7 @@ impl Ready {
     }
 
     /// Ends it, with whatever is in flight: those who wait for answers are told at once.
-    pub(super) fn cut(&self, why: Trouble) {
+    pub(super) fn cut(&self, why: StoreFault) {
         self.end.end(why);
         self.drivers.iter().for_each(AbortOnDropHandle::abort);
     }
@@ -174,7 +170,7 @@ impl fmt::Debug for Ready {
 /// What is published of one part.
 pub(super) struct Slot {
     pub(super) ready: ArcSwapOption<Ready>,
-    pub(super) trouble: ArcSwapOption<Trouble>,
+    pub(super) trouble: ArcSwapOption<StoreFault>,
     pub(super) newest: watch::Sender<u64>,
     pub(super) pushes: Mutex<Pushes>,
     pub(super) told: Mutex<Option<Told>>,
@@ -224,7 +220,7 @@ impl Shared {
     }
 
     /// Something is the matter with these parts.
-    pub(super) fn troubled(&self, parts: Parts, trouble: &Trouble) {
+    pub(super) fn troubled(&self, parts: Parts, trouble: &StoreFault) {
         let trouble = Arc::new(trouble.clone());
         for slot in parts.each().filter_map(|part| self.slot(part)) {
             slot.trouble.store(Some(Arc::clone(&trouble)));
@@ -271,11 +267,8 @@ impl Links {
         };
         match slot.ready.load_full() {
             Some(ready) if ready.holds() => Ok(ready),
-            Some(ended) => Err(ended.end.why().into()),
-            None => Err(self
-                .trouble(part)
-                .unwrap_or_else(|| Trouble::new(Kind::Starting, "no connection yet"))
-                .into()),
+            Some(ended) => Err(ended.end.why()),
+            None => Err(self.trouble(part).unwrap_or_else(|| said::unreached("no connection yet"))),
         }
     }
 
@@ -285,7 +278,7 @@ impl Links {
     }
 
     /// What is the matter with a part, also where there is a connection: that no majority confirms its beats, say.
-    pub fn trouble(&self, part: Part) -> Option<Trouble> {
+    pub fn trouble(&self, part: Part) -> Option<StoreFault> {
         self.shared.slot(part)?.trouble.load().as_deref().cloned()
     }
 

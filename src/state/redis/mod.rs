@@ -11,13 +11,12 @@ mod keys;
 pub mod links;
 pub mod options;
 mod pushes;
+mod said;
 mod settings;
 mod supervise;
 mod tls;
-pub mod trouble;
 
 pub use beat::Told;
 pub use links::{Links, Ready};
 pub use options::{Address, Options, Servers, Tls};
 pub use pushes::Pushed;
-pub use trouble::{Kind, Trouble};

@@ -17,10 +17,9 @@ use super::{
     links::{End, Ready, Shared, lock},
     options::Address,
     pushes::Pushed,
-    settings,
-    trouble::{Kind, Trouble},
+    said, settings,
 };
-use crate::state::{Part, Parts, Suspicion};
+use crate::state::{Part, Parts, ServerFault, StoreFault, Suspicion};
 
 /// How often the finder asks while nothing seems to be the matter: a server may stop being the primary in silence.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -79,7 +78,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, stop: CancellationToken) {
         () = keep => {}
     }
     drop(running);
-    shared.troubled(all, &Trouble::new(Kind::Closed, "the links were closed"));
+    shared.troubled(all, &StoreFault::Closed);
 }
 
 /// Ends the links that are not what was found, and begins those that are missing.
@@ -89,7 +88,7 @@ fn follow(shared: &Arc<Shared>, running: &mut BTreeMap<Address, Running>, routes
     lock(&shared.warnings).retain(|address, _| routes.contains_key(address));
     let found = routes.values().fold(Parts::NONE, |found, parts| found.and(*parts));
     let homeless: Parts = all.each().filter(|part| !found.contains(*part)).collect();
-    shared.troubled(homeless, &Trouble::new(Kind::NoPrimary, "no server of the cluster has this part"));
+    shared.troubled(homeless, &said::so(ServerFault::Unknown, "no server of the cluster has this part"));
     for (address, parts) in routes {
         running.entry(address.clone()).or_insert_with(|| {
             let task = tokio::spawn(link(Arc::clone(shared), address.clone(), *parts));
@@ -107,9 +106,9 @@ async fn link(shared: Arc<Shared>, address: Address, parts: Parts) {
     let mut last = None;
     loop {
         let trouble = hold(&shared, &address, parts, &mut pause).await;
-        if last != Some(trouble.kind) {
-            last = Some(trouble.kind);
-            tracing::warn!(code = trouble.kind.code(), "the store has no link ({trouble})");
+        if last != Some(trouble.code()) {
+            last = Some(trouble.code());
+            tracing::warn!(code = trouble.code(), "the store has no link: {trouble}");
         }
         shared.troubled(parts, &trouble);
         shared.nudge.notify_one();
@@ -139,7 +138,7 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        self.ready.cut(Trouble::new(Kind::Moved, "it is no longer the primary of this part"));
+        self.ready.cut(said::so(ServerFault::Moved, "it is no longer the primary of this part"));
         for part in self.parts.each() {
             let Some(slot) = self.shared.slot(part) else { continue };
             // A link to another server may have taken its place already.
@@ -153,7 +152,7 @@ impl Drop for Published {
 }
 
 /// Connects, beats, and returns what ended it.
-async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut Pause) -> Trouble {
+async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut Pause) -> StoreFault {
     let mut link = match Link::open(shared, address, parts).await {
         Ok(link) => link,
         Err(trouble) => return trouble,
@@ -173,7 +172,7 @@ async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut
             beaten = link.beat() => beaten,
         };
         if let Err(trouble) = beaten {
-            return trouble.of(address);
+            return said::of(address, trouble);
         }
         held += 1;
         if held == HELD {
@@ -196,7 +195,7 @@ struct Link {
 }
 
 impl Link {
-    async fn open(shared: &Arc<Shared>, address: &Address, parts: Parts) -> Result<Self, Trouble> {
+    async fn open(shared: &Arc<Shared>, address: &Address, parts: Parts) -> Result<Self, StoreFault> {
         let end = Arc::new(End::default());
         let dial = |heard| shared.dial.server(address, heard);
         let (loads, commits, beats, pushes) = tokio::try_join!(
@@ -216,9 +215,9 @@ impl Link {
             heard: Vec::new(),
             _published: None,
         };
-        let replicas = link.examine().await.map_err(|trouble| trouble.of(address))?;
+        let replicas = link.examine().await.map_err(|trouble| said::of(address, trouble))?;
         // Nobody is handed a server that was not compared with what was seen: it may have been emptied.
-        link.beat().await.map_err(|trouble| trouble.of(address))?;
+        link.beat().await.map_err(|trouble| said::of(address, trouble))?;
         let ready = Ready {
             loads: loads.connection,
             commits: commits.connection,
@@ -235,25 +234,24 @@ impl Link {
     }
 
     /// Whether it is a primary and new enough; answers how many replicas follow it.
-    async fn examine(&mut self) -> Result<usize, Trouble> {
+    async fn examine(&mut self) -> Result<usize, StoreFault> {
         let mut pipe = Pipeline::with_capacity(3);
         pipe.cmd("ROLE").cmd("INFO").arg("server").add_command(beat::load());
         let asking = self.beats.send_packed_commands(&pipe, 0, 3);
-        let late = |_| Trouble::new(Kind::Late, "no answer in time");
-        let mut answers = timeout(self.shared.options.timeout, asking).await.map_err(late)??.into_iter();
+        let mut answers = said::timely(self.shared.options.timeout, asking).await?.into_iter();
         let (role, info, loaded) = (answers.next(), answers.next(), answers.next());
         let replicas = match role {
             Some(Value::Array(role)) => match (role.first().and_then(beat::text), role.get(2)) {
                 (Some("master"), Some(Value::Array(replicas))) => replicas.len(),
                 (Some("master"), _) => 0,
-                _ => return Err(Trouble::new(Kind::Replica, "it is a replica")),
+                _ => return Err(said::so(ServerFault::ReadOnly, "it is a replica")),
             },
             other => return Err(beat::unexpected("ROLE", other)),
         };
         match info.as_ref().and_then(beat::text).and_then(settings::version) {
             Some(version) if version < settings::OLDEST => {
                 let (major, minor) = version;
-                return Err(Trouble::new(Kind::Version, format!("it has version {major}.{minor}")));
+                return Err(said::so(ServerFault::Refused, format!("it has version {major}.{minor}")));
             }
             _ => {}
         }
@@ -264,7 +262,7 @@ impl Link {
     }
 
     /// Beats once, and makes of the answer what is to be made of it.
-    async fn beat(&mut self) -> Result<(), Trouble> {
+    async fn beat(&mut self) -> Result<(), StoreFault> {
         let shared = Arc::clone(&self.shared);
         let seen: Vec<(Part, Seen)> = self.parts.each().map(|part| (part, shared.seen(part))).collect();
         let asked: Vec<_> = seen.iter().map(|(part, seen)| (*part, seen.followed.0)).collect();
@@ -273,11 +271,10 @@ impl Link {
         let beaten = beat.send(&mut self.beats, &asked).await?;
         let received = (shared.clock)();
         lock(&shared.time).insert(self.address.clone(), (beaten.store_ms, received));
-        if beaten.parts.iter().any(|(_, part)| part.as_ref().is_err_and(Trouble::unknown_script)) {
+        if beaten.parts.iter().any(|(_, part)| part.as_ref().is_err_and(said::no_script)) {
             let load = beat::load();
             let asking = self.beats.send_packed_command(&load);
-            let late = |_| Trouble::new(Kind::Late, "no answer in time");
-            timeout(shared.options.timeout, asking).await.map_err(late)??;
+            said::timely(shared.options.timeout, asking).await?;
             return Ok(());
         }
         shared.take(sent, &seen, &beaten)?;
@@ -285,7 +282,7 @@ impl Link {
     }
 
     /// Subscribes to the channel of each store that a head names: there is but one, until there is another.
-    async fn listen(&mut self, beaten: &Beaten) -> Result<(), Trouble> {
+    async fn listen(&mut self, beaten: &Beaten) -> Result<(), StoreFault> {
         let told = beaten.parts.iter().filter_map(|(_, answered)| answered.as_ref().ok()?.told.as_ref());
         let mut ids: Vec<Uuid> = told.map(|told| told.id).collect();
         ids.sort_unstable();
@@ -293,8 +290,7 @@ impl Link {
         for id in ids {
             if !self.heard.contains(&id) {
                 let asking = self.pushes.subscribe(self.shared.names.channel(id));
-                let late = |_| Trouble::new(Kind::Late, "no answer in time");
-                timeout(self.shared.options.timeout, asking).await.map_err(late)??;
+                said::timely(self.shared.options.timeout, asking).await?;
                 self.heard.push(id);
             }
         }
@@ -320,7 +316,7 @@ fn lost(end: &Arc<End>) -> Heard {
     let end = Arc::clone(end);
     Arc::new(move |info: PushInfo| {
         if info.kind == PushKind::Disconnection {
-            end.end(Trouble::new(Kind::Lost, "the server closed the connection"));
+            end.end(said::so(ServerFault::Unreachable, "the server closed the connection"));
         }
     })
 }
@@ -354,7 +350,7 @@ impl Shared {
     }
 
     /// What a beat told: renews the leases of the parts that it proves, suspects those that it contradicts.
-    fn take(&self, sent: i64, seen: &[(Part, Seen)], beaten: &Beaten) -> Result<(), Trouble> {
+    fn take(&self, sent: i64, seen: &[(Part, Seen)], beaten: &Beaten) -> Result<(), StoreFault> {
         if !beaten.confirmed {
             // Another server may be the primary by now.
             self.nudge.notify_one();
@@ -362,7 +358,7 @@ impl Shared {
         for ((part, seen), (_, answered)) in seen.iter().zip(&beaten.parts) {
             match answered {
                 Ok(answered) => self.compare(sent, *part, seen, answered, beaten.confirmed)?,
-                Err(trouble) if trouble.kind.ends_link() => return Err(trouble.clone()),
+                Err(trouble) if said::ends_link(trouble) => return Err(trouble.clone()),
                 Err(trouble) => self.troubled(Parts::of(*part), trouble),
             }
         }
@@ -376,7 +372,7 @@ impl Shared {
         seen: &Seen,
         answered: &Answered,
         confirmed: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StoreFault> {
         let Some(slot) = self.slot(part) else { return Ok(()) };
         // A healing has changed meanwhile what is expected: the next beat is compared with that.
         if self.leases.expected(part) != seen.expected {
@@ -391,14 +387,15 @@ impl Shared {
                 part.0,
                 why.code()
             );
-            return Err(Trouble::new(Kind::Outdated, said));
+            return Err(said::so(ServerFault::Outdated, said));
         }
         let before = std::mem::replace(&mut *lock(&slot.told), answered.told.clone());
         if let Some(told) = &answered.told {
             let same = before.is_some_and(|before| (before.id, before.epoch) == (told.id, told.epoch));
             self.newest(part, |newest| if same { newest.max(told.number) } else { told.number });
         }
-        let trouble = (!confirmed).then(|| Trouble::new(Kind::FewReplicas, "no majority confirms its beats"));
+        let trouble =
+            (!confirmed).then(|| said::so(ServerFault::Unconfirmed, "no majority confirms its beats"));
         slot.trouble.store(trouble.map(Arc::new));
         match (verdict, &answered.told) {
             (Verdict::Suspect(why), _) => {

@@ -13,15 +13,16 @@ use rustls::{
 
 use super::{
     options::{Address, Tls},
-    trouble::{Kind, Trouble},
+    said,
 };
+use crate::state::{ServerFault, StoreFault};
 
-fn unusable(what: &str, why: impl std::fmt::Display) -> Trouble {
-    Trouble::new(Kind::Tls, format!("{what} ({why})"))
+fn unusable(what: &str, why: impl std::fmt::Display) -> StoreFault {
+    said::so(ServerFault::Tls, format!("{what} ({why})"))
 }
 
 /// What every connection to these servers is made with.
-pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, Trouble> {
+pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, StoreFault> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|why| unusable("tls cannot be used", why))?
@@ -36,7 +37,7 @@ pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, Trouble> {
             let chain = chain.map_err(|why| unusable("the gateway's certificate cannot be read", why))?;
             // What exactly is wrong is not said: the text is a secret.
             let key = PrivateKeyDer::from_pem_slice(key.as_slice())
-                .map_err(|_| Trouble::new(Kind::Tls, "the gateway's key cannot be read"))?;
+                .map_err(|_| said::so(ServerFault::Tls, "the gateway's key cannot be read"))?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(|why| unusable("the gateway's certificate cannot be used", why))?
@@ -45,7 +46,7 @@ pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, Trouble> {
     Ok(Arc::new(config))
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, Trouble> {
+fn roots(pem: &[u8]) -> Result<RootCertStore, StoreFault> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|why| unusable("the authority cannot be read", why))?;
@@ -58,14 +59,14 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Trouble> {
     }
 }
 
-fn system_roots() -> Result<RootCertStore, Trouble> {
+fn system_roots() -> Result<RootCertStore, StoreFault> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if store.is_empty() { Err(unusable("no authority is trusted", "the system has none")) } else { Ok(store) }
 }
 
 /// The name that the certificate of a server has to bear.
-pub(super) fn name(address: &Address) -> Result<ServerName<'static>, Trouble> {
+pub(super) fn name(address: &Address) -> Result<ServerName<'static>, StoreFault> {
     ServerName::try_from(address.host.clone()).map_err(|why| unusable("no name for a certificate", why))
 }
 
@@ -78,7 +79,7 @@ mod tests {
         let name = |host: &str| name(&Address { host: host.to_owned(), port: 6379 });
         assert_eq!(name("redis.test").unwrap(), ServerName::try_from("redis.test").unwrap());
         assert_eq!(name("::1").unwrap(), ServerName::try_from("::1").unwrap());
-        assert_eq!(name("a b").unwrap_err().kind, Kind::Tls);
+        assert_eq!(name("a b").unwrap_err().code(), "store_tls");
     }
 
     #[test]
@@ -87,7 +88,7 @@ mod tests {
         for ca in
             [&b""[..], b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
         {
-            assert_eq!(config(&bad(ca)).unwrap_err().kind, Kind::Tls);
+            assert_eq!(config(&bad(ca)).unwrap_err().code(), "store_tls");
         }
         let own = rcgen::generate_simple_self_signed(["redis.test".to_owned()]).unwrap();
         let (certificate, key) = (
@@ -98,6 +99,6 @@ mod tests {
         assert!(config(&tls(None)).is_ok());
         assert!(config(&tls(Some((certificate.clone(), key.clone())))).is_ok());
         let said = config(&tls(Some((certificate.clone(), b"secret".to_vec().into())))).unwrap_err();
-        assert!(said.kind == Kind::Tls && !said.to_string().contains("secret"));
+        assert!(said.code() == "store_tls" && !said.to_string().contains("secret"));
     }
 }
