@@ -8,9 +8,14 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use postern::state::{
+    RedisStore, Store, StoreFault,
+    redis::{Address, Options, Servers},
+};
 use tempfile::TempDir;
 
 /// How long a server may take to come up, on a machine that does much else.
@@ -222,5 +227,35 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A store on one server, patient enough for a machine that does much else.
+pub(crate) fn at(port: u16) -> Options {
+    let options = Options::new(Servers::One(Address { host: "127.0.0.1".into(), port }));
+    Options { timeout: Duration::from_secs(10), connect_timeout: Duration::from_secs(10), ..options }
+}
+
+/// Starts a store that has not connected yet.
+pub(crate) fn started(options: Options) -> Arc<RedisStore> {
+    RedisStore::start(options, &tokio::runtime::Handle::current(), Arc::new(|| 0))
+}
+
+/// Starts a store and waits until it can be asked.
+pub(crate) async fn open(options: Options) -> Arc<RedisStore> {
+    let store = started(options);
+    answers(&store).await;
+    store
+}
+
+/// Waits until a store can be asked, whatever it then says.
+pub(crate) async fn answers(store: &RedisStore) {
+    let begun = Instant::now();
+    while matches!(
+        store.mark(store.part_of(&crate::make::tenant_key("a"))).await,
+        Err(StoreFault::Server { .. })
+    ) {
+        assert!(begun.elapsed() < PATIENCE, "it cannot be reached");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

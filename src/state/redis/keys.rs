@@ -18,8 +18,6 @@
 //!
 //! Never here: what a document's name is made of ([`crate::state::codec`]).
 
-use uuid::Uuid;
-
 use crate::{
     model::Key,
     state::{Part, codec},
@@ -81,11 +79,6 @@ impl Names {
     pub(super) fn skip(&self) -> usize {
         self.of(Part::FIRST, "d:").len()
     }
-
-    /// The channel of pushes.
-    pub(super) fn channel(&self, store: Uuid) -> String {
-        format!("{}:{store}:moved", self.prefix)
-    }
 }
 
 /// The part of a tenant: FNV-1a of its name, folded, modulo the number of parts. It never changes: documents would be
@@ -142,6 +135,5 @@ mod tests {
         assert_eq!(names.of(Part(7), "head"), b"postern:{p07}:head");
         assert_eq!(names.document(Part(7), &key), b"postern:{p07}:d:\x01acme\0");
         assert_eq!(names.skip(), b"postern:{p07}:d:".len());
-        assert_eq!(names.channel(Uuid::nil()), "postern:00000000-0000-0000-0000-000000000000:moved");
     }
 }
