@@ -477,6 +477,7 @@ pub(crate) async fn parts_have_histories_of_their_own(store: &Arc<dyn Store>) {
     let there: Vec<bool> = found.iter().map(|found| matches!(found, Some(Ok(_)))).collect();
     assert_eq!(there, [true, true, true]);
     assert_eq!(found[0], found[2]);
+    assert_eq!(store.confirmed(&keys).await.unwrap(), found);
     assert_eq!(store.load(&[]).await, Ok(vec![]));
 }
 

@@ -63,6 +63,9 @@ async fn what_no_majority_confirmed_is_open_until_one_does() {
     assert_eq!(fault, ServerFault::Unconfirmed);
     assert_eq!(*store.newest(Part::FIRST).borrow(), 1, "what was not acknowledged is not announced here");
     assert_eq!(server_fault(store.asked(Part::FIRST, &commit.change).await), ServerFault::Unconfirmed);
+    // What is read says it all the same, but not to whoever goes by nothing that no majority confirms.
+    assert!(store.load(&[tenant_key("b")]).await.unwrap()[0].is_some());
+    assert_eq!(server_fault(store.confirmed(&[tenant_key("b")]).await), ServerFault::Unconfirmed);
     // Nor does a repeat help, or an answer that nothing was made.
     assert!(matches!(store.commit(commit.clone()).await, Err(CommitFault::Ambiguous(_))));
     assert_eq!(server_fault(store.asked(Part::FIRST, &fresh()).await), ServerFault::Unconfirmed);
@@ -77,6 +80,8 @@ async fn what_no_majority_confirmed_is_open_until_one_does() {
     let again = store.commit(commit).await.unwrap();
     assert_eq!((again.place.number, again.repeated), (2, true));
     assert_eq!(*store.newest(Part::FIRST).borrow(), 2);
+    let keys = [tenant_key("b"), tenant_key("none")];
+    assert_eq!(store.confirmed(&keys).await, store.load(&keys).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -533,6 +538,8 @@ async fn two_stores_with_one_place_and_another_past_have_other_lines() {
         lines.push(server.tell(&["HGET", &format!("{prefix}:{{p00}}:head"), "line"]));
         let kept = server.tell(&["ZRANGE", &format!("{prefix}:{{p00}}:line"), "1", "1"]);
         assert_eq!(kept, format!("c2 {} 1000", lines.last().unwrap()));
+        let told = store.changes_after(Part::FIRST, 1, 1).await.unwrap();
+        assert_eq!(told[0].line.as_str(), lines.last().unwrap());
     }
     assert_eq!(lines[0].len(), 20);
     assert_eq!(lines[0], lines[2], "the same past has the same line");

@@ -43,7 +43,7 @@ impl RedisStore {
     /// The versions of what lies on other servers, compared immediately before (decision 0024).
     async fn compared(&self, read: &[&Read]) -> Result<(), CommitFault> {
         let keys: Vec<Key> = read.iter().map(|(key, _)| key.clone()).collect();
-        let found = self.load_all(&keys).await.map_err(CommitFault::Unavailable)?;
+        let found = self.load_all(&keys, false).await.map_err(CommitFault::Unavailable)?;
         let mut conflicts = Vec::new();
         for ((key, version), found) in read.iter().zip(found) {
             let now = found.transpose().map_err(|why| CommitFault::Unavailable(why.into()))?;

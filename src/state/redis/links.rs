@@ -28,10 +28,12 @@ use super::{
     dial::Dial,
     keys::Names,
     options::{Address, Options, Servers},
-    pushes::{Pushed, Pushes},
-    said, supervise,
+    pushes::Pushes,
+    said,
+    scripts::Sent,
+    supervise,
 };
-use crate::state::{Leases, Part, Parts, StoreFault};
+use crate::state::{Entry, Leases, Part, Parts, StoreFault};
 
 /// Milliseconds of the clock that never runs back and counts sleep.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -58,6 +60,8 @@ pub struct Ready {
     pub wait: u32,
     /// Which server.
     pub address: Address,
+    /// Which scripts it was sent.
+    pub(super) sent: Sent,
     pub(super) names: Names,
     pub(super) limit: Duration,
     pub(super) end: Arc<End>,
@@ -306,7 +310,7 @@ impl Links {
     }
 
     /// What was pushed and follows exactly on a place; `None`: the store has to be asked.
-    pub fn pushed_after(&self, part: Part, number: u64, limit: usize) -> Option<Vec<Arc<Pushed>>> {
+    pub fn pushed_after(&self, part: Part, number: u64, limit: usize) -> Option<Vec<Entry>> {
         lock(&self.shared.slot(part)?.pushes).after(number, limit)
     }
 

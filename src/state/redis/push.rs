@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{ChangeId, Timestamp},
-    state::{Entry, Part},
+    state::{Entry, Line, Part},
 };
 
 use super::value::documents;
@@ -20,18 +20,11 @@ pub(crate) fn channel(prefix: &str, store: Uuid) -> String {
     format!("{prefix}:{store}:moved")
 }
 
-/// One change and the line up to there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) entry: Entry,
-    pub(crate) line: String,
-}
-
 /// What a push says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pushed {
     /// A change, whole.
-    Whole(Told),
+    Whole(Entry),
     /// A part moved to this place; what changed is in the feed.
     Moved(Part, u64),
 }
@@ -42,7 +35,7 @@ pub(crate) fn pushed(payload: &[u8]) -> Option<Pushed> {
     let mut words = head.split(' ');
     let part = Part(words.next()?.parse().ok()?);
     let number: u64 = words.next()?.parse().ok()?;
-    let line = words.next()?.to_owned();
+    let line = Line::parse(words.next()?.as_bytes())?;
     let change = ChangeId::new(words.next()?).ok()?;
     let at = Timestamp::from_ms(words.next()?.parse().ok()?);
     let count = words.next()?;
@@ -66,8 +59,7 @@ pub(crate) fn pushed(payload: &[u8]) -> Option<Pushed> {
         return None;
     }
     let documents = documents(rows.into_iter())?;
-    let entry = Entry { place: part.at(number), change, at, documents };
-    Some(Pushed::Whole(Told { entry, line }))
+    Some(Pushed::Whole(Entry { place: part.at(number), line, change, at, documents }))
 }
 
 fn line_of(bytes: &[u8]) -> Option<(&str, &[u8])> {
@@ -92,21 +84,21 @@ mod tests {
         let stored = Stored::after(None, change, Document::Presence(Presence::default()));
         let text = codec::document(&key, &stored).unwrap();
         let (name, bytes) = (codec::key(&key), super::super::value::bytes(&stored, &text));
-        let mut push = b"7 12 abc c1 1000 1\n".to_vec();
+        let mut push = b"7 12 0123456789abcdef0123 c1 1000 1\n".to_vec();
         push.extend_from_slice(format!("{} {}\n", name.len(), bytes.len()).as_bytes());
         push.extend_from_slice(&name);
         push.extend_from_slice(&bytes);
         let Some(Pushed::Whole(told)) = pushed(&push) else { panic!() };
-        assert_eq!((told.line.as_str(), told.entry.place), ("abc", Part(7).at(12)));
-        assert_eq!(told.entry.at, Timestamp::from_ms(1000));
-        assert_eq!(told.entry.documents, vec![(key, Ok(stored))]);
+        assert_eq!((told.line.as_str(), told.place), ("0123456789abcdef0123", Part(7).at(12)));
+        assert_eq!(told.at, Timestamp::from_ms(1000));
+        assert_eq!(told.documents, vec![(key, Ok(stored))]);
         for end in 0..push.len() {
             assert_eq!(pushed(push.get(..end).unwrap()), None, "{end}");
         }
         push.push(b' ');
         assert_eq!(pushed(&push), None);
-        assert_eq!(pushed(b"7 12 abc c1 1000 -\n"), Some(Pushed::Moved(Part(7), 12)));
-        assert_eq!(pushed(b"7 12 abc c1 1000 - \n"), None);
+        assert_eq!(pushed(b"7 12 0123456789abcdef0123 c1 1000 -\n"), Some(Pushed::Moved(Part(7), 12)));
+        assert_eq!(pushed(b"7 12 0123456789abcdef0123 c1 1000 - \n"), None);
         assert_eq!(channel("p", Uuid::nil()), "p:00000000-0000-0000-0000-000000000000:moved");
     }
 }

@@ -10,8 +10,8 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Entry, Found, Mark, PAGE_MOST, Part, ServerFault, Store,
-        StoreFault,
+        Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Line, Mark, PAGE_MOST, Part,
+        ServerFault, Store, StoreFault,
     },
 };
 
@@ -163,32 +163,39 @@ impl RedisStore {
         call: Call,
     ) -> Result<(Value, Result<(), StoreFault>), Failed> {
         let ready = self.links.at(part).map_err(|fault| Failed { fault, open: false })?;
+        let (values, confirmed) = self.written(&ready, &[call]).await?;
+        match values.into_iter().next().unwrap_or_default() {
+            Value::ServerError(error) => {
+                let fault = said::error(&error);
+                ready.failed(&fault);
+                Err(Failed { open: halfway(&fault), fault })
+            }
+            value => Ok((value, confirmed)),
+        }
+    }
+
+    /// Runs calls of one server one after another on the connection for what writes, and waits for a majority once.
+    async fn written(
+        &self,
+        ready: &Ready,
+        calls: &[Call],
+    ) -> Result<(Vec<Value>, Result<(), StoreFault>), Failed> {
         let timeout = self.options.timeout;
         let wait = (ready.wait > 0).then(|| Wait { replicas: ready.wait, most: timeout.mul_f64(0.75) });
-        let calls = [call];
         let mut connection = ready.commits.clone();
-        let sent = scripts::send(&mut connection, &ready.sent, &calls, wait);
+        let sent = scripts::send(&mut connection, &ready.sent, calls, wait);
         let result = match tokio::time::timeout(timeout, sent).await {
             Ok(result) => result.map_err(|error| said::broken(&error)),
             Err(_) => Err(said::late(timeout)),
         };
-        let mut values = match result {
-            Ok(values) => values.into_iter(),
-            Err(fault) => {
-                ready.failed(&fault);
-                return Err(Failed { fault, open: true });
-            }
-        };
-        let value = values.next().unwrap_or_default();
-        if let Value::ServerError(error) = &value {
-            let fault = said::error(error);
+        let mut values = result.map_err(|fault| {
             ready.failed(&fault);
-            return Err(Failed { open: halfway(&fault), fault });
-        }
-        let confirmed = match (wait, values.next()) {
-            (None, _) => Ok(()),
-            (Some(_), Some(Value::ServerError(error))) => Err(said::error(&error)),
-            (Some(wait), confirmed) => {
+            Failed { fault, open: true }
+        })?;
+        let Some(wait) = wait else { return Ok((values, Ok(()))) };
+        let confirmed = match values.pop() {
+            Some(Value::ServerError(error)) => Err(said::error(&error)),
+            confirmed => {
                 let by = number(confirmed.as_ref()).unwrap_or_default();
                 let fault = ServerFault::Unconfirmed;
                 let detail = format!("{by} of {} replicas that make a majority confirmed it", wait.replicas);
@@ -199,10 +206,40 @@ impl RedisStore {
                 }
             }
         };
-        Ok((value, confirmed))
+        Ok((values, confirmed))
     }
 
-    pub(super) async fn load_all(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, StoreFault> {
+    /// Runs calls that write something behind what they read; nothing of it counts unless a majority confirmed that.
+    async fn gather_confirmed(&self, calls: Vec<(Part, Call)>) -> Result<Vec<Answered>, StoreFault> {
+        let mut servers: Vec<(Arc<Ready>, Vec<(usize, Part)>, Vec<Call>)> = Vec::new();
+        for (at, (part, call)) in calls.into_iter().enumerate() {
+            let ready = self.links.at(part)?;
+            match servers.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &ready)) {
+                Some((_, places, calls)) => {
+                    places.push((at, part));
+                    calls.push(call);
+                }
+                None => servers.push((ready, vec![(at, part)], vec![call])),
+            }
+        }
+        let mut answers = Vec::new();
+        for (ready, places, calls) in servers {
+            let (values, confirmed) = self.written(&ready, &calls).await.map_err(|failed| failed.fault)?;
+            for ((at, part), value) in places.into_iter().zip(values) {
+                answers.push((at, self.opened(part, value).inspect_err(|fault| ready.failed(fault))?));
+            }
+            confirmed?;
+        }
+        answers.sort_unstable_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// The documents of these keys; confirmed: as a primary has them that a majority follows at this instant.
+    pub(super) async fn load_all(
+        &self,
+        keys: &[Key],
+        confirmed: bool,
+    ) -> Result<Vec<Option<Found>>, StoreFault> {
         let mut parts: Vec<(Part, Vec<usize>, Call)> = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             let part = self.names.part_of(key);
@@ -213,8 +250,8 @@ impl RedisStore {
                     call.key(name);
                 }
                 None => {
-                    let mut call =
-                        self.call(&scripts::LOAD, part, &["head", "keys"]).number(self.names.skip());
+                    let call = self.call(&scripts::LOAD, part, &["head", "keys"]);
+                    let mut call = call.number(self.names.skip()).number(u8::from(confirmed));
                     call.key(name);
                     parts.push((part, vec![at], call));
                 }
@@ -223,7 +260,8 @@ impl RedisStore {
         let (places, calls): (Vec<_>, Vec<_>) =
             parts.into_iter().map(|(part, places, call)| ((part, places), (part, call))).unzip();
         let mut found: Vec<Option<Found>> = keys.iter().map(|_| None).collect();
-        for ((part, places), rows) in places.into_iter().zip(self.gather(calls).await?) {
+        let answers = if confirmed { self.gather_confirmed(calls).await } else { self.gather(calls).await };
+        for ((part, places), rows) in places.into_iter().zip(answers?) {
             if rows.len() != places.len() {
                 return Err(said::senseless("fewer documents than were asked for"));
             }
@@ -244,6 +282,12 @@ impl RedisStore {
     }
 
     async fn changes(&self, part: Part, position: u64, limit: usize) -> Result<Vec<Entry>, StoreFault> {
+        // What was pushed is the feed's, of the same primary; what is suspect is asked.
+        if self.leases.suspicion(part).is_none()
+            && let Some(pushed) = self.links.pushed_after(part, position, limit)
+        {
+            return Ok(pushed);
+        }
         let call = self.call(&scripts::CHANGES, part, &["head", "feed"]);
         let call = call.number(position).number(limit).number(PAGE_BYTES);
         let value = self.read_raw(part, call).await?;
@@ -299,10 +343,13 @@ fn entry(part: Part, place: u64, row: Value) -> Option<Entry> {
         let [name, bytes] = pair else { return None };
         pairs.push((text(name)?, text(bytes)?));
     }
-    let [(b"change", change), (b"at", at), (b"line", _), rows @ ..] = pairs.as_slice() else { return None };
+    let [(b"change", change), (b"at", at), (b"line", line), rows @ ..] = pairs.as_slice() else {
+        return None;
+    };
     let change = ChangeId::new(std::str::from_utf8(change).ok()?).ok()?;
     let at = Timestamp::from_ms(std::str::from_utf8(at).ok()?.parse().ok()?);
-    Some(Entry { place: part.at(place), change, at, documents: value::documents(rows.iter().copied())? })
+    let documents = value::documents(rows.iter().copied())?;
+    Some(Entry { place: part.at(place), line: Line::parse(line)?, change, at, documents })
 }
 
 impl Store for RedisStore {
@@ -315,7 +362,7 @@ impl Store for RedisStore {
     }
 
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
-        Box::pin(self.load_all(keys))
+        Box::pin(self.load_all(keys, false))
     }
 
     fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
@@ -339,7 +386,7 @@ impl Store for RedisStore {
     }
 
     fn newest(&self, part: Part) -> watch::Receiver<u64> {
-        self.newest_of(part)
+        self.links.newest(part)
     }
 
     fn list<'a>(
@@ -379,5 +426,13 @@ impl Store for RedisStore {
 
     fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>> {
         Box::pin(self.mark_of(part))
+    }
+
+    fn leases(&self) -> Arc<Leases> {
+        Arc::clone(&self.leases)
+    }
+
+    fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+        Box::pin(self.load_all(keys, true))
     }
 }

@@ -16,8 +16,10 @@ use super::{
     finder::{Finder, Routes},
     links::{End, Ready, Shared, lock},
     options::Address,
-    pushes::Pushed,
-    said, settings,
+    push::{self, Pushed},
+    said,
+    scripts::Sent,
+    settings,
 };
 use crate::state::{Part, Parts, ServerFault, StoreFault, Suspicion};
 
@@ -223,6 +225,7 @@ impl Link {
             commits: commits.connection,
             wait: shared.options.wait(),
             address: address.clone(),
+            sent: Sent::default(),
             names: shared.names.clone(),
             limit,
             end,
@@ -289,7 +292,7 @@ impl Link {
         ids.dedup();
         for id in ids {
             if !self.heard.contains(&id) {
-                let asking = self.pushes.subscribe(self.shared.names.channel(id));
+                let asking = self.pushes.subscribe(push::channel(self.shared.names.prefix(), id));
                 said::timely(self.shared.options.timeout, asking).await?;
                 self.heard.push(id);
             }
@@ -328,18 +331,26 @@ fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
         if info.kind != PushKind::Message {
             return lost(info);
         }
-        let (Some(shared), Some(pushed)) = (shared.upgrade(), Pushed::read(info)) else { return };
-        let (part, number) = (pushed.part, pushed.number);
-        let Some(slot) = shared.slot(part).filter(|_| parts.contains(part)) else { return };
+        let Some(shared) = shared.upgrade() else { return };
+        let Some(Value::BulkString(payload)) = info.data.get(1) else { return };
+        let Some(pushed) = push::pushed(payload) else { return };
+        let place = match &pushed {
+            Pushed::Whole(entry) => entry.place,
+            Pushed::Moved(part, number) => part.at(*number),
+        };
+        let Some(slot) = shared.slot(place.part).filter(|_| parts.contains(place.part)) else { return };
         {
             // Whoever ends the link clears what was pushed afterwards, under this lock.
             let mut pushes = lock(&slot.pushes);
             if end.ended() {
                 return;
             }
-            pushes.add(pushed);
+            match pushed {
+                Pushed::Whole(entry) => pushes.add(entry, payload.len()),
+                Pushed::Moved(..) => pushes.clear(),
+            }
         }
-        shared.raise(part, number);
+        shared.raise(place.part, place.number);
     })
 }
 

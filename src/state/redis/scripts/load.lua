@@ -1,5 +1,6 @@
 -- Documents of one part, as of one instant.
--- KEYS: head, keys, documents. ARGV: id, parts, format; how long a document's key is without its name.
+-- KEYS: head, keys, documents. ARGV: id, parts, format; how long a document's key is without its name;
+-- 1 where a majority has to confirm the answer: then something is written behind it, since only what is written is confirmed.
 local told, refused = head(KEYS[1])
 if refused then
   return refused
@@ -13,5 +14,8 @@ for at = 3, #KEYS do
 end
 if absent and unindexed(told, KEYS[2]) then
   return {'damaged', 'its index is gone'}
+end
+if ARGV[5] == '1' then
+  redis.call('HINCRBY', KEYS[1], 'asks', 1)
 end
 return answer
