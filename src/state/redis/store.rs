@@ -33,6 +33,13 @@ pub(super) struct Failed {
     pub(super) open: bool,
 }
 
+/// The calls of one server, and which of all calls they are.
+struct Share {
+    ready: Arc<Ready>,
+    places: Vec<(usize, Part)>,
+    calls: Vec<Call>,
+}
+
 /// What a script answered that it carried out.
 pub(super) type Answered = vec::IntoIter<Value>;
 
@@ -46,22 +53,11 @@ impl RedisStore {
 
     /// Runs calls of several parts, those of one server in one round trip, and all at once; answers in their order.
     pub(super) async fn gather(&self, calls: Vec<(Part, Call)>) -> Result<Vec<Answered>, StoreFault> {
-        let mut servers: Vec<(Arc<Ready>, Vec<usize>, Vec<Call>)> = Vec::new();
         let parts: Vec<Part> = calls.iter().map(|(part, _)| *part).collect();
-        for (at, (part, call)) in calls.into_iter().enumerate() {
-            let ready = self.links.at(part)?;
-            match servers.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &ready)) {
-                Some((_, places, calls)) => {
-                    places.push(at);
-                    calls.push(call);
-                }
-                None => servers.push((ready, vec![at], vec![call])),
-            }
-        }
         let mut answers: Vec<Option<Value>> = parts.iter().map(|_| None).collect();
         let mut running = JoinSet::new();
         let timeout = self.options.timeout;
-        for (ready, places, calls) in servers {
+        for Share { ready, places, calls } in self.shares(calls)? {
             running.spawn(async move {
                 let mut connection = ready.loads.clone();
                 let sent = scripts::send(&mut connection, &ready.sent, &calls, None);
@@ -78,7 +74,7 @@ impl RedisStore {
         while let Some(done) = running.join_next().await {
             let (ready, places, values) =
                 done.unwrap_or_else(|_| Err(said::unreached("the question was given up")))?;
-            for (place, value) in places.into_iter().zip(values) {
+            for ((place, _), value) in places.into_iter().zip(values) {
                 if let Value::ServerError(error) = &value {
                     ready.failed(&said::error(error));
                 }
@@ -89,6 +85,22 @@ impl RedisStore {
         }
         let answers = parts.into_iter().zip(answers);
         answers.map(|(part, value)| self.opened(part, value.unwrap_or_default())).collect()
+    }
+
+    /// Which server is asked what.
+    fn shares(&self, calls: Vec<(Part, Call)>) -> Result<Vec<Share>, StoreFault> {
+        let mut shares: Vec<Share> = Vec::new();
+        for (at, (part, call)) in calls.into_iter().enumerate() {
+            let ready = self.links.at(part)?;
+            match shares.iter_mut().find(|share| Arc::ptr_eq(&share.ready, &ready)) {
+                Some(share) => {
+                    share.places.push((at, part));
+                    share.calls.push(call);
+                }
+                None => shares.push(Share { ready, places: vec![(at, part)], calls: vec![call] }),
+            }
+        }
+        Ok(shares)
     }
 
     /// One call of one part.
@@ -211,19 +223,8 @@ impl RedisStore {
 
     /// Runs calls that write something behind what they read; nothing of it counts unless a majority confirmed that.
     async fn gather_confirmed(&self, calls: Vec<(Part, Call)>) -> Result<Vec<Answered>, StoreFault> {
-        let mut servers: Vec<(Arc<Ready>, Vec<(usize, Part)>, Vec<Call>)> = Vec::new();
-        for (at, (part, call)) in calls.into_iter().enumerate() {
-            let ready = self.links.at(part)?;
-            match servers.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, &ready)) {
-                Some((_, places, calls)) => {
-                    places.push((at, part));
-                    calls.push(call);
-                }
-                None => servers.push((ready, vec![(at, part)], vec![call])),
-            }
-        }
         let mut answers = Vec::new();
-        for (ready, places, calls) in servers {
+        for Share { ready, places, calls } in self.shares(calls)? {
             let (values, confirmed) = self.written(&ready, &calls).await.map_err(|failed| failed.fault)?;
             for ((at, part), value) in places.into_iter().zip(values) {
                 answers.push((at, self.opened(part, value).inspect_err(|fault| ready.failed(fault))?));
