@@ -58,6 +58,7 @@ mod silent;
 mod slow;
 mod tls;
 mod trouble;
+mod under;
 mod until;
 mod upstream;
 mod vouched;

@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern::state::{
-    RedisStore, Store, StoreFault,
-    redis::{Address, Options, Servers},
+use postern::{
+    model::{Key, TenantId},
+    state::{
+        RedisStore, Store, StoreFault,
+        redis::{Address, Options, Servers},
+    },
 };
 use tempfile::TempDir;
 
@@ -252,7 +255,7 @@ pub(crate) async fn open(options: Options) -> Arc<RedisStore> {
 pub(crate) async fn answers(store: &RedisStore) {
     let begun = Instant::now();
     while matches!(
-        store.mark(store.part_of(&crate::make::tenant_key("a"))).await,
+        store.mark(store.part_of(&Key::Tenant(TenantId::new("a").unwrap()))).await,
         Err(StoreFault::Server { .. })
     ) {
         assert!(begun.elapsed() < PATIENCE, "it cannot be reached");
