@@ -1,7 +1,8 @@
 //! What is known: the store's contract, the embedded store, and the cells in which a gateway keeps what it knows.
 //!
 //! Lives here: [`Store`], which every store fulfils alike (one contract suite runs on all of them); [`embedded`], one
-//! file with one writer; [`cells`], the in-process cache with its generation rule.
+//! file with one writer; [`cells`], the in-process cache with its generation rule; [`shadow`], what a gateway keeps of a store on its
+//! own disk, and [`healing`], how a store that forgot is made whole from it.
 //!
 //! Never here: a rule about what a document means ([`crate::policy`], [`crate::lifecycle`]), the order of intent,
 //! commit and outcome ([`crate::engine`]), a clock: the instant of a commit comes in with it.
@@ -10,7 +11,9 @@ pub mod cells;
 mod codec;
 pub mod embedded;
 pub mod fault;
+pub mod healing;
 pub mod lease;
+pub mod shadow;
 
 use std::{future::Future, pin::Pin};
 
