@@ -17,7 +17,7 @@ use divan::{Bencher, black_box};
 use postern::{
     lifecycle::{Actor, Choice, Command, Until, WantedBasis},
     model::{Grantee, Scope, Span, Zone},
-    policy::{Ask, Caller, Decision, Facts, Named, Policy, Reason, Route, Rule, Verdict, decide},
+    policy::{Ask, Caller, Decision, Effect, Facts, Named, Policy, Reason, Route, Rule, Verdict, decide},
 };
 use world::*;
 
@@ -57,6 +57,7 @@ fn ask<'a>(rule: &'a Rule, tenant: &'a str, session: Named<'a>) -> Ask<'a> {
         session,
         around: postern::policy::Around::default(),
         clock_behind: false,
+        does: Effect::Write,
     }
 }
 

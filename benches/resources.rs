@@ -36,8 +36,8 @@ use postern::{
         Zone, join::narrowest,
     },
     policy::{
-        Ask, Caller, Decision, Fact, Facts, Named, Need, Policy, Push, ResourceRules, RoleAt, Rule, Snapshot,
-        TypeRule, Verdict, Within, decide, decide::Route,
+        Ask, Caller, Decision, Effect, Fact, Facts, Named, Need, Policy, Push, ResourceRules, RoleAt, Rule,
+        Snapshot, TypeRule, Verdict, Within, decide, decide::Route,
     },
     state::{Cells, Commit, Embedded, Store},
 };
@@ -288,6 +288,7 @@ impl Place {
             session: Named::Missing,
             around: postern::policy::Around::default(),
             clock_behind: false,
+            does: Effect::Write,
         };
         let (mut facts, mut stored) = (Facts::new(), Vec::new());
         let decision = loop {

@@ -235,6 +235,7 @@ fn closed(count: usize) -> (Policy, Vec<Rule>) {
         approvals: Default::default(),
         login_access: Default::default(),
         max_exchange_ms: 1,
+        staleness: Default::default(),
         emergency: Default::default(),
         conditions: Default::default(),
         members_unmapped: false,

@@ -2,7 +2,7 @@
 //!
 //! It is the wall clock, held on `CLOCK_BOOTTIME` from the latest reading on: a wall clock that is set back never
 //! prolongs anything (law 7), and the time that a machine slept counts. A wall clock that jumps forward takes this one
-//! along; until a restart it does not come back.
+//! along; until a restart it does not come back. In a fleet the store's clock counts like one more wall clock (rule 7).
 //!
 //! Never here: what a time means to anybody.
 
@@ -43,6 +43,11 @@ impl SystemClock {
         self.moved.load(Relaxed)
     }
 
+    fn boot() -> i64 {
+        let boot = clock_gettime(ClockId::Boottime);
+        boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000)
+    }
+
     fn at(&self, wall_ms: i64, boot_ms: i64) -> Timestamp {
         let ahead = wall_ms.saturating_sub(boot_ms);
         let ahead = self.ahead.fetch_max(ahead, Relaxed).max(ahead);
@@ -53,9 +58,17 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let boot = clock_gettime(ClockId::Boottime);
-        let boot_ms = boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000);
-        self.at(i64::try_from(wall).unwrap_or(i64::MAX), boot_ms)
+        self.at(i64::try_from(wall).unwrap_or(i64::MAX), Self::boot())
+    }
+
+    /// What was moved forward by hand is no time that passed.
+    fn boot_ms(&self) -> i64 {
+        Self::boot()
+    }
+
+    fn heard(&self, store_ms: i64, boot_ms: i64) {
+        // As if this clock had shown it then: the later of both holds from here on, and goes on with what passes.
+        self.ahead.fetch_max(store_ms.saturating_sub(boot_ms), Relaxed);
     }
 }
 
@@ -76,6 +89,17 @@ mod tests {
         let clock = SystemClock::default();
         clock.at(1_000_000, 500);
         assert_eq!(clock.at(1_000_000, 3_600_500).ms(), 4_600_000);
+    }
+
+    #[test]
+    fn of_wall_clock_and_store_the_later_counts_moved_on_by_what_passed() {
+        let clock = SystemClock::default();
+        assert_eq!(clock.at(1_000_000, 500).ms(), 1_000_000);
+        clock.heard(1_120_000, 700);
+        assert_eq!(clock.at(1_000_500, 1_000).ms(), 1_120_300, "the store was two minutes ahead, 300 ms ago");
+        clock.heard(1_000_900, 1_400);
+        assert_eq!(clock.at(1_001_000, 1_500).ms(), 1_120_800, "one that is behind takes nothing back");
+        assert_eq!(clock.at(1_500_000, 2_000).ms(), 1_500_000, "a wall clock that is further counts");
     }
 
     #[test]

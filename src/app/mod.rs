@@ -240,6 +240,7 @@ impl Gateway {
         background.spawn(tell_of_the_clock(Arc::clone(&engine)));
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
+        background.spawn(Arc::clone(&engine).keep_following());
         background.spawn(Arc::clone(&engine).keep_mending());
         background.spawn(Arc::clone(&engine).keep_effects());
         background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));

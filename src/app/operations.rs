@@ -1,7 +1,7 @@
 //! The operations listener: `/livez`, `/readyz`, `/metrics`, and under `dangerous.clock` the clock. Nothing else, and
 //! nothing of any tenant.
 
-use std::{convert::Infallible, fmt::Write as _, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::{
     engine::{Clock, Engine},
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
+    state::Age,
     webhook::Webhooks,
 };
 
@@ -48,7 +49,7 @@ pub(super) async fn serve(listener: TcpListener, operations: Arc<Operations>, ha
             () = halt.cancelled() => return,
         };
         let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let operations = Arc::clone(&operations);
@@ -59,7 +60,7 @@ pub(super) async fn serve(listener: TcpListener, operations: Arc<Operations>, ha
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(std::time::Duration::from_secs(5))
+                .header_read_timeout(Duration::from_secs(5))
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -103,6 +104,9 @@ impl Operations {
             )
         } else if health != Health::Healthy {
             "refused: the ledger takes no record".to_owned()
+        } else if self.engine.known_of_store().is_some_and(|known| known.suspect == usize::from(known.parts))
+        {
+            "refused: the store has lost something and is not healed yet".to_owned()
         } else {
             "served".to_owned()
         };
@@ -114,7 +118,8 @@ impl Operations {
             Health::Stopped => "stopped",
         };
         let body = format!(
-            "ready\nstaff: {staff}\nledger: {ledger}\nchanges not yet durable: {}\n{}",
+            "ready\nstaff: {staff}\nledger: {ledger}\n{}changes not yet durable: {}\n{}",
+            self.store_line(),
             self.engine.pending(),
             self.reloader.lines()
         );
@@ -122,6 +127,49 @@ impl Operations {
             text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
         } else {
             text(StatusCode::OK, body)
+        }
+    }
+
+    /// What is known of a store that others change too. A gateway serves members without it, and is ready (rule 19).
+    fn store_line(&self) -> String {
+        let Some(known) = self.engine.known_of_store() else { return String::new() };
+        let lost = match known.suspect {
+            0 => String::new(),
+            count => format!("; {count} of its {} parts lost something and are not healed yet", known.parts),
+        };
+        let age = match known.oldest {
+            Age::Known(ms) => format!("known as of {ms} ms ago"),
+            Age::Never | Age::Suspect => "parts of it are not known".to_owned(),
+        };
+        format!("store: {age}{lost}\n")
+    }
+
+    fn store_metrics(&self, out: &mut String) {
+        let Some(known) = self.engine.known_of_store() else { return };
+        let seconds = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0)).as_secs_f64();
+        let oldest = match known.oldest {
+            Age::Known(ms) => Duration::from_millis(ms).as_secs_f64(),
+            Age::Never | Age::Suspect => f64::INFINITY,
+        };
+        let oldest = if oldest.is_finite() { oldest.to_string() } else { "+Inf".to_owned() };
+        for (name, help, value) in [
+            (
+                "postern_state_age_max_seconds",
+                "The largest age of what staff were admitted by, since the start.",
+                seconds(known.largest_ms).to_string(),
+            ),
+            (
+                "postern_state_age_seconds",
+                "How old what is known of the oldest part of the store is.",
+                oldest,
+            ),
+            (
+                "postern_state_parts_suspect",
+                "Parts of the store that lost something and are not healed yet.",
+                known.suspect.to_string(),
+            ),
+        ] {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
     }
 
@@ -187,6 +235,7 @@ impl Operations {
         for (name, help, value) in gauges {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
+        self.store_metrics(&mut out);
         self.keys.load().metrics(self.engine.now(), &mut out);
         self.webhooks.metrics(&mut out);
         self.look_ups.metrics(&mut out);

@@ -197,6 +197,10 @@ impl Api {
         if call.is_staff() && !stops && self.engine.clock_behind(now) {
             return Err(Problem::change(&ChangeFault::ClockBehind, &call.policy.ladder));
         }
+        // What lost something says nothing of what is there; what narrows acts in memory all the same (law 8).
+        if verb == Verb::Read && place.tenant().is_some_and(|tenant| self.engine.suspects(tenant)) {
+            return Err(Problem::change(&ChangeFault::Suspect, &call.policy.ladder));
+        }
         // Leaving takes no conditions: what narrows is never in anybody's way.
         if call.is_staff()
             && verb != Verb::Delete

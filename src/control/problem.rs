@@ -223,6 +223,7 @@ fn change_status(fault: &ChangeFault) -> u16 {
         },
         ChangeFault::Store(_)
         | ChangeFault::Contended
+        | ChangeFault::Suspect
         | ChangeFault::Waiting
         | ChangeFault::Settling
         | ChangeFault::ClockBehind => 503,
@@ -334,6 +335,7 @@ mod tests {
             (ChangeFault::Ledger(AppendError::TooLarge { bytes: 2, max: 1 }), 500),
             (ChangeFault::Store("x".to_owned()), 503),
             (ChangeFault::Contended, 503),
+            (ChangeFault::Suspect, 503),
             (ChangeFault::Waiting, 503),
             (ChangeFault::Settling, 503),
             (ChangeFault::ClockBehind, 503),

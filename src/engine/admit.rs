@@ -27,6 +27,7 @@ use super::{
     ids::new_id,
     judge::{Asks, Stop},
     knock::{Knock, Particulars},
+    leash::Rests,
     member,
     outside::{Asker, until_asked_again},
     records,
@@ -226,23 +227,27 @@ impl Engine {
         self.note_lives(&live, &knock, &subject, &facts).await;
         let mut knock = knock;
         knock.asked = Some(asked);
-        let (draft, deadline, longest) = match permit.staff() {
+        let (draft, deadline, longest, rests) = match permit.staff() {
             Some(staff) => {
                 let draft = self.intent(&live, staff, &permit, &knock, &subject, &facts, about)?;
                 // Decided again from here on; in the session that this decision found.
                 knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
                 let longest =
                     Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
-                (draft, until_asked_again(staff.deadline, &facts), longest)
+                let rests = Rests::on(&facts, staff.class, &knock.policy.staleness);
+                (draft, until_asked_again(staff.deadline, &facts), longest, rests)
             }
             None => {
                 let draft = self.member_intent(&live, &permit, &knock, &subject, about);
                 let draft = draft.ok_or(Stop::Faulted(Fault::Undecided))?;
                 let longest = self.member_deadline();
-                (draft, until_asked_again(longest, &facts), longest)
+                (draft, until_asked_again(longest, &facts), longest, Rests::NOTHING)
             }
         };
-        live.fuse.settle(mark, deadline);
+        live.fuse.settle(mark, deadline, rests);
+        if let Some(heard) = &self.heard {
+            heard.admitted(&facts);
+        }
         self.registry.due(&live, deadline.at);
         let knock = ArcSwap::from_pointee(knock);
         let narrowed = permit.narrowed();
@@ -333,6 +338,7 @@ impl Engine {
             creates: Engine::creates(rule),
             policy: &knock.policy.fingerprint,
             rests_on: rests(facts),
+            age_ms: facts.age_ms(),
             narrowed: records::narrowed(permit, rule),
             ticket: knock.policy.conditions.ticket_of(subject.subject(), &knock.ask(false).around),
             clock_moved: self.moved(),

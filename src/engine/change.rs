@@ -6,6 +6,7 @@
 //! What narrows comes the other way round: it is in force in this gateway's memory first, and then everything is tried to
 //! make it durable. Where that fails or takes long the answer says so, and the mender goes on (see [`super::mend`]).
 
+mod stored;
 mod terms;
 mod written;
 
@@ -19,19 +20,17 @@ use tokio::sync::oneshot;
 use crate::{
     lifecycle::{Applied, Change, Command, Event, Outcome, Refusal, apply, apply_once},
     model::{
-        ChangeId, ExchangeId, Key, Stored, SubjectKind, Version,
-        join::narrowest,
+        ChangeId, ExchangeId, Key, SubjectKind,
         once::{Kept, Once},
     },
-    policy::{Fact, Facts, Policy, Snapshot},
-    state::{Commit, CommitFault, Place},
+    policy::{Facts, Policy},
+    state::{Commit, CommitFault},
 };
 
 pub(super) use terms::{Attempt, Try};
 pub use terms::{ChangeFault, Changed, Giver};
 pub(super) use written::{About, ends, session_of};
 
-use self::terms::Unwritable;
 use super::{
     Engine,
     admit::MOST_ROUNDS,
@@ -171,6 +170,9 @@ impl Engine {
             }
             return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
         }
+        if !change.narrows && change.documents.iter().any(|(key, _)| self.is_suspect(key)) {
+            return Err(ChangeFault::Suspect);
+        }
         let by_person = matches!(this.giver, Giver::Subject(..));
         if by_person && !change.narrows && !self.settled() {
             return Err(ChangeFault::Settling);
@@ -277,6 +279,10 @@ impl Engine {
         if let Some(pending) = this.pending {
             self.record_narrowing(this, pending, &change, facts, policy).await?;
         }
+        // What lost something says nothing of what is there.
+        if change.documents.iter().any(|(key, _)| self.is_suspect(key)) {
+            return Err(ChangeFault::Suspect);
+        }
         let writes = match self.stored_after(&this.change, &change, facts).await {
             Ok(Some(writes)) => writes,
             Ok(None) => return Ok(Attempt::Overtaken),
@@ -298,6 +304,7 @@ impl Engine {
             read: facts.versions().map(|(key, version)| (key.clone(), version)).collect(),
             write: writes.clone(),
         };
+        let making = self.making(&this.change, &writes);
         let place = match self.commit(commit).await {
             Ok(place) => place,
             Err(CommitFault::Conflict(changed)) => {
@@ -341,6 +348,9 @@ impl Engine {
             Command::Created { made, .. } => self.put_in_force_after(&made.exchange, facts, &keys).await,
             _ => self.put_in_force(keys).await,
         };
+        if let Some(making) = making {
+            making.done();
+        }
         self.hooks.at(Step::ChangeInForce).await;
         let recorded = self.record_outcome(this, place, &change.events, &writes).await;
         self.hooks.at(Step::ChangeConcluded).await;
@@ -400,54 +410,6 @@ impl Engine {
             }
         }
         Err(ChangeFault::Contended)
-    }
-
-    /// What the store itself says, past the cells and what lies over them.
-    pub(super) async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
-        match self.store.load(std::slice::from_ref(key)).await.map(|mut found| found.pop()) {
-            Ok(Some(None)) => Fact::Absent,
-            Ok(Some(Some(Ok(stored)))) => match narrowest(&stored, &policy.ladder) {
-                Some(document) => Fact::Found(Arc::new(Snapshot { version: stored.version, document })),
-                None => Fact::Unavailable,
-            },
-            Ok(Some(Some(Err(_))) | None) | Err(_) => Fact::Unavailable,
-        }
-    }
-
-    /// The documents with their stamps; `None` when one of them is no longer as it was read.
-    async fn stored_after(
-        &self,
-        id: &ChangeId,
-        change: &Change,
-        facts: &Facts,
-    ) -> Result<Option<Vec<(Key, Stored)>>, Unwritable> {
-        let keys: Vec<Key> = change.documents.iter().map(|(key, _)| key.clone()).collect();
-        let before = self.store.load(&keys).await?;
-        let mut writes = Vec::with_capacity(keys.len());
-        for ((key, document), before) in change.documents.iter().zip(before) {
-            let before = before.transpose()?;
-            let version = before.as_ref().map_or(Version::NONE, |stored| stored.version);
-            if facts.version(key).is_some_and(|read| read != version) {
-                self.cells.forget(std::slice::from_ref(key));
-                return Ok(None);
-            }
-            writes.push((key.clone(), Stored::after(before.as_ref(), id.clone(), document.clone())));
-        }
-        Ok(Some(writes))
-    }
-
-    /// Commits; an answer that leaves it open is followed by asking.
-    pub(super) async fn commit(&self, commit: Commit) -> Result<Place, CommitFault> {
-        let change = commit.change.clone();
-        let part = self.part_of(commit.write.iter().map(|(key, _)| key));
-        match self.store.commit(commit).await {
-            Ok(committed) => Ok(committed.place),
-            Err(CommitFault::Ambiguous(why)) => match self.placed(part, &change).await {
-                Ok(Some(place)) => Ok(place),
-                Ok(None) | Err(_) => Err(CommitFault::Ambiguous(why)),
-            },
-            Err(fault) => Err(fault),
-        }
     }
 
     /// Has every exchange that rests on these documents decided again, and waits until those that were cut have

@@ -1,12 +1,13 @@
 //! The fuse of a staff exchange: the one thing that is looked at before every hand-over of bytes (rule 8).
 //!
-//! It burns when the session ends, when a deadline passes, or when a new decision says no. Whoever burns it waits
+//! It burns when the session ends, when a deadline passes, when a new decision says no, or when what the permit rests on was not
+//! heard of for too long ([`leash`](super::leash)). Whoever burns it waits
 //! until the exchange has parted from its sockets, so that an end that was answered is an end (law 6).
 //!
 //! Never here: reading or writing bytes (that is `proxy`), deciding (that is [`crate::policy`]).
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
 };
 
@@ -16,6 +17,8 @@ use crate::{
     model::Timestamp,
     policy::{Deadline, Due, Reason},
 };
+
+use super::leash::{Heard, Leash, Rests};
 
 /// Why and when an exchange was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub struct Fuse {
     handed: AtomicU64,
     /// Hand-overs that have begun to look, and are not done.
     passing: AtomicU64,
+    /// Where others change the store too: what it hangs on.
+    leash: Option<Leash>,
 }
 
 /// A hand-over, from before its look on.
@@ -87,14 +92,24 @@ impl Default for Fuse {
             gone: Notify::new(),
             handed: AtomicU64::new(0),
             passing: AtomicU64::new(0),
+            leash: None,
         }
     }
 }
 
 impl Fuse {
+    /// One that hangs on what is heard of the store.
+    pub(super) fn on(line: Option<Arc<Heard>>) -> Fuse {
+        Fuse { leash: line.map(Leash::new), ..Fuse::default() }
+    }
+
     /// Looks, by the clock.
     pub fn look(&self, now: Timestamp) -> Look {
         if self.burnt.load(SeqCst) {
+            return Look::Burnt(self.cut(now));
+        }
+        if let Some(reason) = self.leash.as_ref().and_then(Leash::torn) {
+            self.burn(Cut { reason, due: None, at: now });
             return Look::Burnt(self.cut(now));
         }
         if now.ms() >= self.deadline.load(SeqCst) {
@@ -144,16 +159,24 @@ impl Fuse {
 
     /// It was decided again, and the answer was yes, until this deadline. Of two decisions that overlap, the one on older
     /// facts changes nothing when it comes last: its deadline may be one that was moved since.
-    pub(super) fn settle(&self, mark: u64, deadline: Deadline) {
+    pub(super) fn settle(&self, mark: u64, deadline: Deadline, rests: Rests) {
         {
             let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
             if mark >= self.settled.load(SeqCst) {
                 *due = deadline.due;
                 self.deadline.store(deadline.at.ms(), SeqCst);
+                if let Some(leash) = &self.leash {
+                    leash.hang(rests);
+                }
                 self.settled.store(mark, SeqCst);
             }
         }
         self.wake();
+    }
+
+    /// In how many milliseconds it burns where nothing more is heard of the store; `None`: it does not.
+    pub(super) fn left_ms(&self) -> Option<i64> {
+        self.leash.as_ref()?.left_ms()
     }
 
     /// When it burns by itself.
@@ -246,7 +269,7 @@ mod tests {
     #[test]
     fn a_deadline_burns_at_its_millisecond_and_the_first_cut_stays() {
         let fuse = Fuse::default();
-        fuse.settle(0, Deadline { at: at(100), due: Due::Grant });
+        fuse.settle(0, Deadline { at: at(100), due: Due::Grant }, Rests::NOTHING);
         assert_eq!(fuse.look(at(99)), Look::Alive);
         let cut = Cut { reason: Reason::GrantExpired, due: Some(Due::Grant), at: at(100) };
         assert_eq!(fuse.look(at(100)), Look::Burnt(cut));
@@ -261,8 +284,8 @@ mod tests {
         let older = fuse.mark();
         fuse.touch();
         let newer = fuse.mark();
-        fuse.settle(newer, Deadline { at: at(100), due: Due::Grant });
-        fuse.settle(older, Deadline { at: at(900), due: Due::Session });
+        fuse.settle(newer, Deadline { at: at(100), due: Due::Grant }, Rests::NOTHING);
+        fuse.settle(older, Deadline { at: at(900), due: Due::Session }, Rests::NOTHING);
         assert_eq!(fuse.deadline(), at(100));
         assert_eq!(fuse.look(at(50)), Look::Alive);
         let cut = Cut { reason: Reason::GrantExpired, due: Some(Due::Grant), at: at(100) };
@@ -272,11 +295,11 @@ mod tests {
     #[test]
     fn a_level_that_falls_holds_from_its_millisecond_until_it_is_decided_again() {
         let fuse = Fuse::default();
-        fuse.settle(0, Deadline { at: at(100), due: Due::Consent });
+        fuse.settle(0, Deadline { at: at(100), due: Due::Consent }, Rests::NOTHING);
         assert_eq!((fuse.look(at(99)), fuse.fallen(at(99))), (Look::Alive, None));
         assert_eq!((fuse.look(at(100)), fuse.fallen(at(100))), (Look::Stale, Some(Due::Consent)));
         assert_eq!(fuse.burnt(), None);
-        fuse.settle(fuse.mark(), Deadline { at: at(900), due: Due::Session });
+        fuse.settle(fuse.mark(), Deadline { at: at(900), due: Due::Session }, Rests::NOTHING);
         assert_eq!((fuse.look(at(100)), fuse.fallen(at(100))), (Look::Alive, None));
         assert!(matches!(fuse.look(at(900)), Look::Burnt(_)));
     }
@@ -303,9 +326,9 @@ mod tests {
         fuse.touch();
         let mark = fuse.mark();
         fuse.touch();
-        fuse.settle(mark, Deadline { at: at(100), due: Due::Session });
+        fuse.settle(mark, Deadline { at: at(100), due: Due::Session }, Rests::NOTHING);
         assert_eq!(fuse.look(at(1)), Look::Stale);
-        fuse.settle(fuse.mark(), Deadline { at: at(100), due: Due::Session });
+        fuse.settle(fuse.mark(), Deadline { at: at(100), due: Due::Session }, Rests::NOTHING);
         assert_eq!(fuse.look(at(1)), Look::Alive);
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! Never here: what is written about it, and who is admitted (see [`admit`](super::admit)); when somebody is decided about again.
 
+use std::sync::atomic::Ordering;
+
 use crate::{
     identity::VerifiedSubject,
-    policy::{Caller, Deadline, Decision, Denial, Due, Facts, Permit, Reason, Verdict, decide},
+    model::Key,
+    policy::{Caller, Deadline, Decision, Denial, Due, Fact, Facts, Need, Permit, Reason, Verdict, decide},
 };
 
 use super::{
@@ -13,6 +16,7 @@ use super::{
     fault::Fault,
     fuse::Cut,
     knock::Knock,
+    leash::Rests,
     member,
     outside::{Asker, until_asked_again},
     registry::Live,
@@ -45,8 +49,11 @@ impl Engine {
         asks: &Asks,
         mut facts: Facts,
     ) -> Result<(Permit, Facts), Stop> {
+        // Whether the store is asked for everything, where nothing that is known is young enough.
+        let mut asking = false;
         for _ in 0..MOST_ROUNDS {
             let now = self.now();
+            self.look_at_age(&mut facts);
             let ask = knock.ask(self.clock_behind(now));
             match decide(&ask, Caller::Known(subject.subject()), &facts, now, &knock.policy) {
                 Verdict::Need(need) => {
@@ -56,9 +63,19 @@ impl Engine {
                             self.at_hand_of(need, &mut facts, &Asker::UnderWay).ok_or(Stop::NotAtHand)?
                         }
                     };
-                    self.fetch(documents, &mut facts, Some(live)).await;
+                    if asking {
+                        self.ask_store(documents, &mut facts, Some(live)).await;
+                    } else {
+                        self.fetch(documents, &mut facts, Some(live)).await;
+                    }
                 }
                 Verdict::Decided(Decision::Allow(permit)) => return Ok((permit, facts)),
+                Verdict::Decided(Decision::Deny(denial))
+                    if !asking && knock.policy.staleness.asks_store(denial.reason, facts.age()) =>
+                {
+                    asking = true;
+                    facts = self.asked_store(facts, Some(live)).await;
+                }
                 Verdict::Decided(Decision::Deny(denial)) => {
                     if !self.looks_further(&denial, &mut facts, &knock.policy) {
                         return Err(Stop::Denied(denial));
@@ -87,6 +104,8 @@ impl Engine {
 
     /// Whether it was decided.
     async fn judge_once_more(&self, live: &Live, asks: &Asks, facts: Facts) -> bool {
+        // Whoever touches it from here on asks for one more.
+        live.again.store(false, Ordering::SeqCst);
         // Without a case the first decision is still being made; it looks at the mark by itself.
         let Some(case) = live.case.get() else { return true };
         let mark = live.fuse.mark();
@@ -109,11 +128,13 @@ impl Engine {
                     let longest =
                         Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
                     let deadline = staff.deadline.min(case.longest).min(longest);
-                    self.registry.settle(live, mark, until_asked_again(deadline, &facts));
+                    let rests = Rests::on(&facts, staff.class, &knock.policy.staleness);
+                    self.registry.settle(live, mark, until_asked_again(deadline, &facts), rests);
                     return true;
                 }
                 None if member::is_theirs(&permit) => {
-                    self.registry.settle(live, mark, until_asked_again(case.longest, &facts));
+                    let until = until_asked_again(case.longest, &facts);
+                    self.registry.settle(live, mark, until, Rests::NOTHING);
                     return true;
                 }
                 None => Reason::SessionMissing,
@@ -124,5 +145,41 @@ impl Engine {
         };
         live.fuse.burn(Cut { reason, due, at: self.now() });
         true
+    }
+
+    /// Asks the store for everything that these facts hold, by a majority, and answers that instead. What was looked up stays with
+    /// who looks it up, and is asked for again there.
+    pub(super) async fn asked_store(&self, facts: Facts, live: Option<&Live>) -> Facts {
+        let mut fresh = Facts::new();
+        fresh.ask_outside(facts.asks_outside());
+        self.ask_store(Need(facts.keys().cloned().collect()), &mut fresh, live).await;
+        fresh
+    }
+
+    /// Fetches what a rule lacks from the store itself, confirmed by a majority: it is as old as the question.
+    pub(super) async fn ask_store(&self, need: Need, facts: &mut Facts, live: Option<&Live>) {
+        for key in &need.0 {
+            if let Some(live) = live {
+                self.registry.watch(live, key);
+            }
+        }
+        if let Some(heard) = &self.heard {
+            heard.note_asked(&need.0, heard.boot_ms(), facts);
+        }
+        let mut found = match self.store.confirmed(&need.0).await {
+            Ok(found) if found.len() == need.0.len() => found.into_iter(),
+            // What cannot be confirmed is not known.
+            Ok(_) | Err(_) => Vec::new().into_iter(),
+        };
+        for key in need.0 {
+            let fact = match found.next() {
+                Some(found) => self.cells.confirmed(&key, found),
+                None => Fact::Unavailable,
+            };
+            if let Key::Grantor(tenant, subject) = &key {
+                self.grantors.asked(tenant, subject, facts);
+            }
+            facts.put(key, fact);
+        }
     }
 }

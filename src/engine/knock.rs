@@ -10,7 +10,7 @@ use std::{
 use crate::{
     identity::VerifiedSubject,
     model::{Address, Timestamp},
-    policy::{Around, Ask, Named, Policy, Route, resources::MOST_WITHIN},
+    policy::{Around, Ask, Caller, Effect, Named, Policy, Route, resources::MOST_WITHIN},
 };
 
 /// A name that a request carries, owned.
@@ -99,6 +99,8 @@ pub struct Knock {
     pub within: Outer,
     /// The session that it names.
     pub session: Name,
+    /// What it does by its method alone (rule 12).
+    pub does: Effect,
     /// From where it comes.
     pub client: Option<Address>,
     /// The ticket that its header names.
@@ -123,6 +125,7 @@ impl Knock {
             resource: self.resource.as_deref(),
             within: self.within.each_ref().map(|id| id.as_deref()),
             session: self.session.named(),
+            does: self.does,
             around: Around { client: self.client, ticket: self.ticket.named(), asked: self.asked },
             clock_behind,
         }
@@ -155,4 +158,17 @@ pub enum Who {
     Unverifiable,
     /// A verified subject.
     Known(Arc<VerifiedSubject>),
+}
+
+impl Who {
+    /// As the decision wants them.
+    #[inline]
+    pub fn caller(&self) -> Caller<'_> {
+        match self {
+            Who::Nobody => Caller::Nobody,
+            Who::Refused(code) => Caller::Refused(code),
+            Who::Unverifiable => Caller::Unverifiable,
+            Who::Known(subject) => Caller::Known(subject.subject()),
+        }
+    }
 }

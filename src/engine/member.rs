@@ -91,9 +91,13 @@ impl Engine {
                     facts.put_looked_up(key, told.said());
                     continue;
                 }
+                if let Some(heard) = &self.heard {
+                    heard.note(&key, &mut facts);
+                }
                 let Some(fact) = self.cells.hit(&key) else { return Glance::Look };
                 facts.put(key, fact);
             }
+            self.look_at_age(&mut facts);
             need = match decide(ask, caller, &facts, self.now(), policy) {
                 Verdict::Decided(Decision::Allow(permit)) => {
                     return Glance::Admitted(Admission::open(&permit));
@@ -117,6 +121,7 @@ impl Engine {
         let asker = Asker::Person(subject.id.clone());
         for _ in 0..MOST_ROUNDS {
             let (ask, caller) = (knock.ask(false), Caller::Known(subject.subject()));
+            self.look_at_age(&mut facts);
             match decide(&ask, caller, &facts, self.now(), &knock.policy) {
                 Verdict::Need(need) => {
                     let need = self.look_up_of(need, &mut facts, &asker).await;

@@ -236,6 +236,9 @@ impl Engine {
 
     /// Whether nothing is left to do.
     async fn mend_one(self: &Arc<Self>, pending: &Pending) -> bool {
+        if pending.keys.iter().any(|key| self.is_suspect(key)) {
+            return false;
+        }
         // It may have been committed by the try whose answer got lost.
         match self.placed(self.part_of(&pending.keys), &pending.change).await {
             Ok(Some(place)) => {

@@ -6,7 +6,7 @@
 //!   outcome durable, answer.
 //!
 //! Beside them what keeps both true: settling after a crash, the sweeper of deadlines, the mender of changes that could
-//! not be committed.
+//! not be committed, the follower of what others change in the same store.
 //!
 //! Never here: HTTP, routes of the API, a rule (rules are [`crate::policy`] and [`crate::lifecycle`]).
 
@@ -17,6 +17,7 @@ mod effects;
 mod erasable;
 mod fall;
 mod fault;
+mod follow;
 pub mod fuse;
 mod grantors;
 pub mod hooks;
@@ -24,6 +25,7 @@ mod ids;
 mod judge;
 pub mod knock;
 mod known;
+mod leash;
 mod member;
 mod mend;
 pub mod outside;
@@ -46,7 +48,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::{
     audit::journal::{Journal, Recovered},
-    model::{Key, Timestamp},
+    model::{Key, TenantId, Timestamp},
     policy::{Fact, Facts, Need, Policy},
     state::{Cells, Store},
 };
@@ -62,12 +64,25 @@ pub use records::End;
 pub use settle::{SettleError, documents_in};
 pub use sight::Sight;
 
-use self::{grantors::Grantors, hooks::Hooks, mend::Pending, registry::Registry, scribe::Scribe};
+use self::{
+    follow::Follower, grantors::Grantors, hooks::Hooks, leash::Heard, mend::Pending, registry::Registry,
+    scribe::Scribe,
+};
 
 /// The one source of time; `app` has the real one. It never runs backwards (rule 7).
 pub trait Clock: Send + Sync {
     /// This instant.
     fn now(&self) -> Timestamp;
+
+    /// Milliseconds of a clock that nobody sets and that counts sleep: what ages and leases are measured by. Only differences mean
+    /// anything. A clock that is moved by hand may go by its own instants.
+    fn boot_ms(&self) -> i64 {
+        self.now().ms()
+    }
+
+    /// In a fleet: the store's clock showed this when that answer came, by [`Clock::boot_ms`]. From then on it is never earlier
+    /// than that, moved on by what has passed since.
+    fn heard(&self, _store_ms: i64, _boot_ms: i64) {}
 }
 
 /// What an engine is made of.
@@ -90,6 +105,19 @@ pub struct Parts {
     pub hooks: Hooks,
 }
 
+/// What is known of a store that others change too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownOfStore {
+    /// How old the oldest part of it is.
+    pub oldest: crate::state::Age,
+    /// How many parts it has.
+    pub parts: u16,
+    /// How many of them have lost something and are not healed yet.
+    pub suspect: usize,
+    /// The largest age that staff were admitted by since the start, in milliseconds.
+    pub largest_ms: i64,
+}
+
 /// How far a wall clock may be behind the ledger's last record before that is a fault (rule 7), in milliseconds.
 pub const CLOCK_TOLERANCE_MS: i64 = 120_000;
 
@@ -103,6 +131,9 @@ pub struct Engine {
     cells: Arc<Cells>,
     journal: Arc<Journal>,
     registry: Registry,
+    /// What is heard of a store that others change too.
+    heard: Option<Arc<Heard>>,
+    follower: Follower,
     grantors: Grantors,
     /// Asks applications about resources.
     outside: OnceLock<Arc<dyn outside::Outside>>,
@@ -139,6 +170,7 @@ impl Engine {
         let behind = last_record.saturating_sub(parts.clock.now().ms());
         let ahead_ms = if (0..=CLOCK_TOLERANCE_MS).contains(&behind) { behind } else { 0 };
         let scribe = Scribe::new(Arc::clone(&parts.journal));
+        let heard = Heard::of(&parts.store, &parts.clock);
         Arc::new(Engine {
             gateway: parts.gateway,
             policy: ArcSwap::new(parts.policy),
@@ -146,7 +178,9 @@ impl Engine {
             store: parts.store,
             cells: parts.cells,
             journal: parts.journal,
-            registry: Registry::default(),
+            registry: Registry::on(heard.clone()),
+            heard,
+            follower: Follower::default(),
             grantors: Grantors::default(),
             outside: OnceLock::new(),
             clock: parts.clock,
@@ -192,6 +226,22 @@ impl Engine {
     /// The store, for listings.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What is known of the store, for its status; `None` where nobody but this gateway changes it.
+    pub fn known_of_store(&self) -> Option<KnownOfStore> {
+        let heard = self.heard.as_ref()?;
+        let (parts, suspect) = heard.suspects();
+        Some(KnownOfStore { oldest: heard.oldest(), parts, suspect, largest_ms: heard.largest_ms() })
+    }
+
+    /// Whether the part of the store where this tenant lies has lost something and is not healed yet (law 8).
+    pub fn suspects(&self, tenant: &TenantId) -> bool {
+        self.is_suspect(&Key::Tenant(tenant.clone()))
+    }
+
+    fn is_suspect(&self, key: &Key) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.is_suspect(key))
     }
 
     /// The ledger, for its status.
@@ -270,11 +320,22 @@ impl Engine {
             if let Some(live) = live {
                 self.registry.watch(live, &key);
             }
+            if let Some(heard) = &self.heard {
+                heard.note(&key, facts);
+            }
             let fact = self.fact(&key).await;
             if let Key::Grantor(tenant, subject) = &key {
                 self.grantors.asked(tenant, subject, facts);
             }
             facts.put(key, fact);
+        }
+    }
+
+    /// Looks how old facts are, where others change the store too. Before each decision on them.
+    #[inline]
+    fn look_at_age(&self, facts: &mut Facts) {
+        if let Some(heard) = &self.heard {
+            facts.look_at_age(heard.boot_ms());
         }
     }
 

@@ -76,6 +76,9 @@ pub(super) struct AccessIntent<'a> {
     pub(super) creates: Option<&'a ResourceType>,
     pub(super) policy: &'a str,
     pub(super) rests_on: Vec<Rest>,
+    /// How old they were when they were looked at, in milliseconds; nothing where nobody but this gateway changes the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) age_ms: Option<i64>,
     /// By whom its answer is narrowed, where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) narrowed: Option<&'static str>,

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
 };
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,7 @@ use super::{
     effects::Mark,
     fuse::Fuse,
     knock::{Knock, Particulars},
+    leash::{Heard, Rests},
 };
 
 /// One exchange under way.
@@ -36,6 +37,8 @@ pub struct Live {
     pub(super) case: OnceLock<Case>,
     /// What follows from what it makes.
     pub(super) effect: Mark,
+    /// Somebody is about to decide it again, on what is known from then on.
+    pub(super) again: AtomicBool,
 }
 
 /// What a decision is made again from.
@@ -84,9 +87,16 @@ pub struct Registry {
     entries: Mutex<Entries>,
     /// Wakes whoever waits for the next deadline.
     sooner: Notify,
+    /// What fuses hang on, where others change the store too.
+    heard: Option<Arc<Heard>>,
 }
 
 impl Registry {
+    /// One whose exchanges hang on what is heard of the store.
+    pub(super) fn on(heard: Option<Arc<Heard>>) -> Registry {
+        Registry { heard, ..Registry::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,10 +108,11 @@ impl Registry {
         entries.next = number.wrapping_add(1);
         let live = Arc::new(Live {
             exchange,
-            fuse: Fuse::default(),
+            fuse: Fuse::on(self.heard.clone()),
             number,
             case: OnceLock::new(),
             effect: Mark::default(),
+            again: AtomicBool::new(false),
         });
         entries.all.insert(number, (Arc::clone(&live), BTreeSet::new(), Timestamp::MAX));
         live
@@ -118,8 +129,8 @@ impl Registry {
     }
 
     /// It was decided again as of this mark, and goes on until this deadline.
-    pub(super) fn settle(&self, live: &Live, mark: u64, deadline: Deadline) {
-        live.fuse.settle(mark, deadline);
+    pub(super) fn settle(&self, live: &Live, mark: u64, deadline: Deadline, rests: Rests) {
+        live.fuse.settle(mark, deadline, rests);
         self.due(live, deadline.at);
     }
 
@@ -165,6 +176,15 @@ impl Registry {
             .filter_map(|number| entries.all.get(number))
             .map(|(live, _, _)| Arc::clone(live))
             .collect()
+    }
+
+    /// The exchanges that rest on any document such as this.
+    pub(super) fn resting_where(&self, wanted: impl Fn(&Key) -> bool) -> Vec<Arc<Live>> {
+        let entries = self.lock();
+        let keys = entries.by_key.iter().filter(|(key, _)| wanted(key));
+        let numbers: BTreeSet<u64> = keys.flat_map(|(_, numbers)| numbers).copied().collect();
+        let found = numbers.iter().filter_map(|number| entries.all.get(number));
+        found.map(|(live, _, _)| Arc::clone(live)).collect()
     }
 
     /// All of them.

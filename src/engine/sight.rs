@@ -83,9 +83,10 @@ impl Sight {
         };
         // Each item is first decided by what is at hand.
         facts.ask_outside(false);
-        let mut sees = false;
+        let (mut sees, mut asking) = (false, false);
         for _ in 0..MOST_ROUNDS {
             let now = self.engine.now();
+            self.engine.look_at_age(&mut facts);
             let asked = knock.ask(self.engine.clock_behind(now));
             // What the list is of is what its items lie in.
             let within = match (asked.resource, asked.within) {
@@ -99,11 +100,18 @@ impl Sight {
                         let said = self.look_up(&facts, key).await;
                         facts.put_looked_up(key.clone(), said);
                     }
+                    _ if asking => self.engine.ask_store(need, &mut facts, None).await,
                     _ => self.engine.fetch(need, &mut facts, None).await,
                 },
                 Verdict::Decided(Decision::Allow(permit)) => {
                     sees = !permit.narrowed();
                     break;
+                }
+                Verdict::Decided(Decision::Deny(denial))
+                    if !asking && knock.policy.staleness.asks_store(denial.reason, facts.age()) =>
+                {
+                    asking = true;
+                    facts = self.engine.asked_store(facts, None).await;
                 }
                 Verdict::Decided(Decision::Deny(denial)) => {
                     if !self.engine.looks_further(&denial, &mut facts, &knock.policy) {

@@ -3,10 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch;
+
 use crate::{
     lifecycle::Command,
     model::{Key, Timestamp},
     policy::Reason,
+    state::{Age, Parts},
 };
 
 use super::{
@@ -21,6 +24,16 @@ const LOOK_EVERY_MS: i64 = 250;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How much is swept at once.
 const SWEEP_MOST: usize = 256;
+
+/// Waits until another part of the store is suspect, or trusted again.
+async fn doubted(doubts: &mut Option<watch::Receiver<Parts>>) {
+    if let Some(doubts) = doubts
+        && doubts.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
 
 impl Engine {
     /// Burns the fuses of exchanges whose deadline has passed; answers how long to wait for the next, and which
@@ -37,8 +50,31 @@ impl Engine {
                 Look::Burnt(_) => {}
             }
         }
-        let wait = Duration::from_millis(u64::try_from(next.ms_since(now)).unwrap_or(0).max(1));
-        (wait, fallen)
+        let wait = next.ms_since(now).min(self.sweep_leases(now)).max(1);
+        (Duration::from_millis(u64::try_from(wait).unwrap_or(1)), fallen)
+    }
+
+    /// Burns the fuses of exchanges that hang on what was not heard of for too long; answers in how many milliseconds the next
+    /// may burn by that.
+    fn sweep_leases(&self, now: Timestamp) -> i64 {
+        let Some(heard) = &self.heard else { return LOOK_EVERY_MS };
+        let strictest = self.policy().staleness.strictest();
+        if let Age::Known(ms) = heard.oldest()
+            && let Some(left) = strictest.checked_sub_unsigned(ms).filter(|left| *left > 0)
+        {
+            // Nobody's can have burnt.
+            return left;
+        }
+        let mut next = LOOK_EVERY_MS;
+        for live in self.registry.all() {
+            // The look burns what hangs on nothing any more.
+            if let Look::Alive | Look::Stale = live.fuse.look(now)
+                && let Some(left) = live.fuse.left_ms()
+            {
+                next = next.min(left);
+            }
+        }
+        next
     }
 
     /// Where the ledger takes not even outcomes, what runs would end without a record: it ends now (law 1).
@@ -54,6 +90,7 @@ impl Engine {
 
     /// Runs for as long as the gateway does: burns fuses on time.
     pub async fn keep_fuses(self: Arc<Self>) {
+        let mut doubts = self.heard.as_ref().map(|heard| heard.leases.doubts());
         loop {
             self.cut_unrecorded();
             let (wait, fallen) = self.sweep_fuses();
@@ -62,6 +99,7 @@ impl Engine {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.registry.sooner() => {}
+                () = doubted(&mut doubts) => {}
             }
         }
     }

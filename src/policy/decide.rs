@@ -12,9 +12,11 @@ use crate::model::{
 };
 
 use super::{
-    ActedFor, Around, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
+    ActedFor, Around, Effect, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
+    age::{Age, Class},
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
+    found::find_session,
     granting::{listed, names_any, names_resources, part, whole},
     has_plan,
     reach::{Reach, beyond_rights, some_in_scope},
@@ -63,6 +65,8 @@ pub struct Ask<'a> {
     pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
+    /// What the request does by its method alone; what its rule declares goes before (rule 12).
+    pub does: Effect,
     /// What staff conditions look at.
     pub around: Around<'a>,
     /// The gateway's clock is behind its own record (rule 7).
@@ -129,6 +133,8 @@ pub struct Staff {
     pub basis: Basis,
     /// How long at the most.
     pub deadline: Deadline,
+    /// How old what it rests on may be, by its class.
+    pub class: Class,
 }
 
 /// Leave to go on. Made here only, by [`decide`]; what it rests on are the facts it was decided from.
@@ -209,18 +215,23 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
             SubjectKind::Service => Ok(deny(Reason::ServiceNotHere)),
         },
     };
-    match decided.and_then(|decision| in_plan(decision, ask, facts)) {
+    match decided.and_then(|decision| in_plan(decision, ask, facts, policy)) {
         Ok(decision) => Verdict::Decided(decision),
         Err(Lack::Need(need)) => Verdict::Need(need),
+        Err(Lack::Unavailable) if facts.age() == Age::Suspect => Verdict::Decided(deny(Reason::StateSuspect)),
         Err(Lack::Unavailable) => Verdict::Decided(deny(Reason::StateUnavailable)),
     }
 }
 
 /// What would pass does not where the tenant's plan lacks the route. Looked at last: what is refused anyway looks nothing up.
-fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts) -> Result<Decision, Lack> {
+fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts, policy: &Policy) -> Result<Decision, Lack> {
     match (&decision, ask.route, ask.tenant) {
         (Decision::Allow(_), Route::Mapped(rule), Named::As(tenant)) if rule.plans.is_some() => {
             let plan = facts.tenant(tenant)?.and_then(|tenant| tenant.plan.as_ref());
+            // Of staff that was asked already, by a bound that is stricter.
+            if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member) {
+                return Ok(deny(stale));
+            }
             Ok(if has_plan(&rule.plans, plan) { decision } else { deny(Reason::RouteNotInPlan) })
         }
         // One that is open to everybody names no plan: the configuration refuses that.
@@ -287,6 +298,10 @@ fn member_by_row(
     policy: &Policy,
 ) -> Result<Decision, Lack> {
     let held = held(subject, facts, policy)?;
+    // What is known of them too long ago says neither yes nor no.
+    if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member) {
+        return Ok(deny(stale));
+    }
     if let Held::Nothing(reason) = held {
         return Ok(deny(reason));
     }
@@ -357,7 +372,16 @@ fn staff(
         return Ok(deny(Reason::Ceiling));
     }
     // A tenant that is not known holds no session either: one answer for both (law 11).
-    let (id, session) = match find_session(ask, tenant_id, environment, subject, facts, now, policy)? {
+    let found = find_session(ask, tenant_id, environment, subject, facts, now, policy)?;
+    // From here on it rests on documents: what is known of them too long ago says neither yes nor no (rule 9).
+    let class = match &found {
+        Ok((_, Session { basis: Basis::BreakGlass(_), .. })) => Class::BreakGlass,
+        Ok(_) | Err(_) => Class::Staff(rule.effect.unwrap_or(ask.does)),
+    };
+    if let Some(stale) = policy.staleness.too_old(facts.age(), class) {
+        return Ok(deny(stale));
+    }
+    let (id, session) = match found {
         Ok(found) => found,
         Err(fallen) => return Ok(deny_as(fallen)),
     };
@@ -425,57 +449,7 @@ fn staff(
             acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
+            class,
         }),
     }))
-}
-
-/// The session that the request is made in: the one it names, or the only good one (rule 3).
-fn find_session<'a>(
-    ask: &Ask<'_>,
-    tenant_id: &str,
-    environment: &str,
-    subject: &Subject,
-    facts: &'a Facts,
-    now: Timestamp,
-    policy: &Policy,
-) -> Result<Result<(&'a SessionId, &'a Session), Fallen>, Lack> {
-    let missing = Ok(Err((Reason::SessionMissing, Detail::None)));
-    if let Named::As(named) = ask.session {
-        // Whose session it is decides before anything else is said about it.
-        return match facts.session_by_name(tenant_id, named)? {
-            Some((id, session)) if is_of(session, &subject.id) => Ok(Ok((id, session))),
-            Some(_) | None => missing,
-        };
-    }
-    let Some(presence) = facts.presence(tenant_id, &subject.id)? else { return missing };
-    let Some(tenant) = facts.tenant(tenant_id)? else { return missing };
-    let mut good = None;
-    let mut fallen: Option<(Timestamp, Fallen)> = None;
-    for (id, session_environment) in &presence.sessions {
-        if session_environment.as_str() != environment {
-            continue;
-        }
-        let Some(session) = facts.session(tenant_id, id.as_str())? else { continue };
-        if !is_of(session, &subject.id) {
-            continue;
-        }
-        match standing(session, tenant_id, tenant, subject, facts, now, policy)? {
-            Ok(_) if good.is_some() => return Ok(Err((Reason::SessionAmbiguous, Detail::None))),
-            Ok(_) => good = Some((id, session)),
-            Err(why) => {
-                if fallen.as_ref().is_none_or(|(started, _)| *started < session.started) {
-                    fallen = Some((session.started, why));
-                }
-            }
-        }
-    }
-    match (good, fallen) {
-        (Some(found), _) => Ok(Ok(found)),
-        (None, Some((_, why))) => Ok(Err(why)),
-        (None, None) => missing,
-    }
-}
-
-fn is_of(session: &Session, subject: &SubjectRef) -> bool {
-    session.subject == *subject
 }

@@ -14,7 +14,7 @@ use crate::model::{
     Tenant, TenantId, TenantRole, Version,
 };
 
-use super::look_up::Outside;
+use super::{age::Read, look_up::Outside};
 
 /// What holds of one document, ready for the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub enum Lack {
 pub struct Facts {
     known: Vec<(Key, Fact)>,
     pub(super) outside: Outside,
+    /// How old they are, where somebody else changes the store too.
+    pub(super) read: Option<Read>,
 }
 
 impl Facts {
@@ -84,6 +86,11 @@ impl Facts {
     /// The version at which a document was seen; `None` when it was not.
     pub fn version(&self, key: &Key) -> Option<Version> {
         self.versions().find(|(known, _)| *known == key).map(|(_, version)| version)
+    }
+
+    /// Every key that somebody looked at.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.known.iter().map(|(key, _)| key)
     }
 
     /// What is known of a key; `None` when nobody looked yet.

@@ -6,6 +6,7 @@
 //! Never here: who wrote what in which file ([`crate::config`]), how documents are fetched ([`crate::state`]), how a
 //! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.
 
+pub mod age;
 pub mod callers;
 pub mod ceiling;
 mod chain;
@@ -15,6 +16,7 @@ pub mod decide;
 pub mod due;
 pub mod emergency;
 pub mod facts;
+mod found;
 pub mod granting;
 pub mod level;
 pub mod login;
@@ -42,6 +44,7 @@ use crate::model::{
     EnvironmentId, Ladder, LevelName, PermissionName, PlanName, Rank, ResourceType, RoleName, Span, Subject,
 };
 
+pub use age::{Age, Staleness};
 pub use callers::{Callers, Push, ServiceRule, Whose};
 pub use conditions::{Around, Conditions};
 pub use creates::Creates;
@@ -231,6 +234,8 @@ pub struct Policy {
     pub conditions: Conditions,
     /// How long one staff exchange runs at most, in milliseconds (rule 10).
     pub max_exchange_ms: i64,
+    /// How old what a decision rests on may be (rule 9).
+    pub staleness: Staleness,
     /// Whether members pass where the map is silent.
     pub members_unmapped: bool,
     /// Every environment that the configuration knows.

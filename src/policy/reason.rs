@@ -144,6 +144,10 @@ reasons! {
     RoleUnknown = "role_unknown",
     /// What the decision needs cannot be had right now.
     StateUnavailable = "state_unavailable",
+    /// What the decision needs is known as it was too long ago (rule 9).
+    StateStale = "state_stale",
+    /// The store has lost something where it lies, and is not healed yet (law 8).
+    StateSuspect = "state_suspect",
     /// The ledger takes not even outcomes, so nothing of staff runs (law 1).
     RecordUnavailable = "record_unavailable",
     /// The gateway's clock is behind its own record (rule 7).

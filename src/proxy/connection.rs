@@ -20,7 +20,7 @@ use crate::{
         Admission, Answer, Glance, Report,
         knock::{Particulars, Who},
     },
-    policy::{Ask, Caller, Denial, Named, Route, routes::Params},
+    policy::{Ask, Denial, Effect, Named, Route, routes::Params},
 };
 
 use self::{
@@ -279,13 +279,9 @@ impl Connection {
             session: collect::session(&request),
             around: collect::around(&request, &routing.policy, self.client),
             clock_behind: false,
+            does: Effect::Write,
         };
-        let caller = match &who {
-            Who::Nobody => Caller::Nobody,
-            Who::Refused(code) => Caller::Refused(code),
-            Who::Unverifiable => Caller::Unverifiable,
-            Who::Known(subject) => Caller::Known(subject.subject()),
-        };
+        let caller = who.caller();
         if let Some(note) = &mut self.note {
             note.asked(&who, ask.tenant);
         }
@@ -297,6 +293,7 @@ impl Connection {
             }
             Glance::Look => {
                 let about = self.particulars(&routing, &method, host, &target, &mapped);
+                let ask = asked::doing(ask, &request, &method, &mapped, self.stream.must_switch());
                 match self.admit(core, &routing, &who, &ask, &mapped, &about).await {
                     Ok(admission) => admission,
                     Err(Refused::Denied(denial)) => {

@@ -5,7 +5,7 @@
 
 use crate::{
     model::Subject,
-    policy::{Around, Ask, path::CanonicalPath, routes::Params},
+    policy::{Around, Ask, Effect, path::CanonicalPath, routes::Params},
 };
 
 use super::{
@@ -102,6 +102,7 @@ pub fn preview<'a>(
             session: collect::session(request),
             around: Around::default(),
             clock_behind: false,
+            does: Effect::Write,
         },
         method,
         path: target.path,

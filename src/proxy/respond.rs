@@ -198,6 +198,10 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::GrantScope => (403, "the grant behind this session does not cover this"),
         Reason::RoleUnknown => (403, "the role of this session no longer exists"),
         Reason::StateUnavailable => (503, "the gateway cannot read its state; try again"),
+        Reason::StateStale => {
+            (503, "the gateway has not heard from its store for too long to let support in; try again")
+        }
+        Reason::StateSuspect => (503, "the store has lost something and is being healed; try again"),
         Reason::RecordUnavailable => (503, "the gateway cannot record what happens; try again"),
         Reason::ConfigurationReplaced => {
             (403, "the gateway has another configuration by now, under which this cannot go on; ask again")

@@ -7,6 +7,9 @@
 //! A narrowing that could not be committed yet lies over the document until a committed state arrives that remembers
 //! it: what is shown is the narrower of both in each field, by the same `join` that heals stores.
 //!
+//! A part that has lost something says nothing of what it holds or lacks: what is loaded from it counts as unavailable, and what
+//! was known before stays (law 8).
+//!
 //! Never here: how old what is known may be (leases), when to load, what a fact means.
 
 use std::{
@@ -24,7 +27,7 @@ use crate::{
     policy::{Fact, Snapshot},
 };
 
-use super::{Found, Store};
+use super::{Found, Leases, Part, Store};
 
 /// How often a load starts afresh because changes keep arriving; then the document counts as unavailable.
 const RELOADS: usize = 16;
@@ -32,6 +35,7 @@ const RELOADS: usize = 16;
 /// The cells. Cheap to ask, on any core.
 pub struct Cells {
     store: Arc<dyn Store>,
+    leases: Arc<Leases>,
     cache: Cache<Key, Cell, Size>,
     /// Whatever changes a cell holds this; a hit does not.
     inner: Mutex<Inner>,
@@ -122,7 +126,7 @@ impl Cells {
     pub fn new(store: Arc<dyn Store>, ladder: Ladder, capacity: usize) -> Self {
         let cache = Cache::with_weighter(capacity, capacity as u64, Size);
         let inner = Inner { ladder, loads: HashMap::new(), overlays: HashMap::new() };
-        Self { store, cache, inner: Mutex::new(inner) }
+        Self { leases: store.leases(), store, cache, inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -184,6 +188,9 @@ impl Cells {
                 generation = now;
                 continue;
             }
+            if self.leases.suspicion(self.store.part_of(key)).is_some() {
+                return Fact::Unavailable;
+            }
             // One key was asked for, so one answer comes; anything else is no answer.
             let found = match loaded.map(|mut found| (found.len(), found.pop())) {
                 Ok((1, Some(found))) => found,
@@ -241,6 +248,38 @@ impl Cells {
             inner.touch(key);
             let _known = self.cache.remove(key);
         }
+    }
+
+    /// Takes in what the store says at this instant, by a majority, and answers what holds by it, with what lies over it.
+    pub fn confirmed(&self, key: &Key, found: Option<Found>) -> Fact {
+        let mut inner = self.lock();
+        let cell = match found {
+            None => inner.cell(key, Version::NONE, Vec::new()),
+            Some(Ok(stored)) => inner.arrived(key, stored),
+            Some(Err(_)) => return Fact::Unavailable,
+        };
+        inner.touch(key);
+        // Something newer may have arrived between the answer and now.
+        let newer = match (self.cache.peek(key).map(|cell| cell.fact), &cell.fact) {
+            (Some(Fact::Found(known)), Fact::Found(said)) => known.version > said.version,
+            (Some(Fact::Found(_)), _) => true,
+            (Some(Fact::Absent | Fact::Unavailable) | None, _) => false,
+        };
+        if newer {
+            return self.hit(key).unwrap_or(Fact::Unavailable);
+        }
+        self.put(key, cell.clone());
+        cell.fact
+    }
+
+    /// Forgets what is known of one part, but the narrowings; loads of it that are under way begin again.
+    pub fn forget_part(&self, part: Part) {
+        let mut inner = self.lock();
+        let of_it = |key: &Key| self.store.part_of(key) == part;
+        for (_, load) in inner.loads.iter_mut().filter(|(key, _)| of_it(key)) {
+            load.generation = load.generation.saturating_add(1);
+        }
+        self.cache.retain(|key, _| !of_it(key));
     }
 
     /// Forgets everything but the narrowings.

@@ -15,7 +15,7 @@ use postern::{
     },
     identity::VerifiedSubject,
     policy::{
-        Catalogue, Creates, Rule,
+        Catalogue, Creates, Effect, Rule,
         creates::{IdFrom, Unread},
         routes::Template,
     },
@@ -98,6 +98,7 @@ async fn begun_in(
         resource: on.map(Arc::from),
         within: Outer::default(),
         session: Name::Missing,
+        does: Effect::Write,
         client: None,
         ticket: Name::Missing,
         asked: None,

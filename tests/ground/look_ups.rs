@@ -6,7 +6,7 @@ use postern::{
     lifecycle::{Actor, Command, Deed},
     model::{Key, Resource, ResourceId, Subject},
     policy::{
-        Ask, Caller, Decision, Facts, LookUp, LookedUp, Named, Policy, Verdict, decide,
+        Ask, Caller, Decision, Effect, Facts, LookUp, LookedUp, Named, Policy, Verdict, decide,
         decide::Route,
         look_up::{Each, PathPiece, may_turn},
         narrow::Pointer,
@@ -96,6 +96,7 @@ fn asks(
         session: Named::Missing,
         around: postern::policy::Around::default(),
         clock_behind: false,
+        does: Effect::Write,
     };
     let (mut facts, mut looked_up) = (Facts::new(), Vec::new());
     loop {

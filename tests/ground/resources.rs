@@ -7,7 +7,7 @@ use postern::{
     lifecycle::{self, Actor, Command, Deed, Refusal, Until, WantedBasis},
     model::{Document, Grantee, Key, ResourceId, ResourceRef, RoleName, Scope, Subject, SubjectRef, Tally},
     policy::{
-        Ask, Caller, Decision, Facts, Named, Narrow, Pattern, PermissionSet, Permit, Policy, Push,
+        Ask, Caller, Decision, Effect, Facts, Named, Narrow, Pattern, PermissionSet, Permit, Policy, Push,
         ResourceRules, RoleAt, Rule, TypeRule, Verdict, Within, decide,
         decide::Route,
         narrow::{Beside, How, ListShape, Pointer},
@@ -213,6 +213,7 @@ pub(crate) fn ask_by(
         session: Named::Missing,
         around: postern::policy::Around::default(),
         clock_behind: false,
+        does: Effect::Write,
     };
     let (mut facts, mut asked) = (Facts::new(), Vec::new());
     loop {

@@ -13,7 +13,7 @@ use postern::{
         SubjectRef, TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Fact, Facts, Granting, Named, OnLower,
+        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Effect, Fact, Facts, Granting, Named, OnLower,
         OnRemove, Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles,
         Verdict, Whose, decide, decide::Route, granting::May, shape::Shape,
     },
@@ -212,6 +212,7 @@ impl Plain {
             },
             conditions: postern::policy::Conditions::default(),
             max_exchange_ms: EXCHANGE_MS,
+            staleness: Default::default(),
             members_unmapped: self.members_unmapped,
             environments: ENVIRONMENTS.iter().map(|name| eid(name)).collect(),
             callers: Callers {
@@ -484,6 +485,7 @@ impl World {
             session: request.session.as_named(),
             around: postern::policy::Around::default(),
             clock_behind: request.clock_behind,
+            does: Effect::Write,
         };
         let mut facts = Facts::new();
         let mut asked = Vec::new();

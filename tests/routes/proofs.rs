@@ -41,6 +41,7 @@ fn policy() -> Policy {
         approvals: Default::default(),
         login_access: Default::default(),
         max_exchange_ms: 1,
+        staleness: Default::default(),
         emergency: Default::default(),
         conditions: Default::default(),
         members_unmapped: false,

@@ -11,7 +11,7 @@ use std::{
 use postern::{
     model::{ChangeId, Document, Key, Kind, Ladder, Level, Stored, TenantId, Timestamp},
     policy::Fact,
-    state::{Answer, Commit, CommitFault, Committed, Entry, Found, Mark, Part, Store, StoreFault},
+    state::{Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Mark, Part, Store, StoreFault},
 };
 use tokio::sync::watch;
 
@@ -146,5 +146,11 @@ impl Store for Slow {
     }
     fn mark(&self, _: Part) -> Answer<'_, Result<Mark, StoreFault>> {
         Box::pin(pending())
+    }
+    fn leases(&self) -> Arc<Leases> {
+        Leases::always()
+    }
+    fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+        self.load(keys)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -11,8 +11,8 @@ use std::{
 use postern::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Embedded, Entry, Found, Mark, Part, Store, StoreFault,
-        Unreadable,
+        Answer, Commit, CommitFault, Committed, Embedded, Entry, Found, Leases, Mark, Part, Store,
+        StoreFault, Unreadable,
     },
 };
 use tokio::sync::watch;
@@ -168,5 +168,13 @@ impl Store for Faulty {
 
     fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>> {
         self.real.mark(part)
+    }
+
+    fn leases(&self) -> Arc<Leases> {
+        self.real.leases()
+    }
+
+    fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+        self.load(keys)
     }
 }

@@ -83,6 +83,7 @@ pub(crate) struct Wish {
     pub(crate) grant_most: Option<Span>,
     pub(crate) grantor_memory_ms: i64,
     pub(crate) settle: bool,
+    pub(crate) staleness: postern::policy::Staleness,
     pub(crate) emergency: Emergency,
     /// What tenants may say of roles, and which of the configured ones.
     pub(crate) tenant_roles: TenantRoles,
@@ -106,6 +107,7 @@ impl Default for Wish {
             grant_most: Some(Span::CalendarDays(365)),
             grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
             settle: true,
+            staleness: Default::default(),
             emergency: emergency(),
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
@@ -346,6 +348,7 @@ pub(crate) fn policy(wish: &Wish) -> Policy {
         emergency: wish.emergency.clone(),
         conditions: postern::policy::Conditions::default(),
         max_exchange_ms: HOUR,
+        staleness: wish.staleness,
         members_unmapped: false,
         environments: ["production", "sandbox"].map(|name| EnvironmentId::new(name).unwrap()).into(),
         callers: Callers {

@@ -30,8 +30,8 @@ use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     policy::{
         Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower, OnRemove,
-        PermissionSet, Policy, ResourceRules, ServiceRule, SessionRules, TenantRoles, Whose, Within,
-        conditions::TicketFrom, narrow::How, path::Delimiters, routes::Twins,
+        PermissionSet, Policy, ResourceRules, ServiceRule, SessionRules, Staleness, TenantRoles, Whose,
+        Within, conditions::TicketFrom, narrow::How, path::Delimiters, routes::Twins,
     },
 };
 
@@ -174,6 +174,10 @@ fn policy_value(policy: &Policy) -> Value {
     }
     if policy.grantor_memory_ms != GRANTOR_MEMORY_MS {
         put(&mut value, "grantor_memory_ms", json!(policy.grantor_memory_ms));
+    }
+    if policy.staleness != Staleness::default() {
+        let Staleness { writes_ms, reads_ms, break_glass_ms, members_ms } = policy.staleness;
+        put(&mut value, "staleness", json!([writes_ms, reads_ms, break_glass_ms, members_ms]));
     }
     if policy.granting != Granting::default() {
         put(&mut value, "granting", super::granting::value(&policy.granting));

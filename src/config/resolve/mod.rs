@@ -27,6 +27,7 @@ mod routes;
 mod services;
 mod settings;
 mod staff;
+mod staleness;
 mod tenant_roles;
 mod tenants;
 mod tls;
@@ -162,6 +163,7 @@ pub(super) fn resolve(
         emergency,
         conditions,
         max_exchange_ms: terms.max_exchange_ms,
+        staleness: staleness::staleness(context, file),
         members_unmapped,
         environments: tenants.environments.clone(),
         callers: services::callers(services, configured, &issuers),

@@ -17,6 +17,23 @@ use super::{
 pub struct State {
     /// The file. Relative paths start at the directory of the configuration file, here and everywhere.
     pub path: Field<String>,
+    /// How old what is known of a store that several gateways change may be for staff. Of an embedded store nothing is ever old.
+    pub max_staleness: Field<MaxStaleness>,
+    /// How old what is known of members may be. Default `24h`.
+    pub members_max_staleness: Field<Duration>,
+}
+
+/// How old what is known may be, for each class of staff's requests; from `500ms` on. Past it they get 503 `state_stale`, and what
+/// runs is cut. `0s` asks the store for each decision.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaxStaleness {
+    /// Where they write. Default `1s`.
+    pub writes: Field<Duration>,
+    /// Where they read. Default `5s`.
+    pub reads: Field<Duration>,
+    /// Of whoever broke the glass. Default `0s`.
+    pub break_glass: Field<Duration>,
 }
 
 /// The ledger: segments of JSON lines, a Merkle tree over them, signed checkpoints.

@@ -92,6 +92,9 @@ pub enum ChangeFault {
     /// It could not be stored.
     #[error("the state cannot be written, so nothing was changed: {0}")]
     Store(String),
+    /// Where it would be stored, something was lost (law 8).
+    #[error("the store has lost something and is being healed, so nothing is given meanwhile; try again")]
+    Suspect,
     /// Others kept changing the same things.
     #[error("others keep changing the same things; try again")]
     Contended,
@@ -123,6 +126,7 @@ impl ChangeFault {
             ChangeFault::Refused(refusal) => refusal.code(),
             ChangeFault::Ledger(fault) => fault.code(),
             ChangeFault::Store(_) => "state_unavailable",
+            ChangeFault::Suspect => "state_suspect",
             ChangeFault::Contended => "contended",
             ChangeFault::Waiting => "change_waiting",
             ChangeFault::Settling => "settling",

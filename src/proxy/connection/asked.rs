@@ -10,7 +10,7 @@ use crate::{
         Maker, Sight,
         knock::{Knock, Name, Path, Who, outer_of},
     },
-    policy::{Ask, Route, Rule, creates::IdFrom, narrow::How},
+    policy::{Ask, Effect, Route, Rule, creates::IdFrom, narrow::How},
     proxy::{
         collect::Mapped,
         relay::{Making, Narrowed},
@@ -102,6 +102,19 @@ pub(super) fn uncoded(less: KnownSet, lines: &mut Lines<'_>, untold: &mut KnownS
     lines.push(("accept-encoding", "identity".to_owned()));
 }
 
+/// The same with what the request does by its method, and by what it wants its connection to become (rule 12): it matters to
+/// those alone whom a first look does not let pass.
+pub(super) fn doing<'a>(
+    ask: Ask<'a>,
+    request: &RequestView<'_>,
+    method: &http::Method,
+    mapped: &Mapped<'_>,
+    must_switch: bool,
+) -> Ask<'a> {
+    let upgrades = mapped.binding.is_some_and(|binding| binding.upgrade) && request.head().upgrade();
+    Ask { does: if must_switch || upgrades { Effect::Write } else { Effect::of(method) }, ..ask }
+}
+
 /// What is asked, owned.
 pub(super) fn knock(routing: &Routing, ask: &Ask<'_>, mapped: &Mapped<'_>) -> Knock {
     Knock {
@@ -117,6 +130,7 @@ pub(super) fn knock(routing: &Routing, ask: &Ask<'_>, mapped: &Mapped<'_>) -> Kn
         resource: ask.resource.map(Arc::from),
         within: outer_of(ask.within),
         session: Name::of(ask.session),
+        does: ask.does,
         client: ask.around.client,
         ticket: Name::of(ask.around.ticket),
         asked: None,

@@ -32,7 +32,8 @@ use self::{
     writer::Job,
 };
 use super::{
-    Answer, Commit, CommitFault, Committed, Entry, Found, Mark, PAGE_MOST, Part, Store, StoreFault, codec,
+    Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Mark, PAGE_MOST, Part, Store, StoreFault,
+    codec,
 };
 
 pub use file::{Hints, OpenFault};
@@ -345,5 +346,13 @@ impl Store for Embedded {
                 Err(Trouble::Damaged("its mark is gone".to_owned()))
             }
         })
+    }
+
+    fn leases(&self) -> Arc<Leases> {
+        Leases::always()
+    }
+
+    fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+        self.load(keys)
     }
 }

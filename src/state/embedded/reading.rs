@@ -151,7 +151,13 @@ pub(super) fn changes_after(
             (key, found)
         });
         let documents = documents.collect();
-        entries.push(Entry { place: Part::FIRST.at(expected), change: line.change, at: line.at, documents });
+        entries.push(Entry {
+            place: Part::FIRST.at(expected),
+            line: super::super::Line::NONE,
+            change: line.change,
+            at: line.at,
+            documents,
+        });
     }
     Ok(entries)
 }

@@ -1,0 +1,46 @@
+//! How old what a decision rests on may be, from `state`.
+//!
+//! Never here: what follows from it ([`crate::policy`]).
+
+use super::context::Context;
+use crate::{
+    config::{
+        code::Code,
+        written::{Duration, Field, File},
+    },
+    model::Span,
+    policy::Staleness,
+};
+
+const DAY: i64 = 86_400_000;
+/// Between two beats of the store so much may pass without anything being wrong.
+const LEAST: i64 = 500;
+const MOST: i64 = 3_600_000;
+
+pub(super) fn staleness(context: Context<'_>, file: &File) -> Staleness {
+    let rules = Staleness::default();
+    let Some(state) = file.state.value() else { return rules };
+    let members_ms = context.duration(&state.members_max_staleness, rules.members_ms, 60_000, 30 * DAY);
+    let Some(classes) = state.max_staleness.value() else { return Staleness { members_ms, ..rules } };
+    Staleness {
+        writes_ms: bound(context, &classes.writes, rules.writes_ms),
+        reads_ms: bound(context, &classes.reads, rules.reads_ms),
+        break_glass_ms: bound(context, &classes.break_glass, rules.break_glass_ms),
+        members_ms,
+    }
+}
+
+/// 0, which asks the store, or what leaves room for its beats.
+fn bound(context: Context<'_>, field: &Field<Duration>, default: i64) -> i64 {
+    let Some(at) = field.given() else { return default };
+    let ms = at.value.0;
+    if ms != 0 && !(LEAST..=MOST).contains(&ms) {
+        let hint = format!(
+            "use {} to {}, or `0s`, which asks the store for each decision",
+            Span::Millis(LEAST),
+            Span::Millis(MOST)
+        );
+        context.put(Code::OutOfRange, at.place, format!("{} is out of bounds", Span::Millis(ms)), hint);
+    }
+    ms
+}

@@ -1,0 +1,73 @@
+//! What the store itself says and takes, for a change. A part of it that has lost something is asked nothing and given nothing
+//! (law 8).
+//!
+//! Never here: deciding on a change, and what follows from it.
+
+use std::sync::Arc;
+
+use crate::{
+    engine::Engine,
+    lifecycle::Change,
+    model::{ChangeId, Key, Stored, Version, join::narrowest},
+    policy::{Fact, Facts, Policy, Snapshot},
+    state::{Commit, CommitFault, Place, StoreFault},
+};
+
+use super::terms::Unwritable;
+
+impl Engine {
+    /// What the store itself says, past the cells and what lies over them.
+    pub(in crate::engine) async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
+        if self.is_suspect(key) {
+            return Fact::Unavailable;
+        }
+        match self.store.load(std::slice::from_ref(key)).await.map(|mut found| found.pop()) {
+            Ok(Some(None)) => Fact::Absent,
+            Ok(Some(Some(Ok(stored)))) => match narrowest(&stored, &policy.ladder) {
+                Some(document) => Fact::Found(Arc::new(Snapshot { version: stored.version, document })),
+                None => Fact::Unavailable,
+            },
+            Ok(Some(Some(Err(_))) | None) | Err(_) => Fact::Unavailable,
+        }
+    }
+
+    /// The documents with their stamps; `None` when one of them is no longer as it was read.
+    pub(super) async fn stored_after(
+        &self,
+        id: &ChangeId,
+        change: &Change,
+        facts: &Facts,
+    ) -> Result<Option<Vec<(Key, Stored)>>, Unwritable> {
+        let keys: Vec<Key> = change.documents.iter().map(|(key, _)| key.clone()).collect();
+        let before = self.store.load(&keys).await?;
+        let mut writes = Vec::with_capacity(keys.len());
+        for ((key, document), before) in change.documents.iter().zip(before) {
+            let before = before.transpose()?;
+            let version = before.as_ref().map_or(Version::NONE, |stored| stored.version);
+            if facts.version(key).is_some_and(|read| read != version) {
+                self.cells.forget(std::slice::from_ref(key));
+                return Ok(None);
+            }
+            writes.push((key.clone(), Stored::after(before.as_ref(), id.clone(), document.clone())));
+        }
+        Ok(Some(writes))
+    }
+
+    /// Commits; an answer that leaves it open is followed by asking.
+    pub(in crate::engine) async fn commit(&self, commit: Commit) -> Result<Place, CommitFault> {
+        if commit.write.iter().any(|(key, _)| self.is_suspect(key)) {
+            let detail = "a part of it has lost something and is not healed yet".to_owned();
+            return Err(CommitFault::Unavailable(StoreFault::Unavailable { detail }));
+        }
+        let change = commit.change.clone();
+        let part = self.part_of(commit.write.iter().map(|(key, _)| key));
+        match self.store.commit(commit).await {
+            Ok(committed) => Ok(committed.place),
+            Err(CommitFault::Ambiguous(why)) => match self.placed(part, &change).await {
+                Ok(Some(place)) => Ok(place),
+                Ok(None) | Err(_) => Err(CommitFault::Ambiguous(why)),
+            },
+            Err(fault) => Err(fault),
+        }
+    }
+}

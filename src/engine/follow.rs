@@ -1,0 +1,285 @@
+//! What others change in the same store is put in force here, part by part, in the order of each part's feed.
+//!
+//! For each change: the cells take it in, whoever rests on it holds until it was decided again, and the lease of its part may
+//! rise up to it. A feed that does not go back far enough, has a gap or cannot be read makes this gateway forget what it knows of
+//! the part and go on from the part's head: nothing of that is ever waited for by anybody else, and no entry stops it.
+//!
+//! A change of this gateway's own is put in force by whoever makes it, before it is acknowledged; the feed's word of it changes
+//! nothing then. Parts are followed apart from each other: one that does not answer keeps no other waiting.
+//!
+//! Never here: how news comes, what a lease is ([`crate::state`]); how a decision is made again ([`super::judge`]).
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::JoinSet};
+use uuid::Uuid;
+
+use crate::{
+    model::{ChangeId, Key, Stored},
+    state::{Entry, Line, Part, StoreFault},
+};
+
+use super::{Engine, leash::Heard, registry::Live};
+
+/// How many changes are read at once.
+const PAGE: usize = 64;
+/// How long it rests when the store does not answer, at first and at the most; news end the rest.
+const REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(2);
+/// How often it looks whether a part that nothing is heard of has another life.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A lease that is older than this is looked after, in milliseconds.
+const OLD_MS: i64 = 1_000;
+/// How many of the own changes that are in force are remembered until the feed tells of them.
+const MOST_DONE: usize = 4096;
+
+/// The changes of this gateway's own, as far as the feed has not told of them.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    own: Mutex<Own>,
+}
+
+#[derive(Debug, Default)]
+struct Own {
+    /// Those that somebody is making; whether the feed has told of them already.
+    making: HashMap<ChangeId, bool>,
+    /// Those that are in force.
+    done: BTreeSet<ChangeId>,
+}
+
+impl Follower {
+    fn lock(&self) -> MutexGuard<'_, Own> {
+        // Each step leaves whole entries behind.
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The feed tells of a change: whether its maker sees to it.
+    fn is_seen_to(&self, change: &ChangeId) -> bool {
+        let mut own = self.lock();
+        match own.making.get_mut(change) {
+            Some(told) => {
+                *told = true;
+                true
+            }
+            None => own.done.remove(change),
+        }
+    }
+}
+
+/// Held by whoever makes a change, from before it is committed until it is in force. Let go of earlier, and told of by the feed,
+/// it is put in force as anybody else's.
+pub(super) struct Making {
+    engine: Arc<Engine>,
+    change: ChangeId,
+    keys: Vec<Key>,
+}
+
+impl Making {
+    /// It is in force.
+    pub(super) fn done(self) {
+        let mut own = self.engine.follower.lock();
+        if own.making.remove(&self.change) == Some(false) {
+            own.done.insert(self.change.clone());
+            while own.done.len() > MOST_DONE {
+                own.done.pop_first();
+            }
+        }
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if self.engine.follower.lock().making.remove(&self.change) == Some(true) {
+            let mut again = Vec::new();
+            self.engine.hold(self.engine.registry.resting_on(&self.keys), &mut again);
+            self.engine.decide_apart(again);
+        }
+    }
+}
+
+/// How far a part was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct At {
+    number: u64,
+    /// In which life of it.
+    id: Uuid,
+    epoch: u32,
+}
+
+/// Whether nothing was heard of a part for long.
+fn is_old(part: Part, heard: &Heard) -> bool {
+    heard.leases.known(part).is_none_or(|known| heard.boot_ms().saturating_sub(known) > OLD_MS)
+}
+
+impl Engine {
+    /// Runs for as long as the gateway does, where others change the store too.
+    pub async fn keep_following(self: Arc<Self>) {
+        let Some(heard) = self.heard.clone() else { return };
+        let mut parts = JoinSet::new();
+        for part in (0..self.store.parts()).map(Part) {
+            parts.spawn(Arc::clone(&self).follow(part, Arc::clone(&heard)));
+        }
+        while let Some(ended) = parts.join_next().await {
+            if let Err(fault) = ended {
+                tracing::error!(%fault, "a part of the store is followed no more; its leases end");
+            }
+        }
+    }
+
+    /// Somebody is about to commit this.
+    pub(super) fn making(self: &Arc<Self>, change: &ChangeId, writes: &[(Key, Stored)]) -> Option<Making> {
+        self.heard.as_ref()?;
+        self.follower.lock().making.insert(change.clone(), false);
+        let keys = writes.iter().map(|(key, _)| key.clone()).collect();
+        Some(Making { engine: Arc::clone(self), change: change.clone(), keys })
+    }
+
+    async fn follow(self: Arc<Self>, part: Part, heard: Arc<Heard>) {
+        let mut newest = self.store.newest(part);
+        let mut at: Option<At> = None;
+        let mut rest = REST;
+        loop {
+            newest.mark_unchanged();
+            if heard.leases.suspicion(part).is_some() {
+                // What it says is not taken in until it is healed; then all of it anew.
+                at = None;
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+            match self.follow_on(part, &heard, &mut at).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    rest = REST;
+                    self.await_news(part, &heard, &mut newest).await;
+                }
+                Err(fault) => {
+                    tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
+                    rest = (rest * 2).min(LONGEST_REST);
+                    tokio::select! {
+                        _ = newest.changed() => {}
+                        () = tokio::time::sleep(rest) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a change, or until there is reason to look after a part that nothing is heard of.
+    async fn await_news(&self, part: Part, heard: &Heard, newest: &mut watch::Receiver<u64>) {
+        loop {
+            tokio::select! {
+                // The store holds its other end.
+                _ = newest.changed() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if is_old(part, heard) || heard.leases.suspicion(part).is_some() {
+                return;
+            }
+        }
+    }
+
+    /// One step; whether there may be more at once.
+    async fn follow_on(
+        self: &Arc<Self>,
+        part: Part,
+        heard: &Heard,
+        at: &mut Option<At>,
+    ) -> Result<bool, StoreFault> {
+        let Some(now) = at.as_mut() else {
+            *at = Some(self.take_up(part, heard).await?);
+            return Ok(true);
+        };
+        let entries = match self.store.changes_after(part, now.number, PAGE).await {
+            Ok(entries) => entries,
+            Err(fault) if self.is_another_life(part, now, &fault).await? => {
+                tracing::warn!(%fault, part = part.0, "what is known of a part of the store is forgotten, and loaded anew");
+                *at = None;
+                return Ok(true);
+            }
+            Err(fault) => return Err(fault),
+        };
+        if entries.is_empty() {
+            if is_old(part, heard) && self.life_of(part).await? != (now.id, now.epoch) {
+                *at = None;
+                return Ok(true);
+            }
+            return Ok(false);
+        }
+        let mut again = Vec::new();
+        for entry in entries {
+            if entry.place != part.at(now.number.saturating_add(1)) {
+                tracing::warn!(part = part.0, after = now.number, "the change feed has a gap");
+                *at = None;
+                break;
+            }
+            now.number = entry.place.number;
+            self.take_in(&entry, &mut again);
+            heard.leases.in_force(part, now.number, entry.line);
+        }
+        self.decide_apart(again);
+        Ok(true)
+    }
+
+    /// Whether a fault of the feed means that following on is of no use.
+    async fn is_another_life(&self, part: Part, at: &At, fault: &StoreFault) -> Result<bool, StoreFault> {
+        match fault {
+            StoreFault::FeedForgotten { .. } | StoreFault::Damaged { .. } | StoreFault::Unreadable(_) => {
+                Ok(true)
+            }
+            // Lost, until somebody has healed it.
+            StoreFault::WentBack { .. } => Ok(self.life_of(part).await? != (at.id, at.epoch)),
+            _ => Ok(false),
+        }
+    }
+
+    async fn life_of(&self, part: Part) -> Result<(Uuid, u32), StoreFault> {
+        let mark = self.store.mark(part).await?;
+        Ok((mark.id, mark.epoch))
+    }
+
+    /// Forgets what is known of a part, and goes on from its head: whatever is read from here on is at least as new.
+    async fn take_up(self: &Arc<Self>, part: Part, heard: &Heard) -> Result<At, StoreFault> {
+        let head = self.store.mark(part).await?;
+        self.cells.forget_part(part);
+        self.felled.store(true, Ordering::Release);
+        let mut again = Vec::new();
+        let of_it = |key: &Key| self.store.part_of(key) == part;
+        self.hold(self.registry.resting_where(of_it), &mut again);
+        // Which line that is, a beat says: nothing that is known here could contradict it.
+        heard.leases.in_force(part, head.position, Line::NONE);
+        self.decide_apart(again);
+        Ok(At { number: head.position, id: head.id, epoch: head.epoch })
+    }
+
+    /// Takes in one change; whoever has to be decided again is added to `again`, and holds already.
+    fn take_in(&self, entry: &Entry, again: &mut Vec<Arc<Live>>) {
+        self.cells.told(&entry.documents);
+        let readable = entry.documents.iter().filter_map(|(key, found)| {
+            let stored = found.as_ref().ok()?;
+            Some((key.clone(), stored.clone()))
+        });
+        let readable: Vec<(Key, Stored)> = readable.collect();
+        self.grantors.committed(&readable);
+        self.may_have_felled_by(&readable);
+        let unreadable = entry.documents.iter().filter(|(_, found)| found.is_err());
+        self.may_have_felled(unreadable.map(|(key, _)| key));
+        if !self.follower.is_seen_to(&entry.change) {
+            self.hold(self.registry.resting_on(entry.documents.iter().map(|(key, _)| key)), again);
+        }
+    }
+
+    /// From here on they hold: nothing of them passes until they were decided again. Of each that is asked for once, however
+    /// often it holds before that.
+    fn hold(&self, all: Vec<Arc<Live>>, again: &mut Vec<Arc<Live>>) {
+        for live in all {
+            live.fuse.touch();
+            if !live.again.swap(true, Ordering::SeqCst) {
+                again.push(live);
+            }
+        }
+    }
+}
