@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
@@ -16,5 +17,9 @@ mod embedded;
 mod faulty;
 mod make;
 mod on_embedded;
+mod on_redis;
+mod redis_faults;
+mod redis_init;
+mod servers;
 mod simulation;
 mod slow;
