@@ -248,9 +248,10 @@ impl Engine {
     /// Whether a fault of the feed means that following on is of no use.
     async fn is_another_life(&self, part: Part, at: &At, fault: &StoreFault) -> Result<bool, StoreFault> {
         match fault {
-            StoreFault::FeedForgotten { .. } | StoreFault::Damaged { .. } | StoreFault::Unreadable(_) => {
-                Ok(true)
-            }
+            StoreFault::FeedForgotten { .. }
+            | StoreFault::Damaged { .. }
+            | StoreFault::PartDamaged { .. }
+            | StoreFault::Unreadable(_) => Ok(true),
             // Lost, until somebody has healed it.
             StoreFault::WentBack { .. } => Ok(self.life_of(part).await? != (at.id, at.epoch)),
             _ => Ok(false),
