@@ -170,13 +170,14 @@ impl Gateway {
                 return Err(StartFault::Dangerous { address, names: dangerous });
             }
         }
-        let cells = Arc::new(Cells::new(opened.store.store(), built.routing.policy.ladder.clone(), CELLS));
+        let store = extra.hooks.before(opened.store.store());
+        let cells = Arc::new(Cells::new(Arc::clone(&store), built.routing.policy.ladder.clone(), CELLS));
         let journal = Arc::new(opened.journal);
         let engine = Engine::new(
             Parts {
                 gateway: settings.gateway.clone(),
                 policy: Arc::clone(&built.routing.policy),
-                store: opened.store.store(),
+                store,
                 cells,
                 journal: Arc::clone(&journal),
                 clock,

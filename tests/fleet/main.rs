@@ -1,27 +1,12 @@
-//! Several gateways over one store in Redis: real servers, real sockets, a real clock.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    unreachable_pub,
-    missing_docs,
-    dead_code,
-    reason = "tests; the world, the servers and the clients are shared with other tests"
-)]
+//! Several gateways on one store: what one changes is in force on the others, and none goes by what it has not heard of for too
+//! long. Two whole engines over one store; what is told of it, and when it is heard of, the test says.
 
-#[path = "../it/client.rs"]
-mod client;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod age;
 mod ends;
-mod faults;
-mod rig;
-#[path = "../store/servers.rs"]
-mod servers;
-#[path = "../it/under.rs"]
-mod under;
-#[path = "../it/upstream.rs"]
-mod upstream;
-#[path = "../it/world.rs"]
-mod world;
+mod feed;
+mod lost;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;

@@ -22,7 +22,7 @@ use crate::{
     world::*,
 };
 
-fn full_world(plan: Plan) -> (World, String, String) {
+pub fn full_world(plan: Plan) -> (World, String, String) {
     let world = World::of(plan);
     let admin = world.people.admin("acme");
     world.done(World::consent("acme", "full"), &admin);

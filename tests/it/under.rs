@@ -24,7 +24,7 @@ pub fn counting() -> (Hooks, Arc<AtomicU64>) {
     let bytes = Arc::new(move |_: &postern::model::ExchangeId, bytes: usize| {
         seen.fetch_add(bytes as u64, SeqCst);
     });
-    (Hooks { at: None, bytes: Some(bytes) }, count)
+    (Hooks { bytes: Some(bytes), ..Hooks::default() }, count)
 }
 
 /// Bytes that may be in hand when the clock moves: one hand-over may have looked at it just before (law 7), and none is larger.
