@@ -70,7 +70,7 @@ mod tests {
 
     fn entry(number: u64) -> Entry {
         let line = Line::parse(format!("{number:020x}").as_bytes()).unwrap();
-        let change = ChangeId::new(format!("chg_{number}")).unwrap();
+        let change = ChangeId::new(&format!("chg_{number}")).unwrap();
         Entry { place: Part(7).at(number), line, change, at: Timestamp::from_ms(0), documents: Vec::new() }
     }
 
