@@ -2,7 +2,8 @@
 //!
 //! Lives here: [`Store`], which every store fulfils alike (one contract suite runs on all of them); [`embedded`], one
 //! file with one writer; [`redis`], a store that a fleet shares; [`lease`], as of when each part is known; [`cells`], the
-//! in-process cache with its generation rule.
+//! in-process cache with its generation rule; [`shadow`], what a gateway keeps of a store on its own disk, and
+//! [`healing`], how a store that forgot is made whole from it.
 //!
 //! Never here: a rule about what a document means ([`crate::policy`], [`crate::lifecycle`]), the order of intent,
 //! commit and outcome ([`crate::engine`]), a clock: the instant of a commit comes in with it.
@@ -12,9 +13,11 @@ mod checked;
 mod codec;
 pub mod embedded;
 pub mod fault;
+pub mod healing;
 pub mod lease;
 pub mod redis;
 mod server_fault;
+pub mod shadow;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
