@@ -86,16 +86,23 @@ impl Beat<'_> {
         pipe.cmd("WAIT").arg(self.wait).arg(patience(self.limit));
         let asking = connection.send_packed_commands(&pipe, 0, asked.len() + 2);
         let mut values = said::timely(self.limit, asking).await?;
-        let replicas = match values.pop() {
+        let (waited, time) = (values.pop(), values.pop());
+        let parts = asked.iter().zip(values).map(|((part, _), value)| (*part, answered(*part, value)));
+        let parts: Vec<_> = parts.collect();
+        // What a part says tells more than what is said of the waiting: a replica does not wait either.
+        let faults = parts.iter().filter_map(|(_, answered)| answered.as_ref().err());
+        if let Some(fault) = faults.into_iter().find(|fault| said::ends_link(fault)) {
+            return Err(fault.clone());
+        }
+        let replicas = match waited {
             Some(Value::Int(replicas)) => replicas,
             other => return Err(unexpected("WAIT", other)),
         };
-        let store_ms = match values.pop() {
+        let store_ms = match time {
             Some(Value::Array(time)) => milliseconds(&time).ok_or_else(|| unexpected("TIME", None))?,
             other => return Err(unexpected("TIME", other)),
         };
-        let parts = asked.iter().zip(values).map(|((part, _), value)| (*part, answered(*part, value)));
-        Ok(Beaten { confirmed: replicas >= i64::from(self.wait), store_ms, parts: parts.collect() })
+        Ok(Beaten { confirmed: replicas >= i64::from(self.wait), store_ms, parts })
     }
 }
 

@@ -173,8 +173,10 @@ async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut
             trouble = end.wait() => return trouble,
             beaten = link.beat() => beaten,
         };
-        if let Err(trouble) = beaten {
-            return said::of(address, trouble);
+        match beaten.map_err(|trouble| said::of(address, trouble)) {
+            Ok(()) => {}
+            Err(trouble) if said::ends_link(&trouble) => return trouble,
+            Err(trouble) => shared.troubled(parts, &trouble),
         }
         held += 1;
         if held == HELD {
@@ -292,9 +294,15 @@ impl Link {
         ids.dedup();
         for id in ids {
             if !self.heard.contains(&id) {
-                let asking = self.pushes.subscribe(push::channel(self.shared.names.prefix(), id));
-                said::timely(self.shared.options.timeout, asking).await?;
                 self.heard.push(id);
+                let asking = self.pushes.subscribe(push::channel(self.shared.names.prefix(), id));
+                match said::timely(self.shared.options.timeout, asking).await {
+                    Ok(()) => {}
+                    Err(trouble) if said::ends_link(&trouble) => return Err(trouble),
+                    Err(trouble) => {
+                        tracing::warn!(address = %self.address, %trouble, "changes are not pushed to this gateway; it hears of them by beats");
+                    }
+                }
             }
         }
         Ok(())
@@ -369,7 +377,6 @@ impl Shared {
         for ((part, seen), (_, answered)) in seen.iter().zip(&beaten.parts) {
             match answered {
                 Ok(answered) => self.compare(sent, *part, seen, answered, beaten.confirmed)?,
-                Err(trouble) if said::ends_link(trouble) => return Err(trouble.clone()),
                 Err(trouble) => self.troubled(Parts::of(*part), trouble),
             }
         }
