@@ -166,7 +166,10 @@ impl Engine {
                     self.await_news(part, &heard, &mut newest, &doubts).await;
                 }
                 Err(fault) => {
-                    tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
+                    // That a server does not answer is told where it is asked, once for all parts.
+                    if !matches!(fault, StoreFault::Server { .. }) {
+                        tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
+                    }
                     rest = (rest * 2).min(LONGEST_REST);
                     tokio::select! {
                         _ = newest.changed() => {}

@@ -35,6 +35,8 @@ impl Fleet {
 
     /// With more said of state, and hooks for each by its name.
     pub fn with(count: usize, more: &str, hooks: impl Fn(&str) -> Hooks) -> Fleet {
+        // What a gateway warns of is seen where a test fails.
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer().try_init();
         let redis = Server::start(&[]);
         let plan = |name: &str| plan(redis.port, name, more, hooks(name));
         let first = World::prepared(plan("a"));
