@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use crate::{
     config::Settings,
     engine::{AcceptFault, Accepted, Clock, Engine, Parts, SettleError, hooks::Hooks},
-    state::{Cells, Store},
+    state::Cells,
 };
 
 use super::{BuildFault, CELLS, OpenFault, REST, build, clock::SystemClock, open};
@@ -46,17 +46,16 @@ pub fn accept_clock(
 ) -> Result<Accepted, AcceptClockFault> {
     let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
     let routing = build::routing(settings)?;
-    let opened = open::open(settings, &clock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let store = Arc::clone(&opened.store);
-    let cells =
-        Arc::new(Cells::new(Arc::clone(&store) as Arc<dyn Store>, routing.policy.ladder.clone(), CELLS));
+    let opened = open::open(settings, &clock, runtime.handle())?;
+    let store = opened.store.store();
+    let cells = Arc::new(Cells::new(Arc::clone(&store), routing.policy.ladder.clone(), CELLS));
     let journal = Arc::new(opened.journal);
     let engine = Engine::new(
         Parts {
             gateway: settings.gateway.clone(),
             policy: Arc::clone(&routing.policy),
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store,
             cells,
             journal: Arc::clone(&journal),
             clock,
@@ -72,7 +71,7 @@ pub fn accept_clock(
             Err(fault) => Err(fault.into()),
         };
         let _ = tokio::time::timeout(REST, engine.rest()).await;
-        let _ = tokio::time::timeout(REST, store.close()).await;
+        let _ = tokio::time::timeout(REST, opened.store.close()).await;
         accepted
     });
     runtime.shutdown_timeout(REST);

@@ -8,6 +8,7 @@ mod build;
 pub mod clock;
 mod fetch;
 mod fleet;
+mod kept;
 mod keys;
 mod listen;
 mod open;
@@ -38,11 +39,11 @@ use crate::{
     engine::{Clock, Engine, Parts, hooks::Hooks, outside::Outside},
     fleet::Peers,
     proxy::{self, Core, InsideFuture, Shared, counters::Counters, look_up::LookUps},
-    state::{Cells, Embedded, Store},
+    state::Cells,
     webhook::Webhooks,
 };
 
-use self::{clock::SystemClock, operations::Operations, reload::Reloader};
+use self::{clock::SystemClock, kept::Kept, operations::Operations, reload::Reloader};
 
 pub use accept::{AcceptClockFault, accept_clock};
 pub use build::{doubts, routing, verifier};
@@ -122,7 +123,7 @@ pub struct Gateway {
     engine: Arc<Engine>,
     shared: Arc<Shared>,
     journal: Arc<Journal>,
-    store: Arc<Embedded>,
+    store: Kept,
     address: SocketAddr,
     operations: SocketAddr,
     fleet: Option<SocketAddr>,
@@ -140,16 +141,17 @@ impl Gateway {
     pub fn start(settings: Settings, extra: Extra) -> Result<Gateway, StartFault> {
         let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
+        let hearing = Arc::clone(&clock);
         let built = build::build(&settings).map_err(StartFault::Build)?;
         for doubt in build::broken_keys(&built.verifier) {
             tracing::warn!("{doubt}");
         }
-        let opened = open::open(&settings, &clock)?;
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("background")
             .enable_all()
             .build()?;
+        let opened = open::open(&settings, &clock, background.handle())?;
         let listeners = match extra.passed.proxy {
             Some(number) => systemd::take("proxy", number, built.workers)?,
             None => listen::listen(settings.listen, built.workers)?,
@@ -173,17 +175,14 @@ impl Gateway {
                 return Err(StartFault::Dangerous { address, names: dangerous });
             }
         }
-        let cells = Arc::new(Cells::new(
-            Arc::clone(&opened.store) as Arc<dyn Store>,
-            built.routing.policy.ladder.clone(),
-            CELLS,
-        ));
+        let store = extra.hooks.before(opened.store.store());
+        let cells = Arc::new(Cells::new(Arc::clone(&store), built.routing.policy.ladder.clone(), CELLS));
         let journal = Arc::new(opened.journal);
         let engine = Engine::new(
             Parts {
                 gateway: settings.gateway.clone(),
                 policy: Arc::clone(&built.routing.policy),
-                store: Arc::clone(&opened.store) as Arc<dyn Store>,
+                store,
                 cells,
                 journal: Arc::clone(&journal),
                 clock,
@@ -247,6 +246,9 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_following());
+        if let Kept::Redis(store) = &opened.store {
+            background.spawn(kept::keep_hearing(Arc::clone(store), Arc::clone(&hearing)));
+        }
         background.spawn(Arc::clone(&engine).keep_mending());
         background.spawn(Arc::clone(&engine).keep_effects());
         background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));

@@ -7,7 +7,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::build;
+use tokio::runtime::Handle;
+
+use super::{
+    build,
+    kept::{self, Kept},
+};
 use crate::{
     audit::{
         journal::{self, Claim, Journal, Recovered, disk::RealDisk},
@@ -15,10 +20,14 @@ use crate::{
         read::{ReadError, Records, segment_name, segments},
         verify::verify,
     },
-    config::Settings,
+    config::{Settings, resolve::StateSettings},
     engine::{Clock, documents_in},
     model::{Key, Stored},
-    state::{self, Embedded, Part, Store, StoreFault, embedded::Hints},
+    state::{
+        self, Embedded, Part, RedisStore, Store, StoreFault,
+        embedded::Hints,
+        redis::{InitFault, Initialised},
+    },
 };
 
 /// The largest record, in bytes: the outcome of a change holds its documents whole, and they must not be cut.
@@ -74,6 +83,17 @@ pub enum OpenFault {
         "there is a ledger at `{0}`; a store beside it is rebuilt from it when the gateway starts, not made empty"
     )]
     LedgerThere(String),
+    /// A beginning was asked for, beside a shadow.
+    #[error(
+        "there is a shadow at `{0}`, so this gateway knew a store; start it with that store, or have `postern state rebuild` make that anew"
+    )]
+    ShadowThere(String),
+    /// A beginning was asked for, and it is made.
+    #[error("the store {0} is there already; start the gateway with `postern run`")]
+    StoreThere(String),
+    /// A store in Redis could not be begun.
+    #[error(transparent)]
+    Init(#[from] InitFault),
     /// The ledger is there and does not verify, so no state is rebuilt from it.
     #[error(
         "the state is missing or older than the ledger, and the ledger does not verify, so nothing is rebuilt from it: {0}"
@@ -104,6 +124,9 @@ impl OpenFault {
             OpenFault::Threads(_) => "no_threads",
             OpenFault::Ledger(_) => "ledger_unopened",
             OpenFault::LedgerThere(_) => "ledger_there",
+            OpenFault::ShadowThere(_) => "shadow_there",
+            OpenFault::StoreThere(_) => "store_there",
+            OpenFault::Init(_) => "store_not_made",
             OpenFault::Read(_) => "ledger_unreadable",
             OpenFault::Key(_) => "ledger_key",
             OpenFault::Unverified(_) => "ledger_unverified",
@@ -114,7 +137,7 @@ impl OpenFault {
 
 /// State and ledger, open.
 pub(super) struct Opened {
-    pub(super) store: Arc<Embedded>,
+    pub(super) store: Kept,
     pub(super) journal: Journal,
     pub(super) recovered: Recovered,
 }
@@ -128,18 +151,45 @@ fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
 
 /// Opens both. The ledger is claimed before anything is looked at or built: where another gateway runs on it, its state
 /// is not touched either.
-pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened, OpenFault> {
+pub(super) fn open(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    runtime: &Handle,
+) -> Result<Opened, OpenFault> {
     let key = build::ledger_key(settings)?;
-    let (path, dir) = (settings.state.file(), settings.ledger.path.as_path());
-    if !path.exists() && !has_ledger(dir)? {
-        return Err(OpenFault::NothingThere {
-            state: path.display().to_string(),
-            ledger: dir.display().to_string(),
-        });
-    }
-    let claim = Claim::of(dir)?;
+    let dir = settings.ledger.path.as_path();
+    let (claim, store) = match &settings.state {
+        StateSettings::File(path) => {
+            if !path.exists() && !has_ledger(dir)? {
+                return Err(OpenFault::NothingThere {
+                    state: path.display().to_string(),
+                    ledger: dir.display().to_string(),
+                });
+            }
+            let claim = Claim::of(dir)?;
+            (claim, Kept::File(Arc::new(embedded(path, dir, &key)?)))
+        }
+        StateSettings::Redis(redis) => (Claim::of(dir)?, Kept::Redis(kept::redis(redis, runtime, clock))),
+    };
+    let options = journal::Options {
+        segment_bytes: settings.ledger.segment,
+        reserve_bytes: settings.ledger.reserve,
+        quota_bytes: settings.ledger.quota,
+        // The ledger wants four records to fit. The smallest segment leaves 256 KiB, which is less than the store would take
+        // of one document (`DOCUMENT_MOST`), and far more than the rules let one become.
+        max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
+        ..journal::Options::new(dir.to_owned(), settings.ledger.origin.clone())
+    };
+    let clock = Arc::clone(clock);
+    let (journal, recovered) =
+        Journal::open_claimed(claim, options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
+    Ok(Opened { store, journal, recovered })
+}
+
+/// The embedded store, rebuilt from the ledger where it is missing, healed from it where it is older.
+fn embedded(path: &Path, dir: &Path, key: &SigningKey) -> Result<Embedded, OpenFault> {
     if !path.exists() {
-        let documents = documents(dir, &key)?;
+        let documents = documents(dir, key)?;
         tracing::warn!(
             documents = documents.len(),
             state = %path.display(),
@@ -163,7 +213,7 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
     } else if asking.block_on(went_back(&store, &latest(dir)?))? {
         asking.block_on(store.close());
         drop(store);
-        let documents = documents(dir, &key)?;
+        let documents = documents(dir, key)?;
         tracing::error!(
             state = %path.display(),
             "the state is older than the ledger; what the ledger knows is joined in, and the narrower holds"
@@ -172,19 +222,7 @@ pub(super) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Opened
         Embedded::heal(path, documents.into_iter(), hints)?;
         store = Embedded::open(path)?;
     }
-    let options = journal::Options {
-        segment_bytes: settings.ledger.segment,
-        reserve_bytes: settings.ledger.reserve,
-        quota_bytes: settings.ledger.quota,
-        // The ledger wants four records to fit. The smallest segment leaves 256 KiB, which is less than the store would take
-        // of one document (`DOCUMENT_MOST`), and far more than the rules let one become.
-        max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
-        ..journal::Options::new(dir.to_owned(), settings.ledger.origin.clone())
-    };
-    let clock = Arc::clone(clock);
-    let (journal, recovered) =
-        Journal::open_claimed(claim, options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
-    Ok(Opened { store: Arc::new(store), journal, recovered })
+    Ok(store)
 }
 
 fn largest_record(room: u64) -> usize {
@@ -274,7 +312,22 @@ async fn went_back(store: &Embedded, latest: &BTreeMap<Key, Stored>) -> Result<b
 /// # Errors
 /// [`OpenFault`]: there is something already.
 pub fn init(settings: &Settings) -> Result<(), OpenFault> {
-    init_state(settings.state.file(), &settings.ledger.path)
+    let redis = match &settings.state {
+        StateSettings::File(path) => return init_state(path, &settings.ledger.path),
+        StateSettings::Redis(redis) => redis,
+    };
+    // Whoever has a shadow or a ledger knows a store that is there, or one that was lost: neither begins anew.
+    if redis.shadow.symlink_metadata().is_ok() {
+        return Err(OpenFault::ShadowThere(redis.shadow.display().to_string()));
+    }
+    if has_ledger(&settings.ledger.path)? {
+        return Err(OpenFault::LedgerThere(settings.ledger.path.display().to_string()));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(OpenFault::Threads)?.block_on(RedisStore::init(kept::options(redis)))? {
+        Initialised::Made(_) => Ok(()),
+        Initialised::There(mark) => Err(OpenFault::StoreThere(mark.id.to_string())),
+    }
 }
 
 /// Begins: an empty store where there is neither state nor ledger.

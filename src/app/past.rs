@@ -8,7 +8,7 @@ use crate::{
     audit::journal::OpenIntent,
     config::Settings,
     engine::{ChangeFault, Engine, Giver},
-    lifecycle::Command,
+    lifecycle::{Command, Refusal},
 };
 
 /// How often it is said that the clock is behind the ledger, while it is.
@@ -64,7 +64,8 @@ pub(super) async fn register(engine: &Arc<Engine>, tenants: Vec<Command>) {
         loop {
             match engine.change(command.clone(), Giver::Configuration).await {
                 Ok(_) => break,
-                Err(ChangeFault::Refused(refusal)) => {
+                // What the store cannot tell right now is no answer.
+                Err(ChangeFault::Refused(refusal)) if refusal != Refusal::Unavailable => {
                     tracing::error!(tenant = ?command.tenant(), %refusal, "a configured tenant could not be registered");
                     break;
                 }

@@ -4,6 +4,8 @@
 
 use crate::model::Key;
 
+pub use super::server_fault::ServerFault;
+
 /// A document that is there and cannot be read. It is never taken for absent or for a default.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -94,6 +96,71 @@ pub enum StoreFault {
         /// The newest place it has.
         newest: u64,
     },
+    /// A part of it has no mark. What it held is unknown, which is not nothing (law 8).
+    #[error(
+        "part {part} of the store has no mark: it was emptied, or never made; its gateways heal it from what they know, or `postern state rebuild` does, and only a new one is made by `postern state init`"
+    )]
+    Forgotten {
+        /// Which part.
+        part: u16,
+    },
+    /// Another store is in its place.
+    #[error(
+        "the store is now {found} and was {known}: it was replaced; restart `postern run` if that was meant, else restore the former one"
+    )]
+    Replaced {
+        /// The one that is there.
+        found: String,
+        /// The one that was known.
+        known: String,
+    },
+    /// A part of it has lost something and is not healed yet (law 8).
+    #[error("part {part} of the store has lost something and is being healed; it is tried again by itself")]
+    Suspect {
+        /// Which part.
+        part: u16,
+    },
+    /// Its making was interrupted.
+    #[error(
+        "the store was begun and never finished; run `postern state init` again, which goes on from there"
+    )]
+    Unmade,
+    /// It has another layout.
+    #[error(
+        "the store has layout `{found}`, this build reads {known}; run the version of postern that made it"
+    )]
+    Layout {
+        /// What it bears.
+        found: String,
+        /// What this build knows.
+        known: u32,
+    },
+    /// It has another number of parts.
+    #[error("the store has `{found}` parts, not {known}; the number is fixed when a store is made")]
+    Parts {
+        /// What it says.
+        found: String,
+        /// What was expected.
+        known: u16,
+    },
+    /// A part holds something that cannot be understood.
+    #[error(
+        "part {part} of the store is damaged ({detail}); rebuild it from the ledgers with `postern state rebuild`"
+    )]
+    PartDamaged {
+        /// Which part.
+        part: u16,
+        /// What was found.
+        detail: String,
+    },
+    /// A server of it does not do what was asked.
+    #[error("a server of the store {} ({detail}); {}", fault.what(), fault.remedy())]
+    Server {
+        /// Why not.
+        fault: ServerFault,
+        /// As it says it itself.
+        detail: String,
+    },
 }
 
 impl StoreFault {
@@ -107,6 +174,14 @@ impl StoreFault {
             StoreFault::Unreadable(unreadable) => unreadable.code(),
             StoreFault::FeedForgotten { .. } => "store_feed_forgotten",
             StoreFault::WentBack { .. } => "store_went_back",
+            StoreFault::Forgotten { .. } => "store_mark_missing",
+            StoreFault::Replaced { .. } => "store_replaced",
+            StoreFault::Suspect { .. } => "store_suspect",
+            StoreFault::Unmade => "store_unmade",
+            StoreFault::Layout { .. } => "store_layout",
+            StoreFault::Parts { .. } => "store_parts",
+            StoreFault::PartDamaged { .. } => "store_part_damaged",
+            StoreFault::Server { fault, .. } => fault.code(),
         }
     }
 }
@@ -140,6 +215,9 @@ pub enum Refusal {
     /// It writes nothing.
     #[error("the change writes nothing; commit only what changes a document")]
     Empty,
+    /// It writes in two parts.
+    #[error("`{0}` lies in another part than what is written beside it; write below one tenant at a time")]
+    Parts(Key),
 }
 
 impl Refusal {
@@ -153,6 +231,7 @@ impl Refusal {
             Refusal::TooLarge { .. } => "commit_too_large",
             Refusal::TooMany(_) => "commit_too_many",
             Refusal::Empty => "commit_empty",
+            Refusal::Parts(_) => "commit_parts",
         }
     }
 }
@@ -206,7 +285,15 @@ mod tests {
             StoreFault::Closed,
             StoreFault::FeedForgotten { asked: 1, oldest: 2 },
             StoreFault::WentBack { asked: 2, newest: 1 },
+            StoreFault::Forgotten { part: 7 },
+            StoreFault::Replaced { found: detail(), known: detail() },
+            StoreFault::Suspect { part: 7 },
+            StoreFault::Unmade,
+            StoreFault::Layout { found: detail(), known: 1 },
+            StoreFault::Parts { found: detail(), known: 64 },
+            StoreFault::PartDamaged { part: 7, detail: detail() },
         ];
+        faults.extend(ServerFault::ALL.map(|fault| StoreFault::Server { fault, detail: detail() }));
         faults.extend(unreadable.into_iter().map(StoreFault::Unreadable));
         let refusals = [
             Refusal::Unread(key()),
@@ -216,6 +303,7 @@ mod tests {
             Refusal::TooLarge { key: key(), bytes: 9 },
             Refusal::TooMany(9),
             Refusal::Empty,
+            Refusal::Parts(key()),
         ];
         let mut all: Vec<CommitFault> = faults.into_iter().map(CommitFault::Unavailable).collect();
         all.extend(refusals.into_iter().map(CommitFault::Refused));

@@ -1,16 +1,23 @@
 //! What is known: the store's contract, the embedded store, and the cells in which a gateway keeps what it knows.
 //!
 //! Lives here: [`Store`], which every store fulfils alike (one contract suite runs on all of them); [`embedded`], one
-//! file with one writer; [`lease`], as of when each part is known; [`cells`], the in-process cache with its generation rule.
+//! file with one writer; [`redis`], a store that a fleet shares; [`lease`], as of when each part is known; [`cells`], the
+//! in-process cache with its generation rule; [`shadow`], what a gateway keeps of a store on its own disk, and
+//! [`healing`], how a store that forgot is made whole from it.
 //!
 //! Never here: a rule about what a document means ([`crate::policy`], [`crate::lifecycle`]), the order of intent,
 //! commit and outcome ([`crate::engine`]), a clock: the instant of a commit comes in with it.
 
 pub mod cells;
+mod checked;
 mod codec;
 pub mod embedded;
 pub mod fault;
+pub mod healing;
 pub mod lease;
+pub mod redis;
+mod server_fault;
+pub mod shadow;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -22,8 +29,9 @@ use crate::model::{ChangeId, Key, Kind, Stored, TenantId, Timestamp, Version};
 
 pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
-pub use fault::{CommitFault, Refusal, StoreFault, Unreadable};
+pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
 pub use lease::{Age, Leases, Line, Parts, Suspicion};
+pub use redis::RedisStore;
 
 /// The answer of a store, still to come. Boxed: the store is never on a member's path but for a miss.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -125,8 +133,9 @@ pub struct Mark {
 ///
 /// * A commit takes effect whole or not at all, and only while every document that was read still has the version
 ///   that was read. Of concurrent commits on one document exactly one wins for each version.
-/// * An acknowledged commit is durable. A repeat by change id is recognised for at least a week and at least a hundred
-///   thousand changes.
+/// * An acknowledged commit is durable. A repeat by change id is recognised for at least a week and at least ten thousand
+///   changes of its part.
+/// * What a commit writes lies in one part; what it only reads may lie anywhere.
 /// * The feed of a part tells all its changes in one order without gaps; a reader too far behind is told so.
 /// * What cannot be read is a fault for that document. It is never absent and never a default.
 pub trait Store: Send + Sync {
@@ -136,7 +145,7 @@ pub trait Store: Send + Sync {
     /// The part that a document lies in. Never changes.
     fn part_of(&self, key: &Key) -> Part;
 
-    /// The documents of these keys, in this order, in one round trip and as of one instant; `None` for what is not there.
+    /// The documents of these keys, in this order, in one round trip and, within a part, as of one instant; `None` for what is not there.
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>>;
 
     /// Makes a change durable and announces it.

@@ -50,7 +50,8 @@ pub struct Notes {
     pub ended: AtomicU64,
     /// What it answers to which method and path, whole, where it was told.
     told: Mutex<BTreeMap<String, String>>,
-    released: Mutex<bool>,
+    /// For good; and how often those who waited then.
+    released: Mutex<(bool, u64)>,
     release: Condvar,
 }
 
@@ -136,7 +137,14 @@ impl Upstream {
 
     /// Lets whatever waits for a release go on, now and from now on.
     pub fn release(&self) {
-        *self.notes.released.lock().unwrap() = true;
+        self.notes.released.lock().unwrap().0 = true;
+        self.notes.release.notify_all();
+    }
+
+    /// Lets whatever waits for a release right now go on.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
+    pub fn release_those(&self) {
+        self.notes.released.lock().unwrap().1 += 1;
         self.notes.release.notify_all();
     }
 }
@@ -183,7 +191,8 @@ impl Line {
 
     fn wait(&mut self) -> Option<()> {
         let mut released = self.notes.released.lock().unwrap();
-        while !*released {
+        let mine = released.1;
+        while !released.0 && released.1 == mine {
             released = self
                 .notes
                 .release

@@ -259,7 +259,7 @@ pub struct World {
     pub gateway: Option<Gateway>,
     pub people: People,
     pub upstream: Upstream,
-    pub keys_dir: TempDir,
+    pub keys_dir: Arc<TempDir>,
     pub data: PathBuf,
     pub edits: Vec<(&'static str, &'static str)>,
     pub hooks: Hooks,
@@ -378,6 +378,16 @@ impl World {
     pub fn prepared(plan: Plan) -> World {
         let keys_dir = TempDir::new().unwrap();
         Keys::make(keys_dir.path());
+        World::with_keys(Arc::new(keys_dir), plan)
+    }
+
+    /// Another world of the same people; what its plan does not say is as in any.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
+    pub fn beside(&self, plan: Plan) -> World {
+        World::with_keys(Arc::clone(&self.keys_dir), plan)
+    }
+
+    fn with_keys(keys_dir: Arc<TempDir>, plan: Plan) -> World {
         let upstream = Upstream::start();
         World {
             gateway: None,
@@ -399,8 +409,13 @@ impl World {
         edited(self.written, self.keys_dir.path(), &self.data, self.target, &self.edits)
     }
 
+    /// What is configured.
+    pub fn settings(&self) -> Settings {
+        settings_of(self.written, self.keys_dir.path(), &self.data, self.target, &self.edits)
+    }
+
     pub fn try_up(&mut self) -> Result<(), app::StartFault> {
-        let settings = settings_of(self.written, self.keys_dir.path(), &self.data, self.target, &self.edits);
+        let settings = self.settings();
         let clock = self.clock.clone().map(|clock| clock as Arc<dyn Clock>);
         self.gateway =
             Some(Gateway::start(settings, Extra { hooks: self.hooks.clone(), clock, ..Extra::default() })?);

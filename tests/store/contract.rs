@@ -1,14 +1,19 @@
 //! What every store promises, as functions over a store: `tests/store/on_embedded.rs` runs them on the embedded one, and
-//! whatever store comes next gets a list like it. Each function is given a store of its own, empty but for its mark.
+//! `tests/store/on_redis.rs` on Redis. Each function is given a store of its own, empty but for its mark.
 
 use std::sync::Arc;
 
 use postern::{
-    model::{Key, Kind, Stored, Version},
+    model::{Document, Key, Kind, Reach, Stop, Stored, Version},
     state::{Commit, CommitFault, DOCUMENT_MOST, Part, Refusal, Store, StoreFault},
 };
 
 use crate::make::*;
+
+/// The part in which everything below a tenant lies.
+fn part(store: &Arc<dyn Store>, tenant: &str) -> Part {
+    store.part_of(&tenant_key(tenant))
+}
 
 async fn one(store: &Arc<dyn Store>, key: &Key) -> Option<Stored> {
     let mut found = store.load(std::slice::from_ref(key)).await.unwrap();
@@ -43,7 +48,7 @@ pub(crate) async fn a_commit_is_read_back_whole(store: &Arc<dyn Store>) {
     assert!(found[1].is_none(), "what is not there is none");
     let found: Vec<Stored> = found.into_iter().flatten().map(Result::unwrap).collect();
     assert_eq!(found, commit.write.into_iter().map(|(_, stored)| stored).collect::<Vec<_>>());
-    assert_eq!(store.mark(Part::FIRST).await.unwrap().position, 1);
+    assert_eq!(store.mark(part(store, "a")).await.unwrap().position, 1);
 }
 
 pub(crate) async fn a_commit_that_conflicts_leaves_nothing(store: &Arc<dyn Store>) {
@@ -54,10 +59,10 @@ pub(crate) async fn a_commit_that_conflicts_leaves_nothing(store: &Arc<dyn Store
     assert_eq!(store.commit(commit.clone()).await, Err(CommitFault::Conflict(vec![tenant_key("a")])));
     assert_eq!(one(store, &session_key("a", "s")).await, None);
     assert_eq!(one(store, &grant_key("a", "g")).await, None);
-    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(None));
+    assert_eq!(store.asked(part(store, "a"), &commit.change).await, Ok(None));
     assert_eq!(store.due(at(100), None, 10).await.unwrap(), vec![]);
-    assert_eq!(*store.newest(Part::FIRST).borrow(), 1);
-    assert_eq!(store.changes_after(Part::FIRST, 0, 10).await.unwrap().len(), 1);
+    assert_eq!(*store.newest(part(store, "a")).borrow(), 1);
+    assert_eq!(store.changes_after(part(store, "a"), 0, 10).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn what_was_read_must_still_be_so(store: &Arc<dyn Store>) {
@@ -95,9 +100,9 @@ pub(crate) async fn a_repeat_is_recognised_and_changes_nothing(store: &Arc<dyn S
     let again = store.commit(commit.clone()).await.unwrap();
     assert_eq!((again.place.number, again.repeated), (first.place.number, true));
     assert_eq!(one(store, &key).await.unwrap().heads[0].document, tenant("block"));
-    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(Some(first.place.number)));
-    assert_eq!(store.asked(Part::FIRST, &fresh()).await, Ok(None));
-    assert_eq!(store.changes_after(Part::FIRST, 0, 10).await.unwrap().len(), 2);
+    assert_eq!(store.asked(part(store, "a"), &commit.change).await, Ok(Some(first.place.number)));
+    assert_eq!(store.asked(part(store, "a"), &fresh()).await, Ok(None));
+    assert_eq!(store.changes_after(part(store, "a"), 0, 10).await.unwrap().len(), 2);
 }
 
 pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn Store>) {
@@ -134,7 +139,7 @@ pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn 
     let done = tasks.join_all().await;
     assert!(done.iter().all(|(_, done)| !done.repeated));
     assert_eq!(one(store, &key).await.unwrap().version.number, 2 + TASKS);
-    let told = store.changes_after(Part::FIRST, 2, 1000).await.unwrap();
+    let told = store.changes_after(part(store, "a"), 2, 1000).await.unwrap();
     let mut versions = Vec::new();
     for (entry, position) in told.iter().zip(3..) {
         assert_eq!(entry.place.number, position);
@@ -147,7 +152,7 @@ pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn 
 
 pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Store>) {
     const CHANGES: u64 = 200;
-    let mut newest = store.newest(Part::FIRST);
+    let mut newest = store.newest(part(store, "a"));
     assert_eq!(*newest.borrow_and_update(), 0);
     let writers: Vec<_> = (0..4u64)
         .map(|writer| {
@@ -164,7 +169,7 @@ pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Stor
     let (mut seen, mut keys) = (0, std::collections::BTreeSet::new());
     while seen < CHANGES {
         newest.wait_for(|position| *position > seen).await.unwrap();
-        let entries = store.changes_after(Part::FIRST, seen, 7).await.unwrap();
+        let entries = store.changes_after(part(store, "a"), seen, 7).await.unwrap();
         assert!(!entries.is_empty() && entries.len() <= 7, "what is announced can be read");
         for entry in entries {
             assert_eq!(entry.place.number, seen + 1);
@@ -179,9 +184,9 @@ pub(crate) async fn the_feed_has_no_gaps_and_no_other_order(store: &Arc<dyn Stor
         writer.await.unwrap();
     }
     assert_eq!(keys.len(), 200);
-    assert_eq!(store.changes_after(Part::FIRST, CHANGES, 10).await, Ok(vec![]));
+    assert_eq!(store.changes_after(part(store, "a"), CHANGES, 10).await, Ok(vec![]));
     assert_eq!(
-        store.changes_after(Part::FIRST, CHANGES + 1, 10).await,
+        store.changes_after(part(store, "a"), CHANGES + 1, 10).await,
         Err(StoreFault::WentBack { asked: CHANGES + 1, newest: CHANGES })
     );
 }
@@ -363,7 +368,7 @@ pub(crate) async fn large_documents_pass_up_to_the_bound(store: &Arc<dyn Store>)
     store.commit(commit.clone()).await.unwrap();
     assert_eq!(one(store, &key).await.as_ref(), Some(&commit.write[0].1));
     assert_eq!(
-        store.changes_after(Part::FIRST, 0, 1).await.unwrap()[0].documents[0].1.as_ref(),
+        store.changes_after(part(store, "a"), 0, 1).await.unwrap()[0].documents[0].1.as_ref(),
         Ok(&commit.write[0].1)
     );
     let longer = "x".repeat(DOCUMENT_MOST);
@@ -409,8 +414,127 @@ pub(crate) async fn an_abandoned_commit_is_settled_before_it_is_asked_for(store:
         let commit = step(fresh(), &key, None, session(9, None));
         let id = commit.change.clone();
         drop(store.commit(commit));
-        let asked = store.asked(Part::FIRST, &id).await.unwrap();
+        let asked = store.asked(part(store, "a"), &id).await.unwrap();
         let there = one(store, &key).await;
         assert_eq!(asked.is_some(), there.is_some(), "what was asked for changes no more");
     }
+}
+
+pub(crate) async fn what_is_written_together_lies_together(store: &Arc<dyn Store>) {
+    let (a, b) = apart(store);
+    made(store, vec![(tenant_key(&b), tenant("read"))]).await;
+    // What is only read may lie anywhere.
+    let seen = one(store, &tenant_key(&b)).await.unwrap();
+    let mut start = several(fresh(), vec![(session_key(&a, "s"), session(9, None))]);
+    start.read.push((tenant_key(&b), seen.version));
+    start.read.push((grant_key(&b, "none"), Version::NONE));
+    store.commit(start).await.unwrap();
+    store.commit(step(fresh(), &tenant_key(&b), Some(&seen), tenant("block"))).await.unwrap();
+    let mut late = several(fresh(), vec![(session_key(&a, "t"), session(9, None))]);
+    late.read.push((tenant_key(&b), seen.version));
+    assert_eq!(store.commit(late).await, Err(CommitFault::Conflict(vec![tenant_key(&b)])));
+    assert_eq!(one(store, &session_key(&a, "t")).await, None);
+    // What is written may not, where a store has several parts.
+    let both = several(
+        fresh(),
+        vec![(session_key(&a, "u"), session(9, None)), (session_key(&b, "u"), session(9, None))],
+    );
+    let answer = store.commit(both.clone()).await;
+    if store.parts() == 1 {
+        assert!(answer.is_ok());
+        return;
+    }
+    assert_eq!(answer, Err(CommitFault::Refused(Refusal::Parts(session_key(&b, "u")))));
+    assert_eq!(one(store, &session_key(&a, "u")).await, None);
+    assert_eq!(store.asked(part(store, &a), &both.change).await, Ok(None));
+}
+
+/// Two tenants, of different parts where there are several.
+fn apart(store: &Arc<dyn Store>) -> (String, String) {
+    let first = "t0".to_owned();
+    let others = (1..1000).map(|number| format!("t{number}"));
+    let other =
+        others.into_iter().find(|name| store.parts() == 1 || part(store, name) != part(store, &first));
+    (first, other.unwrap())
+}
+
+pub(crate) async fn parts_have_histories_of_their_own(store: &Arc<dyn Store>) {
+    let (a, b) = apart(store);
+    made(store, vec![(tenant_key(&a), tenant("read")), (tenant_key(&b), tenant("read"))]).await;
+    let marks = [&a, &b].map(|name| part(store, name));
+    let first = store.mark(marks[0]).await.unwrap();
+    let second = store.mark(marks[1]).await.unwrap();
+    assert_eq!(first.id, second.id, "one store has one id");
+    let each = if store.parts() == 1 { 2 } else { 1 };
+    assert_eq!((first.position, second.position), (each, each));
+    for part in (0..store.parts()).map(Part).filter(|part| !marks.contains(part)) {
+        assert_eq!(store.mark(part).await.unwrap().position, 0);
+        assert_eq!(store.changes_after(part, 0, 10).await, Ok(vec![]));
+    }
+    // Documents of several parts come in the order that was asked for, twice where it was asked for twice.
+    let keys = [&b, &a, &b].map(|name| tenant_key(name));
+    let found = store.load(&keys).await.unwrap();
+    let there: Vec<bool> = found.iter().map(|found| matches!(found, Some(Ok(_)))).collect();
+    assert_eq!(there, [true, true, true]);
+    assert_eq!(found[0], found[2]);
+    assert_eq!(store.confirmed(&keys).await.unwrap(), found);
+    assert_eq!(store.load(&[]).await, Ok(vec![]));
+}
+
+pub(crate) async fn of_equal_deadlines_the_cursor_loses_none(store: &Arc<dyn Store>) {
+    let mut expected = Vec::new();
+    for tenant in ["a", "b", "t1", "t2", "t3"] {
+        for number in 0..6 {
+            let (key, deadline) = (session_key(tenant, &format!("s{number}")), 100 + number / 3);
+            made(store, vec![(key.clone(), session(deadline, None))]).await;
+            expected.push((at(deadline), key));
+        }
+    }
+    expected.sort();
+    for limit in [1, 2, 7, 30] {
+        let mut found: Vec<(postern::model::Timestamp, Key)> = Vec::new();
+        loop {
+            let page = store.due(at(500), found.last(), limit).await.unwrap();
+            assert!(
+                page.len() == limit.min(expected.len() - found.len()),
+                "a page is full unless it is the last"
+            );
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, expected, "by {limit}");
+    }
+    // A cursor need not exist.
+    let from = (at(100), session_key("b", "s00"));
+    let page = store.due(at(500), Some(&from), 100).await.unwrap();
+    assert_eq!(page, expected.iter().filter(|row| **row > from).cloned().collect::<Vec<_>>());
+}
+
+pub(crate) async fn kill_switches_are_listed_and_are_no_tenants(store: &Arc<dyn Store>) {
+    let reaches = [
+        Reach::All,
+        Reach::Tenant(tenant_id("a")),
+        Reach::Tenant(tenant_id("b")),
+        Reach::Person(subject("x y")),
+    ];
+    let keys = reaches.map(Key::Stop);
+    for key in &keys {
+        made(store, vec![(key.clone(), Document::Stop(Stop::default()))]).await;
+    }
+    made(store, vec![(tenant_key("a"), tenant("read"))]).await;
+    let mut found: Vec<Key> = Vec::new();
+    loop {
+        let page = store.list_stops(found.last(), 3).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page.into_iter().map(|(key, found)| {
+            assert!(found.is_ok());
+            key
+        }));
+    }
+    assert_eq!(found, keys);
+    assert_eq!(store.list_tenants(None, 10).await.unwrap().len(), 1);
 }

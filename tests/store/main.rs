@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
@@ -14,7 +15,14 @@ mod crash;
 mod disk;
 mod embedded;
 mod faulty;
+mod links;
+mod links_fleet;
+mod links_rig;
 mod make;
 mod on_embedded;
+mod on_redis;
+mod redis_faults;
+mod redis_init;
+mod servers;
 mod simulation;
 mod slow;

@@ -95,3 +95,23 @@ async fn an_abandoned_commit_is_settled_before_it_is_asked_for() {
 async fn what_was_made_under_keys_is_stored_with_it_and_due_with_the_last_key() {
     run(contract::what_was_made_under_keys_is_stored_with_it_and_due_with_the_last_key).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_together_lies_together() {
+    run(contract::what_is_written_together_lies_together).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parts_have_histories_of_their_own() {
+    run(contract::parts_have_histories_of_their_own).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_equal_deadlines_the_cursor_loses_none() {
+    run(contract::of_equal_deadlines_the_cursor_loses_none).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kill_switches_are_listed_and_are_no_tenants() {
+    run(contract::kill_switches_are_listed_and_are_no_tenants).await;
+}

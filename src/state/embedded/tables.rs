@@ -10,16 +10,18 @@
 //!
 //! Never here: look-ups (see [`super::reading`]), threads, files, when a transaction is made durable.
 
-use std::collections::BTreeSet;
-
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
-    model::{ChangeId, Key, Ladder, Stored, Timestamp, Version, join::narrowest},
-    state::{COMMIT_MOST, Commit, CommitFault, Committed, Found, Mark, Part, Refusal, StoreFault, codec},
+    model::{ChangeId, Key, Stored, Timestamp, Version},
+    state::{
+        Commit, CommitFault, Committed, Found, Mark, Part, Refusal, StoreFault,
+        checked::{checked, due_of},
+        codec,
+    },
 };
 
 use super::Retention;
@@ -103,11 +105,6 @@ pub(super) fn due_key(at: Timestamp, key: &[u8]) -> Vec<u8> {
     let mut bytes = at.ms().to_be_bytes().to_vec();
     bytes.extend_from_slice(key);
     bytes
-}
-
-/// When a document falls due. Of states side by side the narrowest; the ladder plays no part in deadlines.
-fn due_of(stored: &Stored) -> Option<Timestamp> {
-    narrowest(stored, &Ladder::new(Vec::new()))?.due()
 }
 
 /// All tables, open for writing.
@@ -293,36 +290,4 @@ impl<'t> Tables<'t> {
         };
         Ok((now.ms_since(line.at) > retention.ms).then_some((place, line.change)))
     }
-}
-
-/// Whether a commit is put together rightly; gives its documents as text.
-fn checked(commit: &Commit) -> Result<Vec<String>, Refusal> {
-    let named = commit.read.len().max(commit.write.len());
-    if named > COMMIT_MOST {
-        return Err(Refusal::TooMany(named));
-    }
-    if commit.write.is_empty() {
-        return Err(Refusal::Empty);
-    }
-    let mut seen = BTreeSet::new();
-    if let Some((key, _)) = commit.read.iter().find(|(key, _)| !seen.insert(key)) {
-        return Err(Refusal::Twice(key.clone()));
-    }
-    let mut seen = BTreeSet::new();
-    commit
-        .write
-        .iter()
-        .map(|(key, stored)| {
-            if !seen.insert(key) {
-                return Err(Refusal::Twice(key.clone()));
-            }
-            let Some((_, version)) = commit.read.iter().find(|(read, _)| read == key) else {
-                return Err(Refusal::Unread(key.clone()));
-            };
-            if stored.version <= *version {
-                return Err(Refusal::NotRaised(key.clone()));
-            }
-            codec::document(key, stored)
-        })
-        .collect()
 }

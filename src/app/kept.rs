@@ -1,0 +1,104 @@
+//! The store that the settings name, whichever it is: the embedded one in its file, or one in Redis that gateways share.
+//!
+//! Never here: what is done when one of them is missing ([`super::open`]).
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::resolve::{RedisFound, RedisSettings},
+    engine::Clock,
+    state::{
+        Embedded, RedisStore, Store,
+        redis::{Address, Options, Servers, Tls},
+    },
+};
+
+/// How often the store's clock is heard.
+const HEAR_EVERY: Duration = Duration::from_millis(250);
+
+/// The store, open.
+pub(super) enum Kept {
+    /// In a file.
+    File(Arc<Embedded>),
+    /// In Redis.
+    Redis(Arc<RedisStore>),
+}
+
+impl Kept {
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Kept::File(store) => Arc::clone(store) as Arc<dyn Store>,
+            Kept::Redis(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// Takes nothing more, and lets go of what it holds.
+    pub(super) async fn close(&self) {
+        match self {
+            Kept::File(store) => store.close().await,
+            // What it acknowledged is where it is kept; its connections end when nobody holds it any more.
+            Kept::Redis(_) => {}
+        }
+    }
+}
+
+/// Runs for as long as the gateway does, where gateways share the store: its clock is heard, and what its servers are set to lose is
+/// told, once.
+pub(super) async fn keep_hearing(store: Arc<RedisStore>, clock: Arc<dyn Clock>) {
+    let mut told = BTreeSet::new();
+    loop {
+        if let Some((store_ms, boot_ms)) = store.links().fleet_time() {
+            clock.heard(store_ms, boot_ms);
+        }
+        for warning in store.links().warnings() {
+            if told.insert(warning.clone()) {
+                tracing::warn!("{warning}");
+            }
+        }
+        tokio::time::sleep(HEAR_EVERY).await;
+    }
+}
+
+/// A store in Redis, which connects by itself.
+pub(super) fn redis(settings: &RedisSettings, runtime: &Handle, clock: &Arc<dyn Clock>) -> Arc<RedisStore> {
+    let clock = Arc::clone(clock);
+    RedisStore::start(options(settings), runtime, Arc::new(move || clock.boot_ms()))
+}
+
+/// What a store in Redis takes of the settings.
+pub(super) fn options(settings: &RedisSettings) -> Options {
+    let addresses = settings.servers.iter();
+    let mut addresses =
+        addresses.map(|(host, port)| Address { host: host.clone(), port: *port }).collect::<Vec<_>>();
+    let servers = match &settings.found {
+        RedisFound::Sentinel(name) => Servers::Sentinel { name: name.clone(), addresses },
+        RedisFound::Cluster => Servers::Cluster(addresses),
+        RedisFound::One => match addresses.pop() {
+            Some(address) => Servers::One(address),
+            // The settings name one; without any, nobody is asked.
+            None => Servers::Cluster(addresses),
+        },
+    };
+    let text = |bytes: &[u8]| Zeroizing::new(String::from_utf8_lossy(bytes.trim_ascii()).into_owned());
+    let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    Options {
+        tls: settings.tls.as_ref().map(|tls| Tls {
+            roots: tls.authorities.as_ref().map(|pem| pem.clone().into_bytes()),
+            own: tls
+                .pair
+                .as_ref()
+                .map(|(chain, key)| (chain.clone().into_bytes(), Zeroizing::new(key.expose().to_vec()))),
+        }),
+        user: settings.user.clone(),
+        password: settings.password.as_ref().map(|secret| text(secret.expose())),
+        database: u32::from(settings.database),
+        copies: settings.copies,
+        prefix: settings.prefix.clone(),
+        timeout: millis(settings.timeout_ms),
+        beat: millis(settings.beat_ms),
+        ..Options::new(servers)
+    }
+}

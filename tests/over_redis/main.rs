@@ -1,0 +1,27 @@
+//! Several gateways over one store in Redis: real servers, real sockets, a real clock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    missing_docs,
+    dead_code,
+    reason = "tests; the world, the servers and the clients are shared with other tests"
+)]
+
+#[path = "../it/client.rs"]
+mod client;
+mod ends;
+mod faults;
+mod rig;
+#[path = "../store/servers.rs"]
+mod servers;
+#[path = "../it/under.rs"]
+mod under;
+#[path = "../it/upstream.rs"]
+mod upstream;
+#[path = "../it/world.rs"]
+mod world;

@@ -1,0 +1,77 @@
+//! A fleet: one store in Redis, several gateways, the same people everywhere, an application for each.
+
+use postern::{app, engine::hooks::Hooks};
+
+use super::{
+    servers::Server,
+    world::{Plan, World, until},
+};
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+pub struct Fleet {
+    pub gateways: Vec<World>,
+    pub redis: Server,
+}
+
+fn lasting(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+/// What one of a fleet is configured as.
+fn plan(port: u16, name: &str, more: &str, hooks: Hooks) -> Plan {
+    let state = format!("state: {{ redis: {{ url: \"redis://127.0.0.1:{port}\" }}{more}, shadow: ");
+    Plan::default()
+        .edit("gateway: main", lasting(format!("gateway: {name}")))
+        .edit("state: { path: ", lasting(state))
+        .edit("state.redb", "shadow.redb")
+        .hooks(hooks)
+}
+
+impl Fleet {
+    pub fn start(count: usize) -> Fleet {
+        Fleet::with(count, "", |_| Hooks::default())
+    }
+
+    /// With more said of state, and hooks for each by its name.
+    pub fn with(count: usize, more: &str, hooks: impl Fn(&str) -> Hooks) -> Fleet {
+        // What a gateway warns of is seen where a test fails.
+        let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer().try_init();
+        let redis = Server::start(&[]);
+        let plan = |name: &str| plan(redis.port, name, more, hooks(name));
+        let first = World::prepared(plan("a"));
+        app::init(&first.settings()).unwrap();
+        let mut gateways = vec![first];
+        for name in &NAMES[1..count] {
+            let data = gateways[0].keys_dir.path().join(name);
+            std::fs::create_dir(&data).unwrap();
+            let next = gateways[0].beside(Plan { data: Some(data), ..plan(name) });
+            gateways.push(next);
+        }
+        gateways.iter_mut().for_each(World::up);
+        let fleet = Fleet { gateways, redis };
+        for gateway in &fleet.gateways {
+            let stranger = gateway.people.staff("stranger");
+            until("each serves staff", || {
+                let reply = gateway.get("/t/acme/orders", &stranger);
+                assert_ne!(reply.status, 200);
+                reply.status == 403
+            });
+        }
+        fleet
+    }
+
+    /// Waits until all know of the one session that this agent has.
+    pub fn knows_of_session(&self, agent: &str) {
+        for gateway in &self.gateways {
+            until("the session is known everywhere", || gateway.get("/t/acme/orders", agent).status == 200);
+        }
+    }
+
+    /// Stops all, and proves each ledger.
+    pub fn finish(self) {
+        for gateway in self.gateways {
+            gateway.finish();
+        }
+    }
+}
