@@ -24,21 +24,28 @@ pub struct Fake {
     /// Connections that came, and questions.
     pub met: Arc<AtomicUsize>,
     pub asked: Arc<AtomicUsize>,
+    /// Bytes that somebody took.
+    pub written: Arc<AtomicUsize>,
 }
 
 /// Listens for as long as the process runs; each connection has a thread of its own.
 pub fn fake(config: Arc<rustls::ServerConfig>, script: Arc<Script>) -> Fake {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, met, asked) = (listener.local_addr().unwrap(), Arc::default(), Arc::default());
-    let (meeting, asking): (Arc<AtomicUsize>, Arc<AtomicUsize>) = (Arc::clone(&met), Arc::clone(&asked));
+    let fake = Fake {
+        address: listener.local_addr().unwrap(),
+        met: Arc::default(),
+        asked: Arc::default(),
+        written: Arc::default(),
+    };
+    let counts = [&fake.met, &fake.asked, &fake.written].map(Arc::clone);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            meeting.fetch_add(1, SeqCst);
-            let (config, script, asking) = (Arc::clone(&config), Arc::clone(&script), Arc::clone(&asking));
-            std::thread::spawn(move || serve(stream, config, &*script, &asking));
+            counts[0].fetch_add(1, SeqCst);
+            let (config, script, counts) = (Arc::clone(&config), Arc::clone(&script), counts.clone());
+            std::thread::spawn(move || serve(stream, config, &*script, &counts[1], &counts[2]));
         }
     });
-    Fake { address, met, asked }
+    fake
 }
 
 /// Takes connections and says nothing at all.
@@ -48,7 +55,13 @@ pub fn deaf() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, script: &Script, asked: &AtomicUsize) {
+fn serve(
+    stream: TcpStream,
+    config: Arc<rustls::ServerConfig>,
+    script: &Script,
+    asked: &AtomicUsize,
+    written: &AtomicUsize,
+) {
     let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
     let mut inbox = Vec::new();
     let mut piece = vec![0; 64 << 10];
@@ -77,8 +90,11 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, script: &Script, 
         asked.fetch_add(1, SeqCst);
         match script(&path, &body) {
             Some(bytes) => {
-                if tls.write_all(&bytes).and_then(|()| tls.flush()).is_err() {
-                    return;
+                for slice in bytes.chunks(16 << 10) {
+                    if tls.write_all(slice).and_then(|()| tls.flush()).is_err() {
+                        return;
+                    }
+                    written.fetch_add(slice.len(), SeqCst);
                 }
                 if !bytes.starts_with(b"HTTP/1.1 200") {
                     return;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     fake::deaf,
     stage::*,
+    vouched::Authority,
     world::{block, production, tenant},
 };
 
@@ -211,4 +212,29 @@ fn a_session_by_a_grant_is_known_at_gateways_that_never_heard_whose_it_is() {
         assert_eq!(there.len(), 1, "{there:#?}");
         assert_eq!(there[0]["record"]["session"], json!(session.as_str()));
     }
+}
+
+#[test]
+fn certificates_are_changed_while_everything_runs() {
+    let fleet = Fleet::new();
+    let [one, two] = ["gw1", "gw2"].map(|name| fleet.one(name));
+    let admin = fleet.people().admin("acme");
+    assert_eq!(one.page("", &admin)["missing"], json!([]));
+    let next = Authority::new();
+    let sides = || sides(&next.sign(&["127.0.0.1"]), &next.certificate.pem());
+    one.gateway().apply(fleet.settings(&one, sides())).unwrap();
+    // A connection that was kept is not used again under another authority.
+    assert_eq!(one.page("", &admin)["missing"], json!(["gw2"]));
+    assert!(one.metric("postern_fleet_answers_total{gateway=\"gw2\",what=\"tls\"}") > 0);
+    two.gateway().apply(fleet.settings(&two, sides())).unwrap();
+    for asked in [&one, &two] {
+        assert_eq!(asked.page("", &admin)["missing"], json!([]));
+    }
+    // Where a gateway is asked is for a start to say.
+    let mut settings = fleet.settings(&one, sides());
+    settings.fleet.as_mut().unwrap().address = "127.0.0.1:2".to_owned();
+    assert!(one.gateway().apply(settings).unwrap_err().to_string().contains("`fleet`"));
+    let mut settings = fleet.settings(&one, sides());
+    settings.fleet = None;
+    assert!(one.gateway().apply(settings).unwrap_err().to_string().contains("`fleet`"));
 }

@@ -9,7 +9,7 @@ use std::{
 use postern::{
     app::{self, Extra, Gateway},
     audit::note::SigningKey,
-    config::resolve::FleetSettings,
+    config::{Settings, resolve::FleetSettings},
     fleet::{Peer, Peers},
     model::Timestamp,
     net::tls::{Serving, asking_newest_as, serving},
@@ -109,7 +109,8 @@ impl Fleet {
         one
     }
 
-    pub fn up(&self, one: &mut One) {
+    /// What is configured for a gateway, with these certificates.
+    pub fn settings(&self, one: &One, (serving, asking): Sides) -> Settings {
         let edits = [
             ("gateway: main", format!("gateway: {}", one.name)),
             ("example.com/postern/test", log_of(&one.name)),
@@ -118,7 +119,6 @@ impl Fleet {
         let edits: Vec<(&str, &str)> = edits.iter().map(|(from, to)| (*from, to.as_str())).collect();
         let dir = one.dir.path();
         let mut settings = world::settings(dir, dir, self.world.upstream.address, &edits);
-        let (serving, asking) = self.sides();
         settings.fleet = Some(FleetSettings {
             listen: "127.0.0.1:0".parse().unwrap(),
             address: "127.0.0.1:1".to_owned(),
@@ -126,6 +126,11 @@ impl Fleet {
             asking,
             timeout_ms: self.timeout_ms,
         });
+        settings
+    }
+
+    pub fn up(&self, one: &mut One) {
+        let settings = self.settings(one, self.sides());
         let peers = Some(Arc::clone(&self.known) as Arc<dyn Peers>);
         let gateway = Gateway::start(settings, Extra { peers, ..Extra::default() }).unwrap();
         until_ready(&gateway);

@@ -1,11 +1,14 @@
 //! The live record of all gateways in one stream: as it happens, resumed anywhere, and honest about who is missing.
 
+use std::{sync::Arc, sync::atomic::Ordering::SeqCst, time::Duration};
+
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Ending},
+    fake::{fake, item, who},
     stage::*,
-    world::request,
+    world::{request, until},
 };
 
 const STREAM: &str = "/_postern/v1/tenants/acme/audit/stream";
@@ -161,4 +164,57 @@ fn alone_the_stream_is_as_without_a_fleet() {
         let reply = one.ask("GET", &format!("{STREAM}{query}"), &admin, &more);
         assert_eq!((reply.status, reply.code().as_str()), (400, "query_malformed"), "{query} {last}");
     }
+}
+
+#[test]
+fn whoever_reads_slowly_costs_the_memory_of_a_piece() {
+    const COUNT: u64 = 600;
+    let fleet = Fleet::new();
+    let one = fleet.one("gw1");
+    let (log, now) = ("example.com/gw4", fleet.people().now_ms());
+    // Sixty mebibytes, as fast as somebody takes them.
+    let mut stream = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for seq in 1..=COUNT {
+        let padded = item(log, seq, now, &format!("acme\",\"padding\":\"{}", "x".repeat(100 << 10)));
+        let line = format!(
+            "{{\"gateway\":\"gw4\",\"log\":\"{log}\",\"size\":{},\"items\":[{padded}],\"next\":{},\"complete\":false,\"until\":{now}}}\n",
+            COUNT + 10,
+            seq + 1
+        );
+        stream.extend_from_slice(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes());
+    }
+    let whole = stream.len();
+    let script = move |path: &str, _: &Value| match path {
+        "/v1/who" => Some(who("gw4", log)),
+        _ => Some(stream.clone()),
+    };
+    let peer = fake(fleet.sides().0, Arc::new(script));
+    fleet.known.name("gw4", peer.address);
+    let mut client = Client::connect(one.gateway().address());
+    client.send(request("GET", STREAM, &fleet.people().admin("acme"), ""));
+    assert!(client.head().contains(" 200 "));
+    // It is taken no faster than it is read: all that is on the way is in the sockets' buffers.
+    let mut last = 0;
+    until("it stands still", || {
+        std::thread::sleep(Duration::from_millis(300));
+        let taken = peer.written.load(SeqCst);
+        std::mem::replace(&mut last, taken) == taken && taken > 0
+    });
+    assert!(last < whole / 3 * 2, "{last} of {whole}");
+    // And all of it comes, in order, when it is read.
+    let (mut seen, mut rest) = (Vec::new(), Vec::new());
+    const BEFORE: &[u8] = b"data: {\"log\":\"example.com/gw4\",\"seq\":";
+    while (seen.len() as u64) < COUNT {
+        assert_eq!(client.more(), Ending::Open);
+        rest.append(&mut client.inbox);
+        while let Some(at) = rest.windows(BEFORE.len()).position(|w| w == BEFORE) {
+            let number = &rest[at + BEFORE.len()..];
+            let Some(end) = number.iter().position(|byte| *byte == b',') else { break };
+            seen.push(std::str::from_utf8(&number[..end]).unwrap().parse::<u64>().unwrap());
+            rest.drain(..at + BEFORE.len());
+        }
+        // What was searched and holds no beginning is not searched again.
+        rest.drain(..rest.len().saturating_sub(200));
+    }
+    assert_eq!(seen, (1..=COUNT).collect::<Vec<_>>());
 }
