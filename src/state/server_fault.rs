@@ -123,9 +123,7 @@ impl ServerFault {
                 "name the primary or the Sentinels; after a fail-over it is found by itself"
             }
             ServerFault::Password => "correct the store's user and password",
-            ServerFault::Permission => {
-                "give the store's user all commands that the guide names, on its keys and channels"
-            }
+            ServerFault::Permission => "give the store's user the rights that docs/operations.md lists",
             ServerFault::Loading => "wait, it is tried again by itself",
             ServerFault::NoPrimary => "bring its primary back or promote it; it is tried again by itself",
             ServerFault::ScriptBusy => "end the script with `SCRIPT KILL`, and keep others off this server",
