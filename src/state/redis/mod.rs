@@ -9,6 +9,7 @@
 
 mod asks;
 mod commit;
+mod heal;
 mod init;
 mod keys;
 mod links;
