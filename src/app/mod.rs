@@ -175,17 +175,14 @@ impl Gateway {
                 return Err(StartFault::Dangerous { address, names: dangerous });
             }
         }
-        let cells = Arc::new(Cells::new(
-            Arc::clone(&opened.store) as Arc<dyn Store>,
-            built.routing.policy.ladder.clone(),
-            CELLS,
-        ));
+        let store = extra.hooks.before(Arc::clone(&opened.store) as Arc<dyn Store>);
+        let cells = Arc::new(Cells::new(Arc::clone(&store), built.routing.policy.ladder.clone(), CELLS));
         let journal = Arc::new(opened.journal);
         let engine = Engine::new(
             Parts {
                 gateway: settings.gateway.clone(),
                 policy: Arc::clone(&built.routing.policy),
-                store: Arc::clone(&opened.store) as Arc<dyn Store>,
+                store,
                 cells,
                 journal: Arc::clone(&journal),
                 clock,

@@ -234,7 +234,7 @@ impl Engine {
                 knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
                 let longest =
                     Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
-                let rests = Rests::on(&facts, staff.class, &knock.policy.staleness);
+                let rests = Rests::on(&facts, knock.class(&staff.basis), &knock.policy.staleness);
                 (draft, until_asked_again(staff.deadline, &facts), longest, rests)
             }
             None => {

@@ -157,7 +157,14 @@ impl Engine {
         tell: &mut Option<oneshot::Sender<InForce>>,
     ) -> Result<Attempt, ChangeFault> {
         let policy = self.policy();
-        let (change, facts) = match self.apply(&this, &policy).await? {
+        let applied =
+            self.apply(&this, &policy).await.map_err(|fault| match (fault, this.command.tenant()) {
+                (ChangeFault::Refused(Refusal::Unavailable), Some(tenant)) if self.suspects(tenant) => {
+                    ChangeFault::Suspect
+                }
+                (fault, _) => fault,
+            });
+        let (change, facts) = match applied? {
             Decided::Already(Kept { change, made, .. }) => {
                 return Ok(Attempt::Over(Changed::Already { change, made }));
             }

@@ -3,14 +3,17 @@
 //!
 //! Never here: the rule (`lifecycle::fallen`).
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::{
     lifecycle::{Command, fallen},
     model::{Document, Key, Stored, Timestamp, Version},
 };
 
-use super::{ChangeFault, Engine, Giver};
+use super::{ChangeFault, Engine, Giver, Unavailable};
 
 /// How many are looked at at once.
 const LOOK_MOST: usize = 256;
@@ -51,7 +54,7 @@ impl Engine {
 
     /// `None`: something could not be read or written.
     async fn end_fallen(self: &Arc<Self>) -> Option<()> {
-        let mut after = None;
+        let (mut after, mut failed) = (None, BTreeSet::new());
         loop {
             // All that has not ended, whenever it is due.
             let open = self.store.due(Timestamp::MAX, after.as_ref(), LOOK_MOST).await.ok()?;
@@ -59,6 +62,10 @@ impl Engine {
             after = open.last().cloned();
             for (_, key) in open {
                 let Key::Session(tenant, id) = &key else { continue };
+                let part = self.store.part_of(&key);
+                if failed.contains(&part) {
+                    continue;
+                }
                 let (policy, now) = (self.policy(), self.now());
                 let fell = self.known(|facts| match facts.session(tenant.as_str(), id.as_str())? {
                     Some(session) if session.ended.is_none() => {
@@ -66,11 +73,21 @@ impl Engine {
                     }
                     Some(_) | None => Ok(false),
                 });
-                if !fell.await.ok()? {
-                    continue;
+                match fell.await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    // A part that does not answer keeps no other from its turn.
+                    Err(Unavailable) => {
+                        failed.insert(part);
+                        continue;
+                    }
                 }
                 match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
                     Ok(_) | Err(ChangeFault::Refused(_)) => {}
+                    Err(fault @ (ChangeFault::Store(_) | ChangeFault::Suspect)) => {
+                        tracing::warn!(%fault, %key, "an end cannot be written down yet");
+                        failed.insert(part);
+                    }
                     Err(fault) => {
                         tracing::warn!(%fault, %key, "an end cannot be written down yet");
                         return None;
@@ -78,7 +95,7 @@ impl Engine {
                 }
             }
             if all {
-                return Some(());
+                return failed.is_empty().then_some(());
             }
         }
     }

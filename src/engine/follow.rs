@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{ChangeId, Key, Stored},
-    state::{Entry, Line, Part, StoreFault},
+    state::{Entry, Line, Part, Parts, StoreFault},
 };
 
 use super::{Engine, leash::Heard, registry::Live};
@@ -110,6 +110,11 @@ struct At {
     epoch: u32,
 }
 
+/// Waits until something was doubted or trusted again, and leaves it to be seen.
+async fn changed(doubts: &watch::Receiver<Parts>) {
+    let _changed = doubts.clone().changed().await;
+}
+
 /// Whether nothing was heard of a part for long.
 fn is_old(part: Part, heard: &Heard) -> bool {
     heard.leases.known(part).is_none_or(|known| heard.boot_ms().saturating_sub(known) > OLD_MS)
@@ -140,21 +145,25 @@ impl Engine {
 
     async fn follow(self: Arc<Self>, part: Part, heard: Arc<Heard>) {
         let mut newest = self.store.newest(part);
+        let mut doubts = heard.leases.doubts();
         let mut at: Option<At> = None;
         let mut rest = REST;
         loop {
             newest.mark_unchanged();
+            // It may have been suspect and healed before anybody looked here.
+            let doubted = doubts.has_changed().unwrap_or(false);
+            doubts.mark_unchanged();
             if heard.leases.suspicion(part).is_some() {
                 // What it says is not taken in until it is healed; then all of it anew.
                 at = None;
                 tokio::time::sleep(REST).await;
                 continue;
             }
-            match self.follow_on(part, &heard, &mut at).await {
+            match self.follow_on(part, &heard, &mut at, doubted).await {
                 Ok(true) => {}
                 Ok(false) => {
                     rest = REST;
-                    self.await_news(part, &heard, &mut newest).await;
+                    self.await_news(part, &heard, &mut newest, &doubts).await;
                 }
                 Err(fault) => {
                     tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
@@ -169,11 +178,18 @@ impl Engine {
     }
 
     /// Waits for a change, or until there is reason to look after a part that nothing is heard of.
-    async fn await_news(&self, part: Part, heard: &Heard, newest: &mut watch::Receiver<u64>) {
+    async fn await_news(
+        &self,
+        part: Part,
+        heard: &Heard,
+        newest: &mut watch::Receiver<u64>,
+        doubts: &watch::Receiver<Parts>,
+    ) {
         loop {
             tokio::select! {
-                // The store holds its other end.
+                // The store holds their other ends.
                 _ = newest.changed() => return,
+                () = changed(doubts) => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             if is_old(part, heard) || heard.leases.suspicion(part).is_some() {
@@ -188,11 +204,16 @@ impl Engine {
         part: Part,
         heard: &Heard,
         at: &mut Option<At>,
+        doubted: bool,
     ) -> Result<bool, StoreFault> {
         let Some(now) = at.as_mut() else {
             *at = Some(self.take_up(part, heard).await?);
             return Ok(true);
         };
+        if doubted && self.life_of(part).await? != (now.id, now.epoch) {
+            *at = None;
+            return Ok(true);
+        }
         let entries = match self.store.changes_after(part, now.number, PAGE).await {
             Ok(entries) => entries,
             Err(fault) if self.is_another_life(part, now, &fault).await? => {
@@ -227,9 +248,10 @@ impl Engine {
     /// Whether a fault of the feed means that following on is of no use.
     async fn is_another_life(&self, part: Part, at: &At, fault: &StoreFault) -> Result<bool, StoreFault> {
         match fault {
-            StoreFault::FeedForgotten { .. } | StoreFault::Damaged { .. } | StoreFault::Unreadable(_) => {
-                Ok(true)
-            }
+            StoreFault::FeedForgotten { .. }
+            | StoreFault::Damaged { .. }
+            | StoreFault::PartDamaged { .. }
+            | StoreFault::Unreadable(_) => Ok(true),
             // Lost, until somebody has healed it.
             StoreFault::WentBack { .. } => Ok(self.life_of(part).await? != (at.id, at.epoch)),
             _ => Ok(false),

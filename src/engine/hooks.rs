@@ -3,7 +3,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use crate::model::ExchangeId;
+use crate::{model::ExchangeId, state::Store};
 
 /// A point between two steps of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,7 @@ pub enum Step {
 
 type Hold = dyn Fn(Step) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 type Watch = dyn Fn(&ExchangeId, usize) + Send + Sync;
+type Before = dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync;
 
 /// See the module's header.
 #[derive(Clone, Default)]
@@ -34,9 +35,19 @@ pub struct Hooks {
     pub at: Option<Arc<Hold>>,
     /// Called with every number of bytes that a staff exchange takes or hands on.
     pub bytes: Option<Arc<Watch>>,
+    /// Puts something before the store when a gateway starts.
+    pub store: Option<Arc<Before>>,
 }
 
 impl Hooks {
+    /// The store, or what stands before it.
+    pub fn before(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match &self.store {
+            Some(before) => before(store),
+            None => store,
+        }
+    }
+
     pub(super) async fn at(&self, step: Step) {
         if let Some(hold) = &self.at {
             hold(step).await;
@@ -46,6 +57,9 @@ impl Hooks {
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooks").field("at", &self.at.is_some()).field("bytes", &self.bytes.is_some()).finish()
+        f.debug_struct("Hooks")
+            .field("at", &self.at.is_some())
+            .field("bytes", &self.bytes.is_some())
+            .finish_non_exhaustive()
     }
 }

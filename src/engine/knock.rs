@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     identity::VerifiedSubject,
-    model::{Address, Timestamp},
-    policy::{Around, Ask, Caller, Effect, Named, Policy, Route, resources::MOST_WITHIN},
+    model::{Address, Basis, Timestamp},
+    policy::{Around, Ask, Caller, Effect, Named, Policy, Route, age::Class, resources::MOST_WITHIN},
 };
 
 /// A name that a request carries, owned.
@@ -110,6 +110,15 @@ pub struct Knock {
 }
 
 impl Knock {
+    /// How old what it rests on may be, where it was admitted on this basis.
+    pub(super) fn class(&self, basis: &Basis) -> Class {
+        match self.path {
+            Path::Rule(number) => self.policy.rules.get(number),
+            Path::Method | Path::Twin | Path::Unmapped => None,
+        }
+        .map_or(Class::Staff(Effect::Write), |rule| Class::of(Some(basis), rule, self.does))
+    }
+
     /// As the decision wants it.
     pub fn ask(&self, clock_behind: bool) -> Ask<'_> {
         let route = match self.path {

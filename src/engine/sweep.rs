@@ -1,7 +1,7 @@
 //! Deadlines that pass while nobody knocks: fuses burn, and ends are written down once, with the instant at which they
 //! took effect.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -9,7 +9,7 @@ use crate::{
     lifecycle::Command,
     model::{Key, Timestamp},
     policy::Reason,
-    state::{Age, Parts},
+    state::{Age, Part, Parts},
 };
 
 use super::{
@@ -127,7 +127,7 @@ impl Engine {
             return;
         }
         // What cannot be written down stays due; page by page, so that it keeps nothing else from its turn.
-        let mut after = None;
+        let (mut after, mut failed) = (None, BTreeSet::new());
         loop {
             let due = match self.store.due(self.now(), after.as_ref(), SWEEP_MOST).await {
                 Ok(due) => due,
@@ -138,17 +138,26 @@ impl Engine {
             };
             let all = due.len() < SWEEP_MOST;
             after = due.last().cloned();
-            if !self.expire_all(due).await || all {
+            if !self.expire_all(due, &mut failed).await || all {
                 return;
             }
         }
     }
 
-    /// `false`: nothing can be written down right now.
-    async fn expire_all(self: &Arc<Self>, due: Vec<(Timestamp, Key)>) -> bool {
+    /// `false`: nothing can be written down right now. A part of the store that takes nothing is tried once, and keeps no other
+    /// from its turn.
+    async fn expire_all(self: &Arc<Self>, due: Vec<(Timestamp, Key)>, failed: &mut BTreeSet<Part>) -> bool {
         for (_, key) in due {
+            let part = self.store().part_of(&key);
+            if failed.contains(&part) {
+                continue;
+            }
             match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
                 Ok(_) | Err(ChangeFault::Refused(_)) => {}
+                Err(fault @ (ChangeFault::Store(_) | ChangeFault::Suspect)) => {
+                    tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
+                    failed.insert(part);
+                }
                 Err(fault) => {
                     tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
                     return false;

@@ -4,7 +4,9 @@
 //!
 //! Never here: as of when anything is known ([`crate::state`]), a clock.
 
-use super::{Effect, Facts, Reason};
+use crate::model::Basis;
+
+use super::{Effect, Facts, Reason, Rule};
 
 /// How old what is known is. Ordered: the later, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -48,6 +50,18 @@ pub enum Class {
     BreakGlass,
     /// A tenant's own people.
     Member,
+}
+
+impl Class {
+    /// Of a request of staff, on this basis as far as one is known.
+    pub fn of(basis: Option<&Basis>, rule: &Rule, does: Effect) -> Class {
+        match basis {
+            Some(Basis::BreakGlass(_)) => Class::BreakGlass,
+            Some(Basis::Consent(_) | Basis::Grant(_) | Basis::ActAs(_)) | None => {
+                Class::Staff(rule.effect.unwrap_or(does))
+            }
+        }
+    }
 }
 
 impl Staleness {

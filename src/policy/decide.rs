@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Basis, EnvironmentId, LevelName, RoleName, Session, SessionId, Side, Subject, SubjectKind, SubjectRef,
-    TenantId, Timestamp,
+    Basis, EnvironmentId, LevelName, RoleName, SessionId, Side, Subject, SubjectKind, SubjectRef, TenantId,
+    Timestamp,
 };
 
 use super::{
@@ -133,8 +133,6 @@ pub struct Staff {
     pub basis: Basis,
     /// How long at the most.
     pub deadline: Deadline,
-    /// How old what it rests on may be, by its class.
-    pub class: Class,
 }
 
 /// Leave to go on. Made here only, by [`decide`]; what it rests on are the facts it was decided from.
@@ -374,10 +372,8 @@ fn staff(
     // A tenant that is not known holds no session either: one answer for both (law 11).
     let found = find_session(ask, tenant_id, environment, subject, facts, now, policy)?;
     // From here on it rests on documents: what is known of them too long ago says neither yes nor no (rule 9).
-    let class = match &found {
-        Ok((_, Session { basis: Basis::BreakGlass(_), .. })) => Class::BreakGlass,
-        Ok(_) | Err(_) => Class::Staff(rule.effect.unwrap_or(ask.does)),
-    };
+    let basis = found.as_ref().ok().map(|(_, session)| &session.basis);
+    let class = Class::of(basis, rule, ask.does);
     if let Some(stale) = policy.staleness.too_old(facts.age(), class) {
         return Ok(deny(stale));
     }
@@ -449,7 +445,6 @@ fn staff(
             acted_for: ActedFor::of(session, standing.giver),
             basis: session.basis.clone(),
             deadline: standing.again().min(longest),
-            class,
         }),
     }))
 }

@@ -51,7 +51,7 @@ impl Hold {
                 }
             }) as Pin<Box<dyn Future<Output = ()> + Send>>
         };
-        Hooks { at: Some(Arc::new(at)), bytes: None }
+        Hooks { at: Some(Arc::new(at)), bytes: None, ..Hooks::default() }
     }
 
     pub fn arm(&self, times: u64) {

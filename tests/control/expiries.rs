@@ -135,7 +135,7 @@ async fn a_sweeper_that_is_overtaken_between_its_intent_and_its_commit_writes_no
             }
         }) as Pin<Box<dyn Future<Output = ()> + Send>>
     };
-    let other = world.beside(Hooks { at: Some(Arc::new(at)), bytes: None }).await;
+    let other = world.beside(Hooks { at: Some(Arc::new(at)), bytes: None, ..Hooks::default() }).await;
     first.set(Arc::clone(&world.engine)).ok().unwrap();
     world.clock.advance(36 * HOUR);
     other.engine.sweep_due().await;

@@ -156,6 +156,7 @@ fn a_gateway_for_other_tests() {
             bytes: Some(Arc::new(move |_: &postern::model::ExchangeId, bytes: usize| {
                 counted.fetch_add(bytes as u64, SeqCst);
             })),
+            ..Hooks::default()
         }
     };
     let people = Arc::new(People::load(Path::new(&keys), None));

@@ -28,7 +28,7 @@ pub fn counting() -> (Hooks, Arc<AtomicU64>) {
     let bytes = Arc::new(move |_: &postern::model::ExchangeId, bytes: usize| {
         seen.fetch_add(bytes as u64, SeqCst);
     });
-    (Hooks { at: None, bytes: Some(bytes) }, count)
+    (Hooks { at: None, bytes: Some(bytes), ..Hooks::default() }, count)
 }
 
 /// Bytes that may be in hand when the clock moves: one hand-over may have looked at it just before (law 7), and none is larger.
@@ -142,7 +142,7 @@ pub fn stands_still(count: &AtomicU64, least: u64) {
     }
 }
 
-fn full_world(plan: Plan) -> (World, String, String) {
+pub fn full_world(plan: Plan) -> (World, String, String) {
     let world = World::of(plan);
     let admin = world.people.admin("acme");
     world.done(World::consent("acme", "full"), &admin);

@@ -44,7 +44,7 @@ impl Hold {
                 }
             }) as Pin<Box<dyn Future<Output = ()> + Send>>
         };
-        (hold, Hooks { at: Some(Arc::new(hook)), bytes: None })
+        (hold, Hooks { at: Some(Arc::new(hook)), bytes: None, ..Hooks::default() })
     }
 
     pub fn arm(&self) {

@@ -56,6 +56,7 @@ mod servers;
 mod services;
 mod silent;
 mod slow;
+mod stale;
 mod tls;
 mod trouble;
 mod until;

@@ -90,7 +90,7 @@ impl Stage {
         });
         let mut plan = Plan { written: Some(preset), ..Plan::default() }
             .clock(&clock)
-            .hooks(Hooks { at: None, bytes: Some(bytes) })
+            .hooks(Hooks { at: None, bytes: Some(bytes), ..Hooks::default() })
             .edit("listen: 127.0.0.1:8080", "workers: 2\nlisten: 127.0.0.1:0")
             .edit("operations: 127.0.0.1:9090", "operations: 127.0.0.1:0")
             .edit("path: state.redb", "path: DIR/state.redb")

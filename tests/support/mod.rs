@@ -4,6 +4,7 @@
 
 pub(crate) mod described;
 pub(crate) mod faulty;
+pub(crate) mod shared;
 
 use std::{
     collections::BTreeMap,
@@ -41,6 +42,7 @@ use postern::{
 use serde_json::{Value, json};
 
 use faulty::Faulty;
+use shared::Shared;
 
 /// Two days and a half before the clocks change in Berlin.
 pub(crate) const START: &str = "2026-03-27T12:00:00+01:00";
@@ -84,6 +86,8 @@ pub(crate) struct Wish {
     pub(crate) grantor_memory_ms: i64,
     pub(crate) settle: bool,
     pub(crate) staleness: postern::policy::Staleness,
+    /// The store is one that several gateways share.
+    pub(crate) shared: bool,
     pub(crate) emergency: Emergency,
     /// What tenants may say of roles, and which of the configured ones.
     pub(crate) tenant_roles: TenantRoles,
@@ -98,6 +102,17 @@ pub(crate) struct Wish {
     pub(crate) rules: fn(&Catalogue) -> Vec<postern::policy::Rule>,
 }
 
+impl Wish {
+    /// A store as one gateway sees it.
+    fn view(&self, store: &Arc<Faulty>, clock: &Arc<Hand>) -> (Option<Arc<Shared>>, Arc<dyn Store>) {
+        if !self.shared {
+            return (None, Arc::clone(store) as Arc<dyn Store>);
+        }
+        let view = Arc::new(Shared::of(Arc::clone(store), Arc::clone(clock)));
+        (Some(Arc::clone(&view)), view)
+    }
+}
+
 impl Default for Wish {
     fn default() -> Self {
         Wish {
@@ -108,6 +123,7 @@ impl Default for Wish {
             grantor_memory_ms: postern::policy::GRANTOR_MEMORY_MS,
             settle: true,
             staleness: Default::default(),
+            shared: false,
             emergency: emergency(),
             tenant_roles: TenantRoles::default(),
             adjustable: &[],
@@ -145,6 +161,8 @@ pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<Hand>,
     pub(crate) store: Arc<Faulty>,
+    /// The same as this gateway sees it, where several share it.
+    pub(crate) view: Option<Arc<Shared>>,
     pub(crate) recovered: Recovered,
     pub(crate) journal: Arc<Journal>,
     wish: Wish,
@@ -200,6 +218,7 @@ fn records(ledger: &std::path::Path) -> Vec<Value> {
 pub(crate) struct Beside {
     pub(crate) engine: Arc<Engine>,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) view: Option<Arc<Shared>>,
     ledger: PathBuf,
 }
 
@@ -246,6 +265,17 @@ impl Answer {
         assert_eq!((self.status, self.code()), (status, code), "{}", self.body);
         self
     }
+}
+
+/// Waits for what somebody does in the background.
+pub(crate) async fn until(what: &str, is: impl Fn() -> bool) {
+    for _ in 0..2500 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("waited in vain: {what}");
 }
 
 pub(crate) fn tenant(name: &str) -> TenantId {
@@ -397,12 +427,12 @@ fn issuer(name: &str, kind: SubjectKind, signer: &Signer) -> IssuerOptions {
 async fn begin(
     (dir, name): (&Kept, &str),
     clock: &Arc<Hand>,
-    store: &Arc<Faulty>,
+    store: Arc<dyn Store>,
     wish: &Wish,
     hooks: Hooks,
 ) -> (Arc<Engine>, Arc<Journal>, Recovered) {
     let policy = policy(wish);
-    let cells = Cells::new(Arc::clone(store) as Arc<dyn Store>, policy.ladder.clone(), 10_000);
+    let cells = Cells::new(Arc::clone(&store), policy.ladder.clone(), 10_000);
     let options = Options {
         segment_bytes: 1 << 20,
         reserve_bytes: 256 << 10,
@@ -416,7 +446,7 @@ async fn begin(
     let parts = Parts {
         gateway: name.to_owned(),
         policy: Arc::new(policy),
-        store: Arc::clone(store) as Arc<dyn Store>,
+        store: Arc::clone(&store),
         cells: Arc::new(cells),
         journal: Arc::clone(&journal),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
@@ -424,6 +454,10 @@ async fn begin(
         hooks,
     };
     let engine = Engine::new(parts, &recovered);
+    if wish.shared {
+        tokio::spawn(Arc::clone(&engine).keep_following());
+        tokio::spawn(Arc::clone(&engine).keep_fuses());
+    }
     if wish.settle {
         engine.settle(&mut recovered.open_intents.clone().into()).await.unwrap();
         engine.find_grantors().await.unwrap();
@@ -444,8 +478,8 @@ impl World {
         Embedded::init(&path).unwrap();
         let store = Arc::new(Faulty::new(Embedded::open(&path).unwrap()));
         SigningKey::generate(ORIGIN).unwrap().save(&dir.path().join("signing.key")).unwrap();
-        let (engine, journal, recovered) =
-            begin((&dir, FIRST), &clock, &store, &wish, Hooks::default()).await;
+        let (view, seen) = wish.view(&store, &clock);
+        let (engine, journal, recovered) = begin((&dir, FIRST), &clock, seen, &wish, Hooks::default()).await;
         let (staff, members) =
             (Signer::generate(Algorithm::Es256).unwrap(), Signer::generate(Algorithm::EdDsa).unwrap());
         let services = Signer::generate(Algorithm::Es256).unwrap();
@@ -467,6 +501,7 @@ impl World {
             engine,
             clock,
             store,
+            view,
             journal,
             recovered,
             wish,
@@ -496,17 +531,31 @@ impl World {
             waited += 1;
         }
         drop(journal);
-        let (engine, journal, recovered) =
-            begin((&dir, FIRST), &clock, &store, &wish, Hooks::default()).await;
+        let (view, seen) = wish.view(&store, &clock);
+        let (engine, journal, recovered) = begin((&dir, FIRST), &clock, seen, &wish, Hooks::default()).await;
         let api = Arc::new(Api::new(Arc::clone(&engine), "/_postern/"));
-        World { api, engine, clock, store, journal, recovered, wish, verifier, staff, members, services, dir }
+        World {
+            api,
+            engine,
+            clock,
+            store,
+            view,
+            journal,
+            recovered,
+            wish,
+            verifier,
+            staff,
+            members,
+            services,
+            dir,
+        }
     }
 
     /// Another gateway on the same store, which knows of this one's changes only what it reads there.
     pub(crate) async fn beside(&self, hooks: Hooks) -> Beside {
-        let (engine, journal, _) =
-            begin((&self.dir, SECOND), &self.clock, &self.store, &self.wish, hooks).await;
-        Beside { engine, journal, ledger: self.dir.path().join(SECOND) }
+        let (view, seen) = self.wish.view(&self.store, &self.clock);
+        let (engine, journal, _) = begin((&self.dir, SECOND), &self.clock, seen, &self.wish, hooks).await;
+        Beside { engine, journal, view, ledger: self.dir.path().join(SECOND) }
     }
 
     pub(crate) async fn register(&self, name: &str, parent: Option<&str>, zone: &str, environments: &[&str]) {
