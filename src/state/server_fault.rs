@@ -15,6 +15,8 @@ pub enum ServerFault {
     OutOfMemory,
     /// It is a replica.
     ReadOnly,
+    /// Its certificate is not to be trusted, or ours is not to it.
+    Tls,
     /// It does not know us.
     Password,
     /// It does not let us.
@@ -33,6 +35,12 @@ pub enum ServerFault {
     ClusterDown,
     /// The keys are another server's.
     Moved,
+    /// The keys are on their way to another server.
+    Moving,
+    /// Nobody knows which one is the primary.
+    Unknown,
+    /// It contradicts what was seen, and no majority stands behind it.
+    Outdated,
     /// Something else lies under a key of ours.
     WrongType,
     /// Something else.
@@ -43,12 +51,13 @@ pub enum ServerFault {
 
 impl ServerFault {
     /// All of them.
-    pub const ALL: [ServerFault; 17] = [
+    pub const ALL: [ServerFault; 21] = [
         ServerFault::Unreachable,
         ServerFault::TimedOut,
         ServerFault::Unconfirmed,
         ServerFault::OutOfMemory,
         ServerFault::ReadOnly,
+        ServerFault::Tls,
         ServerFault::Password,
         ServerFault::Permission,
         ServerFault::Loading,
@@ -58,6 +67,9 @@ impl ServerFault {
         ServerFault::FewReplicas,
         ServerFault::ClusterDown,
         ServerFault::Moved,
+        ServerFault::Moving,
+        ServerFault::Unknown,
+        ServerFault::Outdated,
         ServerFault::WrongType,
         ServerFault::Refused,
         ServerFault::Answer,
@@ -71,6 +83,7 @@ impl ServerFault {
             ServerFault::Unconfirmed => "store_unconfirmed",
             ServerFault::OutOfMemory => "store_out_of_memory",
             ServerFault::ReadOnly => "store_read_only",
+            ServerFault::Tls => "store_tls",
             ServerFault::Password => "store_password",
             ServerFault::Permission => "store_permission",
             ServerFault::Loading => "store_loading",
@@ -80,6 +93,9 @@ impl ServerFault {
             ServerFault::FewReplicas => "store_few_replicas",
             ServerFault::ClusterDown => "store_cluster_down",
             ServerFault::Moved => "store_moved",
+            ServerFault::Moving => "store_moving",
+            ServerFault::Unknown => "store_primary_unknown",
+            ServerFault::Outdated => "store_outdated",
             ServerFault::WrongType => "store_wrong_type",
             ServerFault::Refused => "store_refused",
             ServerFault::Answer => "store_answer",
@@ -93,6 +109,7 @@ impl ServerFault {
             ServerFault::Unconfirmed => "was not confirmed by a majority of the copies",
             ServerFault::OutOfMemory => "has no memory left",
             ServerFault::ReadOnly => "is a replica and takes no writes",
+            ServerFault::Tls => "and we do not trust each other by TLS",
             ServerFault::Password => "does not accept who we are",
             ServerFault::Permission => "does not let us",
             ServerFault::Loading => "is still loading its data",
@@ -102,6 +119,9 @@ impl ServerFault {
             ServerFault::FewReplicas => "has fewer replicas than it asks for",
             ServerFault::ClusterDown => "says that its Cluster is not whole",
             ServerFault::Moved => "does not hold these keys",
+            ServerFault::Moving => "is handing these keys to another",
+            ServerFault::Unknown => "has to be its primary, and nobody says which",
+            ServerFault::Outdated => "contradicts what was seen, and no majority stands behind it",
             ServerFault::WrongType => "holds something else under a key of ours",
             ServerFault::Refused => "refuses it",
             ServerFault::Answer => "gave an answer that makes no sense",
@@ -122,6 +142,9 @@ impl ServerFault {
             ServerFault::ReadOnly => {
                 "name the primary or the Sentinels; after a fail-over it is found by itself"
             }
+            ServerFault::Tls => {
+                "correct the authority, the server's name in its certificate, or the gateway's certificate"
+            }
             ServerFault::Password => "correct the store's user and password",
             ServerFault::Permission => {
                 "give the store's user all commands that the guide names, on its keys and channels"
@@ -134,6 +157,13 @@ impl ServerFault {
             ServerFault::ClusterDown => "bring its masters back; it is tried again by itself",
             ServerFault::Moved => {
                 "name it as a Cluster if it is one; after a move the keys are found by themselves"
+            }
+            ServerFault::Moving => "wait, it is tried again by itself",
+            ServerFault::Unknown => {
+                "bring enough Sentinels or servers of the Cluster back, or correct their addresses; it is asked again by itself"
+            }
+            ServerFault::Outdated => {
+                "bring its replicas back, or end it if another is the primary; it is tried again by itself"
             }
             ServerFault::WrongType => "give the store a prefix or a server of its own, and rebuild it",
             ServerFault::Refused => "see what it says; Redis 6.2 or later, or Valkey, is needed",

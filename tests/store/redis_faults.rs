@@ -61,7 +61,6 @@ async fn what_no_majority_confirmed_is_open_until_one_does() {
     let open = store.commit(commit.clone()).await;
     let Err(CommitFault::Ambiguous(StoreFault::Server { fault, .. })) = open else { panic!("{open:?}") };
     assert_eq!(fault, ServerFault::Unconfirmed);
-    assert_eq!(*store.newest(Part::FIRST).borrow(), 1, "what was not acknowledged is not announced here");
     assert_eq!(server_fault(store.asked(Part::FIRST, &commit.change).await), ServerFault::Unconfirmed);
     // What is read says it all the same, but not to whoever goes by nothing that no majority confirms.
     assert!(store.load(&[tenant_key("b")]).await.unwrap()[0].is_some());
@@ -110,7 +109,13 @@ async fn a_wiped_store_has_forgotten_and_is_not_empty() {
     assert_eq!(store.load(std::slice::from_ref(&key)).await, Err(forgotten.clone()));
     assert_eq!(store.mark(part).await, Err(forgotten.clone()));
     assert_eq!(store.asked(part, &fresh()).await, Err(forgotten.clone()));
-    assert_eq!(store.changes_after(part, 0, 10).await, Err(forgotten.clone()));
+    // What was pushed may still be told, until a beat finds out.
+    let begun = Instant::now();
+    let mut told = store.changes_after(part, 0, 10).await;
+    while told.is_ok() && begun.elapsed() < Duration::from_secs(20) {
+        told = store.changes_after(part, 0, 10).await;
+    }
+    assert_eq!(told, Err(forgotten.clone()));
     let listed = store.list(&tenant_id("a"), postern::model::Kind::Session, None, 10).await;
     assert_eq!(listed, Err(forgotten.clone()));
     for all in [
@@ -185,19 +190,15 @@ async fn a_replica_takes_no_changes() {
     let first = made(&single(primary.port)).await;
     first.commit(step(fresh(), &tenant_key("a"), None, tenant("read"))).await.unwrap();
     until("the replica has it", || replica.tell(&["HGET", "postern:{p00}:head", "number"]) == "1");
-    let store = open(single(replica.port)).await;
+    let store = started(single(replica.port));
+    let begun = Instant::now();
+    while server_fault(store.load(&[tenant_key("a")]).await) != ServerFault::ReadOnly {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not known for a replica");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let commit = step(fresh(), &tenant_key("b"), None, tenant("read"));
     assert_eq!(server_fault(Err::<(), _>(unavailable(store.commit(commit).await))), ServerFault::ReadOnly);
-    // It is connected anew meanwhile: who was no primary may have become one.
-    let begun = Instant::now();
-    let asked = loop {
-        match server_fault(store.asked(Part::FIRST, &fresh()).await) {
-            ServerFault::Unreachable => assert!(begun.elapsed() < Duration::from_secs(20)),
-            fault => break fault,
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
-    assert_eq!(asked, ServerFault::ReadOnly);
+    assert_eq!(server_fault(store.asked(Part::FIRST, &fresh()).await), ServerFault::ReadOnly);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,7 +214,7 @@ async fn without_memory_nothing_is_half_made() {
     // What is there can be read all the same, and nothing new is there.
     assert_eq!(store.load(&[tenant_key("a")]).await, Ok(vec![None]));
     assert_eq!(store.changes_after(Part::FIRST, 0, 10).await, Ok(vec![]));
-    assert_eq!(server.tell(&["DBSIZE"]), ":1", "the head alone");
+    assert_eq!(server.keys(), 1, "the head alone");
     server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(!store.commit(commit).await.unwrap().repeated);
 }
@@ -315,6 +316,8 @@ async fn a_hole_in_the_feed_is_told() {
     for name in ["a", "b", "c"] {
         store.commit(step(fresh(), &tenant_key(name), None, tenant("read"))).await.unwrap();
     }
+    // To whoever has to ask: nothing was pushed to this one.
+    let store = open(single(server.port)).await;
     server.tell(&["XDEL", "postern:{p00}:feed", "2-0"]);
     let told = store.changes_after(Part::FIRST, 0, 10).await;
     assert!(matches!(told, Err(StoreFault::PartDamaged { .. })), "{told:?}");
@@ -333,7 +336,7 @@ async fn something_else_under_a_key_stops_a_change_before_it_begins() {
         let refused = unavailable(store.commit(commit).await);
         assert_eq!(server_fault(Err::<(), _>(refused)), ServerFault::WrongType, "{what}");
         assert_eq!(server.tell(&["HGET", "postern:{p00}:head", "number"]), "0");
-        assert_eq!(server.tell(&["DBSIZE"]), ":2", "{what}");
+        assert_eq!(server.keys(), 2, "{what}");
     }
 }
 

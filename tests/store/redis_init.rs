@@ -19,7 +19,7 @@ async fn a_store_is_made_once_and_told_when_it_is_there() {
     let server = Server::start(&[]);
     let Ok(Initialised::Made(made)) = RedisStore::init(at(server.port)).await else { panic!() };
     assert_eq!(RedisStore::init(at(server.port)).await, Ok(Initialised::There(made)));
-    assert_eq!(server.tell(&["DBSIZE"]), ":64");
+    assert_eq!(server.keys(), 64);
     let store = open(at(server.port)).await;
     for part in (0..64).map(Part) {
         assert_eq!(store.mark(part).await, Ok(made));

@@ -117,6 +117,11 @@ impl Server {
         panic!("`{}` does not answer: {log}", self.program.display());
     }
 
+    /// How many keys it has, but for those that beats move.
+    pub(crate) fn keys(&self) -> usize {
+        self.tell(&["KEYS", "*"]).lines().filter(|key| !key.is_empty() && !key.ends_with(":beat")).count()
+    }
+
     /// Stands still, without closing anything.
     pub(crate) fn freeze(&self) {
         self.signal("STOP");

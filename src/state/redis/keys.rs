@@ -11,6 +11,7 @@
 //! | `postern:{p07}:keys` | a sorted set of all documents' names, in the order of their bytes |
 //! | `postern:{p07}:due` | a sorted set of names by deadline |
 //! | `postern:{p07}:asks` | a sorted set of change ids that somebody asked for and that were not made, by ticket |
+//! | `postern:{p07}:beat` | what beats move so that a majority has something to confirm; means nothing, and comes back when it is gone |
 //! | `postern:{p07}:d:<name>` | a document |
 //! | `postern:<store id>:moved` | the channel of pushes, for all parts |
 //!

@@ -1,174 +1,336 @@
-//! Connections to the servers of a store: one that loads, one that commits, both held by a task that connects anew.
+//! The links to the servers of a store, as those who ask see them: the connection that is there, or a refusal at once
+//! (decision 0024). Nobody ever waits for a reconnect.
 //!
-//! Nobody waits for a connection: a caller takes what is there, or is told at once why nothing is. A connection on which
-//! a command failed is given up as a whole; what was under way on it is answered as broken.
+//! Lives here: what is published of each part: its link, its newest change, what was pushed of it, what its head told.
 //!
-//! Never here: commands ([`super::scripts`]), what an error means for a change ([`super::store`]).
+//! Never here: what keeps the links ([`super::supervise`]), what is asked over them.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, Weak},
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    aio::MultiplexedConnection,
+use arc_swap::ArcSwapOption;
+use redis::{RedisResult, aio::MultiplexedConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
 };
-use tokio::{runtime::Handle, sync::Notify};
-
-use crate::state::{Part, ServerFault, StoreFault};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 
 use super::{
-    options::{Options, Servers},
+    beat::{Beat, Told},
+    dial::Dial,
+    keys::Names,
+    options::{Address, Options, Servers},
+    pushes::Pushes,
     said,
     scripts::Sent,
+    supervise,
 };
+use crate::state::{Entry, Leases, Part, Parts, StoreFault};
 
-/// The pause after the first attempt that failed; it doubles from there.
-const FIRST: Duration = Duration::from_millis(20);
-/// The longest pause between two attempts.
-const SLOWEST: Duration = Duration::from_secs(1);
+/// Milliseconds of the clock that never runs back and counts sleep.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// The connections to the primary of some parts, as long as they hold.
-pub(crate) struct Ready {
-    /// For what only reads.
-    pub(crate) loads: MultiplexedConnection,
-    /// For what writes; a `WAIT` holds up what is behind it.
-    pub(crate) commits: MultiplexedConnection,
-    /// How many replicas beside the primary make a majority; 0: none.
-    pub(crate) wait: u32,
-    /// What these servers were sent.
-    pub(crate) sent: Sent,
-    broken: Arc<Notify>,
+/// All links of a store. Dropping it ends them.
+pub struct Links {
+    shared: Arc<Shared>,
+    _stop: DropGuard,
 }
 
-impl Ready {
-    /// Tells that a command failed in a way that a new connection may mend.
-    pub(crate) fn failed(&self, fault: &StoreFault) {
-        let StoreFault::Server { fault, .. } = fault else { return };
-        match fault {
-            ServerFault::Unreachable
-            | ServerFault::TimedOut
-            | ServerFault::ReadOnly
-            | ServerFault::Password
-            | ServerFault::NoPrimary
-            | ServerFault::Moved
-            | ServerFault::Answer => self.broken.notify_one(),
-            ServerFault::Unconfirmed
-            | ServerFault::OutOfMemory
-            | ServerFault::Permission
-            | ServerFault::Loading
-            | ServerFault::ScriptBusy
-            | ServerFault::CannotPersist
-            | ServerFault::FewReplicas
-            | ServerFault::ClusterDown
-            | ServerFault::WrongType
-            | ServerFault::Refused => {}
-        }
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }
 
-/// All connections of a store.
-pub(crate) struct Links {
-    ready: RwLock<Result<Arc<Ready>, StoreFault>>,
-    broken: Arc<Notify>,
+/// Connections to the primary of some parts, as long as they hold.
+pub struct Ready {
+    /// For what only reads.
+    pub loads: MultiplexedConnection,
+    /// For what waits for a majority, which holds up whatever is behind it.
+    pub commits: MultiplexedConnection,
+    /// How many replicas make a majority with the primary; 0: none is needed.
+    pub wait: u32,
+    /// Which server.
+    pub address: Address,
+    /// Which scripts it was sent.
+    pub(super) sent: Sent,
+    pub(super) names: Names,
+    pub(super) limit: Duration,
+    pub(super) end: Arc<End>,
+    pub(super) drivers: Vec<AbortOnDropHandle<()>>,
 }
 
-impl Drop for Links {
-    fn drop(&mut self) {
-        self.broken.notify_one();
+/// The end of a link, and why. Known to all who use it at once.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    token: CancellationToken,
+    why: OnceLock<StoreFault>,
+}
+
+impl End {
+    /// The first reason stays.
+    pub(super) fn end(&self, why: StoreFault) {
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    pub(super) fn why(&self) -> StoreFault {
+        self.why.get().cloned().unwrap_or_else(|| said::unreached("the connection ended"))
+    }
+
+    pub(super) async fn wait(&self) -> StoreFault {
+        self.token.cancelled().await;
+        self.why()
+    }
+}
+
+impl Ready {
+    /// Whether it still holds. It may end at any time after.
+    pub fn holds(&self) -> bool {
+        !self.end.ended()
+    }
+
+    /// Waits until it ends.
+    pub async fn end(&self) -> StoreFault {
+        self.end.wait().await
+    }
+
+    /// Tells that a command failed. Where that means that the connection is of no use, nobody is handed it from now on.
+    pub fn failed(&self, trouble: &StoreFault) {
+        if said::ends_link(trouble) {
+            self.end.end(trouble.clone());
+        }
+    }
+
+    /// Asks over one of its connections, in time. An answer of a link that ended meanwhile is none: it may come from a server
+    /// that is the primary no more.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; it was told on where it matters.
+    pub async fn ask<T>(&self, asking: impl Future<Output = RedisResult<T>>) -> Result<T, StoreFault> {
+        let answer = said::timely(self.limit, asking).await;
+        let answer = answer.map_err(|trouble| said::of(&self.address, trouble));
+        match answer {
+            Ok(answer) if self.holds() => Ok(answer),
+            Ok(_) => Err(self.end.why()),
+            Err(trouble) => {
+                self.failed(&trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Whether a majority confirms at this instant that the server is the primary of a part: what was loaded over this link
+    /// before is then as of no earlier than the call.
+    ///
+    /// # Errors
+    /// [`StoreFault`], as of [`Ready::ask`].
+    pub async fn confirmed(&self, part: Part) -> Result<bool, StoreFault> {
+        let beat = Beat { names: &self.names, wait: self.wait, limit: self.limit };
+        let mut connection = self.commits.clone();
+        let told = beat.send(&mut connection, &[(part, 0)]).await.and_then(|beaten| {
+            let confirmed = beaten.confirmed;
+            beaten.parts.into_iter().try_for_each(|(_, answered)| answered.map(|_| ()))?;
+            Ok(confirmed)
+        });
+        match told.map_err(|trouble| said::of(&self.address, trouble)) {
+            Ok(_) if !self.holds() => Err(self.end.why()),
+            Ok(confirmed) => Ok(confirmed),
+            Err(trouble) => {
+                self.failed(&trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Ends it, with whatever is in flight: those who wait for answers are told at once.
+    pub(super) fn cut(&self, why: StoreFault) {
+        self.end.end(why);
+        self.drivers.iter().for_each(AbortOnDropHandle::abort);
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready")
+            .field("address", &self.address)
+            .field("holds", &self.holds())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is published of one part.
+pub(super) struct Slot {
+    pub(super) ready: ArcSwapOption<Ready>,
+    pub(super) trouble: ArcSwapOption<StoreFault>,
+    pub(super) newest: watch::Sender<u64>,
+    pub(super) pushes: Mutex<Pushes>,
+    pub(super) told: Mutex<Option<Told>>,
+}
+
+/// What the links and those who ask have in common.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) names: Names,
+    pub(super) clock: Clock,
+    pub(super) leases: Arc<Leases>,
+    pub(super) dial: Arc<Dial>,
+    pub(super) slots: Box<[Slot]>,
+    pub(super) up: watch::Sender<Parts>,
+    pub(super) moved: watch::Sender<u64>,
+    /// Each server's clock: milliseconds since 1970, and ours of the boot clock when they came.
+    pub(super) time: Mutex<BTreeMap<Address, (i64, i64)>>,
+    pub(super) warnings: Mutex<BTreeMap<Address, Vec<String>>>,
+    /// Wakes the finder.
+    pub(super) nudge: Notify,
+}
+
+/// What is under these locks is whole after each step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn slot(&self, part: Part) -> Option<&Slot> {
+        self.slots.get(usize::from(part.0))
+    }
+
+    /// There is a change of this number.
+    pub(super) fn raise(&self, part: Part, number: u64) {
+        self.newest(part, |newest| number.max(newest));
+    }
+
+    pub(super) fn newest(&self, part: Part, change: impl FnOnce(u64) -> u64) {
+        let Some(slot) = self.slot(part) else { return };
+        let changed = slot.newest.send_if_modified(|newest| {
+            let before = std::mem::replace(newest, change(*newest));
+            *newest != before
+        });
+        if changed {
+            self.moved.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Something is the matter with these parts.
+    pub(super) fn troubled(&self, parts: Parts, trouble: &StoreFault) {
+        let trouble = Arc::new(trouble.clone());
+        for slot in parts.each().filter_map(|part| self.slot(part)) {
+            slot.trouble.store(Some(Arc::clone(&trouble)));
+        }
     }
 }
 
 impl Links {
-    /// Begins to connect.
-    pub(crate) fn start(options: &Options, runtime: &Handle) -> Arc<Links> {
-        let fault = said::unreached("not connected yet");
-        let broken = Arc::new(Notify::new());
-        let links = Arc::new(Links { ready: RwLock::new(Err(fault)), broken: Arc::clone(&broken) });
-        runtime.spawn(hold(Arc::downgrade(&links), options.clone(), broken));
-        links
+    /// Begins to look for the servers, and keeps links to them until it is dropped. What beats tell goes into the leases.
+    pub fn start(options: Options, leases: Arc<Leases>, clock: Clock, runtime: &Handle) -> Arc<Self> {
+        let names = Names::new(&options.prefix, options.parts);
+        let slot = |_| Slot {
+            ready: ArcSwapOption::empty(),
+            trouble: ArcSwapOption::empty(),
+            newest: watch::Sender::new(0),
+            pushes: Mutex::default(),
+            told: Mutex::default(),
+        };
+        let shared = Arc::new(Shared {
+            dial: Arc::new(Dial::new(&options)),
+            slots: names.parts().map(slot).collect(),
+            names,
+            options,
+            clock,
+            leases,
+            up: watch::Sender::new(Parts::NONE),
+            moved: watch::Sender::new(0),
+            time: Mutex::default(),
+            warnings: Mutex::default(),
+            nudge: Notify::new(),
+        });
+        let stop = CancellationToken::new();
+        runtime.spawn(supervise::supervise(Arc::clone(&shared), stop.clone()));
+        Arc::new(Self { shared, _stop: stop.drop_guard() })
     }
 
     /// The connections to the primary of a part. Never waits.
-    pub(crate) fn at(&self, _part: Part) -> Result<Arc<Ready>, StoreFault> {
-        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whether all parts are on one primary, so that a script may name keys of several.
-    pub(crate) fn one_server(&self) -> bool {
-        true
-    }
-
-    fn set(&self, ready: Result<Arc<Ready>, StoreFault>) {
-        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = ready;
-    }
-}
-
-/// Connects, waits until something fails, and connects again; until nobody needs it any more.
-async fn hold(links: Weak<Links>, options: Options, broken: Arc<Notify>) {
-    let mut pause = FIRST;
-    loop {
-        let connected = connect(&options, &broken).await;
-        let Some(held) = links.upgrade() else { return };
-        match connected {
-            Ok(ready) => {
-                pause = FIRST;
-                held.set(Ok(Arc::new(ready)));
-                drop(held);
-                broken.notified().await;
-                let Some(held) = links.upgrade() else { return };
-                held.set(Err(said::unreached("connecting anew")));
-            }
-            Err(fault) => {
-                held.set(Err(fault));
-                drop(held);
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2).min(SLOWEST);
-            }
+    ///
+    /// # Errors
+    /// What is the matter, when there are none.
+    pub fn at(&self, part: Part) -> Result<Arc<Ready>, StoreFault> {
+        let Some(slot) = self.shared.slot(part) else {
+            return Err(StoreFault::Unavailable { detail: format!("there is no part {}", part.0) });
+        };
+        match slot.ready.load_full() {
+            Some(ready) if ready.holds() => Ok(ready),
+            Some(ended) => Err(ended.end.why()),
+            None => Err(self.trouble(part).unwrap_or_else(|| said::unreached("no connection yet"))),
         }
     }
-}
 
-async fn connect(options: &Options, broken: &Arc<Notify>) -> Result<Ready, StoreFault> {
-    let Servers::One(address) = &options.servers else {
-        return Err(said::unreached("only one server can be reached"));
-    };
-    if options.tls.is_some() {
-        return Err(said::unreached("TLS cannot be spoken"));
+    /// Whether all parts lie on one primary: then a script may name keys of several.
+    pub fn one_server(&self) -> bool {
+        !matches!(self.shared.options.servers, Servers::Cluster(_))
     }
-    let mut redis =
-        RedisConnectionInfo::default().set_db(i64::from(options.database)).set_skip_set_lib_name();
-    if let Some(user) = &options.user {
-        redis = redis.set_username(user);
+
+    /// What is the matter with a part, also where there is a connection: that no majority confirms its beats, say.
+    pub fn trouble(&self, part: Part) -> Option<StoreFault> {
+        self.shared.slot(part)?.trouble.load().as_deref().cloned()
     }
-    if let Some(password) = &options.password {
-        redis = redis.set_password(password.as_str());
+
+    /// The parts with a connection, as that changes.
+    pub fn up(&self) -> watch::Receiver<Parts> {
+        self.shared.up.subscribe()
     }
-    let failed = |error: RedisError| said::broken(&error);
-    let info =
-        ConnectionAddr::Tcp(address.host.clone(), address.port).into_connection_info().map_err(failed)?;
-    let client = Client::open(info.set_redis_settings(redis)).map_err(failed)?;
-    // Time-outs of commands are ours.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(options.connect_timeout))
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(1024);
-    // A server that stands still takes connections all the same: it has to answer something.
-    let answering = async || {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        ::redis::cmd("PING").exec_async(&mut connection).await?;
-        Ok(connection)
-    };
-    let new = async || match tokio::time::timeout(options.connect_timeout, answering()).await {
-        Ok(connection) => connection.map_err(failed),
-        Err(_) => Err(said::late(options.connect_timeout)),
-    };
-    Ok(Ready {
-        loads: new().await?,
-        commits: new().await?,
-        wait: options.wait(),
-        sent: Sent::default(),
-        broken: Arc::clone(broken),
-    })
+
+    /// The place of the newest change in a part, as it moves.
+    pub fn newest(&self, part: Part) -> watch::Receiver<u64> {
+        match self.shared.slot(part) {
+            Some(slot) => slot.newest.subscribe(),
+            None => watch::Sender::new(0).subscribe(),
+        }
+    }
+
+    /// Rises whenever the newest place of any part moves.
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.shared.moved.subscribe()
+    }
+
+    /// There is a change of this number: whoever commits says so.
+    pub fn raise(&self, part: Part, number: u64) {
+        self.shared.raise(part, number);
+    }
+
+    /// What was pushed and follows exactly on a place; `None`: the store has to be asked.
+    pub fn pushed_after(&self, part: Part, number: u64, limit: usize) -> Option<Vec<Entry>> {
+        lock(&self.shared.slot(part)?.pushes).after(number, limit)
+    }
+
+    /// What the head of a part told last.
+    pub fn told(&self, part: Part) -> Option<Told> {
+        lock(&self.shared.slot(part)?.told).clone()
+    }
+
+    /// The store's clock: milliseconds since 1970, and the boot clock when they came. Of several servers the one ahead.
+    pub fn fleet_time(&self) -> Option<(i64, i64)> {
+        let time = lock(&self.shared.time);
+        time.values().copied().max_by_key(|(store, boot)| store.saturating_sub(*boot))
+    }
+
+    /// What the servers are set to lose, each with its address.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = lock(&self.shared.warnings);
+        let of = |(address, texts): (&Address, &Vec<String>)| {
+            texts.iter().map(|text| format!("redis `{address}`: {text}")).collect::<Vec<_>>()
+        };
+        warnings.iter().flat_map(of).collect()
+    }
 }

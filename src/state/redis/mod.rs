@@ -8,31 +8,36 @@
 //! Never here: a rule, a clock, what is cached in front of it ([`super::cells`]), what is done about a store that forgot.
 
 mod asks;
+mod beat;
 mod commit;
+mod dial;
+mod finder;
 mod init;
 mod keys;
-mod links;
+pub mod links;
 mod listing;
 mod options;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the format of pushes stands beside the script that makes them")
-)]
 mod push;
+mod pushes;
 mod said;
 mod scripts;
+mod settings;
 mod store;
+mod supervise;
+mod tls;
 mod value;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::{runtime::Handle, sync::watch};
 use uuid::Uuid;
 
-use self::{asks::Asks, keys::Names, links::Links};
+use self::{asks::Asks, keys::Names, links::lock};
 use super::{Leases, Part, StoreFault};
 
+pub use beat::Told;
 pub use init::{InitFault, Initialised};
+pub use links::{Clock, Links, Ready};
 pub use options::{Address, Kept, Options, OptionsFault, PARTS, PREFIX, Servers, Tls};
 
 /// A store in Redis.
@@ -42,18 +47,10 @@ pub struct RedisStore {
     links: Arc<Links>,
     /// The store's id, once a part said it.
     id: OnceLock<Uuid>,
-    /// What is known of each part.
-    parts: Vec<Seen>,
-    moved: watch::Sender<u64>,
+    /// Epoch and number of each part, as of the newest place that was acknowledged.
+    acknowledged: Vec<Mutex<(u64, u64)>>,
     asks: Asks,
     leases: Arc<Leases>,
-}
-
-/// The newest place of a part that is known here.
-struct Seen {
-    newest: watch::Sender<u64>,
-    /// Epoch and number, as of the newest place that was acknowledged.
-    place: std::sync::Mutex<(u64, u64)>,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -66,29 +63,28 @@ impl RedisStore {
     /// A store that connects by itself, and connects anew for as long as it is held. Until then it refuses everything.
     ///
     /// `clock` tells milliseconds of the boot clock.
-    pub fn start(
-        options: Options,
-        runtime: &Handle,
-        clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-    ) -> Arc<RedisStore> {
+    pub fn start(options: Options, runtime: &Handle, clock: Clock) -> Arc<RedisStore> {
         let names = Names::new(&options.prefix, options.parts);
-        let seen = |_| Seen { newest: watch::Sender::new(0), place: std::sync::Mutex::new((0, 0)) };
-        drop(clock);
+        let leases = Leases::of(options.parts);
         Arc::new(RedisStore {
-            links: Links::start(&options, runtime),
+            links: Links::start(options.clone(), Arc::clone(&leases), clock, runtime),
             id: OnceLock::new(),
-            parts: names.parts().map(seen).collect(),
-            moved: watch::Sender::new(0),
+            acknowledged: names.parts().map(|_| Mutex::new((0, 0))).collect(),
             asks: Asks::default(),
-            leases: Leases::of(options.parts),
+            leases,
             names,
             options,
         })
     }
 
+    /// The links to its servers: what they are set to lose, what is the matter with them, their time.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Rises whenever the newest place of any part does.
     pub fn moved(&self) -> watch::Receiver<u64> {
-        self.moved.subscribe()
+        self.links.moved()
     }
 
     /// Takes the store's id from the first part that says it; another one is another store.
@@ -106,15 +102,14 @@ impl RedisStore {
 
     /// Epoch and number of the newest place known of a part; a store that is behind it lost something.
     fn seen(&self, part: Part) -> (u64, u64) {
-        let seen = self.parts.get(usize::from(part.0));
-        seen.map_or((0, 0), |seen| *seen.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        self.acknowledged.get(usize::from(part.0)).map_or((0, 0), |place| *lock(place))
     }
 
     /// A place of a part was acknowledged.
     fn raise(&self, part: Part, epoch: u64, number: u64) {
-        let Some(seen) = self.parts.get(usize::from(part.0)) else { return };
+        let Some(place) = self.acknowledged.get(usize::from(part.0)) else { return };
         let risen = {
-            let mut place = seen.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut place = lock(place);
             let risen = (epoch, number) > *place;
             if risen {
                 *place = (epoch, number);
@@ -122,19 +117,7 @@ impl RedisStore {
             risen
         };
         if risen {
-            seen.newest.send_if_modified(|newest| {
-                let higher = number > *newest;
-                *newest = number.max(*newest);
-                higher
-            });
-            self.moved.send_modify(|moved| *moved = moved.wrapping_add(1));
-        }
-    }
-
-    fn newest_of(&self, part: Part) -> watch::Receiver<u64> {
-        match self.parts.get(usize::from(part.0)) {
-            Some(seen) => seen.newest.subscribe(),
-            None => watch::channel(0).1,
+            self.links.raise(part, number);
         }
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Never here: whether a change may have been made all the same ([`super::store`]).
 
-use ::redis::{ErrorKind, RedisError, ServerError, Value};
+use std::time::Duration;
 
+use ::redis::{ErrorKind, RedisError, RedisResult, ServerError, Value};
+
+use super::options::Address;
 use crate::state::{ServerFault, StoreFault};
 
 /// The codes of errors. Redis 6.2 wraps those that a script meets into an `ERR` that quotes them.
@@ -20,8 +23,8 @@ const SAID: &[(&str, ServerFault)] = &[
     ("NOREPLICAS", ServerFault::FewReplicas),
     ("CLUSTERDOWN", ServerFault::ClusterDown),
     ("MOVED", ServerFault::Moved),
-    ("ASK", ServerFault::Moved),
-    ("TRYAGAIN", ServerFault::Moved),
+    ("ASK", ServerFault::Moving),
+    ("TRYAGAIN", ServerFault::Moving),
     ("CROSSSLOT", ServerFault::Moved),
     ("WRONGTYPE", ServerFault::WrongType),
 ];
@@ -70,8 +73,65 @@ pub(super) fn broken(error: &RedisError) -> StoreFault {
     StoreFault::Server { fault: known, detail: short(&error.to_string()) }
 }
 
+/// A fault in words of our own.
+pub(super) fn so(fault: ServerFault, detail: impl AsRef<str>) -> StoreFault {
+    StoreFault::Server { fault, detail: short(detail.as_ref()) }
+}
+
+/// The same, of a named server.
+pub(super) fn of(address: &Address, fault: StoreFault) -> StoreFault {
+    match fault {
+        StoreFault::Server { fault, detail } => so(fault, format!("`{address}`: {detail}")),
+        fault => fault,
+    }
+}
+
+/// Whether the server no longer knows a script that it was told: somebody has flushed them.
+pub(super) fn no_script(fault: &StoreFault) -> bool {
+    matches!(fault, StoreFault::Server { detail, .. } if detail.starts_with("NOSCRIPT"))
+}
+
+/// Whether a connection is of no use any more after this, so that the primary has to be looked for anew.
+pub(super) fn ends_link(fault: &StoreFault) -> bool {
+    let StoreFault::Server { fault, .. } = fault else { return false };
+    match fault {
+        ServerFault::Unreachable
+        | ServerFault::TimedOut
+        | ServerFault::ReadOnly
+        | ServerFault::Tls
+        | ServerFault::Password
+        | ServerFault::Loading
+        | ServerFault::NoPrimary
+        | ServerFault::ClusterDown
+        | ServerFault::Moved
+        | ServerFault::Unknown
+        | ServerFault::Outdated
+        | ServerFault::Answer => true,
+        ServerFault::Unconfirmed
+        | ServerFault::OutOfMemory
+        | ServerFault::Permission
+        | ServerFault::ScriptBusy
+        | ServerFault::CannotPersist
+        | ServerFault::FewReplicas
+        | ServerFault::Moving
+        | ServerFault::WrongType
+        | ServerFault::Refused => false,
+    }
+}
+
+/// What a command answers, in time.
+pub(super) async fn timely<T>(
+    most: Duration,
+    asking: impl Future<Output = RedisResult<T>>,
+) -> Result<T, StoreFault> {
+    match tokio::time::timeout(most, asking).await {
+        Ok(answer) => answer.map_err(|error| broken(&error)),
+        Err(_) => Err(late(most)),
+    }
+}
+
 /// No answer in time.
-pub(super) fn late(most: std::time::Duration) -> StoreFault {
+pub(super) fn late(most: Duration) -> StoreFault {
     StoreFault::Server {
         fault: ServerFault::TimedOut,
         detail: format!("no answer within {} ms", most.as_millis()),

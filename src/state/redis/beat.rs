@@ -1,0 +1,295 @@
+//! The beat: one pipeline to one server, which reads the head of each of its parts and the line at the place followed to,
+//! writes, and waits until a majority has that (decision 0025). What it told is compared with what this gateway has seen.
+//!
+//! Never here: when to beat and what to do when none is answered ([`super::supervise`]); leases themselves.
+
+use std::{sync::LazyLock, time::Duration};
+
+use redis::{Cmd, Pipeline, Script, Value, aio::MultiplexedConnection};
+use uuid::Uuid;
+
+use super::{keys::Names, said};
+use crate::state::{Line, Part, StoreFault, Suspicion};
+
+static SCRIPT: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
+    let code = include_str!("scripts/beat.lua");
+    (Script::new(code), code)
+});
+
+/// How long the key lives that is written, in milliseconds. Nothing hangs on it.
+const LIVES: u64 = 86_400_000;
+
+/// What the head of a part told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The store's id.
+    pub id: Uuid,
+    /// The epoch.
+    pub epoch: u32,
+    /// The number of the newest change.
+    pub number: u64,
+    /// The line there.
+    pub line: Line,
+    /// What the head says of its state: `new`, `good`, `suspect`.
+    pub state: String,
+}
+
+/// What one part answered to a beat: `None` where it has no head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) told: Option<Told>,
+    /// The line at the place that was asked about; `None` where it is no longer known.
+    pub(super) line: Option<Line>,
+}
+
+/// What a server answered to a beat.
+#[derive(Debug)]
+pub(super) struct Beaten {
+    /// Whether a majority has confirmed it.
+    pub(super) confirmed: bool,
+    /// The store's clock, milliseconds since 1970.
+    pub(super) store_ms: i64,
+    pub(super) parts: Vec<(Part, Result<Answered, StoreFault>)>,
+}
+
+/// How a beat is made.
+pub(super) struct Beat<'a> {
+    pub(super) names: &'a Names,
+    /// How many replicas make a majority with the primary.
+    pub(super) wait: u32,
+    /// The longest that it may take, the waiting for replicas included.
+    pub(super) limit: Duration,
+}
+
+/// How long a majority is waited for within a command's time.
+pub(super) fn patience(limit: Duration) -> u64 {
+    u64::try_from((limit * 3 / 5).as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+impl Beat<'_> {
+    /// Beats for these parts, each with the place followed to.
+    pub(super) async fn send(
+        &self,
+        connection: &mut MultiplexedConnection,
+        asked: &[(Part, u64)],
+    ) -> Result<Beaten, StoreFault> {
+        let mut pipe = Pipeline::with_capacity(asked.len() + 2);
+        for (at, (part, number)) in asked.iter().enumerate() {
+            let of = |what| self.names.of(*part, what);
+            let mut eval = Cmd::new();
+            eval.arg("EVALSHA").arg(SCRIPT.0.get_hash()).arg(3);
+            eval.arg(of("head")).arg(of("line")).arg(of("beat"));
+            eval.arg(*number).arg(u8::from(at == 0)).arg(LIVES);
+            pipe.add_command(eval);
+        }
+        pipe.cmd("TIME");
+        pipe.cmd("WAIT").arg(self.wait).arg(patience(self.limit));
+        let asking = connection.send_packed_commands(&pipe, 0, asked.len() + 2);
+        let mut values = said::timely(self.limit, asking).await?;
+        let (waited, time) = (values.pop(), values.pop());
+        let parts = asked.iter().zip(values).map(|((part, _), value)| (*part, answered(*part, value)));
+        let parts: Vec<_> = parts.collect();
+        // What a part says tells more than what is said of the waiting: a replica does not wait either.
+        let faults = parts.iter().filter_map(|(_, answered)| answered.as_ref().err());
+        if let Some(fault) = faults.into_iter().find(|fault| said::ends_link(fault)) {
+            return Err(fault.clone());
+        }
+        let replicas = match waited {
+            Some(Value::Int(replicas)) => replicas,
+            other => return Err(unexpected("WAIT", other)),
+        };
+        let store_ms = match time {
+            Some(Value::Array(time)) => milliseconds(&time).ok_or_else(|| unexpected("TIME", None))?,
+            other => return Err(unexpected("TIME", other)),
+        };
+        Ok(Beaten { confirmed: replicas >= i64::from(self.wait), store_ms, parts })
+    }
+}
+
+/// Makes the script known to a server.
+pub(super) fn load() -> Cmd {
+    let mut load = Cmd::new();
+    load.arg("SCRIPT").arg("LOAD").arg(SCRIPT.1);
+    load
+}
+
+pub(super) fn unexpected(what: &str, value: Option<Value>) -> StoreFault {
+    match value {
+        Some(Value::ServerError(error)) => said::error(&error),
+        _ => said::senseless(&format!("{what} was answered with something else")),
+    }
+}
+
+fn milliseconds(time: &[Value]) -> Option<i64> {
+    let number = |at: usize| text(time.get(at)?)?.parse::<i64>().ok();
+    number(0)?.checked_mul(1000)?.checked_add(number(1)? / 1000)
+}
+
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+fn answered(part: Part, value: Value) -> Result<Answered, StoreFault> {
+    let Value::Array(fields) = value else { return Err(unexpected("a beat", Some(value))) };
+    let [id, epoch, number, line, state, at] = fields.as_slice() else {
+        return Err(unexpected("a beat", None));
+    };
+    let at = text(at).and_then(|line| Line::parse(line.as_bytes()));
+    if *id == Value::Nil {
+        return Ok(Answered { told: None, line: at });
+    }
+    let told = || {
+        Some(Told {
+            id: Uuid::try_parse(text(id)?).ok()?,
+            epoch: text(epoch)?.parse().ok()?,
+            number: text(number)?.parse().ok()?,
+            line: Line::parse(text(line).unwrap_or_default().as_bytes())?,
+            state: text(state).unwrap_or_default().to_owned(),
+        })
+    };
+    match told() {
+        Some(told) => Ok(Answered { told: Some(told), line: at }),
+        None => Err(StoreFault::PartDamaged { part: part.0, detail: "its head cannot be read".to_owned() }),
+    }
+}
+
+/// What a gateway has seen of a part, as of the sending of a beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The store's id and epoch.
+    pub(super) expected: Option<(Uuid, u32)>,
+    /// The place followed to, and its line.
+    pub(super) followed: (u64, Line),
+}
+
+/// What a beat's answer comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the store that was followed, up to the place followed to. The line there where it was not known.
+    Agrees(Option<Line>),
+    /// It no longer tells of the place followed to: no suspicion, and no proof.
+    Unproven,
+    /// It has lost something, or is another store.
+    Suspect(Suspicion),
+}
+
+/// Compares what was seen with what was told.
+pub(super) fn judge(seen: &Seen, answered: &Answered) -> Verdict {
+    let Some(told) = &answered.told else { return Verdict::Suspect(Suspicion::Unmarked) };
+    if let Some((id, epoch)) = seen.expected {
+        if told.id != id {
+            return Verdict::Suspect(Suspicion::OtherStore);
+        }
+        if told.epoch < epoch {
+            return Verdict::Suspect(Suspicion::EpochBehind);
+        }
+        if told.epoch > epoch {
+            return Verdict::Suspect(Suspicion::HealedByOthers);
+        }
+    }
+    let (number, line) = seen.followed;
+    if told.number < number {
+        return Verdict::Suspect(Suspicion::PlaceBehind);
+    }
+    match answered.line {
+        _ if number == 0 => {}
+        None => return Verdict::Unproven,
+        Some(at) if line != Line::NONE && at != line => return Verdict::Suspect(Suspicion::Forked),
+        Some(_) => {}
+    }
+    // Last, so that whoever reads the reason knows that nothing worse was found here.
+    match told.state.as_str() {
+        "good" => Verdict::Agrees(if number > 0 && line == Line::NONE { answered.line } else { None }),
+        "new" => Verdict::Suspect(Suspicion::Unmarked),
+        _ => Verdict::Suspect(Suspicion::Marked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(digit: char) -> Line {
+        Line::parse(digit.to_string().repeat(20).as_bytes()).unwrap()
+    }
+
+    fn seen(epoch: u32, number: u64, digit: char) -> Seen {
+        Seen { expected: Some((Uuid::from_u128(7), epoch)), followed: (number, line(digit)) }
+    }
+
+    fn told(epoch: u32, number: u64, digit: char) -> Answered {
+        let told =
+            Told { id: Uuid::from_u128(7), epoch, number, line: line(digit), state: "good".to_owned() };
+        Answered { told: Some(told), line: Some(line(digit)) }
+    }
+
+    #[test]
+    fn the_same_history_agrees_also_where_it_goes_on() {
+        assert_eq!(judge(&seen(1, 5, 'a'), &told(1, 5, 'a')), Verdict::Agrees(None));
+        assert_eq!(judge(&seen(1, 5, 'a'), &told(1, 9, 'a')), Verdict::Agrees(None));
+    }
+
+    #[test]
+    fn each_way_of_having_lost_something_has_its_reason() {
+        let cases = [
+            (told(1, 5, 'b'), Suspicion::Forked),
+            (told(1, 9, 'b'), Suspicion::Forked),
+            (told(1, 4, 'a'), Suspicion::PlaceBehind),
+            (told(0, 9, 'a'), Suspicion::EpochBehind),
+            (told(2, 9, 'a'), Suspicion::HealedByOthers),
+            (Answered { told: None, line: None }, Suspicion::Unmarked),
+        ];
+        for (answered, why) in cases {
+            assert_eq!(judge(&seen(1, 5, 'a'), &answered), Verdict::Suspect(why));
+        }
+        let mut other = told(1, 5, 'a');
+        other.told.as_mut().unwrap().id = Uuid::from_u128(8);
+        assert_eq!(judge(&seen(1, 5, 'a'), &other), Verdict::Suspect(Suspicion::OtherStore));
+        let mut marked = told(1, 5, 'a');
+        marked.told.as_mut().unwrap().state = "suspect".to_owned();
+        assert_eq!(judge(&seen(1, 5, 'a'), &marked), Verdict::Suspect(Suspicion::Marked));
+    }
+
+    #[test]
+    fn a_place_too_old_to_be_compared_proves_nothing_and_one_not_begun_needs_no_proof() {
+        let gone = Answered { line: None, ..told(1, 9, 'a') };
+        assert_eq!(judge(&seen(1, 5, 'a'), &gone), Verdict::Unproven);
+        let fresh = Seen { expected: None, followed: (0, Line::NONE) };
+        assert_eq!(judge(&fresh, &gone), Verdict::Agrees(None));
+        assert_eq!(
+            judge(&fresh, &Answered { told: None, line: None }),
+            Verdict::Suspect(Suspicion::Unmarked)
+        );
+    }
+
+    #[test]
+    fn whoever_began_in_the_middle_is_told_the_line_there() {
+        let began = Seen { followed: (5, Line::NONE), ..seen(1, 5, 'a') };
+        assert_eq!(judge(&began, &told(1, 9, 'a')), Verdict::Agrees(Some(line('a'))));
+    }
+
+    #[test]
+    fn answers_are_read_field_by_field() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let id = Uuid::from_u128(7);
+        let row =
+            vec![bulk(&id.to_string()), bulk("3"), bulk("9"), bulk(&"a".repeat(20)), Value::Nil, Value::Nil];
+        let read = answered(Part(7), Value::Array(row.clone())).unwrap();
+        assert_eq!((read.told.clone().unwrap().epoch, read.told.unwrap().number, read.line), (3, 9, None));
+        let none = vec![Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Nil, bulk("")];
+        assert_eq!(
+            answered(Part(7), Value::Array(none)).unwrap(),
+            Answered { told: None, line: Some(Line::NONE) }
+        );
+        let mut bad = row;
+        *bad.get_mut(2).unwrap() = bulk("nine");
+        assert_eq!(answered(Part(7), Value::Array(bad)).unwrap_err().code(), "store_part_damaged");
+        assert_eq!(milliseconds(&[bulk("1700000000"), bulk("123456")]), Some(1_700_000_000_123));
+        assert_eq!(patience(Duration::from_millis(500)), 300);
+    }
+}

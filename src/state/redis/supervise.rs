@@ -1,0 +1,464 @@
+//! What keeps the links: one task that finds the servers, and one for each server that connects, beats, and begins anew when
+//! anything is the matter. All end with the store.
+//!
+//! Never here: what is asked over a link; whether what is known is recent enough.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use redis::{Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use uuid::Uuid;
+
+use super::{
+    beat::{self, Answered, Beat, Beaten, Seen, Verdict},
+    dial::Heard,
+    finder::{Finder, Routes},
+    links::{End, Ready, Shared, lock},
+    options::Address,
+    push::{self, Pushed},
+    said,
+    scripts::Sent,
+    settings,
+};
+use crate::state::{Part, Parts, ServerFault, StoreFault, Suspicion};
+
+/// How often the finder asks while nothing seems to be the matter: a server may stop being the primary in silence.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// A link that has held so many beats begins its next pauses from the shortest.
+const HELD: u32 = 5;
+
+/// Pauses between tries: from 50 ms, doubling up to 1 s, each shortened by chance up to a half.
+#[derive(Debug, Default)]
+struct Pause(u32);
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let full = 50u64.checked_shl(self.0).unwrap_or(1000).min(1000);
+        self.0 = (self.0 + 1).min(5);
+        let mut bytes = [0; 2];
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        let less = full / 2 * u64::from(u16::from_le_bytes(bytes)) / u64::from(u16::MAX);
+        Duration::from_millis(full - less)
+    }
+
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+struct Running {
+    parts: Parts,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Finds the servers whenever that seems to be needed, and keeps one link to each until told to stop.
+pub(super) async fn supervise(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut finder = Finder::new(&shared.options, &shared.names, &shared.dial);
+    let mut running = BTreeMap::new();
+    let mut pause = Pause::default();
+    let all: Parts = shared.names.parts().collect();
+    let keep = async {
+        loop {
+            match finder.find().await {
+                Ok(routes) => follow(&shared, &mut running, &routes, all),
+                Err(trouble) => {
+                    let down = all.each().filter(|part| !shared.up.borrow().contains(*part)).collect();
+                    shared.troubled(down, &trouble);
+                    shared.nudge.notify_one();
+                }
+            }
+            match timeout(AGAIN, shared.nudge.notified()).await {
+                Ok(()) => sleep(pause.next()).await,
+                Err(_) => pause.reset(),
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keep => {}
+    }
+    drop(running);
+    shared.troubled(all, &StoreFault::Closed);
+}
+
+/// Ends the links that are not what was found, and begins those that are missing.
+fn follow(shared: &Arc<Shared>, running: &mut BTreeMap<Address, Running>, routes: &Routes, all: Parts) {
+    running.retain(|address, link| routes.get(address) == Some(&link.parts));
+    lock(&shared.time).retain(|address, _| routes.contains_key(address));
+    lock(&shared.warnings).retain(|address, _| routes.contains_key(address));
+    let found = routes.values().fold(Parts::NONE, |found, parts| found.and(*parts));
+    let homeless: Parts = all.each().filter(|part| !found.contains(*part)).collect();
+    shared.troubled(homeless, &said::so(ServerFault::Unknown, "no server of the cluster has this part"));
+    for (address, parts) in routes {
+        running.entry(address.clone()).or_insert_with(|| {
+            let task = tokio::spawn(link(Arc::clone(shared), address.clone(), *parts));
+            Running { parts: *parts, _task: AbortOnDropHandle::new(task) }
+        });
+    }
+    if !homeless.is_empty() {
+        shared.nudge.notify_one();
+    }
+}
+
+/// Keeps the link to one server.
+async fn link(shared: Arc<Shared>, address: Address, parts: Parts) {
+    let mut pause = Pause::default();
+    let mut last = None;
+    loop {
+        let trouble = hold(&shared, &address, parts, &mut pause).await;
+        if last != Some(trouble.code()) {
+            last = Some(trouble.code());
+            tracing::warn!(code = trouble.code(), "the store has no link: {trouble}");
+        }
+        shared.troubled(parts, &trouble);
+        shared.nudge.notify_one();
+        sleep(pause.next()).await;
+    }
+}
+
+/// A link as others see it. Withdrawn when this is dropped, also with its task.
+struct Published {
+    shared: Arc<Shared>,
+    parts: Parts,
+    ready: Arc<Ready>,
+}
+
+impl Published {
+    fn new(shared: &Arc<Shared>, parts: Parts, ready: Ready) -> Self {
+        let ready = Arc::new(ready);
+        for slot in parts.each().filter_map(|part| shared.slot(part)) {
+            slot.ready.store(Some(Arc::clone(&ready)));
+            slot.trouble.store(None);
+        }
+        shared.up.send_modify(|up| *up = up.and(parts));
+        tracing::info!(address = %ready.address, parts = parts.count(), "the store is linked");
+        Self { shared: Arc::clone(shared), parts, ready }
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.ready.cut(said::so(ServerFault::Moved, "it is no longer the primary of this part"));
+        for part in self.parts.each() {
+            let Some(slot) = self.shared.slot(part) else { continue };
+            // A link to another server may have taken its place already.
+            let before = slot.ready.compare_and_swap(&self.ready, None);
+            if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.ready)) {
+                lock(&slot.pushes).clear();
+                self.shared.up.send_modify(|up| *up = up.without(part));
+            }
+        }
+    }
+}
+
+/// Connects, beats, and returns what ended it.
+async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut Pause) -> StoreFault {
+    let mut link = match Link::open(shared, address, parts).await {
+        Ok(link) => link,
+        Err(trouble) => return trouble,
+    };
+    let mut ticks = interval(shared.options.beat);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut held = 0;
+    loop {
+        tokio::select! {
+            trouble = link.end.wait() => return trouble,
+            _ = ticks.tick() => {}
+        }
+        let end = Arc::clone(&link.end);
+        let beaten = tokio::select! {
+            trouble = end.wait() => return trouble,
+            beaten = link.beat() => beaten,
+        };
+        match beaten.map_err(|trouble| said::of(address, trouble)) {
+            Ok(()) => {}
+            Err(trouble) if said::ends_link(&trouble) => return trouble,
+            Err(trouble) => shared.troubled(parts, &trouble),
+        }
+        held += 1;
+        if held == HELD {
+            pause.reset();
+        }
+    }
+}
+
+/// One server's connections, from its first beat on.
+struct Link {
+    shared: Arc<Shared>,
+    address: Address,
+    parts: Parts,
+    end: Arc<End>,
+    beats: MultiplexedConnection,
+    pushes: MultiplexedConnection,
+    /// The stores whose channels it hears.
+    heard: Vec<Uuid>,
+    _published: Option<Published>,
+}
+
+impl Link {
+    async fn open(shared: &Arc<Shared>, address: &Address, parts: Parts) -> Result<Self, StoreFault> {
+        let end = Arc::new(End::default());
+        let dial = |heard| shared.dial.server(address, heard);
+        let (loads, commits, beats, pushes) = tokio::try_join!(
+            dial(lost(&end)),
+            dial(lost(&end)),
+            dial(lost(&end)),
+            dial(hears(shared, &end, parts)),
+        )?;
+        let limit = shared.options.timeout;
+        let mut link = Self {
+            shared: Arc::clone(shared),
+            address: address.clone(),
+            parts,
+            end: Arc::clone(&end),
+            beats: beats.connection,
+            pushes: pushes.connection,
+            heard: Vec::new(),
+            _published: None,
+        };
+        let replicas = link.examine().await.map_err(|trouble| said::of(address, trouble))?;
+        // Nobody is handed a server that was not compared with what was seen: it may have been emptied.
+        link.beat().await.map_err(|trouble| said::of(address, trouble))?;
+        let ready = Ready {
+            loads: loads.connection,
+            commits: commits.connection,
+            wait: shared.options.wait(),
+            address: address.clone(),
+            sent: Sent::default(),
+            names: shared.names.clone(),
+            limit,
+            end,
+            drivers: vec![loads.driver, commits.driver, beats.driver, pushes.driver],
+        };
+        link._published = Some(Published::new(shared, parts, ready));
+        link.warn(replicas).await;
+        Ok(link)
+    }
+
+    /// Whether it is a primary and new enough; answers how many replicas follow it.
+    async fn examine(&mut self) -> Result<usize, StoreFault> {
+        let mut pipe = Pipeline::with_capacity(3);
+        pipe.cmd("ROLE").cmd("INFO").arg("server").add_command(beat::load());
+        let asking = self.beats.send_packed_commands(&pipe, 0, 3);
+        let mut answers = said::timely(self.shared.options.timeout, asking).await?.into_iter();
+        let (role, info, loaded) = (answers.next(), answers.next(), answers.next());
+        let replicas = match role {
+            Some(Value::Array(role)) => match (role.first().and_then(beat::text), role.get(2)) {
+                (Some("master"), Some(Value::Array(replicas))) => replicas.len(),
+                (Some("master"), _) => 0,
+                _ => return Err(said::so(ServerFault::ReadOnly, "it is a replica")),
+            },
+            other => return Err(beat::unexpected("ROLE", other)),
+        };
+        match info.as_ref().and_then(beat::text).and_then(settings::version) {
+            Some(version) if version < settings::OLDEST => {
+                let (major, minor) = version;
+                return Err(said::so(ServerFault::Refused, format!("it has version {major}.{minor}")));
+            }
+            _ => {}
+        }
+        match loaded {
+            Some(Value::BulkString(_) | Value::SimpleString(_)) => Ok(replicas),
+            other => Err(beat::unexpected("SCRIPT LOAD", other)),
+        }
+    }
+
+    /// Beats once, and makes of the answer what is to be made of it.
+    async fn beat(&mut self) -> Result<(), StoreFault> {
+        let shared = Arc::clone(&self.shared);
+        let seen: Vec<(Part, Seen)> = self.parts.each().map(|part| (part, shared.seen(part))).collect();
+        let asked: Vec<_> = seen.iter().map(|(part, seen)| (*part, seen.followed.0)).collect();
+        let beat = Beat { names: &shared.names, wait: shared.options.wait(), limit: shared.options.timeout };
+        let sent = (shared.clock)();
+        let beaten = beat.send(&mut self.beats, &asked).await?;
+        let received = (shared.clock)();
+        lock(&shared.time).insert(self.address.clone(), (beaten.store_ms, received));
+        if beaten.parts.iter().any(|(_, part)| part.as_ref().is_err_and(said::no_script)) {
+            let load = beat::load();
+            let asking = self.beats.send_packed_command(&load);
+            said::timely(shared.options.timeout, asking).await?;
+            return Ok(());
+        }
+        shared.take(sent, &seen, &beaten)?;
+        self.listen(&beaten).await
+    }
+
+    /// Subscribes to the channel of each store that a head names: there is but one, until there is another.
+    async fn listen(&mut self, beaten: &Beaten) -> Result<(), StoreFault> {
+        let told = beaten.parts.iter().filter_map(|(_, answered)| answered.as_ref().ok()?.told.as_ref());
+        let mut ids: Vec<Uuid> = told.map(|told| told.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            if !self.heard.contains(&id) {
+                self.heard.push(id);
+                let asking = self.pushes.subscribe(push::channel(self.shared.names.prefix(), id));
+                match said::timely(self.shared.options.timeout, asking).await {
+                    Ok(()) => {}
+                    Err(trouble) if said::ends_link(&trouble) => return Err(trouble),
+                    Err(trouble) => {
+                        tracing::warn!(address = %self.address, %trouble, "changes are not pushed to this gateway; it hears of them by beats");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the server is set to lose.
+    async fn warn(&mut self, replicas: usize) {
+        let options = &self.shared.options;
+        let found = settings::read(&mut self.beats, replicas, options.timeout).await;
+        let found = settings::warnings(&found, options.copies);
+        let before = lock(&self.shared.warnings).insert(self.address.clone(), found.clone());
+        if before.as_ref() != Some(&found) {
+            for text in found {
+                tracing::warn!(address = %self.address, "redis: {text}");
+            }
+        }
+    }
+}
+
+/// Hears only that the connection ended.
+fn lost(end: &Arc<End>) -> Heard {
+    let end = Arc::clone(end);
+    Arc::new(move |info: PushInfo| {
+        if info.kind == PushKind::Disconnection {
+            end.end(said::so(ServerFault::Unreachable, "the server closed the connection"));
+        }
+    })
+}
+
+/// Hears changes of these parts as well.
+fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
+    let (shared, end, lost) = (Arc::downgrade(shared), Arc::clone(end), lost(end));
+    Arc::new(move |info: PushInfo| {
+        if info.kind != PushKind::Message {
+            return lost(info);
+        }
+        let Some(shared) = shared.upgrade() else { return };
+        let Some(Value::BulkString(payload)) = info.data.get(1) else { return };
+        let Some(pushed) = push::pushed(payload) else { return };
+        let place = match &pushed {
+            Pushed::Whole(entry) => entry.place,
+            Pushed::Moved(part, number) => part.at(*number),
+        };
+        let Some(slot) = shared.slot(place.part).filter(|_| parts.contains(place.part)) else { return };
+        {
+            // Whoever ends the link clears what was pushed afterwards, under this lock.
+            let mut pushes = lock(&slot.pushes);
+            if end.ended() {
+                return;
+            }
+            match pushed {
+                Pushed::Whole(entry) => pushes.add(entry, payload.len()),
+                Pushed::Moved(..) => pushes.clear(),
+            }
+        }
+        shared.raise(place.part, place.number);
+    })
+}
+
+impl Shared {
+    /// What is known of a part now.
+    fn seen(&self, part: Part) -> Seen {
+        Seen { expected: self.leases.expected(part), followed: self.leases.followed(part) }
+    }
+
+    /// What a beat told: renews the leases of the parts that it proves, suspects those that it contradicts.
+    fn take(&self, sent: i64, seen: &[(Part, Seen)], beaten: &Beaten) -> Result<(), StoreFault> {
+        if !beaten.confirmed {
+            // Another server may be the primary by now.
+            self.nudge.notify_one();
+        }
+        for ((part, seen), (_, answered)) in seen.iter().zip(&beaten.parts) {
+            match answered {
+                Ok(answered) => self.compare(sent, *part, seen, answered, beaten.confirmed)?,
+                Err(trouble) => self.troubled(Parts::of(*part), trouble),
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &self,
+        sent: i64,
+        part: Part,
+        seen: &Seen,
+        answered: &Answered,
+        confirmed: bool,
+    ) -> Result<(), StoreFault> {
+        let Some(slot) = self.slot(part) else { return Ok(()) };
+        // A healing has changed meanwhile what is expected: the next beat is compared with that.
+        if self.leases.expected(part) != seen.expected {
+            return Ok(());
+        }
+        let verdict = beat::judge(seen, answered);
+        if let (false, Verdict::Suspect(why)) = (confirmed, &verdict)
+            && contradicts(*why, seen)
+        {
+            let said = format!(
+                "part {} contradicts what was seen ({}), and no majority confirms it",
+                part.0,
+                why.code()
+            );
+            return Err(said::so(ServerFault::Outdated, said));
+        }
+        let before = std::mem::replace(&mut *lock(&slot.told), answered.told.clone());
+        if let Some(told) = &answered.told {
+            let same = before.is_some_and(|before| (before.id, before.epoch) == (told.id, told.epoch));
+            self.newest(part, |newest| if same { newest.max(told.number) } else { told.number });
+        }
+        let trouble =
+            (!confirmed).then(|| said::so(ServerFault::Unconfirmed, "no majority confirms its beats"));
+        slot.trouble.store(trouble.map(Arc::new));
+        match (verdict, &answered.told) {
+            (Verdict::Suspect(why), _) => {
+                self.leases.suspect(part, Some(why));
+            }
+            (Verdict::Agrees(line), Some(told)) if confirmed => {
+                if seen.expected.is_none() {
+                    self.leases.expect(part, told.id, told.epoch);
+                    if self.leases.suspicion(part) == Some(Suspicion::Unmarked) {
+                        // Nothing was ever seen of it: what has a head now has lost nothing.
+                        self.leases.suspect(part, None);
+                    }
+                }
+                if let Some(line) = line {
+                    self.leases.line_is(part, seen.followed.0, line);
+                }
+                self.leases.renew_up_to(part, sent, told.number, told.line);
+            }
+            (Verdict::Agrees(_) | Verdict::Unproven, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether a server that no majority confirms is rather an old primary than one that lost something.
+fn contradicts(why: Suspicion, seen: &Seen) -> bool {
+    match why {
+        Suspicion::Unmarked => seen.expected.is_some(),
+        Suspicion::OtherStore | Suspicion::EpochBehind | Suspicion::PlaceBehind | Suspicion::Forked => true,
+        Suspicion::HealedByOthers | Suspicion::Marked => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second_and_are_never_shorter_than_half() {
+        let mut pause = Pause::default();
+        for full in [50, 100, 200, 400, 800, 1000, 1000, 1000] {
+            let next = pause.next().as_millis();
+            assert!((full / 2..=full).contains(&next), "{next} of {full}");
+        }
+        pause.reset();
+        assert!(pause.next().as_millis() <= 50);
+    }
+}
