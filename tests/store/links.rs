@@ -5,13 +5,14 @@
 use std::time::{Duration, Instant};
 
 use postern::state::{
-    Age, Part, Parts, ServerFault, Suspicion,
+    Age, Part, Parts, RedisStore, ServerFault, Store, Suspicion,
     redis::{Options, Tls},
 };
 
 use crate::{
     links_rig::{AT_ONCE, Load, PARTS, Rig, STORE, Wire, all, head, heads, line, load, local, one},
-    servers::{Server, until},
+    make::*,
+    servers::{Server, at, open, until},
 };
 
 /// How long a command may take in these tests, and a little for a machine that does much else.
@@ -81,6 +82,47 @@ async fn whoever_listens_hears_of_a_change_within_moments() {
     println!("push: p50 {:?}, max {:?}", times[25], times[49]);
     assert!(times[25] < Duration::from_millis(50), "beats come every 5 s here");
     assert_eq!(rig.links.pushed_after(Part(1), 0, 1000).unwrap().len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_gateway_commits_is_told_without_a_question() {
+    let server = Server::start(&[]);
+    let options = Options { beat: Duration::from_secs(60), ..at(server.port) };
+    RedisStore::init(options.clone()).await.unwrap();
+    let (here, there) = (open(options.clone()).await, open(options).await);
+    let key = tenant_key("a");
+    let part = here.part_of(&key);
+    let (mut newest, mut moved) = (there.newest(part), there.moved());
+    let mut before = None;
+    for number in 1..=3 {
+        let commit = step(fresh(), &key, before.as_ref(), tenant("read"));
+        assert_eq!(here.commit(commit.clone()).await.unwrap().place, part.at(number));
+        before = commit.write.into_iter().next().map(|(_, stored)| stored);
+        let told = newest.wait_for(|newest| *newest >= number);
+        tokio::time::timeout(Duration::from_secs(20), told).await.unwrap().unwrap();
+    }
+    assert!(moved.has_changed().unwrap() && *moved.borrow_and_update() >= 3);
+    let asked = || {
+        let stats = server.tell(&["INFO", "commandstats"]);
+        let scripts = stats.lines().filter(|line| line.starts_with("cmdstat_eval")).map(str::to_owned);
+        scripts.collect::<Vec<_>>()
+    };
+    let scripts = asked();
+    let told = there.changes_after(part, 0, 10).await.unwrap();
+    assert_eq!(asked(), scripts, "no script was run for it");
+    assert_eq!(told.iter().map(|entry| entry.place.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(told[2].documents, [(key.clone(), Ok(before.unwrap()))]);
+    // The feed says the same, to whoever has to ask.
+    let late = open(at(server.port)).await;
+    assert_eq!(late.changes_after(part, 0, 10).await.unwrap(), told);
+    assert_ne!(asked(), scripts);
+    // What is in force renews, as of a beat that told no more than that.
+    for entry in &told {
+        late.leases().in_force(part, entry.place.number, entry.line);
+    }
+    let leases = late.leases();
+    until("it is known", || leases.known(part).is_some());
+    assert_eq!(leases.suspicion(part), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,8 +286,21 @@ async fn a_wrong_password_and_a_missing_permission_are_told_apart() {
     rig.troubled(ServerFault::Password).await;
     let right = Options { password: Some("geheim".to_owned().into()), ..one(server.port) };
     Rig::known(right.clone()).await;
-    let rules = ["on", ">w", "~postern:*", "&postern:*", "+@all", "-config"];
-    server.tell(&[&["ACL", "SETUSER", "gate"][..], &rules].concat());
+    // Just what links need of one server.
+    let mut rules = vec!["on", ">w", "~postern:*", "&postern:*", "-@all"];
+    rules.extend([
+        "+hello",
+        "+role",
+        "+info",
+        "+script|load",
+        "+eval",
+        "+evalsha",
+        "+time",
+        "+wait",
+        "+subscribe",
+    ]);
+    rules.extend(["+hmget", "+zrangebyscore", "+pexpire", "+set"]);
+    assert_eq!(server.tell(&[&["ACL", "SETUSER", "gate"][..], &rules].concat()), "+OK");
     let user = |password: &str| Options {
         user: Some("gate".into()),
         password: Some(password.to_owned().into()),
