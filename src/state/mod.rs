@@ -155,7 +155,8 @@ pub trait Store: Send + Sync {
     /// settled when this answers, also where that call was abandoned.
     fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>>;
 
-    /// The changes that follow a place in the feed of a part, oldest first, at most `limit`.
+    /// The changes that follow a place in the feed of a part, oldest first, at most `limit`. There may be fewer than there are;
+    /// none only where there is none.
     fn changes_after(
         &self,
         part: Part,
