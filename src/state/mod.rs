@@ -32,6 +32,7 @@ pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
 pub use lease::{Age, Leases, Line, Parts, Suspicion};
 pub use redis::RedisStore;
+pub use shadow::Shadow;
 
 /// The answer of a store, still to come. Boxed: the store is never on a member's path but for a miss.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
