@@ -166,8 +166,7 @@ impl Engine {
                     self.await_news(part, &heard, &mut newest, &doubts).await;
                 }
                 Err(fault) => {
-                    // That a server does not answer is told where it is asked, once for all parts.
-                    if !matches!(fault, StoreFault::Server { .. }) {
+                    if rest == REST {
                         tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
                     }
                     rest = (rest * 2).min(LONGEST_REST);

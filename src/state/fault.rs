@@ -23,7 +23,7 @@ pub enum Unreadable {
     },
     /// Not what its key and format promise.
     #[error(
-        "`{key}` cannot be read ({detail}); stop the gateway, move the store away and start `postern run`: it is rebuilt from the ledger"
+        "`{key}` cannot be read ({detail}); rebuild the store from the ledgers: move the file of an embedded one away and start `postern run`, or run `postern state rebuild`"
     )]
     Damaged {
         /// Which document.

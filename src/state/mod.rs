@@ -32,6 +32,7 @@ pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
 pub use lease::{Age, Leases, Line, Parts, Suspicion};
 pub use redis::RedisStore;
+pub use shadow::Shadow;
 
 /// The answer of a store, still to come. Boxed: the store is never on a member's path but for a miss.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -155,7 +156,8 @@ pub trait Store: Send + Sync {
     /// settled when this answers, also where that call was abandoned.
     fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>>;
 
-    /// The changes that follow a place in the feed of a part, oldest first, at most `limit`.
+    /// The changes that follow a place in the feed of a part, oldest first, at most `limit`. There may be fewer than there are;
+    /// none only where there is none.
     fn changes_after(
         &self,
         part: Part,

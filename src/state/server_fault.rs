@@ -146,9 +146,7 @@ impl ServerFault {
                 "correct the authority, the server's name in its certificate, or the gateway's certificate"
             }
             ServerFault::Password => "correct the store's user and password",
-            ServerFault::Permission => {
-                "give the store's user all commands that the guide names, on its keys and channels"
-            }
+            ServerFault::Permission => "give the store's user the rights that docs/operations.md lists",
             ServerFault::Loading => "wait, it is tried again by itself",
             ServerFault::NoPrimary => "bring its primary back or promote it; it is tried again by itself",
             ServerFault::ScriptBusy => "end the script with `SCRIPT KILL`, and keep others off this server",

@@ -72,12 +72,12 @@ fn a_store_in_redis_means_what_it_says() {
 
 #[test]
 fn sentinels_and_clusters_mean_what_they_say() {
-    let text = "state: { redis: { url: [\"redis://a\", \"redis://[::1]:26380\"], sentinel: mymaster, sentinel_password: { file: a.secret }, copies: 3, prefix: \"eu:postern\", timeout: 2s, beat: 50ms }, shadow: s/shadow.redb, heal_grace: 2m }";
+    let text = "state: { redis: { url: [\"redis://a\", \"redis://[::1]:26380\"], sentinel: mymaster, copies: 3, prefix: \"eu:postern\", timeout: 2s, beat: 50ms }, shadow: s/shadow.redb, heal_grace: 2m }";
     let settings = load(&state(text)).unwrap();
     let told = redis(&settings);
     assert_eq!(told.servers, [("a".to_owned(), 6379), ("::1".to_owned(), 26380)]);
     assert_eq!(told.found, RedisFound::Sentinel("mymaster".to_owned()));
-    assert!(told.tls.is_none() && told.user.is_none() && told.sentinel_password.is_some());
+    assert!(told.tls.is_none() && told.user.is_none());
     assert_eq!(
         (told.prefix.as_str(), told.timeout_ms, told.beat_ms, told.heal_grace_ms),
         ("eu:postern", 2_000, 50, 120_000)
@@ -121,8 +121,12 @@ const CASES: &[(&str, &str, &str)] = &[
         "redis: ⟦{ cluster: true, url: \"rediss://a/3\"",
         "bad_url",
     ),
+    (
+        "redis: { url: \"rediss://postern@redis-0:7000/3\"",
+        "redis: ⟦{ sentinel: mymaster, url: \"rediss://a/3\"",
+        "bad_url",
+    ),
     ("copies: 3", "sentinel: mymaster, cluster: ⟦true, copies: 3", "one_of"),
-    ("copies: 3", "sentinel_password: ⟦{ file: a.secret }", "bad_value"),
     ("env: REDIS_PASSWORD", "env: ⟦NO_SUCH_PASSWORD", "secret_unreadable"),
     ("copies: 3", "prefix: ⟦\"a{b}\"", "bad_value"),
     ("copies: 3", "prefix: ⟦\"\"", "bad_value"),

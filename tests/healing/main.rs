@@ -10,7 +10,14 @@
 )]
 
 mod broken;
+#[path = "../store/make.rs"]
+#[allow(dead_code, reason = "the contract suite needs all of it")]
+mod make;
 mod model;
+mod on_redis;
+#[path = "../store/servers.rs"]
+#[allow(dead_code, reason = "the contract suite needs all of it")]
+mod servers;
 mod settled;
 mod simulation;
 mod world;

@@ -364,7 +364,7 @@ impl World {
             }
             Document::Grant(grant) => grant.until = Timestamp::from_ms(1_000_000 + number as i64),
             Document::Session(session) => session.reason = format!("ticket {number}"),
-            _ => unreachable!(),
+            other => panic!("{other:?}"),
         }
         let mut above = BTreeSet::new();
         for head in before.iter().flat_map(|before| &before.heads) {

@@ -19,6 +19,7 @@ mod links;
 mod links_fleet;
 mod links_rig;
 mod make;
+mod on_cluster;
 mod on_embedded;
 mod on_redis;
 mod redis_faults;

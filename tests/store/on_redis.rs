@@ -1,4 +1,5 @@
-//! The contract suite, run on a real server: on a store of 64 parts, as it is in the field, and on one of a single part.
+//! The contract suite, run on real servers: on a store of 64 parts, as it is in the field, with and without a replica that
+//! has to confirm, and on one of a single part.
 
 use std::sync::Arc;
 
@@ -14,14 +15,16 @@ use crate::{
 
 async fn run(check: impl AsyncFn(&Arc<dyn Store>)) {
     let server = Server::start(&[]);
-    for parts in [64, 1] {
-        let options = Options { prefix: format!("of-{parts}"), parts, ..at(server.port) };
+    let replica = server.replica(&[]);
+    for (parts, copies) in [(64, 1), (64, 2), (1, 1)] {
+        let options = Options { prefix: format!("of-{parts}-{copies}"), parts, copies, ..at(server.port) };
         let made = RedisStore::init(options.clone()).await.unwrap();
         assert!(matches!(made, Initialised::Made(_)));
         let store: Arc<dyn Store> = open(options).await;
         assert_eq!(store.parts(), parts);
         check(&store).await;
     }
+    drop(replica);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

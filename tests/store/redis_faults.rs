@@ -14,6 +14,7 @@ use postern::{
 };
 
 use crate::{
+    contract::told_after,
     make::*,
     servers::{Server, answers, at, open, started, until},
 };
@@ -266,6 +267,39 @@ async fn a_user_without_rights_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_user_of_the_guide_can_do_all_that_is_needed() {
+    let guide = include_str!("../../docs/operations.md");
+    let line = guide.lines().find(|line| line.starts_with("ACL SETUSER ")).unwrap();
+    let server = Server::start(&[]);
+    let words: Vec<&str> =
+        line.split(' ').map(|word| if word == ">PASSWORD" { ">x" } else { word }).collect();
+    assert_eq!(server.tell(&words), "+OK");
+    let user = Some("postern".to_owned());
+    let options = Options { user, password: Some("x".to_owned().into()), ..single(server.port) };
+    let store = made(&options).await;
+    let (key, s) = (tenant_key("a"), session_key("a", "s"));
+    let commit = several(fresh(), vec![(key.clone(), tenant("read")), (s.clone(), session(9, None))]);
+    store.commit(commit.clone()).await.unwrap();
+    let seen = store.confirmed(std::slice::from_ref(&s)).await.unwrap().remove(0).unwrap().unwrap();
+    store.commit(step(fresh(), &s, Some(&seen), session(9, Some(5)))).await.unwrap();
+    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(Some(1)));
+    assert_eq!(store.asked(Part::FIRST, &fresh()).await, Ok(None));
+    assert_eq!(told_after(&store, Part::FIRST, 0).await.len(), 2);
+    assert_eq!(store.list_tenants(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.due(at_ms(100), None, 10).await, Ok(vec![]));
+    // A push would fail without a word to the caller.
+    let mark = store.mark(Part::FIRST).await.unwrap();
+    let client = redis::Client::open(format!("redis://postern:x@127.0.0.1:{}", server.port)).unwrap();
+    let mut listening = client.get_connection().unwrap();
+    let mut listening = listening.as_pubsub();
+    listening.subscribe(format!("postern:{}:moved", mark.id)).unwrap();
+    listening.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    store.commit(step(fresh(), &tenant_key("b"), None, tenant("read"))).await.unwrap();
+    let push = tokio::task::block_in_place(|| listening.get_message()).unwrap();
+    assert!(push.get_payload_bytes().starts_with(b"0 3 "), "{push:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_damaged_lost_or_newer_is_no_default() {
     let server = Server::start(&[]);
     let store = made(&single(server.port)).await;
@@ -502,7 +536,8 @@ async fn a_member_of_a_cluster_that_is_not_whole_says_so() {
 async fn what_is_old_is_forgotten_and_told_so() {
     let server = Server::start(&[]);
     let kept = Kept { changes: 20, ms: 1_000, feed: 5, feed_ms: 500 };
-    let store = made(&Options { kept, ..single(server.port) }).await;
+    let store_options = Options { kept, ..single(server.port) };
+    let store = made(&store_options).await;
     let key = tenant_key("a");
     let mut before = None;
     let mut ids = Vec::new();
@@ -530,6 +565,8 @@ async fn what_is_old_is_forgotten_and_told_so() {
         store.changes_after(Part::FIRST, 10, 5).await,
         Err(StoreFault::FeedForgotten { asked: 10, oldest: 60 })
     );
+    // A new store, to which nothing was pushed yet.
+    let store = open(store_options).await;
     let told = store.changes_after(Part::FIRST, 60, 1000).await.unwrap();
     assert_eq!((told.len(), told[0].place.number), (60, 61));
     let fields = server.tell(&["HMGET", "postern:{p00}:head", "number", "first"]);

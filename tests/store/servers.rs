@@ -12,12 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern::{
-    model::{Key, TenantId},
-    state::{
-        RedisStore, Store, StoreFault,
-        redis::{Address, Options, Servers},
-    },
+use postern::state::{
+    Part, RedisStore, Store, StoreFault,
+    redis::{Address, Options, Servers},
 };
 use tempfile::TempDir;
 
@@ -39,9 +36,10 @@ fn found(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// A port that nobody has right now.
+/// A port that nobody has right now, and low enough that a member of a Cluster has its other one, 10,000 above.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let free = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    std::iter::repeat_with(free).find(|port| *port < 55_000).unwrap()
 }
 
 /// A server, for as long as this is held.
@@ -229,6 +227,30 @@ fn answer(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     }
 }
 
+/// A Cluster of masters that share the slots evenly, once it is whole.
+pub(crate) fn cluster(masters: u16) -> Vec<Server> {
+    let settings = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+    let servers: Vec<Server> = (0..masters).map(|_| Server::start(&settings)).collect();
+    for (server, at) in servers.iter().zip(0..) {
+        let slots = (0..16384_u32).filter(|slot| slot * u32::from(masters) / 16384 == at);
+        let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+        let mut words = vec!["CLUSTER", "ADDSLOTS"];
+        words.extend(slots.iter().map(String::as_str));
+        assert_eq!(server.tell(&words), "+OK");
+        server.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+    }
+    for other in servers.iter().skip(1) {
+        servers[0].tell(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]);
+    }
+    let known = format!("cluster_known_nodes:{masters}");
+    let whole = |server: &Server| {
+        let told = server.tell(&["CLUSTER", "INFO"]);
+        told.contains("cluster_state:ok") && told.contains(&known)
+    };
+    until("the cluster is whole", || servers.iter().all(whole));
+    servers
+}
+
 /// Waits until something is so, which has to come by itself.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -256,14 +278,13 @@ pub(crate) async fn open(options: Options) -> Arc<RedisStore> {
     store
 }
 
-/// Waits until a store can be asked, whatever it then says.
+/// Waits until all of a store can be asked, whatever it then says.
 pub(crate) async fn answers(store: &RedisStore) {
     let begun = Instant::now();
-    while matches!(
-        store.mark(store.part_of(&Key::Tenant(TenantId::new("a").unwrap()))).await,
-        Err(StoreFault::Server { .. })
-    ) {
-        assert!(begun.elapsed() < PATIENCE, "it cannot be reached");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for part in (0..store.parts()).map(Part) {
+        while matches!(store.mark(part).await, Err(StoreFault::Server { .. })) {
+            assert!(begun.elapsed() < PATIENCE, "it cannot be reached");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

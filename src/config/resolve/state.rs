@@ -62,8 +62,6 @@ pub struct RedisSettings {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
-    /// Its password at the Sentinels.
-    pub sentinel_password: Option<Secret>,
     /// TLS, where it is spoken.
     pub tls: Option<RedisTls>,
     /// What all keys begin with.
@@ -117,9 +115,7 @@ impl RedisSettings {
             let names = (one.user.clone(), one.prefix.clone(), one.shadow.clone());
             (one.servers.clone(), one.found.clone(), bounds, names)
         };
-        tls && plain(self) == plain(other)
-            && secret(&self.password, &other.password)
-            && secret(&self.sentinel_password, &other.sentinel_password)
+        tls && plain(self) == plain(other) && secret(&self.password, &other.password)
     }
 }
 
@@ -175,18 +171,6 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
     let found = found(context, written);
     let copies = copies(context, redis, found.as_ref());
     let password = secret(context, &written.password, "the password of Redis");
-    let sentinel_password = secret(context, &written.sentinel_password, "the password of the Sentinels");
-    if let (Some(RedisFound::One | RedisFound::Cluster), Some(at)) =
-        (&found, written.sentinel_password.given())
-    {
-        let message = "there are no Sentinels that this could be the password of";
-        context.put(
-            Code::BadValue,
-            at.place,
-            message,
-            "remove it, or name the primary: `sentinel: mymaster`",
-        );
-    }
     let tls = servers.as_ref().map_or(Some(None), |servers| tls(context, redis, servers.secure));
     let prefix = prefix(context, &written.prefix);
     let timeout_ms = context.duration(&written.timeout, 500, 50, 10_000);
@@ -200,8 +184,8 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
         context.put(Code::OneOf, redis.place, message, hint);
         return None;
     }
-    if let (RedisFound::Cluster, true) = (&found, servers.database > 0) {
-        let message = "a Cluster has no databases but 0";
+    if found != RedisFound::One && servers.database > 0 {
+        let message = "only a single server has databases other than 0";
         context.put(Code::BadUrl, redis.place, message, "leave the number out of `url`");
         return None;
     }
@@ -212,7 +196,6 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
         database: servers.database,
         user: servers.user,
         password: password?,
-        sentinel_password: sentinel_password?,
         tls: tls?,
         prefix: prefix?,
         timeout_ms,

@@ -54,10 +54,8 @@ pub struct Redis {
     /// How many servers hold each document, the primary included: a change is acknowledged when a majority of them has it. Default 1;
     /// with Sentinels or a Cluster it has to be said.
     pub copies: Field<u64>,
-    /// The password of the servers.
+    /// The password of the servers; and of Sentinels, where these ask for one.
     pub password: Field<KeyFrom>,
-    /// The password of the Sentinels, where they have one.
-    pub sentinel_password: Field<KeyFrom>,
     /// Who vouches for the servers' certificates. Default: the system's authorities.
     pub ca: Field<Authorities>,
     /// The PEM file with the certificate that this gateway shows to the servers.

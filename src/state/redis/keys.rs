@@ -4,13 +4,14 @@
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `postern:{p07}:head` | a hash: `id` of the store, `epoch`, `number` and `line` of the newest change, `state`, `format`, `parts` of the store, `first` change of the feed, `asks` so far; `rebuilt` where it was |
+//! | `postern:{p07}:head` | a hash: `id` of the store, `epoch`, `number` and `line` of the newest change, `state`, `format`, `parts` of the store, `first` change of the feed, `asks` so far; `rebuilt` where it was; `bare` up to where there was no document; `was`, the ids of stores that it was made from |
 //! | `postern:{p07}:feed` | a stream with ids `<number>-0`: `change`, `at`, `line`, then each document's name and bytes |
 //! | `postern:{p07}:ids` | a hash from change id to number |
 //! | `postern:{p07}:line` | a sorted set by number: `<change> <line> <at>` |
 //! | `postern:{p07}:keys` | a sorted set of all documents' names, in the order of their bytes |
 //! | `postern:{p07}:due` | a sorted set of names by deadline |
 //! | `postern:{p07}:asks` | a sorted set of change ids that somebody asked for and that were not made, by ticket |
+//! | `postern:{p07}:heal` | a hash, while the part is healed or somebody joins late ([`super::heal`]) |
 //! | `postern:{p07}:beat` | what beats move so that a majority has something to confirm; means nothing, and comes back when it is gone |
 //! | `postern:{p07}:d:<name>` | a document |
 //! | `postern:<store id>:moved` | the channel of pushes, for all parts |

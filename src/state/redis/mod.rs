@@ -12,6 +12,7 @@ mod beat;
 mod commit;
 mod dial;
 mod finder;
+mod heal;
 mod init;
 mod keys;
 pub mod links;

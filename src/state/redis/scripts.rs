@@ -50,6 +50,54 @@ pub(super) static DUE: Script =
     Script::new(5, concat!(include_str!("scripts/head.lua"), include_str!("scripts/due.lua")));
 pub(super) static MARK: Script =
     Script::new(6, concat!(include_str!("scripts/head.lua"), include_str!("scripts/mark.lua")));
+pub(super) static HEAL_SIGHT: Script = Script::new(
+    8,
+    concat!(
+        include_str!("scripts/head.lua"),
+        include_str!("scripts/heal.lua"),
+        include_str!("scripts/heal_sight.lua")
+    ),
+);
+pub(super) static HEAL_MARK: Script = Script::new(
+    9,
+    concat!(
+        include_str!("scripts/head.lua"),
+        include_str!("scripts/heal.lua"),
+        include_str!("scripts/heal_mark.lua")
+    ),
+);
+pub(super) static HEAL_PUT: Script = Script::new(
+    10,
+    concat!(
+        include_str!("scripts/head.lua"),
+        include_str!("scripts/heal.lua"),
+        include_str!("scripts/heal_put.lua")
+    ),
+);
+pub(super) static HEAL_SAY: Script = Script::new(
+    11,
+    concat!(
+        include_str!("scripts/head.lua"),
+        include_str!("scripts/heal.lua"),
+        include_str!("scripts/heal_say.lua")
+    ),
+);
+pub(super) static HEAL_TRUST: Script = Script::new(
+    12,
+    concat!(
+        include_str!("scripts/head.lua"),
+        include_str!("scripts/heal.lua"),
+        include_str!("scripts/heal_trust.lua")
+    ),
+);
+pub(super) static HEAL_PAGE: Script = Script::new(
+    13,
+    concat!(
+        include_str!("scripts/head.lua"),
+        include_str!("scripts/heal.lua"),
+        include_str!("scripts/heal_page.lua")
+    ),
+);
 pub(super) static INIT: Script = Script::new(7, include_str!("scripts/init.lua"));
 
 /// Which scripts a server was sent whole: asked by digest for one that it does not know it would answer only after a
@@ -185,7 +233,22 @@ mod tests {
 
     #[test]
     fn scripts_have_digests_of_their_own_and_name_no_global() {
-        let all = [&LOAD, &COMMIT, &ASKED, &CHANGES, &LIST, &DUE, &MARK, &INIT];
+        let all = [
+            &LOAD,
+            &COMMIT,
+            &ASKED,
+            &CHANGES,
+            &LIST,
+            &DUE,
+            &MARK,
+            &INIT,
+            &HEAL_SIGHT,
+            &HEAL_MARK,
+            &HEAL_PUT,
+            &HEAL_SAY,
+            &HEAL_TRUST,
+            &HEAL_PAGE,
+        ];
         let digests: std::collections::BTreeSet<&str> = all.iter().map(|script| script.digest()).collect();
         assert_eq!(digests.len(), all.len());
         for script in all {

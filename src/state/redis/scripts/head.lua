@@ -3,7 +3,8 @@
 --
 -- Answers what the head says; or nil, and what to answer instead.
 local function head(key)
-  local told = redis.call('HMGET', key, 'id', 'epoch', 'number', 'line', 'state', 'format', 'parts', 'first', 'rebuilt')
+  local told = redis.call('HMGET', key, 'id', 'epoch', 'number', 'line', 'state', 'format', 'parts', 'first', 'rebuilt',
+    'bare')
   if not told[1] then
     return nil, {'missing'}
   end
@@ -25,7 +26,7 @@ local function head(key)
   end
   return {
     id = told[1], epoch = epoch, number = number, line = told[4], state = told[5], first = first,
-    rebuilt = told[9] or '',
+    rebuilt = told[9] or '', bare = tonumber(told[10] or '') or 0,
   }
 end
 
@@ -50,8 +51,8 @@ local function document(key, index, skip)
   return found
 end
 
--- Whether the index itself was lost.
+-- Whether the index itself was lost. A healing may take places before there is any document.
 local function unindexed(told, index)
-  return told.number > 0 and redis.call('ZCARD', index) == 0
+  return told.number > told.bare and redis.call('ZCARD', index) == 0
 end
 
