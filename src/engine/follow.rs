@@ -166,7 +166,9 @@ impl Engine {
                     self.await_news(part, &heard, &mut newest, &doubts).await;
                 }
                 Err(fault) => {
-                    tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
+                    if rest == REST {
+                        tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
+                    }
                     rest = (rest * 2).min(LONGEST_REST);
                     tokio::select! {
                         _ = newest.changed() => {}

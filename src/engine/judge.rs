@@ -158,6 +158,9 @@ impl Engine {
 
     /// Fetches what a rule lacks from the store itself, confirmed by a majority: it is as old as the question.
     pub(super) async fn ask_store(&self, need: Need, facts: &mut Facts, live: Option<&Live>) {
+        if need.0.is_empty() {
+            return;
+        }
         for key in &need.0 {
             if let Some(live) = live {
                 self.registry.watch(live, key);

@@ -12,7 +12,7 @@ use postern::{
     },
     model::{LevelName, Span, SubjectKind},
     net::servers::Protocol,
-    policy::{OnLower, OnRemove, SessionRules, Whose},
+    policy::{OnLower, OnRemove, SessionRules, Staleness, Whose},
 };
 
 fn good(text: &str) -> (config::Settings, Vec<Warning>) {
@@ -348,6 +348,16 @@ fn what_is_broken_is_not_told_again_where_it_is_used() {
 }
 
 #[test]
+fn how_old_what_is_known_may_be_is_said_for_each_class() {
+    let of = |more: &str| good(&with("path: state.redb }", more)).0.policy.staleness;
+    let all = |of: Staleness| [of.writes_ms, of.reads_ms, of.break_glass_ms, of.members_ms];
+    assert_eq!(all(of("path: state.redb }")), [1_000, 5_000, 0, 86_400_000]);
+    let some =
+        "path: state.redb, max_staleness: { reads: 0s, break_glass: 500ms }, members_max_staleness: 2h }";
+    assert_eq!(all(of(some)), [1_000, 0, 500, 7_200_000]);
+}
+
+#[test]
 fn the_fingerprint_follows_the_meaning_and_not_the_text() {
     let print = |text: &str| good(text).0.policy.fingerprint;
     let base = print(BASE);
@@ -368,6 +378,7 @@ fn the_fingerprint_follows_the_meaning_and_not_the_text() {
     for (from, to) in [
         ("last: 8h", "last: 9h"),
         ("longest: 180d", "longest: none"),
+        ("path: state.redb }", "path: state.redb, max_staleness: { writes: 2s } }"),
         ("permission: orders:read }", "permission: orders:write }"),
         ("public/{*rest}\", public: true", "public/{tenant}/{*rest}\", permission: orders:read"),
         ("GET /public/{*rest}", "GET,POST /public/{*rest}"),

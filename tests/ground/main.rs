@@ -21,6 +21,7 @@
     reason = "tests"
 )]
 
+mod ages;
 mod created;
 mod documents;
 mod granting;

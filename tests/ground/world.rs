@@ -13,9 +13,9 @@ use postern::{
         SubjectRef, TenantId, Timestamp, Version, join::narrowest,
     },
     policy::{
-        Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Effect, Fact, Facts, Granting, Named, OnLower,
-        OnRemove, Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot, TenantRoles,
-        Verdict, Whose, decide, decide::Route, granting::May, shape::Shape,
+        Age, Ask, BreakGlass, Caller, Callers, Catalogue, Decision, Effect, Fact, Facts, Granting, Named,
+        OnLower, OnRemove, Pattern, PermissionSet, Policy, Push, Role, Rule, ServiceRule, Snapshot,
+        TenantRoles, Verdict, Whose, decide, decide::Route, granting::May, shape::Shape,
     },
 };
 
@@ -402,6 +402,8 @@ impl Decided {
 pub(crate) struct World {
     pub(crate) docs: BTreeMap<Key, Stored>,
     pub(crate) unavailable: BTreeSet<Key>,
+    /// How old what is known is to whoever decides.
+    pub(crate) age: Age,
     pub(crate) changes: u64,
 }
 
@@ -413,6 +415,16 @@ impl World {
             world.put(key, document);
         }
         world
+    }
+
+    /// What is about to be read is as old as everything here.
+    fn note_age(&self, facts: &mut Facts) {
+        match self.age {
+            Age::Now => return,
+            Age::Known(ms) => facts.lies_in(1, -ms),
+            doubt @ (Age::Never | Age::Suspect) => facts.lies_in_doubt(1, doubt),
+        }
+        facts.look_at_age(0);
     }
 
     pub(crate) fn put(&mut self, key: Key, document: Document) {
@@ -500,6 +512,7 @@ impl World {
                         assert!(facts.get(&key).is_none(), "{key} was asked for twice");
                         let fact = self.fact(&key, policy);
                         asked.push(key.clone());
+                        self.note_age(&mut facts);
                         facts.put(key, fact);
                     }
                 }
