@@ -155,6 +155,10 @@ impl Copied {
                 return Done::Moved;
             }
         }
+        let (number, line) = putting.read;
+        if number > 0 && self.line_at(number) != line {
+            return Done::Moved;
+        }
         if putting.write.iter().any(|(key, version, _)| self.version(key) != *version) {
             return Done::Moved;
         }

@@ -12,10 +12,10 @@ use std::{
 use postern::{
     model::{ChangeId, Document, Key, Ladder, Level, LevelName, Stored, Version, join::narrowest},
     state::{
-        Answer, Commit, Found, Line, Part, RedisStore, Shadow, Store, StoreFault,
+        Answer, Commit, Line, Part, RedisStore, Shadow, Store, StoreFault,
         healing::{
-            Copying, Done, Heal, Healer, Healing, Known, Marking, Page, Putting, Recollection, Saying, Sight,
-            Standing, Turned, standing,
+            Copying, Done, Heal, Healer, Healing, Known, Loaded, Marking, Page, Putting, Recollection,
+            Saying, Sight, Standing, Turned, standing,
         },
         redis::{Initialised, Options},
     },
@@ -358,7 +358,7 @@ impl Heal for Cut {
     fn mark(&self, part: Part, marking: Marking) -> Answer<'_, Result<Done, StoreFault>> {
         self.to(self.store.mark_part(part, marking))
     }
-    fn load<'a>(&'a self, part: Part, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+    fn load<'a>(&'a self, part: Part, keys: &'a [Key]) -> Answer<'a, Result<Loaded, StoreFault>> {
         self.to(Heal::load(&*self.store, part, keys))
     }
     fn put(&self, part: Part, putting: Putting) -> Answer<'_, Result<Done, StoreFault>> {

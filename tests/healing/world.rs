@@ -16,10 +16,10 @@ use postern::{
         join::{join, narrowest},
     },
     state::{
-        Answer, Found, Line, Part, StoreFault,
+        Answer, Line, Part, StoreFault,
         healing::{
-            Copying, Cursor, Done, Heal, HealFault, Healing, Known, Marking, Page, Putting, Saying, Seen,
-            Sight, Turned,
+            Copying, Cursor, Done, Heal, HealFault, Healing, Known, Loaded, Marking, Page, Putting, Saying,
+            Seen, Sight, Turned,
         },
         shadow::ShadowFault,
     },
@@ -45,6 +45,8 @@ pub(crate) struct Broken {
     pub(crate) no_proof: bool,
     /// What a crash lost and the ledger has is put back without saying that nothing proves it.
     pub(crate) quiet_ledger: bool,
+    /// A page counts as joined wherever it is sent, whatever it was compared with.
+    pub(crate) any_page: bool,
 }
 
 /// Random numbers from a seed.
@@ -542,21 +544,20 @@ impl Heal for Way {
         })
     }
 
-    fn load<'a>(
-        &'a self,
-        _part: Part,
-        keys: &'a [Key],
-    ) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
+    fn load<'a>(&'a self, _part: Part, keys: &'a [Key]) -> Answer<'a, Result<Loaded, StoreFault>> {
         let keys = keys.to_vec();
         self.at(false, move |_, part| {
-            keys.iter().map(|key| part.documents.get(key).map(|stored| Ok((**stored).clone()))).collect()
+            let found = keys.iter().map(|key| part.documents.get(key).map(|stored| Ok((**stored).clone())));
+            let (number, line) = part.head.as_ref().map_or((0, Line::NONE), |head| (head.number, head.line));
+            Loaded { found: found.collect(), number, line }
         })
     }
 
     fn put(&self, _part: Part, putting: Putting) -> Answer<'_, Result<Done, StoreFault>> {
         self.at(true, move |world, part| {
             let apart = world.broken.cursors_apart.then_some(&mut world.cursors);
-            Arc::make_mut(part).put(&putting, apart)
+            let read = if world.broken.any_page { (0, Line::NONE) } else { putting.read };
+            Arc::make_mut(part).put(&Putting { read, ..putting }, apart)
         })
     }
 

@@ -135,6 +135,8 @@ pub struct Putting {
     pub epoch: u32,
     /// Whom it knows that would have to be waited for.
     pub awaited: BTreeSet<String>,
+    /// The place and the line as of which the documents of the page were loaded: what is not written is there in that history.
+    pub read: (u64, Line),
     /// Names the change; nobody else ever has this name.
     pub change: String,
     /// The documents with the versions that are to be replaced ([`Version::NONE`] where there is none), each at most once.
@@ -180,6 +182,17 @@ pub enum Done {
     Moved,
 }
 
+/// Documents that were asked for, as of one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Each, or that there is none.
+    pub found: Vec<Option<Found>>,
+    /// The place.
+    pub number: u64,
+    /// The line there.
+    pub line: Line,
+}
+
 /// Asks for a page of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copying {
@@ -220,10 +233,11 @@ pub trait Heal: Send + Sync {
     /// missing as expected. The mark takes a place above every one that was seen, with a line that no other history has.
     fn mark(&self, part: Part, marking: Marking) -> Answer<'_, Result<Done, StoreFault>>;
 
-    /// The documents of these keys as they are, also in a suspect part.
-    fn load<'a>(&'a self, part: Part, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>>;
+    /// The documents of these keys as they are, also in a suspect part, and as of which place.
+    fn load<'a>(&'a self, part: Part, keys: &'a [Key]) -> Answer<'a, Result<Loaded, StoreFault>>;
 
-    /// Writes a page if the head and the gateway's cursor are as told and every document has the version that is to be replaced;
+    /// Writes a page if the head and the gateway's cursor are as told, its history is the one that the page was loaded from, and every
+    /// document that is written has the version that is to be replaced;
     /// sets the cursor. What is written takes a place, and is told in the feed.
     fn put(&self, part: Part, putting: Putting) -> Answer<'_, Result<Done, StoreFault>>;
 

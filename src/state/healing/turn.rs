@@ -5,7 +5,7 @@
 use crate::model::{Key, Stored, Version, join::join};
 
 use super::{
-    super::{Part, StoreFault, shadow::ShadowFault},
+    super::{Part, StoreFault, lease::Line, shadow::ShadowFault},
     Copying, Heal, Known, Look, Next, Putting, Reached, Saying, Seen, Under,
     next::{self, Memory},
 };
@@ -128,6 +128,7 @@ impl Healing {
                     from,
                     to: Reached::End,
                     epoch,
+                    read: (0, Line::NONE),
                     awaited: gateways.iter().cloned().chain([me.to_owned()]).collect(),
                     change: fresh.to_owned(),
                     write: Vec::new(),
@@ -192,7 +193,9 @@ async fn page(
     let keys: Vec<Key> = known.iter().map(|(key, _)| key.clone()).collect();
     if let Some(last) = keys.last() {
         putting.to = Reached::Key(last.clone());
-        for ((key, mine), found) in known.iter().zip(healer.store.load(part, &keys).await?) {
+        let loaded = healer.store.load(part, &keys).await?;
+        putting.read = (loaded.number, loaded.line);
+        for ((key, mine), found) in known.iter().zip(loaded.found) {
             let before = match found {
                 Some(Ok(before)) => Some(before),
                 None => None,

@@ -16,12 +16,12 @@ use uuid::Uuid;
 use crate::{
     model::{Key, Stored},
     state::{
-        Answer, Found, Line, Part, StoreFault,
+        Answer, Line, Part, StoreFault,
         checked::due_of,
         codec,
         healing::{
-            Copying, Cursor, Done, Head, Heal, Marking, Page, Proof, Putting, Reached, Round, Saying, Sight,
-            Under,
+            Copying, Cursor, Done, Head, Heal, Loaded, Marking, Page, Proof, Putting, Reached, Round, Saying,
+            Sight, Under,
         },
     },
 };
@@ -77,7 +77,7 @@ impl RedisStore {
     }
 
     async fn put_page(&self, part: Part, putting: Putting) -> Result<Done, StoreFault> {
-        let Putting { gateway, attempt, under, from, to, epoch, awaited, change, write } = putting;
+        let Putting { gateway, attempt, under, from, to, epoch, awaited, read, change, write } = putting;
         let from = from.map(|key| cursor(&attempt, &Reached::Key(key))).unwrap_or_default();
         let (kind, what) = under_as(&under);
         let mut call = self
@@ -92,7 +92,9 @@ impl RedisStore {
             .arg(cursor(&attempt, &to))
             .number(epoch)
             .arg(lines(&awaited))
-            .arg(change);
+            .arg(change)
+            .number(read.0)
+            .arg(read.1.as_str());
         for (key, before, stored) in &write {
             call.key(self.names.document(part, key));
             call.push(value::version(*before));
@@ -135,29 +137,42 @@ impl RedisStore {
         let damaged = || StoreFault::PartDamaged { part: part.0, detail: "a name cannot be read".to_owned() };
         let keys: Option<Vec<Key>> = names.iter().map(|name| text(name).and_then(codec::read_key)).collect();
         let keys = keys.ok_or_else(damaged)?;
+        let epoch = copying.epoch.to_string();
+        let proof = (copying.number, copying.line);
+        let Some(loaded) = self.loaded(part, &keys, &epoch, proof).await? else { return Ok(None) };
+        // What a history names that was left since, this one has not.
+        let documents = keys.into_iter().zip(loaded.found).filter_map(|(key, found)| Some((key, found?)));
+        Ok(Some(Page { documents: documents.collect(), number: loaded.number, line: loaded.line }))
+    }
+
+    /// Documents as of one place: of a sound part of this epoch whose history goes through a place, or, where the epoch is
+    /// left out, as they are.
+    async fn loaded(
+        &self,
+        part: Part,
+        keys: &[Key],
+        epoch: &str,
+        proof: (u64, Line),
+    ) -> Result<Option<Loaded>, StoreFault> {
         let mut call = self
             .call(&scripts::HEAL_PAGE, part, &["head", "line", "keys"])
             .number(self.names.skip())
-            .number(copying.epoch)
-            .number(copying.number)
-            .arg(copying.line.as_str());
+            .arg(epoch)
+            .number(proof.0)
+            .arg(proof.1.as_str());
         keys.iter().for_each(|key| call.key(self.names.document(part, key)));
         let (Done::Yes, rows) = self.done(part, call).await? else { return Ok(None) };
         let (number, line) = place(&rows).ok_or_else(senseless)?;
-        let found = rows.get(2..).unwrap_or_default();
-        if found.len() != keys.len() {
+        let rows = rows.get(2..).unwrap_or_default();
+        if rows.len() != keys.len() {
             return Err(senseless());
         }
-        let documents = keys.into_iter().zip(found).filter_map(|(key, row)| {
-            let found = match row {
-                Value::BulkString(bytes) => value::read(&key, bytes),
-                Value::Array(why) => value::lost(&key, &word(why.first())),
-                // Named by a history that was left since; this one has none.
-                _ => return None,
-            };
-            Some((key, found))
+        let found = keys.iter().zip(rows).map(|(key, row)| match row {
+            Value::BulkString(bytes) => Some(value::read(key, bytes)),
+            Value::Array(why) => Some(value::lost(key, &word(why.first()))),
+            _ => None,
         });
-        Ok(Some(Page { documents: documents.collect(), number, line }))
+        Ok(Some(Loaded { found: found.collect(), number, line }))
     }
 
     /// A step that is done or not, and what it answers.
@@ -284,12 +299,11 @@ impl Heal for RedisStore {
         Box::pin(self.marked(part, marking))
     }
 
-    fn load<'a>(
-        &'a self,
-        _part: Part,
-        keys: &'a [Key],
-    ) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
-        Box::pin(self.load_all(keys, false))
+    fn load<'a>(&'a self, part: Part, keys: &'a [Key]) -> Answer<'a, Result<Loaded, StoreFault>> {
+        Box::pin(async move {
+            let loaded = self.loaded(part, keys, "", (0, Line::NONE)).await?;
+            loaded.ok_or_else(senseless)
+        })
     }
 
     fn put(&self, part: Part, putting: Putting) -> Answer<'_, Result<Done, StoreFault>> {
