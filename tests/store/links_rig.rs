@@ -30,8 +30,9 @@ pub(crate) const PARTS: u16 = 8;
 /// How long something may take that has to come by itself, on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest that a caller may be held where it has to be answered at once.
-pub(crate) const AT_ONCE: Duration = Duration::from_millis(50);
+/// The longest that a caller may be held where it has to be answered at once: far less than any time-out, and more than a busy
+/// machine keeps a thread from running.
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(250);
 
 pub(crate) const STORE: &str = "0192f0c1-2233-7445-8677-8899aabbccdd";
 

@@ -411,6 +411,9 @@ impl Shared {
         if let Some(told) = &answered.told {
             let same = before.is_some_and(|before| (before.id, before.epoch) == (told.id, told.epoch));
             self.newest(part, |newest| if same { newest.max(told.number) } else { told.number });
+            if !same {
+                lock(&slot.pushes).clear();
+            }
         }
         let trouble =
             (!confirmed).then(|| said::so(ServerFault::Unconfirmed, "no majority confirms its beats"));
@@ -418,6 +421,8 @@ impl Shared {
         match (verdict, &answered.told) {
             (Verdict::Suspect(why), _) => {
                 self.leases.suspect(part, Some(why));
+                // What was pushed may be of another history than what a healing makes of it.
+                lock(&slot.pushes).clear();
             }
             (Verdict::Agrees(line), Some(told)) if confirmed => {
                 if seen.expected.is_none() {
