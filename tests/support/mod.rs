@@ -269,7 +269,7 @@ impl Answer {
 
 /// Waits for what somebody does in the background.
 pub(crate) async fn until(what: &str, is: impl Fn() -> bool) {
-    for _ in 0..2500 {
+    for _ in 0..10_000 {
         if is() {
             return;
         }
