@@ -4,20 +4,31 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 use crate::{
-    config::resolve::{RedisFound, RedisSettings},
+    config::{
+        Settings,
+        resolve::{RedisFound, RedisSettings},
+    },
     engine::Clock,
+    fleet::{Peer, Peers},
+    model::Timestamp,
     state::{
         Embedded, RedisStore, Store,
-        redis::{Address, Options, Servers, Tls},
+        redis::{Address, Listed, Options, Servers, Tls},
     },
 };
 
 /// How often the store's clock is heard.
 const HEAR_EVERY: Duration = Duration::from_millis(250);
+
+/// How often this gateway writes itself down in the store.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+/// Who is missing while nobody knows who there is.
+const UNKNOWN: &str = "unknown";
 
 /// The store, open.
 pub(super) enum Kept {
@@ -59,6 +70,48 @@ pub(super) async fn keep_hearing(store: Arc<RedisStore>, clock: Arc<dyn Clock>) 
             }
         }
         tokio::time::sleep(HEAR_EVERY).await;
+    }
+}
+
+/// The gateways of the fleet, as the store named them last.
+struct Roster(ArcSwap<Vec<Peer>>);
+
+impl Roster {
+    fn new() -> Arc<Roster> {
+        // Until the store said who there is, somebody is missing whose name nobody here knows.
+        let unknown = Peer { name: UNKNOWN.to_owned(), address: String::new(), seen: Timestamp::from_ms(0) };
+        Arc::new(Roster(ArcSwap::from_pointee(vec![unknown])))
+    }
+}
+
+impl Peers for Roster {
+    fn all(&self) -> Vec<Peer> {
+        Vec::clone(&self.0.load())
+    }
+}
+
+/// Who the others are, where a store says it.
+pub(super) fn peers(kept: &Kept, settings: &Settings, background: &Handle) -> Option<Arc<dyn Peers>> {
+    let (Kept::Redis(store), Some(fleet)) = (kept, &settings.fleet) else { return None };
+    let roster = Roster::new();
+    let (name, address) = (settings.gateway.clone(), fleet.address.clone());
+    background.spawn(keep_announcing(Arc::clone(store), Arc::clone(&roster), name, address));
+    Some(roster)
+}
+
+/// Runs for as long as the gateway does: the others find this one in the store, and this one the others.
+async fn keep_announcing(store: Arc<RedisStore>, roster: Arc<Roster>, name: String, address: String) {
+    loop {
+        let every = match store.announce(&name, &address).await {
+            Ok(listed) => {
+                let peer = |one: Listed| Peer { name: one.name, address: one.address, seen: one.seen };
+                roster.0.store(Arc::new(listed.into_iter().map(peer).collect()));
+                ANNOUNCE_EVERY
+            }
+            // Whoever was known is known still.
+            Err(_) => HEAR_EVERY,
+        };
+        tokio::time::sleep(every).await;
     }
 }
 

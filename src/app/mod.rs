@@ -191,7 +191,8 @@ impl Gateway {
             },
             &opened.recovered,
         );
-        let fleet = fleet::prepare(&settings, &journal, extra.peers, background.handle())?;
+        let peers = extra.peers.or_else(|| kept::peers(&opened.store, &settings, background.handle()));
+        let fleet = fleet::prepare(&settings, &journal, peers, background.handle())?;
         let of_fleet = fleet.as_ref().map(|running| Arc::clone(&running.fleet));
         let fleet_address = fleet.as_ref().map(|running| running.address);
         let look_ups = Arc::new(LookUps::new(background.handle().clone()));

@@ -20,6 +20,9 @@ mod described;
 mod fake;
 mod hostile;
 mod pages;
+#[path = "../store/servers.rs"]
+mod servers;
+mod shared;
 mod stage;
 mod stream;
 #[path = "../it/upstream.rs"]

@@ -9,7 +9,10 @@ use std::{
 use postern::{
     app::{self, Extra, Gateway},
     audit::note::SigningKey,
-    config::{Settings, resolve::FleetSettings},
+    config::{
+        Settings,
+        resolve::{FleetSettings, RedisFound, RedisSettings, StateSettings},
+    },
     fleet::{Peer, Peers},
     model::Timestamp,
     net::tls::{Serving, asking_newest_as, serving},
@@ -95,6 +98,44 @@ impl Fleet {
 
     /// A gateway of this name, begun and served.
     pub fn one(&self, name: &str) -> One {
+        let mut one = self.prepared(name);
+        app::init_state(&one.dir.path().join("state.redb"), &one.dir.path().join("ledger")).unwrap();
+        self.up(&mut one);
+        one
+    }
+
+    /// One that finds the others in the store in Redis that they share; the first of them makes that.
+    pub fn one_on(&self, redis: u16, name: &str, first: bool) -> One {
+        let mut one = self.prepared(name);
+        let mut settings = self.settings(&one, self.sides());
+        settings.state = StateSettings::Redis(Box::new(RedisSettings {
+            servers: vec![("127.0.0.1".to_owned(), redis)],
+            found: RedisFound::One,
+            copies: 1,
+            database: 0,
+            user: None,
+            password: None,
+            tls: None,
+            prefix: "postern".to_owned(),
+            timeout_ms: 2_000,
+            beat_ms: 200,
+            shadow: one.dir.path().join("shadow.redb"),
+            heal_grace_ms: 30_000,
+        }));
+        if first {
+            app::init(&settings).unwrap();
+        }
+        // Its address has to be known before it runs.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let fleet = settings.fleet.as_mut().unwrap();
+        (fleet.listen, fleet.address) = (free, free.to_string());
+        let gateway = Gateway::start(settings, Extra::default()).unwrap();
+        until_ready(&gateway);
+        one.gateway = Some(gateway);
+        one
+    }
+
+    fn prepared(&self, name: &str) -> One {
         let dir = TempDir::new().unwrap();
         for file in std::fs::read_dir(self.world.keys_dir.path()).unwrap().map(Result::unwrap) {
             if file.file_type().unwrap().is_file() {
@@ -103,10 +144,7 @@ impl Fleet {
         }
         let key = SigningKey::generate(&log_of(name)).unwrap();
         std::fs::write(dir.path().join("ledger.key"), key.to_text().unwrap().as_bytes()).unwrap();
-        app::init_state(&dir.path().join("state.redb"), &dir.path().join("ledger")).unwrap();
-        let mut one = One { name: name.to_owned(), gateway: None, dir };
-        self.up(&mut one);
-        one
+        One { name: name.to_owned(), gateway: None, dir }
     }
 
     /// What is configured for a gateway, with these certificates.

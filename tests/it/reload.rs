@@ -231,7 +231,7 @@ fn what_only_a_start_reads_refuses_the_whole_reload_and_is_named() {
         ("tls", tls, with_tls.as_str()),
         ("operations", "operations: 127.0.0.1:0", "operations: 127.0.0.2:0"),
         ("workers", "workers: 2", "workers: 3"),
-        ("state.path", "state.redb", "other.redb"),
+        ("state", "state.redb", "other.redb"),
         ("ledger.path", "/ledger, origin", "/ledger-2, origin"),
         ("ledger.origin", "origin: example.com/postern/test", "origin: example.com/postern/other"),
         ("ledger.segment", "segment: 4 MiB", "segment: 5 MiB"),

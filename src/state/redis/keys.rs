@@ -12,6 +12,7 @@
 //! | `postern:{p07}:due` | a sorted set of names by deadline |
 //! | `postern:{p07}:asks` | a sorted set of change ids that somebody asked for and that were not made, by ticket |
 //! | `postern:{p07}:heal` | a hash, while the part is healed or somebody joins late ([`super::heal`]) |
+//! | `postern:{p00}:gateways` | a hash from gateway to `<ms> <address>`, of the first part alone ([`super::gateways`]) |
 //! | `postern:{p07}:beat` | what beats move so that a majority has something to confirm; means nothing, and comes back when it is gone |
 //! | `postern:{p07}:d:<name>` | a document |
 //! | `postern:<store id>:moved` | the channel of pushes, for all parts |

@@ -12,6 +12,7 @@ mod beat;
 mod commit;
 mod dial;
 mod finder;
+mod gateways;
 mod heal;
 mod init;
 mod keys;
@@ -37,6 +38,7 @@ use self::{asks::Asks, keys::Names, links::lock};
 use super::{Leases, Part, StoreFault};
 
 pub use beat::Told;
+pub use gateways::Listed;
 pub use init::{InitFault, Initialised};
 pub use links::{Clock, Links, Ready};
 pub use options::{Address, Kept, Options, OptionsFault, PARTS, PREFIX, Servers, Tls};

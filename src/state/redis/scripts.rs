@@ -98,6 +98,8 @@ pub(super) static HEAL_PAGE: Script = Script::new(
         include_str!("scripts/heal_page.lua")
     ),
 );
+pub(super) static GATEWAYS: Script =
+    Script::new(14, concat!(include_str!("scripts/head.lua"), include_str!("scripts/gateways.lua")));
 pub(super) static INIT: Script = Script::new(7, include_str!("scripts/init.lua"));
 
 /// Which scripts a server was sent whole: asked by digest for one that it does not know it would answer only after a
@@ -241,6 +243,7 @@ mod tests {
             &LIST,
             &DUE,
             &MARK,
+            &GATEWAYS,
             &INIT,
             &HEAL_SIGHT,
             &HEAL_MARK,

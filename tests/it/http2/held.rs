@@ -89,9 +89,16 @@ fn piece(number: u32) -> String {
 }
 
 /// Bytes that kernels hold on their way from one end to the other, while nobody reads. The list is no picture of one moment:
-/// what moves on while it is read may be missed, so the most of several looks counts; nothing that they hold goes away.
+/// what moves on while it is read may be missed or seen twice, so it is looked at until nothing moves any more.
 fn held_by_kernels(ports: (u16, u16)) -> usize {
-    (0..5).map(|_| one_look(ports)).max().unwrap()
+    let (mut held, mut same) = (one_look(ports), 0);
+    until("nothing moves any more", || {
+        let now = one_look(ports);
+        same = if now == held { same + 1 } else { 0 };
+        held = now;
+        same >= 4
+    });
+    held
 }
 
 fn one_look((ours, theirs): (u16, u16)) -> usize {
