@@ -1,7 +1,7 @@
 //! The fuse of a staff exchange: the one thing that is looked at before every hand-over of bytes (rule 8).
 //!
 //! It burns when the session ends, when a deadline passes, when a new decision says no, or when what the permit rests on was not
-//! heard of for too long ([`leash`](super::leash)). Whoever burns it waits
+//! heard of for too long (`leash`). Whoever burns it waits
 //! until the exchange has parted from its sockets, so that an end that was answered is an end (law 6).
 //!
 //! Never here: reading or writing bytes (that is `proxy`), deciding (that is [`crate::policy`]).

@@ -3,7 +3,7 @@
 //!
 //! Lives here: what is published of each part: its link, its newest change, what was pushed of it, what its head told.
 //!
-//! Never here: what keeps the links ([`super::supervise`]), what is asked over them.
+//! Never here: what keeps the links (`supervise`), what is asked over them.
 
 use std::{
     collections::BTreeMap,
