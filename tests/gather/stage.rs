@@ -136,7 +136,7 @@ impl Fleet {
     }
 
     fn prepared(&self, name: &str) -> One {
-        let dir = TempDir::new().unwrap();
+        let dir = world::directory();
         for file in std::fs::read_dir(self.world.keys_dir.path()).unwrap().map(Result::unwrap) {
             if file.file_type().unwrap().is_file() {
                 std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();

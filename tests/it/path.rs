@@ -139,8 +139,9 @@ fn the_application_hears_only_what_the_gateway_says() {
     );
     let (admin, agent) = (world.people.admin("acme"), world.people.staff("sam"));
     let session = world.start_session("acme", &agent);
-    let lies = "X-User: root\r\nx-user: root\r\nX_User: root\r\nx_USER: root\r\nX-Remote-User: root\r\n\
-        x_remote_user: root\r\nPostern-Assertion: forged\r\npostern_assertion: forged\r\nX-Ok: stays\r\n\
+    // With a sign that no token holds: one in a thousand spells any short word.
+    let lies = "X-User: ro~ot\r\nx-user: ro~ot\r\nX_User: ro~ot\r\nx_USER: ro~ot\r\nX-Remote-User: ro~ot\r\n\
+        x_remote_user: ro~ot\r\nPostern-Assertion: for~ged\r\npostern_assertion: for~ged\r\nX-Ok: stays\r\n\
         Cookie: sid=secret\r\nConnection: X-Dropped, X-Remote-User, X-User\r\nX-Dropped: x\r\n\
         Proxy-Authorization: Basic eA==\r\nTE: trailers\r\nKeep-Alive: timeout=9\r\n";
     for (token, staff) in [(&admin, false), (&agent, true)] {
@@ -149,7 +150,7 @@ fn the_application_hears_only_what_the_gateway_says() {
         let seen = world.upstream.last();
         assert_eq!(seen.line(), "GET /t/acme/orders?a=%2F&b=c HTTP/1.1");
         let head = seen.head.to_ascii_lowercase();
-        assert!(!head.contains("root") && !head.contains("forged"), "{head}");
+        assert!(!head.contains("ro~ot") && !head.contains("for~ged"), "{head}");
         assert!(
             !head.contains("x-dropped") && !head.contains("keep-alive") && !head.contains("proxy-"),
             "{head}"

@@ -334,6 +334,15 @@ impl People {
     }
 }
 
+/// A directory of one's own, whose name spells nothing that stands for something in a configuration's text: of some
+/// sixty thousand one does.
+pub fn directory() -> TempDir {
+    let spells = |dir: &TempDir| {
+        ["DIR", "KEYS", "UPSTREAM"].iter().any(|word| dir.path().to_str().unwrap().contains(word))
+    };
+    std::iter::repeat_with(|| TempDir::new().unwrap()).find(|dir| !spells(dir)).unwrap()
+}
+
 /// Runs one future to its end.
 pub fn block<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -376,7 +385,7 @@ impl World {
 
     /// All but the beginning: no state yet, nothing runs.
     pub fn prepared(plan: Plan) -> World {
-        let keys_dir = TempDir::new().unwrap();
+        let keys_dir = directory();
         Keys::make(keys_dir.path());
         World::with_keys(Arc::new(keys_dir), plan)
     }
