@@ -155,3 +155,14 @@ pub(super) fn options(settings: &RedisSettings) -> Options {
         ..Options::new(servers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_the_store_said_who_there_is_somebody_is_missing() {
+        let names: Vec<String> = Roster::new().all().into_iter().map(|peer| peer.name).collect();
+        assert_eq!(names, [UNKNOWN]);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 
-use postern::config::{self, ConfigFaults, Settings, Warning, resolve::FleetSettings};
+use postern::config::{self, ConfigFaults, Settings, Severity, Warning, resolve::FleetSettings};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 use super::{BASE, files, marked, with};
@@ -148,4 +148,15 @@ fn a_fleet_needs_a_store_that_gateways_share() {
     let faults = load(&format!("{BASE}\n{GOOD}\n")).unwrap_err().to_string();
     assert!(faults.contains("find each other in the store that they share"), "{faults}");
     assert!(faults.contains("state: { redis"), "{faults}");
+}
+
+#[test]
+fn what_local_play_needs_is_not_for_a_fleet_that_others_reach() {
+    let with_clock = |text: &str| fleet(&format!("{text}\ndangerous: {{ clock: true }}"));
+    let faults = load(&with_clock(GOOD)).unwrap_err();
+    let errors: Vec<_> = faults.faults().iter().filter(|fault| fault.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1, "{faults}");
+    assert_eq!(errors[0].code.as_str(), "dangerous");
+    assert!(errors[0].message.contains("other gateways ask this one at 0.0.0.0:9443"), "{faults}");
+    assert!(load(&with_clock(&GOOD.replace("0.0.0.0:9443", "127.0.0.1:9443"))).is_ok());
 }

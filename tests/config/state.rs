@@ -60,6 +60,8 @@ fn a_store_in_redis_means_what_it_says() {
     assert_eq!(load(BASE).unwrap().policy.fingerprint, settings.policy.fingerprint);
     assert!(settings.state.is_as(&load(&state(GOOD)).unwrap().state));
     assert!(!settings.state.is_as(&load(BASE).unwrap().state));
+    let slow = GOOD.replace("copies: 3 }", "beat: 2s }, max_staleness: { writes: 0s, reads: 4s }");
+    assert_eq!(redis(&load(&state(&slow)).unwrap()).beat_ms, 2_000);
     for (from, to) in
         [("geheim", ""), ("copies: 3", "copies: 5"), ("/3", "/4"), ("shadow.redb", "other.redb")]
     {
@@ -132,6 +134,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ("copies: 3", "prefix: ⟦\"\"", "bad_value"),
     ("copies: 3", "timeout: ⟦1ms", "out_of_range"),
     ("copies: 3", "beat: ⟦5s", "out_of_range"),
+    // Two of them fit into the strictest bound of staff, which is that of writes where nothing else is said.
+    ("copies: 3", "beat: ⟦600ms", "out_of_range"),
+    (
+        "copies: 3 }, shadow",
+        "beat: ⟦300ms }, max_staleness: { writes: 2s, reads: 500ms }, shadow",
+        "out_of_range",
+    ),
     ("ca: { file: redis-ca.pem }", "ca: { file: ⟦words.txt }", "bad_keys"),
     ("copies: 3", "certificate: ⟦redis-ca.pem", "missing_key"),
     ("copies: 3", "key: ⟦{ file: redis.key }", "missing_key"),

@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 
 use super::{
     context::{Context, short},
+    dangerous::DangerousSettings,
     gateway::{listening, overlap},
     state::StateSettings,
 };
@@ -42,6 +43,7 @@ pub(super) fn fleet(
     file: &File,
     state: Option<&StateSettings>,
     listeners: &[(&str, Option<SocketAddr>)],
+    dangerous: DangerousSettings,
 ) -> Option<Option<FleetSettings>> {
     let at = match &file.fleet {
         Field::Absent => {
@@ -66,6 +68,14 @@ pub(super) fn fleet(
             let message = format!("`fleet.listen` ({address}) takes the address of `{name}` ({other})");
             context.put(Code::SameAddress, place, message, "give them different ports");
         }
+    }
+    if let Some((place, address)) = listen
+        && !address.ip().is_loopback()
+        && dangerous != DangerousSettings::default()
+    {
+        let message = format!("`dangerous` may not be used while other gateways ask this one at {address}");
+        let hint = "remove `dangerous`, or listen on loopback: `127.0.0.1` or `[::1]`";
+        context.put(Code::Dangerous, place, message, hint);
     }
     let address = address(context, at);
     let timeout_ms = context.duration(&at.value.timeout, 2_000, 100, 30_000);

@@ -82,7 +82,7 @@ pub(super) fn resolve(
     let ledger = gateway::ledger(context, file);
     gateway::apart(context, file, state.as_ref(), ledger.as_ref());
     let others = [("listen", listen), ("operations", operations)];
-    let fleet = fleet::fleet(context, file, state.as_ref(), &others);
+    let fleet = fleet::fleet(context, file, state.as_ref(), &others, dangerous);
     let assertion = gateway::assertion(context, file, gateway.as_deref());
     let header = assertion.as_ref().map(|assertion| &assertion.header);
     let upstreams = upstreams::upstreams(context, file, header);

@@ -121,6 +121,8 @@ impl RedisSettings {
 
 const FORM: &str = "write `redis://host:6379`, or `rediss://host:6379` over TLS";
 const PORT: u16 = 6379;
+/// The slowest beat, in milliseconds.
+pub(super) const BEAT_MOST_MS: i64 = 2_000;
 
 pub(super) fn state(context: Context<'_>, file: &File) -> Option<StateSettings> {
     let hint = "name the store's file: `state: { path: state.redb }`, or the servers of a fleet's: `state: { redis: { url: … }, shadow: … }`";
@@ -174,7 +176,7 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
     let tls = servers.as_ref().map_or(Some(None), |servers| tls(context, redis, servers.secure));
     let prefix = prefix(context, &written.prefix);
     let timeout_ms = context.duration(&written.timeout, 500, 50, 10_000);
-    let beat_ms = context.duration(&written.beat, 200, 20, 2_000);
+    let beat_ms = context.duration(&written.beat, 200, 20, BEAT_MOST_MS);
     let heal_grace_ms = context.duration(&at.value.heal_grace, 30_000, 1_000, 3_600_000);
     let servers = servers?;
     let found = found?;
