@@ -186,8 +186,8 @@ impl Engine {
 
     /// The place of a change, where it was committed.
     pub(super) async fn placed(&self, part: Part, change: &ChangeId) -> Result<Option<Place>, StoreFault> {
-        let number = self.store.asked(part, change).await?;
-        Ok(number.map(|number| part.at(number)))
+        let made = self.store.asked(part, change).await?;
+        Ok(made.map(|made| made.place))
     }
 
     pub(super) async fn documents_of(&self, place: Place) -> Result<Vec<(Key, Stored)>, StoreFault> {

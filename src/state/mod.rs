@@ -98,6 +98,8 @@ pub struct Commit {
 pub struct Committed {
     /// Its place.
     pub place: Place,
+    /// The history up to and with it; [`Line::NONE`] where the store keeps none.
+    pub line: Line,
     /// Whether it had been committed before; this time nothing changed.
     pub repeated: bool,
 }
@@ -126,6 +128,8 @@ pub struct Mark {
     pub epoch: u32,
     /// The place of the newest change; 0 when there was none yet.
     pub position: u64,
+    /// The history up to there; [`Line::NONE`] where there was no change yet or the store keeps none.
+    pub line: Line,
     /// Whether it was rebuilt from ledgers.
     pub rebuilt: bool,
 }
@@ -152,9 +156,13 @@ pub trait Store: Send + Sync {
     /// Makes a change durable and announces it.
     fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>>;
 
-    /// Whether a change was committed in a part, and its place in the feed there. Whatever was handed to [`Store::commit`] before is
+    /// Whether a change was committed in a part: what a repeat of it would be answered. Whatever was handed to [`Store::commit`] before is
     /// settled when this answers, also where that call was abandoned.
-    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>>;
+    fn asked<'a>(
+        &'a self,
+        part: Part,
+        change: &'a ChangeId,
+    ) -> Answer<'a, Result<Option<Committed>, StoreFault>>;
 
     /// The changes that follow a place in the feed of a part, oldest first, at most `limit`. There may be fewer than there are;
     /// none only where there is none.

@@ -42,7 +42,11 @@ impl Store for Sharing {
     fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
         self.0.commit(commit)
     }
-    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(
+        &'a self,
+        part: Part,
+        change: &'a ChangeId,
+    ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         self.0.asked(part, change)
     }
     fn changes_after(

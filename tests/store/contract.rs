@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postern::{
     model::{Document, Key, Kind, Reach, Stop, Stored, Version},
-    state::{Commit, CommitFault, DOCUMENT_MOST, Entry, Part, Refusal, Store, StoreFault},
+    state::{Commit, CommitFault, Committed, DOCUMENT_MOST, Entry, Part, Refusal, Store, StoreFault},
 };
 
 use crate::make::*;
@@ -113,11 +113,16 @@ pub(crate) async fn a_repeat_is_recognised_and_changes_nothing(store: &Arc<dyn S
     let later = step(fresh(), &key, Some(&before), tenant("block"));
     store.commit(later).await.unwrap();
     let again = store.commit(commit.clone()).await.unwrap();
-    assert_eq!((again.place.number, again.repeated), (first.place.number, true));
+    assert_eq!(again, Committed { repeated: true, ..first });
     assert_eq!(one(store, &key).await.unwrap().heads[0].document, tenant("block"));
-    assert_eq!(store.asked(part(store, "a"), &commit.change).await, Ok(Some(first.place.number)));
+    assert_eq!(store.asked(part(store, "a"), &commit.change).await, Ok(Some(again)));
     assert_eq!(store.asked(part(store, "a"), &fresh()).await, Ok(None));
-    assert_eq!(told_after(store, part(store, "a"), 0).await.len(), 2);
+    let told = told_after(store, part(store, "a"), 0).await;
+    assert_eq!(told.iter().map(|entry| entry.place.number).collect::<Vec<u64>>(), [1, 2]);
+    // As of where it is known, whoever says so.
+    assert_eq!(told[0].line, first.line);
+    let mark = store.mark(part(store, "a")).await.unwrap();
+    assert_eq!((mark.position, mark.line), (2, told[1].line));
 }
 
 pub(crate) async fn of_concurrent_commits_one_wins_each_version(store: &Arc<dyn Store>) {

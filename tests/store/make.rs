@@ -10,7 +10,7 @@ use postern::{
         Version, Zone,
         once::{Kept, Once, Thing},
     },
-    state::Commit,
+    state::{Commit, Committed, StoreFault},
 };
 
 pub(crate) fn tenant_id(name: &str) -> TenantId {
@@ -191,6 +191,11 @@ pub(crate) fn step(id: ChangeId, key: &Key, before: Option<&Stored>, document: D
 }
 
 /// A change that makes several documents.
+/// The place of a change that was asked for.
+pub(crate) fn numbered(asked: Result<Option<Committed>, StoreFault>) -> Result<Option<u64>, StoreFault> {
+    asked.map(|made| made.map(|made| made.place.number))
+}
+
 pub(crate) fn several(id: ChangeId, made: Vec<(Key, Document)>) -> Commit {
     Commit {
         change: id.clone(),

@@ -76,7 +76,7 @@ async fn what_no_majority_confirmed_is_open_until_one_does() {
     while asked.is_err() && begun.elapsed() < Duration::from_secs(20) {
         asked = store.asked(Part::FIRST, &commit.change).await;
     }
-    assert_eq!(asked, Ok(Some(2)));
+    assert_eq!(numbered(asked), Ok(Some(2)));
     let again = store.commit(commit).await.unwrap();
     assert_eq!((again.place.number, again.repeated), (2, true));
     assert_eq!(*store.newest(Part::FIRST).borrow(), 2);
@@ -92,7 +92,7 @@ async fn of_three_copies_two_suffice() {
     frozen.freeze();
     let commit = step(fresh(), &tenant_key("a"), None, tenant("read"));
     store.commit(commit.clone()).await.unwrap();
-    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(Some(1)));
+    assert_eq!(numbered(store.asked(Part::FIRST, &commit.change).await), Ok(Some(1)));
     assert!(good.tell(&["HGET", "postern:{p00}:head", "number"]).contains('1'), "it is on the other one");
 }
 
@@ -282,7 +282,7 @@ async fn the_user_of_the_guide_can_do_all_that_is_needed() {
     store.commit(commit.clone()).await.unwrap();
     let seen = store.confirmed(std::slice::from_ref(&s)).await.unwrap().remove(0).unwrap().unwrap();
     store.commit(step(fresh(), &s, Some(&seen), session(9, Some(5)))).await.unwrap();
-    assert_eq!(store.asked(Part::FIRST, &commit.change).await, Ok(Some(1)));
+    assert_eq!(numbered(store.asked(Part::FIRST, &commit.change).await), Ok(Some(1)));
     assert_eq!(store.asked(Part::FIRST, &fresh()).await, Ok(None));
     assert_eq!(told_after(&store, Part::FIRST, 0).await.len(), 2);
     assert_eq!(store.list_tenants(None, 10).await.unwrap().len(), 1);
@@ -386,7 +386,7 @@ async fn forgotten_scripts_are_sent_again() {
         let commit = step(fresh(), &key, before.as_ref(), tenant("read"));
         assert_eq!(store.commit(commit.clone()).await.unwrap().place.number, round + 1);
         server.tell(&["SCRIPT", "FLUSH"]);
-        assert_eq!(store.asked(store.part_of(&key), &commit.change).await, Ok(Some(round + 1)));
+        assert_eq!(numbered(store.asked(store.part_of(&key), &commit.change).await), Ok(Some(round + 1)));
         server.tell(&["SCRIPT", "FLUSH"]);
         assert_eq!(
             store.list_tenants(None, 10).await.unwrap().len(),
@@ -479,7 +479,7 @@ async fn a_change_from_before_the_question_of_another_process_comes_too_late() {
     assert_eq!(first.load(&[tenant_key("a")]).await, Ok(vec![None]));
     // A process that knows of no question makes a new attempt by its commit, as one does that was started again.
     assert!(!second.commit(commit.clone()).await.unwrap().repeated);
-    assert_eq!(first.asked(Part::FIRST, &change).await, Ok(Some(1)));
+    assert_eq!(numbered(first.asked(Part::FIRST, &change).await), Ok(Some(1)));
     assert!(first.commit(commit).await.unwrap().repeated);
 }
 
@@ -550,7 +550,7 @@ async fn what_is_old_is_forgotten_and_told_so() {
     }
     // Young enough, however many.
     assert_eq!(server.tell(&["XLEN", "postern:{p00}:feed"]), ":51", "500 ms and the newest");
-    assert_eq!(store.asked(Part::FIRST, &ids[0]).await, Ok(Some(1)));
+    assert_eq!(numbered(store.asked(Part::FIRST, &ids[0]).await), Ok(Some(1)));
     for number in 0..60_i64 {
         let mut commit = step(fresh(), &key, before.as_ref(), tenant("read"));
         commit.at = at_ms(100_000 + number);

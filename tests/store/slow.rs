@@ -104,7 +104,7 @@ impl Store for Slow {
     fn commit(&self, _: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
         Box::pin(pending())
     }
-    fn asked<'a>(&'a self, _: Part, _: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(&'a self, _: Part, _: &'a ChangeId) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         Box::pin(pending())
     }
     fn changes_after(&self, _: Part, _: u64, _: usize) -> Answer<'_, Result<Vec<Entry>, StoreFault>> {

@@ -103,7 +103,11 @@ impl Store for Faulty {
         })
     }
 
-    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(
+        &'a self,
+        part: Part,
+        change: &'a ChangeId,
+    ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         if self.no_answers.load(Ordering::SeqCst) {
             return Box::pin(async { Err(down()) });
         }

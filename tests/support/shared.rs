@@ -145,16 +145,21 @@ impl Store for Shared {
             let (part, change) = (self.part_of(&commit.write[0].0), commit.change.clone());
             let committed = self.real.commit(commit).await?;
             let all = self.all(part).await.map_err(CommitFault::Ambiguous)?;
-            let place = all.iter().find(|entry| entry.change == change).map(|entry| entry.place);
-            Ok(Committed { place: place.unwrap(), ..committed })
+            let told = all.iter().find(|entry| entry.change == change).unwrap();
+            Ok(Committed { place: told.place, line: told.line, ..committed })
         })
     }
 
-    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(
+        &'a self,
+        part: Part,
+        change: &'a ChangeId,
+    ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         Box::pin(async move {
             self.real.asked(Part::FIRST, change).await?;
             let all = self.all(part).await?;
-            Ok(all.iter().find(|entry| entry.change == *change).map(|entry| entry.place.number))
+            let told = all.iter().find(|entry| entry.change == *change);
+            Ok(told.map(|told| Committed { place: told.place, line: told.line, repeated: true }))
         })
     }
 
@@ -230,7 +235,7 @@ impl Store for Shared {
         Box::pin(async move {
             let mark = self.real.mark(Part::FIRST).await?;
             let position = self.all(part).await?.len() as u64;
-            Ok(Mark { position, epoch: self.epoch.load(SeqCst), ..mark })
+            Ok(Mark { position, line: Shared::line(position), epoch: self.epoch.load(SeqCst), ..mark })
         })
     }
 

@@ -269,7 +269,11 @@ impl Store for Embedded {
         })
     }
 
-    fn asked<'a>(&'a self, _part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(
+        &'a self,
+        _part: Part,
+        change: &'a ChangeId,
+    ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         let (answer, answered) = oneshot::channel();
         let pushed = match self.shared.health.borrow().clone() {
             Some(fault) => Err(fault),
@@ -277,7 +281,8 @@ impl Store for Embedded {
         };
         Box::pin(async move {
             pushed?;
-            answered.await.unwrap_or_else(|_| Err(unanswered()))
+            let place = answered.await.unwrap_or_else(|_| Err(unanswered()))?;
+            Ok(place.map(|place| tables::made(place, true)))
         })
     }
 

@@ -82,7 +82,13 @@ pub(super) struct Label {
 
 impl Label {
     pub(super) fn mark(&self, position: u64) -> Mark {
-        Mark { id: self.id, epoch: self.epoch, position, rebuilt: self.rebuilt }
+        Mark {
+            id: self.id,
+            epoch: self.epoch,
+            position,
+            line: super::super::Line::NONE,
+            rebuilt: self.rebuilt,
+        }
     }
 }
 
@@ -119,6 +125,11 @@ pub(super) struct Tables<'t> {
 
 /// What became of one commit inside of a transaction.
 pub(super) type Verdict = Result<Committed, CommitFault>;
+
+/// A change that is at this place. There is one history, so it has no line.
+pub(super) fn made(position: u64, repeated: bool) -> Committed {
+    Committed { place: Part::FIRST.at(position), line: super::super::Line::NONE, repeated }
+}
 
 impl<'t> Tables<'t> {
     /// Opens the tables of a store that has its mark.
@@ -183,7 +194,7 @@ impl<'t> Tables<'t> {
     /// fault of the database ends the whole transaction.
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<Verdict, Trouble> {
         if let Some(position) = self.asked(&commit.change)? {
-            return Ok(Ok(Committed { place: Part::FIRST.at(position), repeated: true }));
+            return Ok(Ok(made(position, true)));
         }
         let texts = match checked(commit) {
             Ok(texts) => texts,
@@ -223,7 +234,7 @@ impl<'t> Tables<'t> {
         }
         let Ok(line) = serde_json::to_vec(&line) else { return damaged("a change cannot be written") };
         self.feed.insert(self.position, line.as_slice())?;
-        Ok(Ok(Committed { place: Part::FIRST.at(self.position), repeated: false }))
+        Ok(Ok(made(self.position, false)))
     }
 
     fn put(&mut self, key: &Key, stored: &Stored, text: &str) -> Result<(), Trouble> {

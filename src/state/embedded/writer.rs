@@ -16,13 +16,13 @@ use tokio::sync::oneshot;
 
 use crate::{
     model::{ChangeId, Timestamp},
-    state::{Commit, CommitFault, Committed, Part, StoreFault},
+    state::{Commit, CommitFault, StoreFault},
 };
 
 use super::{
     Shared, file,
     reading::{self, Labelled, label},
-    tables::{Tables, Trouble, Verdict},
+    tables::{Tables, Trouble, Verdict, made},
 };
 
 /// How many commits share one flush at most.
@@ -250,7 +250,7 @@ fn settle(held: Option<Vec<Held>>, failed: &Failed, database: Option<&Database>)
         match look(database, change) {
             Ok(Some(position)) => {
                 let repeated = verdict.as_ref().is_ok_and(|committed| committed.repeated);
-                Ok(Committed { place: Part::FIRST.at(position), repeated })
+                Ok(made(position, repeated))
             }
             Ok(None) => Err(CommitFault::Unavailable(fault)),
             Err(_) => Err(CommitFault::Ambiguous(fault)),

@@ -90,8 +90,9 @@ impl RedisStore {
             }
             let mut rows = self.opened(part, value).map_err(unavailable)?;
             let repeated = rows.next().as_ref().and_then(text) == Some(b"repeated");
-            let (place, epoch) = (number(rows.next().as_ref()), number(rows.next().as_ref()));
-            let (Some(place), Some(epoch)) = (place, epoch) else {
+            let (place, line) = (number(rows.next().as_ref()), said::line(rows.next().as_ref()));
+            let epoch = number(rows.next().as_ref());
+            let (Some(place), Some(line), Some(epoch)) = (place, line, epoch) else {
                 return Err(CommitFault::Ambiguous(said::senseless("a change without a place")));
             };
             if let Some(silent) = rows.next().map(|row| word(Some(&row))).filter(|why| !why.is_empty()) {
@@ -99,7 +100,7 @@ impl RedisStore {
             }
             confirmed.map_err(CommitFault::Ambiguous)?;
             self.raise(part, epoch, place);
-            return Ok(Committed { place: part.at(place), repeated });
+            return Ok(Committed { place: part.at(place), line, repeated });
         }
         Err(CommitFault::Ambiguous(said::senseless("a ticket that is never right")))
     }
@@ -164,9 +165,13 @@ impl RedisStore {
         (call, order)
     }
 
-    pub(super) async fn asked_one(&self, part: Part, change: &ChangeId) -> Result<Option<u64>, StoreFault> {
+    pub(super) async fn asked_one(
+        &self,
+        part: Part,
+        change: &ChangeId,
+    ) -> Result<Option<Committed>, StoreFault> {
         let (epoch, newest) = self.seen(part);
-        let call = self.call(&scripts::ASKED, part, &["head", "ids", "asks"]);
+        let call = self.call(&scripts::ASKED, part, &["head", "ids", "asks", "line"]);
         let call = call.number(epoch).number(newest).arg(change.as_str()).number(ASKS);
         let (value, confirmed) = self.write(part, call).await.map_err(|failed| failed.fault)?;
         let mut rows = self.opened(part, value)?;
@@ -174,8 +179,9 @@ impl RedisStore {
         match made.as_ref().and_then(text) {
             Some(b"made") => {
                 confirmed?;
-                let place = number(told.as_ref());
-                place.map(Some).ok_or_else(|| said::senseless("a change without a place"))
+                let place = number(told.as_ref()).zip(said::line(rows.next().as_ref()));
+                let (place, line) = place.ok_or_else(|| said::senseless("a change without a place"))?;
+                Ok(Some(Committed { place: part.at(place), line, repeated: true }))
             }
             Some(b"none") => {
                 // Also where it is not confirmed: the ticket may hold.

@@ -133,10 +133,11 @@ impl RedisStore {
     pub(super) async fn mark_of(&self, part: Part) -> Result<Mark, StoreFault> {
         let mut rows = self.one(part, self.call(&scripts::MARK, part, &["head"])).await?;
         let epoch = number(rows.next().as_ref()).and_then(|epoch| u32::try_from(epoch).ok());
-        let (position, rebuilt) = (number(rows.next().as_ref()), word(rows.next().as_ref()));
-        match (self.id.get(), epoch, position) {
-            (Some(id), Some(epoch), Some(position)) => {
-                Ok(Mark { id: *id, epoch, position, rebuilt: !rebuilt.is_empty() })
+        let (position, line) = (number(rows.next().as_ref()), said::line(rows.next().as_ref()));
+        let rebuilt = word(rows.next().as_ref());
+        match (self.id.get(), epoch, position, line) {
+            (Some(id), Some(epoch), Some(position), Some(line)) => {
+                Ok(Mark { id: *id, epoch, position, line, rebuilt: !rebuilt.is_empty() })
             }
             _ => Err(StoreFault::PartDamaged { part: part.0, detail: "its mark cannot be read".to_owned() }),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::redis::{ErrorKind, RedisError, RedisResult, ServerError, Value};
 
 use super::options::Address;
-use crate::state::{ServerFault, StoreFault};
+use crate::state::{Line, ServerFault, StoreFault};
 
 /// The codes of errors. Redis 6.2 wraps those that a script meets into an `ERR` that quotes them.
 const SAID: &[(&str, ServerFault)] = &[
@@ -163,6 +163,11 @@ pub(super) fn number(value: Option<&Value>) -> Option<u64> {
         Value::Int(number) => u64::try_from(*number).ok(),
         other => std::str::from_utf8(text(other)?).ok()?.parse().ok(),
     }
+}
+
+/// A line of an answer.
+pub(super) fn line(value: Option<&Value>) -> Option<Line> {
+    Line::parse(text(value?)?)
 }
 
 /// A text of an answer as far as it can be read.

@@ -372,7 +372,11 @@ impl Store for RedisStore {
         Box::pin(self.commit_one(commit, ask))
     }
 
-    fn asked<'a>(&'a self, part: Part, change: &'a ChangeId) -> Answer<'a, Result<Option<u64>, StoreFault>> {
+    fn asked<'a>(
+        &'a self,
+        part: Part,
+        change: &'a ChangeId,
+    ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         self.asks.begin(change);
         Box::pin(self.asked_one(part, change))
     }

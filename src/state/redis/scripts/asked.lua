@@ -1,6 +1,6 @@
 -- Whether a change was made. Whoever is told that it was not is right from then on: a commit of it that is still under
 -- way, on whatever connection, is refused when it comes. Only one that is made after the answer has the ticket.
--- KEYS: head, ids, asks. ARGV: id, parts, format; the epoch and the number that the caller saw; the change; how many
+-- KEYS: head, ids, asks, line. ARGV: id, parts, format; the epoch and the number that the caller saw; the change; how many
 -- questions are remembered.
 local told, refused = head(KEYS[1])
 if refused then
@@ -17,7 +17,7 @@ end
 redis.call('ZCARD', KEYS[3])
 local ticket = text(redis.call('HINCRBY', KEYS[1], 'asks', 1))
 if place then
-  return {'ok', told.id, 'made', place}
+  return {'ok', told.id, 'made', place, line_at(told, KEYS[4], tonumber(place))}
 end
 redis.call('ZADD', KEYS[3], ticket, ARGV[6])
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[7]))

@@ -27,7 +27,7 @@ local place = redis.call('HGET', KEYS[3], change)
 if place then
   -- A repeat writes too: what is confirmed after it is a write that came after the change.
   redis.call('HINCRBY', KEYS[1], 'asks', 1)
-  return {'ok', told.id, 'repeated', place, text(told.epoch)}
+  return {'ok', told.id, 'repeated', place, line_at(told, KEYS[4], tonumber(place)), text(told.epoch)}
 end
 -- Somebody asked for the change, was told that it was not made, and must be right.
 local asked = redis.call('ZSCORE', KEYS[7], change)
@@ -160,4 +160,4 @@ else
 end
 local pushed = redis.pcall('PUBLISH', ARGV[11] .. ':' .. told.id .. ':moved', table.concat(push))
 local silent = type(pushed) == 'table' and (pushed.err or 'the push failed') or ''
-return {'ok', told.id, 'made', count, text(told.epoch), silent}
+return {'ok', told.id, 'made', count, line, text(told.epoch), silent}

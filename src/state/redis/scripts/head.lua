@@ -35,6 +35,15 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- The line at a place, '' where it is not kept.
+local function line_at(told, line, number)
+  if number == told.number then
+    return told.line
+  end
+  local row = redis.call('ZRANGEBYSCORE', line, text(number), text(number), 'LIMIT', 0, 1)[1]
+  return row and string.match(row, '^%S+ (%S+) ') or ''
+end
+
 -- A document: its bytes; false where there is none; false and a word where there is something that is none.
 -- Documents are never deleted: one that the index names and that is not there was lost, and is not absent.
 local function document(key, index, skip)

@@ -50,15 +50,6 @@ end
 
 local nothing = {names = {}, values = {}, dues = {}, remembered = {}}
 
--- The line at a place, '' where it is not kept.
-local function line_at(told, line, number)
-  if number == told.number then
-    return told.line
-  end
-  local row = redis.call('ZRANGEBYSCORE', line, text(number), text(number), 'LIMIT', 0, 1)[1]
-  return row and string.match(row, '^%S+ (%S+) ') or ''
-end
-
 -- Whether the head still says what a gateway joins under.
 local function under(told, heal, kind, what)
   if kind == 'round' then

@@ -4,4 +4,4 @@ local told, refused = head(KEYS[1])
 if refused then
   return refused
 end
-return {'ok', told.id, text(told.epoch), text(told.number), told.rebuilt}
+return {'ok', told.id, text(told.epoch), text(told.number), told.line, told.rebuilt}
