@@ -7,6 +7,8 @@ mod broken;
 mod ceiling;
 #[path = "config/creates.rs"]
 mod creates;
+#[path = "config/filled.rs"]
+mod filled;
 #[path = "config/fleet.rs"]
 mod fleet;
 #[path = "config/hostile.rs"]

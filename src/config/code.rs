@@ -89,6 +89,8 @@ pub enum Code {
     SameAddress,
     /// A file or variable that holds a secret or a key cannot be read.
     SecretUnreadable,
+    /// A variable of the environment that a value names and that cannot be had.
+    BadVariable,
     /// A header that cannot be used for this.
     BadHeader,
     /// An upstream's address that cannot be used.
@@ -177,6 +179,7 @@ impl Code {
             Code::NotLoopback => "not_loopback",
             Code::SameAddress => "same_address",
             Code::SecretUnreadable => "secret_unreadable",
+            Code::BadVariable => "bad_variable",
             Code::BadHeader => "bad_header",
             Code::BadUrl => "bad_url",
             Code::BadCertificate => "bad_certificate",

@@ -149,8 +149,9 @@ impl Context<'_> {
         None
     }
 
-    /// A path: as written, or below the directory of the configuration file.
+    /// A path: as written, variables filled in, or below the directory of the configuration file.
     pub(super) fn path(self, at: &At<String>) -> Option<PathBuf> {
+        let at = self.filled(at)?;
         if at.value.is_empty() || at.value.contains('\0') {
             self.put(Code::BadValue, at.place, "this is no path", "name a file or directory");
             return None;

@@ -99,7 +99,7 @@ fn alone(context: Context<'_>, file: &File, state: Option<&StateSettings>) {
 
 fn address(context: Context<'_>, at: &At<Fleet>) -> Option<(String, ServerName<'static>)> {
     let form = "write `host:port` as the other gateways reach it, e.g. `gw1.internal:9443`";
-    let written = context.need(&at.value.address, at.place, "address", form)?;
+    let written = context.filled(context.need(&at.value.address, at.place, "address", form)?)?;
     let text = written.value.as_str();
     let read = || {
         let parsed = text.parse::<http::uri::Authority>().ok()?;

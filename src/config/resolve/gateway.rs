@@ -38,7 +38,7 @@ const BODY_RATE: u64 = 240;
 
 pub(super) fn name(context: Context<'_>, file: &File) -> Option<String> {
     let at = context.need(&file.gateway, TOP(), "gateway", "name this gateway, e.g. `gateway: main`")?;
-    context.visible(at, "the name of a gateway", 200)
+    context.visible(&context.filled(at)?, "the name of a gateway", 200)
 }
 
 /// An address to listen on.
@@ -186,7 +186,8 @@ pub(super) fn ledger(context: Context<'_>, file: &File) -> Option<LedgerSettings
     let hint = "name the log, unique in the world, e.g. `example.com/postern/main`";
     let origin = context.need(&written.origin, at.place, "origin", hint);
     let origin = origin.and_then(|origin| {
-        let text = context.visible(origin, "the origin of a ledger", 200)?;
+        let origin = context.filled(origin)?;
+        let text = context.visible(&origin, "the origin of a ledger", 200)?;
         if text.contains('+') {
             context.put(
                 Code::BadValue,

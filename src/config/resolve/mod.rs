@@ -13,6 +13,7 @@ mod cors;
 mod dangerous;
 mod emergency;
 mod entrance;
+mod filled;
 mod fingerprint;
 mod fleet;
 mod gateway;

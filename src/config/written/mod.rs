@@ -65,7 +65,8 @@ use field::{AT, FIRST, FLAG, MANY, UNIT, WORD};
     ])
 )]
 pub struct File {
-    /// The name of this gateway: in every record, and the issuer (`iss`) of its assertions.
+    /// The name of this gateway: in every record, and the issuer (`iss`) of its assertions. `${NAME}` stands for a variable of the
+    /// environment, here, in `ledger.origin`, in `fleet.address` and in every path, so that the gateways of a fleet share one file.
     pub gateway: Field<String>,
     /// Where the application's routes and the support API are served: address and port.
     pub listen: Field<String>,
