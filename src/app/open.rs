@@ -114,6 +114,17 @@ pub enum OpenFault {
 }
 
 impl OpenFault {
+    /// Whether a beginning was refused since there was one: a store, or what was left by one that this gateway knew.
+    pub fn is_begun(&self) -> bool {
+        matches!(
+            self,
+            OpenFault::Store(state::OpenFault::Exists(_))
+                | OpenFault::StoreThere(_)
+                | OpenFault::ShadowThere(_)
+                | OpenFault::LedgerThere(_)
+        )
+    }
+
     /// A stable code.
     pub fn code(&self) -> &'static str {
         match self {

@@ -4,9 +4,10 @@
 
 use std::io::Write as _;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Answer, ConfigArg, Trouble, out::Out};
+use crate::config::resolve::StateSettings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
@@ -15,7 +16,7 @@ pub(super) enum State {
     /// Makes the store's file and nothing else. Refuses where there is a store already, or a ledger: a store that is
     /// missing beside its ledger is rebuilt by `postern run`.
     #[command(after_help = super::EXIT)]
-    Init(ConfigArg),
+    Init(Init),
     /// Accept a clock that is behind the ledger, and end all sessions
     ///
     /// For a gateway that refuses staff as `clock_behind` though its clock is right: an earlier one ran ahead. Run it while
@@ -26,14 +27,37 @@ pub(super) enum State {
     AcceptClock(ConfigArg),
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Where there is a store, or a shadow or a ledger of one, say so and leave it at that, with exit status 0: for scripts that
+    /// run each time
+    #[arg(long)]
+    if_none: bool,
+}
+
+impl Init {
+    fn perform(self, out: &mut Out) -> Result<(), Trouble> {
+        let settings = self.config.load()?;
+        match crate::app::init(&settings) {
+            Ok(()) => match &settings.state {
+                StateSettings::File(path) => writeln!(out, "an empty store begins at `{}`", path.display())?,
+                StateSettings::Redis(redis) => {
+                    writeln!(out, "an empty store begins in Redis, below `{}`", redis.prefix)?;
+                }
+            },
+            Err(fault) if self.if_none && fault.is_begun() => writeln!(out, "nothing is begun: {fault}")?,
+            Err(fault) => return Err(Trouble::of(fault)),
+        }
+        Ok(())
+    }
+}
+
 impl State {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
         match self {
-            State::Init(config) => {
-                let settings = config.load()?;
-                crate::app::init(&settings).map_err(Trouble::of)?;
-                writeln!(out, "an empty store begins at `{}`", settings.state.file().display())?;
-            }
+            State::Init(command) => command.perform(out)?,
             State::AcceptClock(config) => {
                 let settings = config.load()?;
                 let done = crate::app::accept_clock(&settings, None).map_err(Trouble::of)?;

@@ -25,6 +25,25 @@ fn a_store_begins_once() {
 }
 
 #[test]
+fn what_runs_each_time_begins_a_store_once_and_never_makes_a_lost_one_empty() {
+    let place = Place::new();
+    let each_time = &[INIT, &["--if-none"]].concat();
+    assert!(place.run(each_time).with(0).contains("an empty store begins at"));
+    let before = fs::read(place.file("state.redb")).unwrap();
+    let said = place.run(each_time).with(0);
+    assert!(said.starts_with("nothing is begun: ") && said.contains("exists already"), "{said}");
+    assert_eq!(fs::read(place.file("state.redb")).unwrap(), before);
+    // A store that is gone beside its ledger is no beginning.
+    assert_eq!(Running::start(&place, &[]).stop(), 0);
+    fs::remove_file(place.file("state.redb")).unwrap();
+    assert!(place.run(each_time).with(0).contains("nothing is begun: there is a ledger at"));
+    assert!(!place.file("state.redb").exists());
+    // What is no answer to the question stays a fault.
+    fs::remove_file(place.file("ledger.key")).unwrap();
+    place.run(each_time).fails_saying("ledger.key");
+}
+
+#[test]
 fn a_store_is_not_begun_beside_a_ledger_but_rebuilt_from_it() {
     let place = Place::begun();
     assert_eq!(Running::start(&place, &[]).stop(), 0);
