@@ -4,12 +4,12 @@
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use crate::demo::{self, Options, StageFault};
+use crate::demo::{self, Alone, Options, StageFault, Told};
 
 use super::{
-    Answer, Trouble,
+    Answer, Trouble, keyfile,
     out::Out,
     run::{Hangup, Signals},
 };
@@ -17,7 +17,10 @@ use super::{
 /// Starts a sample application with the gateway in front of it and prints a numbered tour of commands to paste. Runs
 /// until Ctrl-C. With `--walk` it takes the tour itself: exit status 0 when every step was what it must be.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Demo {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Walk the tour and say of each step whether it was what it must be
     #[arg(long)]
     walk: bool,
@@ -37,8 +40,51 @@ pub(super) struct Demo {
     operations: SocketAddr,
 }
 
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The sample application alone, behind gateways that you start yourself
+    #[command(after_help = super::EXIT)]
+    Application(Application),
+}
+
+/// Prints `listening on http://ADDRESS` and runs until SIGTERM or SIGINT. It keeps everything in memory, and believes nobody but
+/// the gateways whose keys it is given.
+#[derive(Debug, Args)]
+struct Application {
+    /// Its address; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The public half of the gateways' `assertion.key`, as a JSON web key set
+    #[arg(long, value_name = "FILE")]
+    keys: PathBuf,
+    /// Their `assertion.issuer`
+    #[arg(long, value_name = "ISS")]
+    issuer: String,
+    /// Its own name in their `upstreams`
+    #[arg(long, value_name = "AUD", default_value = "app")]
+    audience: String,
+}
+
+impl Application {
+    fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        let signals =
+            Signals::catch(Hangup::Ends).map_err(|fault| Trouble::Says(format!("signals: {fault}")))?;
+        let keys = keyfile::read(&self.keys)?.to_string();
+        let told = Told { listen: self.listen, issuer: self.issuer, audience: self.audience, keys };
+        let alone = Alone::start(told).map_err(Trouble::of)?;
+        writeln!(out, "listening on http://{}", alone.address())?;
+        out.flush()?;
+        signals.wait(&|| {}).end_at_once();
+        alone.stop();
+        Ok(Answer::Yes)
+    }
+}
+
 impl Demo {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        if let Some(Part::Application(command)) = self.part {
+            return command.perform(out);
+        }
         let own = self.directory.is_none();
         let usual = || std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
         let dir = self.directory.unwrap_or_else(usual);

@@ -5,6 +5,7 @@
 //!
 //! Never here: a rule of the gateway; it is used as anybody would use it.
 
+mod alone;
 mod client;
 mod presets;
 pub mod sample;
@@ -16,6 +17,7 @@ mod walk;
 
 use std::{io::Write, net::SocketAddr, path::Path};
 
+pub use alone::{Alone, Told};
 pub use presets::{PRESETS, Preset};
 pub use stage::StageFault;
 

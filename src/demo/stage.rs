@@ -209,7 +209,8 @@ impl Stage {
     }
 }
 
-fn serve(
+/// Serves it on a thread of its own.
+pub(super) fn serve(
     sample: Sample,
     listener: std::net::TcpListener,
     stop: CancellationToken,

@@ -25,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["state", "init"],
     &["state", "accept-clock"],
     &["demo"],
+    &["demo", "application"],
 ];
 
 #[test]
