@@ -1,24 +1,175 @@
-//! What fails, and what members, staff and break-glass get then.
+//! What fails between gateways and their store, and what members, staff and break-glass get then: the rows of the table in
+//! docs/operations.md, as measured. `cargo test --test over_redis faults -- --nocapture` prints it.
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
 use crate::{
     client::Ending,
     rig::Fleet,
+    stage::{READS, Stage, WRITES, within},
     under::{Run, begin, counting},
+    watch::{Said, ask},
+    wire::How,
     world::*,
 };
 
 /// What a read is answered with; `None`: it was cut on the way.
 fn status(gateway: &World, token: &str) -> Option<u16> {
-    let mut stream = std::net::TcpStream::connect(gateway.gateway().address()).unwrap();
-    stream.write_all(request("GET", "/t/acme/orders", token, "Connection: close\r\n").as_bytes()).unwrap();
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text).ok()?;
-    String::from_utf8_lossy(&text).split(' ').nth(1)?.parse().ok()
+    let said =
+        ask(gateway.gateway().address(), &request("GET", "/t/acme/orders", token, "Connection: close\r\n"));
+    (said.status > 0).then_some(said.status)
+}
+
+/// While it lasts nobody can ask the store: staff are decided from what is known for as long as that may be, break-glass is not.
+fn outage(stage: &Stage, fault: &str, hurt: impl FnOnce(), mend: impl FnOnce()) {
+    let watches = stage.watch(1);
+    watches.back(Instant::now());
+    let mark = watches.mark();
+    hurt();
+    let stale = |said: &Said| said.is(503, "state_stale");
+    let glass = watches.glass.until("break-glass is refused", mark, stale);
+    let writes = watches.writes.until("writing is refused", mark, stale);
+    let entering = stage.enters(1);
+    let reads = watches.reads.until("reading is refused", mark, stale);
+    // The last heartbeat may have been sent as long before as one takes.
+    let heard = Duration::from_millis(750);
+    within(writes, WRITES - heard, WRITES);
+    within(reads, READS - heard, READS);
+    within(glass, Duration::ZERO, Duration::from_secs(1));
+    assert_eq!(entering.status, 503, "{entering}");
+    assert!(stage.gateways.iter().all(|gateway| status(gateway, &stage.admin) == Some(200)));
+    let mended = Instant::now();
+    mend();
+    let back = watches.back(mended);
+    watches.members_went_on(mark);
+    let after = format!("all served after {:.1} s", back.as_secs_f64());
+    watches.row(fault, mark, mended, &format!("; entering: {entering}"), &after);
+    stage.all_are_served();
+}
+
+#[test]
+fn a_redis_that_does_not_answer_shuts_out_staff_in_time_and_members_never() {
+    let stage = Stage::set();
+    let wires = |how| move |stage: &Stage| stage.set_wires(how);
+    let passes = wires(How::Passes);
+    outage(&stage, "Redis refuses connections", || wires(How::Closed)(&stage), || passes(&stage));
+    outage(
+        &stage,
+        "Redis answers after 5 s",
+        || wires(How::Late(Duration::from_secs(5)))(&stage),
+        || passes(&stage),
+    );
+    outage(&stage, "Redis stands still (SIGSTOP)", || stage.redis.freeze(), || stage.redis.thaw());
+    stage.finish();
+}
+
+/// Asks a server by itself, with a password.
+fn tell_with(port: u16, password: &str, words: &str) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "AUTH {password}\r\n{words}\r\nQUIT\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("+OK\r\n") && !said.contains("-"), "{words}: {said}");
+}
+
+#[test]
+fn a_redis_that_takes_nothing_shuts_out_staff_in_time_and_members_never() {
+    let stage = Stage::set();
+    let redis = &stage.redis;
+    outage(
+        &stage,
+        "Redis wants another password",
+        || {
+            redis.tell(&["CONFIG", "SET", "requirepass", "another"]);
+            tell_with(redis.port, "another", "CLIENT KILL TYPE normal SKIPME yes");
+        },
+        || tell_with(redis.port, "another", "CONFIG SET requirepass \"\""),
+    );
+    outage(
+        &stage,
+        "Redis is a replica that takes no writes",
+        || {
+            // Of nobody: what it holds stays.
+            redis.tell(&["REPLICAOF", "127.0.0.1", "1"]);
+        },
+        || {
+            redis.tell(&["REPLICAOF", "NO", "ONE"]);
+        },
+    );
+    stage.finish();
+}
+
+/// A connection that comes and goes shuts out whom it must: break-glass while it is gone, staff where it is gone for too long.
+#[test]
+fn a_redis_that_comes_and_goes_shuts_out_nobody_who_need_not_ask_it() {
+    let stage = Stage::set();
+    let watches = stage.watch(1);
+    watches.back(Instant::now());
+    let mark = watches.mark();
+    let flaps = Duration::from_millis(250);
+    while mark.elapsed() < Duration::from_secs(4) {
+        stage.set_wires(How::Closed);
+        std::thread::sleep(flaps / 2);
+        stage.set_wires(How::Passes);
+        std::thread::sleep(flaps);
+    }
+    let mended = Instant::now();
+    let back = watches.back(mended);
+    watches.members_went_on(mark);
+    for said in watches.all().iter().flat_map(|watch| watch.kinds(mark)) {
+        assert!(said.status == 200 || said.status == 503, "{said}");
+    }
+    let after = format!("all served after {:.1} s", back.as_secs_f64());
+    watches.row("Redis comes and goes, 250 ms there and 125 ms not", mark, mended, "", &after);
+    stage.finish();
+}
+
+/// Out of memory it still tells what is, and takes nothing: what gives is refused, what takes away is in force. Of those inside only break-glass is
+/// shut out, whose questions to the store have to be confirmed by something that is written.
+#[test]
+fn a_redis_out_of_memory_shuts_out_break_glass_alone_and_takes_no_change_that_gives() {
+    let stage = Stage::set();
+    let (other, session) = stage.lets_in(0, "vera");
+    until("the session is known", || stage.reads(1, &other).is(200, ""));
+    let watches = stage.watch(1);
+    watches.back(Instant::now());
+    let mark = watches.mark();
+    stage.redis.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+    let entering = stage.enters(1);
+    assert_eq!(entering.status, 503, "{entering}");
+    let raised =
+        stage.changes(1, World::consent("globex", "full"), &stage.gateways[1].people.admin("globex"));
+    assert!(raised.is_err(), "{raised:?}");
+    assert!(
+        !stage.changes(1, World::end("acme", &session), &stage.admin).unwrap(),
+        "it is in force, and not kept"
+    );
+    assert_eq!(stage.reads(1, &other).status, 403, "in force where it was asked for");
+    // Longer than anything may be old.
+    until("it goes on", || mark.elapsed() > READS + Duration::from_secs(1));
+    let mended = Instant::now();
+    stage.redis.tell(&["CONFIG", "SET", "maxmemory", "0"]);
+    for number in 0..3 {
+        until("it is in force everywhere", || stage.reads(number, &other).status == 403);
+    }
+    until("it is kept", || stage.gateways[1].gateway().engine().pending() == 0);
+    let kept = mended.elapsed();
+    for watch in [&watches.reads, &watches.writes] {
+        assert_eq!(watch.kinds(mark).len(), 1, "{:?}", watch.kinds(mark));
+    }
+    watches.back(mended);
+    watches.members_went_on(mark);
+    let more = format!("; entering: {entering}");
+    let after = format!(
+        "a removal was 202, in force there at once, kept and everywhere {:.1} s after",
+        kept.as_secs_f64()
+    );
+    watches.row("Redis is out of memory", mark, mended, &more, &after);
+    stage.finish();
 }
 
 /// Without Redis: members go on; staff are decided from what is known, for as long as that may be, and then cut and refused; when it is

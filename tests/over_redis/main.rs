@@ -12,6 +12,8 @@
     reason = "tests; the world, the servers and the clients are shared with other tests"
 )]
 
+mod apart;
+mod between;
 #[path = "../it/client.rs"]
 mod client;
 mod ends;
@@ -19,9 +21,12 @@ mod faults;
 mod rig;
 #[path = "../store/servers.rs"]
 mod servers;
+mod stage;
 #[path = "../it/under.rs"]
 mod under;
 #[path = "../it/upstream.rs"]
 mod upstream;
+mod watch;
+mod wire;
 #[path = "../it/world.rs"]
 mod world;

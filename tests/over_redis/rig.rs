@@ -18,14 +18,46 @@ fn lasting(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-/// What one of a fleet is configured as.
-fn plan(port: u16, name: &str, more: &str, hooks: Hooks) -> Plan {
-    let state = format!("state: {{ redis: {{ url: \"redis://127.0.0.1:{port}\" }}{more}, shadow: ");
+/// What one of a fleet is configured as: over these servers, with more said of state.
+pub fn plan(name: &str, servers: &str, more: &str, hooks: Hooks) -> Plan {
+    let state = format!("state: {{ redis: {{ {servers} }}{more}, shadow: ");
     Plan::default()
         .edit("gateway: main", lasting(format!("gateway: {name}")))
         .edit("state: { path: ", lasting(state))
         .edit("state.redb", "shadow.redb")
         .hooks(hooks)
+}
+
+pub fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+/// Gateways of the same people over a store that is begun by this; none runs yet.
+pub fn prepared(count: usize, plan: impl Fn(&str) -> Plan) -> Vec<World> {
+    let first = World::prepared(plan("a"));
+    app::init(&first.settings()).unwrap();
+    let mut gateways = vec![first];
+    for name in &NAMES[1..count] {
+        let data = gateways[0].keys_dir.path().join(name);
+        std::fs::create_dir(&data).unwrap();
+        let next = gateways[0].beside(Plan { data: Some(data), ..plan(name) });
+        gateways.push(next);
+    }
+    gateways
+}
+
+/// Starts them, and waits until each serves staff.
+pub fn serving(mut gateways: Vec<World>) -> Vec<World> {
+    gateways.iter_mut().for_each(World::up);
+    for gateway in &gateways {
+        let stranger = gateway.people.staff("stranger");
+        until("each serves staff", || {
+            let reply = gateway.get("/t/acme/orders", &stranger);
+            assert_ne!(reply.status, 200);
+            reply.status == 403
+        });
+    }
+    gateways
 }
 
 impl Fleet {
@@ -38,27 +70,9 @@ impl Fleet {
         // What a gateway warns of is seen where a test fails.
         let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer().try_init();
         let redis = Server::start(&[]);
-        let plan = |name: &str| plan(redis.port, name, more, hooks(name));
-        let first = World::prepared(plan("a"));
-        app::init(&first.settings()).unwrap();
-        let mut gateways = vec![first];
-        for name in &NAMES[1..count] {
-            let data = gateways[0].keys_dir.path().join(name);
-            std::fs::create_dir(&data).unwrap();
-            let next = gateways[0].beside(Plan { data: Some(data), ..plan(name) });
-            gateways.push(next);
-        }
-        gateways.iter_mut().for_each(World::up);
-        let fleet = Fleet { gateways, redis };
-        for gateway in &fleet.gateways {
-            let stranger = gateway.people.staff("stranger");
-            until("each serves staff", || {
-                let reply = gateway.get("/t/acme/orders", &stranger);
-                assert_ne!(reply.status, 200);
-                reply.status == 403
-            });
-        }
-        fleet
+        let servers = format!("url: \"{}\"", url(redis.port));
+        let gateways = serving(prepared(count, |name| plan(name, &servers, more, hooks(name))));
+        Fleet { gateways, redis }
     }
 
     /// Waits until all know of the one session that this agent has.
