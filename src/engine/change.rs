@@ -23,7 +23,7 @@ use crate::{
         ChangeId, ExchangeId, Key, SubjectKind,
         once::{Kept, Once},
     },
-    policy::{Facts, Policy},
+    policy::{Facts, Need, Policy},
     state::{Commit, CommitFault},
 };
 
@@ -174,6 +174,9 @@ impl Engine {
             // Nobody waits for what a repeated creation would cut: it takes nothing away.
             if matches!(this.giver, Giver::Application) {
                 return Ok(Attempt::Over(Changed::Unchanged));
+            }
+            if !self.is_so(&this, &facts, &policy).await? {
+                return Ok(Attempt::Overtaken);
             }
             return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
         }
@@ -389,6 +392,30 @@ impl Engine {
         } else {
             Changed::InForce { change: this.change.clone(), events, waiting }
         }
+    }
+
+    /// Whether nothing is left to do by what the store says as well, where others change it too. What is known here may be old, and
+    /// whoever hears that all is as they want it goes away (law 8). What was ended or withdrawn is so for ever, and what waits for the
+    /// store is told as waiting.
+    async fn is_so(&self, this: &Try<'_>, facts: &Facts, policy: &Policy) -> Result<bool, ChangeFault> {
+        let for_ever = matches!(this.command, Command::EndSession { .. } | Command::WithdrawGrant { .. });
+        if self.heard.is_none() || for_ever || !matches!(this.giver, Giver::Subject(..)) {
+            return Ok(true);
+        }
+        let keys: Vec<Key> = facts.versions().map(|(key, _)| key.clone()).collect();
+        if self.waiting_on(&keys.iter().collect::<Vec<_>>()).await.is_some() {
+            return Ok(true);
+        }
+        let mut facts = Facts::new();
+        self.ask_store(Need(keys), &mut facts, None).await;
+        for _ in 0..MOST_ROUNDS {
+            match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
+                Outcome::Changed(change) => return Ok(change.documents.is_empty()),
+                Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
+                Outcome::Need(need) => self.ask_store(need, &mut facts, None).await,
+            }
+        }
+        Err(ChangeFault::Contended)
     }
 
     /// Asks the rules, fetching what they name.

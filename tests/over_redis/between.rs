@@ -5,6 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern::{
+    engine::{ChangeFault, Changed},
+    lifecycle::Refusal,
+};
+
 use crate::{
     stage::Stage,
     watch::{ask, ask_whole, lone},
@@ -84,6 +89,26 @@ fn of_two_administrators_on_two_gateways_one_is_first() {
         "",
         "with `If-Match` one is 200 and one 412 `changed`; without, both are 200, and all agree on the later",
     );
+    stage.finish();
+}
+
+/// Who is told that all is as they want it goes away: a gateway that hears nothing tells nobody so by what it once knew.
+#[test]
+fn what_was_so_when_a_gateway_heard_last_is_promised_to_nobody() {
+    let stage = Stage::set();
+    assert!(stage.changes(0, World::consent("acme", "edit"), &stage.admin).unwrap());
+    let as_wanted = |said: Result<Changed, ChangeFault>| matches!(said, Ok(Changed::Unchanged));
+    let wants = |gateway: usize| stage.gateways[gateway].change(World::consent("acme", "edit"), &stage.admin);
+    until("it is so at another gateway", || as_wanted(wants(1)));
+    stage.wires[1].set(How::Held);
+    assert!(stage.changes(0, World::consent("acme", "full"), &stage.admin).unwrap());
+    let said = wants(1);
+    assert!(matches!(said, Err(ChangeFault::Refused(Refusal::Unavailable))), "{said:?}");
+    stage.wires[1].set(How::Passes);
+    until("it is changed again", || wants(1).is_ok());
+    let shown =
+        ask_whole(stage.address(0), &lone("GET", "/_postern/v1/tenants/acme/consent", &stage.admin, "")).1;
+    assert!(shown.contains("\"choice\":\"edit\""), "{shown}");
     stage.finish();
 }
 
