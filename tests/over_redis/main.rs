@@ -14,10 +14,12 @@
 
 mod apart;
 mod between;
+mod chaos;
 #[path = "../it/client.rs"]
 mod client;
 mod ends;
 mod faults;
+mod process;
 mod rig;
 #[path = "../store/servers.rs"]
 mod servers;

@@ -144,6 +144,13 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// Ends at once.
+    #[allow(dead_code, reason = "not each of the tests that share this needs it")]
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends at once, and comes back on the same port with what its disk kept.
     pub(crate) fn restart(&mut self) {
         self.child.kill().unwrap();
