@@ -48,7 +48,8 @@ pub fn accept_clock(
     let routing = build::routing(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let opened = open::open(settings, &clock, runtime.handle())?;
-    let store = opened.store.store();
+    let kept = opened.store;
+    let store = kept.store();
     let cells = Arc::new(Cells::new(Arc::clone(&store), routing.policy.ladder.clone(), CELLS));
     let journal = Arc::new(opened.journal);
     let engine = Engine::new(
@@ -60,10 +61,13 @@ pub fn accept_clock(
             journal: Arc::clone(&journal),
             clock,
             background: runtime.handle().clone(),
+            keeps: kept.keeps(settings),
             hooks: Hooks::default(),
         },
         &opened.recovered,
     );
+    // Of a store that is shared nothing is taken away before it is known that nothing of it was lost.
+    runtime.spawn(Arc::clone(&engine).keep_following());
     let accepted = runtime.block_on(async {
         let mut open = VecDeque::from(opened.recovered.open_intents);
         let accepted = match engine.settle_intents(&mut open).await {
@@ -71,10 +75,11 @@ pub fn accept_clock(
             Err(fault) => Err(fault.into()),
         };
         let _ = tokio::time::timeout(REST, engine.rest()).await;
-        let _ = tokio::time::timeout(REST, opened.store.close()).await;
+        let _ = tokio::time::timeout(REST, kept.close()).await;
         accepted
     });
     runtime.shutdown_timeout(REST);
+    kept.flush();
     journal.close();
     accepted
 }

@@ -11,22 +11,25 @@ use zeroize::Zeroizing;
 use crate::{
     config::{
         Settings,
-        resolve::{RedisFound, RedisSettings},
+        resolve::{RedisFound, RedisSettings, StateSettings},
     },
-    engine::Clock,
+    engine::{Clock, Keeps},
     fleet::{Peer, Peers},
     model::Timestamp,
     state::{
-        Embedded, RedisStore, Store,
+        Embedded, RedisStore, Shadow, Store,
+        healing::Heal,
         redis::{Address, Listed, Options, Servers, Tls},
     },
 };
+
+use super::shadow;
 
 /// How often the store's clock is heard.
 const HEAR_EVERY: Duration = Duration::from_millis(250);
 
 /// How often this gateway writes itself down in the store.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// Who is missing while nobody knows who there is.
 const UNKNOWN: &str = "unknown";
 
@@ -34,15 +37,33 @@ const UNKNOWN: &str = "unknown";
 pub(super) enum Kept {
     /// In a file.
     File(Arc<Embedded>),
-    /// In Redis.
-    Redis(Arc<RedisStore>),
+    /// In Redis, and what this gateway saw of it.
+    Redis(Arc<RedisStore>, Arc<Shadow>),
 }
 
 impl Kept {
     pub(super) fn store(&self) -> Arc<dyn Store> {
         match self {
             Kept::File(store) => Arc::clone(store) as Arc<dyn Store>,
-            Kept::Redis(store) => Arc::clone(store) as Arc<dyn Store>,
+            Kept::Redis(store, _) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// With what it is healed, where several gateways share it.
+    pub(super) fn keeps(&self, settings: &Settings) -> Option<Keeps> {
+        let (Kept::Redis(store, shadow), StateSettings::Redis(redis)) = (self, &settings.state) else {
+            return None;
+        };
+        let store = Arc::clone(store) as Arc<dyn Heal>;
+        Some(Keeps { shadow: Arc::clone(shadow), store, grace_ms: redis.heal_grace_ms })
+    }
+
+    /// What it knows of a store that is shared goes to the disk. Blocks.
+    pub(super) fn flush(&self) {
+        if let Kept::Redis(_, shadow) = self
+            && let Err(fault) = shadow.flush()
+        {
+            tracing::error!(%fault, "the shadow is not written; the next start puts back what the ledger has");
         }
     }
 
@@ -51,7 +72,7 @@ impl Kept {
         match self {
             Kept::File(store) => store.close().await,
             // What it acknowledged is where it is kept; its connections end when nobody holds it any more.
-            Kept::Redis(_) => {}
+            Kept::Redis(..) => {}
         }
     }
 }
@@ -92,33 +113,60 @@ impl Peers for Roster {
 
 /// Who the others are, where a store says it.
 pub(super) fn peers(kept: &Kept, settings: &Settings, background: &Handle) -> Option<Arc<dyn Peers>> {
-    let (Kept::Redis(store), Some(fleet)) = (kept, &settings.fleet) else { return None };
+    let Kept::Redis(store, shadow) = kept else { return None };
     let roster = Roster::new();
-    let (name, address) = (settings.gateway.clone(), fleet.address.clone());
-    background.spawn(keep_announcing(Arc::clone(store), Arc::clone(&roster), name, address));
+    // Also one that answers no others: whoever heals the store waits for what it knows.
+    let address = settings.fleet.as_ref().map(|fleet| fleet.address.clone()).unwrap_or_default();
+    let announcing = Announcing {
+        store: Arc::clone(store),
+        shadow: Arc::clone(shadow),
+        roster: Arc::clone(&roster),
+        name: settings.gateway.clone(),
+        address,
+    };
+    background.spawn(announcing.keep());
     Some(roster)
 }
 
-/// Runs for as long as the gateway does: the others find this one in the store, and this one the others.
-async fn keep_announcing(store: Arc<RedisStore>, roster: Arc<Roster>, name: String, address: String) {
-    loop {
-        let every = match store.announce(&name, &address).await {
-            Ok(listed) => {
-                let peer = |one: Listed| Peer { name: one.name, address: one.address, seen: one.seen };
-                roster.0.store(Arc::new(listed.into_iter().map(peer).collect()));
-                ANNOUNCE_EVERY
-            }
-            // Whoever was known is known still.
-            Err(_) => HEAR_EVERY,
-        };
-        tokio::time::sleep(every).await;
+/// What it takes to be known, and to know the others.
+struct Announcing {
+    store: Arc<RedisStore>,
+    shadow: Arc<Shadow>,
+    roster: Arc<Roster>,
+    name: String,
+    address: String,
+}
+
+impl Announcing {
+    /// Runs for as long as the gateway does: the others find this one in the store, and this one the others.
+    async fn keep(self) {
+        loop {
+            let every = match self.store.announce(&self.name, &self.address).await {
+                Ok(listed) => {
+                    listed.iter().for_each(|one| self.shadow.meet(&one.name));
+                    let peer = |one: Listed| Peer { name: one.name, address: one.address, seen: one.seen };
+                    self.roster.0.store(Arc::new(listed.into_iter().map(peer).collect()));
+                    ANNOUNCE_EVERY
+                }
+                // Whoever was known is known still.
+                Err(_) => HEAR_EVERY,
+            };
+            tokio::time::sleep(every).await;
+        }
     }
 }
 
-/// A store in Redis, which connects by itself.
-pub(super) fn redis(settings: &RedisSettings, runtime: &Handle, clock: &Arc<dyn Clock>) -> Arc<RedisStore> {
-    let clock = Arc::clone(clock);
-    RedisStore::start(options(settings), runtime, Arc::new(move || clock.boot_ms()))
+/// A store in Redis, which connects by itself, and is compared with what this gateway saw of it.
+pub(super) fn redis(
+    settings: &RedisSettings,
+    shadow: &Arc<Shadow>,
+    runtime: &Handle,
+    clock: &Arc<dyn Clock>,
+) -> Kept {
+    let (clock, options) = (Arc::clone(clock), options(settings));
+    let leases = shadow::leases(shadow, options.parts);
+    let store = RedisStore::start_knowing(options, leases, runtime, Arc::new(move || clock.boot_ms()));
+    Kept::Redis(store, Arc::clone(shadow))
 }
 
 /// What a store in Redis takes of the settings.

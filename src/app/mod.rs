@@ -18,6 +18,7 @@ mod proofs;
 mod registered;
 mod reload;
 mod servers;
+mod shadow;
 mod systemd;
 mod watch;
 mod webhooks;
@@ -187,6 +188,7 @@ impl Gateway {
                 journal: Arc::clone(&journal),
                 clock,
                 background: background.handle().clone(),
+                keeps: opened.store.keeps(&settings),
                 hooks: extra.hooks,
             },
             &opened.recovered,
@@ -247,7 +249,7 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_following());
-        if let Kept::Redis(store) = &opened.store {
+        if let Kept::Redis(store, _) = &opened.store {
             background.spawn(kept::keep_hearing(Arc::clone(store), Arc::clone(&hearing)));
         }
         background.spawn(Arc::clone(&engine).keep_mending());
@@ -425,6 +427,7 @@ impl Gateway {
             });
             background.shutdown_timeout(REST);
         }
+        self.store.flush();
         self.journal.close();
     }
 }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use super::{
     build,
     kept::{self, Kept},
+    shadow,
 };
 use crate::{
     audit::{
@@ -27,6 +28,7 @@ use crate::{
         self, Embedded, Part, RedisStore, Store, StoreFault,
         embedded::Hints,
         redis::{InitFault, Initialised},
+        shadow::ShadowFault,
     },
 };
 
@@ -60,6 +62,19 @@ pub enum OpenFault {
         /// Where the ledger should be.
         ledger: String,
     },
+    /// This gateway has a shadow of a store that is shared, and the ledger in which it recorded is gone.
+    #[error(
+        "there is a shadow at `{shadow}`, but no ledger at `{ledger}`; mount the ledger that belongs to it, or, if that is lost, move the shadow away too: the gateway then begins a ledger anew"
+    )]
+    LedgerGone {
+        /// Where the shadow is.
+        shadow: String,
+        /// Where the ledger should be.
+        ledger: String,
+    },
+    /// The shadow.
+    #[error(transparent)]
+    Shadow(#[from] ShadowFault),
     /// The store.
     #[error(transparent)]
     Store(#[from] state::OpenFault),
@@ -129,7 +144,8 @@ impl OpenFault {
     pub fn code(&self) -> &'static str {
         match self {
             OpenFault::NothingThere { .. } => "nothing_there",
-            OpenFault::LedgerMissing { .. } => "ledger_missing",
+            OpenFault::LedgerMissing { .. } | OpenFault::LedgerGone { .. } => "ledger_missing",
+            OpenFault::Shadow(fault) => fault.code(),
             OpenFault::Store(fault) => fault.code(),
             OpenFault::Answer(fault) => fault.code(),
             OpenFault::Threads(_) => "no_threads",
@@ -169,7 +185,7 @@ pub(super) fn open(
 ) -> Result<Opened, OpenFault> {
     let key = build::ledger_key(settings)?;
     let dir = settings.ledger.path.as_path();
-    let (claim, store) = match &settings.state {
+    match &settings.state {
         StateSettings::File(path) => {
             if !path.exists() && !has_ledger(dir)? {
                 return Err(OpenFault::NothingThere {
@@ -178,10 +194,29 @@ pub(super) fn open(
                 });
             }
             let claim = Claim::of(dir)?;
-            (claim, Kept::File(Arc::new(embedded(path, dir, &key)?)))
+            let store = Kept::File(Arc::new(embedded(path, dir, &key)?));
+            let (journal, recovered) = open_journal(settings, claim, key, clock)?;
+            Ok(Opened { store, journal, recovered })
         }
-        StateSettings::Redis(redis) => (Claim::of(dir)?, Kept::Redis(kept::redis(redis, runtime, clock))),
-    };
+        StateSettings::Redis(redis) => {
+            let claim = Claim::of(dir)?;
+            let has_ledger = has_ledger(dir)?;
+            shadow::look(&redis.shadow, dir, has_ledger)?;
+            let verifying = key.verifying_key().clone();
+            // The ledger first: a shadow without one is one that lost it.
+            let (journal, recovered) = open_journal(settings, claim, key, clock)?;
+            let shadow = shadow::open(&redis.shadow, dir, &verifying)?;
+            Ok(Opened { store: kept::redis(redis, &shadow, runtime, clock), journal, recovered })
+        }
+    }
+}
+
+fn open_journal(
+    settings: &Settings,
+    claim: Claim,
+    key: SigningKey,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Journal, Recovered), OpenFault> {
     let options = journal::Options {
         segment_bytes: settings.ledger.segment,
         reserve_bytes: settings.ledger.reserve,
@@ -189,12 +224,10 @@ pub(super) fn open(
         // The ledger wants four records to fit. The smallest segment leaves 256 KiB, which is less than the store would take
         // of one document (`DOCUMENT_MOST`), and far more than the rules let one become.
         max_record: largest_record(settings.ledger.segment.min(settings.ledger.reserve)),
-        ..journal::Options::new(dir.to_owned(), settings.ledger.origin.clone())
+        ..journal::Options::new(settings.ledger.path.clone(), settings.ledger.origin.clone())
     };
     let clock = Arc::clone(clock);
-    let (journal, recovered) =
-        Journal::open_claimed(claim, options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?;
-    Ok(Opened { store, journal, recovered })
+    Ok(Journal::open_claimed(claim, options, key, Arc::new(move || clock.now().ms()), Arc::new(RealDisk))?)
 }
 
 /// The embedded store, rebuilt from the ledger where it is missing, healed from it where it is older.

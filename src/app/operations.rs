@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::journal::Health,
-    engine::{Clock, Engine},
+    engine::{Clock, Engine, Healings},
     fleet::Fleet,
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
@@ -71,6 +71,26 @@ pub(super) async fn serve(listener: TcpListener, operations: Arc<Operations>, ha
 }
 
 type Answer = Response<Full<Bytes>>;
+
+/// What stands in the way of a store that is being healed.
+fn healing(healings: &Healings) -> String {
+    let mut text = String::new();
+    if !healings.waits_for.is_empty() {
+        let names: Vec<&str> = healings.waits_for.iter().map(String::as_str).collect();
+        let _ = write!(text, ", waiting for {}", names.join(", "));
+    }
+    if healings.lost > 0 {
+        let _ = write!(
+            text,
+            "; of {} nobody here knows enough: start a gateway that knew them, or see `postern state rebuild`",
+            healings.lost
+        );
+    }
+    if let Some(id) = healings.other {
+        let _ = write!(text, "; it is another store ({id}) than the one that the shadow is of");
+    }
+    text
+}
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
@@ -135,15 +155,64 @@ impl Operations {
     /// What is known of a store that others change too. A gateway serves members without it, and is ready (rule 19).
     fn store_line(&self) -> String {
         let Some(known) = self.engine.known_of_store() else { return String::new() };
-        let lost = match known.suspect {
+        let mut lost = match known.suspect {
             0 => String::new(),
             count => format!("; {count} of its {} parts lost something and are not healed yet", known.parts),
         };
+        if let Some(healings) = self.engine.healings() {
+            if known.suspect > 0 {
+                lost.push_str(&healing(&healings));
+            }
+            if let Some(fault) = &healings.shadow {
+                let _ = write!(lost, "; the shadow is not written: {fault}");
+            }
+            let fleet: Vec<&str> = healings.fleet.iter().map(String::as_str).collect();
+            let _ = write!(lost, "\ngateways that a healing waits for: {}", fleet.join(", "));
+        }
         let age = match known.oldest {
             Age::Known(ms) => format!("known as of {ms} ms ago"),
             Age::Never | Age::Suspect => "parts of it are not known".to_owned(),
         };
         format!("store: {age}{lost}\n")
+    }
+
+    fn healing_metrics(&self, out: &mut String) {
+        let Some(healings) = self.engine.healings() else { return };
+        let seconds = Duration::from_millis(u64::try_from(healings.since_ms).unwrap_or(0)).as_secs_f64();
+        for (name, kind, help, value) in [
+            (
+                "postern_state_parts_healed_total",
+                "counter",
+                "Parts of the store that were not trusted and are again, since the start.",
+                healings.healed.to_string(),
+            ),
+            (
+                "postern_state_healing_seconds",
+                "gauge",
+                "For how long the oldest healing of a part has been going on.",
+                seconds.to_string(),
+            ),
+            (
+                "postern_state_healing_waits_for",
+                "gauge",
+                "Gateways that healings wait for; `/readyz` and the log name them.",
+                healings.waits_for.len().to_string(),
+            ),
+            (
+                "postern_shadow_parts_copying",
+                "gauge",
+                "Parts of the store that are still being copied into this gateway's shadow.",
+                healings.copying.to_string(),
+            ),
+            (
+                "postern_shadow_healthy",
+                "gauge",
+                "1 when this gateway's shadow takes what it is told.",
+                u64::from(healings.shadow.is_none()).to_string(),
+            ),
+        ] {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        }
     }
 
     fn store_metrics(&self, out: &mut String) {
@@ -238,6 +307,7 @@ impl Operations {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
         }
         self.store_metrics(&mut out);
+        self.healing_metrics(&mut out);
         self.keys.load().metrics(self.engine.now(), &mut out);
         self.webhooks.metrics(&mut out);
         self.look_ups.metrics(&mut out);

@@ -20,13 +20,16 @@ use uuid::Uuid;
 
 use crate::{
     model::{ChangeId, Key, Stored},
-    state::{Entry, Line, Part, Parts, StoreFault},
+    state::{
+        Entry, Line, Part, Parts, StoreFault,
+        healing::{HealFault, Healing},
+    },
 };
 
-use super::{Engine, leash::Heard, registry::Live};
+use super::{Engine, heal::is_untold, leash::Heard, registry::Live};
 
 /// How many changes are read at once.
-const PAGE: usize = 64;
+pub(super) const PAGE: usize = 64;
 /// How long it rests when the store does not answer, at first and at the most; news end the rest.
 const REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(2);
@@ -103,11 +106,28 @@ impl Drop for Making {
 
 /// How far a part was followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct At {
-    number: u64,
+pub(super) struct At {
+    pub(super) number: u64,
     /// In which life of it.
-    id: Uuid,
-    epoch: u32,
+    pub(super) id: Uuid,
+    pub(super) epoch: u32,
+    /// In which unbroken stretch of following, where that is kept ([`crate::state::healing::Seen::jumps`]).
+    pub(super) jumps: u32,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Went {
+    /// There may be more at once.
+    On,
+    /// There is nothing to do before something comes.
+    Nothing,
+    /// There is nothing to do for so long, unless something comes.
+    Later(Duration),
+    /// From here on it is followed.
+    From(At),
+    /// What was followed is of no use any more.
+    Anew,
 }
 
 /// Waits until something was doubted or trusted again, and leaves it to be seen.
@@ -125,6 +145,7 @@ impl Engine {
     pub async fn keep_following(self: Arc<Self>) {
         let Some(heard) = self.heard.clone() else { return };
         let mut parts = JoinSet::new();
+        parts.spawn(Arc::clone(&self).keep_telling_of_healings());
         for part in (0..self.store.parts()).map(Part) {
             parts.spawn(Arc::clone(&self).follow(part, Arc::clone(&heard)));
         }
@@ -146,6 +167,7 @@ impl Engine {
     async fn follow(self: Arc<Self>, part: Part, heard: Arc<Heard>) {
         let mut newest = self.store.newest(part);
         let mut doubts = heard.leases.doubts();
+        let mut healing = Healing::default();
         let mut at: Option<At> = None;
         let mut rest = REST;
         loop {
@@ -156,17 +178,40 @@ impl Engine {
             if heard.leases.suspicion(part).is_some() {
                 // What it says is not taken in until it is healed; then all of it anew.
                 at = None;
-                tokio::time::sleep(REST).await;
-                continue;
             }
-            match self.follow_on(part, &heard, &mut at, doubted).await {
-                Ok(true) => {}
-                Ok(false) => {
+            let went = match &mut at {
+                Some(now) => self.follow_on(part, &heard, now, doubted).await,
+                None => self.begin_following(part, &heard, &mut healing).await,
+            };
+            match went {
+                Ok(Went::On) => {}
+                Ok(Went::From(begun)) => {
+                    at = Some(begun);
+                    doubts.mark_unchanged();
+                }
+                Ok(Went::Anew) => at = None,
+                Ok(Went::Later(so_long)) => {
+                    tokio::select! {
+                        _ = newest.changed() => {}
+                        () = tokio::time::sleep(so_long) => {}
+                    }
+                }
+                Ok(Went::Nothing) => {
                     rest = REST;
-                    self.await_news(part, &heard, &mut newest, &doubts).await;
+                    let copied = tokio::select! {
+                        biased;
+                        () = self.await_news(part, &heard, &mut newest, &doubts) => Ok(Went::On),
+                        copied = self.copied(part, &heard, at, &mut healing) => copied,
+                    };
+                    match copied {
+                        Ok(Went::Anew) => at = None,
+                        Ok(_) => {}
+                        Err(fault) => tracing::debug!(%fault, part = part.0, "the shadow is filled later"),
+                    }
                 }
                 Err(fault) => {
-                    if rest == REST {
+                    // Of a server that cannot be reached its link tells.
+                    if rest == REST && !matches!(&fault, HealFault::Store(StoreFault::Server { .. })) {
                         tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
                     }
                     rest = (rest * 2).min(LONGEST_REST);
@@ -176,6 +221,21 @@ impl Engine {
                     }
                 }
             }
+        }
+    }
+
+    /// One step towards following a part.
+    async fn begin_following(
+        self: &Arc<Self>,
+        part: Part,
+        heard: &Heard,
+        healing: &mut Healing,
+    ) -> Result<Went, HealFault> {
+        match &self.memory {
+            Some(memory) => self.begin_kept(part, heard, memory, healing).await,
+            // Nobody here could heal it.
+            None if heard.leases.suspicion(part).is_some() => Ok(Went::Later(REST)),
+            None => Ok(Went::From(self.take_up(part, heard).await?)),
         }
     }
 
@@ -200,43 +260,57 @@ impl Engine {
         }
     }
 
-    /// One step; whether there may be more at once.
+    /// Fills the shadow where it lacks something, when it is this part's turn.
+    async fn copied(
+        self: &Arc<Self>,
+        part: Part,
+        heard: &Heard,
+        at: Option<At>,
+        healing: &mut Healing,
+    ) -> Result<Went, HealFault> {
+        let (Some(memory), Some(at)) = (&self.memory, at) else { return std::future::pending().await };
+        let _turn = memory.lacks(part).await;
+        if is_old(part, heard) {
+            // Nobody says that this is the server that it was.
+            tokio::time::sleep(LOOK_EVERY).await;
+            return Ok(Went::On);
+        }
+        self.copy_on(part, heard, memory, &at, healing).await
+    }
+
+    /// One step.
     async fn follow_on(
         self: &Arc<Self>,
         part: Part,
         heard: &Heard,
-        at: &mut Option<At>,
+        now: &mut At,
         doubted: bool,
-    ) -> Result<bool, StoreFault> {
-        let Some(now) = at.as_mut() else {
-            *at = Some(self.take_up(part, heard).await?);
-            return Ok(true);
-        };
+    ) -> Result<Went, HealFault> {
         if doubted && self.life_of(part).await? != (now.id, now.epoch) {
-            *at = None;
-            return Ok(true);
+            return Ok(Went::Anew);
         }
         let entries = match self.store.changes_after(part, now.number, PAGE).await {
             Ok(entries) => entries,
             Err(fault) if self.is_another_life(part, now, &fault).await? => {
                 tracing::warn!(%fault, part = part.0, "what is known of a part of the store is forgotten, and loaded anew");
-                *at = None;
-                return Ok(true);
+                if let (Some(memory), true) = (&self.memory, is_untold(&fault)) {
+                    memory.jump_over(self, part).await?;
+                }
+                return Ok(Went::Anew);
             }
-            Err(fault) => return Err(fault),
+            Err(fault) => return Err(fault.into()),
         };
         if entries.is_empty() {
             if is_old(part, heard) && self.life_of(part).await? != (now.id, now.epoch) {
-                *at = None;
-                return Ok(true);
+                return Ok(Went::Anew);
             }
-            return Ok(false);
+            return Ok(Went::Nothing);
         }
-        let mut again = Vec::new();
+        let (mut again, mut went) = (Vec::new(), Went::On);
         for entry in entries {
             if entry.place != part.at(now.number.saturating_add(1)) {
                 tracing::warn!(part = part.0, after = now.number, "the change feed has a gap");
-                *at = None;
+                went = Went::Anew;
                 break;
             }
             now.number = entry.place.number;
@@ -244,16 +318,16 @@ impl Engine {
             heard.leases.in_force(part, now.number, entry.line);
         }
         self.decide_apart(again);
-        Ok(true)
+        if let (Some(memory), Went::Anew) = (&self.memory, went) {
+            memory.jump_over(self, part).await?;
+        }
+        Ok(went)
     }
 
     /// Whether a fault of the feed means that following on is of no use.
     async fn is_another_life(&self, part: Part, at: &At, fault: &StoreFault) -> Result<bool, StoreFault> {
         match fault {
-            StoreFault::FeedForgotten { .. }
-            | StoreFault::Damaged { .. }
-            | StoreFault::PartDamaged { .. }
-            | StoreFault::Unreadable(_) => Ok(true),
+            fault if is_untold(fault) => Ok(true),
             // Lost, until somebody has healed it.
             StoreFault::WentBack { .. } => Ok(self.life_of(part).await? != (at.id, at.epoch)),
             _ => Ok(false),
@@ -268,25 +342,29 @@ impl Engine {
     /// Forgets what is known of a part, and goes on from its head: whatever is read from here on is at least as new.
     async fn take_up(self: &Arc<Self>, part: Part, heard: &Heard) -> Result<At, StoreFault> {
         let head = self.store.mark(part).await?;
-        self.cells.forget_part(part);
-        self.felled.store(true, Ordering::Release);
         let mut again = Vec::new();
-        let of_it = |key: &Key| self.store.part_of(key) == part;
-        self.hold(self.registry.resting_where(of_it), &mut again);
+        self.forget_part(part, &mut again);
         // Which line that is, a beat says: nothing that is known here could contradict it.
         heard.leases.in_force(part, head.position, Line::NONE);
         self.decide_apart(again);
-        Ok(At { number: head.position, id: head.id, epoch: head.epoch })
+        Ok(At { number: head.position, id: head.id, epoch: head.epoch, jumps: 0 })
+    }
+
+    /// Forgets what is known of a part; whoever rests on it holds from here on, and is added to `again`.
+    pub(super) fn forget_part(&self, part: Part, again: &mut Vec<Arc<Live>>) {
+        self.cells.forget_part(part);
+        self.felled.store(true, Ordering::Release);
+        let of_it = |key: &Key| self.store.part_of(key) == part;
+        self.hold(self.registry.resting_where(of_it), again);
     }
 
     /// Takes in one change; whoever has to be decided again is added to `again`, and holds already.
     fn take_in(&self, entry: &Entry, again: &mut Vec<Arc<Live>>) {
+        let readable = entry.readable();
+        if let Some(memory) = &self.memory {
+            memory.told(entry, &readable);
+        }
         self.cells.told(&entry.documents);
-        let readable = entry.documents.iter().filter_map(|(key, found)| {
-            let stored = found.as_ref().ok()?;
-            Some((key.clone(), stored.clone()))
-        });
-        let readable: Vec<(Key, Stored)> = readable.collect();
         self.grantors.committed(&readable);
         self.may_have_felled_by(&readable);
         let unreadable = entry.documents.iter().filter(|(_, found)| found.is_err());

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::{
     lifecycle::{Change, Command, Event, Refusal},
     model::{ChangeId, Document, Head, Key, Stored, TenantId, Timestamp, Version, join::narrowest},
-    state::{Commit, Place},
+    state::{Commit, Committed, Place},
 };
 
 use super::{
@@ -241,7 +241,7 @@ impl Engine {
         }
         // It may have been committed by the try whose answer got lost.
         match self.placed(self.part_of(&pending.keys), &pending.change).await {
-            Ok(Some(place)) => {
+            Ok(Some(Committed { place, .. })) => {
                 let Ok(documents) = self.documents_of(place).await else { return false };
                 self.may_have_felled(&pending.keys);
                 self.conclude_pending(pending, records::Fate::Stored, Some(place), &documents);

@@ -20,6 +20,7 @@ mod fault;
 mod follow;
 pub mod fuse;
 mod grantors;
+mod heal;
 pub mod hooks;
 mod ids;
 mod judge;
@@ -58,15 +59,16 @@ pub use admit::{Admission, Answer, Glance, Report};
 pub use change::{ChangeFault, Changed, Giver};
 pub use effects::Maker;
 pub use fault::Fault;
+pub use heal::{Healings, Keeps};
 pub use ids::{first_id, new_id};
 pub use known::Unavailable;
 pub use records::End;
-pub use settle::{SettleError, documents_in};
+pub use settle::{SettleError, documents_in, recorded_in};
 pub use sight::Sight;
 
 use self::{
-    follow::Follower, grantors::Grantors, hooks::Hooks, leash::Heard, mend::Pending, registry::Registry,
-    scribe::Scribe,
+    follow::Follower, grantors::Grantors, heal::Memory, hooks::Hooks, leash::Heard, mend::Pending,
+    registry::Registry, scribe::Scribe,
 };
 
 /// The one source of time; `app` has the real one. It never runs backwards (rule 7).
@@ -101,6 +103,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where background work runs.
     pub background: tokio::runtime::Handle,
+    /// What is kept of a store that others change too, to heal it; `None` where nobody else does.
+    pub keeps: Option<Keeps>,
     /// What tests want to see or hold.
     pub hooks: Hooks,
 }
@@ -133,6 +137,8 @@ pub struct Engine {
     registry: Registry,
     /// What is heard of a store that others change too.
     heard: Option<Arc<Heard>>,
+    /// What is kept of it.
+    memory: Option<Memory>,
     follower: Follower,
     grantors: Grantors,
     /// Asks applications about resources.
@@ -171,6 +177,7 @@ impl Engine {
         let ahead_ms = if (0..=CLOCK_TOLERANCE_MS).contains(&behind) { behind } else { 0 };
         let scribe = Scribe::new(Arc::clone(&parts.journal));
         let heard = Heard::of(&parts.store, &parts.clock);
+        let store_parts = parts.store.parts();
         Arc::new(Engine {
             gateway: parts.gateway,
             policy: ArcSwap::new(parts.policy),
@@ -180,6 +187,7 @@ impl Engine {
             journal: parts.journal,
             registry: Registry::on(heard.clone()),
             heard,
+            memory: parts.keeps.map(|keeps| Memory::new(keeps, store_parts)),
             follower: Follower::default(),
             grantors: Grantors::default(),
             outside: OnceLock::new(),

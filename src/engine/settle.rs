@@ -16,7 +16,7 @@ use crate::{
     },
     lifecycle::{Change, Event},
     model::{ChangeId, Document, Key, Stored, SubjectRef},
-    state::{Part, Place, StoreFault},
+    state::{Committed, Part, Place, StoreFault, shadow::Recorded},
 };
 
 use super::{
@@ -143,7 +143,7 @@ impl Engine {
             erasable::restore_written(&intent.line, change, &mut told.documents);
         }
         let place = match &change {
-            Ok(change) => self.placed(told.part, change).await?,
+            Ok(change) => self.placed(told.part, change).await?.map(|made| made.place),
             Err(_) => None,
         };
         if let (None, Ok(change), false) = (place, change, told.documents.is_empty()) {
@@ -184,12 +184,19 @@ impl Engine {
         keys.into_iter().next().map(|key| self.store.part_of(key)).unwrap_or_default()
     }
 
-    /// The place of a change, where it was committed.
-    pub(super) async fn placed(&self, part: Part, change: &ChangeId) -> Result<Option<Place>, StoreFault> {
-        let made = self.store.asked(part, change).await?;
-        Ok(made.map(|made| made.place))
+    /// The place of a change, where it was committed. A part that lost something may have lost that as well.
+    pub(super) async fn placed(
+        &self,
+        part: Part,
+        change: &ChangeId,
+    ) -> Result<Option<Committed>, StoreFault> {
+        if self.heard.as_ref().is_some_and(|heard| heard.leases.suspicion(part).is_some()) {
+            return Err(StoreFault::Suspect { part: part.0 });
+        }
+        self.store.asked(part, change).await
     }
 
+    /// What a change of this gateway's own has written, as the feed tells it. The shadow has it when this answers.
     pub(super) async fn documents_of(&self, place: Place) -> Result<Vec<(Key, Stored)>, StoreFault> {
         let entries = match self.store.changes_after(place.part, place.number.saturating_sub(1), PAGE).await {
             Ok(entries) => entries,
@@ -198,9 +205,13 @@ impl Engine {
             Err(fault) => return Err(fault),
         };
         let entry = entries.into_iter().find(|entry| entry.place == place);
-        let documents = entry.map(|entry| entry.documents).unwrap_or_default();
+        let Some(entry) = entry else { return Ok(Vec::new()) };
         // A document that cannot be read any more is missing from the outcome; the store says so when it is asked.
-        Ok(documents.into_iter().filter_map(|(key, found)| Some((key, found.ok()?))).collect())
+        let documents = entry.readable();
+        if let Some(memory) = &self.memory {
+            memory.made(place.part, &documents, (place.number, entry.line), entry.at);
+        }
+        Ok(documents)
     }
 
     fn settled_draft(&self, kind: &'static str, intent: &OpenIntent, body: Body) -> Draft {
@@ -238,6 +249,25 @@ struct Belongs {
 
 fn of_line(line: &str) -> Belongs {
     serde_json::from_str(line).unwrap_or_default()
+}
+
+/// A change as a record has it, when it is the outcome of a committed one: what a shadow that lost it takes in.
+///
+/// # Errors
+/// As of [`documents_in`].
+pub fn recorded_in(line: &Line<'_>) -> Result<Option<Recorded>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Where {
+        #[serde(default)]
+        part: Part,
+        position: Option<u64>,
+    }
+    let documents = documents_in(line)?;
+    if documents.is_empty() {
+        return Ok(None);
+    }
+    let Where { part, position } = serde_json::from_str(&line.leaf_json())?;
+    Ok(Some(Recorded { part, number: position, documents }))
 }
 
 /// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from. What may

@@ -167,10 +167,12 @@ pub enum Suspicion {
     HealedByOthers = 6,
     /// Another gateway has found it suspect and said so in its head.
     Marked = 7,
+    /// Nothing shows yet that it has what this gateway remembers.
+    Unproven = 8,
 }
 
 impl Suspicion {
-    const ALL: [Suspicion; 7] = [
+    const ALL: [Suspicion; 8] = [
         Suspicion::Unmarked,
         Suspicion::OtherStore,
         Suspicion::EpochBehind,
@@ -178,6 +180,7 @@ impl Suspicion {
         Suspicion::Forked,
         Suspicion::HealedByOthers,
         Suspicion::Marked,
+        Suspicion::Unproven,
     ];
 
     fn from_number(number: u8) -> Option<Self> {
@@ -194,6 +197,7 @@ impl Suspicion {
             Suspicion::Forked => "line_forked",
             Suspicion::HealedByOthers => "healed_by_others",
             Suspicion::Marked => "marked_suspect",
+            Suspicion::Unproven => "not_proven",
         }
     }
 }

@@ -119,6 +119,14 @@ pub struct Entry {
     pub documents: Vec<(Key, Found)>,
 }
 
+impl Entry {
+    /// Those of its documents that this build can read.
+    pub fn readable(&self) -> Vec<(Key, Stored)> {
+        let readable = self.documents.iter();
+        readable.filter_map(|(key, found)| Some((key.clone(), found.as_ref().ok()?.clone()))).collect()
+    }
+}
+
 /// What tells one store from another, and from an emptied one; of one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {

@@ -19,6 +19,7 @@ mod chaos;
 mod client;
 mod ends;
 mod faults;
+mod heal;
 mod process;
 mod rig;
 #[path = "../store/servers.rs"]

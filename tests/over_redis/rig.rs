@@ -75,6 +75,22 @@ impl Fleet {
         Fleet { gateways, redis }
     }
 
+    /// One more of the same people, which has not been there before and does not run yet.
+    pub fn another(&self, name: &'static str, more: &str) -> World {
+        let data = self.gateways[0].keys_dir.path().join(name);
+        std::fs::create_dir(&data).unwrap();
+        let servers = format!("url: \"{}\"", url(self.redis.port));
+        self.gateways[0].beside(Plan { data: Some(data), ..plan(name, &servers, more, Hooks::default()) })
+    }
+
+    /// Waits until each knows of all the others.
+    pub fn knows_each_other(&self) {
+        for gateway in &self.gateways {
+            let known = || gateway.gateway().engine().healings().unwrap().fleet.len();
+            until("all know of each other", || known() >= self.gateways.len());
+        }
+    }
+
     /// Waits until all know of the one session that this agent has.
     pub fn knows_of_session(&self, agent: &str) {
         for gateway in &self.gateways {

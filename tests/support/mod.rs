@@ -451,6 +451,7 @@ async fn begin(
         journal: Arc::clone(&journal),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         background: tokio::runtime::Handle::current(),
+        keeps: None,
         hooks,
     };
     let engine = Engine::new(parts, &recovered);

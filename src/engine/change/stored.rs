@@ -53,21 +53,30 @@ impl Engine {
         Ok(Some(writes))
     }
 
-    /// Commits; an answer that leaves it open is followed by asking.
+    /// Commits; an answer that leaves it open is followed by asking. What was committed is known to the shadow when this answers.
     pub(in crate::engine) async fn commit(&self, commit: Commit) -> Result<Place, CommitFault> {
+        let part = self.part_of(commit.write.iter().map(|(key, _)| key));
+        let _making = match &self.memory {
+            Some(memory) => memory.making(part).await,
+            None => None,
+        };
         if commit.write.iter().any(|(key, _)| self.is_suspect(key)) {
             let detail = "a part of it has lost something and is not healed yet".to_owned();
             return Err(CommitFault::Unavailable(StoreFault::Unavailable { detail }));
         }
         let change = commit.change.clone();
-        let part = self.part_of(commit.write.iter().map(|(key, _)| key));
-        match self.store.commit(commit).await {
-            Ok(committed) => Ok(committed.place),
+        let kept = self.memory.as_ref().map(|memory| (memory, commit.write.clone(), commit.at));
+        let made = match self.store.commit(commit).await {
+            Ok(made) => made,
             Err(CommitFault::Ambiguous(why)) => match self.placed(part, &change).await {
-                Ok(Some(place)) => Ok(place),
-                Ok(None) | Err(_) => Err(CommitFault::Ambiguous(why)),
+                Ok(Some(made)) => made,
+                Ok(None) | Err(_) => return Err(CommitFault::Ambiguous(why)),
             },
-            Err(fault) => Err(fault),
+            Err(fault) => return Err(fault),
+        };
+        if let Some((memory, documents, at)) = kept {
+            memory.made(part, &documents, (made.place.number, made.line), at);
         }
+        Ok(made.place)
     }
 }

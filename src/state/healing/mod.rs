@@ -63,6 +63,14 @@ pub struct Round {
     pub progress: u64,
 }
 
+impl Round {
+    /// Those that are waited for and have not joined.
+    pub fn missing(&self) -> BTreeSet<String> {
+        let missing = self.awaited.iter().filter(|gateway| !self.joined.contains_key(*gateway));
+        missing.cloned().collect()
+    }
+}
+
 /// How far one gateway has come, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {

@@ -2,11 +2,13 @@
 //!
 //! Never here: what comes next ([`super::next()`]), when to look again.
 
+use std::collections::BTreeSet;
+
 use crate::model::{Key, Stored, Version, join::join};
 
 use super::{
     super::{Part, StoreFault, lease::Line, shadow::ShadowFault},
-    Copying, Heal, Known, Look, Next, Putting, Reached, Saying, Seen, Under,
+    Copying, Heal, Known, Look, Next, Putting, Reached, Round, Saying, Seen, Under,
     next::{self, Memory},
 };
 
@@ -34,6 +36,8 @@ pub enum Turned {
     Waits {
         /// On the clock that never runs back, in milliseconds.
         until_ms: i64,
+        /// The gateways that have not joined yet.
+        missing: BTreeSet<String>,
     },
     /// The head is missing, and this gateway knows too little to make one.
     Lost,
@@ -105,7 +109,7 @@ impl Healing {
                 Ok(Turned::Works)
             }
             Next::Mark(marking) => {
-                tracing::error!(
+                tracing::info!(
                     part = part.0,
                     epoch = marking.epoch,
                     number = marking.number,
@@ -138,7 +142,7 @@ impl Healing {
             Next::Say(saying) => say(healer, part, seen.as_ref(), sight.head.as_ref(), saying).await,
             Next::Trust { round, over } => {
                 if over {
-                    tracing::warn!(
+                    tracing::info!(
                         part = part.0,
                         "not all gateways that are known have joined; whoever comes later joins before it serves"
                     );
@@ -146,7 +150,11 @@ impl Healing {
                 store.trust(part, &round, over).await?;
                 Ok(Turned::Works)
             }
-            Next::Wait { until_ms } => Ok(Turned::Waits { until_ms }),
+            Next::Wait { until_ms } => {
+                let round = sight.head.as_ref().and_then(|head| head.round.as_ref());
+                let missing = round.map(Round::missing).unwrap_or_default();
+                Ok(Turned::Waits { until_ms, missing })
+            }
             Next::Lost => Ok(Turned::Lost),
             Next::OtherStore(id) => Ok(Turned::OtherStore(id)),
         }

@@ -67,8 +67,18 @@ impl RedisStore {
     ///
     /// `clock` tells milliseconds of the boot clock.
     pub fn start(options: Options, runtime: &Handle, clock: Clock) -> Arc<RedisStore> {
-        let names = Names::new(&options.prefix, options.parts);
         let leases = Leases::of(options.parts);
+        RedisStore::start_knowing(options, leases, runtime, clock)
+    }
+
+    /// The same where something is known of it: the first beat is compared with that.
+    pub fn start_knowing(
+        options: Options,
+        leases: Arc<Leases>,
+        runtime: &Handle,
+        clock: Clock,
+    ) -> Arc<RedisStore> {
+        let names = Names::new(&options.prefix, options.parts);
         Arc::new(RedisStore {
             links: Links::start(options.clone(), Arc::clone(&leases), clock, runtime),
             id: OnceLock::new(),

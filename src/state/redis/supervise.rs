@@ -448,7 +448,7 @@ fn contradicts(why: Suspicion, seen: &Seen) -> bool {
     match why {
         Suspicion::Unmarked => seen.expected.is_some(),
         Suspicion::OtherStore | Suspicion::EpochBehind | Suspicion::PlaceBehind | Suspicion::Forked => true,
-        Suspicion::HealedByOthers | Suspicion::Marked => false,
+        Suspicion::HealedByOthers | Suspicion::Marked | Suspicion::Unproven => false,
     }
 }
 

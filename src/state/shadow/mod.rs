@@ -131,10 +131,16 @@ impl Shadow {
     }
 
     /// Takes in the next change of a part's feed, after [`Seen::number`]: of a store that has [`Seen::line`] there, which whoever
-    /// follows has looked at in the same step, or reckoned. Where it is not the next place, the part is copied anew; so also without documents,
-    /// where the feed no longer goes back that far. Never waits.
+    /// follows has looked at in the same step, or reckoned. Where it is not the next place, the part is copied anew. Never waits.
     pub fn follow(&self, part: Part, documents: &[(Key, Stored)], number: u64, line: Line, at: Timestamp) {
         self.take(part, documents, at, |seen| seen.follow(number, line));
+    }
+
+    /// The same of a later place, the newest that the store has, where its feed does not tell what lies between: the part is copied anew. Never waits.
+    pub fn jump(&self, part: Part, number: u64, line: Line) {
+        let mut state = self.shared.lock();
+        state.seen.entry(part).or_default().jump(number, line);
+        state.buffer.moved.insert(part);
     }
 
     fn take(&self, part: Part, documents: &[(Key, Stored)], at: Timestamp, placed: impl FnOnce(&mut Seen)) {

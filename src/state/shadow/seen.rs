@@ -81,10 +81,26 @@ impl Seen {
             return;
         }
         if number != self.number + 1 {
-            self.gaps = true;
-            self.jumps = self.jumps.wrapping_add(1);
-            self.recent.clear();
+            self.skip();
         }
+        self.go_on(number, line);
+    }
+
+    /// The same of a later place, where nothing is told of what lies between: it is jumped over, also where it is but one change.
+    pub fn jump(&mut self, number: u64, line: Line) {
+        if number > self.number {
+            self.skip();
+            self.go_on(number, line);
+        }
+    }
+
+    fn skip(&mut self) {
+        self.gaps = true;
+        self.jumps = self.jumps.wrapping_add(1);
+        self.recent.clear();
+    }
+
+    fn go_on(&mut self, number: u64, line: Line) {
         self.torn |= self.claims.remove(&number).is_some_and(|claimed| claimed != line);
         if self.line != Line::NONE || self.number == 0 {
             self.line = line;
@@ -104,6 +120,11 @@ impl Seen {
         self.number = self.number.max(number.unwrap_or(0)).max(1);
         self.epoch = self.epoch.max(epoch);
         self.unprove();
+    }
+
+    /// Whether a store that has this line at this place has all that is known.
+    pub fn proves(&self) -> bool {
+        self.claims.is_empty() && !self.torn && (self.line != Line::NONE || self.number == 0)
     }
 
     fn line_at(&self, number: u64) -> Option<Line> {

@@ -1,0 +1,103 @@
+//! This gateway's shadow of a store that gateways share, as a start opens it (decision 0026): what the own ledger has and the shadow
+//! lost is put back into it, and what it saw is what the store is compared with from the first heartbeat on.
+//!
+//! Never here: what is done where they differ ([`crate::engine`]).
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    audit::{
+        note::VerifyingKey,
+        read::{ReadError, Records},
+        verify::verify,
+    },
+    engine::recorded_in,
+    state::{Leases, Part, Shadow, Suspicion, shadow::Recorded},
+};
+
+use super::OpenFault;
+
+/// How far before the newest change of the shadow the ledger is read, in milliseconds: what others changed bears the time of their
+/// clocks.
+const BEFORE_MS: i64 = 600_000;
+/// How many changes are put back at a time.
+const CHUNK: usize = 256;
+
+/// Whether there may be a shadow here: one that is there has a ledger beside it.
+///
+/// # Errors
+/// Where the ledger is gone.
+pub(super) fn look(path: &Path, ledger: &Path, has_ledger: bool) -> Result<(), OpenFault> {
+    if has_ledger || path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(OpenFault::LedgerGone { shadow: path.display().to_string(), ledger: ledger.display().to_string() })
+}
+
+/// Opens it, or makes it, and puts back what the ledger has and it lost: of a new one all, of one that crashed the last of it.
+///
+/// # Errors
+/// Where either cannot be used.
+pub(super) fn open(path: &Path, ledger: &Path, key: &VerifyingKey) -> Result<Arc<Shadow>, OpenFault> {
+    let shadow = Shadow::open(path)?;
+    top_up(&shadow, ledger, key)?;
+    Ok(Arc::new(shadow))
+}
+
+fn top_up(shadow: &Shadow, ledger: &Path, key: &VerifyingKey) -> Result<(), OpenFault> {
+    let from = shadow.newest().filter(|_| !shadow.made());
+    let mut records = match from {
+        Some(newest) => Records::from_time(ledger, newest.ms().saturating_sub(BEFORE_MS))?,
+        None => {
+            let report = verify(ledger, key)?;
+            if !report.is_clean() {
+                return Err(OpenFault::Unverified(report.to_string()));
+            }
+            Records::open(ledger)?
+        }
+    };
+    let mut lost = 0;
+    loop {
+        let chunk = chunk(&mut records)?;
+        if chunk.is_empty() {
+            break;
+        }
+        lost += shadow.top_up(chunk)?;
+    }
+    if lost > 0 {
+        tracing::warn!(
+            changes = lost,
+            "the shadow had lost changes that the ledger has; they are back, and joined into the store before it is trusted"
+        );
+    }
+    Ok(())
+}
+
+fn chunk(records: &mut Records) -> Result<Vec<Recorded>, OpenFault> {
+    let mut chunk = Vec::new();
+    while chunk.len() < CHUNK {
+        let next: Result<_, ReadError> =
+            records.next(|line, file, number| (recorded_in(line), file.to_owned(), number));
+        let Some((found, file, line)) = next? else { break };
+        chunk.extend(found.map_err(|fault| OpenFault::Unreadable { file, line, fault })?);
+    }
+    Ok(chunk)
+}
+
+/// What a store of so many parts is compared with. A part of which it is not known what would prove it is suspect until it is
+/// proven.
+pub(super) fn leases(shadow: &Shadow, parts: u16) -> Arc<Leases> {
+    let leases = Leases::of(parts);
+    for part in (0..parts).map(Part) {
+        let Some(seen) = shadow.seen(part) else { continue };
+        if let Some(id) = seen.store {
+            leases.expect(part, id, seen.epoch);
+        }
+        if seen.proves() {
+            leases.in_force(part, seen.number, seen.line);
+        } else {
+            leases.suspect(part, Some(Suspicion::Unproven));
+        }
+    }
+    leases
+}
