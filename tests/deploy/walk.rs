@@ -1,6 +1,6 @@
 //! The example of deploy/compose, run: from nothing to a page, support in and out, a gateway replaced while streams run.
 
-use std::{fs, net::TcpStream, process::Command, time::Instant};
+use std::{fs, process::Command, time::Instant};
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{
     alerts,
     boxed::{Boxed, Machine},
     client::{Client, Ending, Reply},
-    one, until,
+    one, texts, until,
     wire::{CLIENT, connect, operations, request},
 };
 
@@ -93,8 +93,16 @@ fn the_example_runs_from_nothing_to_a_gateway_that_is_replaced_under_open_stream
 
     // The store is begun once, as often as that is asked.
     let redis = machine.start("redis", None, &[]);
-    let port = (machine.address("redis"), 6379);
-    until("redis listens", || TcpStream::connect(port).is_ok());
+    let check = texts(&machine.services["redis"]["healthcheck"]["test"]);
+    assert_eq!(check[..2], ["CMD", "valkey-cli"]);
+    let address = machine.address("redis").to_string();
+    until("redis is well", || {
+        let asked = Command::new("redis-cli").args(["-h", &address]).args(&check[2..]).output().unwrap();
+        asked.status.success() && asked.stdout == b"PONG\n"
+    });
+    // Nobody does anything without the gateways' password.
+    let asked = Command::new("redis-cli").args(["-h", &address, "-e", "get", "postern"]).output().unwrap();
+    assert!(!asked.status.success(), "{}", String::from_utf8_lossy(&asked.stdout));
     // A gateway that comes too early makes none, lets no staff in, and waits.
     let mut second = machine.start("gateway-2", None, &SOON);
     until("it is up", || {
@@ -209,6 +217,33 @@ fn the_example_runs_from_nothing_to_a_gateway_that_is_replaced_under_open_stream
     assert!(audit().to_string().contains(CLIENT), "records say who came, not the balancer");
     let metrics = operations(machine.address("gateway-1"), "/metrics").unwrap().text();
     alerts::ask_for_what_there_is(&metrics);
+
+    // Redis dies in the middle and comes back on its disk: support waits, members do not, and nothing is forgotten.
+    drop(redis);
+    until("support is refused", || example.get("gateway-2", ORDERS, "sam").code() == "state_stale");
+    assert_eq!(example.get("gateway-2", ORDERS, "alice").status, 200);
+    let redis = machine.start("redis", None, &[]);
+    for gateway in ["gateway-1", "gateway-2"] {
+        let begun = Instant::now();
+        until("support goes on", || {
+            let reply = example.get(gateway, ORDERS, "sam");
+            assert!(
+                begun.elapsed().as_secs() < 20,
+                "DBG {}\n{}\n{}\n{}",
+                reply.text(),
+                example.readyz(gateway).1,
+                redis.log(),
+                second.log()
+            );
+            reply.status == 200
+        });
+        assert!(
+            operations(machine.address(gateway), "/metrics")
+                .unwrap()
+                .text()
+                .contains("\npostern_state_parts_suspect 0\n")
+        );
+    }
 
     for gateway in [first, second] {
         gateway.terminate();
