@@ -15,16 +15,22 @@
 mod apart;
 mod between;
 mod chaos;
+#[path = "../it/child.rs"]
+mod child;
 #[path = "../it/client.rs"]
 mod client;
 mod ends;
+mod fail_over;
 mod faults;
 mod heal;
 mod process;
 mod rig;
+#[path = "../store/sentinel.rs"]
+mod sentinel;
 #[path = "../store/servers.rs"]
 mod servers;
 mod stage;
+mod stood;
 #[path = "../it/under.rs"]
 mod under;
 #[path = "../it/upstream.rs"]

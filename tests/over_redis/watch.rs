@@ -133,6 +133,11 @@ impl Watch {
         all
     }
 
+    /// How many were answered since then.
+    pub fn count(&self, mark: Instant) -> usize {
+        self.since(mark).len()
+    }
+
     /// Waits until whoever asks from now on is answered so; how long after the mark that was.
     #[track_caller]
     pub fn until(&self, what: &str, mark: Instant, is: impl Fn(&Said) -> bool) -> Duration {

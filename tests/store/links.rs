@@ -433,7 +433,7 @@ async fn over_tls_the_servers_authority_and_name_are_checked_and_ours_where_it_a
     let (ca_file, certificate_file, key_file) =
         (file("ca", &ca), file("certificate", &certificate), file("key", &key));
     // One port in the clear, by which the test speaks to it, and one by TLS.
-    let port = crate::links_fleet::free_port();
+    let port = crate::sentinel::free_port();
     let text = port.to_string();
     let server = Server::start(&[
         "--tls-port",

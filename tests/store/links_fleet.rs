@@ -2,86 +2,24 @@
 //!
 //! Never here: one server ([`crate::links`]).
 
-use std::{
-    collections::HashMap,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    time::Instant,
-};
+use std::time::Instant;
 
+use crate::{
+    links_rig::{Load, PARTS, Rig, all, head, heads, local, of},
+    sentinel::{Sentinel, free_port},
+    servers::{Server, until},
+};
 use postern::state::{
     Age, Part, Parts, ServerFault,
     redis::{Options, Servers},
 };
-use tempfile::TempDir;
-
-use crate::{
-    links_rig::{Load, PARTS, Rig, all, head, heads, local, of},
-    servers::{Server, redis_server, until},
-};
-
-/// A port that nobody has right now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// A Sentinel, for as long as this is held.
-struct Sentinel {
-    port: u16,
-    child: Child,
-    _directory: TempDir,
-}
-
-impl Sentinel {
-    /// One of three that watch this primary.
-    fn of(primary: u16) -> Self {
-        let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
-        let settings = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor gate 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds gate 700\nsentinel failover-timeout gate 3000\n",
-            directory.path().display()
-        );
-        let path = directory.path().join("sentinel.conf");
-        std::fs::write(&path, settings).unwrap();
-        let child = Command::new(redis_server())
-            .arg(&path)
-            .arg("--sentinel")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { port, child, _directory: directory }
-    }
-
-    /// What it says of the primary, by name; nothing while it is not up.
-    fn told(&self) -> HashMap<String, String> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        let asked = |mut connection| redis::cmd("SENTINEL").arg("MASTER").arg("gate").query(&mut connection);
-        client.get_connection().and_then(asked).unwrap_or_default()
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fail_over_by_sentinels_is_followed_under_load() {
     let primary = Server::start(&[]);
     heads(&primary);
     let replicas = [primary.replica(&[]), primary.replica(&[])];
-    let sentinels = [(); 3].map(|()| Sentinel::of(primary.port));
-    for sentinel in &sentinels {
-        until("the sentinels know one another and the replicas", || {
-            let told = sentinel.told();
-            let counts = ["num-slaves", "num-other-sentinels"].map(|name| told.get(name).map(String::as_str));
-            counts == [Some("2"); 2]
-        });
-    }
+    let sentinels = Sentinel::three(primary.port);
     let servers = Servers::Sentinel {
         name: "gate".to_owned(),
         addresses: sentinels.iter().map(|sentinel| local(sentinel.port)).collect(),

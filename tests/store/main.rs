@@ -24,6 +24,7 @@ mod on_embedded;
 mod on_redis;
 mod redis_faults;
 mod redis_init;
+mod sentinel;
 mod servers;
 mod simulation;
 mod slow;

@@ -250,23 +250,26 @@ fn look(stage: &Stage) -> (usize, usize) {
     let reads = |gateway: usize, id: &str, session: &truth::Session| {
         let token = stage.people.staff(&session.person);
         let path = format!("/t/{}/orders", session.tenant);
-        stage.ask(gateway, &lone("GET", &path, &token, &format!("Postern-Session: {id}\r\n"))).0
+        let text = lone("GET", &path, &token, &format!("Postern-Session: {id}\r\n"));
+        loop {
+            let said = stage.ask(gateway, &text).0;
+            // A gateway may find out late that its server is another one.
+            if said.status != 503 || begun.elapsed() > RECOVERY {
+                return said;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     };
     // The latest, and some of those long gone.
     let every = (ended.len() / 20).max(1);
-    for (id, session) in ended.iter().step_by(every) {
+    let ended_ones = ended.iter().step_by(every).map(|one| (one, "ended", 403));
+    for ((id, session), what, wanted) in ended_ones.chain(there.iter().map(|one| (one, "begun", 200))) {
         for gateway in 0..3 {
             let said = reads(gateway, id, session);
-            if said.status != 403 {
-                stage.truth.broke(format!("law 8: {id} had ended and gets {said} at {gateway}: {session:?}"));
-            }
-        }
-    }
-    for (id, session) in &there {
-        for gateway in 0..3 {
-            let said = reads(gateway, id, session);
-            if said.status != 200 {
-                stage.truth.broke(format!("law 8: {id} had begun and gets {said} at {gateway}: {session:?}"));
+            if said.status != wanted {
+                stage
+                    .truth
+                    .broke(format!("law 8: {id} had {what} and gets {said} at {gateway}: {session:?}"));
             }
         }
     }
