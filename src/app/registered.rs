@@ -5,7 +5,7 @@
 //!
 //! Never here: a change of a tenant.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     config::resolve::KnownTenant,
@@ -17,6 +17,8 @@ use crate::{
 
 /// How many tenants one look at the store takes.
 const PAGE: usize = 200;
+/// How long it rests between looks. Nobody waits for this, and of a million tenants a store has more than that to tell.
+const REST: Duration = Duration::from_millis(20);
 
 /// Tells every difference between the configured tenants and those that are registered.
 pub(super) async fn compare(engine: Arc<Engine>, known: Vec<KnownTenant>) {
@@ -50,6 +52,7 @@ pub(super) async fn compare(engine: Arc<Engine>, known: Vec<KnownTenant>) {
             Some((last, _)) => after = Some(last),
             None => return,
         }
+        tokio::time::sleep(REST).await;
     }
 }
 

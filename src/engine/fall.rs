@@ -11,12 +11,24 @@ use std::{
 use crate::{
     lifecycle::{Command, fallen},
     model::{Document, Key, Stored, Timestamp, Version},
+    state::Part,
 };
 
 use super::{ChangeFault, Engine, Giver, Unavailable};
 
 /// How many are looked at at once.
 const LOOK_MOST: usize = 256;
+/// How many in one round: whatever else falls due waits for as long.
+const ROUND: usize = 4096;
+
+/// A pass over all that has not ended.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// How far it has come.
+    after: Option<(Timestamp, Key)>,
+    /// The parts of the store that did not answer, or take what was to be written.
+    failed: BTreeSet<Part>,
+}
 
 impl Engine {
     /// The same of what was written just now: nothing rests yet on a tenant or a grant that is new, however many are pushed.
@@ -41,29 +53,37 @@ impl Engine {
         }
     }
 
-    /// Writes down the ends of sessions that fell, where there was reason to since the last time.
+    /// Writes down the ends of sessions that fell, where there was reason to since the last time. Of many that have not ended so
+    /// many are looked at in one round, and the next one goes on from there.
     pub async fn sweep_fallen(self: &Arc<Self>) {
-        if !self.serves_staff() || !self.felled.swap(false, Ordering::AcqRel) {
+        if !self.serves_staff() {
             return;
         }
-        if self.end_fallen().await.is_none() {
+        let mut pass = self.falling.lock().await;
+        // What comes to be stored while one is under way may lie behind it: then there is another.
+        if pass.is_none() && !self.felled.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let mut now = pass.take().unwrap_or_default();
+        match self.end_fallen(&mut now).await {
+            Some(false) => *pass = Some(now),
+            Some(true) if now.failed.is_empty() => {}
             // Later, then.
-            self.felled.store(true, Ordering::Release);
+            Some(true) | None => self.felled.store(true, Ordering::Release),
         }
     }
 
-    /// `None`: something could not be read or written.
-    async fn end_fallen(self: &Arc<Self>) -> Option<()> {
-        let (mut after, mut failed) = (None, BTreeSet::new());
-        loop {
+    /// Whether that was all of them. `None`: something could not be read or written.
+    async fn end_fallen(self: &Arc<Self>, pass: &mut Pass) -> Option<bool> {
+        for _ in 0..ROUND / LOOK_MOST {
             // All that has not ended, whenever it is due.
-            let open = self.store.due(Timestamp::MAX, after.as_ref(), LOOK_MOST).await.ok()?;
+            let open = self.store.due(Timestamp::MAX, pass.after.as_ref(), LOOK_MOST).await.ok()?;
             let all = open.len() < LOOK_MOST;
-            after = open.last().cloned();
+            pass.after = open.last().cloned();
             for (_, key) in open {
                 let Key::Session(tenant, id) = &key else { continue };
                 let part = self.store.part_of(&key);
-                if failed.contains(&part) {
+                if pass.failed.contains(&part) {
                     continue;
                 }
                 let (policy, now) = (self.policy(), self.now());
@@ -78,7 +98,7 @@ impl Engine {
                     Ok(false) => continue,
                     // A part that does not answer keeps no other from its turn.
                     Err(Unavailable) => {
-                        failed.insert(part);
+                        pass.failed.insert(part);
                         continue;
                     }
                 }
@@ -86,7 +106,7 @@ impl Engine {
                     Ok(_) | Err(ChangeFault::Refused(_)) => {}
                     Err(fault @ (ChangeFault::Store(_) | ChangeFault::Suspect)) => {
                         tracing::warn!(%fault, %key, "an end cannot be written down yet");
-                        failed.insert(part);
+                        pass.failed.insert(part);
                     }
                     Err(fault) => {
                         tracing::warn!(%fault, %key, "an end cannot be written down yet");
@@ -95,8 +115,9 @@ impl Engine {
                 }
             }
             if all {
-                return failed.is_empty().then_some(());
+                return Some(true);
             }
         }
+        Some(false)
     }
 }

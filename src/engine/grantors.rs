@@ -17,7 +17,7 @@ use crate::{
         Command,
         grantor::{Seen, seen, written_every_ms},
     },
-    model::{Document, Key, Kind, Stored, SubjectKind, SubjectRef, TenantId, Timestamp},
+    model::{Document, Key, Stored, SubjectKind, SubjectRef, TenantId, Timestamp},
     policy::{Fact, Facts},
     state::{PAGE_MOST, StoreFault},
 };
@@ -173,26 +173,15 @@ impl Engine {
         }
     }
 
-    /// Finds those whose tokens have to be looked at, after a start.
+    /// Finds those whose tokens have to be looked at, after a start. Takes as long as there are such people, however many
+    /// tenants there are.
     ///
     /// # Errors
     /// Where the store does not say; those found until then are known.
     pub async fn find_grantors(&self) -> Result<(), StoreFault> {
         let mut after = None;
         loop {
-            let tenants = self.store.list_tenants(after.as_ref(), PAGE_MOST).await?;
-            for (tenant, _) in &tenants {
-                self.find_grantors_of(tenant).await?;
-            }
-            let Some((last, _)) = tenants.into_iter().next_back() else { return Ok(()) };
-            after = Some(last);
-        }
-    }
-
-    async fn find_grantors_of(&self, tenant: &TenantId) -> Result<(), StoreFault> {
-        let mut after = None;
-        loop {
-            let found = self.store.list(tenant, Kind::Grantor, after.as_ref(), PAGE_MOST).await?;
+            let found = self.store.list_grantors(after.as_ref(), PAGE_MOST).await?;
             let all = found.len() < PAGE_MOST;
             after = found.last().map(|(key, _)| key.clone());
             // What cannot be read gives nothing, and is asked for again when somebody needs it.

@@ -163,6 +163,8 @@ pub struct Engine {
     sweeping: tokio::sync::Mutex<()>,
     /// Something was stored since the last look by which sessions may have fallen.
     felled: AtomicBool,
+    /// The look at what fell that is under way.
+    falling: tokio::sync::Mutex<Option<fall::Pass>>,
     /// How often somebody entered by break-glass.
     glass_broken: AtomicU64,
     /// Creations that bear idempotency keys, one after another for each subject in each tenant.
@@ -205,6 +207,7 @@ impl Engine {
             sweeping: tokio::sync::Mutex::default(),
             // What an earlier life left is looked at once.
             felled: AtomicBool::new(true),
+            falling: tokio::sync::Mutex::default(),
             glass_broken: AtomicU64::new(0),
             turns: turns::Turns::default(),
         })

@@ -200,6 +200,13 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>>;
 
+    /// What was seen of people who gave grants ([`Kind::Grantor`]), of all tenants, by key, those after `after`, at most `limit`.
+    fn list_grantors<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>>;
+
     /// The kill switches of the vendor's operators by key, those after `after`, at most `limit`.
     fn list_stops<'a>(
         &'a self,

@@ -9,13 +9,18 @@ use std::{
     },
 };
 
-use postern::engine::{
-    Clock as _, Engine,
-    hooks::{Hooks, Step},
+use postern::{
+    engine::{
+        Clock as _, Engine,
+        hooks::{Hooks, Step},
+    },
+    model::{ChangeId, Document, Grant, Grantee, Key, Scope, Stored, SubjectRef, Version},
+    policy::OnLower,
+    state::Commit,
 };
 use serde_json::{Value, json};
 
-use super::support::{HOUR, World};
+use super::support::{HOUR, Wish, World};
 
 /// Two hours after the start of a world.
 const OVER: &str = "2026-03-27T13:00:00.000Z";
@@ -151,6 +156,58 @@ async fn a_sweeper_that_is_overtaken_between_its_intent_and_its_commit_writes_no
     // What it holds in its memory is what is stored: a further look changes nothing.
     other.engine.sweep_due().await;
     assert_eq!((other.engine.pending(), ends(&other.records())), (0, Vec::new()));
+}
+
+/// Grants that fall due before any session, straight into the store.
+async fn many_grants(world: &World, count: usize) {
+    let until = world.clock.now().plus_ms(HOUR / 2);
+    let grant = || Grant {
+        environment: "production".parse().unwrap(),
+        to: Grantee::Support,
+        bound: None,
+        role: Some("viewer".parse().unwrap()),
+        act_as: None,
+        scope: Scope::Everything,
+        grantor: SubjectRef { issuer: "tenants".parse().unwrap(), sub: "adele".into() },
+        grantor_mail: None,
+        grantor_row_mail: None,
+        prolonged_by: Default::default(),
+        given_as: Default::default(),
+        given: world.clock.now(),
+        until,
+        ended: None,
+    };
+    for from in (0..count).step_by(1000) {
+        let change: ChangeId = format!("many-{from}").parse().unwrap();
+        let key = |number| Key::Grant("globex".parse().unwrap(), format!("g-{number}").parse().unwrap());
+        let keys: Vec<Key> = (from..count.min(from + 1000)).map(key).collect();
+        let read = keys.iter().map(|key| (key.clone(), Version::NONE)).collect();
+        let made = |key| (key, Stored::after(None, change.clone(), Document::Grant(grant())));
+        let write = keys.into_iter().map(made).collect();
+        let at = world.clock.now();
+        world.engine.store().commit(Commit { change: change.clone(), at, read, write }).await.unwrap();
+    }
+}
+
+/// With a hundred thousand that have not ended, one look at all of them would keep everything else that falls due waiting.
+#[tokio::test]
+async fn of_many_that_have_not_ended_a_round_looks_at_some_and_the_next_one_goes_on() {
+    let world = World::with(Wish { on_lower: OnLower::Immediate, ..Wish::default() }).await;
+    world.consent("globex", "full").await;
+    let body =
+        json!({"environment": "production", "basis": "consent", "reason": "order 7 is stuck", "for": "2h"});
+    world.put("POST", "/v1/tenants/globex/sessions", body, &world.agent("anna")).await.is(201);
+    many_grants(&world, 5_000).await;
+    world.consent("globex", "block").await;
+    let before = world.records().len();
+    let ends = || ends(&world.records()[before..]).len();
+    world.engine.sweep_fallen().await;
+    assert_eq!(ends(), 0, "so many are not looked at in one round");
+    world.engine.sweep_fallen().await;
+    assert_eq!(ends(), 1);
+    // Nothing fell since: there is nothing to be looked at.
+    world.engine.sweep_fallen().await;
+    assert_eq!(ends(), 1);
 }
 
 /// Outcomes that nobody waits for are written in the background.

@@ -76,6 +76,13 @@ impl Store for Sharing {
     ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
         self.0.list_tenants(after, limit)
     }
+    fn list_grantors<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        self.0.list_grantors(after, limit)
+    }
     fn list_stops<'a>(
         &'a self,
         after: Option<&'a Key>,

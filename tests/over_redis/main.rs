@@ -14,6 +14,7 @@
 
 mod apart;
 mod between;
+mod calls;
 mod chaos;
 #[path = "../it/child.rs"]
 mod child;

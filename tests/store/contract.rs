@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use postern::{
-    model::{Document, Key, Kind, Reach, Stop, Stored, Version},
+    model::{Document, Key, Kind, Reach, Stop, Stored, Timestamp, Version},
     state::{Commit, CommitFault, Committed, DOCUMENT_MOST, Entry, Part, Refusal, Store, StoreFault},
 };
 
@@ -263,6 +263,42 @@ pub(crate) async fn tenants_are_listed_in_order(store: &Arc<dyn Store>) {
         }));
     }
     assert_eq!(found, expected);
+}
+
+/// More than any part has of them, so that a page needs several of each part; in pages of all sizes nothing is left out,
+/// told twice or out of order, and a page is full while there are more.
+pub(crate) async fn listings_of_all_parts_are_in_one_order(store: &Arc<dyn Store>) {
+    let names: Vec<String> = (0..150).map(|number| format!("t{number}")).collect();
+    for (name, at) in names.iter().zip(0..) {
+        let grantor = (grantor_key(name, "adele"), grantor());
+        made(store, vec![(tenant_key(name), tenant("read")), grantor]).await;
+        made(store, vec![(session_key(name, "s"), session(at % 7, None))]).await;
+    }
+    let mut expected: Vec<_> = names.iter().map(|name| tenant_id(name)).collect();
+    expected.sort();
+    let givers: Vec<Key> = expected.iter().map(|tenant| grantor_key(tenant.as_str(), "adele")).collect();
+    let mut due: Vec<(Timestamp, Key)> =
+        names.iter().zip(0..).map(|(name, at)| (self::at(at % 7), session_key(name, "s"))).collect();
+    due.sort();
+    for limit in [1, 2, 7, 100, 1000] {
+        let (mut tenants, mut grantors, mut fallen) = (Vec::new(), Vec::new(), Vec::new());
+        for done in (0..names.len()).step_by(limit) {
+            let full = limit.min(names.len() - done);
+            let page = store.list_tenants(tenants.last(), limit).await.unwrap();
+            tenants.extend(page.into_iter().map(|(tenant, _)| tenant));
+            let page = store.list_grantors(grantors.last(), limit).await.unwrap();
+            grantors.extend(page.into_iter().map(|(key, found)| {
+                assert_eq!(found.unwrap().heads[0].document, grantor());
+                key
+            }));
+            fallen.extend(store.due(at(9), fallen.last(), limit).await.unwrap());
+            assert_eq!([tenants.len(), grantors.len(), fallen.len()], [done + full; 3], "by {limit}");
+        }
+        assert_eq!((&tenants, &grantors, &fallen), (&expected, &givers, &due), "by {limit}");
+        assert_eq!(store.list_tenants(tenants.last(), limit).await.unwrap(), vec![]);
+        assert_eq!(store.list_grantors(grantors.last(), limit).await.unwrap(), vec![]);
+        assert_eq!(store.due(at(9), fallen.last(), limit).await.unwrap(), vec![]);
+    }
 }
 
 pub(crate) async fn tenants_are_islands(store: &Arc<dyn Store>) {

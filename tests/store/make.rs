@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use postern::{
     model::{
-        Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee,
+        Basis, ChangeId, Consent, Document, End, EndCause, EnvironmentId, Grant, GrantId, Grantee, Grantor,
         Invitation, IssuerName, Joined, Key, LevelName, Made, Presence, Resource, ResourceRef, RoleName,
         Scope, Session, SessionId, Stored, SubjectRef, Tally, Tenant, TenantId, TenantRole, Timestamp,
         Version, Zone,
@@ -107,6 +107,15 @@ pub(crate) fn grant(until: i64) -> Document {
 
 pub(crate) fn presence() -> Document {
     Document::Presence(Presence::default())
+}
+
+pub(crate) fn grantor_key(tenant: &str, sub: &str) -> Key {
+    Key::Grantor(tenant_id(tenant), subject(sub))
+}
+
+pub(crate) fn grantor() -> Document {
+    let roles = [[RoleName::new("admin").unwrap()].into()].into();
+    Document::Grantor(Grantor { roles, seen: at(1), needed: at(9) })
 }
 
 pub(crate) fn made_key(tenant: &str, sub: &str) -> Key {

@@ -36,6 +36,7 @@ async fn every_promise_is_kept_by_a_cluster_too() {
     contract::the_feed_has_no_gaps_and_no_other_order(&store().await).await;
     contract::a_listing_is_in_order_and_goes_on_from_its_cursor(&store().await).await;
     contract::tenants_are_listed_in_order(&store().await).await;
+    contract::listings_of_all_parts_are_in_one_order(&store().await).await;
     contract::tenants_are_islands(&store().await).await;
     contract::deadlines_follow_the_documents(&store().await).await;
     contract::of_states_side_by_side_the_earliest_deadline_counts(&store().await).await;

@@ -62,6 +62,11 @@ async fn tenants_are_listed_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn listings_of_all_parts_are_in_one_order() {
+    run(contract::listings_of_all_parts_are_in_one_order).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tenants_are_islands() {
     run(contract::tenants_are_islands).await;
 }

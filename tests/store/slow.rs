@@ -129,6 +129,13 @@ impl Store for Slow {
     ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
         Box::pin(pending())
     }
+    fn list_grantors<'a>(
+        &'a self,
+        _: Option<&'a Key>,
+        _: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        Box::pin(pending())
+    }
     fn list_stops<'a>(
         &'a self,
         _: Option<&'a Key>,

@@ -149,6 +149,18 @@ impl Store for Faulty {
         self.real.list_tenants(after, limit)
     }
 
+    fn list_grantors<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        Box::pin(async move {
+            self.readable()?;
+            let rows = self.real.list_grantors(after, limit).await?;
+            Ok(rows.into_iter().map(|(key, found)| (key.clone(), self.found(&key, found))).collect())
+        })
+    }
+
     fn list_stops<'a>(
         &'a self,
         after: Option<&'a Key>,

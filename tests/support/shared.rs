@@ -214,6 +214,14 @@ impl Store for Shared {
         self.real.list_tenants(after, limit)
     }
 
+    fn list_grantors<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        self.real.list_grantors(after, limit)
+    }
+
     fn list_stops<'a>(
         &'a self,
         after: Option<&'a Key>,

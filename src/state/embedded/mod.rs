@@ -325,6 +325,16 @@ impl Store for Embedded {
         })
     }
 
+    fn list_grantors<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        let (after, limit) = (after.map(codec::key), limit.min(PAGE_MOST));
+        let prefix = codec::kind_prefix(Kind::Grantor);
+        self.read(move |read| reading::list(read, &prefix, after.as_deref(), limit))
+    }
+
     fn list_stops<'a>(
         &'a self,
         after: Option<&'a Key>,

@@ -1,4 +1,4 @@
-//! Listings: of one part by one index, of all parts by merging what each of them says first.
+//! Listings: of one part by one index, of all parts by merging what each of them says ([`super::merged`]).
 //!
 //! A listing names documents first and loads them afterwards; a document that is gone by then is a fault, since
 //! documents are never deleted.
@@ -16,6 +16,7 @@ use super::{
     RedisStore,
     said::{self, number, text, word},
     scripts::{self, Call},
+    store::Answered,
     value,
 };
 
@@ -78,24 +79,28 @@ impl RedisStore {
         self.named(part, self.names_call(part, &codec::stops_prefix(), after.as_deref(), limit)).await
     }
 
+    /// All documents of one kind, in whatever parts they lie.
+    pub(super) async fn list_kind(
+        &self,
+        kind: Kind,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<(Key, Found)>, StoreFault> {
+        let prefix = codec::kind_prefix(kind);
+        let ask = |part, after: Option<&Key>, limit| {
+            self.names_call(part, &prefix, after.map(codec::key).as_deref(), limit)
+        };
+        let keys = self.merged(limit, after, ask, |part, mut rows| names(part, rows.next())).await?;
+        self.with_documents(keys).await
+    }
+
     pub(super) async fn list_all_tenants(
         &self,
         after: Option<&TenantId>,
         limit: usize,
     ) -> Result<Vec<(TenantId, Found)>, StoreFault> {
-        let after = after.map(|tenant| codec::key(&Key::Tenant(tenant.clone())));
-        let prefix = codec::kind_prefix(Kind::Tenant);
-        let calls = self
-            .names
-            .parts()
-            .filter_map(|part| Some((part, self.names_call(part, &prefix, after.as_deref(), limit)?)));
-        let mut keys = Vec::new();
-        for (part, mut rows) in self.names.parts().zip(self.gather(calls.collect()).await?) {
-            keys.extend(names(part, rows.next())?);
-        }
-        keys.sort_unstable();
-        keys.truncate(limit);
-        let rows = self.with_documents(keys).await?;
+        let after = after.map(|tenant| Key::Tenant(tenant.clone()));
+        let rows = self.list_kind(Kind::Tenant, after.as_ref(), limit).await?;
         Ok(rows.into_iter().filter_map(|(key, found)| Some((key.tenant()?.clone(), found))).collect())
     }
 
@@ -105,29 +110,14 @@ impl RedisStore {
         after: Option<&(Timestamp, Key)>,
         limit: usize,
     ) -> Result<Vec<(Timestamp, Key)>, StoreFault> {
-        let calls = self.names.parts().map(|part| {
+        let ask = |part, after: Option<&(Timestamp, Key)>, limit: usize| {
             let call = self.call(&scripts::DUE, part, &["head", "due"]).number(until.ms()).number(limit);
-            let call = match after {
+            Some(match after {
                 Some((at, key)) => call.number(at.ms()).arg(codec::key(key)),
                 None => call.arg("").arg(""),
-            };
-            (part, call)
-        });
-        let mut rows = Vec::new();
-        for (part, mut answer) in self.names.parts().zip(self.gather(calls.collect()).await?) {
-            let Some(Value::Array(pairs)) = answer.next() else {
-                return Err(said::senseless("no deadlines"));
-            };
-            for pair in pairs.chunks(2) {
-                rows.push(deadline(pair).ok_or_else(|| StoreFault::PartDamaged {
-                    part: part.0,
-                    detail: "the index of deadlines cannot be read".to_owned(),
-                })?);
-            }
-        }
-        rows.sort_unstable_by(|(one, a), (other, b)| (one, a).cmp(&(other, b)));
-        rows.truncate(limit);
-        Ok(rows)
+            })
+        };
+        self.merged(limit, after, ask, deadlines).await
     }
 
     pub(super) async fn mark_of(&self, part: Part) -> Result<Mark, StoreFault> {
@@ -148,6 +138,15 @@ fn names(part: Part, row: Option<Value>) -> Result<Vec<Key>, StoreFault> {
     let Some(Value::Array(rows)) = row else { return Err(said::senseless("no names")) };
     let damaged = || StoreFault::PartDamaged { part: part.0, detail: "a key cannot be read".to_owned() };
     rows.iter().map(|row| text(row).and_then(codec::read_key).ok_or_else(damaged)).collect()
+}
+
+fn deadlines(part: Part, mut answer: Answered) -> Result<Vec<(Timestamp, Key)>, StoreFault> {
+    let Some(Value::Array(pairs)) = answer.next() else { return Err(said::senseless("no deadlines")) };
+    let damaged = || StoreFault::PartDamaged {
+        part: part.0,
+        detail: "the index of deadlines cannot be read".to_owned(),
+    };
+    pairs.chunks(2).map(|pair| deadline(pair).ok_or_else(damaged)).collect()
 }
 
 /// A name and its deadline. Redis tells scores as texts, or as numbers where the newer protocol is spoken.

@@ -18,6 +18,7 @@ mod init;
 mod keys;
 pub mod links;
 mod listing;
+mod merged;
 mod options;
 mod push;
 mod pushes;

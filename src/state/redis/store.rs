@@ -412,6 +412,14 @@ impl Store for RedisStore {
         Box::pin(self.list_all_tenants(after, limit.min(PAGE_MOST)))
     }
 
+    fn list_grantors<'a>(
+        &'a self,
+        after: Option<&'a Key>,
+        limit: usize,
+    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+        Box::pin(self.list_kind(Kind::Grantor, after, limit.min(PAGE_MOST)))
+    }
+
     fn list_stops<'a>(
         &'a self,
         after: Option<&'a Key>,

@@ -1,0 +1,201 @@
+//! What gateways ask Redis for: nothing at all for a request whose documents are known. Counted at the server, which says by
+//! `MONITOR` what was asked of it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread::JoinHandle,
+};
+
+use postern::{
+    engine::{hooks::Hooks, new_id},
+    lifecycle::Command,
+    model::SessionId,
+};
+
+use crate::{
+    rig::{Fleet, plan, prepared, serving, url},
+    servers::Server,
+    world::*,
+};
+
+/// How many requests of each kind.
+const MANY: usize = 200;
+
+/// Listens to what a server is asked, from the moment it is made on.
+struct Watch {
+    port: u16,
+    seen: Arc<Mutex<Vec<String>>>,
+    over: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn of(server: &Server) -> Watch {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        let (mut asking, mut lines) = (stream.try_clone().unwrap(), BufReader::new(stream).lines());
+        asking.write_all(b"MONITOR\r\n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "+OK");
+        let (seen, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (kept, ended) = (Arc::clone(&seen), Arc::clone(&over));
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if line.contains("\"ECHO\" \"over\"") {
+                    ended.store(true, SeqCst);
+                    return;
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Watch { port: server.port, seen, over, reader: Some(reader) }
+    }
+
+    /// What was asked until now, and how often. A command of a script's own is no asking.
+    fn end(mut self) -> BTreeMap<&'static str, usize> {
+        let mut word = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        word.write_all(b"*2\r\n$4\r\nECHO\r\n$4\r\nover\r\n").unwrap();
+        until("the server has told all", || self.over.load(SeqCst));
+        self.reader.take().unwrap().join().unwrap();
+        let mut counts = BTreeMap::new();
+        for line in self.seen.lock().unwrap().iter().filter(|line| !line.contains(" lua]")) {
+            *counts.entry(kind(line)).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+/// What a command was for, by the keys that it names.
+fn kind(line: &str) -> &'static str {
+    let words: Vec<&str> = line.split_once("] ").unwrap_or_default().1.split("\" \"").collect();
+    let command = words[0].trim_matches('"').to_ascii_lowercase();
+    if !command.starts_with("eval") {
+        return match command.as_str() {
+            // Each beat ends with these.
+            "time" | "wait" => "beat",
+            _ => "another command",
+        };
+    }
+    let count: usize = words[2].parse().unwrap();
+    let keys: Vec<&str> =
+        words[3..3 + count].iter().map(|key| key.trim_end_matches('"').split("}:").nth(1).unwrap()).collect();
+    match keys.as_slice() {
+        ["head", "line", "beat"] => "beat",
+        ["head", "due"] => "sweep",
+        // How far the feed is, where a busy machine let beats come late.
+        ["head"] | ["head", "feed"] => "following",
+        ["head", "gateways"] => "announcement",
+        ["head", "keys", document, ..] if document.starts_with("d:") => "load",
+        ["head", "feed", "ids", ..] => "commit",
+        _ => "another script",
+    }
+}
+
+/// What a gateway asks by itself, however many requests there are.
+const OWN: [&str; 4] = ["beat", "sweep", "following", "announcement"];
+
+/// What was asked for the sake of requests.
+fn asked(server: &Server, requests: impl FnOnce()) -> BTreeMap<&'static str, usize> {
+    let watch = Watch::of(server);
+    requests();
+    let mut counts = watch.end();
+    counts.retain(|kind, _| !OWN.contains(kind));
+    counts
+}
+
+fn reads(gateway: &World, token: &str) {
+    for _ in 0..MANY {
+        assert_eq!(gateway.get("/t/acme/orders", token).status, 200);
+    }
+}
+
+fn writes(gateway: &World, token: &str) {
+    for _ in 0..MANY {
+        assert_eq!(gateway.ask("PUT", "/t/acme/orders/o1", token, "Content-Length: 0\r\n").status, 200);
+    }
+}
+
+const GLASS: &str = "members: { unmapped: refuse }\nbreak_glass: { operators: [{ issuer: vendor, sub: olga }], role: editor }";
+
+/// A gateway over a store of its own, ready for staff; `olga` may break the glass.
+fn alone(more: &str) -> (Server, World) {
+    let redis = Server::start(&[]);
+    let servers = format!("url: \"{}\"", url(redis.port));
+    let plan = |name: &str| {
+        plan(name, &servers, more, Hooks::default()).edit("members: { unmapped: refuse }", GLASS)
+    };
+    let gateway = serving(prepared(1, plan)).remove(0);
+    (redis, gateway)
+}
+
+/// Members and staff, on the gateway where the session began and on another one: what each needs is there, and Redis hears
+/// nothing of their requests.
+#[test]
+fn requests_whose_documents_are_known_ask_redis_for_nothing() {
+    let fleet = Fleet::start(2);
+    let first = &fleet.gateways[0];
+    let (member, agent) = (first.people.admin("acme"), first.people.staff("sam"));
+    first.done(World::consent("acme", "full"), &member);
+    let before = asked(&fleet.redis, || {
+        first.start_session("acme", &agent);
+        fleet.knows_of_session(&agent);
+    });
+    assert!(before.contains_key("load") && before.contains_key("commit"), "{before:?}");
+    for gateway in &fleet.gateways {
+        let warm = asked(&fleet.redis, || {
+            reads(gateway, &member);
+            reads(gateway, &agent);
+            writes(gateway, &agent);
+        });
+        println!("{MANY} requests each of a member who reads, of staff who read and who write: {warm:?}");
+        assert_eq!(warm, BTreeMap::new());
+    }
+    fleet.finish();
+}
+
+/// `max_staleness: 0` asks for each request of its class, and for no other.
+#[test]
+fn nothing_older_than_the_question_is_asked_for_at_each_request() {
+    let (redis, gateway) = alone(", max_staleness: { writes: 0s }");
+    let (member, agent) = (gateway.people.admin("acme"), gateway.people.staff("sam"));
+    gateway.done(World::consent("acme", "full"), &member);
+    gateway.start_session("acme", &agent);
+    until("staff read", || gateway.get("/t/acme/orders", &agent).status == 200);
+    let read = asked(&redis, || {
+        reads(&gateway, &member);
+        reads(&gateway, &agent);
+    });
+    assert_eq!(read, BTreeMap::new());
+    let wrote = asked(&redis, || writes(&gateway, &agent));
+    println!("{MANY} writes of staff by what the store says: {wrote:?}");
+    // Documents of the tenant and kill switches lie in two parts.
+    assert_eq!(wrote, [("load", 2 * MANY)].into());
+    gateway.finish();
+}
+
+/// Whoever broke the glass asks by default.
+#[test]
+fn break_glass_asks_for_each_request() {
+    let (redis, gateway) = alone("");
+    let operator = gateway.people.staff("olga");
+    let session = SessionId::new(&new_id("ses", gateway.now()).unwrap()).unwrap();
+    let command = Command::BreakGlass {
+        tenant: tenant("acme"),
+        session,
+        environment: production(),
+        reason: "orders of all tenants are lost".to_owned(),
+        incident: "INC-7".to_owned(),
+        cause: "integrity".to_owned(),
+        lasts: None,
+    };
+    gateway.done(command, &operator);
+    until("the operator is inside", || gateway.get("/t/acme/orders", &operator).status == 200);
+    let read = asked(&redis, || reads(&gateway, &operator));
+    println!("{MANY} reads by break-glass: {read:?}");
+    assert_eq!(read, [("load", 2 * MANY)].into());
+    gateway.finish();
+}
