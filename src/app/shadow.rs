@@ -49,6 +49,10 @@ fn top_up(shadow: &Shadow, ledger: &Path, key: &VerifyingKey) -> Result<(), Open
     let mut records = match from {
         Some(newest) => Records::from_time(ledger, newest.ms().saturating_sub(BEFORE_MS))?,
         None => {
+            // Who gives nothing needs no proof: a ledger that was just begun has no checkpoint yet.
+            if chunk(&mut Records::open(ledger)?)?.is_empty() {
+                return Ok(());
+            }
             let report = verify(ledger, key)?;
             if !report.is_clean() {
                 return Err(OpenFault::Unverified(report.to_string()));
@@ -100,4 +104,33 @@ pub(super) fn leases(shadow: &Shadow, parts: u16) -> Arc<Leases> {
         }
     }
     leases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{
+        Journal,
+        journal::{Options, disk::RealDisk},
+        note::SigningKey,
+    };
+
+    #[test]
+    fn a_shadow_begins_beside_a_ledger_that_was_just_begun_and_has_no_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("ledger");
+        let key = SigningKey::generate("example.com/a").unwrap();
+        let verifying = key.verifying_key().clone();
+        let options = Options::new(ledger.clone(), "example.com/a".to_owned());
+        let (journal, _) = Journal::open(options, key, Arc::new(|| 0), Arc::new(RealDisk)).unwrap();
+        journal.close();
+        for entry in std::fs::read_dir(&ledger).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_string_lossy().contains("checkpoint") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        assert!(!verify(&ledger, &verifying).unwrap().is_clean(), "there is no checkpoint");
+        open(&dir.path().join("shadow.redb"), &ledger, &verifying).unwrap();
+    }
 }
