@@ -1,6 +1,9 @@
 //! A client behind the balancer: it comes from the balancer's address and says in the header of the PROXY protocol who it is.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+};
 
 use socket2::{Domain, Socket, Type};
 
@@ -31,9 +34,13 @@ pub fn request(method: &str, path: &str, who: &str, body: Option<&str>) -> Strin
 
 /// What the operations listener answers, to whoever checks or scrapes.
 pub fn operations(gateway: Ipv4Addr, path: &str) -> Option<Reply> {
-    let stream = TcpStream::connect(SocketAddrV4::new(gateway, 9090)).ok()?;
+    let mut stream = TcpStream::connect(SocketAddrV4::new(gateway, 9090)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut client = Client { stream, inbox: Vec::new() };
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: operations\r\n\r\n"));
-    Some(client.reply())
+    // One that ends meanwhile answers nothing, or not all.
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: operations\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Reply { status, head: head.to_owned(), body: body.into() })
 }

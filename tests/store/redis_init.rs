@@ -1,5 +1,7 @@
 //! Making a store in Redis, and what keeps it from being made.
 
+use std::time::{Duration, Instant};
+
 use postern::state::{
     Part, RedisStore, Store, StoreFault,
     redis::{InitFault, Initialised, Options, OptionsFault},
@@ -27,6 +29,34 @@ async fn a_store_is_made_once_and_told_when_it_is_there() {
     store.commit(step(fresh(), &tenant_key("a"), None, tenant("read"))).await.unwrap();
     let Ok(Initialised::There(there)) = RedisStore::init(at(server.port)).await else { panic!() };
     assert_eq!(there.id, made.id);
+}
+
+/// Nobody waits behind it, so a server that is slow for once (a disk that flushes, a machine that starts) is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stands_still_for_a_while_is_waited_for() {
+    let server = std::sync::Arc::new(Server::start(&[]));
+    let stood = Duration::from_millis(1_500);
+    for _ in 0..50 {
+        server.tell(&["FLUSHALL"]);
+        let stopper = std::sync::Arc::clone(&server);
+        let stopper = std::thread::spawn(move || {
+            while stopper.keys() == 0 {}
+            stopper.freeze();
+            std::thread::sleep(stood);
+            stopper.thaw();
+        });
+        let begun = Instant::now();
+        let usual = Options { timeout: Duration::from_millis(500), ..at(server.port) };
+        let made = RedisStore::init(usual).await;
+        let took = begun.elapsed();
+        stopper.join().unwrap();
+        assert!(matches!(made, Ok(Initialised::Made(_))), "{made:?}");
+        // It may have been ready before the other looked.
+        if took >= stood {
+            return;
+        }
+    }
+    panic!("it never stood still in between");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,9 @@ use super::{
     scripts::{self, Call},
 };
 
+/// How long an answer may take at least: nobody waits behind it, and a server that was just started flushes slowly.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What `init` found or made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Initialised {
@@ -82,6 +85,7 @@ impl RedisStore {
     pub async fn init(options: Options) -> Result<Initialised, InitFault> {
         options.check()?;
         let patience = options.connect_timeout.saturating_mul(3);
+        let options = Options { timeout: options.timeout.max(PATIENCE), ..options };
         let runtime = tokio::runtime::Handle::current();
         let store = RedisStore::start(options, &runtime, std::sync::Arc::new(|| 0));
         store.connected(patience).await?;
