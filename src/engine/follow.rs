@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     model::{ChangeId, Key, Stored},
     state::{
-        Entry, Line, Part, Parts, StoreFault,
+        Entry, Part, Parts, StoreFault,
         healing::{HealFault, Healing},
     },
 };
@@ -286,6 +286,9 @@ impl Engine {
         now: &mut At,
         doubted: bool,
     ) -> Result<Went, HealFault> {
+        if heard.leases.leaving(part) {
+            return Ok(Went::Anew);
+        }
         if doubted && self.life_of(part).await? != (now.id, now.epoch) {
             return Ok(Went::Anew);
         }
@@ -343,15 +346,16 @@ impl Engine {
     async fn take_up(self: &Arc<Self>, part: Part, heard: &Heard) -> Result<At, StoreFault> {
         let head = self.store.mark(part).await?;
         let mut again = Vec::new();
-        self.forget_part(part, &mut again);
-        // Which line that is, a beat says: nothing that is known here could contradict it.
-        heard.leases.in_force(part, head.position, Line::NONE);
+        self.forget_part(part, heard, &mut again);
+        heard.leases.in_force(part, head.position, head.line);
         self.decide_apart(again);
         Ok(At { number: head.position, id: head.id, epoch: head.epoch, jumps: 0 })
     }
 
     /// Forgets what is known of a part; whoever rests on it holds from here on, and is added to `again`.
-    pub(super) fn forget_part(&self, part: Part, again: &mut Vec<Arc<Live>>) {
+    pub(super) fn forget_part(&self, part: Part, heard: &Heard, again: &mut Vec<Arc<Live>>) {
+        // Before it is forgotten: what is loaded from then on counts.
+        heard.leases.leave(part);
         self.cells.forget_part(part);
         self.felled.store(true, Ordering::Release);
         let of_it = |key: &Key| self.store.part_of(key) == part;

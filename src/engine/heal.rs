@@ -299,10 +299,8 @@ impl Engine {
         let Some((seen, id)) = seen.and_then(|seen| seen.store.map(|id| (seen, id))) else { return Went::On };
         let mut again = Vec::new();
         // Before anybody may go by it: what was known may be of a history that was left.
-        self.forget_part(part, &mut again);
+        self.forget_part(part, heard, &mut again);
         heard.leases.expect(part, id, seen.epoch);
-        // Nothing that was followed before is compared with this.
-        heard.leases.in_force(part, 0, Line::NONE);
         heard.leases.in_force(part, seen.number, seen.line);
         memory.is_well(part, heard);
         heard.leases.suspect(part, None);

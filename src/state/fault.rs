@@ -96,6 +96,16 @@ pub enum StoreFault {
         /// The newest place it has.
         newest: u64,
     },
+    /// A part of it has other changes than those that what is known here came from (law 8).
+    #[error(
+        "change {number} of part {part} of the store is not the one that was seen here, or can no longer be compared: there are two histories; its gateways join them, and it is tried again by itself"
+    )]
+    Forked {
+        /// Which part.
+        part: u16,
+        /// The place where that was found.
+        number: u64,
+    },
     /// A part of it has no mark. What it held is unknown, which is not nothing (law 8).
     #[error(
         "part {part} of the store has no mark: it was emptied, or never made; its gateways heal it from what they know, or `postern state rebuild` does, and only a new one is made by `postern state init`"
@@ -174,6 +184,7 @@ impl StoreFault {
             StoreFault::Unreadable(unreadable) => unreadable.code(),
             StoreFault::FeedForgotten { .. } => "store_feed_forgotten",
             StoreFault::WentBack { .. } => "store_went_back",
+            StoreFault::Forked { .. } => "store_forked",
             StoreFault::Forgotten { .. } => "store_mark_missing",
             StoreFault::Replaced { .. } => "store_replaced",
             StoreFault::Suspect { .. } => "store_suspect",

@@ -1,14 +1,16 @@
 //! Leases: as of when each part of a store is known, on the clock that never runs back (decision 0025).
 //!
 //! Lives here: the sending of the last beat that a majority confirmed and whose changes are all in force, for each part; the
-//! place and line up to which this gateway has followed; whether a part is trusted at all. Asking for an age takes no lock.
+//! histories that what is known rests on ([`Grounds`]); whether a part is trusted at all. Asking for an age takes no lock.
 //!
 //! Never here: a clock (milliseconds of the boot clock come in), a beat ([`super::redis`]), how old is too old
 //! ([`crate::policy`]), what heals a part.
 
+mod history;
+mod line;
+
 use std::{
     collections::VecDeque,
-    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU8, Ordering::SeqCst},
@@ -18,14 +20,14 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::history::History;
 use super::Part;
+
+pub use history::Grounds;
+pub use line::Line;
 
 /// No store has more parts.
 pub const PARTS_MOST: u16 = 64;
-
-/// How many of the changes last put in force are remembered with their lines: a beat's answer may tell of one that was passed
-/// while its majority was waited for.
-const REMEMBERED: usize = 128;
 
 /// How many renewals wait for the follower at most. The oldest are kept, since they are given first; of the others the newest.
 const KEPT: usize = 16;
@@ -93,43 +95,6 @@ impl Parts {
 impl FromIterator<Part> for Parts {
     fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Self {
         parts.into_iter().fold(Parts::NONE, Parts::with)
-    }
-}
-
-/// The history of a part up to a place, as twenty hexadecimal digits: two stores that agree on place and line have the same
-/// changes up to there (decision 0024).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Line([u8; 20]);
-
-impl Line {
-    /// Of a part without changes; or of a place whose line is not known here.
-    pub const NONE: Line = Line([0; 20]);
-
-    /// From its digits; nothing gives [`Line::NONE`], anything else is none.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.is_empty() {
-            return Some(Line::NONE);
-        }
-        let digits: [u8; 20] = text.try_into().ok()?;
-        let hex = |digit: &u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(digit);
-        digits.iter().all(hex).then_some(Line(digits))
-    }
-
-    /// Its digits, or nothing.
-    pub fn as_str(&self) -> &str {
-        if *self == Line::NONE { "" } else { std::str::from_utf8(&self.0).unwrap_or_default() }
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Line({})", self.as_str())
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -233,8 +198,7 @@ struct Lease {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The changes put in force last, oldest first; the last one is the place followed to.
-    followed: VecDeque<(u64, Line)>,
+    history: History,
     /// Confirmed beats whose changes are not all in force: when they were sent, and the head they told.
     kept: VecDeque<(i64, u64, Line)>,
     /// The store's id and epoch as seen last.
@@ -242,8 +206,9 @@ struct Inner {
 }
 
 impl Inner {
-    fn place(&self) -> (u64, Line) {
-        self.followed.back().copied().unwrap_or((0, Line::NONE))
+    fn leave(&mut self) {
+        self.history.leave();
+        self.kept.clear();
     }
 }
 
@@ -288,8 +253,7 @@ impl Leases {
     pub fn renew_up_to(&self, part: Part, sent_ms: i64, number: u64, line: Line) -> Renewal {
         let Some(lease) = self.lease(part) else { return Renewal::Passed };
         let mut inner = lease.lock();
-        let (place, _) = inner.place();
-        if place < number {
+        if inner.history.leaving() || inner.history.place().0 < number {
             if inner.kept.len() >= KEPT {
                 inner.kept.pop_back();
             }
@@ -300,14 +264,12 @@ impl Leases {
             lease.known.fetch_max(sent_ms, SeqCst);
             return Renewal::Given;
         }
-        let Some(at) = inner.followed.iter_mut().rev().find(|at| at.0 == number) else {
-            return Renewal::Passed;
-        };
-        if at.1 == Line::NONE {
+        let Some(at) = inner.history.line_at(number) else { return Renewal::Passed };
+        if *at == Line::NONE {
             // The follower began here, with nothing in hand that another history could contradict.
-            at.1 = line;
+            *at = line;
         }
-        if at.1 == line {
+        if *at == line {
             lease.known.fetch_max(sent_ms, SeqCst);
             return Renewal::Given;
         }
@@ -317,26 +279,19 @@ impl Leases {
     }
 
     /// The follower has put a change in force; called for each, in their order. [`Line::NONE`] where it begins to follow and
-    /// holds nothing yet: a beat then says which line that is. A lower number than before begins anew.
+    /// holds nothing yet: a beat then says which line that is. A place that does not follow begins anew.
     pub fn in_force(&self, part: Part, number: u64, line: Line) {
         let Some(lease) = self.lease(part) else { return };
-        let mut forked = false;
+        let mut forked;
         {
             let mut inner = lease.lock();
-            if number != inner.place().0 + 1 {
-                // Not what follows: the lines before it are of no use, it may be another history.
-                inner.followed.clear();
-            }
-            if inner.followed.len() >= REMEMBERED {
-                inner.followed.pop_front();
-            }
-            inner.followed.push_back((number, line));
+            forked = !inner.history.follow(number, line);
             while let Some((sent_ms, head, told)) = inner.kept.front().copied() {
                 if head > number {
                     break;
                 }
                 inner.kept.pop_front();
-                if head == number && line == told {
+                if head == number && line == told && !forked {
                     lease.known.fetch_max(sent_ms, SeqCst);
                 } else if head == number && line != Line::NONE {
                     forked = true;
@@ -350,27 +305,61 @@ impl Leases {
 
     /// Up to which change this gateway has followed a part, and the line there; number 0 where it has not begun.
     pub fn followed(&self, part: Part) -> (u64, Line) {
-        self.lease(part).map_or((0, Line::NONE), |lease| lease.lock().place())
+        self.lease(part).map_or((0, Line::NONE), |lease| lease.lock().history.place())
+    }
+
+    /// The line of a place, as far as it is known and remembered; [`Line::NONE`] where it is not.
+    pub fn line_at(&self, part: Part, number: u64) -> Line {
+        self.lease(part).map_or(Line::NONE, |lease| lease.lock().history.known_at(number))
+    }
+
+    /// What the store of this part has to have: whoever asks it for documents, or for a change, names it.
+    pub fn grounds(&self, part: Part) -> Grounds {
+        let Some(lease) = self.lease(part) else { return Grounds::default() };
+        let inner = lease.lock();
+        inner.history.grounds(inner.expected)
+    }
+
+    /// A store that was found to have all of these answered as of this place; `None`: it answered no document. What it answered is known
+    /// out of turn from here on. Where that contradicts what else is known, the part is suspect.
+    pub fn proved(&self, part: Part, grounds: &Grounds, answered: Option<(u64, Line)>) {
+        let Some(lease) = self.lease(part) else { return };
+        if !lease.lock().history.proved(grounds, answered) {
+            self.suspect(part, Some(Suspicion::Forked));
+        }
+    }
+
+    /// What is known of a part is about to be forgotten: call this before. Nothing rests on it from here on, and until
+    /// [`Leases::in_force`] says from where it is followed anew, nothing is renewed ([`Leases::leaving`]).
+    pub fn leave(&self, part: Part) {
+        if let Some(lease) = self.lease(part) {
+            lease.lock().leave();
+        }
+    }
+
+    /// Whether what is known of a part has to be forgotten, or just is: nothing says of which history it is, so no change is made of
+    /// it. So after a healing, whose part is another one.
+    pub fn leaving(&self, part: Part) -> bool {
+        self.lease(part).is_some_and(|lease| lease.lock().history.leaving())
     }
 
     /// A place that was followed to without knowing its line has this one.
     pub fn line_is(&self, part: Part, number: u64, line: Line) {
         let Some(lease) = self.lease(part) else { return };
-        if let Some(at) = lease.lock().followed.iter_mut().rev().find(|at| at.0 == number)
-            && at.1 == Line::NONE
+        if let Some(at) = lease.lock().history.line_at(number)
+            && *at == Line::NONE
         {
-            at.1 = line;
+            *at = line;
         }
     }
 
-    /// The id and epoch that a part's head has to bear: what was seen last, or what a healing made. Renewals that wait are
-    /// forgotten where that changes.
+    /// The id and epoch that a part's head has to bear: what was seen last, or what a healing made. Where that changes, what was
+    /// known is to be forgotten ([`Leases::leaving`]).
     pub fn expect(&self, part: Part, id: Uuid, epoch: u32) {
         let Some(lease) = self.lease(part) else { return };
         let mut inner = lease.lock();
-        if inner.expected != Some((id, epoch)) {
-            inner.kept.clear();
-            inner.expected = Some((id, epoch));
+        if inner.expected.replace((id, epoch)).is_some_and(|before| before != (id, epoch)) {
+            inner.leave();
         }
     }
 
@@ -402,6 +391,13 @@ impl Leases {
     /// The parts that are not trusted, as that changes.
     pub fn doubts(&self) -> watch::Receiver<Parts> {
         self.doubts.subscribe()
+    }
+
+    /// The link to the server of these parts ended: what it confirmed and what is not in force yet is not waited for.
+    pub fn unlinked(&self, parts: Parts) {
+        for lease in parts.each().filter_map(|part| self.lease(part)) {
+            lease.lock().kept.clear();
+        }
     }
 
     /// As of when a part is known, in milliseconds of the boot clock.

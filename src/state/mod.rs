@@ -30,7 +30,7 @@ use crate::model::{ChangeId, Key, Kind, Stored, TenantId, Timestamp, Version};
 pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
-pub use lease::{Age, Leases, Line, Parts, Suspicion};
+pub use lease::{Age, Grounds, Leases, Line, Parts, Suspicion};
 pub use redis::RedisStore;
 pub use shadow::Shadow;
 

@@ -93,8 +93,21 @@ impl Gate {
     async fn turn(&mut self) -> Turned {
         let store = Arc::clone(&self.store);
         let turned = self.turn_on(&*store).await.unwrap();
+        if turned == Turned::Serves {
+            self.trust();
+        }
         self.follow().await;
         turned
+    }
+
+    /// What was known of a part that was healed is forgotten, and it is followed from where it is now.
+    fn trust(&self) {
+        let (seen, leases) = (self.shadow.seen(part()).unwrap(), self.store.leases());
+        leases.expect(part(), seen.store.unwrap(), seen.epoch);
+        leases.suspect(part(), None);
+        if leases.leaving(part()) {
+            leases.in_force(part(), seen.number, seen.line);
+        }
     }
 
     /// Takes steps until it serves, waits or is lost.
@@ -127,6 +140,8 @@ impl Gate {
                 self.shadow.follow(part(), &[], head.number, head.line, instant(1_000));
                 return;
             }
+            // What was known of it before is not forgotten yet: it serves when it is.
+            Err(StoreFault::Forked { .. } | StoreFault::WentBack { .. }) => return,
             entries => entries.unwrap(),
         };
         for entry in entries {
@@ -473,8 +488,14 @@ async fn what_ledgers_have_is_joined_like_a_shadow() {
         }
     }
     assert_eq!(turned, Turned::Serves);
-    assert_eq!(one.load(&acme).await.unwrap().heads, new.heads);
+    let reader = open(options(&server, "l")).await;
+    let found = Store::load(&*reader, std::slice::from_ref(&acme)).await.unwrap().remove(0).unwrap();
+    assert_eq!(found.unwrap().heads, new.heads);
+    // It is another history than the one that this gateway made its changes in.
+    let answer = Store::load(&*one.store, std::slice::from_ref(&acme)).await;
+    assert!(matches!(answer, Err(StoreFault::Forked { .. })), "{answer:?}");
     assert_eq!(Known::seen(&recollection, part()).unwrap().epoch, 1);
     // A gateway whose shadow is of before joins what it has.
     assert_eq!(one.settle().await, Turned::Serves);
+    assert_eq!(one.level(&acme).await, level("block"));
 }

@@ -56,13 +56,16 @@ async fn nothing_is_renewed_before_everything_up_to_the_head_is_in_force() {
     head(&server, 2, 0, 4);
     rig.until("the push came", || *rig.links.newest(Part(2)).borrow() == 4).await;
     assert!(moved.has_changed().unwrap());
-    let pushed = rig.links.pushed_after(Part(2), 3, 10).unwrap();
+    let pushed = rig.links.pushed_after(Part(2), (3, line(3)), 10).unwrap();
     assert_eq!((pushed.len(), pushed[0].place, pushed[0].line), (1, Part(2).at(4), line(4)));
-    assert!(rig.links.pushed_after(Part(2), 2, 10).is_none());
+    assert!(rig.links.pushed_after(Part(2), (2, line(2)), 10).is_none());
+    assert!(rig.links.pushed_after(Part(2), (3, line(9)), 10).is_none(), "of another history");
 }
 
 fn push(part: u16, number: u64) -> String {
-    format!("{part} {number} {} chg_{number} 1700000000000 0\n", line(number))
+    let before = line(number - 1);
+    let before = if before == line(0) { "-" } else { before.as_str() };
+    format!("{part} {number} {before} {} chg_{number} 1700000000000 0\n", line(number))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +84,7 @@ async fn whoever_listens_hears_of_a_change_within_moments() {
     times.sort();
     println!("push: p50 {:?}, max {:?}", times[25], times[49]);
     assert!(times[25] < Duration::from_millis(50), "beats come every 5 s here");
-    assert_eq!(rig.links.pushed_after(Part(1), 0, 1000).unwrap().len(), 50);
+    assert_eq!(rig.links.pushed_after(Part(1), (0, line(0)), 1000).unwrap().len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,6 +166,8 @@ async fn what_contradicts_what_was_seen_makes_its_part_suspect_and_no_other() {
     server.tell(&["HSET", &key(4), "epoch", "2"]);
     rig.leases.expect(Part(4), STORE.parse().unwrap(), 2);
     rig.leases.suspect(Part(4), None);
+    assert!(rig.leases.leaving(Part(4)), "what was known was of before");
+    rig.leases.in_force(Part(4), 9, line(9));
     let since = rig.now();
     rig.until("the healed part is known", || rig.leases.known(Part(4)) > Some(since)).await;
     assert!(rig.leases.age(Parts::of(Part(4)), rig.now()) < Age::Never);

@@ -23,6 +23,7 @@ mod on_cluster;
 mod on_embedded;
 mod on_redis;
 mod redis_faults;
+mod redis_histories;
 mod redis_init;
 mod sentinel;
 mod servers;

@@ -113,6 +113,187 @@ fn a_new_epoch_forgets_renewals_that_wait() {
 }
 
 #[test]
+fn what_is_known_out_of_turn_stands_apart_until_it_is_reached() {
+    let leases = Leases::of(64);
+    leases.in_force(P, 1, line(1));
+    let none = leases.grounds(P);
+    assert_eq!((none.followed, none.claims.as_slice()), ((1, line(1)), &[][..]));
+    // Three answers that were under way at once, and one that says nothing new.
+    leases.proved(P, &none, Some((3, line(3))));
+    leases.proved(P, &none, Some((5, line(5))));
+    leases.proved(P, &none, Some((4, line(4))));
+    leases.proved(P, &none, Some((1, line(1))));
+    let three = leases.grounds(P);
+    assert_eq!((three.claims.len(), three.top()), (3, 5));
+    // A change whose store was found to have all of them stands for them.
+    leases.proved(P, &three, Some((7, line(7))));
+    assert_eq!(leases.grounds(P).claims, [(7, line(7))]);
+    // A beat that says no more than that it has them leaves the highest.
+    leases.proved(P, &none, Some((6, line(6))));
+    leases.proved(P, &leases.grounds(P), None);
+    assert_eq!(leases.grounds(P).claims, [(7, line(7))]);
+    (2..=7).for_each(|number| leases.in_force(P, number, line(number)));
+    assert_eq!((leases.grounds(P).claims, leases.suspicion(P)), (vec![], None));
+    // An answer that comes when it was passed long ago is settled by the next one.
+    (8..=500).for_each(|number| leases.in_force(P, number, line(number)));
+    leases.proved(P, &none, Some((8, line(8))));
+    assert_eq!(leases.grounds(P).claims, [(8, line(8))]);
+    leases.proved(P, &leases.grounds(P), None);
+    assert_eq!((leases.grounds(P).claims, leases.suspicion(P)), (vec![], None));
+}
+
+#[test]
+fn what_is_known_out_of_turn_and_is_of_another_history_makes_the_part_suspect() {
+    let of = || {
+        let leases = Leases::of(64);
+        leases.in_force(P, 1, line(1));
+        leases
+    };
+    // Reached by the chain; by another answer; passed by the chain.
+    let chain = of();
+    chain.proved(P, &chain.grounds(P), Some((3, line(99))));
+    chain.in_force(P, 2, line(2));
+    assert_eq!(chain.suspicion(P), None);
+    chain.in_force(P, 3, line(3));
+    let answers = of();
+    let before = answers.grounds(P);
+    answers.proved(P, &before, Some((3, line(3))));
+    answers.proved(P, &before, Some((3, line(99))));
+    let passed = of();
+    let before = passed.grounds(P);
+    passed.in_force(P, 2, line(2));
+    passed.proved(P, &before, Some((2, line(99))));
+    for leases in [&chain, &answers, &passed] {
+        assert_eq!(leases.suspicion(P), Some(Suspicion::Forked));
+    }
+    // A renewal that waits for that place is none.
+    let waits = of();
+    waits.proved(P, &waits.grounds(P), Some((2, line(99))));
+    assert_eq!(waits.renew_up_to(P, 100, 2, line(2)), Renewal::Kept);
+    waits.in_force(P, 2, line(2));
+    assert_eq!((waits.known(P), waits.suspicion(P)), (None, Some(Suspicion::Forked)));
+}
+
+#[test]
+fn what_is_to_be_forgotten_renews_nothing_until_it_is_followed_anew() {
+    let id = Uuid::from_u128(1);
+    let known = || {
+        let leases = Leases::of(64);
+        leases.expect(P, id, 1);
+        leases.in_force(P, 1, line(1));
+        leases.proved(P, &leases.grounds(P), Some((2, line(2))));
+        leases
+    };
+    let (left, healed) = (known(), known());
+    left.leave(P);
+    healed.expect(P, id, 2);
+    for leases in [left, healed] {
+        assert!(leases.leaving(P));
+        assert_eq!((leases.grounds(P).followed, leases.grounds(P).claims.len()), ((0, Line::NONE), 0));
+        assert_eq!(leases.renew_up_to(P, 100, 0, Line::NONE), Renewal::Kept);
+        leases.proved(P, &leases.grounds(P), Some((9, line(9))));
+        leases.in_force(P, 8, line(8));
+        assert!(!leases.leaving(P));
+        assert_eq!(leases.grounds(P).claims, [(9, line(9))], "what was loaded meanwhile counts");
+        assert_eq!(leases.renew_up_to(P, 200, 8, line(8)), Renewal::Given);
+    }
+    // Of a part that is suspect what was known stays known.
+    let suspect = known();
+    suspect.suspect(P, Some(Suspicion::Forked));
+    assert_eq!((suspect.leaving(P), suspect.grounds(P).claims.len()), (false, 1));
+    // Where nothing was known there is nothing to forget.
+    let new = Leases::of(64);
+    new.suspect(P, Some(Suspicion::Unmarked));
+    new.suspect(P, None);
+    new.expect(P, id, 1);
+    assert!(!new.leaving(P));
+}
+
+#[test]
+fn what_a_link_was_told_is_not_waited_for_when_it_ended() {
+    let leases = Leases::of(64);
+    leases.in_force(P, 1, line(1));
+    leases.renew_up_to(P, 100, 2, line(2));
+    leases.unlinked(Parts::of(P));
+    leases.in_force(P, 2, line(2));
+    assert_eq!(leases.known(P), None);
+}
+
+/// A store's history: the lines of its places, from the first.
+type Lines = Vec<u64>;
+
+/// What came of asking a server, under what was known when it was asked.
+fn answer(server: &Lines, grounds: &Grounds) -> Option<(u64, Line)> {
+    let known = [grounds.followed].into_iter().chain(grounds.claims.iter().copied());
+    let has = |(number, known): (u64, Line)| {
+        number == 0 || server.get(number as usize - 1).is_some_and(|at| line(*at) == known)
+    };
+    let number = server.len() as u64;
+    known.into_iter().all(has).then(|| (number, server.last().map_or(Line::NONE, |at| line(*at))))
+}
+
+proptest! {
+    /// Whatever was answered is on the way to something that the next question names, or the part is suspect.
+    #[test]
+    fn nothing_known_is_left_out_of_the_grounds(steps in proptest::collection::vec((0u8..7, 0usize..3), 1..120)) {
+        let leases = Leases::of(64);
+        let mut servers: Vec<Lines> = vec![Vec::new(); 3];
+        let mut fresh = 1_000;
+        // Each line names the history up to it, so it says what lies on the way.
+        let mut before: std::collections::BTreeMap<u64, Lines> = Default::default();
+        let mut known: Vec<u64> = Vec::new();
+        let mut late: Vec<(Grounds, u64, Line)> = Vec::new();
+        let number_of = |text: Line| u64::from_str_radix(text.as_str(), 16).ok();
+        for (what, which) in steps {
+            let grounds = leases.grounds(P);
+            match what {
+                0 | 1 => {
+                    fresh += 1;
+                    servers[which].push(fresh);
+                    before.insert(fresh, servers[which].clone());
+                }
+                2 => servers[which] = servers[(which + 1) % 3].clone(),
+                3 => {
+                    if let Some((number, at)) = answer(&servers[which], &grounds) {
+                        leases.proved(P, &grounds, Some((number, at)));
+                        known.extend(number_of(at));
+                    }
+                }
+                4 => {
+                    if let Some((number, at)) = answer(&servers[which], &grounds) {
+                        late.push((grounds, number, at));
+                    } else if let Some((grounds, number, at)) = late.pop() {
+                        leases.proved(P, &grounds, Some((number, at)));
+                        known.extend(number_of(at));
+                    }
+                }
+                5 => {
+                    let next = grounds.followed.0 as usize;
+                    if let (Some(_), Some(at)) = (answer(&servers[which], &grounds), servers[which].get(next)) {
+                        leases.in_force(P, next as u64 + 1, line(*at));
+                        known.push(*at);
+                    }
+                }
+                _ => {
+                    if answer(&servers[which], &grounds).is_some() {
+                        leases.proved(P, &grounds, None);
+                    }
+                }
+            }
+            if leases.suspicion(P).is_some() {
+                break;
+            }
+            let grounds = leases.grounds(P);
+            let named = [grounds.followed].into_iter().chain(grounds.claims).filter_map(|(_, at)| number_of(at));
+            let ways: Vec<&Lines> = named.filter_map(|at| before.get(&at)).collect();
+            for at in &known {
+                prop_assert!(ways.iter().any(|way| way.contains(at)), "{at} is left out");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_follower_that_stays_behind_is_still_renewed_by_the_beats_it_reaches() {
     let leases = Leases::of(64);
     for beat in 1..=100 {

@@ -1,4 +1,4 @@
-//! The beat: one pipeline to one server, which reads the head of each of its parts and the line at the place followed to,
+//! The beat: one pipeline to one server, which reads the head of each of its parts and the lines at the places as of which something is known,
 //! writes, and waits until a majority has that (decision 0025). What it told is compared with what this gateway has seen.
 //!
 //! Never here: when to beat and what to do when none is answered ([`super::supervise`]); leases themselves.
@@ -9,7 +9,7 @@ use redis::{Cmd, Pipeline, Script, Value, aio::MultiplexedConnection};
 use uuid::Uuid;
 
 use super::{keys::Names, said};
-use crate::state::{Line, Part, StoreFault, Suspicion};
+use crate::state::{Grounds, Line, Part, StoreFault, Suspicion};
 
 static SCRIPT: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
     let code = include_str!("scripts/beat.lua");
@@ -38,8 +38,8 @@ pub struct Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answered {
     pub(super) told: Option<Told>,
-    /// The line at the place that was asked about; `None` where it is no longer known.
-    pub(super) line: Option<Line>,
+    /// The lines at the place followed to and at those of the claims, in their order; `None` where one is no longer kept.
+    pub(super) lines: Vec<Option<Line>>,
 }
 
 /// What a server answered to a beat.
@@ -67,19 +67,19 @@ pub(super) fn patience(limit: Duration) -> u64 {
 }
 
 impl Beat<'_> {
-    /// Beats for these parts, each with the place followed to.
+    /// Beats for these parts, each with what is known of it.
     pub(super) async fn send(
         &self,
         connection: &mut MultiplexedConnection,
-        asked: &[(Part, u64)],
+        asked: &[(Part, Grounds)],
     ) -> Result<Beaten, StoreFault> {
         let mut pipe = Pipeline::with_capacity(asked.len() + 2);
-        for (at, (part, number)) in asked.iter().enumerate() {
+        for (at, (part, grounds)) in asked.iter().enumerate() {
             let of = |what| self.names.of(*part, what);
             let mut eval = Cmd::new();
             eval.arg("EVALSHA").arg(SCRIPT.0.get_hash()).arg(3);
             eval.arg(of("head")).arg(of("line")).arg(of("beat"));
-            eval.arg(*number).arg(u8::from(at == 0)).arg(LIVES);
+            eval.arg(places(grounds)).arg(u8::from(at == 0)).arg(LIVES);
             pipe.add_command(eval);
         }
         pipe.cmd("TIME");
@@ -120,6 +120,13 @@ pub(super) fn unexpected(what: &str, value: Option<Value>) -> StoreFault {
     }
 }
 
+/// The places whose lines are asked for.
+fn places(grounds: &Grounds) -> String {
+    let mut places = grounds.followed.0.to_string();
+    grounds.claims.iter().for_each(|(number, _)| places.push_str(&format!(" {number}")));
+    places
+}
+
 fn milliseconds(time: &[Value]) -> Option<i64> {
     let number = |at: usize| text(time.get(at)?)?.parse::<i64>().ok();
     number(0)?.checked_mul(1000)?.checked_add(number(1)? / 1000)
@@ -136,12 +143,12 @@ pub(super) fn text(value: &Value) -> Option<&str> {
 
 fn answered(part: Part, value: Value) -> Result<Answered, StoreFault> {
     let Value::Array(fields) = value else { return Err(unexpected("a beat", Some(value))) };
-    let [id, epoch, number, line, state, at] = fields.as_slice() else {
+    let [id, epoch, number, line, state, Value::Array(lines)] = fields.as_slice() else {
         return Err(unexpected("a beat", None));
     };
-    let at = text(at).and_then(|line| Line::parse(line.as_bytes()));
+    let lines = lines.iter().map(|line| text(line).and_then(|line| Line::parse(line.as_bytes()))).collect();
     if *id == Value::Nil {
-        return Ok(Answered { told: None, line: at });
+        return Ok(Answered { told: None, lines });
     }
     let told = || {
         Some(Told {
@@ -153,18 +160,9 @@ fn answered(part: Part, value: Value) -> Result<Answered, StoreFault> {
         })
     };
     match told() {
-        Some(told) => Ok(Answered { told: Some(told), line: at }),
+        Some(told) => Ok(Answered { told: Some(told), lines }),
         None => Err(StoreFault::PartDamaged { part: part.0, detail: "its head cannot be read".to_owned() }),
     }
-}
-
-/// What a gateway has seen of a part, as of the sending of a beat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// The store's id and epoch.
-    pub(super) expected: Option<(Uuid, u32)>,
-    /// The place followed to, and its line.
-    pub(super) followed: (u64, Line),
 }
 
 /// What a beat's answer comes to.
@@ -178,10 +176,10 @@ pub(super) enum Verdict {
     Suspect(Suspicion),
 }
 
-/// Compares what was seen with what was told.
-pub(super) fn judge(seen: &Seen, answered: &Answered) -> Verdict {
+/// Compares what is known here, as of the sending of a beat, with what was told.
+pub(super) fn judge(grounds: &Grounds, answered: &Answered) -> Verdict {
     let Some(told) = &answered.told else { return Verdict::Suspect(Suspicion::Unmarked) };
-    if let Some((id, epoch)) = seen.expected {
+    if let Some((id, epoch)) = grounds.expected {
         if told.id != id {
             return Verdict::Suspect(Suspicion::OtherStore);
         }
@@ -192,19 +190,29 @@ pub(super) fn judge(seen: &Seen, answered: &Answered) -> Verdict {
             return Verdict::Suspect(Suspicion::HealedByOthers);
         }
     }
-    let (number, line) = seen.followed;
-    if told.number < number {
+    if told.number < grounds.top() {
         return Verdict::Suspect(Suspicion::PlaceBehind);
     }
-    match answered.line {
-        _ if number == 0 => {}
-        None => return Verdict::Unproven,
-        Some(at) if line != Line::NONE && at != line => return Verdict::Suspect(Suspicion::Forked),
-        Some(_) => {}
+    let mut unproven = false;
+    let known = [grounds.followed].into_iter().chain(grounds.claims.iter().copied());
+    let lines = answered.lines.iter().copied().chain(std::iter::repeat(None));
+    for ((number, line), at) in known.zip(lines) {
+        match at {
+            _ if number == 0 => {}
+            None => unproven = true,
+            Some(at) if line != Line::NONE && at != line => return Verdict::Suspect(Suspicion::Forked),
+            Some(_) => {}
+        }
     }
+    if unproven {
+        return Verdict::Unproven;
+    }
+    let (number, line) = grounds.followed;
+    let learned =
+        if number > 0 && line == Line::NONE { answered.lines.first().copied().flatten() } else { None };
     // Last, so that whoever reads the reason knows that nothing worse was found here.
     match told.state.as_str() {
-        "good" => Verdict::Agrees(if number > 0 && line == Line::NONE { answered.line } else { None }),
+        "good" => Verdict::Agrees(learned),
         "new" => Verdict::Suspect(Suspicion::Unmarked),
         _ => Verdict::Suspect(Suspicion::Marked),
     }
@@ -218,14 +226,15 @@ mod tests {
         Line::parse(digit.to_string().repeat(20).as_bytes()).unwrap()
     }
 
-    fn seen(epoch: u32, number: u64, digit: char) -> Seen {
-        Seen { expected: Some((Uuid::from_u128(7), epoch)), followed: (number, line(digit)) }
+    fn seen(epoch: u32, number: u64, digit: char) -> Grounds {
+        let expected = Some((Uuid::from_u128(7), epoch));
+        Grounds { expected, followed: (number, line(digit)), claims: Vec::new() }
     }
 
     fn told(epoch: u32, number: u64, digit: char) -> Answered {
         let told =
             Told { id: Uuid::from_u128(7), epoch, number, line: line(digit), state: "good".to_owned() };
-        Answered { told: Some(told), line: Some(line(digit)) }
+        Answered { told: Some(told), lines: vec![Some(line(digit))] }
     }
 
     #[test]
@@ -242,7 +251,7 @@ mod tests {
             (told(1, 4, 'a'), Suspicion::PlaceBehind),
             (told(0, 9, 'a'), Suspicion::EpochBehind),
             (told(2, 9, 'a'), Suspicion::HealedByOthers),
-            (Answered { told: None, line: None }, Suspicion::Unmarked),
+            (Answered { told: None, lines: vec![None] }, Suspicion::Unmarked),
         ];
         for (answered, why) in cases {
             assert_eq!(judge(&seen(1, 5, 'a'), &answered), Verdict::Suspect(why));
@@ -257,34 +266,67 @@ mod tests {
 
     #[test]
     fn a_place_too_old_to_be_compared_proves_nothing_and_one_not_begun_needs_no_proof() {
-        let gone = Answered { line: None, ..told(1, 9, 'a') };
+        let gone = Answered { lines: vec![None], ..told(1, 9, 'a') };
         assert_eq!(judge(&seen(1, 5, 'a'), &gone), Verdict::Unproven);
-        let fresh = Seen { expected: None, followed: (0, Line::NONE) };
+        let fresh = Grounds::default();
         assert_eq!(judge(&fresh, &gone), Verdict::Agrees(None));
         assert_eq!(
-            judge(&fresh, &Answered { told: None, line: None }),
+            judge(&fresh, &Answered { told: None, lines: vec![None] }),
             Verdict::Suspect(Suspicion::Unmarked)
         );
     }
 
     #[test]
     fn whoever_began_in_the_middle_is_told_the_line_there() {
-        let began = Seen { followed: (5, Line::NONE), ..seen(1, 5, 'a') };
+        let began = Grounds { followed: (5, Line::NONE), ..seen(1, 5, 'a') };
         assert_eq!(judge(&began, &told(1, 9, 'a')), Verdict::Agrees(Some(line('a'))));
+    }
+
+    #[test]
+    fn what_is_known_out_of_turn_has_to_be_of_the_same_history() {
+        let claims = vec![(7, line('b')), (9, line('c'))];
+        let knows = Grounds { claims, ..seen(1, 5, 'a') };
+        assert_eq!((places(&knows).as_str(), knows.top()), ("5 7 9", 9));
+        let told = |number, lines: [Option<char>; 3]| Answered {
+            lines: lines.map(|digit| digit.map(line)).to_vec(),
+            ..told(1, number, 'd')
+        };
+        assert_eq!(judge(&knows, &told(9, [Some('a'), Some('b'), Some('c')])), Verdict::Agrees(None));
+        let behind = judge(&knows, &told(8, [Some('a'), Some('b'), None]));
+        assert_eq!(behind, Verdict::Suspect(Suspicion::PlaceBehind));
+        let forked = Verdict::Suspect(Suspicion::Forked);
+        assert_eq!(judge(&knows, &told(9, [Some('a'), Some('b'), Some('d')])), forked);
+        assert_eq!(judge(&knows, &told(12, [None, Some('d'), Some('c')])), forked);
+        // Some of it can no longer be compared.
+        for lines in [[Some('a'), None, Some('c')], [None, Some('b'), Some('c')]] {
+            assert_eq!(judge(&knows, &told(12, lines)), Verdict::Unproven);
+        }
+        let short = Answered { lines: vec![Some(line('a'))], ..told(12, [None; 3]) };
+        assert_eq!(judge(&knows, &short), Verdict::Unproven);
     }
 
     #[test]
     fn answers_are_read_field_by_field() {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let id = Uuid::from_u128(7);
-        let row =
-            vec![bulk(&id.to_string()), bulk("3"), bulk("9"), bulk(&"a".repeat(20)), Value::Nil, Value::Nil];
+        let row = vec![
+            bulk(&id.to_string()),
+            bulk("3"),
+            bulk("9"),
+            bulk(&"a".repeat(20)),
+            Value::Nil,
+            Value::Array(vec![Value::Nil]),
+        ];
         let read = answered(Part(7), Value::Array(row.clone())).unwrap();
-        assert_eq!((read.told.clone().unwrap().epoch, read.told.unwrap().number, read.line), (3, 9, None));
-        let none = vec![Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Nil, bulk("")];
+        assert_eq!(
+            (read.told.clone().unwrap().epoch, read.told.unwrap().number, read.lines),
+            (3, 9, vec![None])
+        );
+        let none =
+            vec![Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Array(vec![bulk("")])];
         assert_eq!(
             answered(Part(7), Value::Array(none)).unwrap(),
-            Answered { told: None, line: Some(Line::NONE) }
+            Answered { told: None, lines: vec![Some(Line::NONE)] }
         );
         let mut bad = row;
         *bad.get_mut(2).unwrap() = bulk("nine");

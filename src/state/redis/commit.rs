@@ -11,7 +11,7 @@ use ::redis::Value;
 use crate::{
     model::{ChangeId, Key, Version},
     state::{
-        Commit, CommitFault, Committed, Part, Refusal, ServerFault, StoreFault,
+        Commit, CommitFault, Committed, Grounds, Part, Refusal, ServerFault, StoreFault,
         checked::{checked, due_of},
     },
 };
@@ -40,7 +40,7 @@ struct Reads<'c> {
 }
 
 impl RedisStore {
-    /// The versions of what lies on other servers, compared immediately before (decision 0024).
+    /// The versions of what lies on other servers, compared immediately before (decision 0024), and the histories with them.
     async fn compared(&self, read: &[&Read]) -> Result<(), CommitFault> {
         let keys: Vec<Key> = read.iter().map(|(key, _)| key.clone()).collect();
         let found = self.load_all(&keys, false).await.map_err(CommitFault::Unavailable)?;
@@ -67,10 +67,17 @@ impl RedisStore {
             self.compared(&reads.foreign).await?;
             reads.foreign.clear();
         }
+        let unavailable = |fault| CommitFault::Unavailable(fault);
         let mut ticket = ask.ticket.clone();
         for again in [false, true] {
-            let (call, order) = self.commit_call(&commit, &texts, part, &reads, &ticket);
-            let unavailable = |fault| CommitFault::Unavailable(fault);
+            // Nothing says of which history that is what the change rests on.
+            if let Some((key, _)) =
+                commit.read.iter().find(|(key, _)| self.leases.leaving(self.names.part_of(key)))
+            {
+                return Err(unavailable(StoreFault::Suspect { part: self.names.part_of(key).0 }));
+            }
+            let grounds = self.leases.grounds(part);
+            let (call, order) = self.commit_call(&commit, &texts, (part, &grounds), &reads, &ticket);
             let (value, confirmed) = match self.write(part, call).await {
                 Ok(answered) => answered,
                 Err(Failed { fault, open: true }) => return Err(CommitFault::Ambiguous(fault)),
@@ -91,15 +98,15 @@ impl RedisStore {
             let mut rows = self.opened(part, value).map_err(unavailable)?;
             let repeated = rows.next().as_ref().and_then(text) == Some(b"repeated");
             let (place, line) = (number(rows.next().as_ref()), said::line(rows.next().as_ref()));
-            let epoch = number(rows.next().as_ref());
-            let (Some(place), Some(line), Some(epoch)) = (place, line, epoch) else {
+            let Some((place, line)) = place.zip(line) else {
                 return Err(CommitFault::Ambiguous(said::senseless("a change without a place")));
             };
             if let Some(silent) = rows.next().map(|row| word(Some(&row))).filter(|why| !why.is_empty()) {
                 tracing::warn!(%silent, "a change cannot be pushed to the other gateways; they hear of it later");
             }
             confirmed.map_err(CommitFault::Ambiguous)?;
-            self.raise(part, epoch, place);
+            self.leases.proved(part, &grounds, Some((place, line)));
+            self.links.raise(part, place);
             return Ok(Committed { place: part.at(place), line, repeated });
         }
         Err(CommitFault::Ambiguous(said::senseless("a ticket that is never right")))
@@ -109,19 +116,17 @@ impl RedisStore {
         &self,
         commit: &'c Commit,
         texts: &[String],
-        part: Part,
+        (part, grounds): (Part, &Grounds),
         reads: &Reads<'c>,
         ticket: &str,
     ) -> (Call, Vec<&'c Key>) {
-        let (epoch, newest) = self.seen(part);
         let kept = &self.options.kept;
         let keys = ["head", "feed", "ids", "line", "keys", "due", "asks"];
         let mut call = self
             .call(&scripts::COMMIT, part, &keys)
             .number(self.names.skip())
             .number(part.0)
-            .number(epoch)
-            .number(newest)
+            .arg(Self::seen(part, grounds))
             .arg(commit.change.as_str())
             .number(commit.at.ms())
             .arg(ticket)
@@ -149,6 +154,8 @@ impl RedisStore {
         for (part, reads) in others {
             call.key(self.names.of(part, "head"));
             call.key(self.names.of(part, "keys"));
+            call.key(self.names.of(part, "line"));
+            call.push(Self::seen(part, &self.leases.grounds(part)));
             call.push(reads.len().to_string());
             for (key, version) in reads {
                 call.key(self.names.document(part, key));
@@ -170,9 +177,9 @@ impl RedisStore {
         part: Part,
         change: &ChangeId,
     ) -> Result<Option<Committed>, StoreFault> {
-        let (epoch, newest) = self.seen(part);
+        let grounds = self.leases.grounds(part);
         let call = self.call(&scripts::ASKED, part, &["head", "ids", "asks", "line"]);
-        let call = call.number(epoch).number(newest).arg(change.as_str()).number(ASKS);
+        let call = call.arg(Self::seen(part, &grounds)).arg(change.as_str()).number(ASKS);
         let (value, confirmed) = self.write(part, call).await.map_err(|failed| failed.fault)?;
         let mut rows = self.opened(part, value)?;
         let (made, told) = (rows.next(), rows.next());
@@ -181,6 +188,7 @@ impl RedisStore {
                 confirmed?;
                 let place = number(told.as_ref()).zip(said::line(rows.next().as_ref()));
                 let (place, line) = place.ok_or_else(|| said::senseless("a change without a place"))?;
+                self.leases.proved(part, &grounds, Some((place, line)));
                 Ok(Some(Committed { place: part.at(place), line, repeated: true }))
             }
             Some(b"none") => {

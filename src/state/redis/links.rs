@@ -33,7 +33,7 @@ use super::{
     scripts::Sent,
     supervise,
 };
-use crate::state::{Entry, Leases, Part, Parts, StoreFault};
+use crate::state::{Entry, Grounds, Leases, Line, Part, Parts, StoreFault};
 
 /// Milliseconds of the clock that never runs back and counts sleep.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -102,6 +102,15 @@ impl Ready {
         !self.end.ended()
     }
 
+    /// Whether an answer counts that came over it: of a link that ended meanwhile it may come from a server that is the primary no
+    /// more.
+    ///
+    /// # Errors
+    /// Why it ended.
+    pub(super) fn still(&self) -> Result<(), StoreFault> {
+        if self.holds() { Ok(()) } else { Err(self.end.why()) }
+    }
+
     /// Waits until it ends.
     pub async fn end(&self) -> StoreFault {
         self.end.wait().await
@@ -123,8 +132,7 @@ impl Ready {
         let answer = said::timely(self.limit, asking).await;
         let answer = answer.map_err(|trouble| said::of(&self.address, trouble));
         match answer {
-            Ok(answer) if self.holds() => Ok(answer),
-            Ok(_) => Err(self.end.why()),
+            Ok(answer) => self.still().map(|()| answer),
             Err(trouble) => {
                 self.failed(&trouble);
                 Err(trouble)
@@ -140,14 +148,13 @@ impl Ready {
     pub async fn confirmed(&self, part: Part) -> Result<bool, StoreFault> {
         let beat = Beat { names: &self.names, wait: self.wait, limit: self.limit };
         let mut connection = self.commits.clone();
-        let told = beat.send(&mut connection, &[(part, 0)]).await.and_then(|beaten| {
+        let told = beat.send(&mut connection, &[(part, Grounds::default())]).await.and_then(|beaten| {
             let confirmed = beaten.confirmed;
             beaten.parts.into_iter().try_for_each(|(_, answered)| answered.map(|_| ()))?;
             Ok(confirmed)
         });
         match told.map_err(|trouble| said::of(&self.address, trouble)) {
-            Ok(_) if !self.holds() => Err(self.end.why()),
-            Ok(confirmed) => Ok(confirmed),
+            Ok(confirmed) => self.still().map(|()| confirmed),
             Err(trouble) => {
                 self.failed(&trouble);
                 Err(trouble)
@@ -309,9 +316,9 @@ impl Links {
         self.shared.raise(part, number);
     }
 
-    /// What was pushed and follows exactly on a place; `None`: the store has to be asked.
-    pub fn pushed_after(&self, part: Part, number: u64, limit: usize) -> Option<Vec<Entry>> {
-        lock(&self.shared.slot(part)?.pushes).after(number, limit)
+    /// What was pushed and follows exactly on a place and the line there, where that is known; `None`: the store has to be asked.
+    pub fn pushed_after(&self, part: Part, place: (u64, Line), limit: usize) -> Option<Vec<Entry>> {
+        lock(&self.shared.slot(part)?.pushes).after(place, limit)
     }
 
     /// What the head of a part told last.

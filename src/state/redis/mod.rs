@@ -30,13 +30,13 @@ mod supervise;
 mod tls;
 mod value;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use tokio::{runtime::Handle, sync::watch};
 use uuid::Uuid;
 
-use self::{asks::Asks, keys::Names, links::lock};
-use super::{Leases, Part, StoreFault};
+use self::{asks::Asks, keys::Names};
+use super::{Grounds, Leases, Line, Part, StoreFault};
 
 pub use beat::Told;
 pub use gateways::Listed;
@@ -51,8 +51,6 @@ pub struct RedisStore {
     links: Arc<Links>,
     /// The store's id, once a part said it.
     id: OnceLock<Uuid>,
-    /// Epoch and number of each part, as of the newest place that was acknowledged.
-    acknowledged: Vec<Mutex<(u64, u64)>>,
     asks: Asks,
     leases: Arc<Leases>,
 }
@@ -83,7 +81,6 @@ impl RedisStore {
         Arc::new(RedisStore {
             links: Links::start(options.clone(), Arc::clone(&leases), clock, runtime),
             id: OnceLock::new(),
-            acknowledged: names.parts().map(|_| Mutex::new((0, 0))).collect(),
             asks: Asks::default(),
             leases,
             names,
@@ -114,24 +111,15 @@ impl RedisStore {
         StoreFault::Replaced { found, known }
     }
 
-    /// Epoch and number of the newest place known of a part; a store that is behind it lost something.
-    fn seen(&self, part: Part) -> (u64, u64) {
-        self.acknowledged.get(usize::from(part.0)).map_or((0, 0), |place| *lock(place))
-    }
-
-    /// A place of a part was acknowledged.
-    fn raise(&self, part: Part, epoch: u64, number: u64) {
-        let Some(place) = self.acknowledged.get(usize::from(part.0)) else { return };
-        let risen = {
-            let mut place = lock(place);
-            let risen = (epoch, number) > *place;
-            if risen {
-                *place = (epoch, number);
-            }
-            risen
-        };
-        if risen {
-            self.links.raise(part, number);
+    /// What is known here of a part, as every script compares it before it answers or does anything.
+    fn seen(part: Part, grounds: &Grounds) -> String {
+        let epoch = grounds.expected.map_or(0, |(_, epoch)| epoch);
+        let followed = Some(&grounds.followed).filter(|(number, _)| *number > 0);
+        let mut seen = format!("{} {epoch}", part.0);
+        for (number, line) in followed.into_iter().chain(&grounds.claims) {
+            let line = if *line == Line::NONE { "-" } else { line.as_str() };
+            seen.push_str(&format!(" {number} {line}"));
         }
+        seen
     }
 }

@@ -1,6 +1,6 @@
 //! What the script of a change tells those who listen.
 //!
-//! A push is a line `part number line change at count`, then for each document a line `bytes of its name, bytes of it`
+//! A push is a line `part number before line change at count` (the line before and the one up to and with the change), then for each document a line `bytes of its name, bytes of it`
 //! and both; `count` is `-` where the documents are too large for a push and have to be read from the feed. Pushes may be
 //! lost; nothing rests on one.
 //!
@@ -23,8 +23,8 @@ pub(crate) fn channel(prefix: &str, store: Uuid) -> String {
 /// What a push says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// A change, whole.
-    Whole(Entry),
+    /// A change, whole, and the line before it.
+    Whole(Entry, Line),
     /// A part moved to this place; what changed is in the feed.
     Moved(Part, u64),
 }
@@ -35,6 +35,8 @@ pub(crate) fn pushed(payload: &[u8]) -> Option<Pushed> {
     let mut words = head.split(' ');
     let part = Part(words.next()?.parse().ok()?);
     let number: u64 = words.next()?.parse().ok()?;
+    let before = Some(words.next()?).filter(|before| *before != "-").unwrap_or_default();
+    let before = Line::parse(before.as_bytes())?;
     let line = Line::parse(words.next()?.as_bytes())?;
     let change = ChangeId::new(words.next()?).ok()?;
     let at = Timestamp::from_ms(words.next()?.parse().ok()?);
@@ -59,7 +61,7 @@ pub(crate) fn pushed(payload: &[u8]) -> Option<Pushed> {
         return None;
     }
     let documents = documents(rows.into_iter())?;
-    Some(Pushed::Whole(Entry { place: part.at(number), line, change, at, documents }))
+    Some(Pushed::Whole(Entry { place: part.at(number), line, change, at, documents }, before))
 }
 
 fn line_of(bytes: &[u8]) -> Option<(&str, &[u8])> {
@@ -84,11 +86,12 @@ mod tests {
         let stored = Stored::after(None, change, Document::Presence(Presence::default()));
         let text = codec::document(&key, &stored).unwrap();
         let (name, bytes) = (codec::key(&key), super::super::value::bytes(&stored, &text));
-        let mut push = b"7 12 0123456789abcdef0123 c1 1000 1\n".to_vec();
+        let mut push = b"7 12 - 0123456789abcdef0123 c1 1000 1\n".to_vec();
         push.extend_from_slice(format!("{} {}\n", name.len(), bytes.len()).as_bytes());
         push.extend_from_slice(&name);
         push.extend_from_slice(&bytes);
-        let Some(Pushed::Whole(told)) = pushed(&push) else { panic!() };
+        let Some(Pushed::Whole(told, before)) = pushed(&push) else { panic!() };
+        assert_eq!(before, Line::NONE);
         assert_eq!((told.line.as_str(), told.place), ("0123456789abcdef0123", Part(7).at(12)));
         assert_eq!(told.at, Timestamp::from_ms(1000));
         assert_eq!(told.documents, vec![(key, Ok(stored))]);
@@ -97,8 +100,10 @@ mod tests {
         }
         push.push(b' ');
         assert_eq!(pushed(&push), None);
-        assert_eq!(pushed(b"7 12 0123456789abcdef0123 c1 1000 -\n"), Some(Pushed::Moved(Part(7), 12)));
-        assert_eq!(pushed(b"7 12 0123456789abcdef0123 c1 1000 - \n"), None);
+        let moved = b"7 12 0123456789abcdef0124 0123456789abcdef0123 c1 1000 -\n";
+        assert_eq!(pushed(moved), Some(Pushed::Moved(Part(7), 12)));
+        assert_eq!(pushed(b"7 12 0123456789abcdef0124 0123456789abcdef0123 c1 1000 - \n"), None);
+        assert_eq!(pushed(b"7 12 x 0123456789abcdef0123 c1 1000 -\n"), None);
         assert_eq!(channel("p", Uuid::nil()), "p:00000000-0000-0000-0000-000000000000:moved");
     }
 }

@@ -7,16 +7,19 @@
 
 use std::collections::VecDeque;
 
-use crate::state::Entry;
+use crate::state::{Entry, Line};
 
 /// How many changes are kept of a part, and of how many bytes.
 const CHANGES: usize = 64;
 const BYTES: usize = 256 << 10;
 
-/// The changes of one part that were pushed and follow one another without a gap, oldest first; each with the size of its message.
+/// A change, the line before it, and the size of its message.
+type Kept = (Entry, Line, usize);
+
+/// The changes of one part that were pushed and follow one another, in one history and without a gap, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Pushes {
-    kept: VecDeque<(Entry, usize)>,
+    kept: VecDeque<Kept>,
     bytes: usize,
 }
 
@@ -28,35 +31,40 @@ impl Pushes {
     }
 
     fn first(&mut self) {
-        if let Some((_, bytes)) = self.kept.pop_front() {
+        if let Some((.., bytes)) = self.kept.pop_front() {
             self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 
-    /// Takes a change in; one that does not follow on the last begins anew.
-    pub(super) fn add(&mut self, entry: Entry, bytes: usize) {
-        if let Some((last, _)) = self.kept.back() {
+    /// Takes a change in, which came after this line; one that does not follow on the last begins anew.
+    pub(super) fn add(&mut self, entry: Entry, before: Line, bytes: usize) {
+        if let Some((last, ..)) = self.kept.back() {
             if (last.place, last.line) == (entry.place, entry.line) {
                 return;
             }
-            if last.place.number + 1 != entry.place.number {
+            if (last.place.number + 1, last.line) != (entry.place.number, before) {
                 self.clear();
             }
         }
         self.bytes += bytes;
-        self.kept.push_back((entry, bytes));
+        self.kept.push_back((entry, before, bytes));
         while self.kept.len() > CHANGES || self.bytes > BYTES {
             self.first();
         }
     }
 
-    /// What follows exactly on a place; `None` if that is not known here. What is before the place is let go of.
-    pub(super) fn after(&mut self, number: u64, limit: usize) -> Option<Vec<Entry>> {
-        while self.kept.front().is_some_and(|(first, _)| first.place.number <= number) {
+    /// What follows exactly on a place and the line there ([`Line::NONE`]: not known, or the beginning); `None` if that is not known
+    /// here. What is before the place is let go of.
+    pub(super) fn after(&mut self, (number, line): (u64, Line), limit: usize) -> Option<Vec<Entry>> {
+        while self.kept.front().is_some_and(|(first, ..)| first.place.number <= number) {
             self.first();
         }
-        let next = self.kept.front().is_some_and(|(first, _)| first.place.number == number + 1);
-        next.then(|| self.kept.iter().take(limit).map(|(entry, _)| entry.clone()).collect())
+        let follows = |before: Line| line == Line::NONE || before == line;
+        let next = self
+            .kept
+            .front()
+            .is_some_and(|(first, before, _)| first.place.number == number + 1 && follows(*before));
+        next.then(|| self.kept.iter().take(limit).map(|(entry, ..)| entry.clone()).collect())
     }
 }
 
@@ -68,20 +76,29 @@ mod tests {
         state::{Line, Part},
     };
 
+    fn line(number: u64) -> Line {
+        if number == 0 { Line::NONE } else { Line::parse(format!("{number:020x}").as_bytes()).unwrap() }
+    }
+
     fn entry(number: u64) -> Entry {
-        let line = Line::parse(format!("{number:020x}").as_bytes()).unwrap();
         let change = ChangeId::new(&format!("chg_{number}")).unwrap();
-        Entry { place: Part(7).at(number), line, change, at: Timestamp::from_ms(0), documents: Vec::new() }
+        let at = Timestamp::from_ms(0);
+        Entry { place: Part(7).at(number), line: line(number), change, at, documents: Vec::new() }
+    }
+
+    fn add(pushes: &mut Pushes, number: u64, bytes: usize) {
+        pushes.add(entry(number), line(number - 1), bytes);
     }
 
     fn numbers(pushes: &mut Pushes, after: u64, limit: usize) -> Option<Vec<u64>> {
-        pushes.after(after, limit).map(|found| found.iter().map(|entry| entry.place.number).collect())
+        let found = pushes.after((after, line(after)), limit);
+        found.map(|found| found.iter().map(|entry| entry.place.number).collect())
     }
 
     #[test]
     fn only_what_follows_exactly_is_answered() {
         let mut pushes = Pushes::default();
-        [5, 6, 7].into_iter().for_each(|number| pushes.add(entry(number), 1));
+        [5, 6, 7].into_iter().for_each(|number| add(&mut pushes, number, 1));
         assert_eq!(numbers(&mut pushes, 3, 10), None, "4 is not here");
         assert_eq!(numbers(&mut pushes, 4, 2), Some(vec![5, 6]));
         assert_eq!(numbers(&mut pushes, 5, 10), Some(vec![6, 7]));
@@ -90,12 +107,25 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_on_another_history_is_not_taken_in() {
+        let mut pushes = Pushes::default();
+        [5, 6].into_iter().for_each(|number| add(&mut pushes, number, 1));
+        assert_eq!(pushes.after((4, line(99)), 10), None, "whoever asks has followed another one");
+        assert_eq!(pushes.after((4, Line::NONE), 10).unwrap().len(), 2);
+        // The next number, after something else than what was pushed before.
+        pushes.add(entry(7), line(99), 1);
+        assert_eq!(numbers(&mut pushes, 4, 10), None);
+        assert_eq!(pushes.after((6, line(6)), 10), None);
+        assert_eq!(pushes.after((6, line(99)), 10).unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_gap_and_another_line_begin_anew() {
         let mut pushes = Pushes::default();
-        [1, 2, 2, 3, 5].into_iter().for_each(|number| pushes.add(entry(number), 1));
+        [1, 2, 2, 3, 5].into_iter().for_each(|number| add(&mut pushes, number, 1));
         assert_eq!((numbers(&mut pushes, 0, 9), numbers(&mut pushes, 4, 9)), (None, Some(vec![5])));
-        pushes.add(Entry { line: Line::NONE, ..entry(5) }, 1);
-        assert_eq!(pushes.after(4, 9).unwrap()[0].line, Line::NONE);
+        pushes.add(Entry { line: Line::NONE, ..entry(5) }, line(4), 1);
+        assert_eq!(pushes.after((4, line(4)), 9).unwrap()[0].line, Line::NONE);
         pushes.clear();
         assert_eq!((numbers(&mut pushes, 4, 9), pushes.bytes), (None, 0));
     }
@@ -103,15 +133,15 @@ mod tests {
     #[test]
     fn neither_many_nor_large_messages_pile_up() {
         let mut pushes = Pushes::default();
-        (1..=1000).for_each(|number| pushes.add(entry(number), 1));
+        (1..=1000).for_each(|number| add(&mut pushes, number, 1));
         assert_eq!(numbers(&mut pushes, 936, 1000).unwrap().len(), CHANGES);
         let mut pushes = Pushes::default();
         for number in 1..=10 {
-            pushes.add(entry(number), 60 << 10);
+            add(&mut pushes, number, 60 << 10);
             assert!(pushes.bytes <= BYTES);
         }
         assert_eq!(numbers(&mut pushes, 6, 10), Some(vec![7, 8, 9, 10]));
-        pushes.add(entry(11), BYTES + 1);
+        add(&mut pushes, 11, BYTES + 1);
         assert_eq!((numbers(&mut pushes, 10, 9), pushes.bytes), (None, 0));
     }
 }

@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Line, Mark, PAGE_MOST, Part,
+        Answer, Commit, CommitFault, Committed, Entry, Found, Grounds, Leases, Line, Mark, PAGE_MOST, Part,
         ServerFault, Store, StoreFault,
     },
 };
@@ -38,6 +38,13 @@ struct Share {
     ready: Arc<Ready>,
     places: Vec<(usize, Part)>,
     calls: Vec<Call>,
+}
+
+/// What is loaded of one part: which of the keys asked for, and what was known of the part before.
+struct Load {
+    part: Part,
+    places: Vec<usize>,
+    grounds: Grounds,
 }
 
 /// What a script answered that it carried out.
@@ -68,7 +75,9 @@ impl RedisStore {
                 if let Err(fault) = &result {
                     ready.failed(fault);
                 }
-                result.map(|values| (ready, places, values))
+                let values = result?;
+                ready.still()?;
+                Ok((ready, places, values))
             });
         }
         while let Some(done) = running.join_next().await {
@@ -137,8 +146,14 @@ impl RedisStore {
                 Err(StoreFault::PartDamaged { part: part.0, detail: word(rows.next().as_ref()) })
             }
             Some(b"behind") => {
-                let newest = number(rows.next().as_ref()).unwrap_or_default();
-                Err(StoreFault::WentBack { asked: self.seen(part).1, newest })
+                let mut next = || number(rows.next().as_ref()).unwrap_or_default();
+                let (_part, asked, newest) = (next(), next(), next());
+                Err(StoreFault::WentBack { asked, newest })
+            }
+            Some(b"forked") => {
+                let (named, place) = (number(rows.next().as_ref()), number(rows.next().as_ref()));
+                let part = named.and_then(|part| u16::try_from(part).ok()).unwrap_or(part.0);
+                Err(StoreFault::Forked { part, number: place.unwrap_or_default() })
             }
             _ => Err(said::senseless("a script answered with a word that nobody knows")),
         }
@@ -159,7 +174,8 @@ impl RedisStore {
             Value::ServerError(error) => Err(said::error(&error)),
             value => Ok(value),
         });
-        value.inspect_err(|fault| ready.failed(fault))
+        let value = value.inspect_err(|fault| ready.failed(fault))?;
+        ready.still().map(|()| value)
     }
 
     /// What a script that writes answered, whatever that means, once a majority confirmed it.
@@ -241,31 +257,42 @@ impl RedisStore {
         keys: &[Key],
         confirmed: bool,
     ) -> Result<Vec<Option<Found>>, StoreFault> {
-        let mut parts: Vec<(Part, Vec<usize>, Call)> = Vec::new();
+        let mut parts: Vec<(Load, Call)> = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             let part = self.names.part_of(key);
             let name = self.names.document(part, key);
-            match parts.iter_mut().find(|(known, ..)| *known == part) {
-                Some((_, places, call)) => {
-                    places.push(at);
+            match parts.iter_mut().find(|(load, _)| load.part == part) {
+                Some((load, call)) => {
+                    load.places.push(at);
                     call.key(name);
                 }
                 None => {
-                    let call = self.call(&scripts::LOAD, part, &["head", "keys"]);
-                    let mut call = call.number(self.names.skip()).number(u8::from(confirmed));
+                    let grounds = self.leases.grounds(part);
+                    let call = self.call(&scripts::LOAD, part, &["head", "keys", "line"]);
+                    let call = call.arg(Self::seen(part, &grounds)).number(self.names.skip());
+                    let mut call = call.number(u8::from(confirmed));
                     call.key(name);
-                    parts.push((part, vec![at], call));
+                    parts.push((Load { part, places: vec![at], grounds }, call));
                 }
             }
         }
-        let (places, calls): (Vec<_>, Vec<_>) =
-            parts.into_iter().map(|(part, places, call)| ((part, places), (part, call))).unzip();
+        let (loads, calls): (Vec<_>, Vec<_>) = parts
+            .into_iter()
+            .map(|(load, call)| {
+                let part = load.part;
+                (load, (part, call))
+            })
+            .unzip();
         let mut found: Vec<Option<Found>> = keys.iter().map(|_| None).collect();
         let answers = if confirmed { self.gather_confirmed(calls).await } else { self.gather(calls).await };
-        for ((part, places), rows) in places.into_iter().zip(answers?) {
-            if rows.len() != places.len() {
-                return Err(said::senseless("fewer documents than were asked for"));
+        for (Load { part, places, grounds }, mut rows) in loads.into_iter().zip(answers?) {
+            let place = number(rows.next().as_ref()).zip(said::line(rows.next().as_ref()));
+            if place.is_none() || rows.len() != places.len() {
+                return Err(said::senseless(
+                    "fewer documents than were asked for, or nobody knows as of where",
+                ));
             }
+            self.leases.proved(part, &grounds, place);
             for (at, row) in places.into_iter().zip(rows) {
                 let (Some(key), Some(slot)) = (keys.get(at), found.get_mut(at)) else { continue };
                 *slot = match &row {
@@ -283,24 +310,22 @@ impl RedisStore {
     }
 
     async fn changes(&self, part: Part, position: u64, limit: usize) -> Result<Vec<Entry>, StoreFault> {
-        // What was pushed is the feed's, of the same primary; what is suspect is asked.
+        let from = (position, self.leases.line_at(part, position));
+        // What was pushed is the feed's, of the same primary, if it follows on what is known; what is suspect is asked.
         if self.leases.suspicion(part).is_none()
-            && let Some(pushed) = self.links.pushed_after(part, position, limit)
+            && let Some(pushed) = self.links.pushed_after(part, from, limit)
         {
             return Ok(pushed);
         }
-        let call = self.call(&scripts::CHANGES, part, &["head", "feed"]);
-        let call = call.number(position).number(limit).number(PAGE_BYTES);
+        let call = self.call(&scripts::CHANGES, part, &["head", "feed", "line"]);
+        let seen = Self::seen(part, &Grounds { followed: from, ..Grounds::default() });
+        let call = call.arg(seen).number(position).number(limit).number(PAGE_BYTES);
         let value = self.read_raw(part, call).await?;
-        if let Value::Array(rows) = &value {
-            let told = number(rows.get(1)).unwrap_or_default();
-            match rows.first().and_then(text) {
-                Some(b"ahead") => return Err(StoreFault::WentBack { asked: position, newest: told }),
-                Some(b"forgotten") => {
-                    return Err(StoreFault::FeedForgotten { asked: position, oldest: told });
-                }
-                _ => {}
-            }
+        if let Value::Array(rows) = &value
+            && rows.first().and_then(text) == Some(b"forgotten")
+        {
+            let oldest = number(rows.get(1)).unwrap_or_default();
+            return Err(StoreFault::FeedForgotten { asked: position, oldest });
         }
         let mut rows = self.opened(part, value)?;
         let newest = number(rows.next().as_ref()).unwrap_or_default();

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use super::{
-    beat::{self, Answered, Beat, Beaten, Seen, Verdict},
+    beat::{self, Answered, Beat, Beaten, Verdict},
     dial::Heard,
     finder::{Finder, Routes},
     links::{End, Ready, Shared, lock},
@@ -21,7 +21,7 @@ use super::{
     scripts::Sent,
     settings,
 };
-use crate::state::{Part, Parts, ServerFault, StoreFault, Suspicion};
+use crate::state::{Grounds, Part, Parts, ServerFault, StoreFault, Suspicion};
 
 /// How often the finder asks while nothing seems to be the matter: a server may stop being the primary in silence.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -200,6 +200,8 @@ struct Link {
 
 impl Link {
     async fn open(shared: &Arc<Shared>, address: &Address, parts: Parts) -> Result<Self, StoreFault> {
+        // What the former link was told and did not come to be in force is not waited for.
+        shared.leases.unlinked(parts);
         let end = Arc::new(End::default());
         let dial = |heard| shared.dial.server(address, heard);
         let (loads, commits, beats, pushes) = tokio::try_join!(
@@ -269,11 +271,11 @@ impl Link {
     /// Beats once, and makes of the answer what is to be made of it.
     async fn beat(&mut self) -> Result<(), StoreFault> {
         let shared = Arc::clone(&self.shared);
-        let seen: Vec<(Part, Seen)> = self.parts.each().map(|part| (part, shared.seen(part))).collect();
-        let asked: Vec<_> = seen.iter().map(|(part, seen)| (*part, seen.followed.0)).collect();
+        let known: Vec<(Part, Grounds)> =
+            self.parts.each().map(|part| (part, shared.leases.grounds(part))).collect();
         let beat = Beat { names: &shared.names, wait: shared.options.wait(), limit: shared.options.timeout };
         let sent = (shared.clock)();
-        let beaten = beat.send(&mut self.beats, &asked).await?;
+        let beaten = beat.send(&mut self.beats, &known).await?;
         let received = (shared.clock)();
         lock(&shared.time).insert(self.address.clone(), (beaten.store_ms, received));
         if beaten.parts.iter().any(|(_, part)| part.as_ref().is_err_and(said::no_script)) {
@@ -282,7 +284,7 @@ impl Link {
             said::timely(shared.options.timeout, asking).await?;
             return Ok(());
         }
-        shared.take(sent, &seen, &beaten)?;
+        shared.take(sent, &known, &beaten)?;
         self.listen(&beaten).await
     }
 
@@ -343,7 +345,7 @@ fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
         let Some(Value::BulkString(payload)) = info.data.get(1) else { return };
         let Some(pushed) = push::pushed(payload) else { return };
         let place = match &pushed {
-            Pushed::Whole(entry) => entry.place,
+            Pushed::Whole(entry, _) => entry.place,
             Pushed::Moved(part, number) => part.at(*number),
         };
         let Some(slot) = shared.slot(place.part).filter(|_| parts.contains(place.part)) else { return };
@@ -354,7 +356,7 @@ fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
                 return;
             }
             match pushed {
-                Pushed::Whole(entry) => pushes.add(entry, payload.len()),
+                Pushed::Whole(entry, before) => pushes.add(entry, before, payload.len()),
                 Pushed::Moved(..) => pushes.clear(),
             }
         }
@@ -363,20 +365,15 @@ fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
 }
 
 impl Shared {
-    /// What is known of a part now.
-    fn seen(&self, part: Part) -> Seen {
-        Seen { expected: self.leases.expected(part), followed: self.leases.followed(part) }
-    }
-
     /// What a beat told: renews the leases of the parts that it proves, suspects those that it contradicts.
-    fn take(&self, sent: i64, seen: &[(Part, Seen)], beaten: &Beaten) -> Result<(), StoreFault> {
+    fn take(&self, sent: i64, known: &[(Part, Grounds)], beaten: &Beaten) -> Result<(), StoreFault> {
         if !beaten.confirmed {
             // Another server may be the primary by now.
             self.nudge.notify_one();
         }
-        for ((part, seen), (_, answered)) in seen.iter().zip(&beaten.parts) {
+        for ((part, grounds), (_, answered)) in known.iter().zip(&beaten.parts) {
             match answered {
-                Ok(answered) => self.compare(sent, *part, seen, answered, beaten.confirmed)?,
+                Ok(answered) => self.compare(sent, *part, grounds, answered, beaten.confirmed)?,
                 Err(trouble) => self.troubled(Parts::of(*part), trouble),
             }
         }
@@ -387,18 +384,18 @@ impl Shared {
         &self,
         sent: i64,
         part: Part,
-        seen: &Seen,
+        grounds: &Grounds,
         answered: &Answered,
         confirmed: bool,
     ) -> Result<(), StoreFault> {
         let Some(slot) = self.slot(part) else { return Ok(()) };
         // A healing has changed meanwhile what is expected: the next beat is compared with that.
-        if self.leases.expected(part) != seen.expected {
+        if self.leases.expected(part) != grounds.expected {
             return Ok(());
         }
-        let verdict = beat::judge(seen, answered);
+        let verdict = beat::judge(grounds, answered);
         if let (false, Verdict::Suspect(why)) = (confirmed, &verdict)
-            && contradicts(*why, seen)
+            && contradicts(*why, grounds)
         {
             let said = format!(
                 "part {} contradicts what was seen ({}), and no majority confirms it",
@@ -425,7 +422,7 @@ impl Shared {
                 lock(&slot.pushes).clear();
             }
             (Verdict::Agrees(line), Some(told)) if confirmed => {
-                if seen.expected.is_none() {
+                if grounds.expected.is_none() {
                     self.leases.expect(part, told.id, told.epoch);
                     if self.leases.suspicion(part) == Some(Suspicion::Unmarked) {
                         // Nothing was ever seen of it: what has a head now has lost nothing.
@@ -433,8 +430,9 @@ impl Shared {
                     }
                 }
                 if let Some(line) = line {
-                    self.leases.line_is(part, seen.followed.0, line);
+                    self.leases.line_is(part, grounds.followed.0, line);
                 }
+                self.leases.proved(part, grounds, None);
                 self.leases.renew_up_to(part, sent, told.number, told.line);
             }
             (Verdict::Agrees(_) | Verdict::Unproven, _) => {}
@@ -444,9 +442,9 @@ impl Shared {
 }
 
 /// Whether a server that no majority confirms is rather an old primary than one that lost something.
-fn contradicts(why: Suspicion, seen: &Seen) -> bool {
+fn contradicts(why: Suspicion, grounds: &Grounds) -> bool {
     match why {
-        Suspicion::Unmarked => seen.expected.is_some(),
+        Suspicion::Unmarked => grounds.expected.is_some(),
         Suspicion::OtherStore | Suspicion::EpochBehind | Suspicion::PlaceBehind | Suspicion::Forked => true,
         Suspicion::HealedByOthers | Suspicion::Marked | Suspicion::Unproven => false,
     }

@@ -1,13 +1,16 @@
 -- The changes of one part that follow a place.
--- KEYS: head, feed. ARGV: id, parts, format; the place; how many at most; how many bytes are enough.
+-- KEYS: head, feed, line. ARGV: id, parts, format; what the caller saw at the place; the place; how many at most; how many bytes
+-- are enough.
 local told, refused = head(KEYS[1])
 if refused then
   return refused
 end
-local from, most, enough = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-if from > told.number then
-  return {'ahead', text(told.number)}
+-- In the same step as what is read: else a fork could be read over without being seen.
+local other = contradiction(told, KEYS[3], ARGV[4])
+if other then
+  return other
 end
+local from, most, enough = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 if from + 1 < told.first then
   return {'forgotten', text(told.first - 1)}
 end

@@ -1,11 +1,11 @@
 -- One change of one part, whole or not at all.
 -- KEYS: head, feed, ids, line, keys, due, asks; the documents of this part that were read; then for every other part
--- head, keys and the documents that were read there.
--- ARGV: id, parts, format; how long a document's key is without its name; the part; the epoch and the number that the
--- caller saw; the change, its instant, the ticket of the last question about it; the prefix of the channel, the most
--- bytes that a push may have; how many changes and milliseconds ids and lines are kept, and how many of both the feed;
--- how many documents of this part were read, and their versions; for every other part likewise; then for every document
--- that is written which of those read it is, its deadline or '', and its bytes.
+-- head, keys, line and the documents that were read there.
+-- ARGV: id, parts, format; how long a document's key is without its name; the part; what the caller saw
+-- of it; the change, its instant, the ticket of the last question about it; the prefix of the channel, the most bytes
+-- that a push may have; how many changes and milliseconds ids and lines are kept, and how many of both the feed;
+-- how many documents of this part were read, and their versions; for every other part what the caller saw of it, and
+-- likewise; then for every document that is written which of those read it is, its deadline or '', and its bytes.
 --
 -- Whatever can refuse comes before the first write: a script is not undone. The first write is one that Redis refuses
 -- where it has no memory, no disk, no replicas or no right to write.
@@ -14,20 +14,21 @@ if refused then
   return refused
 end
 local skip = tonumber(ARGV[4])
-local change, at, ticket = ARGV[8], ARGV[9], ARGV[10]
+local change, at, ticket = ARGV[7], ARGV[8], ARGV[9]
 if told.state ~= 'good' then
   return {'suspect', ARGV[5]}
 end
-local epoch, number = tonumber(ARGV[6]), tonumber(ARGV[7])
-if told.epoch < epoch or (told.epoch == epoch and told.number < number) then
-  return {'behind', text(told.number)}
+-- Versions alone do not tell histories apart: after a fork two documents bear the same one.
+local other = contradiction(told, KEYS[4], ARGV[6])
+if other then
+  return other
 end
 
 local place = redis.call('HGET', KEYS[3], change)
 if place then
   -- A repeat writes too: what is confirmed after it is a write that came after the change.
   redis.call('HINCRBY', KEYS[1], 'asks', 1)
-  return {'ok', told.id, 'repeated', place, line_at(told, KEYS[4], tonumber(place)), text(told.epoch)}
+  return {'ok', told.id, 'repeated', place, line_at(told, KEYS[4], tonumber(place))}
 end
 -- Somebody asked for the change, was told that it was not made, and must be right.
 local asked = redis.call('ZSCORE', KEYS[7], change)
@@ -36,7 +37,7 @@ if asked and asked ~= ticket then
 end
 
 local conflicts = {'conflict', told.id}
-local key, arg, seen = 8, 18, 0
+local key, arg, nth = 8, 17, 0
 local function compare(index, count)
   for _ = 1, count do
     local found, lost = document(KEYS[key], index, skip)
@@ -46,9 +47,9 @@ local function compare(index, count)
     elseif found then
       version = string.match(found, '^(%d+%.%d+)\n') or ''
     end
-    seen = seen + 1
+    nth = nth + 1
     if version ~= ARGV[arg] then
-      conflicts[#conflicts + 1] = seen
+      conflicts[#conflicts + 1] = nth
     end
     key, arg = key + 1, arg + 1
   end
@@ -56,20 +57,24 @@ end
 if unindexed(told, KEYS[5]) then
   return {'damaged', 'its index is gone'}
 end
-compare(KEYS[5], tonumber(ARGV[17]))
+compare(KEYS[5], tonumber(ARGV[16]))
 while key <= #KEYS do
-  local other, no = head(KEYS[key])
+  local there, no = head(KEYS[key])
   if no then
     return no
   end
-  local index, count = KEYS[key + 1], tonumber(ARGV[arg])
-  if other.state ~= 'good' then
+  local index, count = KEYS[key + 1], tonumber(ARGV[arg + 1])
+  if there.state ~= 'good' then
     return {'suspect', ''}
   end
-  if unindexed(other, index) then
+  no = contradiction(there, KEYS[key + 2], ARGV[arg])
+  if no then
+    return no
+  end
+  if unindexed(there, index) then
     return {'damaged', 'the index of another part is gone'}
   end
-  key, arg = key + 2, arg + 1
+  key, arg = key + 3, arg + 2
   compare(index, count)
 end
 if #conflicts > 2 then
@@ -82,7 +87,7 @@ redis.call('ZCARD', KEYS[5])
 redis.call('ZCARD', KEYS[6])
 redis.call('XLEN', KEYS[2])
 
-number = told.number + 1
+local number = told.number + 1
 local count = text(number)
 local names, values, dues = {}, {}, {}
 for from = arg, #ARGV, 3 do
@@ -121,7 +126,7 @@ end
 
 -- What is old enough goes, a few at a time: more than one change adds.
 local now = tonumber(at)
-local kept, kept_ms, fed, fed_ms = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+local kept, kept_ms, fed, fed_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 local first = told.first
 for _ = 1, 16 do
   if number - first < fed then
@@ -149,15 +154,16 @@ redis.call('HSET', KEYS[1], 'number', count, 'line', line, 'first', text(first))
 
 -- A push may be lost, so it may fail as well. What is too large for one is read from the feed.
 local push = {}
-if bytes <= tonumber(ARGV[12]) then
-  push[1] = table.concat({ARGV[5], count, line, change, at, #names}, ' ') .. '\n'
+local before = told.line ~= '' and told.line or '-'
+if bytes <= tonumber(ARGV[11]) then
+  push[1] = table.concat({ARGV[5], count, before, line, change, at, #names}, ' ') .. '\n'
   for i, name in ipairs(names) do
     local member = string.sub(name, skip + 1)
     push[#push + 1] = #member .. ' ' .. #values[i] .. '\n' .. member .. values[i]
   end
 else
-  push[1] = table.concat({ARGV[5], count, line, change, at, '-'}, ' ') .. '\n'
+  push[1] = table.concat({ARGV[5], count, before, line, change, at, '-'}, ' ') .. '\n'
 end
-local pushed = redis.pcall('PUBLISH', ARGV[11] .. ':' .. told.id .. ':moved', table.concat(push))
+local pushed = redis.pcall('PUBLISH', ARGV[10] .. ':' .. told.id .. ':moved', table.concat(push))
 local silent = type(pushed) == 'table' and (pushed.err or 'the push failed') or ''
-return {'ok', told.id, 'made', count, line, text(told.epoch), silent}
+return {'ok', told.id, 'made', count, line, silent}

@@ -44,6 +44,26 @@ local function line_at(told, line, number)
   return row and string.match(row, '^%S+ (%S+) ') or ''
 end
 
+-- What to answer where the part is behind what the caller saw of it, or has another history than that; nil where neither is so.
+-- seen: the part and the epoch, then places, each with its line ('-' where that is not known). A line that is no longer kept
+-- proves nothing, so it counts as another.
+local function contradiction(told, line, seen)
+  local part, epoch, places = string.match(seen, '^(%d+) (%d+)(.*)$')
+  for place, known in string.gmatch(places, '(%d+) (%S+)') do
+    local number = tonumber(place)
+    if number > told.number then
+      return {'behind', part, place, text(told.number)}
+    end
+    if known ~= '-' and line_at(told, line, number) ~= known then
+      return {'forked', part, place}
+    end
+  end
+  if told.epoch < tonumber(epoch) then
+    return {'behind', part, text(told.number), text(told.number)}
+  end
+  return nil
+end
+
 -- A document: its bytes; false where there is none; false and a word where there is something that is none.
 -- Documents are never deleted: one that the index names and that is not there was lost, and is not absent.
 local function document(key, index, skip)
