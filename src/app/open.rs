@@ -205,7 +205,7 @@ pub(super) fn open(
             let verifying = key.verifying_key().clone();
             // The ledger first: a shadow without one is one that lost it.
             let (journal, recovered) = open_journal(settings, claim, key, clock)?;
-            let shadow = shadow::open(&redis.shadow, dir, &verifying)?;
+            let shadow = shadow::open(&redis.shadow, &journal, &verifying)?;
             Ok(Opened { store: kept::redis(redis, &shadow, runtime, clock), journal, recovered })
         }
     }

@@ -3,10 +3,11 @@
 //!
 //! Never here: what is done where they differ ([`crate::engine`]).
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     audit::{
+        journal::Journal,
         note::VerifyingKey,
         read::{ReadError, Records},
         verify::verify,
@@ -20,6 +21,8 @@ use super::OpenFault;
 /// How far before the newest change of the shadow the ledger is read, in milliseconds: what others changed bears the time of their
 /// clocks.
 const BEFORE_MS: i64 = 600_000;
+/// How long the first checkpoint of a ledger is waited for, in milliseconds.
+const SIGNED_WITHIN_MS: u32 = 5_000;
 /// How many changes are put back at a time.
 const CHUNK: usize = 256;
 
@@ -38,10 +41,25 @@ pub(super) fn look(path: &Path, ledger: &Path, has_ledger: bool) -> Result<(), O
 ///
 /// # Errors
 /// Where either cannot be used.
-pub(super) fn open(path: &Path, ledger: &Path, key: &VerifyingKey) -> Result<Arc<Shadow>, OpenFault> {
+pub(super) fn open(path: &Path, journal: &Journal, key: &VerifyingKey) -> Result<Arc<Shadow>, OpenFault> {
     let shadow = Shadow::open(path)?;
-    top_up(&shadow, ledger, key)?;
+    if shadow.made() {
+        until_signed(journal);
+    }
+    top_up(&shadow, journal.dir(), key)?;
     Ok(Arc::new(shadow))
+}
+
+/// The ledger's writer signs what is there as it begins, beside whoever opened it: a ledger that was begun just now, or whose first life
+/// ended before it signed anything, cannot be verified sooner. Where it signs nothing, verifying says so.
+fn until_signed(journal: &Journal) {
+    for _ in 0..SIGNED_WITHIN_MS {
+        let status = journal.status();
+        if status.signed >= status.size {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn top_up(shadow: &Shadow, ledger: &Path, key: &VerifyingKey) -> Result<(), OpenFault> {
