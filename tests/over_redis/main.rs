@@ -24,6 +24,7 @@ mod ends;
 mod fail_over;
 mod faults;
 mod heal;
+mod lost;
 mod process;
 mod rig;
 #[path = "../store/sentinel.rs"]

@@ -21,8 +21,11 @@ use crate::{
     world::*,
 };
 
-/// How long a machine may stand still.
-const STOOD: Duration = Duration::from_secs(30);
+/// How long a machine stands still: longer than anything may be old. `POSTERN_STOOD` says another number of seconds.
+fn stood_for() -> Duration {
+    let seconds = std::env::var("POSTERN_STOOD").map_or(6, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
 
 /// Two gateways in this process, and one in another, held between receipt and forwarding where that is armed.
 fn with_child(redis: &Server) -> (Vec<World>, World, Child) {
@@ -37,7 +40,7 @@ fn with_child(redis: &Server) -> (Vec<World>, World, Child) {
 
 /// Waits for so long: what stands still does so for a time, and not until something.
 fn stands(since: Instant, how_long: Duration) {
-    until_within(STOOD * 2, "it stood still", || since.elapsed() > how_long);
+    until_within(how_long * 2, "it stood still", || since.elapsed() > how_long);
 }
 
 /// What was recorded before a gateway stood still is not forwarded once its session has ended, and neither is anything of what was
@@ -70,7 +73,7 @@ fn a_gateway_that_stood_still_hands_on_nothing_of_what_ended_meanwhile() {
     println!(
         "| a gateway stands still between receipt and forwarding, and the session ends elsewhere | nothing is forwarded ({how:?}) | the same | 200 elsewhere at once, here when it goes on | the same as staff | |"
     );
-    // Half a minute, with streams open.
+    // Longer, with streams open.
     let session = a.start_session("acme", &agent);
     until("the session is known", || read(child.address, &agent).is(200, ""));
     let mut streams: Vec<Client> = ["events", "ticks&n=100000"]
@@ -99,7 +102,7 @@ fn a_gateway_that_stood_still_hands_on_nothing_of_what_ended_meanwhile() {
     }
     assert!(asked.elapsed() < AT_ONCE * 4, "{:?}", asked.elapsed());
     let before = {
-        stands(stood, STOOD);
+        stands(stood, stood_for());
         child.signal(Signal::CONT);
         stood.elapsed()
     };
@@ -115,7 +118,7 @@ fn a_gateway_that_stood_still_hands_on_nothing_of_what_ended_meanwhile() {
     assert_eq!(read(child.address, &admin).status, 200);
     println!(
         "| a gateway stands still for {} s | streams are reset {:.2} s after it goes on | the same | 200 elsewhere at once, here when it goes on | the same as staff | |",
-        STOOD.as_secs(),
+        stood_for().as_secs(),
         cut.as_secs_f64()
     );
     assert!(cut < Duration::from_secs(2), "{cut:?}");

@@ -103,7 +103,7 @@ impl Machines {
     pub fn happen(&mut self, stage: &Stage, seed: &mut Seed) -> String {
         let (number, tenths) = (seed.below(3), 5 + seed.below(36) as u64);
         let (name, pause) = (NAMES[number], Duration::from_millis(tenths * 100));
-        match seed.below(10) {
+        match seed.below(14) {
             0 => {
                 self.disturb(stage, number);
                 drop(self.gateways[number].take());
@@ -168,6 +168,28 @@ impl Machines {
                 assert!(said.starts_with("HTTP/1.1 200"), "{said}");
                 format!("{name}'s clock jumps {seconds} s")
             }
+            9 => {
+                self.servers[self.primary].tell(&["FLUSHALL"]);
+                "Redis wiped".to_owned()
+            }
+            10 => {
+                // Replicas take up what it comes back with.
+                assert_eq!(self.servers[self.primary].tell(&["SAVE"]), "+OK");
+                std::thread::sleep(pause / 2);
+                self.servers[self.primary].restart();
+                self.servers[self.primary].tell(&["REPLICAOF", "NO", "ONE"]);
+                format!("Redis comes back from a copy {:?} old", pause / 2)
+            }
+            11 => {
+                // Two gateways and both replicas on the one side, a gateway and the old primary on the other.
+                let old = self.primary;
+                let new = self.promote(old);
+                (0..3).filter(|other| *other != number).for_each(|other| self.lead(other));
+                std::thread::sleep(pause / 2);
+                self.lead(number);
+                self.follow(old);
+                format!("{name} left at the old primary for {:?}, {new} promoted", pause / 2)
+            }
             _ => {
                 self.wires.iter().for_each(|wire| wire.set(How::Late(Duration::from_millis(tenths * 20))));
                 std::thread::sleep(pause);
@@ -177,9 +199,8 @@ impl Machines {
         }
     }
 
-    /// Whoever has more of the two that are left is the primary from here on, as Sentinels would choose; the old one comes back empty and
-    /// follows.
-    fn fail_over(&mut self, old: usize) -> usize {
+    /// Whoever has more of the two that are left is the primary from here on, as Sentinels would choose; the other follows.
+    fn promote(&mut self, old: usize) -> usize {
         let offset = |server: &Server| -> u64 {
             let told = server.tell(&["INFO", "replication"]);
             let found = told
@@ -191,12 +212,26 @@ impl Machines {
         left.sort_by_key(|number| std::cmp::Reverse(offset(&self.servers[*number])));
         let (new, other) = (left[0], left[1]);
         self.servers[new].tell(&["REPLICAOF", "NO", "ONE"]);
-        let port = self.servers[new].port.to_string();
-        self.servers[other].tell(&["REPLICAOF", "127.0.0.1", &port]);
         self.primary = new;
-        self.wires.iter().for_each(|wire| wire.lead(self.servers[new].port));
+        self.follow(other);
+        new
+    }
+
+    fn follow(&self, number: usize) {
+        let port = self.servers[self.primary].port.to_string();
+        self.servers[number].tell(&["REPLICAOF", "127.0.0.1", &port]);
+    }
+
+    fn lead(&self, gateway: usize) {
+        self.wires[gateway].lead(self.servers[self.primary].port);
+    }
+
+    /// The old one comes back with what its disk has, and follows.
+    fn fail_over(&mut self, old: usize) -> usize {
+        let new = self.promote(old);
+        (0..3).for_each(|gateway| self.lead(gateway));
         self.servers[old].restart();
-        self.servers[old].tell(&["REPLICAOF", "127.0.0.1", &port]);
+        self.follow(old);
         new
     }
 
