@@ -17,7 +17,7 @@ use super::{
 use crate::{
     audit::{
         journal::{self, Claim, Journal, Recovered, disk::RealDisk},
-        note::{NoteError, SigningKey},
+        note::{NoteError, SigningKey, VerifyingKey},
         read::{ReadError, Records, segment_name, segments},
         verify::verify,
     },
@@ -169,7 +169,7 @@ pub(super) struct Opened {
     pub(super) recovered: Recovered,
 }
 
-fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
+pub(super) fn has_ledger(dir: &Path) -> Result<bool, OpenFault> {
     if !dir.exists() {
         return Ok(false);
     }
@@ -233,7 +233,7 @@ fn open_journal(
 /// The embedded store, rebuilt from the ledger where it is missing, healed from it where it is older.
 fn embedded(path: &Path, dir: &Path, key: &SigningKey) -> Result<Embedded, OpenFault> {
     if !path.exists() {
-        let documents = documents(dir, key)?;
+        let documents = documents(dir, key.verifying_key())?;
         tracing::warn!(
             documents = documents.len(),
             state = %path.display(),
@@ -257,7 +257,7 @@ fn embedded(path: &Path, dir: &Path, key: &SigningKey) -> Result<Embedded, OpenF
     } else if asking.block_on(went_back(&store, &latest(dir)?))? {
         asking.block_on(store.close());
         drop(store);
-        let documents = documents(dir, key)?;
+        let documents = documents(dir, key.verifying_key())?;
         tracing::error!(
             state = %path.display(),
             "the state is older than the ledger; what the ledger knows is joined in, and the narrower holds"
@@ -274,8 +274,8 @@ fn largest_record(room: u64) -> usize {
 }
 
 /// All documents in the ledger's outcome records, in its order. A ledger that does not verify gives none.
-fn documents(dir: &Path, key: &SigningKey) -> Result<Vec<(Key, Stored)>, OpenFault> {
-    let report = verify(dir, key.verifying_key())?;
+pub(super) fn documents(dir: &Path, key: &VerifyingKey) -> Result<Vec<(Key, Stored)>, OpenFault> {
+    let report = verify(dir, key)?;
     if !report.is_clean() {
         return Err(OpenFault::Unverified(report.to_string()));
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     audit::{
-        SigningKey, VerifyingKey,
+        SigningKey,
         read::Records,
         record::{Line, OPEN},
         verify::{Report, verify},
@@ -157,13 +157,7 @@ impl<'a> Told<'a> {
 
 impl Verify {
     fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
-        let key = match VerifyingKey::parse(&self.key) {
-            Ok(key) => key,
-            Err(_) => {
-                let path = PathBuf::from(&self.key);
-                VerifyingKey::parse(&keyfile::read(&path)?).map_err(|fault| Trouble::at(&path, fault))?
-            }
-        };
+        let key = keyfile::verifying(&self.key)?;
         let report = verify(&self.ledger, &key).map_err(Trouble::of)?;
         if self.json {
             serde_json::to_writer(&mut *out, &Told::of(&report)).map_err(io::Error::from)?;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::Trouble;
-use crate::audit::note::create;
+use crate::audit::{VerifyingKey, note::create};
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,4 +46,13 @@ pub(super) fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, Trouble> {
     let bytes = Disk.read_file(path, 1 << 20).map_err(|fault| Trouble::at(path, fault))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Trouble::at(path, "is no text"))?;
     Ok(zeroize::Zeroizing::new(text.to_owned()))
+}
+
+/// The public key of a ledger: the text itself, or the file that holds it.
+pub(super) fn verifying(text: &str) -> Result<VerifyingKey, Trouble> {
+    if let Ok(key) = VerifyingKey::parse(text) {
+        return Ok(key);
+    }
+    let path = Path::new(text);
+    VerifyingKey::parse(&read(path)?).map_err(|fault| Trouble::at(path, fault))
 }

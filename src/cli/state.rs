@@ -2,12 +2,12 @@
 //!
 //! Never here: how a store is made ([`crate::app`]).
 
-use std::io::Write as _;
+use std::{io::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{Answer, ConfigArg, Trouble, out::Out};
-use crate::config::resolve::StateSettings;
+use super::{Answer, ConfigArg, Trouble, keyfile, out::Out};
+use crate::{audit::VerifyingKey, config::resolve::StateSettings};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
@@ -17,6 +17,13 @@ pub(super) enum State {
     /// missing beside its ledger is rebuilt by `postern run`.
     #[command(after_help = super::EXIT)]
     Init(Init),
+    /// Make again what a store in Redis lost, from ledgers, where no gateway is left that knew it whole
+    ///
+    /// For gateways that say that nobody here knows enough. Needs the ledgers of all gateways that changed anything: this one's,
+    /// and copies of the others'; each has to verify. What they have is joined in where the store has lost something, and
+    /// nowhere else; gateways that start later join what they know. Run it while this gateway does not run.
+    #[command(after_help = super::EXIT)]
+    Rebuild(Rebuild),
     /// Accept a clock that is behind the ledger, and end all sessions
     ///
     /// For a gateway that refuses staff as `clock_behind` though its clock is right: an earlier one ran ahead. Run it while
@@ -54,10 +61,43 @@ impl Init {
     }
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Rebuild {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Another gateway's ledger, and the file of its public key, or its text
+    #[arg(long = "ledger", value_name = "DIR=KEY")]
+    ledgers: Vec<String>,
+}
+
+impl Rebuild {
+    fn perform(self, out: &mut Out) -> Result<(), Trouble> {
+        let settings = self.config.load()?;
+        let others: Result<Vec<_>, Trouble> = self.ledgers.iter().map(|text| other(text)).collect();
+        let told = |done: usize, of: usize| {
+            let _ = writeln!(out, "parts that are whole again: {done} of {of}");
+        };
+        let done = crate::app::rebuild(&settings, &others?, told).map_err(Trouble::of)?;
+        writeln!(
+            out,
+            "the store {} has back what the ledgers have: {} changes of documents, in {} parts that had lost something",
+            done.store, done.documents, done.parts
+        )?;
+        Ok(())
+    }
+}
+
+fn other(text: &str) -> Result<(PathBuf, VerifyingKey), Trouble> {
+    let wrong = || Trouble::of(format!("`{text}` does not say whose key a ledger has; write `DIR=KEY`"));
+    let (ledger, key) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((PathBuf::from(ledger), keyfile::verifying(key)?))
+}
+
 impl State {
     pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
         match self {
             State::Init(command) => command.perform(out)?,
+            State::Rebuild(command) => command.perform(out)?,
             State::AcceptClock(config) => {
                 let settings = config.load()?;
                 let done = crate::app::accept_clock(&settings, None).map_err(Trouble::of)?;

@@ -136,7 +136,7 @@ async fn changed(doubts: &watch::Receiver<Parts>) {
 }
 
 /// Whether nothing was heard of a part for long.
-fn is_old(part: Part, heard: &Heard) -> bool {
+pub(super) fn is_old(part: Part, heard: &Heard) -> bool {
     heard.leases.known(part).is_none_or(|known| heard.boot_ms().saturating_sub(known) > OLD_MS)
 }
 

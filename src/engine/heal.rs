@@ -164,6 +164,12 @@ impl Memory {
         }
     }
 
+    /// The shadow, where nothing of this part is missing in it.
+    pub(super) fn whole(&self, part: Part) -> Option<&Arc<Shadow>> {
+        let seen = self.keeps.shadow.seen(part)?;
+        (seen.whole && !seen.gaps).then_some(&self.keeps.shadow)
+    }
+
     fn healings(&self, parts: u16, now_ms: i64) -> Healings {
         let mut all = Healings {
             healed: self.healed.load(Ordering::Relaxed),

@@ -354,7 +354,10 @@ impl Engine {
     pub async fn fact(&self, key: &Key) -> Fact {
         match self.cells.hit(key) {
             Some(fact) => fact,
-            None => self.cells.fact(key).await,
+            None => match self.cells.fact(key).await {
+                Fact::Unavailable => self.remembered(key).await,
+                fact => fact,
+            },
         }
     }
 }

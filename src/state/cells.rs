@@ -272,6 +272,12 @@ impl Cells {
         cell.fact
     }
 
+    /// What a document gives that somebody else remembers, with what lies over it. It is not kept: who has it may know more by the
+    /// next time.
+    pub fn remembered(&self, key: &Key, stored: Stored) -> Fact {
+        self.lock().cell(key, stored.version, stored.heads).fact
+    }
+
     /// Forgets what is known of one part, but the narrowings; loads of it that are under way begin again.
     pub fn forget_part(&self, part: Part) {
         let mut inner = self.lock();

@@ -58,6 +58,21 @@ fn a_store_is_not_begun_beside_a_ledger_but_rebuilt_from_it() {
 }
 
 #[test]
+fn what_is_rebuilt_is_a_store_in_redis_from_ledgers_with_their_keys() {
+    let place = Place::begun();
+    let rebuild = ["state", "rebuild", "--config", "postern.yaml"];
+    place.run(&rebuild).fails_saying("rebuilt from its ledger by `postern run`");
+    place.run(&[&rebuild[..], &["--ledger", "elsewhere"]].concat()).fails_saying("write `DIR=KEY`");
+    place.run(&[&rebuild[..], &["--ledger", "elsewhere=none"]].concat()).fails_saying("`none`");
+    place.configure(
+        "state: { path: state.redb }",
+        "state: { redis: { url: \"redis://127.0.0.1:1\" }, shadow: shadow.redb }",
+    );
+    place.run(&rebuild).fails_saying("the ledgers have no changes");
+    assert!(!place.file("shadow.redb").exists());
+}
+
+#[test]
 fn files_that_are_missing_or_no_such_thing_are_named() {
     let place = Place::begun();
     place.run(&["check", "--config", "none.yaml"]).fails_saying("none.yaml: error[unreadable]");

@@ -23,6 +23,7 @@ const COMMANDS: &[&[&str]] = &[
     &["break-glass"],
     &["state"],
     &["state", "init"],
+    &["state", "rebuild"],
     &["state", "accept-clock"],
     &["demo"],
     &["demo", "application"],

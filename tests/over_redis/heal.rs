@@ -10,9 +10,10 @@ use std::{
 
 use postern::{
     app,
-    engine::{Changed, hooks::Hooks},
-    lifecycle::{Until, WantedBasis},
-    model::Span,
+    engine::{ChangeFault, Changed, hooks::Hooks},
+    lifecycle::{Refusal, Until, WantedBasis},
+    model::{SessionId, Span},
+    state::Part,
 };
 
 use crate::{
@@ -262,6 +263,91 @@ fn of_two_histories_the_narrower_holds_and_what_either_made_is_kept() {
         healed(gateway);
         serves("what was given on one side is kept", gateway, &tom);
         refused("what was withdrawn on the other stays so", gateway, &sam, "consent_withdrawn");
+    }
+    fleet.finish();
+}
+
+/// Waits until a gateway has seen, on its own disk, all that the store has.
+fn has_seen_all(world: &World) {
+    let engine = world.gateway().engine();
+    let (store, leases) = (engine.store(), engine.store().leases());
+    until_within(HEALS, "all of it was seen", || {
+        let parts = (0..store.parts()).map(Part);
+        let mut behind = parts.filter(|part| leases.followed(*part).0 < *store.newest(*part).borrow());
+        behind.next().is_none() && engine.healings().unwrap().copying == 0
+    });
+}
+
+/// A gateway that is cut off takes away what it never was asked about before: its shadow knows it.
+#[test]
+fn what_a_gateway_only_followed_is_taken_away_by_it_also_without_the_store() {
+    let fleet = Fleet::with(2, "", |_| Hooks::default());
+    let [a, b] = &fleet.gateways[..] else { panic!() };
+    let (sam, admin) = (a.people.staff("sam"), a.people.admin("globex"));
+    a.done(World::consent("globex", "full"), &admin);
+    let session = a.start_session("globex", &sam);
+    has_seen_all(b);
+    fleet.redis.freeze();
+    let mut told = None;
+    until_within(HEALS, "it is taken away", || {
+        let unknown = SessionId::new("ses_of_nobody").unwrap();
+        // What nobody here ever saw is not said to be absent.
+        let nobody = b.change(World::end("globex", &unknown), &admin);
+        assert!(matches!(nobody, Err(ChangeFault::Refused(Refusal::Unavailable))), "{nobody:?}");
+        told = b.change(World::end("globex", &session), &admin).ok();
+        told.is_some()
+    });
+    let Some(Changed::InForce { waiting, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(waiting, ["store"]);
+    fleet.redis.thaw();
+    let read = |world: &World| ask(world.gateway().address(), &lone("GET", "/t/globex/orders", &sam, ""));
+    for gateway in [a, b] {
+        until_within(HEALS, "it is stored and heard of", || {
+            OVER.split(' ').any(|code| read(gateway).is(403, code))
+        });
+    }
+    until("it is stored", || b.gateway().engine().pending() == 0);
+    fleet.finish();
+}
+
+// GW-04
+/// No disk is left but those of the ledgers.
+#[test]
+fn a_store_that_nobody_knows_any_more_is_made_again_from_the_ledgers() {
+    let mut fleet = Fleet::with(2, ", heal_grace: 1s", |_| Hooks::default());
+    let people = &fleet.gateways[0].people;
+    let (sam, tom, admin) = (people.staff("sam"), people.staff("tom"), people.admin("acme"));
+    let key = people.keys.ledger.clone();
+    let [a, b] = &fleet.gateways[..] else { panic!() };
+    a.done(World::consent("acme", "full"), &admin);
+    b.start_session("acme", &sam);
+    let of_tom = b.start_session("acme", &tom);
+    fleet.knows_of_session(&tom);
+    a.done(World::end("acme", &of_tom), &admin);
+    let settings = a.settings();
+    let others = [(b.ledger_dir(), key)];
+    let rebuilds_nothing = |what: &str| {
+        let mut parts = Vec::new();
+        let done = app::rebuild(&settings, &others, |done, of| parts.push((done, of)));
+        let fault = done.unwrap_err();
+        assert!(fault.to_string().contains(what) && parts.is_empty(), "{fault}");
+    };
+    rebuilds_nothing("in use");
+    fleet.gateways.iter_mut().for_each(stop);
+    rebuilds_nothing("has lost nothing");
+    fleet.redis.tell(&["FLUSHALL"]);
+    for gateway in &fleet.gateways {
+        std::fs::remove_file(gateway.data.join("shadow.redb")).unwrap();
+    }
+    let mut parts = Vec::new();
+    let done = app::rebuild(&settings, &others, |done, of| parts.push((done, of))).unwrap();
+    assert_eq!((done.parts, parts.len(), parts.last()), (64, 65, Some(&(64, 64))), "{done:?}");
+    assert!(done.documents > 5, "{done:?}");
+    rebuilds_nothing("has lost nothing");
+    fleet.gateways.iter_mut().for_each(World::up);
+    for gateway in &fleet.gateways {
+        serves("what the ledgers have is back", gateway, &sam);
+        refused("what was withdrawn stays so", gateway, &tom, OVER);
     }
     fleet.finish();
 }
