@@ -138,12 +138,7 @@ impl Heard {
 }
 
 fn bits(part: Part) -> u64 {
-    1u64.checked_shl(u32::from(part.0)).unwrap_or(u64::MAX)
-}
-
-fn parts(bits: u64) -> impl Iterator<Item = Part> {
-    let first = u16::try_from(bits.trailing_zeros()).unwrap_or(u16::MAX);
-    (first..64).map(Part).filter(move |part| bits & (1u64 << part.0) != 0)
+    Parts::of(part).bits()
 }
 
 impl Leash {
@@ -161,7 +156,7 @@ impl Leash {
     pub(super) fn torn(&self) -> Option<Reason> {
         let (now, bound) = (self.heard.boot_ms(), self.bound_ms.load(SeqCst));
         let mut torn = None;
-        for part in parts(self.parts.load(SeqCst)) {
+        for part in Parts::from_bits(self.parts.load(SeqCst)).each() {
             if self.heard.leases.suspicion(part).is_some() {
                 torn = Some(Reason::StateSuspect);
             } else if self.heard.leases.known(part).is_none_or(|known| now.saturating_sub(known) > bound) {
@@ -178,6 +173,6 @@ impl Leash {
             let known = self.heard.leases.known(part)?;
             Some(bound.saturating_sub(now.saturating_sub(known)).saturating_add(1))
         };
-        parts(self.parts.load(SeqCst)).filter_map(left).min()
+        Parts::from_bits(self.parts.load(SeqCst)).each().filter_map(left).min()
     }
 }

@@ -59,6 +59,16 @@ impl Parts {
         self.and(Parts::of(part))
     }
 
+    /// Those whose bits are set, the first part's being the lowest.
+    pub fn from_bits(bits: u64) -> Self {
+        Parts(bits)
+    }
+
+    /// As bits.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     /// All of both.
     #[must_use]
     pub fn and(self, other: Parts) -> Self {
@@ -86,9 +96,14 @@ impl Parts {
         self.0.count_ones()
     }
 
-    /// Each of them, in order.
+    /// Each of them, in order, in as many steps as there are: every decision takes them.
     pub fn each(self) -> impl Iterator<Item = Part> {
-        (0..PARTS_MOST).map(Part).filter(move |part| self.contains(*part))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = u16::try_from(rest.trailing_zeros()).ok().filter(|next| *next < PARTS_MOST)?;
+            rest &= rest.wrapping_sub(1);
+            Some(Part(next))
+        })
     }
 }
 
