@@ -1,7 +1,10 @@
 //! `/v1/tenants/{t}/break-glass`: an operator enters in an emergency, without anybody's consent (GW-06).
 //!
-//! How often one operator tries is bounded here, on each gateway: a slip of a script is not to fill the record, and
-//! somebody who guesses at references is to be slow. What cannot be read, and what this gateway could not do, is no try. Never here: who may, and what it gives ([`crate::lifecycle`]).
+//! How often one operator tries is bounded, over all gateways that share a store (decision 0028): a slip of a script is not to
+//! fill the record, and somebody who guesses at references is to be slow. What cannot be read, and what a gateway could not
+//! do, is no try. Each gateway counts by itself besides: that bounds where the store does not answer.
+//!
+//! Never here: who may, and what it gives ([`crate::lifecycle`]).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,6 +14,7 @@ use std::{
 use crate::{
     lifecycle::{Command, Refusal},
     model::{SessionId, SubjectKind, SubjectRef, TenantId, Timestamp},
+    state::{Bound, Counted},
 };
 
 use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply};
@@ -18,39 +22,89 @@ use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply};
 /// The span in which attempts are counted, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
 
-/// When each operator tried. There are as many entries as the configuration named operators, and no more.
+/// How many attempts of one operator the store is still to be told that they are none.
+const OWED: usize = 64;
+
+/// When each operator tried on this gateway. There are as many entries as the configuration named operators, and no more.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<BTreeMap<SubjectRef, VecDeque<Timestamp>>>);
+pub(super) struct Attempts(Mutex<BTreeMap<SubjectRef, Tries>>);
+
+#[derive(Debug, Default)]
+struct Tries {
+    at: VecDeque<Timestamp>,
+    /// What came to nothing, and may count in the store all the same.
+    owed: VecDeque<String>,
+}
+
+/// An attempt that counts.
+struct Attempt {
+    /// What it is called in the store.
+    id: String,
+    /// Whether the store answered.
+    told: bool,
+}
 
 impl Attempts {
+    fn of<T>(&self, subject: &SubjectRef, then: impl FnOnce(&mut Tries) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        then(all.entry(subject.clone()).or_default())
+    }
+
     /// Counts one; where there were too many, in how many seconds there is room again.
     fn count(&self, subject: &SubjectRef, now: Timestamp, most: u32) -> Result<(), u16> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tries = all.entry(subject.clone()).or_default();
-        while tries.front().is_some_and(|first| now.ms_since(*first) >= HOUR_MS) {
-            tries.pop_front();
-        }
-        match tries.front() {
-            Some(first) if tries.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
-                let seconds = (HOUR_MS - now.ms_since(*first)).max(0) / 1000 + 1;
-                Err(u16::try_from(seconds).unwrap_or(u16::MAX))
+        self.of(subject, |tries| {
+            let tries = &mut tries.at;
+            while tries.front().is_some_and(|first| now.ms_since(*first) >= HOUR_MS) {
+                tries.pop_front();
             }
-            Some(_) | None => {
-                tries.push_back(now);
-                Ok(())
+            match tries.front() {
+                Some(first) if tries.len() >= usize::try_from(most).unwrap_or(usize::MAX) => {
+                    Err(seconds(HOUR_MS - now.ms_since(*first)))
+                }
+                Some(_) | None => {
+                    tries.push_back(now);
+                    Ok(())
+                }
             }
-        }
+        })
     }
 
     /// Takes one back that came to nothing by no fault of whoever tried.
     fn take_back(&self, subject: &SubjectRef, at: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tries) = all.get_mut(subject)
-            && let Some(found) = tries.iter().rposition(|tried| *tried == at)
-        {
-            tries.remove(found);
-        }
+        self.of(subject, |tries| {
+            if let Some(found) = tries.at.iter().rposition(|tried| *tried == at) {
+                tries.at.remove(found);
+            }
+        });
     }
+
+    /// The store is told later that this one is none.
+    fn owe(&self, subject: &SubjectRef, id: String) {
+        self.of(subject, |tries| {
+            if tries.owed.len() >= OWED {
+                tries.owed.pop_front();
+            }
+            tries.owed.push_back(id);
+        });
+    }
+
+    fn owed(&self, subject: &SubjectRef) -> Vec<String> {
+        self.of(subject, |tries| tries.owed.iter().cloned().collect())
+    }
+
+    fn paid(&self, subject: &SubjectRef, ids: &[String]) {
+        self.of(subject, |tries| tries.owed.retain(|owed| !ids.contains(owed)));
+    }
+}
+
+/// Whole seconds after which there is room again.
+fn seconds(ms: i64) -> u16 {
+    u16::try_from(ms.max(0) / 1000 + 1).unwrap_or(u16::MAX)
+}
+
+fn too_many(after: u16) -> Problem {
+    let detail = "you tried to break the glass too often within an hour";
+    Problem { after: Some(after), ..Problem::new(429, "too_many_attempts", detail) }
 }
 
 impl Api {
@@ -79,17 +133,58 @@ impl Api {
             lasts: form.lasts()?,
         };
         // Counted before it is tried, so that many at once are bounded too.
-        if let Err(after) = self.attempts.count(&subject.id, call.now, glass.attempts) {
-            let detail = "you tried to break the glass too often within an hour";
-            return Err(Problem { after: Some(after), ..Problem::new(429, "too_many_attempts", detail) });
-        }
+        let attempt = self.attempt(call, glass.attempts, &id).await?;
         let entered = self.entered(call, tenant, id, command).await;
         // What this gateway could not do is nobody's attempt.
         if entered.as_ref().is_err_and(|problem| problem.status >= 500) {
-            self.attempts.take_back(&subject.id, call.now);
+            self.withdraw(call, attempt).await;
         }
         entered
     }
+
+    /// Counts an attempt, here and with all who share the store. Where that does not answer, the own count bounds.
+    async fn attempt(&self, call: &Call<'_>, most: u32, session: &SessionId) -> Result<Attempt, Problem> {
+        let subject = &call.subject.subject().id;
+        self.attempts.count(subject, call.now, most).map_err(too_many)?;
+        let (name, id, forget) =
+            (bound_name(subject), session.as_str().to_owned(), self.attempts.owed(subject));
+        let bound = Bound { name: &name, span_ms: HOUR_MS, most, add: Some(&id), forget: &forget };
+        let told = match self.engine.store().count(bound).await {
+            Ok(Counted::Beyond { after_ms }) => {
+                self.attempts.paid(subject, &forget);
+                self.attempts.take_back(subject, call.now);
+                return Err(too_many(seconds(after_ms)));
+            }
+            Ok(Counted::Within | Counted::Alone) => {
+                self.attempts.paid(subject, &forget);
+                true
+            }
+            Err(fault) => {
+                tracing::warn!(%subject, code = fault.code(), "an attempt at break-glass is counted by this gateway alone: {fault}");
+                false
+            }
+        };
+        Ok(Attempt { id, told })
+    }
+
+    async fn withdraw(&self, call: &Call<'_>, attempt: Attempt) {
+        let subject = &call.subject.subject().id;
+        self.attempts.take_back(subject, call.now);
+        let forget = [attempt.id];
+        let bound =
+            Bound { name: &bound_name(subject), span_ms: HOUR_MS, most: 0, add: None, forget: &forget };
+        // Not asked again where it did not answer before: who is refused in an emergency is not to wait twice.
+        let forgotten = attempt.told && self.engine.store().count(bound).await.is_ok();
+        if !forgotten {
+            let [id] = forget;
+            self.attempts.owe(subject, id);
+        }
+    }
+}
+
+/// Under which name the attempts of an operator are counted.
+fn bound_name(subject: &SubjectRef) -> String {
+    format!("glass:{}:{}", subject.issuer, subject.sub)
 }
 
 #[cfg(test)]
@@ -112,5 +207,19 @@ mod tests {
         attempts.take_back(&person("nobody"), at(1_000 + HOUR_MS));
         assert_eq!(attempts.count(&person("olga"), at(1_600 + HOUR_MS), 2), Ok(()));
         assert_eq!(attempts.count(&person("olga"), at(1_700 + HOUR_MS), 2), Err(1));
+    }
+
+    #[test]
+    fn what_is_owed_to_the_store_is_kept_until_it_is_told_and_has_a_bound() {
+        let attempts = Attempts::default();
+        let olga = SubjectRef { issuer: IssuerName::new("vendor").unwrap(), sub: "olga".into() };
+        for number in 0..OWED + 2 {
+            attempts.owe(&olga, number.to_string());
+        }
+        let owed = attempts.owed(&olga);
+        assert_eq!((owed.len(), owed[0].as_str()), (OWED, "2"));
+        attempts.owe(&olga, "new".to_owned());
+        attempts.paid(&olga, &owed);
+        assert_eq!(attempts.owed(&olga), ["new"]);
     }
 }

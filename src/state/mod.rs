@@ -2,12 +2,13 @@
 //!
 //! Lives here: [`Store`], which every store fulfils alike (one contract suite runs on all of them); [`embedded`], one
 //! file with one writer; [`redis`], a store that a fleet shares; [`lease`], as of when each part is known; [`cells`], the
-//! in-process cache with its generation rule; [`shadow`], what a gateway keeps of a store on its own disk, and
+//! in-process cache with its generation rule; [`bound`], what all who share a store count together; [`shadow`], what a gateway keeps of a store on its own disk, and
 //! [`healing`], how a store that forgot is made whole from it.
 //!
 //! Never here: a rule about what a document means ([`crate::policy`], [`crate::lifecycle`]), the order of intent,
 //! commit and outcome ([`crate::engine`]), a clock: the instant of a commit comes in with it.
 
+pub mod bound;
 pub mod cells;
 mod checked;
 mod codec;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use crate::model::{ChangeId, Key, Kind, Stored, TenantId, Timestamp, Version};
 
+pub use bound::{Bound, Counted};
 pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
@@ -232,4 +234,7 @@ pub trait Store: Send + Sync {
     /// The same as [`Store::load`], of a primary that a majority confirms while it is asked: for who wants to go by nothing
     /// that is older than the question.
     fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>>;
+
+    /// Counts something with all who share the store. It is soon answered or a fault; after a fault nobody knows whether it counts.
+    fn count<'a>(&'a self, bound: Bound<'a>) -> Answer<'a, Result<Counted, StoreFault>>;
 }

@@ -13,8 +13,8 @@ use postern::{
     engine::{Clock as _, hooks::Hooks},
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Mark, Part, Store, StoreFault,
-        Suspicion,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Mark, Part, Store,
+        StoreFault, Suspicion,
     },
 };
 use tokio::sync::watch;
@@ -106,6 +106,10 @@ impl Store for Sharing {
     }
     fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         self.0.load(keys)
+    }
+
+    fn count<'a>(&'a self, bound: Bound<'a>) -> Answer<'a, Result<Counted, StoreFault>> {
+        self.0.count(bound)
     }
 }
 

@@ -67,11 +67,22 @@ impl Fleet {
 
     /// With more said of state, and hooks for each by its name.
     pub fn with(count: usize, more: &str, hooks: impl Fn(&str) -> Hooks) -> Fleet {
+        Fleet::edited(count, more, &[], hooks)
+    }
+
+    /// With more of the configuration otherwise.
+    pub fn edited(
+        count: usize,
+        more: &str,
+        edits: &[(&'static str, &'static str)],
+        hooks: impl Fn(&str) -> Hooks,
+    ) -> Fleet {
         // What a gateway warns of is seen where a test fails.
         let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer().try_init();
         let redis = Server::start(&[]);
         let servers = format!("url: \"{}\"", url(redis.port));
-        let gateways = serving(prepared(count, |name| plan(name, &servers, more, hooks(name))));
+        let edited = |plan: Plan| edits.iter().fold(plan, |plan, (from, to)| plan.edit(from, to));
+        let gateways = serving(prepared(count, |name| edited(plan(name, &servers, more, hooks(name)))));
         Fleet { gateways, redis }
     }
 

@@ -11,7 +11,10 @@ use std::{
 use postern::{
     model::{ChangeId, Document, Key, Kind, Ladder, Level, Stored, TenantId, Timestamp},
     policy::Fact,
-    state::{Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Mark, Part, Store, StoreFault},
+    state::{
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Mark, Part, Store,
+        StoreFault,
+    },
 };
 use tokio::sync::watch;
 
@@ -159,5 +162,9 @@ impl Store for Slow {
     }
     fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         self.load(keys)
+    }
+
+    fn count<'a>(&'a self, _: Bound<'a>) -> Answer<'a, Result<Counted, StoreFault>> {
+        Box::pin(pending())
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use postern::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Embedded, Entry, Found, Leases, Mark, Part, Store,
-        StoreFault, Unreadable,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Embedded, Entry, Found, Leases, Mark, Part,
+        Store, StoreFault, Unreadable,
     },
 };
 use tokio::sync::watch;
@@ -192,5 +192,9 @@ impl Store for Faulty {
 
     fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         self.load(keys)
+    }
+
+    fn count<'a>(&'a self, bound: Bound<'a>) -> Answer<'a, Result<Counted, StoreFault>> {
+        self.real.count(bound)
     }
 }

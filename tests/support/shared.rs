@@ -13,8 +13,8 @@ use postern::{
     engine::Clock as _,
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Entry, Found, Leases, Line, Mark, PAGE_MOST, Part, Store,
-        StoreFault, Unreadable,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Line, Mark, PAGE_MOST,
+        Part, Store, StoreFault, Unreadable,
     },
 };
 use tokio::sync::watch;
@@ -256,5 +256,9 @@ impl Store for Shared {
             self.confirmed.fetch_add(1, SeqCst);
             if self.real.no_reads.load(SeqCst) { Err(Shared::down()) } else { self.real.load(keys).await }
         })
+    }
+
+    fn count<'a>(&'a self, bound: Bound<'a>) -> Answer<'a, Result<Counted, StoreFault>> {
+        self.real.count(bound)
     }
 }

@@ -34,7 +34,7 @@ pub struct BreakGlass {
     pub causes: Field<OneOrMany<String>>,
     /// What the reference of an incident looks like, as a ticket's pattern. Default `[A-Z]{2,8}-[0-9]{1,8}`.
     pub incident: Field<String>,
-    /// How often one operator may try in an hour, on each gateway. Default `10`.
+    /// How often one operator may try in an hour, over all gateways that share a store. Default `10`.
     pub attempts: Field<u64>,
     /// Whether the tenant's administrators can end such a session, and their kill switch keeps it out. They see it in any
     /// case. Default `true`.

@@ -10,8 +10,8 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Commit, CommitFault, Committed, Entry, Found, Grounds, Leases, Line, Mark, PAGE_MOST, Part,
-        ServerFault, Store, StoreFault,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Grounds, Leases, Line, Mark,
+        PAGE_MOST, Part, ServerFault, Store, StoreFault,
     },
 };
 
@@ -472,5 +472,9 @@ impl Store for RedisStore {
 
     fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         Box::pin(self.load_all(keys, true))
+    }
+
+    fn count<'a>(&'a self, bound: Bound<'a>) -> Answer<'a, Result<Counted, StoreFault>> {
+        Box::pin(self.counted(bound))
     }
 }
