@@ -91,6 +91,28 @@ fn sentinels_and_clusters_mean_what_they_say() {
     assert!(told.tls.as_ref().unwrap().pair.is_some());
 }
 
+#[test]
+fn sentinels_may_have_users_and_passwords_of_their_own_and_servers_behind_them_databases() {
+    let of = |more: &str| {
+        load(&state(&GOOD.replace("copies: 3", &format!("copies: 3, sentinel: mymaster{more}"))))
+    };
+    let plain = of("").unwrap();
+    assert_eq!((redis(&plain).database, redis(&plain).guide.is_none()), (3, true));
+    let own = of(", sentinel_user: guide, sentinel_password: { file: words.txt }").unwrap();
+    let guide = redis(&own).guide.clone().unwrap();
+    assert_eq!(guide.user.as_deref(), Some("guide"));
+    assert_ne!(guide.password.expose(), redis(&own).password.as_ref().unwrap().expose());
+    assert_eq!(redis(&own).user.as_deref(), Some("postern"));
+    let nameless = of(", sentinel_password: { file: words.txt }").unwrap();
+    assert_eq!(redis(&nameless).guide.as_ref().unwrap().user, None);
+    for other in [&plain, &nameless] {
+        assert!(!own.state.is_as(&other.state));
+    }
+    assert!(
+        own.state.is_as(&of(", sentinel_user: guide, sentinel_password: { file: words.txt }").unwrap().state)
+    );
+}
+
 /// A replacement in a good one, the first character that is to blame marked, and the code.
 const CASES: &[(&str, &str, &str)] = &[
     (GOOD, "state: ⟦{}", "missing_key"),
@@ -123,10 +145,18 @@ const CASES: &[(&str, &str, &str)] = &[
         "redis: ⟦{ cluster: true, url: \"rediss://a/3\"",
         "bad_url",
     ),
+    ("copies: 3", "copies: 3, sentinel_user: ⟦guide", "bad_value"),
+    ("copies: 3", "copies: 3, sentinel_password: ⟦{ env: REDIS_PASSWORD }", "bad_value"),
+    ("copies: 3", "copies: 3, sentinel: mymaster, sentinel_user: ⟦guide", "missing_key"),
     (
-        "redis: { url: \"rediss://postern@redis-0:7000/3\"",
-        "redis: ⟦{ sentinel: mymaster, url: \"rediss://a/3\"",
-        "bad_url",
+        "copies: 3",
+        "copies: 3, sentinel: mymaster, sentinel_password: { env: REDIS_PASSWORD }, sentinel_user: ⟦\"\"",
+        "bad_value",
+    ),
+    (
+        "copies: 3",
+        "copies: 3, sentinel: mymaster, sentinel_password: { env: ⟦NO_SUCH_PASSWORD }",
+        "secret_unreadable",
     ),
     ("copies: 3", "sentinel: mymaster, cluster: ⟦true, copies: 3", "one_of"),
     ("env: REDIS_PASSWORD", "env: ⟦NO_SUCH_PASSWORD", "secret_unreadable"),

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod bounds;
 mod cells;
 mod contract;
 mod crash;
@@ -26,6 +27,7 @@ mod redis_faults;
 mod redis_histories;
 mod redis_init;
 mod sentinel;
+mod sentinel_login;
 mod servers;
 mod simulation;
 mod slow;

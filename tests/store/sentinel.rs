@@ -39,10 +39,15 @@ impl Sentinel {
 
     /// One of three that watch this primary.
     pub(crate) fn of(primary: u16) -> Self {
+        Self::with(primary, "")
+    }
+
+    /// The same with more settings.
+    pub(crate) fn with(primary: u16, more: &str) -> Self {
         let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
         let settings = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor gate 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds gate 700\nsentinel failover-timeout gate 3000\n",
+             sentinel down-after-milliseconds gate 700\nsentinel failover-timeout gate 3000\n{more}",
             directory.path().display()
         );
         let path = directory.path().join("sentinel.conf");

@@ -50,7 +50,7 @@ pub use settings::{
     KeyText, KnownTenant, LedgerSettings, LimitSettings, LogSettings, PathSettings, Piece, Preflight,
     RouteEntry, RouteLimits, Settings, Slot, SupportSettings, TenantSettings, TenantSource, UpstreamSettings,
 };
-pub use state::{RedisFound, RedisSettings, RedisTls, StateSettings};
+pub use state::{GuideLogin, RedisFound, RedisSettings, RedisTls, StateSettings};
 pub use webhooks::{SigningSecret, WebhookSettings};
 
 use super::{

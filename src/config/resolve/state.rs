@@ -62,6 +62,8 @@ pub struct RedisSettings {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
+    /// Who this gateway is to Sentinels that have users or a password of their own.
+    pub guide: Option<GuideLogin>,
     /// TLS, where it is spoken.
     pub tls: Option<RedisTls>,
     /// What all keys begin with.
@@ -74,6 +76,15 @@ pub struct RedisSettings {
     pub shadow: PathBuf,
     /// How long a part that forgot waits for gateways that it knew of, in milliseconds.
     pub heal_grace_ms: i64,
+}
+
+/// How Sentinels know this gateway.
+#[derive(Debug, Clone)]
+pub struct GuideLogin {
+    /// As whom; none: the default user.
+    pub user: Option<String>,
+    /// By this password.
+    pub password: Secret,
 }
 
 /// What the servers are that the settings name.
@@ -115,7 +126,13 @@ impl RedisSettings {
             let names = (one.user.clone(), one.prefix.clone(), one.shadow.clone());
             (one.servers.clone(), one.found.clone(), bounds, names)
         };
-        tls && plain(self) == plain(other) && secret(&self.password, &other.password)
+        let guide = |one: &RedisSettings| {
+            let guide = one.guide.as_ref();
+            guide.map(|guide| (guide.user.clone(), guide.password.expose().to_vec()))
+        };
+        tls && plain(self) == plain(other)
+            && secret(&self.password, &other.password)
+            && guide(self) == guide(other)
     }
 }
 
@@ -173,6 +190,7 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
     let found = found(context, written);
     let copies = copies(context, redis, found.as_ref());
     let password = secret(context, &written.password, "the password of Redis");
+    let guide = guide(context, redis);
     let tls = servers.as_ref().map_or(Some(None), |servers| tls(context, redis, servers.secure));
     let prefix = prefix(context, &written.prefix);
     let timeout_ms = context.duration(&written.timeout, 500, 50, 10_000);
@@ -186,8 +204,8 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
         context.put(Code::OneOf, redis.place, message, hint);
         return None;
     }
-    if found != RedisFound::One && servers.database > 0 {
-        let message = "only a single server has databases other than 0";
+    if found == RedisFound::Cluster && servers.database > 0 {
+        let message = "a Cluster has no databases other than 0";
         context.put(Code::BadUrl, redis.place, message, "leave the number out of `url`");
         return None;
     }
@@ -198,6 +216,7 @@ fn shared(context: Context<'_>, at: &At<State>, redis: &At<Redis>) -> Option<Sta
         database: servers.database,
         user: servers.user,
         password: password?,
+        guide: guide?,
         tls: tls?,
         prefix: prefix?,
         timeout_ms,
@@ -246,6 +265,52 @@ fn secret(context: Context<'_>, field: &Field<KeyFrom>, what: &str) -> Option<Op
         Field::Broken => None,
         Field::Given(at) => context.secret_at(at, what).map(Some),
     }
+}
+
+/// Who this gateway is to the Sentinels; the outer `None` where a fault was told.
+fn guide(context: Context<'_>, redis: &At<Redis>) -> Option<Option<GuideLogin>> {
+    let written = &redis.value;
+    let given = [
+        ("sentinel_user", written.sentinel_user.given().map(|at| at.place)),
+        ("sentinel_password", written.sentinel_password.given().map(|at| at.place)),
+    ];
+    if written.sentinel.is_absent() {
+        for (key, place) in given {
+            if let Some(place) = place {
+                let message = format!("`{key}` has no meaning without Sentinels");
+                context.put(
+                    Code::BadValue,
+                    place,
+                    message,
+                    "say `sentinel: <name of the primary>`, or leave it out",
+                );
+                return None;
+            }
+        }
+    }
+    let user = match &written.sentinel_user {
+        Field::Absent => None,
+        Field::Broken => return None,
+        Field::Given(at) if is_user(&at.value) => Some(at.value.clone()),
+        Field::Given(at) => {
+            let message = "this is no user of Sentinels";
+            context.put(Code::BadValue, at.place, message, "use 1 to 200 visible ASCII characters");
+            return None;
+        }
+    };
+    match (secret(context, &written.sentinel_password, "the password of the Sentinels")?, given) {
+        (Some(password), _) => Some(Some(GuideLogin { user, password })),
+        (None, [(_, Some(place)), _]) => {
+            let hint = "name the file that holds it: `sentinel_password: { file: … }`";
+            context.put(Code::MissingKey, place, "`sentinel_password` is missing", hint);
+            None
+        }
+        (None, _) => Some(None),
+    }
+}
+
+fn is_user(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn prefix(context: Context<'_>, field: &Field<String>) -> Option<String> {
@@ -322,9 +387,7 @@ fn server(context: Context<'_>, at: &At<String>) -> Option<((String, u16), Serve
         }
         Some((user, rest)) => (Some(user.to_owned()), rest),
     };
-    let named =
-        |user: &String| !user.is_empty() && user.len() <= 200 && user.bytes().all(|b| b.is_ascii_graphic());
-    if user.as_ref().is_some_and(|user| !named(user)) {
+    if user.as_ref().is_some_and(|user| !is_user(user)) {
         return wrong("", "this is no user of Redis".to_owned(), "use 1 to 200 visible ASCII characters");
     }
     let (authority, database) = match rest.split_once('/') {

@@ -54,8 +54,12 @@ pub struct Redis {
     /// How many servers hold each document, the primary included: a change is acknowledged when a majority of them has it. Default 1;
     /// with Sentinels or a Cluster it has to be said.
     pub copies: Field<u64>,
-    /// The password of the servers; and of Sentinels, where these ask for one.
+    /// The password of the servers; and of Sentinels, where these ask for one and nothing else is said of them.
     pub password: Field<KeyFrom>,
+    /// Who this gateway is to the Sentinels, where these have users of their own. Needs `sentinel_password`.
+    pub sentinel_user: Field<String>,
+    /// The password of the Sentinels, where it is another than that of the servers.
+    pub sentinel_password: Field<KeyFrom>,
     /// Who vouches for the servers' certificates. Default: the system's authorities.
     pub ca: Field<Authorities>,
     /// The PEM file with the certificate that this gateway shows to the servers.

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    options::{Address, Options, Servers},
+    options::{Address, Options},
     said, tls,
 };
 use crate::state::{ServerFault, StoreFault};
@@ -35,6 +35,19 @@ pub(super) struct Wire {
     pub(super) driver: AbortOnDropHandle<()>,
 }
 
+/// As whom a connection is made.
+#[derive(Debug, Clone, Copy)]
+enum As {
+    /// As the store's user, on its database.
+    User,
+    /// As the same, to somebody who has no databases.
+    UserOfGuides,
+    /// As whoever the Sentinels know.
+    Guided,
+    /// As nobody.
+    Nobody,
+}
+
 /// What all connections of a store are made with.
 pub(super) struct Dial {
     options: Options,
@@ -49,27 +62,25 @@ impl Dial {
 
     /// To a server of the store.
     pub(super) async fn server(&self, address: &Address, heard: Heard) -> Result<Wire, StoreFault> {
-        self.connect(address, true, Some(heard)).await
+        self.connect(address, As::User, Some(heard)).await
     }
 
     /// To somebody who only knows where the servers are. Sentinels have users of their own, mostly none at all.
     pub(super) async fn guide(&self, address: &Address) -> Result<Wire, StoreFault> {
-        match self.connect(address, false, None).await {
+        if self.options.guide.is_some() {
+            return self.connect(address, As::Guided, None).await;
+        }
+        match self.connect(address, As::Nobody, None).await {
             Err(StoreFault::Server { fault: ServerFault::Password, .. })
                 if self.options.password.is_some() =>
             {
-                self.connect(address, true, None).await
+                self.connect(address, As::UserOfGuides, None).await
             }
             wire => wire,
         }
     }
 
-    async fn connect(
-        &self,
-        address: &Address,
-        login: bool,
-        heard: Option<Heard>,
-    ) -> Result<Wire, StoreFault> {
+    async fn connect(&self, address: &Address, login: As, heard: Option<Heard>) -> Result<Wire, StoreFault> {
         let connecting = async {
             let tcp = TcpStream::connect((address.host.as_str(), address.port)).await;
             let tcp = tcp.map_err(|fault| said::so(ServerFault::Unreachable, fault.to_string()))?;
@@ -88,22 +99,28 @@ impl Dial {
             .map_err(|trouble| said::of(address, trouble))
     }
 
-    async fn greet<S>(&self, stream: S, login: bool, heard: Option<Heard>) -> Result<Wire, StoreFault>
+    async fn greet<S>(&self, stream: S, login: As, heard: Option<Heard>) -> Result<Wire, StoreFault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut settings =
             RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-        if login {
-            if let (Servers::One(_), 1..) = (&self.options.servers, self.options.database) {
-                settings = settings.set_db(i64::from(self.options.database));
+        let Options { user, password, guide, database, .. } = &self.options;
+        if let (As::User, 1..) = (login, *database) {
+            settings = settings.set_db(i64::from(*database));
+        }
+        let (user, password) = match login {
+            As::User | As::UserOfGuides => (user.as_ref(), password.as_ref()),
+            As::Guided => {
+                guide.as_ref().map_or((None, None), |(user, password)| (user.as_ref(), Some(password)))
             }
-            if let Some(user) = &self.options.user {
-                settings = settings.set_username(user);
-            }
-            if let Some(password) = &self.options.password {
-                settings = settings.set_password(password);
-            }
+            As::Nobody => (None, None),
+        };
+        if let Some(user) = user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = password {
+            settings = settings.set_password(password.as_str());
         }
         // Times are the callers' to keep: a time-out here would be counted on whichever runtime asks.
         let mut config = AsyncConnectionConfig::new()

@@ -85,7 +85,9 @@ pub struct Options {
     pub user: Option<String>,
     /// The password.
     pub password: Option<zeroize::Zeroizing<String>>,
-    /// Which database of one server; a Cluster has only 0.
+    /// Who we are to Sentinels, with the password; none: nobody, and where they insist, whoever we are to the servers.
+    pub guide: Option<(Option<String>, zeroize::Zeroizing<String>)>,
+    /// Which database of a server; a Cluster has only 0.
     pub database: u32,
     /// How many servers hold a copy of each part, the primary counted. A majority of them has to confirm what is acknowledged.
     pub copies: u32,
@@ -148,6 +150,7 @@ impl Options {
             tls: None,
             user: None,
             password: None,
+            guide: None,
             database: 0,
             copies: 1,
             prefix: PREFIX.to_owned(),
@@ -217,7 +220,8 @@ mod tests {
 
     #[test]
     fn no_password_is_printed() {
-        let options = Options { password: Some("geheim".to_owned().into()), ..options() };
+        let secret = || zeroize::Zeroizing::new("geheim".to_owned());
+        let options = Options { password: Some(secret()), guide: Some((None, secret())), ..options() };
         assert!(!format!("{options:?}").contains("geheim"));
         let Servers::One(address) = options.servers else { panic!() };
         assert_eq!(address.to_string(), "[::1]:6379");
