@@ -1,10 +1,9 @@
 //! The store that the settings name, whichever it is: the embedded one in its file, or one in Redis that gateways share.
 //!
-//! Never here: what is done when one of them is missing ([`super::open`]).
+//! Never here: what is done when one of them is missing ([`super::open`]), who else shares it ([`super::roster`]).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
@@ -14,24 +13,17 @@ use crate::{
         resolve::{RedisFound, RedisSettings, StateSettings},
     },
     engine::{Clock, Keeps},
-    fleet::{Peer, Peers},
-    model::Timestamp,
     state::{
         Embedded, RedisStore, Shadow, Store,
         healing::Heal,
-        redis::{Address, Listed, Options, Servers, Tls},
+        redis::{Address, Options, Servers, Tls},
     },
 };
 
-use super::shadow;
+use super::{roster::Roster, shadow};
 
 /// How often the store's clock is heard.
 const HEAR_EVERY: Duration = Duration::from_millis(250);
-
-/// How often this gateway writes itself down in the store.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
-/// Who is missing while nobody knows who there is.
-const UNKNOWN: &str = "unknown";
 
 /// The store, open.
 pub(super) enum Kept {
@@ -94,66 +86,12 @@ pub(super) async fn keep_hearing(store: Arc<RedisStore>, clock: Arc<dyn Clock>) 
     }
 }
 
-/// The gateways of the fleet, as the store named them last.
-struct Roster(ArcSwap<Vec<Peer>>);
-
-impl Roster {
-    fn new() -> Arc<Roster> {
-        // Until the store said who there is, somebody is missing whose name nobody here knows.
-        let unknown = Peer { name: UNKNOWN.to_owned(), address: String::new(), seen: Timestamp::from_ms(0) };
-        Arc::new(Roster(ArcSwap::from_pointee(vec![unknown])))
-    }
-}
-
-impl Peers for Roster {
-    fn all(&self) -> Vec<Peer> {
-        Vec::clone(&self.0.load())
-    }
-}
-
-/// Who the others are, where a store says it.
-pub(super) fn peers(kept: &Kept, settings: &Settings, background: &Handle) -> Option<Arc<dyn Peers>> {
+/// Who the gateways of a store are, where several share it.
+pub(super) fn roster(kept: &Kept, settings: &Settings) -> Option<Arc<Roster>> {
     let Kept::Redis(store, shadow) = kept else { return None };
-    let roster = Roster::new();
-    // Also one that answers no others: whoever heals the store waits for what it knows.
-    let address = settings.fleet.as_ref().map(|fleet| fleet.address.clone()).unwrap_or_default();
-    let announcing = Announcing {
-        store: Arc::clone(store),
-        shadow: Arc::clone(shadow),
-        roster: Arc::clone(&roster),
-        name: settings.gateway.clone(),
-        address,
-    };
-    background.spawn(announcing.keep());
-    Some(roster)
-}
-
-/// What it takes to be known, and to know the others.
-struct Announcing {
-    store: Arc<RedisStore>,
-    shadow: Arc<Shadow>,
-    roster: Arc<Roster>,
-    name: String,
-    address: String,
-}
-
-impl Announcing {
-    /// Runs for as long as the gateway does: the others find this one in the store, and this one the others.
-    async fn keep(self) {
-        loop {
-            let every = match self.store.announce(&self.name, &self.address).await {
-                Ok(listed) => {
-                    listed.iter().for_each(|one| self.shadow.meet(&one.name));
-                    let peer = |one: Listed| Peer { name: one.name, address: one.address, seen: one.seen };
-                    self.roster.0.store(Arc::new(listed.into_iter().map(peer).collect()));
-                    ANNOUNCE_EVERY
-                }
-                // Whoever was known is known still.
-                Err(_) => HEAR_EVERY,
-            };
-            tokio::time::sleep(every).await;
-        }
-    }
+    // Also one that answers no others: whoever heals the store waits for what it knows, and its name is to be its own.
+    let address = settings.fleet.as_ref().map_or("", |fleet| fleet.address.as_str());
+    Some(Roster::new(Arc::clone(store), Arc::clone(shadow), &settings.gateway, address))
 }
 
 /// A store in Redis, which connects by itself, and is compared with what this gateway saw of it.
@@ -195,22 +133,12 @@ pub(super) fn options(settings: &RedisSettings) -> Options {
         }),
         user: settings.user.clone(),
         password: settings.password.as_ref().map(|secret| text(secret.expose())),
+        guide: settings.guide.as_ref().map(|guide| (guide.user.clone(), text(guide.password.expose()))),
         database: u32::from(settings.database),
         copies: settings.copies,
         prefix: settings.prefix.clone(),
         timeout: millis(settings.timeout_ms),
         beat: millis(settings.beat_ms),
         ..Options::new(servers)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn before_the_store_said_who_there_is_somebody_is_missing() {
-        let names: Vec<String> = Roster::new().all().into_iter().map(|peer| peer.name).collect();
-        assert_eq!(names, [UNKNOWN]);
     }
 }

@@ -18,6 +18,8 @@ mod proofs;
 mod rebuild;
 mod registered;
 mod reload;
+mod retire;
+mod roster;
 mod servers;
 mod shadow;
 mod systemd;
@@ -45,7 +47,7 @@ use crate::{
     webhook::Webhooks,
 };
 
-use self::{clock::SystemClock, kept::Kept, operations::Operations, reload::Reloader};
+use self::{clock::SystemClock, kept::Kept, operations::Operations, reload::Reloader, roster::Roster};
 
 pub use accept::{AcceptClockFault, accept_clock};
 pub use build::{doubts, routing, verifier};
@@ -54,6 +56,7 @@ pub use open::{OpenFault, init, init_state};
 pub use proofs::{BuildFault, PlacedFault, check, check_beside};
 pub use rebuild::{RebuildFault, Rebuilt, rebuild};
 pub use reload::{Cause, ReloadFault};
+pub use retire::{RetireFault, retire};
 pub use systemd::{Notify, Passed, PassedFault, passed};
 pub use watch::{Watch, load};
 
@@ -127,6 +130,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     journal: Arc<Journal>,
     store: Kept,
+    roster: Option<Arc<Roster>>,
     address: SocketAddr,
     operations: SocketAddr,
     fleet: Option<SocketAddr>,
@@ -195,7 +199,8 @@ impl Gateway {
             },
             &opened.recovered,
         );
-        let peers = extra.peers.or_else(|| kept::peers(&opened.store, &settings, background.handle()));
+        let roster = kept::roster(&opened.store, &settings);
+        let peers = extra.peers.or_else(|| roster.clone().map(|roster| roster as Arc<dyn Peers>));
         let fleet = fleet::prepare(&settings, &journal, peers, background.handle())?;
         let of_fleet = fleet.as_ref().map(|running| Arc::clone(&running.fleet));
         let fleet_address = fleet.as_ref().map(|running| running.address);
@@ -238,8 +243,12 @@ impl Gateway {
         // Before anything is written: a webhook that is new is told of all that this life records.
         let webhooks = Arc::new(Webhooks::new(Arc::clone(&journal), Arc::clone(&now)));
         background.block_on(webhooks.start(built.hooks, background.handle(), &keeping));
-        let settling =
-            past::settle(Arc::clone(&engine), opened.recovered.open_intents, past::registrations(&settings));
+        let settling = past::settle(
+            Arc::clone(&engine),
+            opened.recovered.open_intents,
+            past::registrations(&settings),
+            roster.clone(),
+        );
         let comparing = registered::compare(Arc::clone(&engine), settings.tenants.known.clone());
         let (settled, is_settled) = tokio::sync::oneshot::channel();
         background.spawn(async move {
@@ -247,6 +256,9 @@ impl Gateway {
             let _ = settled.send(());
             comparing.await;
         });
+        if let Some(roster) = &roster {
+            background.spawn(Arc::clone(roster).keep(Arc::clone(&engine)));
+        }
         background.spawn(past::tell_of_the_clock(Arc::clone(&engine)));
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
@@ -330,6 +342,7 @@ impl Gateway {
             shared,
             journal,
             store: opened.store,
+            roster,
             address,
             operations: operations_address,
             fleet: fleet_address,
@@ -425,6 +438,9 @@ impl Gateway {
                 }
                 // What did not end in time is cut with its runtime; its outcomes are settled at the next start.
                 let _ = tokio::time::timeout(REST, self.engine.rest()).await;
+                if let Some(roster) = &self.roster {
+                    let _ = tokio::time::timeout(REST, roster.leave()).await;
+                }
                 let _ = tokio::time::timeout(REST, self.store.close()).await;
             });
             background.shutdown_timeout(REST);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::journal::Health,
-    engine::{Clock, Engine, Healings},
+    engine::{Clock, Engine, Healings, Named},
     fleet::Fleet,
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
@@ -124,6 +124,9 @@ impl Operations {
             format!(
                 "refused: the clock ({now}) is behind the ledger's last record ({ledger}); set it right, or accept it by `postern state accept-clock`"
             )
+        } else if self.engine.name_taken() {
+            "refused: another process goes by this gateway's name; give each gateway a name of its own"
+                .to_owned()
         } else if health != Health::Healthy {
             "refused: the ledger takes no record".to_owned()
         } else if self.engine.known_of_store().is_some_and(|known| known.suspect == usize::from(known.parts))
@@ -289,6 +292,11 @@ impl Operations {
                 "postern_staff_served",
                 "1 when staff can be served: the past is settled, the clock is right, the ledger takes records.",
                 u64::from(self.engine.serves_staff() && status.health == Health::Healthy),
+            ),
+            (
+                "postern_gateway_name_contested",
+                "1 while another process goes by this gateway's name.",
+                u64::from(self.engine.named() != Named::Alone),
             ),
             ("postern_ledger_healthy", "1 when the ledger takes every record.", {
                 u64::from(status.health == Health::Healthy)

@@ -1,4 +1,4 @@
-//! `postern state`: the beginning of a store.
+//! `postern state`: the beginning of a store, and what an operator says of it.
 //!
 //! Never here: how a store is made ([`crate::app`]).
 
@@ -6,8 +6,12 @@ use std::{io::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{Answer, ConfigArg, Trouble, keyfile, out::Out};
-use crate::{audit::VerifyingKey, config::resolve::StateSettings};
+use crate::{audit::VerifyingKey, config::resolve::StateSettings, state::redis::Farewell};
+
+use super::{
+    Answer, ConfigArg, Trouble, keyfile,
+    out::{Out, say},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
@@ -32,6 +36,48 @@ pub(super) enum State {
     /// wrong, set it right instead.
     #[command(after_help = super::EXIT)]
     AcceptClock(ConfigArg),
+    /// Retire a gateway of a fleet that will not come back
+    ///
+    /// Takes it out of the list in the store: it is no longer waited for when the store is healed, and tenants' records name it as
+    /// retired and no longer as missing. A gateway that runs writes it into its ledger (`gateway.retired`), with these words: all
+    /// of it is kept for good. Keep the ledger that it leaves: what it recorded stands nowhere else.
+    #[command(after_help = super::EXIT)]
+    Retire(Retire),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Retire {
+    /// Its name, as `gateway` in its configuration has it
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Who retires it: a name or number by which others know you, no e-mail address
+    #[arg(long, value_name = "WHO")]
+    by: String,
+    /// Why
+    #[arg(long, value_name = "WHY")]
+    reason: String,
+    /// Where its ledger is kept from now on; tenants' auditors are shown this
+    #[arg(long, value_name = "WHERE")]
+    archive: Option<String>,
+}
+
+impl Retire {
+    fn perform(self, out: &mut Out) -> Result<(), Trouble> {
+        let settings = self.config.load()?;
+        let farewell = Farewell { by: self.by, reason: self.reason, archive: self.archive };
+        let done = crate::app::retire(&settings, &self.name, &farewell).map_err(Trouble::of)?;
+        writeln!(out, "gateway `{}` is retired since {}", done.name, done.at)?;
+        match done.recorded_by {
+            Some(by) => writeln!(out, "recorded in the ledger of `{by}`")?,
+            None => say("warning: no gateway has recorded it yet; the next one that runs on this store does"),
+        }
+        if farewell.archive.is_none() {
+            writeln!(out, "keep the ledger that it leaves: what it recorded stands nowhere else")?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +150,7 @@ impl State {
                 writeln!(out, "the ledger reached {}; from here on {} counts", done.ledger, done.now)?;
                 writeln!(out, "sessions that ended: {}", done.sessions)?;
             }
+            State::Retire(retire) => retire.perform(out)?,
         }
         Ok(Answer::Yes)
     }

@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     audit::own::{Filters, Recorded},
-    fleet::{Asked, Fleet, Ledger, Mark, PageFault, Peer},
+    fleet::{Asked, Fleet, Gone, Ledger, Mark, PageFault, Peer},
+    model::Timestamp,
 };
 
 use super::{
@@ -56,10 +57,31 @@ struct Page<'a> {
     ledgers: Vec<Told<'a>>,
     /// The gateways that did not answer: what their ledgers hold is not among the items.
     missing: Vec<String>,
+    /// The gateways that were retired: what their ledgers hold is not among the items either, and was given over to whoever keeps them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<RetiredView>,
     /// Where to go on in each ledger; it leads to what is recorded later too, and to what was missing.
     next: String,
     /// Whether everything up to now was looked at, in all ledgers.
     complete: bool,
+}
+
+/// A gateway that was retired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct RetiredView {
+    gateway: String,
+    at: Timestamp,
+    /// Where its ledger is kept, where that was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<String>,
+}
+
+impl RetiredView {
+    /// All that there are.
+    pub(super) fn all(fleet: &Fleet) -> Vec<RetiredView> {
+        let view = |Gone { name, at, archive }| RetiredView { gateway: name, at, archive };
+        fleet.retired().into_iter().map(view).collect()
+    }
 }
 
 /// How far one ledger was read.
@@ -111,6 +133,7 @@ impl Api {
                 })
                 .collect(),
             missing,
+            retired: RetiredView::all(fleet),
             next: sealed,
         };
         Ok(Reply::ok(&page))

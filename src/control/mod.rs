@@ -214,6 +214,9 @@ impl Api {
         if call.is_staff() && !stops && self.engine.clock_behind(now) {
             return Err(Problem::change(&ChangeFault::ClockBehind, &call.policy.ladder));
         }
+        if call.is_staff() && !stops && verb != Verb::Delete && self.engine.name_taken() {
+            return Err(Problem::change(&ChangeFault::NameTaken, &call.policy.ladder));
+        }
         // What lost something says nothing of what is there; what narrows acts in memory all the same (law 8).
         if verb == Verb::Read && place.tenant().is_some_and(|tenant| self.engine.suspects(tenant)) {
             return Err(Problem::change(&ChangeFault::Suspect, &call.policy.ladder));

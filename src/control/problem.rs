@@ -226,7 +226,8 @@ fn change_status(fault: &ChangeFault) -> u16 {
         | ChangeFault::Suspect
         | ChangeFault::Waiting
         | ChangeFault::Settling
-        | ChangeFault::ClockBehind => 503,
+        | ChangeFault::ClockBehind
+        | ChangeFault::NameTaken => 503,
         ChangeFault::InProgress => 409,
         ChangeFault::Lost => 500,
     }
@@ -339,6 +340,7 @@ mod tests {
             (ChangeFault::Waiting, 503),
             (ChangeFault::Settling, 503),
             (ChangeFault::ClockBehind, 503),
+            (ChangeFault::NameTaken, 503),
             (ChangeFault::InProgress, 409),
             (ChangeFault::Refused(Refusal::TooManyKeys { most: 1, free: at }), 429),
             (ChangeFault::Lost, 500),

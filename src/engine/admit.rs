@@ -13,7 +13,7 @@ use crate::{
         journal::{Class, Draft, Receipt},
     },
     identity::VerifiedSubject,
-    model::{Basis, ExchangeId, RoleName, Timestamp},
+    model::{Basis, ExchangeId, RoleName, SubjectKind, Timestamp},
     policy::{
         Ask, Caller, Deadline, Decision, Denial, Detail, Due, Facts, Permit, Policy, Staff, Verdict, decide,
     },
@@ -198,6 +198,9 @@ impl Engine {
         }
         if !self.settled.load(std::sync::atomic::Ordering::Acquire) {
             return Answer::Faulted(Fault::Settling);
+        }
+        if self.name_taken() && subject.kind == SubjectKind::Staff {
+            return Answer::Faulted(Fault::NameTaken);
         }
         let Some(exchange) = new_id("exc", self.now()).ok().and_then(|id| ExchangeId::new(&id).ok()) else {
             return Answer::Faulted(Fault::Undecided);

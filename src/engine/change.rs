@@ -99,7 +99,6 @@ impl Engine {
         once: Option<Once>,
         tell: oneshot::Sender<InForce>,
     ) -> Result<Changed, ChangeFault> {
-        let by_staff = matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff);
         let mut tell = Some(tell);
         let _turn = match (once, giver, command.tenant()) {
             (Some(_), Giver::Subject(subject, _), Some(tenant)) => {
@@ -110,7 +109,7 @@ impl Engine {
         for _ in 0..MOST_ATTEMPTS {
             let now = self.moment();
             // Rule 7 shuts out staff; a tenant may always take back what it gave, and an operator stop them all.
-            if by_staff && !matches!(command, Command::Stop { .. }) && self.clock_behind(self.now()) {
+            if by_staff(giver) && !matches!(command, Command::Stop { .. }) && self.clock_behind(self.now()) {
                 return Err(ChangeFault::ClockBehind);
             }
             let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
@@ -186,6 +185,9 @@ impl Engine {
         let by_person = matches!(this.giver, Giver::Subject(..));
         if by_person && !change.narrows && !self.settled() {
             return Err(ChangeFault::Settling);
+        }
+        if by_staff(this.giver) && !change.narrows && self.name_taken() {
+            return Err(ChangeFault::NameTaken);
         }
         self.hooks.at(Step::ChangeDecided).await;
         if change.narrows {
@@ -493,4 +495,8 @@ impl Engine {
         };
         tokio::time::timeout(PARTING, partings).await.is_ok()
     }
+}
+
+fn by_staff(giver: &Giver) -> bool {
+    matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff)
 }

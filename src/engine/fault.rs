@@ -13,6 +13,11 @@ pub enum Fault {
     /// What an earlier life left open is not settled yet.
     #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
     Settling,
+    /// Another process goes by this gateway's name.
+    #[error(
+        "another process goes by this gateway's name, so it serves no staff; its operator must give it another"
+    )]
+    NameTaken,
     /// The rules asked for more documents than any request needs, or no random bytes were to be had.
     #[error("the gateway could not come to a decision")]
     Undecided,
@@ -24,6 +29,7 @@ impl Fault {
         match self {
             Fault::Ledger(fault) => fault.code(),
             Fault::Settling => "settling",
+            Fault::NameTaken => "gateway_name_taken",
             Fault::Undecided => "undecided",
         }
     }

@@ -29,6 +29,7 @@ mod known;
 mod leash;
 mod member;
 mod mend;
+mod name;
 pub mod outside;
 mod records;
 mod refuse;
@@ -42,7 +43,7 @@ mod turns;
 
 use std::sync::{
     Arc, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -62,6 +63,7 @@ pub use fault::Fault;
 pub use heal::{Healings, Keeps};
 pub use ids::{first_id, new_id};
 pub use known::Unavailable;
+pub use name::Named;
 pub use records::End;
 pub use settle::{SettleError, documents_in, recorded_in};
 pub use sight::Sight;
@@ -159,6 +161,8 @@ pub struct Engine {
     clock_moved: AtomicBool,
     /// Intents of an earlier life are settled; staff may be served.
     settled: AtomicBool,
+    /// How this process stands to its name ([`Named`]).
+    named: AtomicU8,
     /// Held by a round of sweeping.
     sweeping: tokio::sync::Mutex<()>,
     /// Something was stored since the last look by which sessions may have fallen.
@@ -204,6 +208,7 @@ impl Engine {
             last_record: AtomicI64::new(last_record),
             clock_moved: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            named: AtomicU8::new(0),
             sweeping: tokio::sync::Mutex::default(),
             // What an earlier life left is looked at once.
             felled: AtomicBool::new(true),
@@ -265,9 +270,9 @@ impl Engine {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Whether staff can be served: the past is settled and the clock is not behind it.
+    /// Whether staff can be served: the past is settled, the clock is not behind it, and the name is this process's.
     pub fn serves_staff(&self) -> bool {
-        self.settled.load(Ordering::Acquire) && !self.clock_behind(self.now())
+        self.settled() && !self.name_taken() && !self.clock_behind(self.now())
     }
 
     /// Whether the clock is behind the ledger's last record (rule 7). `now` is [`Engine::now`], which goes on from there

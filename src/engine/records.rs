@@ -44,6 +44,8 @@ pub(super) const EFFECT_OPEN: &str = "open";
 pub(super) const GATEWAY_STARTED: &str = "gateway.started";
 /// Another configuration is about to be in force.
 pub(super) const GATEWAY_RELOADED: &str = "gateway.reloaded";
+/// Another gateway of the fleet was retired.
+pub(super) const GATEWAY_RETIRED: &str = "gateway.retired";
 /// Somebody moved the gateway's clock.
 pub(super) const CLOCK_MOVED: &str = "clock.moved";
 
@@ -279,6 +281,24 @@ pub(super) struct GatewayReloaded<'a> {
     pub(super) from: &'a str,
     pub(super) policy: &'a str,
     pub(super) cause: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct GatewayRetired<'a> {
+    pub(super) gateway: &'a str,
+    /// Which one.
+    pub(super) retired: &'a str,
+    /// When, by the store's clock.
+    pub(super) retired_at: Timestamp,
+    /// Who said so, why, and where its ledger is kept: as they wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) archive: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

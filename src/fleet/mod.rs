@@ -47,16 +47,34 @@ pub struct Peer {
     pub seen: Timestamp,
 }
 
+/// A gateway that was retired: what its ledger holds is not asked for any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its name.
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+    /// Where its ledger is kept, as an operator said.
+    pub archive: Option<String>,
+}
+
 /// Who the gateways of the fleet are, this one among them or not.
 pub trait Peers: Send + Sync {
     /// All of them, also those that have not been seen for long: what is not answered for is missing, until an operator retires it.
     fn all(&self) -> Vec<Peer>;
+
+    /// Who was retired, oldest first.
+    fn retired(&self) -> Vec<Gone>;
 }
 
 /// A fleet that is what it is.
 impl Peers for Vec<Peer> {
     fn all(&self) -> Vec<Peer> {
         self.clone()
+    }
+
+    fn retired(&self) -> Vec<Gone> {
+        Vec::new()
     }
 }
 
@@ -141,6 +159,11 @@ impl Fleet {
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all.dedup_by(|a, b| a.name == b.name);
         all
+    }
+
+    /// The gateways that were retired, oldest first.
+    pub fn retired(&self) -> Vec<Gone> {
+        self.peers.retired()
     }
 
     /// What was asked of others and by them, in the form of metrics.

@@ -152,6 +152,8 @@ reasons! {
     RecordUnavailable = "record_unavailable",
     /// The gateway's clock is behind its own record (rule 7).
     ClockBehind = "clock_behind",
+    /// Another process goes by the gateway's name: it serves no staff.
+    GatewayNameTaken = "gateway_name_taken",
     /// Another configuration names tenants or environments by other means, or no longer takes the caller's issuer for what
     /// it was: what runs cannot be decided again.
     ConfigurationReplaced = "configuration_replaced",

@@ -206,6 +206,9 @@ fn words(reason: Reason) -> (u16, &'static str) {
         Reason::ConfigurationReplaced => {
             (403, "the gateway has another configuration by now, under which this cannot go on; ask again")
         }
+        Reason::GatewayNameTaken => {
+            (503, "another process goes by this gateway's name; its operator must give it another")
+        }
         Reason::ClockBehind => {
             (503, "the gateway's clock is behind its own record; its operator must set it right")
         }

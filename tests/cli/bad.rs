@@ -125,3 +125,16 @@ fn check_tells_of_webhooks_and_nothing_that_is_secret() {
         came.err
     );
 }
+
+#[test]
+fn a_store_in_a_file_has_nobody_to_retire() {
+    let place = Place::begun();
+    let args = ["state", "retire", "gw3", "--config", "postern.yaml", "--by", "olga", "--reason", "gone"];
+    let came = place.run(&args);
+    assert_eq!((came.status, came.out.as_str()), (1, ""));
+    assert!(
+        came.err.contains("error: a store in a file has one gateway, so there is none to retire"),
+        "{}",
+        came.err
+    );
+}

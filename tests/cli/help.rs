@@ -25,6 +25,7 @@ const COMMANDS: &[&[&str]] = &[
     &["state", "init"],
     &["state", "rebuild"],
     &["state", "accept-clock"],
+    &["state", "retire"],
     &["demo"],
     &["demo", "application"],
 ];
@@ -101,6 +102,8 @@ fn what_cannot_be_read_has_status_2_and_does_nothing() {
         &["explain", "--config", "x", "GET", "/", "--role", "a", "--level", "b"],
         &["explain", "--config", "x", "GET", "/", "--role", "a", "--break-glass"],
         &["run", "--config", "x", "--log", "loud"],
+        &["state", "retire", "gw3", "--config", "x", "--by", "olga"],
+        &["state", "retire", "--config", "x", "--by", "olga", "--reason", "gone"],
     ] {
         let came = run(here, args);
         assert_eq!(came.status, 2, "{args:?}: {}", came.err);

@@ -134,6 +134,10 @@ fn a_gateway_that_stopped_is_named_and_its_part_comes_when_it_is_back() {
     fleet.known.retire("gw3");
     let page = one.page(&format!("?limit=200&after={}", back["next"].as_str().unwrap()), &admin);
     assert_eq!((&page["missing"], &page["complete"]), (&json!([]), &json!(true)));
+    // That there was one is told for good.
+    let gone = json!([{"gateway": "gw3", "at": "1970-01-01T00:00:00.007Z", "archive": "s3://ledgers/gw3"}]);
+    assert_eq!(page["retired"], gone);
+    assert!(before.iter().all(|item| item.get("retired").is_none()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use postern::{
         Settings,
         resolve::{FleetSettings, RedisFound, RedisSettings, StateSettings},
     },
-    fleet::{Peer, Peers},
+    fleet::{Gone, Peer, Peers},
     model::Timestamp,
     net::tls::{Serving, asking_newest_as, serving},
 };
@@ -29,13 +29,17 @@ use crate::{
 
 pub const AUDIT: &str = "/_postern/v1/tenants/acme/audit";
 
-/// Who the gateways are, as the test says.
+/// Who the gateways are, as the test says, and who was retired.
 #[derive(Default)]
-pub struct Known(Mutex<Vec<Peer>>);
+pub struct Known(Mutex<Vec<Peer>>, Mutex<Vec<Gone>>);
 
 impl Peers for Known {
     fn all(&self) -> Vec<Peer> {
         self.0.lock().unwrap().clone()
+    }
+
+    fn retired(&self) -> Vec<Gone> {
+        self.1.lock().unwrap().clone()
     }
 }
 
@@ -50,6 +54,8 @@ impl Known {
 
     pub fn retire(&self, name: &str) {
         self.0.lock().unwrap().retain(|peer| peer.name != name);
+        let archive = Some(format!("s3://ledgers/{name}"));
+        self.1.lock().unwrap().push(Gone { name: name.to_owned(), at: Timestamp::from_ms(7), archive });
     }
 }
 
@@ -115,6 +121,7 @@ impl Fleet {
             database: 0,
             user: None,
             password: None,
+            guide: None,
             tls: None,
             prefix: "postern".to_owned(),
             timeout_ms: 2_000,

@@ -140,6 +140,16 @@ fn what_any_gateway_records_is_told_as_it_happens_and_goes_on_at_another() {
     let mut reader = Reader::open(&three, &admin, &format!("Last-Event-ID: {next}\r\n"));
     let known: Vec<_> = page["items"].as_array().unwrap().iter().map(place).collect();
     assert!(reader.records(4).iter().all(|(_, item)| !known.contains(&place(item))));
+    // One that is retired is told of as that, and no longer as missing.
+    drop(reader);
+    let mut reader = Reader::open(&one, &admin, "");
+    let told = reader.next("ledgers").2;
+    assert!(told.get("retired").is_none(), "{told}");
+    three.stop();
+    assert_eq!(reader.next("ledgers").2["missing"], json!(["gw3"]));
+    fleet.known.retire("gw3");
+    let told = reader.next("ledgers").2;
+    assert_eq!((&told["missing"], &told["retired"][0]["gateway"]), (&json!([]), &json!("gw3")));
 }
 
 #[test]

@@ -25,7 +25,10 @@ mod fail_over;
 mod faults;
 mod heal;
 mod lost;
+mod limits;
+mod names;
 mod process;
+mod retired;
 mod rig;
 #[path = "../store/sentinel.rs"]
 mod sentinel;
@@ -35,6 +38,7 @@ mod stage;
 mod stood;
 #[path = "../it/under.rs"]
 mod under;
+mod upgrade;
 #[path = "../it/upstream.rs"]
 mod upstream;
 mod watch;

@@ -9,7 +9,11 @@ use serde::Serialize;
 
 use crate::{
     audit::own::{Filters, Recorded},
-    control::{gather::Item, places::Places, seal::Seal},
+    control::{
+        gather::{Item, RetiredView},
+        places::Places,
+        seal::Seal,
+    },
     fleet::{Asked, Fleet, Follower, Mark, News},
 };
 
@@ -37,6 +41,8 @@ struct Log<'a> {
 struct Ledgers<'a> {
     ledgers: Vec<Log<'a>>,
     missing: Vec<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    retired: &'a [RetiredView],
 }
 
 /// See the module's header.
@@ -49,8 +55,9 @@ pub(super) struct Everywhere {
     follower: Follower,
     places: Places,
     standings: BTreeMap<String, Standing>,
-    /// Who was followed when it was told last.
-    told: Option<BTreeMap<String, Standing>>,
+    fleet: Arc<Fleet>,
+    /// Who was followed, and who was retired, when it was told last.
+    told: Option<(BTreeMap<String, Standing>, Vec<RetiredView>)>,
     /// Heard, and not shown yet.
     waiting: Option<News>,
 }
@@ -71,7 +78,8 @@ impl Everywhere {
             log,
             gateway: fleet.gateway().to_owned(),
             filters,
-            follower: Follower::new(fleet, asked),
+            follower: Follower::new(Arc::clone(&fleet), asked),
+            fleet,
             places,
             standings: BTreeMap::new(),
             told: None,
@@ -130,11 +138,15 @@ impl Everywhere {
     /// Says who is followed, where that is known of all and is not what was said last.
     fn tell(&mut self, text: &mut String) {
         let open = self.standings.values().any(|standing| *standing == Standing::Asked);
-        if open || self.told.as_ref() == Some(&self.standings) {
+        let now = (self.standings.clone(), RetiredView::all(&self.fleet));
+        if open || self.told.as_ref() == Some(&now) {
             return;
         }
-        let mut told =
-            Ledgers { ledgers: vec![Log { log: &self.log, gateway: &self.gateway }], missing: Vec::new() };
+        let mut told = Ledgers {
+            ledgers: vec![Log { log: &self.log, gateway: &self.gateway }],
+            missing: Vec::new(),
+            retired: &now.1,
+        };
         for (gateway, standing) in &self.standings {
             match standing {
                 Standing::There(log) => told.ledgers.push(Log { log, gateway }),
@@ -145,7 +157,7 @@ impl Everywhere {
         let data = serde_json::to_string(&told).unwrap_or_default();
         // Writing into a string cannot fail.
         let _ = write!(text, "event: ledgers\ndata: {data}\n\n");
-        self.told = Some(self.standings.clone());
+        self.told = Some(now);
     }
 
     /// A record of the own ledger.

@@ -107,6 +107,9 @@ pub enum ChangeFault {
     /// The clock is behind the ledger (rule 7).
     #[error("the gateway's clock is behind its own record; set it right")]
     ClockBehind,
+    /// Another process goes by this gateway's name.
+    #[error("another process goes by this gateway's name, so staff change nothing here; give it another")]
+    NameTaken,
     /// Another creation of the same subject under an idempotency key takes long.
     #[error(
         "another request of yours with an `Idempotency-Key` is still under way here; send this one again in a moment, with the same key"
@@ -131,6 +134,7 @@ impl ChangeFault {
             ChangeFault::Waiting => "change_waiting",
             ChangeFault::Settling => "settling",
             ChangeFault::ClockBehind => "clock_behind",
+            ChangeFault::NameTaken => "gateway_name_taken",
             ChangeFault::InProgress => "idempotency_in_progress",
             ChangeFault::Lost => "lost",
         }

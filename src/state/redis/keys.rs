@@ -12,7 +12,10 @@
 //! | `postern:{p07}:due` | a sorted set of names by deadline |
 //! | `postern:{p07}:asks` | a sorted set of change ids that somebody asked for and that were not made, by ticket |
 //! | `postern:{p07}:heal` | a hash, while the part is healed or somebody joins late ([`super::heal`]) |
+//! | `postern:{p01}:bound:<name>` | a sorted set of ids by ms, in the part of the kill switches; it expires ([`super::bound`]) |
 //! | `postern:{p00}:gateways` | a hash from gateway to `<ms> <address>`, of the first part alone ([`super::gateways`]) |
+//! | `postern:{p00}:runs` | a hash from `<process> <gateway>` to `<first beat> <last beat>`; beside it `` (no name), the newest beat of all |
+//! | `postern:{p00}:retired` | a hash from `<ms> <gateway>` to what was said of it as JSON, and from `+<ms> <gateway>` to who recorded it |
 //! | `postern:{p07}:beat` | what beats move so that a majority has something to confirm; means nothing, and comes back when it is gone |
 //! | `postern:{p07}:d:<name>` | a document |
 //! | `postern:<store id>:moved` | the channel of pushes, for all parts |
@@ -54,13 +57,17 @@ impl Names {
         self.parts
     }
 
+    /// The part of what is the vendor's and no tenant's.
+    pub(super) fn vendor(&self) -> Part {
+        part_of("", self.parts)
+    }
+
     /// The part that a document lies in.
     pub(super) fn part_of(&self, key: &Key) -> Part {
-        let name = match key {
-            Key::Stop(_) => "",
-            other => other.tenant().map_or("", |tenant| tenant.as_str()),
-        };
-        part_of(name, self.parts)
+        match key {
+            Key::Stop(_) => self.vendor(),
+            other => part_of(other.tenant().map_or("", |tenant| tenant.as_str()), self.parts),
+        }
     }
 
     pub(super) fn of(&self, part: Part, what: &str) -> Vec<u8> {

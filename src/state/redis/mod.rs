@@ -9,6 +9,7 @@
 
 mod asks;
 mod beat;
+mod bound;
 mod commit;
 mod dial;
 mod finder;
@@ -39,7 +40,7 @@ use self::{asks::Asks, keys::Names};
 use super::{Grounds, Leases, Line, Part, StoreFault};
 
 pub use beat::Told;
-pub use gateways::Listed;
+pub use gateways::{Announced, Farewell, Listed, Retired, Retiring, Run};
 pub use init::{InitFault, Initialised};
 pub use links::{Clock, Links, Ready};
 pub use options::{Address, Kept, Options, OptionsFault, PARTS, PREFIX, Servers, Tls};

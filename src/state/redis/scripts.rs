@@ -100,6 +100,12 @@ pub(super) static HEAL_PAGE: Script = Script::new(
 );
 pub(super) static GATEWAYS: Script =
     Script::new(14, concat!(include_str!("scripts/head.lua"), include_str!("scripts/gateways.lua")));
+pub(super) static LEAVE: Script =
+    Script::new(21, concat!(include_str!("scripts/head.lua"), include_str!("scripts/leave.lua")));
+pub(super) static RETIRE: Script =
+    Script::new(22, concat!(include_str!("scripts/head.lua"), include_str!("scripts/retire.lua")));
+pub(super) static BOUND: Script =
+    Script::new(20, concat!(include_str!("scripts/head.lua"), include_str!("scripts/bound.lua")));
 pub(super) static INIT: Script = Script::new(7, include_str!("scripts/init.lua"));
 
 /// Which scripts a server was sent whole: asked by digest for one that it does not know it would answer only after a
@@ -244,6 +250,9 @@ mod tests {
             &DUE,
             &MARK,
             &GATEWAYS,
+            &LEAVE,
+            &RETIRE,
+            &BOUND,
             &INIT,
             &HEAL_SIGHT,
             &HEAL_MARK,
