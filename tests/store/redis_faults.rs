@@ -517,7 +517,9 @@ async fn a_server_that_cannot_save_or_lacks_replicas_or_runs_a_script_says_so() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_a_cluster_that_is_not_whole_says_so() {
     let server = Server::start(&["--cluster-enabled", "yes"]);
-    let fault = RedisStore::init(single(server.port)).await.unwrap_err();
+    // It is waited for as long as three tries to connect may take.
+    let hasty = Options { connect_timeout: Duration::from_secs(2), ..single(server.port) };
+    let fault = RedisStore::init(hasty).await.unwrap_err();
     let InitFault::Store(fault) = fault else { panic!("{fault:?}") };
     assert_eq!(server_fault(Err::<(), _>(fault)), ServerFault::ClusterDown);
     let slots: Vec<String> = (0..16384).map(|slot: u16| slot.to_string()).collect();

@@ -21,6 +21,7 @@ use postern::{
 };
 
 use crate::{
+    contract::told_after,
     make::*,
     servers::{Server, answers, at, open, until},
 };
@@ -293,7 +294,7 @@ async fn what_is_known_out_of_turn_is_proved_by_the_next_beat() {
     assert_eq!((grounds.claims.len(), grounds.top()), (1, 41));
     // It counts as known from when it is followed.
     let before = one.leases().known(Part::FIRST);
-    for entry in one.changes_after(Part::FIRST, 0, 100).await.unwrap() {
+    for entry in told_after(&one, Part::FIRST, 0).await {
         one.leases().in_force(Part::FIRST, entry.place.number, entry.line);
     }
     let leases = one.leases();
