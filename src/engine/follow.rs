@@ -331,6 +331,8 @@ impl Engine {
     async fn is_another_life(&self, part: Part, at: &At, fault: &StoreFault) -> Result<bool, StoreFault> {
         match fault {
             fault if is_untold(fault) => Ok(true),
+            // Whoever heals finds out what that means.
+            StoreFault::Forked { .. } => Ok(self.memory.is_some()),
             // Lost, until somebody has healed it.
             StoreFault::WentBack { .. } => Ok(self.life_of(part).await? != (at.id, at.epoch)),
             _ => Ok(false),

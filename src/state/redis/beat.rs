@@ -204,14 +204,13 @@ pub(super) fn judge(grounds: &Grounds, answered: &Answered) -> Verdict {
             Some(_) => {}
         }
     }
-    if unproven {
-        return Verdict::Unproven;
-    }
     let (number, line) = grounds.followed;
     let learned =
         if number > 0 && line == Line::NONE { answered.lines.first().copied().flatten() } else { None };
-    // Last, so that whoever reads the reason knows that nothing worse was found here.
+    // Last, so that whoever reads the reason knows that nothing worse was found here. A head that others made anew keeps no line of before:
+    // whoever waits for this gateway must not wait for one that finds nothing to compare.
     match told.state.as_str() {
+        "good" if unproven => Verdict::Unproven,
         "good" => Verdict::Agrees(learned),
         "new" => Verdict::Suspect(Suspicion::Unmarked),
         _ => Verdict::Suspect(Suspicion::Marked),
@@ -268,6 +267,9 @@ mod tests {
     fn a_place_too_old_to_be_compared_proves_nothing_and_one_not_begun_needs_no_proof() {
         let gone = Answered { lines: vec![None], ..told(1, 9, 'a') };
         assert_eq!(judge(&seen(1, 5, 'a'), &gone), Verdict::Unproven);
+        let mut healing = gone.clone();
+        healing.told.as_mut().unwrap().state = "suspect".to_owned();
+        assert_eq!(judge(&seen(1, 5, 'a'), &healing), Verdict::Suspect(Suspicion::Marked));
         let fresh = Grounds::default();
         assert_eq!(judge(&fresh, &gone), Verdict::Agrees(None));
         assert_eq!(
