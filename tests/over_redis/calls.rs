@@ -87,16 +87,18 @@ fn kind(line: &str) -> &'static str {
         ["head", "line", "beat"] => "beat",
         ["head", "due"] => "sweep",
         // How far the feed is, where a busy machine let beats come late.
-        ["head"] | ["head", "feed"] => "following",
-        ["head", "gateways"] => "announcement",
-        ["head", "keys", document, ..] if document.starts_with("d:") => "load",
+        ["head"] | ["head", "feed", "line"] => "following",
+        ["head", "gateways", ..] => "announcement",
+        // A shadow that begins in the middle is filled in the background: names, pages, and how far it is.
+        ["head", "keys"] | ["head", "line", "keys", ..] | ["head", "line", "heal"] => "copying",
+        ["head", "keys", "line", document, ..] if document.starts_with("d:") => "load",
         ["head", "feed", "ids", ..] => "commit",
         _ => "another script",
     }
 }
 
 /// What a gateway asks by itself, however many requests there are.
-const OWN: [&str; 4] = ["beat", "sweep", "following", "announcement"];
+const OWN: [&str; 5] = ["beat", "sweep", "following", "announcement", "copying"];
 
 /// What was asked for the sake of requests.
 fn asked(server: &Server, requests: impl FnOnce()) -> BTreeMap<&'static str, usize> {
