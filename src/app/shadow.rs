@@ -149,6 +149,6 @@ mod tests {
             }
         }
         assert!(!verify(&ledger, &verifying).unwrap().is_clean(), "there is no checkpoint");
-        open(&dir.path().join("shadow.redb"), &ledger, &verifying).unwrap();
+        open(&dir.path().join("shadow.redb"), &journal, &verifying).unwrap();
     }
 }
