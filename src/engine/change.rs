@@ -112,7 +112,9 @@ impl Engine {
             if by_staff(giver) && !matches!(command, Command::Stop { .. }) && self.clock_behind(self.now()) {
                 return Err(ChangeFault::ClockBehind);
             }
-            let Some(change) = new_id("chg", now).ok().and_then(|id| ChangeId::new(&id).ok()) else {
+            let Some(change) =
+                new_id("chg", self.follower.after(now)).ok().and_then(|id| ChangeId::new(&id).ok())
+            else {
                 return Err(ChangeFault::Lost);
             };
             match self.attempt(Try { command, giver, once, now, change, pending: None }, &mut tell).await {

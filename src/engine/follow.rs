@@ -11,7 +11,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,14 +22,14 @@ use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
-    model::{ChangeId, Key, Stored},
+    model::{ChangeId, Key, Stored, Timestamp},
     state::{
         Entry, Part, Parts, StoreFault,
         healing::{HealFault, Healing},
     },
 };
 
-use super::{Engine, heal::is_untold, leash::Heard, registry::Live};
+use super::{Engine, heal::is_untold, ids::made_ms, leash::Heard, registry::Live};
 
 /// How many changes are read at once.
 pub(super) const PAGE: usize = 64;
@@ -44,6 +47,8 @@ const MOST_DONE: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     own: Mutex<Own>,
+    /// When the newest change that was seen says by its id that it was made, in milliseconds.
+    newest_ms: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +63,20 @@ impl Follower {
     fn lock(&self) -> MutexGuard<'_, Own> {
         // Each step leaves whole entries behind.
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change was seen. What is made after it has a greater id: documents remember those with the greatest ids, and a gateway whose clock
+    /// is behind another's would make changes that are forgotten at once, and taken for another history where a store is healed.
+    pub(super) fn saw(&self, change: &ChangeId) {
+        if let Some(ms) = made_ms(change.as_str()) {
+            self.newest_ms.fetch_max(ms, Ordering::AcqRel);
+        }
+    }
+
+    /// When a change made now says that it was made.
+    pub(super) fn after(&self, now: Timestamp) -> Timestamp {
+        let seen = self.newest_ms.load(Ordering::Acquire);
+        now.max(Timestamp::from_ms(seen.saturating_add(1)))
     }
 
     /// The feed tells of a change: whether its maker sees to it.
@@ -366,6 +385,7 @@ impl Engine {
 
     /// Takes in one change; whoever has to be decided again is added to `again`, and holds already.
     fn take_in(&self, entry: &Entry, again: &mut Vec<Arc<Live>>) {
+        self.follower.saw(&entry.change);
         let readable = entry.readable();
         if let Some(memory) = &self.memory {
             memory.told(entry, &readable);

@@ -23,6 +23,12 @@ pub fn first_id(prefix: &str, at: Timestamp) -> String {
     format!("{prefix}_{}", id.simple())
 }
 
+/// When an id says that it was made, in milliseconds; `None` where it is none of these.
+pub(super) fn made_ms(id: &str) -> Option<i64> {
+    let digits = id.rsplit_once('_')?.1.get(..12)?;
+    i64::from_str_radix(digits, 16).ok()
+}
+
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no random bytes")]

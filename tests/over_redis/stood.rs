@@ -5,7 +5,10 @@
 use std::time::{Duration, Instant};
 
 use postern::{
-    engine::hooks::{Hooks, Step},
+    engine::{
+        Changed,
+        hooks::{Hooks, Step},
+    },
     lifecycle::WantedBasis,
     model::Span,
 };
@@ -169,6 +172,22 @@ fn of_clocks_two_minutes_apart_the_one_ahead_ends_first() {
         assert_eq!(read(gateway, &long).status, 200, "nobody else is concerned");
         assert_eq!(read(gateway, &admin).status, 200);
     }
+    // What is changed by a clock behind is remembered among many changes by the one ahead: else a healing would take what it changed for
+    // another history, and the narrower of both would hold.
+    for round in 0..40 {
+        a.done(World::consent("acme", if round % 2 == 0 { "edit" } else { "full" }), &admin);
+    }
+    let change = loop {
+        match b.change(World::consent("acme", "edit"), &admin) {
+            Ok(Changed::Done { change, .. }) => break change,
+            other => assert!(matches!(other, Ok(Changed::InForce { .. } | Changed::Unchanged)), "{other:?}"),
+        }
+        a.done(World::consent("acme", "full"), &admin);
+    };
+    a.done(World::consent("acme", "full"), &admin);
+    let key = postern::model::Key::Tenant(tenant("acme"));
+    let stored = block(a.gateway().engine().store().load(&[key])).unwrap().pop().unwrap().unwrap().unwrap();
+    assert!(stored.changes.contains(&change), "{change} is forgotten: {:?}", stored.changes);
     // What begins by the clock ahead is good by the others, and over by its own deadline at the latest.
     a.session_on("acme", &short, WantedBasis::Consent, Some(Span::Millis(60_000)));
     for gateway in &gateways {

@@ -48,6 +48,16 @@ impl Engine {
                 self.cells.forget(std::slice::from_ref(key));
                 return Ok(None);
             }
+            // It would be forgotten among greater ones.
+            if let Some(newest) = before.as_ref().and_then(|stored| stored.changes.first())
+                && newest > id
+                && self.heard.is_some()
+            {
+                self.follower.saw(newest);
+                if !change.narrows {
+                    return Ok(None);
+                }
+            }
             writes.push((key.clone(), Stored::after(before.as_ref(), id.clone(), document.clone())));
         }
         Ok(Some(writes))

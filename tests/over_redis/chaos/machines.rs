@@ -245,6 +245,20 @@ impl Machines {
         }
     }
 
+    /// Prints what each ledger has of the latest changes, for whoever looks for the cause of a fault.
+    pub fn tell_changes(&self) {
+        for (name, world) in NAMES.iter().zip(&self.worlds) {
+            let records = world.records();
+            let changes = records
+                .iter()
+                .filter(|record| record["kind"].as_str().is_some_and(|kind| kind.starts_with("change.")));
+            let changes: Vec<_> = changes.collect();
+            for record in changes.iter().rev().take(40).rev() {
+                println!("{name}: {record}");
+            }
+        }
+    }
+
     /// Ends all gateways as an operator would; their worlds, with ledgers at rest.
     pub fn end(self) -> Vec<World> {
         for (gateway, world) in self.gateways.into_iter().zip(&self.worlds) {
