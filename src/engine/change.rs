@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::{
     lifecycle::{Applied, Change, Command, Event, Outcome, Refusal, apply, apply_once},
     model::{
-        ChangeId, ExchangeId, Key, SubjectKind,
+        ExchangeId, Key, SubjectKind,
         once::{Kept, Once},
     },
     policy::{Facts, Need, Policy},
@@ -36,7 +36,6 @@ use super::{
     admit::MOST_ROUNDS,
     fuse::Look,
     hooks::Step,
-    ids::new_id,
     mend::{Origin, Pending},
     records,
     registry::Live,
@@ -112,11 +111,7 @@ impl Engine {
             if by_staff(giver) && !matches!(command, Command::Stop { .. }) && self.clock_behind(self.now()) {
                 return Err(ChangeFault::ClockBehind);
             }
-            let Some(change) =
-                new_id("chg", self.follower.after(now)).ok().and_then(|id| ChangeId::new(&id).ok())
-            else {
-                return Err(ChangeFault::Lost);
-            };
+            let Some(change) = self.new_change(now) else { return Err(ChangeFault::Lost) };
             match self.attempt(Try { command, giver, once, now, change, pending: None }, &mut tell).await {
                 Ok(Attempt::Over(changed)) => {
                     if !matches!(changed, Changed::Already { .. }) {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, ids::new_id},
     lifecycle::Change,
-    model::{ChangeId, Key, Stored, Version, join::narrowest},
+    model::{ChangeId, Key, Stored, Timestamp, Version, join::narrowest},
     policy::{Fact, Facts, Policy, Snapshot},
     state::{Commit, CommitFault, Place, StoreFault},
 };
@@ -16,6 +16,11 @@ use crate::{
 use super::terms::Unwritable;
 
 impl Engine {
+    /// A name for a change, greater than that of any that was seen.
+    pub(super) fn new_change(&self, now: Timestamp) -> Option<ChangeId> {
+        new_id("chg", self.follower.after(now)).ok().and_then(|id| ChangeId::new(&id).ok())
+    }
+
     /// What the store itself says, past the cells and what lies over them.
     pub(in crate::engine) async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
         if self.is_suspect(key) {
