@@ -56,6 +56,7 @@ fn ask<'a>(rule: &'a Rule, tenant: &'a str, session: Named<'a>) -> Ask<'a> {
         within: Default::default(),
         session,
         around: postern::policy::Around::default(),
+        emergency: &postern::policy::Brought::Nothing,
         clock_behind: false,
         does: Effect::Write,
     }

@@ -287,6 +287,7 @@ impl Place {
             within: [Some(above.id.as_str()), None, None],
             session: Named::Missing,
             around: postern::policy::Around::default(),
+            emergency: &postern::policy::Brought::Nothing,
             clock_behind: false,
             does: Effect::Write,
         };

@@ -25,8 +25,8 @@ use crate::{
         SupportSettings, TenantSource, UpstreamSettings,
     },
     identity::{
-        Algorithm, ClaimPath, IssuerOptions, KeyOrigin, KeySource, Limits as TokenLimits, PemKey, Signer,
-        SupportRule, TypeRule, Verifier,
+        Algorithm, ClaimPath, EmergencyVerifier, IssuerOptions, KeyOrigin, KeySource, Limits as TokenLimits,
+        PemKey, Signer, SupportRule, TypeRule, Verifier,
     },
     model::IssuerName,
     net,
@@ -132,11 +132,8 @@ pub fn verifier(settings: &Settings) -> Result<Verifier, BuildFault> {
     let environment = environment_claim(settings);
     let issuers: Result<Vec<_>, _> =
         settings.issuers.iter().map(|issuer| issuer_options(issuer, environment, settings)).collect();
-    let limits = TokenLimits {
-        max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
-        ..TokenLimits::default()
-    };
-    Verifier::new(issuers?, limits).map_err(|fault| BuildFault::Issuers { issuer: None, fault })
+    Verifier::new(issuers?, token_limits(settings))
+        .map_err(|fault| BuildFault::Issuers { issuer: None, fault })
 }
 
 pub(super) fn issuer_options(
@@ -254,6 +251,7 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
     Ok(Routing {
         policy: Arc::new(settings.policy.clone()),
         asserter,
+        emergency: emergency(settings)?,
         address_rate: settings.limits.address_rate.map(|(second, once)| Rate::new(second, once)),
         subject_rate: settings.limits.subject_rate.map(|(second, once)| Rate::new(second, once)),
         entrance: entrance(&settings.entrance),
@@ -300,6 +298,20 @@ pub fn routing(settings: &Settings) -> Result<Routing, BuildFault> {
         keep_alive: millis(settings.limits.keep_alive_ms),
         api_body: size(settings.limits.api_body),
     })
+}
+
+/// Who verifies emergency tokens, where any are taken.
+pub(super) fn emergency(settings: &Settings) -> Result<Option<EmergencyVerifier>, BuildFault> {
+    let tokens = settings.policy.emergency.break_glass.as_ref().and_then(|glass| glass.tokens.as_ref());
+    let made = tokens.map(|tokens| EmergencyVerifier::new(tokens, token_limits(settings)));
+    made.transpose().map_err(BuildFault::Emergency)
+}
+
+fn token_limits(settings: &Settings) -> TokenLimits {
+    TokenLimits {
+        max_token_bytes: usize::try_from(settings.limits.token).unwrap_or(usize::MAX),
+        ..TokenLimits::default()
+    }
 }
 
 fn entrance(settings: &resolve::EntranceSettings) -> Entrance {

@@ -5,14 +5,14 @@
 use std::path::PathBuf;
 
 use super::{
-    build::{environment_claim, issuer_options, key_fault, ledger_key, routing, signer, verifier},
+    build::{emergency, environment_claim, issuer_options, key_fault, ledger_key, routing, signer, verifier},
     keys::KeyKeepers,
     webhooks,
 };
 use crate::{
     audit::note::NoteError,
     config::resolve::{Settings, Spot},
-    identity::{Limits as TokenLimits, Verifier, mint::SignerFault, verifier::VerifierFault},
+    identity::{KeySetFault, Limits as TokenLimits, Verifier, mint::SignerFault, verifier::VerifierFault},
     model::IssuerName,
     net,
     policy::routes::RouteFault,
@@ -45,6 +45,9 @@ pub enum BuildFault {
         /// What is wrong.
         fault: net::ask::SetupFault,
     },
+    /// The keys of the emergency authority.
+    #[error("break_glass.tokens.keys: {0}")]
+    Emergency(KeySetFault),
     /// A webhook.
     #[error("webhook `{name}`: {fault}")]
     Webhook {
@@ -96,6 +99,7 @@ impl PlacedFault {
             BuildFault::Assertion(_) => places.assertion_key,
             BuildFault::Ledger(_) => places.ledger_key,
             BuildFault::LedgerOrigin { .. } => places.ledger_origin,
+            BuildFault::Emergency(_) => places.emergency_keys,
             BuildFault::Webhook { name, .. } => places.webhooks.get(name).copied(),
             BuildFault::Issuers { issuer: None, .. } | BuildFault::Routes(_) => None,
         };
@@ -121,8 +125,12 @@ pub(super) fn lines(faults: &[PlacedFault]) -> String {
 /// Everything that keeps a gateway from being built from its configuration, all at once; nothing is opened.
 pub fn check(settings: &Settings) -> Vec<PlacedFault> {
     let mut faults = unproved(settings);
-    // The map carries the signer, whose fault was told.
-    faults.extend(routing(settings).err().filter(|fault| !matches!(fault, BuildFault::Assertion(_))));
+    // The map carries the signer and the keys of the emergency authority, whose faults were told.
+    faults.extend(
+        routing(settings)
+            .err()
+            .filter(|fault| !matches!(fault, BuildFault::Assertion(_) | BuildFault::Emergency(_))),
+    );
     faults.into_iter().map(|fault| PlacedFault::of(fault, settings)).collect()
 }
 
@@ -152,6 +160,7 @@ fn unproved(settings: &Settings) -> Vec<BuildFault> {
     }
     faults.extend(webhooks::hooks(settings).err());
     faults.extend(signer(settings).err());
+    faults.extend(emergency(settings).err());
     match ledger_key(settings) {
         Ok(key) if key.verifying_key().name() == settings.ledger.origin => {}
         Ok(key) => faults.push(BuildFault::LedgerOrigin {

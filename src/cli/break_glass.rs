@@ -7,7 +7,7 @@
 use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, Subcommand};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -21,7 +21,9 @@ use crate::{
 };
 
 use super::{
-    Answer, Trouble, keyfile,
+    Answer, Trouble,
+    emergency_token::Token,
+    keyfile,
     out::{Out, plain, say},
 };
 
@@ -36,9 +38,35 @@ const LARGEST: usize = 1 << 20;
 
 /// Enters a tenant in an emergency, without its consent: for operators whom the configuration names, for a short time, seen
 /// by the tenant at once. Prints the session, its end, and the header to send with each request. Your token is read from
-/// a file, or from POSTERN_TOKEN
+/// a file, or from POSTERN_TOKEN. Where the gateway's store cannot be asked: `postern break-glass token`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct BreakGlass {
+    #[command(subcommand)]
+    make: Option<Make>,
+    #[command(flatten)]
+    enter: Option<Enter>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Make {
+    /// Make an emergency token, which opens where the gateway's store cannot be asked; needs no gateway
+    #[command(after_help = super::EXIT)]
+    Token(Token),
+}
+
+impl BreakGlass {
+    pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+        match (self.make, self.enter) {
+            (Some(Make::Token(command)), _) => command.perform(out),
+            (None, Some(command)) => command.perform(out),
+            (None, None) => Err(Trouble::Says("say where the gateway is, by `--url`".to_owned())),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Enter {
     /// Where the gateway's proxy listener is reached, such as https://app.example
     #[arg(long, value_name = "URL")]
     url: String,
@@ -94,8 +122,8 @@ impl Told {
     }
 }
 
-impl BreakGlass {
-    pub(super) fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
+impl Enter {
+    fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
         TenantId::check(&self.tenant).map_err(|fault| Trouble::Says(format!("`--tenant` {fault}")))?;
         let asker = Asker::new(&self.address()?, TIMEOUT).map_err(Trouble::of)?;
         let authorization = self.authorization()?;

@@ -9,6 +9,7 @@ mod audit;
 mod break_glass;
 mod check;
 mod demo;
+mod emergency_token;
 mod explain;
 mod grid;
 mod keyfile;

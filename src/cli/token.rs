@@ -147,7 +147,7 @@ pub(super) struct Mint {
 }
 
 /// Milliseconds.
-fn lifetime(text: &str) -> Result<i64, String> {
+pub(super) fn lifetime(text: &str) -> Result<i64, String> {
     match Span::parse(text) {
         Some(Span::Millis(ms)) if ms >= 1_000 => Ok(ms),
         Some(Span::Millis(_)) => Err("write at least `1s`".to_owned()),
@@ -185,20 +185,23 @@ impl FromStr for Claim {
     }
 }
 
+/// A private key from a file: in PEM, or a private JSON web key.
+pub(super) fn signer_of(path: &Path, kid: Option<&str>) -> Result<Signer, Trouble> {
+    let text = keyfile::read(path)?;
+    let signer = if text.trim_start().starts_with('{') {
+        if kid.is_some() {
+            return Err(Trouble::Says("a JSON web key brings its own `kid`; leave `--kid` out".to_owned()));
+        }
+        Signer::from_jwk(&text)
+    } else {
+        Signer::from_pem(&text, kid)
+    };
+    signer.map_err(|fault| Trouble::at(path, fault))
+}
+
 impl Mint {
     fn perform(self, out: &mut Out) -> Result<Answer, Trouble> {
-        let text = keyfile::read(&self.key)?;
-        let signer = if text.trim_start().starts_with('{') {
-            if self.kid.is_some() {
-                return Err(Trouble::Says(
-                    "a JSON web key brings its own `kid`; leave `--kid` out".to_owned(),
-                ));
-            }
-            Signer::from_jwk(&text)
-        } else {
-            Signer::from_pem(&text, self.kid.as_deref())
-        };
-        let signer = signer.map_err(|fault| Trouble::at(&self.key, fault))?;
+        let signer = signer_of(&self.key, self.kid.as_deref())?;
         let claims = self.claims(super::now())?;
         writeln!(out, "{}", signer.sign(&self.typ, &claims).map_err(Trouble::of)?)?;
         Ok(Answer::Yes)

@@ -85,7 +85,6 @@ pub struct Api {
     prefix: String,
     /// Turns to read the ledger: what it costs is bounded by them.
     readers: Arc<tokio::sync::Semaphore>,
-    attempts: Arc<break_glass::Attempts>,
     /// Those who follow the ledger.
     streams: Arc<following::Streams>,
     /// Under which lists say where they go on.
@@ -113,7 +112,6 @@ impl Api {
             engine,
             prefix: prefix.trim_end_matches('/').to_owned(),
             readers: Arc::new(tokio::sync::Semaphore::new(audit::READERS)),
-            attempts: Arc::default(),
             streams: Arc::default(),
             seal: Arc::new(seal::Seal::new()),
             fleet: None,
@@ -140,7 +138,6 @@ impl Api {
             engine: Arc::clone(&self.engine),
             prefix: prefix.trim_end_matches('/').to_owned(),
             readers: Arc::clone(&self.readers),
-            attempts: Arc::clone(&self.attempts),
             streams: Arc::clone(&self.streams),
             seal: Arc::clone(&self.seal),
             fleet: self.fleet.clone(),

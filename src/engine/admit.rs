@@ -21,6 +21,7 @@ use crate::{
 
 use super::{
     End, Engine,
+    emergency::by_token,
     fault::Fault,
     fuse::{Cut, Look},
     hooks::Step,
@@ -232,12 +233,17 @@ impl Engine {
         knock.asked = Some(asked);
         let (draft, deadline, longest, rests) = match permit.staff() {
             Some(staff) => {
+                if let Some(token) = knock.emergency.token() {
+                    self.enter_alone(&live, token, staff, &knock, &subject, &facts, about).await?;
+                }
                 let draft = self.intent(&live, staff, &permit, &knock, &subject, &facts, about)?;
                 // Decided again from here on; in the session that this decision found.
-                knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
+                if knock.emergency.token().is_none() {
+                    knock.session = super::knock::Name::As(Arc::from(staff.session.as_str()));
+                }
                 let longest =
                     Deadline { at: asked.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
-                let rests = Rests::on(&facts, knock.class(&staff.basis), &knock.policy.staleness);
+                let rests = Rests::of(&knock, staff, &facts);
                 (draft, until_asked_again(staff.deadline, &facts), longest, rests)
             }
             None => {
@@ -248,7 +254,7 @@ impl Engine {
             }
         };
         live.fuse.settle(mark, deadline, rests);
-        if let Some(heard) = &self.heard {
+        if let Some(heard) = self.heard.as_ref().filter(|_| knock.emergency.token().is_none()) {
             heard.admitted(&facts);
         }
         self.registry.due(&live, deadline.at);
@@ -343,6 +349,7 @@ impl Engine {
             rests_on: rests(facts),
             age_ms: facts.age_ms(),
             narrowed: records::narrowed(permit, rule),
+            by_token: knock.emergency.token().map(|token| by_token(token, facts)),
             ticket: knock.policy.conditions.ticket_of(subject.subject(), &knock.ask(false).around),
             clock_moved: self.moved(),
         };

@@ -254,7 +254,7 @@ fn reason_of(due: Due) -> Option<Reason> {
         Due::Session => Some(Reason::SessionExpired),
         Due::Exchange => Some(Reason::ExchangeTooLong),
         Due::Grant => Some(Reason::GrantExpired),
-        Due::Consent | Due::Grantor | Due::LookUp => None,
+        Due::Consent | Due::Grantor | Due::LookUp | Due::Unknown => None,
     }
 }
 

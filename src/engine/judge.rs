@@ -128,7 +128,7 @@ impl Engine {
                     let longest =
                         Deadline { at: case.began.plus_ms(knock.policy.max_exchange_ms), due: Due::Exchange };
                     let deadline = staff.deadline.min(case.longest).min(longest);
-                    let rests = Rests::on(&facts, knock.class(&staff.basis), &knock.policy.staleness);
+                    let rests = Rests::of(&knock, staff, &facts);
                     self.registry.settle(live, mark, until_asked_again(deadline, &facts), rests);
                     return true;
                 }

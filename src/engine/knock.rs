@@ -10,7 +10,9 @@ use std::{
 use crate::{
     identity::VerifiedSubject,
     model::{Address, Basis, Timestamp},
-    policy::{Around, Ask, Caller, Effect, Named, Policy, Route, age::Class, resources::MOST_WITHIN},
+    policy::{
+        Around, Ask, Brought, Caller, Effect, Named, Policy, Route, age::Class, resources::MOST_WITHIN,
+    },
 };
 
 /// A name that a request carries, owned.
@@ -99,6 +101,8 @@ pub struct Knock {
     pub within: Outer,
     /// The session that it names.
     pub session: Name,
+    /// What it brings for an emergency.
+    pub emergency: Brought,
     /// What it does by its method alone (rule 12).
     pub does: Effect,
     /// From where it comes.
@@ -134,6 +138,7 @@ impl Knock {
             resource: self.resource.as_deref(),
             within: self.within.each_ref().map(|id| id.as_deref()),
             session: self.session.named(),
+            emergency: &self.emergency,
             does: self.does,
             around: Around { client: self.client, ticket: self.ticket.named(), asked: self.asked },
             clock_behind,

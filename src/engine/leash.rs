@@ -17,11 +17,11 @@ use std::{
 
 use crate::{
     model::Key,
-    policy::{Age as HowOld, Facts, Reason, Staleness, age::Class},
+    policy::{Age as HowOld, Facts, Reason, Staff, Staleness, age::Class},
     state::{Age, Leases, Part, Parts, Store},
 };
 
-use super::Clock;
+use super::{Clock, knock::Knock};
 
 /// What is heard of a store that others change too.
 pub(super) struct Heard {
@@ -49,6 +49,14 @@ pub(super) struct Rests {
 impl Rests {
     /// On nothing of the store; so do members, whom the store's absence takes nothing from (rule 19).
     pub(super) const NOTHING: Rests = Rests { parts: 0, bound_ms: i64::MAX };
+
+    /// What staff who were admitted by this hang on. An emergency token needs no store (rule 18).
+    pub(super) fn of(knock: &Knock, staff: &Staff, facts: &Facts) -> Rests {
+        match knock.emergency.token() {
+            Some(_) => Rests::NOTHING,
+            None => Rests::on(facts, knock.class(&staff.basis), &knock.policy.staleness),
+        }
+    }
 
     /// On these facts, by this class.
     pub(super) fn on(facts: &Facts, class: Class, rules: &Staleness) -> Rests {

@@ -12,8 +12,10 @@
 
 mod accept;
 mod admit;
+mod attempts;
 mod change;
 mod effects;
+mod emergency;
 mod erasable;
 mod fall;
 mod fault;
@@ -57,6 +59,7 @@ use crate::{
 
 pub use accept::{AcceptFault, Accepted};
 pub use admit::{Admission, Answer, Glance, Report};
+pub use attempts::Attempt;
 pub use change::{ChangeFault, Changed, Giver};
 pub use effects::Maker;
 pub use fault::Fault;
@@ -171,6 +174,10 @@ pub struct Engine {
     falling: tokio::sync::Mutex<Option<fall::Pass>>,
     /// How often somebody entered by break-glass.
     glass_broken: AtomicU64,
+    /// How often operators tried.
+    attempts: attempts::Attempts,
+    /// By which emergency tokens somebody entered.
+    entered: emergency::Entered,
     /// Creations that bear idempotency keys, one after another for each subject in each tenant.
     turns: turns::Turns,
 }
@@ -214,6 +221,8 @@ impl Engine {
             felled: AtomicBool::new(true),
             falling: tokio::sync::Mutex::default(),
             glass_broken: AtomicU64::new(0),
+            attempts: attempts::Attempts::default(),
+            entered: emergency::Entered::default(),
             turns: turns::Turns::default(),
         })
     }

@@ -11,8 +11,8 @@ use crate::{
     identity::VerifiedSubject,
     lifecycle::Event,
     model::{
-        Basis, Document, EnvironmentId, ExchangeId, Key, ResourceType, RoleName, Stored, SubjectKind,
-        SubjectRef, TenantId, Timestamp,
+        Basis, Document, EnvironmentId, ExchangeId, Key, ResourceType, RoleName, SessionId, Stored,
+        SubjectKind, SubjectRef, TenantId, Timestamp,
     },
     policy::{Facts, Permit, Rule},
     state::Part,
@@ -26,6 +26,8 @@ pub(super) const ACCESS_INTENT: &str = "access.intent";
 pub(super) const ACCESS_OUTCOME: &str = "access.outcome";
 /// An access was refused.
 pub(super) const ACCESS_REFUSED: &str = "access.refused";
+/// Somebody entered by an emergency token.
+pub(super) const EMERGENCY_ENTERED: &str = "emergency.entered";
 /// Refusals that are only counted.
 pub(super) const REFUSALS: &str = "access.refusals";
 /// A change is about to happen.
@@ -87,6 +89,41 @@ pub(super) struct AccessIntent<'a> {
     /// The ticket that the request or its token named, where the configuration asks each request for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ticket: Option<&'a str>,
+    /// By which emergency token, where by one; its id stands as the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by_token: Option<ByToken<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) clock_moved: bool,
+}
+
+/// An emergency token, and whether anything was known of the tenant that it opened.
+#[derive(Serialize)]
+pub(super) struct ByToken<'a> {
+    /// The `kid` of who signed it.
+    pub(super) key: &'a str,
+    pub(super) issued: Timestamp,
+    pub(super) ends: Timestamp,
+    pub(super) tenant_known: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct EmergencyEntered<'a> {
+    /// The token's id: by it a repeat is known, as a change is by its own.
+    pub(super) change: &'a SessionId,
+    pub(super) exchange: &'a ExchangeId,
+    pub(super) tenant: &'a TenantId,
+    pub(super) environment: &'a EnvironmentId,
+    pub(super) subject: &'a SubjectRef,
+    pub(super) token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'a RoleName>,
+    pub(super) basis: &'a Basis,
+    pub(super) by_token: ByToken<'a>,
+    pub(super) rests_on: Vec<Rest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) age_ms: Option<i64>,
+    pub(super) events: &'a [Event],
+    pub(super) policy: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) clock_moved: bool,
 }

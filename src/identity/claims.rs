@@ -55,6 +55,21 @@ impl Times {
         })
     }
 
+    /// When it ends.
+    pub(super) fn ends(&self) -> Timestamp {
+        Timestamp::from_ms(self.exp)
+    }
+
+    /// When it begins, where it says so.
+    pub(super) fn begins(&self) -> Option<Timestamp> {
+        self.nbf.map(Timestamp::from_ms)
+    }
+
+    /// When it was made, where it says so.
+    pub(super) fn issued(&self) -> Option<Timestamp> {
+        self.iat.map(Timestamp::from_ms)
+    }
+
     /// Whether the token has expired: at `exp` plus leeway it has.
     pub(super) fn expired(&self, leeway_ms: i64, now: Timestamp) -> bool {
         now >= Timestamp::from_ms(self.exp.saturating_add(leeway_ms))

@@ -161,6 +161,9 @@ pub enum TokenFault {
     /// A token in a cookie, of an issuer that has none.
     #[error("this token may not come in a cookie; send it in `Authorization`")]
     InCookie,
+    /// An emergency token that lacks a claim, or has one too many.
+    #[error("this is no emergency token as `postern break-glass token` makes them; have another one signed")]
+    EmergencyForm,
     /// Roles that are neither a text nor a list of texts.
     #[error("the token's roles are neither a text nor a list of texts")]
     RolesForm,
@@ -213,6 +216,7 @@ impl TokenFault {
         Self::RolesForm,
         Self::Several,
         Self::InCookie,
+        Self::EmergencyForm,
     ];
 
     /// The stable code of this fault, for answers, records and tests.
@@ -262,6 +266,7 @@ impl TokenFault {
             Self::RolesForm => "token_roles_form",
             Self::Several => "token_several",
             Self::InCookie => "token_in_cookie",
+            Self::EmergencyForm => "token_emergency_form",
         }
     }
 }

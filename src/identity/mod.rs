@@ -13,6 +13,7 @@
 //! | [`verifier`] | all of these in order: a token in, a [`VerifiedSubject`] or a [`TokenFault`] out |
 //! | [`cache`] | what one core verified lately |
 //! | [`mint`] | signing: tokens for people who try things, assertions for applications |
+//! | [`emergency`] | tokens of the emergency authority |
 //! | [`batch`] | the verifier run on lines of test vectors |
 //!
 //! Never here: what a subject may do (that is [`crate::policy`]), a clock, a socket, fetching of keys.
@@ -31,6 +32,7 @@ mod algorithm;
 pub mod batch;
 pub mod cache;
 mod claims;
+pub mod emergency;
 mod fault;
 pub mod fetched;
 pub(crate) mod json;
@@ -46,6 +48,7 @@ pub mod verifier;
 
 pub use algorithm::Algorithm;
 pub use cache::TokenCache;
+pub use emergency::EmergencyVerifier;
 pub use fault::TokenFault;
 pub use fetched::{FetchedKeys, KeyChange};
 pub use json::{ClaimPath, ClaimPathFault};
@@ -53,7 +56,8 @@ pub use jwk::KeyFault;
 pub use keys::{IgnoredKey, KeySetFault, MAX_JWKS_BYTES};
 pub use mint::Signer;
 pub use options::{
-    ASSERTION_TYPE, ClaimMap, IssuerOptions, KeyOrigin, KeySource, Limits, PemKey, SupportRule, TypeRule,
+    ASSERTION_TYPE, ClaimMap, EMERGENCY_TYPE, IssuerOptions, KeyOrigin, KeySource, Limits, PemKey,
+    SupportRule, TypeRule,
 };
 pub use verifier::{Bell, Verifier, VerifierFault};
 

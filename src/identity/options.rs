@@ -10,6 +10,9 @@ use crate::model::{IssuerName, OrganisationName, SubjectKind};
 /// The `typ` of the assertions that this gateway makes for applications; never taken as a token (rule 14).
 pub const ASSERTION_TYPE: &str = "postern-assertion+jwt";
 
+/// The `typ` of emergency tokens; none is ever taken as an access token, whatever an issuer's types are (rule 18).
+pub const EMERGENCY_TYPE: &str = "postern-emergency+jwt";
+
 /// The largest leeway that an issuer may be given, in milliseconds.
 pub const MAX_LEEWAY_MS: i64 = 60_000;
 

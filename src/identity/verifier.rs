@@ -22,7 +22,7 @@ use super::{
     jwk::KeyRules,
     jws::{Compact, Header, is_type},
     keys::{IgnoredKey, KeySet, KeySetFault},
-    options::{ASSERTION_TYPE, IssuerOptions, KeySource, Limits, MAX_LEEWAY_MS},
+    options::{ASSERTION_TYPE, EMERGENCY_TYPE, IssuerOptions, KeySource, Limits, MAX_LEEWAY_MS},
 };
 use crate::model::{IssuerName, SubjectKind, Timestamp};
 
@@ -53,8 +53,10 @@ pub enum VerifierFault {
     /// A bound on lifetimes that is not positive.
     #[error("issuer `{0}`: `max_lifetime` must be longer than 0")]
     Lifetime(IssuerName),
-    /// The type of our own assertions among the accepted ones (rule 14).
-    #[error("issuer `{0}`: `types` names this gateway's own assertions, which are never taken as tokens")]
+    /// The type of our own assertions, or that of emergency tokens, among the accepted ones (rules 14 and 18).
+    #[error(
+        "issuer `{0}`: `types` names this gateway's own assertions or emergency tokens, which are never taken as tokens"
+    )]
     OwnAssertion(IssuerName),
     /// No type at all.
     #[error("issuer `{0}`: `types` accepts nothing; name a type, or accept tokens without one")]
@@ -250,7 +252,12 @@ impl Issuer {
         if options.max_lifetime_ms.is_some_and(|longest| longest <= 0) {
             return Err(VerifierFault::Lifetime(name()));
         }
-        if options.types.accepted.iter().any(|typ| is_type(typ, ASSERTION_TYPE)) {
+        if options
+            .types
+            .accepted
+            .iter()
+            .any(|typ| is_type(typ, ASSERTION_TYPE) || is_type(typ, EMERGENCY_TYPE))
+        {
             return Err(VerifierFault::OwnAssertion(name()));
         }
         if options.types.accepted.is_empty() && !options.types.absent {

@@ -8,6 +8,7 @@
 
 pub mod consent;
 pub mod document;
+pub mod emergency;
 pub mod end;
 pub mod erasable;
 pub mod giver;
@@ -32,6 +33,7 @@ pub mod version;
 
 pub use consent::{Consent, Ladder, Level, Raise, Rank};
 pub use document::{Basis, Document, Glass, Grant, Grantee, Head, Key, Session, Stored, Tenant, Version};
+pub use emergency::{EMERGENCY_PREFIX, EmergencyKey, EmergencyToken};
 pub use end::{End, EndCause};
 pub use giver::{Giver, Mark, Veiled};
 pub use granting::{Closings, Delegation, GivenAs, RoleAt, Scope, Within};

@@ -12,8 +12,9 @@ use crate::model::{
 };
 
 use super::{
-    ActedFor, Around, Effect, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
+    ActedFor, Around, Brought, Effect, Facts, Here, Lack, Narrow, Need, Policy, Reason, Rule,
     age::{Age, Class},
+    alone::{self, as_known},
     conditions::{TicketFrom, TicketRule},
     due::{Deadline, Due},
     found::find_session,
@@ -65,6 +66,8 @@ pub struct Ask<'a> {
     pub within: Outer<'a>,
     /// The session that it names.
     pub session: Named<'a>,
+    /// What it brings for an emergency.
+    pub emergency: &'a Brought,
     /// What the request does by its method alone; what its rule declares goes before (rule 12).
     pub does: Effect,
     /// What staff conditions look at.
@@ -184,11 +187,24 @@ pub enum Verdict {
     Decided(Decision),
 }
 
-fn deny(reason: Reason) -> Decision {
+impl Decision {
+    /// Whether an emergency token opens.
+    fn is_by_token(&self) -> bool {
+        matches!(self, Decision::Allow(permit) if permit.reason == Reason::EmergencyToken)
+    }
+
+    /// Leave to staff, by an emergency token.
+    pub(super) fn by_token(staff: Staff) -> Decision {
+        let reason = Reason::EmergencyToken;
+        Decision::Allow(Permit { reason, staff: Some(staff), roles: None, narrowed: false })
+    }
+}
+
+pub(super) fn deny(reason: Reason) -> Decision {
     Decision::Deny(Denial { reason, detail: Detail::None })
 }
 
-fn deny_as((reason, detail): Fallen) -> Decision {
+pub(super) fn deny_as((reason, detail): Fallen) -> Decision {
     Decision::Deny(Denial { reason, detail })
 }
 
@@ -225,9 +241,14 @@ pub fn decide(ask: &Ask<'_>, caller: Caller<'_>, facts: &Facts, now: Timestamp, 
 fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts, policy: &Policy) -> Result<Decision, Lack> {
     match (&decision, ask.route, ask.tenant) {
         (Decision::Allow(_), Route::Mapped(rule), Named::As(tenant)) if rule.plans.is_some() => {
+            let alone = decision.is_by_token();
+            if alone && as_known(facts.tenant(tenant))?.is_none() {
+                // Nothing is known of the tenant, its plan no more than the rest.
+                return Ok(decision);
+            }
             let plan = facts.tenant(tenant)?.and_then(|tenant| tenant.plan.as_ref());
             // Of staff that was asked already, by a bound that is stricter.
-            if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member) {
+            if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member).filter(|_| !alone) {
                 return Ok(deny(stale));
             }
             Ok(if has_plan(&rule.plans, plan) { decision } else { deny(Reason::RouteNotInPlan) })
@@ -368,6 +389,9 @@ fn staff(
     }
     if rule.permissions.is_empty() || rule.permissions.iter().any(|p| policy.above_ceiling(*p)) {
         return Ok(deny(Reason::Ceiling));
+    }
+    if *ask.emergency != Brought::Nothing {
+        return alone::decide(ask, rule, subject, (tenant_id, environment), facts, now, policy);
     }
     // A tenant that is not known holds no session either: one answer for both (law 11).
     let found = find_session(ask, tenant_id, environment, subject, facts, now, policy)?;

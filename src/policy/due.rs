@@ -19,6 +19,8 @@ pub enum Due {
     Grantor,
     /// What was looked up at the application counts until then; it is decided again, and what no longer holds is cut.
     LookUp,
+    /// Something that would bind an emergency token could not be had; it is asked for again then.
+    Unknown,
 }
 
 impl Due {
@@ -31,6 +33,7 @@ impl Due {
             Due::Consent => "consent",
             Due::Grantor => "grantor",
             Due::LookUp => "look_up",
+            Due::Unknown => "unknown",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Basis, IssuerName, RoleName, Session, Side, Stop, SubjectRef, Tenant, Timestamp};
 
-use super::{Conditions, Facts, Lack, Policy, shape::Shape};
+use super::{Conditions, EmergencyTokens, Facts, Lack, Policy, shape::Shape};
 
 /// What the configuration says of emergencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct BreakGlass {
     pub attempts: u32,
     /// Whether the tenant's administrators can end such a session and keep operators out.
     pub tenant_ends: bool,
+    /// Whose tokens open without a store, where any do (rule 18).
+    pub tokens: Option<EmergencyTokens>,
 }
 
 impl Policy {
@@ -72,7 +74,7 @@ pub struct Halted {
 }
 
 impl Halted {
-    fn and(self, stop: Option<&Stop>, side: Side) -> Halted {
+    pub(super) fn and(self, stop: Option<&Stop>, side: Side) -> Halted {
         let Some(stop) = stop else { return self };
         Halted {
             // Of several the operators': whoever the tenant lets in is not let in by them.

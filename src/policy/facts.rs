@@ -88,6 +88,11 @@ impl Facts {
         self.versions().find(|(known, _)| *known == key).map(|(_, version)| version)
     }
 
+    /// Whether something that was looked at could not be had.
+    pub fn lacks_any(&self) -> bool {
+        self.known.iter().any(|(_, fact)| *fact == Fact::Unavailable)
+    }
+
     /// Every key that somebody looked at.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.known.iter().map(|(key, _)| key)

@@ -7,6 +7,7 @@
 //! refusal is told ([`crate::proxy`]), input or output of any kind, a clock.
 
 pub mod age;
+pub mod alone;
 pub mod callers;
 pub mod ceiling;
 mod chain;
@@ -45,6 +46,7 @@ use crate::model::{
 };
 
 pub use age::{Age, Staleness};
+pub use alone::{Brought, EmergencyTokens};
 pub use callers::{Callers, Push, ServiceRule, Whose};
 pub use conditions::{Around, Conditions};
 pub use creates::Creates;

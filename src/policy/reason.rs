@@ -40,6 +40,8 @@ reasons! {
     SessionByActAs = "session_by_act_as",
     /// A staff session by break-glass holds the permission.
     SessionByBreakGlass = "session_by_break_glass",
+    /// An emergency token opens, and what break-glass gives holds the permission.
+    EmergencyToken = "emergency_token",
 
     /// No bearer token came with the request.
     TokenMissing = "token_missing",
@@ -103,6 +105,30 @@ reasons! {
     SessionStopped = "session_stopped",
     /// The configuration no longer lets this person break the glass, or gives another role by it.
     BreakGlassWithdrawn = "break_glass_withdrawn",
+    /// An emergency token came, of somebody whom the configuration does not let break the glass.
+    EmergencyNotOperator = "emergency_not_operator",
+    /// An emergency token came, and the configuration takes none.
+    EmergencyNotConfigured = "emergency_not_configured",
+    /// An emergency token and a session are named both.
+    EmergencyAndSession = "emergency_and_session",
+    /// The header of the emergency token is malformed or comes twice.
+    EmergencyUnclear = "emergency_unclear",
+    /// The emergency token was refused; the fault has a code of its own.
+    EmergencyInvalid = "emergency_invalid",
+    /// The emergency token was made for another operator (rule 18).
+    EmergencyOfAnother = "emergency_of_another",
+    /// The emergency token is for another tenant (rule 18).
+    EmergencyOtherTenant = "emergency_other_tenant",
+    /// The emergency token is for another environment.
+    EmergencyOtherEnvironment = "emergency_other_environment",
+    /// The emergency token names a cause or an incident that the configuration does not take.
+    EmergencyUndeclared = "emergency_undeclared",
+    /// The configuration took the emergency token back.
+    EmergencyRevoked = "emergency_revoked",
+    /// The emergency token is over.
+    EmergencyOver = "emergency_over",
+    /// The operator tried to break the glass too often within an hour.
+    EmergencyTooOften = "emergency_too_often",
     /// The session's deadline has passed.
     SessionExpired = "session_expired",
     /// One exchange runs so long at the most (rule 10); the session goes on.

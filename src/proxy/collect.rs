@@ -1,13 +1,13 @@
 //! What a request says about itself: tenant, environment, session, token. Collecting never refuses; what is missing,
 //! doubled or contradictory is a fact that the decision is told.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     engine::knock::{Who, address_of},
-    model::{Subject, SubjectKind},
+    model::{Subject, SubjectKind, Timestamp},
     policy::{
-        Around, Named, Policy, Route,
+        Around, Brought, Named, Policy, Route,
         path::CanonicalPath,
         resources::Outer,
         routes::{Match, Params},
@@ -176,6 +176,33 @@ pub(super) fn treated_as_staff(who: &Who) -> bool {
 /// The session that the request names.
 pub(super) fn session<'a>(request: &RequestView<'a>) -> Named<'a> {
     one(request.fields().filter(|field| field.known == Known::PosternSession))
+}
+
+/// What staff bring for an emergency. Verified for those alone whom it could let in: nobody else's costs a signature.
+pub(super) fn emergency(
+    request: &RequestView<'_>,
+    routing: &Routing,
+    subject: Option<&Subject>,
+    wall: Timestamp,
+) -> Brought {
+    let Some(subject) = subject.filter(|subject| subject.kind == SubjectKind::Staff) else {
+        return Brought::Nothing;
+    };
+    let token = match one(request.fields().filter(|field| field.known == Known::PosternEmergency)) {
+        Named::Missing => return Brought::Nothing,
+        Named::Unclear => return Brought::Unclear,
+        Named::As(token) => token,
+    };
+    match &routing.emergency {
+        Some(verifier) if routing.policy.break_glass(&subject.id).is_some() => {
+            match verifier.verify(token.as_bytes(), wall) {
+                Ok(token) => Brought::Token(Arc::new(token)),
+                Err(fault) => Brought::Refused(fault.code()),
+            }
+        }
+        // It is told why not before anything is said of this.
+        Some(_) | None => Brought::Unclear,
+    }
 }
 
 /// What staff conditions look at.

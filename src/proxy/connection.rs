@@ -264,6 +264,7 @@ impl Connection {
             Who::Known(subject) => Some(subject.subject()),
             Who::Nobody | Who::Refused(_) | Who::Unverifiable => None,
         };
+        let emergency = collect::emergency(&request, &routing, subject, core.engine().wall());
         let ask = Ask {
             route: mapped.route,
             tenant: collect::tenant(&routing, &request, host, in_path(|binding| &binding.tenant), subject),
@@ -277,6 +278,7 @@ impl Connection {
             resource: mapped.resource(&target.path, &params),
             within: mapped.within(&target.path, &params),
             session: collect::session(&request),
+            emergency: &emergency,
             around: collect::around(&request, &routing.policy, self.client),
             clock_behind: false,
             does: Effect::Write,

@@ -5,7 +5,7 @@
 
 use crate::{
     model::Subject,
-    policy::{Around, Ask, Effect, path::CanonicalPath, routes::Params},
+    policy::{Around, Ask, Brought, Effect, path::CanonicalPath, routes::Params},
 };
 
 use super::{
@@ -101,6 +101,7 @@ pub fn preview<'a>(
             within: mapped.within(&target.path, &params),
             session: collect::session(request),
             around: Around::default(),
+            emergency: &Brought::Nothing,
             clock_behind: false,
             does: Effect::Write,
         },

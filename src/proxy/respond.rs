@@ -127,7 +127,8 @@ fn words(reason: Reason) -> (u16, &'static str) {
         | Reason::SessionByConsent
         | Reason::SessionByGrant
         | Reason::SessionByActAs
-        | Reason::SessionByBreakGlass => (500, "the gateway took a yes for a no"),
+        | Reason::SessionByBreakGlass
+        | Reason::EmergencyToken => (500, "the gateway took a yes for a no"),
         Reason::TokenMissing => (401, "send a bearer token in `Authorization`"),
         Reason::TokenInvalid => (401, "the token was refused; get a new one"),
         Reason::KeysUnavailable => {
@@ -164,6 +165,24 @@ fn words(reason: Reason) -> (u16, &'static str) {
         }
         Reason::SessionEnded => (403, "this support session was ended"),
         Reason::BreakGlassWithdrawn => (403, "the gateway's operator no longer lets you in by break-glass"),
+        Reason::EmergencyNotOperator => {
+            (403, "an emergency token counts only with the token of an operator who may break the glass")
+        }
+        Reason::EmergencyNotConfigured => (403, "this gateway takes no emergency tokens"),
+        Reason::EmergencyAndSession => {
+            (400, "send `Postern-Session` or `Postern-Emergency`; they do not go together")
+        }
+        Reason::EmergencyUnclear => (400, "`Postern-Emergency` must come once, as one token"),
+        Reason::EmergencyInvalid => (403, "the emergency token was refused; have another one signed"),
+        Reason::EmergencyOfAnother => (403, "this emergency token was made for another operator"),
+        Reason::EmergencyOtherTenant => (403, "this emergency token is for another tenant"),
+        Reason::EmergencyOtherEnvironment => (403, "this emergency token is for another environment"),
+        Reason::EmergencyUndeclared => {
+            (403, "the emergency token names a cause or an incident that the gateway does not take")
+        }
+        Reason::EmergencyRevoked => (403, "this emergency token was taken back"),
+        Reason::EmergencyOver => (403, "this emergency token is over; have another one signed"),
+        Reason::EmergencyTooOften => (429, "you tried to break the glass too often within an hour"),
         Reason::Stopped => (403, "support access is stopped by a kill switch"),
         Reason::SessionStopped => (403, "a kill switch ended this support session; start another one"),
         Reason::SessionExpired => (403, "this support session is over; start another one"),

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    identity::EmergencyVerifier,
     model::Network,
     net::{
         Destination,
@@ -215,6 +216,8 @@ pub struct Routing {
     /// Signs assertions. Here, beside the names that are removed from requests: its header is one of them, and a request
     /// that saw the one without the other could bring a header of its own making.
     pub asserter: Asserter,
+    /// Verifies emergency tokens, where any are taken.
+    pub emergency: Option<EmergencyVerifier>,
     /// How often one address may ask, where that is bounded. Counted anew after a reload.
     pub address_rate: Option<Rate>,
     /// How often one subject may ask the application, where that is bounded.

@@ -19,6 +19,8 @@ use crate::{
 
 /// The kind of record that says what came of a change.
 const OUTCOME: &str = "change.outcome";
+/// The kind of record that says that somebody entered by an emergency token.
+const ENTERED: &str = "emergency.entered";
 /// Its word for a change that is in the store.
 const STORED: &str = "stored";
 /// A body is no larger; of one that would be, it is told that it happened, and to whom.
@@ -54,7 +56,8 @@ pub(super) struct Message {
 struct Outcome<'a> {
     change: String,
     tenant: Option<TenantId>,
-    outcome: String,
+    /// An entry by an emergency token is there once it is recorded: it has none.
+    outcome: Option<String>,
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
     #[serde(borrow)]
@@ -77,7 +80,9 @@ struct Body<'a> {
 /// # Errors
 /// Why the outcome of a change cannot be read.
 pub(super) fn messages(line: &Line<'_>, wanted: &Wanted) -> Result<Vec<Message>, serde_json::Error> {
-    if line.lead.kind != OUTCOME || !wanted.events.iter().any(|name| line.rest.contains(name)) {
+    if !matches!(line.lead.kind, OUTCOME | ENTERED)
+        || !wanted.events.iter().any(|name| line.rest.contains(name))
+    {
         return Ok(Vec::new());
     }
     let leaf = line.leaf_json();
@@ -87,7 +92,11 @@ pub(super) fn messages(line: &Line<'_>, wanted: &Wanted) -> Result<Vec<Message>,
         (Some(wanted), Some(tenant)) => wanted.contains(tenant),
         (Some(_), None) => false,
     };
-    if outcome.outcome != STORED || !of_tenant {
+    let happened = match outcome.outcome.as_deref() {
+        Some(outcome) => outcome == STORED,
+        None => line.lead.kind == ENTERED,
+    };
+    if !happened || !of_tenant {
         return Ok(Vec::new());
     }
     let documents = documents(&outcome);

@@ -161,3 +161,22 @@ fn of_a_session_that_acts_as_somebody_the_end_says_as_whom_and_no_role() {
     assert_eq!((&data["acting_as"], &data["subject"]["sub"]), (&user, &json!("sam")), "{body}");
     assert_eq!((data.get("role"), &data["basis"]["act_as"]["grant"]), (None, &json!("grt_1")), "{body}");
 }
+
+// GW-11
+#[test]
+fn an_entry_by_an_emergency_token_is_told_like_one_through_the_gateway() {
+    let subject = json!({ "issuer": "vendor", "sub": "olga" });
+    let entered = json!({ "change": "emg_1", "tenant": "acme", "environment": "production", "events": [
+        { "event": "glass_broken", "session": "emg_1", "subject": subject, "environment": "production",
+            "cause": "stability", "incident": "INC-7", "reason": "all is stuck" },
+        { "event": "session_started", "session": "emg_1", "subject": subject, "role": "editor",
+            "deadline": "2026-07-01T12:00:00.000Z" }] });
+    let found = told(&line_of("emergency.entered", &entered), &wanted(Some(&["acme"])));
+    let ids: Vec<_> = found.iter().map(|message| (message.id.as_str(), message.kind)).collect();
+    assert_eq!(ids, [("emg_1-0", "glass_broken"), ("emg_1-1", "session_started")]);
+    let body: Value = serde_json::from_slice(&found[0].body).unwrap();
+    assert_eq!((&body["data"]["tenant"], &body["data"]["incident"]), (&json!("acme"), &json!("INC-7")));
+    assert!(told(&line_of("emergency.entered", &entered), &wanted(Some(&["globex"]))).is_empty());
+    // A change without its outcome is none.
+    assert!(told(&line_of("change.outcome", &entered), &wanted(None)).is_empty());
+}

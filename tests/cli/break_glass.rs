@@ -169,3 +169,57 @@ fn where_no_answer_comes_it_tries_again_under_one_key_and_says_how_to_go_on() {
     assert_eq!(came.err.matches("trying again").count(), 2, "{}", came.err);
     assert_eq!(came.with(1), "");
 }
+
+// GW-06
+#[test]
+fn an_emergency_token_is_made_without_a_gateway() {
+    let place = Place::new();
+    let made = place.run(&[
+        "token",
+        "key",
+        "--algorithm",
+        "EdDSA",
+        "--kid",
+        "authority",
+        "--private",
+        "emergency.pem",
+        "--jwks",
+        "emergency.jwks.json",
+    ]);
+    assert_eq!(made.status, 0, "{}", made.err);
+    let token = |more: &[&str]| {
+        let words = [
+            "break-glass",
+            "token",
+            "--key",
+            "emergency.pem",
+            "--kid",
+            "authority",
+            "--audience",
+            "production",
+            "--tenant",
+            "acme",
+            "--incident",
+            "INC-7",
+            "--cause",
+            "stability",
+            "--reason",
+            "all is stuck",
+        ];
+        place.run(&[&words[..], more].concat())
+    };
+    let made = token(&["--operator", "vendor:olga", "--for", "30m"]);
+    assert_eq!(made.status, 0, "{}", made.err);
+    assert_eq!(made.out.trim().split('.').count(), 3, "{}", made.out);
+    assert!(made.err.contains("emg_") && made.err.contains("signed by authority"), "{}", made.err);
+    for (more, why) in [
+        (&["--operator", "olga"][..], "--operator"),
+        (&["--operator", "vendor:olga", "--for", "5h"][..], "--for"),
+        (&["--operator", "vendor:olga", "--environment", "a b"][..], "--environment"),
+    ] {
+        let refused = token(more);
+        assert_eq!((refused.status, refused.out.as_str()), (1, ""), "{}", refused.err);
+        assert!(refused.err.contains(why), "{}", refused.err);
+    }
+    assert_eq!(place.run(&["break-glass"]).status, 2, "what it takes to enter is still asked for");
+}

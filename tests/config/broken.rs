@@ -348,6 +348,61 @@ const CASES: &[Case] = &[
     ("tenants:\n  from: { path", "break_glass: ⟦{ role: admin }\ntenants:\n  from: { path", "missing_key"),
     (
         "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: ⟦{ audience: a } }\ntenants:\n  from: { path",
+        "missing_key",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: ⟦{ keys: { inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }] } } } }\ntenants:\n  from: { path",
+        "missing_key",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { url: ⟦\"https://id.example/keys\" }, audience: a } }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { inline: ⟦{ keys: [] } }, audience: a } }\ntenants:\n  from: { path",
+        "bad_keys",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: ⟦{ inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo }] } }, audience: a } }\ntenants:\n  from: { path",
+        "bad_keys",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: ⟦{ inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }, { kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }] } }, audience: a } }\ntenants:\n  from: { path",
+        "bad_keys",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { inline: ⟦{ keys: [{ kty: oct, k: c2VjcmV0, kid: k }] } }, audience: a } }\ntenants:\n  from: { path",
+        "bad_keys",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }] } }, audience: ⟦\"\" } }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }] } }, audience: a, longest: ⟦5h } }\ntenants:\n  from: { path",
+        "out_of_range",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }] } }, audience: a, revoked: [⟦ses_1] } }\ntenants:\n  from: { path",
+        "bad_value",
+    ),
+    (
+        "tenants:\n  from: { path",
+        "break_glass: { operators: [{ issuer: vendor, sub: x }], role: admin, tokens: { keys: { inline: { keys: [{ kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo, kid: k }] } }, audience: a, ⟦key: x } }\ntenants:\n  from: { path",
+        "unknown_key",
+    ),
+    (
+        "tenants:\n  from: { path",
         "break_glass: { operators: [{ issuer: vendor, sub: x }], role: ⟦nobody }\ntenants:\n  from: { path",
         "unknown_role",
     ),

@@ -91,6 +91,7 @@ async fn begun_in(
     on: Option<&str>,
 ) -> (Admission, Maker) {
     let knock = Knock {
+        emergency: postern::policy::Brought::Nothing,
         policy: world.engine.policy(),
         path: Path::Rule(rule),
         tenant: Name::As(tenant.into()),

@@ -95,6 +95,7 @@ fn asks(
         within,
         session: Named::Missing,
         around: postern::policy::Around::default(),
+        emergency: &postern::policy::Brought::Nothing,
         clock_behind: false,
         does: Effect::Write,
     };

@@ -212,6 +212,7 @@ pub(crate) fn ask_by(
         within,
         session: Named::Missing,
         around: postern::policy::Around::default(),
+        emergency: &postern::policy::Brought::Nothing,
         clock_behind: false,
         does: Effect::Write,
     };

@@ -195,6 +195,7 @@ impl Plain {
                 operators: OPERATORS.map(|sub| person("vendor", sub)).into(),
                 staff: [IssuerName::new("vendor").unwrap()].into(),
                 break_glass: self.glass.as_deref().map(|of| BreakGlass {
+                    tokens: None,
                     operators: GLASS.map(|sub| person("vendor", sub)).into(),
                     role: role(of),
                     lasts_ms: GLASS_MS,
@@ -496,6 +497,7 @@ impl World {
             within: Default::default(),
             session: request.session.as_named(),
             around: postern::policy::Around::default(),
+            emergency: &postern::policy::Brought::Nothing,
             clock_behind: request.clock_behind,
             does: Effect::Write,
         };

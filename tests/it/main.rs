@@ -14,6 +14,7 @@
 
 mod acting;
 mod asked;
+mod authority;
 mod ceiling;
 mod child;
 mod client;
@@ -21,6 +22,7 @@ mod conditions;
 mod cookies;
 mod created;
 mod cuts;
+mod emergency;
 mod entrance;
 mod erased;
 mod fallen;

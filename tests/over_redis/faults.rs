@@ -34,6 +34,7 @@ fn outage(stage: &Stage, fault: &str, hurt: impl FnOnce(), mend: impl FnOnce()) 
     let glass = watches.glass.until("break-glass is refused", mark, stale);
     let writes = watches.writes.until("writing is refused", mark, stale);
     let entering = stage.enters(1);
+    let by_token = stage.reads_by_token(1);
     let reads = watches.reads.until("reading is refused", mark, stale);
     // The last heartbeat may have been sent as long before as one takes.
     let heard = Duration::from_millis(750);
@@ -41,13 +42,20 @@ fn outage(stage: &Stage, fault: &str, hurt: impl FnOnce(), mend: impl FnOnce()) 
     within(reads, READS - heard, READS);
     within(glass, Duration::ZERO, Duration::from_secs(1));
     assert_eq!(entering.status, 503, "{entering}");
+    assert!(by_token.is(200, ""), "an emergency token needs no store: {by_token}");
     assert!(stage.gateways.iter().all(|gateway| status(gateway, &stage.admin) == Some(200)));
     let mended = Instant::now();
     mend();
     let back = watches.back(mended);
     watches.members_went_on(mark);
     let after = format!("all served after {:.1} s", back.as_secs_f64());
-    watches.row(fault, mark, mended, &format!("; entering: {entering}"), &after);
+    watches.row(
+        fault,
+        mark,
+        mended,
+        &format!("; entering: {entering}; by emergency token: {by_token}"),
+        &after,
+    );
     stage.all_are_served();
 }
 

@@ -13,6 +13,8 @@
 )]
 
 mod apart;
+#[path = "../it/authority.rs"]
+mod authority;
 mod between;
 mod calls;
 mod chaos;
@@ -20,6 +22,7 @@ mod chaos;
 mod child;
 #[path = "../it/client.rs"]
 mod client;
+mod emergency;
 mod ends;
 mod fail_over;
 mod faults;

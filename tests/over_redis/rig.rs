@@ -14,7 +14,7 @@ pub struct Fleet {
     pub redis: Server,
 }
 
-fn lasting(text: String) -> &'static str {
+pub fn lasting(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 

@@ -15,7 +15,8 @@ use postern::{
 };
 
 use crate::{
-    rig::{plan, prepared, serving, url},
+    authority::Authority,
+    rig::{lasting, plan, prepared, serving, url},
     servers::Server,
     watch::{Said, Watch, ask, lone},
     wire::{How, Wire},
@@ -38,6 +39,8 @@ pub struct Stage {
     pub gateways: Vec<World>,
     pub wires: Vec<Wire>,
     pub redis: Server,
+    /// Signs emergency tokens.
+    pub authority: Authority,
     /// Is in `acme`, by full consent.
     pub agent: String,
     /// Broke the glass of `globex`.
@@ -62,19 +65,21 @@ impl Stage {
     pub fn over(redis: Server, copies: usize, hooks: impl Fn(&str) -> Hooks) -> Stage {
         let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer().try_init();
         let wires: Vec<Wire> = (0..3).map(|_| Wire::to(redis.port)).collect();
+        let authority = Authority::new();
+        let glass = lasting(format!("sessions: {{ last: 8h }}\n{}", authority.glass("")));
         let gateways = prepared(3, |name| {
             let at = ["a", "b", "c"].iter().position(|one| *one == name).unwrap();
             let servers = format!("url: \"{}\", copies: {copies}", url(wires[at].port));
-            plan(name, &servers, BOUNDS, hooks(name)).edit("sessions: { last: 8h }", GLASS)
+            plan(name, &servers, BOUNDS, hooks(name)).edit("sessions: { last: 8h }", glass)
         });
-        Stage::begun(serving(gateways), wires, redis)
+        Stage::begun(serving(gateways), wires, redis, authority)
     }
 
     /// Lets everybody in, and waits until all gateways know it.
-    fn begun(gateways: Vec<World>, wires: Vec<Wire>, redis: Server) -> Stage {
+    fn begun(gateways: Vec<World>, wires: Vec<Wire>, redis: Server, authority: Authority) -> Stage {
         let people = &gateways[0].people;
         let (agent, operator, admin) = (people.staff("sam"), people.staff("olga"), people.admin("acme"));
-        let stage = Stage { gateways, wires, redis, agent, operator, admin };
+        let stage = Stage { gateways, wires, redis, authority, agent, operator, admin };
         let a = &stage.gateways[0];
         a.done(World::consent("acme", "full"), &stage.admin);
         a.start_session("acme", &stage.agent);
@@ -131,6 +136,15 @@ impl Stage {
         let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         let text = lone("POST", "/_postern/v1/tenants/acme/break-glass", &self.operator, &head) + body;
         ask(self.address(gateway), &text)
+    }
+
+    /// What the operator is answered who reads orders of `acme` by an emergency token.
+    pub fn reads_by_token(&self, gateway: usize) -> Said {
+        let token = self.authority.token(self.gateways[gateway].now(), serde_json::json!({}));
+        ask(
+            self.address(gateway),
+            &lone("GET", "/t/acme/orders", &self.operator, &format!("Postern-Emergency: {token}\r\n")),
+        )
     }
 
     /// Begins a session in `acme`, of somebody.

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     context::{Context, short},
+    dangerous::DangerousSettings,
     gateway::DAY,
+    keys::keys,
     rights::Given,
-    settings::IssuerSettings,
+    settings::{IssuerSettings, KeyText},
     staff::sign_in,
 };
 use crate::{
     config::{
         fault::Code,
-        written::{self, At, Field, File, List, Person, Place},
+        written::{self, At, Field, File, Keys, List, Person, Place},
     },
-    model::{IssuerName, RoleName, SubjectKind, SubjectRef},
-    policy::{BreakGlass, Conditions, Emergency, shape::Shape},
+    model::{EMERGENCY_PREFIX, EmergencyKey, IssuerName, RoleName, SessionId, SubjectKind, SubjectRef},
+    policy::{BreakGlass, Conditions, Emergency, EmergencyTokens, shape::Shape},
 };
 
 /// The causes where none are written: of the platform.
@@ -77,7 +79,80 @@ fn break_glass(
         conditions: conditions(context, written),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         tenant_ends: written.tenant_ends.value().copied().unwrap_or(true),
+        tokens: written.tokens.given().and_then(|at| tokens(context, at)),
     })
+}
+
+/// The longest that an emergency token may live, in milliseconds.
+const LONGEST_LIFE: i64 = DAY / 6;
+
+fn tokens(context: Context<'_>, at: &At<written::EmergencyTokens>) -> Option<EmergencyTokens> {
+    let written = &at.value;
+    let audience = context.need(
+        &written.audience,
+        at.place,
+        "audience",
+        "name this installation: `audience: production`",
+    );
+    let audience = audience.and_then(|at| {
+        let sound =
+            (1..=255).contains(&at.value.len()) && at.value.bytes().all(|byte| byte.is_ascii_graphic());
+        if !sound {
+            let message = format!("`{}` is no audience", short(&at.value));
+            context.put(Code::BadValue, at.place, message, "use 1 to 255 visible ASCII characters");
+        }
+        sound.then(|| at.value.clone())
+    });
+    let longest_ms = context.duration(&written.longest, DAY / 24, 60_000, LONGEST_LIFE);
+    let revoked = written.revoked.given().map(|list| list.value.0.items.as_slice()).unwrap_or_default();
+    let revoked = revoked.iter().filter_map(|at| {
+        if !at.value.starts_with(EMERGENCY_PREFIX) {
+            let message = format!("`{}` is no id of an emergency token", short(&at.value));
+            let hint = "write it as records do: `emg_…`, the token's `jti`";
+            context.put(Code::BadValue, at.place, message, hint);
+            return None;
+        }
+        context.id(at, SessionId::new, "id of an emergency token")
+    });
+    let revoked = revoked.collect();
+    let keys = pinned(context, &written.keys, at.place);
+    Some(EmergencyTokens { keys: keys?, audience: audience?, longest_ms, revoked })
+}
+
+/// The keys of the emergency authority: at hand whatever happens, and each with a name, by which records say who signed.
+fn pinned(context: Context<'_>, field: &Field<Keys>, owner: Place) -> Option<BTreeSet<EmergencyKey>> {
+    let hint = "name them: `keys: { file: emergency.jwks.json }`; `postern token key` writes such a file";
+    let at = context.need(field, owner, "keys", hint)?;
+    if let Some(url) = at.value.url.given() {
+        let message =
+            "keys of the emergency authority are not fetched: in an emergency nobody may be there to ask";
+        context.put(Code::BadValue, url.place, message, hint);
+        return None;
+    }
+    // Whoever can verify a shared secret can sign with it; that no play allows here.
+    let read = keys(context, field, owner, DangerousSettings::default())?;
+    let KeyText::Jwks(text) = read.text else {
+        let message = "keys of the emergency authority stand in a JSON Web Key Set, where each has a name";
+        context.put(Code::BadKeys, at.place, message, hint);
+        return None;
+    };
+    let set: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let mut found = BTreeMap::new();
+    for key in set.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let kid = key.get("kid").and_then(serde_json::Value::as_str).filter(|kid| !kid.is_empty());
+        let Some(kid) = kid else {
+            let message = "a key of the emergency authority has no `kid`, by which records say who signed";
+            context.put(Code::BadKeys, at.place, message, "give each key a `kid` of its own");
+            return None;
+        };
+        let jwk = EmergencyKey { kid: kid.into(), jwk: key.to_string().into() };
+        if found.insert(kid, jwk).is_some() {
+            let message = format!("two keys of the emergency authority have the `kid` `{}`", short(kid));
+            context.put(Code::BadKeys, at.place, message, "give each key a `kid` of its own");
+            return None;
+        }
+    }
+    Some(found.into_values().collect())
 }
 
 fn causes(context: Context<'_>, field: &Field<written::OneOrMany<String>>) -> BTreeSet<String> {

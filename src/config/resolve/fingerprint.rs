@@ -29,9 +29,9 @@ use super::{
 use crate::{
     model::{Network, Span, SubjectKind, SubjectRef},
     policy::{
-        Approvals, Conditions, Effect, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower, OnRemove,
-        PermissionSet, Policy, ResourceRules, ServiceRule, SessionRules, Staleness, TenantRoles, Whose,
-        Within, conditions::TicketFrom, narrow::How, path::Delimiters, routes::Twins,
+        Approvals, Conditions, Effect, EmergencyTokens, GRANTOR_MEMORY_MS, Granting, LoginAccess, OnLower,
+        OnRemove, PermissionSet, Policy, ResourceRules, ServiceRule, SessionRules, Staleness, TenantRoles,
+        Whose, Within, conditions::TicketFrom, narrow::How, path::Delimiters, routes::Twins,
     },
 };
 
@@ -262,6 +262,12 @@ fn policy_value(policy: &Policy) -> Value {
         });
         if !glass.tenant_ends {
             put(&mut named, "tenant_ends", json!(false));
+        }
+        if let Some(EmergencyTokens { keys, audience, longest_ms, revoked }) = &glass.tokens {
+            let keys: Vec<&str> = keys.iter().map(|key| &*key.jwk).collect();
+            let tokens =
+                json!({ "keys": keys, "audience": audience, "longest_ms": longest_ms, "revoked": revoked });
+            put(&mut named, "tokens", tokens);
         }
         put(&mut value, "break_glass", named);
     }

@@ -19,6 +19,8 @@ pub struct Places {
     pub ledger_key: Option<Spot>,
     /// `assertion.key`.
     pub assertion_key: Option<Spot>,
+    /// `break_glass.tokens.keys`.
+    pub emergency_keys: Option<Spot>,
     /// Each issuer, and its keys.
     pub issuers: BTreeMap<IssuerName, (Spot, Spot)>,
     /// Each webhook.
@@ -39,6 +41,11 @@ pub(super) fn places(context: Context<'_>, file: &File) -> Places {
         ledger_origin: ledger.and_then(|ledger| spot(context, &ledger.origin)),
         ledger_key: ledger.and_then(|ledger| spot(context, &ledger.key)),
         assertion_key: file.assertion.value().and_then(|assertion| spot(context, &assertion.key)),
+        emergency_keys: file
+            .break_glass
+            .value()
+            .and_then(|glass| glass.tokens.value())
+            .and_then(|tokens| spot(context, &tokens.keys)),
         issuers: issuers
             .filter_map(|at| {
                 let name = IssuerName::new(at.value.name.value()?).ok()?;

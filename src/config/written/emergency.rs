@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Duration, Field, List, OneOrMany, Require};
+use super::{Duration, Field, Keys, List, OneOrMany, Require};
 
 /// Kill switches: one command ends support access, and keeps it ended until it is lifted.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -42,6 +42,25 @@ pub struct BreakGlass {
     /// What is demanded of the operators' sign-in beside `staff.require`, for the entry and for each request by it. It
     /// takes no `ticket`: the incident is it.
     pub require: Field<Require>,
+    /// Emergency tokens: with one, an operator enters where the store cannot be asked. Without this none is taken.
+    pub tokens: Field<EmergencyTokens>,
+}
+
+/// Whose emergency tokens count, and which. `postern break-glass token` makes them.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["keys", "audience"]))]
+pub struct EmergencyTokens {
+    /// The public keys of the emergency authority, as a JSON Web Key Set from a file or written here: Ed25519 or P-256, each with a
+    /// `kid` of its own. They are never fetched.
+    pub keys: Field<Keys>,
+    /// What the tokens must be made for. One name for all gateways in front of one installation, and another for staging: a token of
+    /// one opens nothing of the other.
+    pub audience: Field<String>,
+    /// How long a token may live at most; at most `4h`. Default `1h`.
+    pub longest: Field<Duration>,
+    /// The ids of tokens that were taken back, `emg_…`. What runs by one of them is cut by the reload that brings it.
+    pub revoked: Field<OneOrMany<String>>,
 }
 
 /// One of the vendor's people, by issuer and `sub`.

@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 pub use act_as::{ActAs, Organisation};
 pub use creates::{CreatedId, Creates};
-pub use emergency::{BreakGlass, Person, Stops};
+pub use emergency::{BreakGlass, EmergencyTokens, Person, Stops};
 pub use entrance::{HopHeader, ProxyProtocol, TrustedHops};
 pub use field::{At, Field, FirstOrAll, List, OneOrMany, Place, Table};
 pub use fleet::Fleet;

@@ -130,6 +130,7 @@ pub(super) fn knock(routing: &Routing, ask: &Ask<'_>, mapped: &Mapped<'_>) -> Kn
         resource: ask.resource.map(Arc::from),
         within: outer_of(ask.within),
         session: Name::of(ask.session),
+        emergency: ask.emergency.clone(),
         does: ask.does,
         client: ask.around.client,
         ticket: Name::of(ask.around.ticket),

@@ -48,6 +48,7 @@ pub enum Known {
     /// `X-Accel-*` and `X-Sendfile-Type` (CVE-2025-61780).
     Steering,
     PosternSession,
+    PosternEmergency,
     /// `Postern-*` otherwise.
     Postern,
     SecWebSocketKey,
@@ -135,6 +136,7 @@ impl KnownSet {
         Known::OriginalUrl,
         Known::Steering,
         Known::PosternSession,
+        Known::PosternEmergency,
         Known::Postern,
     ]);
 
@@ -151,6 +153,7 @@ impl KnownSet {
         Known::Cookie,
         Known::Date,
         Known::PosternSession,
+        Known::PosternEmergency,
         Known::SecWebSocketKey,
         Known::SecWebSocketVersion,
         Known::SecFetchSite,

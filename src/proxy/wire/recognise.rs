@@ -229,6 +229,7 @@ const fn rows(len: usize) -> &'static [Row] {
                     row("if-modified-since", Known::IfModifiedSince),
                     row("sec-websocket-key", Known::SecWebSocketKey),
                     row("x-method-override", Known::MethodOverride),
+                    row("postern-emergency", Known::PosternEmergency),
                 ]
             }
         }

@@ -179,7 +179,11 @@ pub struct ResponseEdit<'a> {
 
 /// Appends a response head to `out`: the upstream's status with our own phrase, and its headers as `edit` says.
 pub fn write_response(out: &mut Vec<u8>, response: &ResponseView<'_>, edit: &ResponseEdit<'_>) {
-    let always = KnownSet::HOP_BY_HOP.union(KnownSet::of(&[Known::PosternSession, Known::Postern]));
+    let always = KnownSet::HOP_BY_HOP.union(KnownSet::of(&[
+        Known::PosternSession,
+        Known::PosternEmergency,
+        Known::Postern,
+    ]));
     out.reserve(response.head().len() + 256);
     write_status(out, response.head().status());
     let known = always.union(edit.drop);
