@@ -162,7 +162,9 @@ pub struct Engine {
     last_record: AtomicI64,
     /// Somebody moved the clock (`dangerous.clock`): every record says so.
     clock_moved: AtomicBool,
-    /// Intents of an earlier life are settled; staff may be served.
+    /// Intents of an earlier life are settled.
+    recalled: AtomicBool,
+    /// That, and all that staff wait for besides; they may be served.
     settled: AtomicBool,
     /// How this process stands to its name ([`Named`]).
     named: AtomicU8,
@@ -214,6 +216,7 @@ impl Engine {
             ahead_ms,
             last_record: AtomicI64::new(last_record),
             clock_moved: AtomicBool::new(false),
+            recalled: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             named: AtomicU8::new(0),
             sweeping: tokio::sync::Mutex::default(),

@@ -89,6 +89,7 @@ impl Engine {
             }
             open.pop_front();
         }
+        self.recalled.store(true, Ordering::Release);
         Ok(())
     }
 

@@ -75,7 +75,7 @@ fn without_redis_an_emergency_token_opens_and_what_a_tenant_refused_last_binds()
     let servers = format!("url: \"{}\"", url(fleet.redis.port));
     let planned = plan("c", &servers, BOUNDS, Hooks::default()).edit("sessions: { last: 8h }", glass);
     let mut c = a.beside(Plan { data: Some(data), ..planned });
-    c.up();
+    c.try_up().unwrap();
     until_within(Duration::from_secs(20), "a gateway without a store takes it", || {
         let said = by(&c, "acme", &olga, &acme);
         assert!(said.is(200, "") || said.status == 503, "{said}");
@@ -93,6 +93,7 @@ fn without_redis_an_emergency_token_opens_and_what_a_tenant_refused_last_binds()
     until_within(Duration::from_secs(20), "c hears of it too", || {
         by(&c, "acme", &olga, &acme).is(403, "stopped")
     });
+    c.until_ready();
     c.finish();
     fleet.finish();
 }
