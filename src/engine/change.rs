@@ -142,11 +142,6 @@ impl Engine {
         tracing::warn!(%tenant, %session, subject = %subject.id, %cause, %incident, "an operator broke the glass");
     }
 
-    /// How often somebody entered by break-glass since the start.
-    pub fn glass_broken(&self) -> u64 {
-        self.glass_broken.load(Ordering::Relaxed)
-    }
-
     async fn attempt(
         self: &Arc<Self>,
         this: Try<'_>,

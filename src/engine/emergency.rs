@@ -65,6 +65,11 @@ pub(super) fn by_token<'a>(token: &'a EmergencyToken, facts: &Facts) -> ByToken<
 }
 
 impl Engine {
+    /// How often somebody entered by break-glass since the start.
+    pub fn glass_broken(&self) -> u64 {
+        self.glass_broken.load(Ordering::Relaxed)
+    }
+
     /// Takes note of an entry by a token, where this is the first use of it here.
     #[expect(clippy::too_many_arguments, reason = "a record gathers from everywhere, once")]
     pub(super) async fn enter_alone(
