@@ -78,7 +78,7 @@ enum Command {
     State(state::State),
     /// Enter a tenant in an emergency, by a gateway that runs
     #[command(after_help = EXIT)]
-    BreakGlass(break_glass::BreakGlass),
+    BreakGlass(Box<break_glass::BreakGlass>),
     /// A sample application behind the gateway, and a tour
     #[command(after_help = EXIT)]
     Demo(demo::Demo),
