@@ -165,8 +165,14 @@ impl Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        let end = if self.live.fuse.burnt().is_some() { End::Cut } else { End::ClientGone };
-        self.report(&Report { end, status: None, sent: 0, received: 0, fault: None, server: None });
+        self.report(&Report {
+            end: End::ClientGone,
+            status: None,
+            sent: 0,
+            received: 0,
+            fault: None,
+            server: None,
+        });
     }
 }
 
@@ -375,18 +381,24 @@ impl Engine {
         let knock = case.map(|case| case.knock.load_full());
         let acting = case.and_then(|case| Some((&case.subject.id, case.acting_as.as_ref()?)));
         let (effect, effect_fault) = self.effect_of(live);
+        let burnt = live.fuse.burnt();
+        let end = match report.end {
+            // Where the end took the connection with it, whoever writes to it hears only that nobody is there any more.
+            End::ClientGone if burnt.is_some() => End::Cut,
+            end => end,
+        };
         let event = records::AccessOutcome {
             exchange: live.exchange.as_str(),
             tenant: knock.as_ref().and_then(|knock| knock.tenant.as_str()),
             subject: acting.map(|(subject, _)| subject),
             acting_as: acting.map(|(_, user)| user),
-            end: report.end,
+            end,
             status: report.status,
             sent: report.sent,
             received: report.received,
             millis: now.ms_since(began),
-            cut_by: match report.end {
-                End::Cut | End::NotForwarded => live.fuse.burnt().map(Into::into),
+            cut_by: match end {
+                End::Cut | End::NotForwarded => burnt.map(Into::into),
                 End::Complete | End::ClientGone | End::UpstreamFailed | End::Unknown => None,
             },
             fault: report.fault,
