@@ -187,6 +187,7 @@ pub fn counted(words: &[&str]) {
         resource: None,
         within: Outer::default(),
         session: Name::Missing,
+        emergency: postern::policy::Brought::Nothing,
         does: Effect::Read,
         client: None,
         ticket: Name::Missing,
