@@ -148,6 +148,7 @@ pub(crate) fn emergency() -> Emergency {
         conditions: postern::policy::Conditions::default(),
         attempts: 10,
         tenant_ends: true,
+        tokens: None,
     };
     Emergency {
         operators: ["olga", "otto"].map(operator).into(),
