@@ -238,8 +238,8 @@ fn is_cut(end: impl FnOnce(&Stage, &str), code: &str, fault: &str) {
     assert_eq!(stream.read_out().0, Ending::Reset);
     stage.refuses(&stage.olga, &token, 403, code, fault);
     let records = stage.it.world.finish();
-    let outcomes = records.iter().filter(|record| record["kind"] == "access.outcome");
-    let cut = outcomes.filter(|record| record["end"] == "cut").last().unwrap();
+    let is_cut = |record: &&serde_json::Value| record["kind"] == "access.outcome" && record["end"] == "cut";
+    let cut = records.iter().rfind(is_cut).unwrap();
     assert_eq!(cut["cut_by"]["reason"], code, "{cut}");
 }
 
