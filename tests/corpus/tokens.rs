@@ -102,13 +102,13 @@ fn every_bad_token_is_refused_with_its_code() {
         .map(|fault| fault.code())
         .filter(|code| !seen.contains(&format!("refuse 401 {code}").as_str()))
         .collect();
-    // The other three are about a whole request, or about no token at all.
+    // The others are about a whole request, about no access token, or about no token at all.
     let elsewhere = [
-        "token_emergency_form",
         "keys_unavailable",
         "token_key_ambiguous",
         "token_several",
         "token_in_cookie",
+        "token_emergency_form",
     ];
     assert_eq!(missing, elsewhere, "every other fault has a case here");
 }
