@@ -1422,7 +1422,9 @@ fn the_histories_reach_every_command_and_most_codes() {
     // made by any command. The plain policy demands nothing of staff beside a session, and has no services.
     // Three of them are only ever the reason of a cut. Here nobody else changes the store, so nothing is ever old.
     let cuts = ["exchange_too_long", "record_unavailable", "configuration_replaced"];
-    let never: Vec<_> = never.into_iter().filter(|code| !cuts.contains(code)).collect();
+    // Nobody here brings a token for an emergency: those have tests of their own.
+    let brought = |code: &&str| code.starts_with("emergency_");
+    let never: Vec<_> = never.into_iter().filter(|code| !cuts.contains(code) && !brought(code)).collect();
     assert_eq!(
         never,
         [
