@@ -32,6 +32,11 @@ impl Said {
     pub fn is(&self, status: u16, code: &str) -> bool {
         self.status == status && self.code == code
     }
+
+    /// No answer came, or not all of it.
+    pub fn is_cut(&self) -> bool {
+        self.status == 0
+    }
 }
 
 impl std::fmt::Display for Said {
