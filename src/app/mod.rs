@@ -267,6 +267,7 @@ impl Gateway {
             background.spawn(kept::keep_hearing(Arc::clone(store), Arc::clone(&hearing)));
         }
         background.spawn(Arc::clone(&engine).keep_mending());
+        background.spawn(Arc::clone(&engine).keep_asking());
         background.spawn(Arc::clone(&engine).keep_effects());
         background.spawn(servers::keep_checking(shared.routing.load_full(), keeping.clone()));
         let first = keepers.load_full();
@@ -427,6 +428,7 @@ impl Gateway {
                 // What is being told is noted, if it is soon: less is told again by the next start.
                 let _ = tokio::join!(
                     tokio::time::timeout(REST, self.engine.mend_once()),
+                    tokio::time::timeout(REST, self.engine.ask_once()),
                     tokio::time::timeout(REST, self.reloader.webhooks.rest()),
                 );
                 let left = self.engine.pending();

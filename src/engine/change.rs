@@ -29,7 +29,7 @@ use crate::{
 
 pub(super) use terms::{Attempt, Try};
 pub use terms::{ChangeFault, Changed, Giver};
-pub(super) use written::{About, ends, session_of};
+pub(super) use written::{About, ends};
 
 use super::{
     Engine,
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Whoever watches the gateway hears of broken glass without reading the record.
-    fn told_loud(&self, command: &Command, giver: &Giver) {
+    pub(super) fn told_loud(&self, command: &Command, giver: &Giver) {
         let (Command::BreakGlass { tenant, session, cause, incident, .. }, Giver::Subject(subject, _)) =
             (command, giver)
         else {
@@ -325,12 +325,9 @@ impl Engine {
             }
             // Its intent stays open until a try succeeds.
             Err(fault) if this.pending.is_some() => return Err(ChangeFault::Store(fault.to_string())),
-            // It may have been applied: the intent stays open, the next start asks the store, and until then nobody goes
-            // by what was known before.
+            // It may have been applied: its intent stays open until the store says.
             Err(CommitFault::Ambiguous(why)) => {
-                for (key, _) in &writes {
-                    self.cells.forget(std::slice::from_ref(key));
-                }
+                self.in_doubt(this, change.events, writes);
                 return Err(ChangeFault::Store(why.to_string()));
             }
             Err(fault) => {

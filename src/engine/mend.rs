@@ -15,13 +15,13 @@ use tokio::sync::watch;
 
 use crate::{
     lifecycle::{Change, Command, Event, Refusal},
-    model::{ChangeId, Document, Head, Key, Stored, TenantId, Timestamp, Version, join::narrowest},
+    model::{ChangeId, Document, Head, Key, Stored, Timestamp, Version, join::narrowest},
     state::{Commit, Committed, Place},
 };
 
 use super::{
     ChangeFault, Engine, Giver,
-    change::{About, Attempt, Changed, Try, session_of},
+    change::{About, Attempt, Changed, Try},
     records,
 };
 
@@ -118,13 +118,13 @@ impl Pending {
     }
 
     fn about(&self) -> About<'_> {
-        let (session, tenant, settled) = match &self.origin {
-            Origin::Made { command, .. } => {
-                (session_of(command), command.tenant().map(TenantId::as_str), false)
+        match &self.origin {
+            Origin::Made { command, .. } => About::made(&self.change, command),
+            Origin::Found { session, tenant } => {
+                let (session, tenant) = (session.clone(), tenant.as_deref());
+                About { change: &self.change, session, tenant, settled: true }
             }
-            Origin::Found { session, tenant } => (session.clone(), tenant.as_deref(), true),
-        };
-        About { change: &self.change, session, tenant, settled }
+        }
     }
 
     fn is_busy(&self) -> bool {

@@ -6,7 +6,7 @@
 //!   outcome durable, answer.
 //!
 //! Beside them what keeps both true: settling after a crash, the sweeper of deadlines, the mender of changes that could
-//! not be committed, the follower of what others change in the same store.
+//! not be committed, the question for those of which nobody knows, the follower of what others change in the same store.
 //!
 //! Never here: HTTP, routes of the API, a rule (rules are [`crate::policy`] and [`crate::lifecycle`]).
 
@@ -14,6 +14,7 @@ mod accept;
 mod admit;
 mod attempts;
 mod change;
+mod doubt;
 mod effects;
 mod emergency;
 mod erasable;
@@ -154,6 +155,8 @@ pub struct Engine {
     background: tokio::runtime::Handle,
     pending: Mutex<Vec<Arc<Pending>>>,
     mend: tokio::sync::Notify,
+    /// Changes of which the store did not say whether it made them.
+    doubts: doubt::Doubts,
     effects: effects::Effects,
     /// By how much the ledger's last record was ahead of the clock at the start, within the tolerance.
     ahead_ms: i64,
@@ -212,6 +215,7 @@ impl Engine {
             background: parts.background,
             pending: Mutex::new(Vec::new()),
             mend: tokio::sync::Notify::new(),
+            doubts: doubt::Doubts::default(),
             effects: effects::Effects::default(),
             ahead_ms,
             last_record: AtomicI64::new(last_record),

@@ -337,3 +337,30 @@ async fn a_lowering_that_others_went_below_is_no_answer_of_as_wanted_already() {
     assert_eq!(world.engine.pending(), 0);
     assert_eq!(world.get(path, &admin).await.is(200).body["choice"], "read_only");
 }
+
+/// A store that was healed has what a change wrote, and knows no place of it.
+#[tokio::test]
+async fn what_became_of_a_change_is_asked_until_the_store_says_and_told_by_its_documents_too() {
+    let world = World::new().await;
+    for (tenant, knows_ids) in [("globex", true), ("acme", false)] {
+        let (admin, path) = (world.admin(tenant), format!("/v1/tenants/{tenant}/consent"));
+        world.store.no_answers.store(true, Ordering::SeqCst);
+        let refused = world.put("PUT", &path, json!({"level": "full"}), &admin).await;
+        refused.refused(503, "state_unavailable");
+        let given = |r: &serde_json::Value| r["command"] == "set_consent" && r["tenant"] == tenant;
+        let intent = world.record(given).await;
+        assert_eq!(world.engine.ask_once().await, 1, "nobody knows yet");
+        world.store.no_answers.store(false, Ordering::SeqCst);
+        world.store.no_ids.store(!knows_ids, Ordering::SeqCst);
+        assert_eq!(world.engine.ask_once().await, 0);
+        let of_it = |r: &serde_json::Value| r["kind"] == "change.outcome" && r["change"] == intent["change"];
+        let outcome = world.record(of_it).await;
+        assert_eq!(outcome["outcome"], "stored", "{outcome}");
+        assert_eq!(outcome["position"].is_u64(), knows_ids, "{outcome}");
+        assert_eq!(outcome["events"], intent["events"], "{outcome}");
+        assert_eq!(outcome["documents"].as_array().unwrap().len(), 1, "{outcome}");
+        assert_eq!(world.get(&path, &admin).await.is(200).body["choice"], "full");
+        assert_eq!(world.engine.ask_once().await, 0);
+        assert_eq!(world.records().iter().filter(|record| of_it(record)).count(), 1);
+    }
+}

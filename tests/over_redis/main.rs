@@ -39,6 +39,7 @@ mod sentinel;
 mod servers;
 mod stage;
 mod stood;
+mod unanswered;
 #[path = "../it/under.rs"]
 mod under;
 mod upgrade;

@@ -23,6 +23,8 @@ pub(crate) struct Faulty {
     pub(crate) no_commits: AtomicBool,
     /// Commits are made, and nobody hears whether.
     pub(crate) no_answers: AtomicBool,
+    /// It knows no change by its id, as one that was healed.
+    pub(crate) no_ids: AtomicBool,
     /// Somebody else always comes first.
     pub(crate) conflicts: AtomicBool,
     /// Nothing is read.
@@ -43,6 +45,7 @@ impl Faulty {
             real,
             no_commits: AtomicBool::new(false),
             no_answers: AtomicBool::new(false),
+            no_ids: AtomicBool::new(false),
             conflicts: AtomicBool::new(false),
             no_reads: AtomicBool::new(false),
             stalls: tokio::sync::watch::Sender::new(false),
@@ -110,6 +113,9 @@ impl Store for Faulty {
     ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         if self.no_answers.load(Ordering::SeqCst) {
             return Box::pin(async { Err(down()) });
+        }
+        if self.no_ids.load(Ordering::SeqCst) {
+            return Box::pin(async { Ok(None) });
         }
         self.real.asked(part, change)
     }

@@ -85,7 +85,9 @@ impl Engine {
             Ok(made) => made,
             Err(CommitFault::Ambiguous(why)) => match self.placed(part, &change).await {
                 Ok(Some(made)) => made,
-                Ok(None) | Err(_) => return Err(CommitFault::Ambiguous(why)),
+                // And never will be.
+                Ok(None) => return Err(CommitFault::Unavailable(why)),
+                Err(_) => return Err(CommitFault::Ambiguous(why)),
             },
             Err(fault) => return Err(fault),
         };

@@ -198,12 +198,17 @@ pub(in crate::engine) struct About<'a> {
 
 impl<'a> About<'a> {
     pub(super) fn of(this: &'a Try<'_>) -> About<'a> {
-        let tenant = this.command.tenant().map(TenantId::as_str);
-        About { change: &this.change, session: session_of(this.command), tenant, settled: false }
+        About::made(&this.change, this.command)
+    }
+
+    /// Somebody gave this command.
+    pub(in crate::engine) fn made(change: &'a ChangeId, command: &'a Command) -> About<'a> {
+        let tenant = command.tenant().map(TenantId::as_str);
+        About { change, session: session_of(command), tenant, settled: false }
     }
 }
 
-pub(in crate::engine) fn session_of(command: &Command) -> Option<String> {
+fn session_of(command: &Command) -> Option<String> {
     match command {
         Command::StartSession { session, .. }
         | Command::BreakGlass { session, .. }

@@ -259,16 +259,12 @@ impl Machines {
         }
     }
 
-    /// Ends all gateways as an operator would; their worlds, with ledgers at rest. Each was started once more before: a change of which
-    /// Redis did not say whether it was made stays open until then.
-    pub fn end(mut self) -> Vec<World> {
-        for (gateway, config) in self.gateways.iter_mut().zip(&self.configs) {
-            assert_eq!(gateway.take().unwrap().stop(), Some(0));
-            *gateway = Some(Process::start(config));
-        }
+    /// Ends all gateways as an operator would, once each has found out what became of every change; their worlds, with ledgers at rest.
+    pub fn end(self) -> Vec<World> {
         for gateway in self.gateways.iter().flatten() {
-            let settled = || get(gateway.operations, "/metrics").contains("\npostern_staff_served 1\n");
-            until("what was left open is settled", settled);
+            let concluded =
+                || get(gateway.operations, "/metrics").contains("\npostern_ledger_open_intents 0\n");
+            until("every intent has its outcome", concluded);
         }
         for (gateway, world) in self.gateways.into_iter().zip(&self.worlds) {
             assert_eq!(gateway.unwrap().stop(), Some(0));
