@@ -26,6 +26,7 @@ use postern::{
 use tokio::runtime::Runtime;
 
 use super::{
+    ask::Client,
     place::{Place, agent, now},
     server::{Redis, megabytes},
 };
@@ -141,6 +142,20 @@ impl Filled {
     /// What somebody asks for in the tenant of a session.
     pub fn path(&self, number: usize) -> String {
         format!("/t/{}/orders", tenant(number))
+    }
+
+    /// How many documents there are: an agent's presence beside each session.
+    pub fn documents(&self) -> usize {
+        self.tenants + 2 * self.sessions
+    }
+
+    /// Staff ask until somebody of them is served.
+    pub fn first(&self, place: &Place, begun: Instant) {
+        let mut client = Client::connect(place.port);
+        while client.get(&self.path(0), &place.agent(0)) != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(600), "staff are not served");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Somebody of the last tenants says how far support may go there.

@@ -1,5 +1,5 @@
-//! A store in Redis with many tenants and sessions: what it takes there, how a gateway starts on it, what a miss costs, what
-//! goes on without anybody asking. And what a decision costs on it, beside the embedded store: in instructions.
+//! A store in Redis with many tenants and sessions: what it takes there, how a gateway starts on it and copies it into its shadow,
+//! what a miss costs, what goes on without anybody asking, how Redis is filled again that was emptied. And what a decision costs on it, beside the embedded store: in instructions.
 //!
 //! ```text
 //! cargo bench --bench fleet                                        # 20,000 tenants, 2,000 sessions
@@ -31,6 +31,7 @@ mod fill;
 mod machine;
 mod place;
 mod server;
+mod shadow;
 
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,11 @@ fn number(words: &[&str], name: &str, default: usize) -> usize {
 }
 
 /// Plays the gateway, until it is killed.
+/// Plays the gateway, until nobody holds the other end of its input any more.
 fn gateway(dir: &std::path::Path) {
-    let _gateway = Gateway::start(place::settings(dir), Extra::default()).unwrap();
-    loop {
-        std::thread::park();
-    }
+    let gateway = Gateway::start(place::settings(dir), Extra::default()).unwrap();
+    let _end = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    gateway.stop();
 }
 
 fn whole(tenants: usize, sessions: usize) {
@@ -78,34 +79,37 @@ fn whole(tenants: usize, sessions: usize) {
     let place = Place::make(redis.port);
     let filled = fill::fill(&place, &redis, tenants, sessions);
     println!("\n| what | |\n| --- | ---: |");
-    let running = start(&place, &redis, &filled);
+    let (begun, its) = (Instant::now(), redis.cpu());
+    let running = start(&place, &filled, begun);
+    shadow::filling(&place, &redis, &running, &filled, begun);
+    quiet(&redis, &running, begun, its);
     misses(&place, &running, &filled);
     by_itself(&place, &redis, &running, &filled);
+    let running = shadow::again(&place, &redis, running, &filled);
+    shadow::emptied(&place, &redis, &running, &filled);
 }
 
-/// From a process that is begun to what it answers, and until it is quiet.
-fn start<'p>(place: &'p Place, redis: &Redis, filled: &Filled) -> Running<'p> {
-    let begun = Instant::now();
-    let (redis_before, running) = (redis.cpu(), Running::start(place));
-    let ready = begun.elapsed();
-    let agent = place.agent(0);
-    let mut client = Client::connect(place.port);
-    while client.get(&filled.path(0), &agent) != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "staff are not served");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    println!("| start of a cold gateway, to `/readyz` | {:.0} ms |", ready.as_secs_f64() * 1e3);
+/// From a process that is begun to what it answers.
+fn start<'p>(place: &'p Place, filled: &Filled, begun: Instant) -> Running<'p> {
+    let running = Running::start(place);
+    println!("| start of a cold gateway, to `/readyz` | {:.0} ms |", begun.elapsed().as_secs_f64() * 1e3);
+    filled.first(place, begun);
     println!("| … to the first staff request served | {:.0} ms |", begun.elapsed().as_secs_f64() * 1e3);
     println!("| resident then | {:.1} MB |", megabytes(running.resident()));
-    // Whatever it does in the background is done when two looks in a row see no more than beats.
+    running
+}
+
+/// Waits until a gateway does no more by itself than beat; what it used since it was begun, and Redis since then.
+fn quiet(redis: &Redis, running: &Running<'_>, begun: Instant, its: Duration) {
+    // Whatever it does in the background is done when three looks in a row see no more than beats.
     let (mut quiet, mut last) = (0, running.cpu());
     while quiet < 3 {
         std::thread::sleep(Duration::from_secs(1));
         let now = running.cpu();
         quiet = if now - last < Duration::from_millis(60) { quiet + 1 } else { 0 };
         last = now;
-        if begun.elapsed() > Duration::from_secs(900) {
-            println!("| … it is not quiet after 15 min | |");
+        if begun.elapsed() > Duration::from_secs(1800) {
+            println!("| … it is not quiet after 30 min | |");
             break;
         }
     }
@@ -116,20 +120,24 @@ fn start<'p>(place: &'p Place, redis: &Redis, filled: &Filled) -> Running<'p> {
     println!(
         "| CPU of the gateway, of Redis until then | {:.1} s, {:.1} s |",
         running.cpu().as_secs_f64(),
-        (redis.cpu() - redis_before).as_secs_f64()
+        (redis.cpu() - its).as_secs_f64()
     );
-    println!("| resident then | {:.1} MB |", megabytes(running.resident()));
-    running
+    println!(
+        "| resident then, and at most until then | {:.1} MB, {:.1} MB |",
+        megabytes(running.resident()),
+        megabytes(running.most_resident())
+    );
 }
 
 /// The first request in a tenant, and the second, in turn: what else happens on the machine happens to both.
 fn misses(place: &Place, running: &Running<'_>, filled: &Filled) {
     let mut client = Client::connect(place.port);
     let (mut missed, mut hit) = (Vec::new(), Vec::new());
-    // The first one was asked for at the start.
-    let count = ASKED.min(filled.sessions - 1);
+    // The first ones were asked for while the shadow was filled.
+    let asked = shadow::ASKED_IN.min(filled.sessions - 1);
+    let count = ASKED.min(filled.sessions - asked);
     let before = running.resident();
-    for number in 1..=count {
+    for number in asked..asked + count {
         let agent = place.agent(number);
         for took in [&mut missed, &mut hit] {
             let begun = Instant::now();
@@ -141,15 +149,14 @@ fn misses(place: &Place, running: &Running<'_>, filled: &Filled) {
         let [p50, p99] = quantiles(took);
         println!("| {what}, p50, p99 | {p50:.0} µs, {p99:.0} µs |");
     }
-    let first = count + 1;
-    for number in first..filled.sessions {
+    for number in asked + count..filled.sessions {
         assert_eq!(client.get(&filled.path(number), &place.agent(number)), 200);
     }
     let grown = running.resident().saturating_sub(before);
-    let per = grown as f64 / (filled.sessions - 1) as f64 / 1024.0;
+    let per = grown as f64 / (filled.sessions - asked) as f64 / 1024.0;
     println!(
         "| memory for {} more tenants in which somebody works | {:.1} MB, {per:.2} KiB each |",
-        filled.sessions - 1,
+        filled.sessions - asked,
         megabytes(grown)
     );
 }

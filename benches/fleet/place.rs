@@ -159,12 +159,24 @@ routes:
         self.tokens[number % AGENTS].clone()
     }
 
+    /// What the gateway tells its operators, where it is 200.
+    pub fn told(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.operations)).ok()?;
+        let mut text = String::new();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n").ok()?;
+        stream.read_to_string(&mut text).ok()?;
+        text.starts_with("HTTP/1.1 200").then_some(text)
+    }
+
     /// Whether the gateway says that it is ready.
     pub fn is_ready(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.operations)) else { return false };
-        let mut text = String::new();
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: ops\r\n\r\n").is_ok()
-            && stream.read_to_string(&mut text).is_ok()
-            && text.starts_with("HTTP/1.1 200")
+        self.told("/readyz").is_some()
+    }
+
+    /// One of the gateway's metrics.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.told("/metrics").expect("a gateway that runs tells its metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("there is no {name}"))
     }
 }

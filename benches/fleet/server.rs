@@ -12,7 +12,7 @@ use std::{
 use super::place::{Place, free_port};
 
 /// How long a process may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
@@ -123,14 +123,32 @@ impl<'p> Running<'p> {
     pub fn start(place: &'p Place) -> Running<'p> {
         let program = std::env::current_exe().unwrap();
         let child =
-            Command::new(program).arg("gateway").arg(place.dir()).stdin(Stdio::null()).spawn().unwrap();
-        let running = Running { child, _place: place };
+            Command::new(program).arg("gateway").arg(place.dir()).stdin(Stdio::piped()).spawn().unwrap();
+        let mut running = Running { child, _place: place };
         let begun = Instant::now();
         while !place.is_ready() {
+            let ended = running.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the gateway does not start: {ended:?}");
             assert!(begun.elapsed() < PATIENCE, "the gateway does not come up");
             std::thread::sleep(Duration::from_millis(1));
         }
         running
+    }
+
+    /// Stops it as a signal does, and waits until it is gone.
+    pub fn stop(mut self) {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the gateway stopped with {status}");
+    }
+
+    /// Bytes that it handed to the disk, and that it read from there.
+    pub fn disk(&self) -> [u64; 2] {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        ["write_bytes: ", "read_bytes: "].map(|name| {
+            let line = io.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|count| count.parse().ok()).unwrap_or(0)
+        })
     }
 
     pub fn cpu(&self) -> Duration {
@@ -139,8 +157,17 @@ impl<'p> Running<'p> {
 
     /// Bytes of memory that it has.
     pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it had.
+    pub fn most_resident(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 }
