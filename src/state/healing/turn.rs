@@ -14,6 +14,8 @@ use super::{
 
 /// How many documents are joined in one step.
 const PAGE: usize = 64;
+/// How many are copied in one step. They are only read, so of a large store four times as many are no long wait for anybody else.
+const COPY_PAGE: usize = 256;
 
 /// One gateway's healing of one part.
 #[derive(Debug, Clone, Default)]
@@ -162,14 +164,17 @@ impl Healing {
 
     /// Copies a page of the part into the shadow, which was not there for all of it.
     async fn copy(&mut self, healer: &Healer<'_>, part: Part, seen: &Seen) -> Result<Turned, HealFault> {
-        let after = match self.copied.take() {
+        let after = match &self.copied {
             // A jump may have gone over a change of what had been copied.
-            Some((after, jumps)) if jumps == seen.jumps => Some(after),
+            Some((after, jumps)) if *jumps == seen.jumps => Some(after.clone()),
             _ => None,
         };
         let (epoch, number, line) = (seen.epoch, seen.number, seen.line);
-        let copying = Copying { epoch, number, line, after, limit: PAGE };
-        let Some(page) = healer.store.page(part, copying).await? else { return Ok(Turned::Works) };
+        let copying = Copying { epoch, number, line, after, limit: COPY_PAGE };
+        // Given up while it waits, it goes on from there: else a part that changes often would begin again and again.
+        let page = healer.store.page(part, copying).await?;
+        self.copied = None;
+        let Some(page) = page else { return Ok(Turned::Works) };
         let last = page.documents.last().map(|(key, _)| key.clone());
         // What this build cannot read a newer one has in its own shadow.
         let readable: Vec<(Key, Stored)> =
@@ -263,4 +268,146 @@ pub fn joined_in(before: Option<&Stored>, mine: &Stored, epoch: u32) -> Option<S
     let next = both.version.next();
     both.version = Version { epoch: next.epoch.max(epoch), ..next };
     Some(both)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future as _, pending},
+        sync::Mutex,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+    use crate::{
+        model::TenantId,
+        state::{
+            Answer, Unreadable,
+            healing::{Done, Head, Loaded, Marking, Page, Sight},
+        },
+    };
+
+    fn tenant(number: usize) -> Key {
+        Key::Tenant(TenantId::new(&format!("org-{number:04}")).unwrap())
+    }
+
+    /// A sound part with so many documents that nobody can read, which are pages all the same.
+    struct Part0 {
+        documents: usize,
+        /// What was asked for, and whether it is answered.
+        asked: Mutex<Vec<Option<Key>>>,
+        silent: Mutex<bool>,
+        seen: Mutex<Seen>,
+    }
+
+    impl Part0 {
+        fn of(documents: usize) -> Part0 {
+            let seen = Seen {
+                store: Some(uuid::Uuid::nil()),
+                epoch: 1,
+                number: 1,
+                line: Line::parse(b"0123456789abcdef0123").unwrap(),
+                gaps: true,
+                ..Seen::default()
+            };
+            Part0 { documents, asked: Mutex::default(), silent: Mutex::default(), seen: Mutex::new(seen) }
+        }
+
+        fn is_silent(&self, silent: bool) {
+            *self.silent.lock().unwrap() = silent;
+        }
+    }
+
+    impl Heal for Part0 {
+        fn sight<'a>(&'a self, _: Part, _: u64, _: &'a str) -> Answer<'a, Result<Sight, StoreFault>> {
+            let seen = self.seen.lock().unwrap();
+            let (id, epoch, number, line) = (seen.store.unwrap(), seen.epoch, seen.number, seen.line);
+            let head = Head { id, was: Vec::new(), epoch, number, line, round: None };
+            Box::pin(async move { Ok(Sight { head: Some(head), line_at: line, cursor: None }) })
+        }
+
+        fn page(&self, _: Part, copying: Copying) -> Answer<'_, Result<Option<Page>, StoreFault>> {
+            self.asked.lock().unwrap().push(copying.after.clone());
+            if *self.silent.lock().unwrap() {
+                return Box::pin(pending());
+            }
+            let all = (0..self.documents).map(tenant);
+            let rest = all.filter(|key| copying.after.as_ref().is_none_or(|after| key > after));
+            let lost = |key: Key| (key.clone(), Err(Unreadable::Damaged { key, detail: String::new() }));
+            let documents = rest.take(copying.limit).map(lost).collect();
+            let (number, line) = (copying.number, copying.line);
+            Box::pin(async move { Ok(Some(Page { documents, number, line })) })
+        }
+
+        fn mark(&self, _: Part, _: Marking) -> Answer<'_, Result<Done, StoreFault>> {
+            unreachable!("it is sound")
+        }
+
+        fn load<'a>(&'a self, _: Part, _: &'a [Key]) -> Answer<'a, Result<Loaded, StoreFault>> {
+            unreachable!("nothing is joined")
+        }
+
+        fn put(&self, _: Part, _: Putting) -> Answer<'_, Result<Done, StoreFault>> {
+            unreachable!("nothing is joined")
+        }
+
+        fn say_joined(&self, _: Part, _: Saying) -> Answer<'_, Result<Option<(u64, Line)>, StoreFault>> {
+            unreachable!("nothing is joined")
+        }
+
+        fn trust<'a>(&'a self, _: Part, _: &'a str, _: bool) -> Answer<'a, Result<Done, StoreFault>> {
+            unreachable!("it is sound")
+        }
+    }
+
+    impl Known for Part0 {
+        fn seen(&self, _: Part) -> Option<Seen> {
+            Some(self.seen.lock().unwrap().clone())
+        }
+
+        fn gateways(&self) -> BTreeSet<String> {
+            BTreeSet::new()
+        }
+
+        fn documents<'a>(
+            &'a self,
+            _: Part,
+            _: Option<&'a Key>,
+            _: usize,
+        ) -> Answer<'a, Result<Vec<(Key, Stored)>, ShadowFault>> {
+            unreachable!("nothing is joined")
+        }
+
+        fn note(&self, _: Part, _: &[(Key, Stored)], _: u64, _: Line) {}
+
+        fn take_up(&self, _: Part, _: Option<&Seen>, to: Seen) -> bool {
+            *self.seen.lock().unwrap() = to;
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_is_given_up_while_it_waits_goes_on_from_where_it_was() {
+        let part = Part0::of(3 * COPY_PAGE);
+        let healer = Healer { store: &part, known: &part, me: "a", grace_ms: 1 };
+        let mut healing = Healing::default();
+        let mut turns = 0;
+        loop {
+            part.is_silent(true);
+            // Something else came: whoever copies is wanted elsewhere.
+            let mut given_up = Box::pin(healing.turn(&healer, Part(0), 0, "fresh"));
+            assert!(given_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(given_up);
+            part.is_silent(false);
+            healing.turn(&healer, Part(0), 0, "fresh").await.unwrap();
+            turns += 1;
+            if part.seen.lock().unwrap().whole {
+                break;
+            }
+            assert!(turns < 10, "it does not end: {:?}", part.asked.lock().unwrap());
+        }
+        let last = |page: usize| (page > 0).then(|| tenant(page * COPY_PAGE - 1));
+        let expected: Vec<_> = (0..=3).flat_map(|page| [last(page), last(page)]).collect();
+        assert_eq!(*part.asked.lock().unwrap(), expected);
+    }
 }
