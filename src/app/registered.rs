@@ -5,14 +5,14 @@
 //!
 //! Never here: a change of a tenant.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use crate::{
     config::resolve::KnownTenant,
     engine::Engine,
     model::{Consent, Document, Key, Tenant, TenantId, join::narrowest},
     policy::{Fact, Policy, Snapshot},
-    state::Found,
+    state::{Found, Shadow},
 };
 
 /// How many tenants one look at the store takes.
@@ -20,7 +20,8 @@ const PAGE: usize = 200;
 /// How long it rests between looks. Nobody waits for this, and of a million tenants a store has more than that to tell.
 const REST: Duration = Duration::from_millis(20);
 
-/// Tells every difference between the configured tenants and those that are registered.
+/// Tells every difference between the configured tenants and those that are registered. Those that are no longer configured
+/// a gateway of a fleet knows from its shadow: a store that others share is not read through for that by each of them at each start.
 pub(super) async fn compare(engine: Arc<Engine>, known: Vec<KnownTenant>) {
     let policy = engine.policy();
     for configured in &known {
@@ -29,31 +30,66 @@ pub(super) async fn compare(engine: Arc<Engine>, known: Vec<KnownTenant>) {
             tracing::error!(tenant = %configured.id, line = configured.line, "the configuration has no effect: {difference}");
         }
     }
-    let known: BTreeSet<&TenantId> = known.iter().map(|tenant| &tenant.id).collect();
-    let mut after = None;
+    let known: BTreeSet<TenantId> = known.into_iter().map(|tenant| tenant.id).collect();
+    let gone = match engine.shadow() {
+        Some(shadow) => remembered(&engine, known, Arc::clone(shadow)).await,
+        None => registered(&engine, &known).await,
+    };
+    match gone {
+        Ok(gone) => gone.iter().for_each(|tenant| {
+            tracing::warn!(%tenant, "this tenant is registered and no longer in `tenants.known`; it stays as it is");
+        }),
+        Err(fault) => {
+            tracing::warn!(%fault, "whether tenants were taken out of the configuration cannot be seen");
+        }
+    }
+}
+
+/// Those that this gateway's configuration named before and does not name now.
+async fn remembered(
+    engine: &Engine,
+    known: BTreeSet<TenantId>,
+    shadow: Arc<Shadow>,
+) -> Result<Vec<TenantId>, Box<dyn Error + Send + Sync>> {
+    let (all, known) = tokio::task::spawn_blocking(move || (shadow.configured(&known), known)).await?;
+    let mut gone = Vec::new();
+    for tenant in all?.difference(&known) {
+        // What a service pushed first never was the configuration's.
+        if let Fact::Found(snapshot) = engine.fact(&Key::Tenant(tenant.clone())).await
+            && is_configured(&snapshot.document)
+        {
+            gone.push(tenant.clone());
+        }
+    }
+    Ok(gone)
+}
+
+/// Those of the whole store that the configuration made known and does not name.
+async fn registered(
+    engine: &Engine,
+    known: &BTreeSet<TenantId>,
+) -> Result<Vec<TenantId>, Box<dyn Error + Send + Sync>> {
+    let policy = engine.policy();
+    let (mut after, mut gone) = (None, Vec::new());
     loop {
-        let page = match engine.store().list_tenants(after.as_ref(), PAGE).await {
-            Ok(page) => page,
-            Err(fault) => {
-                tracing::warn!(%fault, "whether tenants were taken out of the configuration cannot be seen");
-                return;
-            }
-        };
+        let page = engine.store().list_tenants(after.as_ref(), PAGE).await?;
         let configured = |found: &Found| match found.as_ref().map(|stored| narrowest(stored, &policy.ladder))
         {
-            Ok(Some(Document::Tenant(tenant))) => tenant.service.is_none(),
-            Ok(_) | Err(_) => true,
+            Ok(Some(document)) => is_configured(&document),
+            Ok(None) | Err(_) => true,
         };
-        let gone = |(tenant, found): &&(TenantId, Found)| !known.contains(tenant) && configured(found);
-        for (tenant, _) in page.iter().filter(gone) {
-            tracing::warn!(%tenant, "this tenant is registered and no longer in `tenants.known`; it stays as it is");
-        }
+        let not_named = |(tenant, found): &&(TenantId, Found)| !known.contains(tenant) && configured(found);
+        gone.extend(page.iter().filter(not_named).map(|(tenant, _)| tenant.clone()));
         match page.into_iter().next_back() {
             Some((last, _)) => after = Some(last),
-            None => return,
+            None => return Ok(gone),
         }
         tokio::time::sleep(REST).await;
     }
+}
+
+fn is_configured(document: &Document) -> bool {
+    !matches!(document, Document::Tenant(Tenant { service: Some(_), .. }))
 }
 
 /// What the configuration says of a tenant, and the store says otherwise.

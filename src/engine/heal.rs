@@ -245,6 +245,11 @@ impl Engine {
         Some(memory.healings(self.store.parts(), heard.boot_ms()))
     }
 
+    /// What this gateway keeps of a store that others change too, on its own disk.
+    pub fn shadow(&self) -> Option<&Arc<Shadow>> {
+        Some(&self.memory.as_ref()?.keeps.shadow)
+    }
+
     async fn heal_turn(
         &self,
         part: Part,
@@ -324,7 +329,9 @@ impl Engine {
         at: &At,
         healing: &mut Healing,
     ) -> Result<Went, HealFault> {
-        if let Some(Ok(_alone)) = memory.ways.get(usize::from(part.0)).map(RwLock::try_write) {
+        if !memory.keeps.shadow.is_behind()
+            && let Some(Ok(_alone)) = memory.ways.get(usize::from(part.0)).map(RwLock::try_write)
+        {
             self.heal_turn(part, heard, memory, healing).await?;
         }
         tokio::time::sleep(COPY_REST).await;

@@ -2,7 +2,7 @@
 //! `MONITOR` what was asked of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
     sync::{
@@ -13,12 +13,13 @@ use std::{
 };
 
 use postern::{
-    engine::{hooks::Hooks, new_id},
+    engine::{Giver, hooks::Hooks, new_id},
     lifecycle::Command,
-    model::SessionId,
+    model::{SessionId, Zone},
 };
 
 use crate::{
+    process::{Process, written},
     rig::{Fleet, plan, prepared, serving, url},
     servers::Server,
     world::*,
@@ -89,8 +90,9 @@ fn kind(line: &str) -> &'static str {
         // How far the feed is, where a busy machine let beats come late.
         ["head"] | ["head", "feed", "line"] => "following",
         ["head", "gateways", ..] => "announcement",
+        ["head", "keys"] => "names",
         // A shadow that begins in the middle is filled in the background: names, pages, and how far it is.
-        ["head", "keys"] | ["head", "line", "keys", ..] | ["head", "line", "heal"] => "copying",
+        ["head", "line", "keys", ..] | ["head", "line", "heal"] => "copying",
         ["head", "keys", "line", document, ..] if document.starts_with("d:") => "load",
         ["head", "feed", "ids", ..] => "commit",
         _ => "another script",
@@ -98,7 +100,7 @@ fn kind(line: &str) -> &'static str {
 }
 
 /// What a gateway asks by itself, however many requests there are.
-const OWN: [&str; 5] = ["beat", "sweep", "following", "announcement", "copying"];
+const OWN: [&str; 6] = ["beat", "sweep", "following", "announcement", "copying", "names"];
 
 /// What was asked for the sake of requests.
 fn asked(server: &Server, requests: impl FnOnce()) -> BTreeMap<&'static str, usize> {
@@ -200,4 +202,39 @@ fn break_glass_asks_for_each_request() {
     println!("{MANY} reads by break-glass: {read:?}");
     assert_eq!(read, [("load", 2 * MANY)].into());
     gateway.finish();
+}
+
+/// A start says who was taken out of the configuration, and does not read all tenants of the store for it: of a million that is
+/// minutes of work for each gateway.
+#[test]
+fn a_start_tells_of_tenants_that_are_configured_no_more_and_lists_none() {
+    const PUSHED: usize = 250;
+    let (redis, mut world) = alone("");
+    let engine = world.gateway().engine();
+    for number in 0..PUSHED {
+        let command = Command::RegisterTenant {
+            tenant: tenant(&format!("org-{number}")),
+            parent: None,
+            zone: Zone::UTC,
+            environments: vec![production()],
+        };
+        // Parts become known one after another.
+        until("it is registered", || block(engine.change(command.clone(), Giver::Configuration)).is_ok());
+    }
+    let named = || engine.shadow().unwrap().configured(&BTreeSet::new()).unwrap();
+    until("it is noted who is configured", || named().contains(&tenant("globex")));
+    until("the shadow has all", || engine.healings().unwrap().copying == 0);
+    world.gateway.take().unwrap().stop();
+    world.edits.push(("    - { id: globex, zone: UTC }\n", ""));
+    let (config, watch) = (written(&world), Watch::of(&redis));
+    let process = Process::start(&config);
+    let log = || std::fs::read_to_string(config.with_extension("log")).unwrap();
+    let told = |text: &str| text.lines().filter(|line| line.contains("no longer in `tenants.known`")).count();
+    until("it is told", || told(&log()) > 0);
+    assert_eq!(process.stop(), Some(0));
+    let asked = watch.end();
+    println!("a start on {PUSHED} tenants: {asked:?}");
+    assert!(log().contains("globex") && told(&log()) == 1, "{}", log());
+    // Those who gave grants, once in each part.
+    assert_eq!(asked.get("names"), Some(&64));
 }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `documents` | part, key | document as JSON |
 //! | `seen` | part | up to where it was seen, as JSON |
-//! | `meta` | `label`, `gateways`, `newest` | layout; the fleet's gateways; the instant of the newest change |
+//! | `meta` | `label`, `gateways`, `newest`, `configured` | layout; the fleet's gateways; the instant of the newest change; tenants that were configured |
 //!
 //! Never here: what is in memory and when it is written ([`super`]).
 
@@ -24,7 +24,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Key, Stored, Timestamp, join::join},
+    model::{Key, Stored, TenantId, Timestamp, join::join},
     state::{Part, Unreadable, codec},
 };
 
@@ -131,6 +131,12 @@ impl Base {
         fault(&self.path, error.into())
     }
 
+    /// Nothing else is written as long as this is held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> redb::WriteTransaction {
+        self.database.begin_write().unwrap()
+    }
+
     pub(super) fn read(&self) -> Result<ReadTransaction, ShadowFault> {
         self.database.begin_read().map_err(|e| self.fault(e))
     }
@@ -149,6 +155,16 @@ impl Base {
             seen.insert(Part(part.value()), one.map_err(|e| damaged(&self.path, &e.to_string()))?);
         }
         Ok((seen, self.meta(&read, "gateways")?.unwrap_or_default(), self.meta(&read, "newest")?))
+    }
+
+    /// Adds to the tenants that were configured; all of them.
+    pub(super) fn configured(&self, known: &BTreeSet<TenantId>) -> Result<BTreeSet<TenantId>, ShadowFault> {
+        let mut all: BTreeSet<TenantId> = self.meta(&self.read()?, "configured")?.unwrap_or_default();
+        if !known.is_subset(&all) {
+            all.extend(known.iter().cloned());
+            self.transaction(|write| self.keep(write, "configured", &all))?;
+        }
+        Ok(all)
     }
 
     fn meta<T: for<'de> Deserialize<'de>>(

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use crate::model::{Key, Stored, Timestamp, join::join};
+use crate::model::{Key, Stored, TenantId, Timestamp, join::join};
 
 use self::{
     buffer::{Buffer, Layer},
@@ -155,6 +155,14 @@ impl Shadow {
         }
     }
 
+    /// The tenants that the configuration names, and that it named at any start or reload before. Blocks for a write to the disk.
+    ///
+    /// # Errors
+    /// Where the disk does not give or take them.
+    pub fn configured(&self, known: &BTreeSet<TenantId>) -> Result<BTreeSet<TenantId>, ShadowFault> {
+        self.shared.base.configured(known)
+    }
+
     /// A gateway of the fleet: it is waited for in every healing from now on.
     pub fn meet(&self, gateway: &str) {
         let mut state = self.shared.lock();
@@ -265,6 +273,12 @@ impl Shadow {
             state = self.shared.news.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.fault.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether the disk has not taken what was noted before: who copies waits, so that there is always room for what changes.
+    pub fn is_behind(&self) -> bool {
+        let state = self.shared.lock();
+        state.buffer.layer.bytes.saturating_add(state.writing.bytes) >= 2 * LARGE
     }
 
     /// What keeps it from being written; `None` while nothing does.
@@ -381,7 +395,10 @@ impl Known for Arc<Shadow> {
         take_in(state, part, documents);
         state.seen.entry(part).or_default().claim(number, line);
         state.buffer.moved.insert(part);
-        self.shared.news.notify_all();
+        // Not for each page that is copied: a flush of the disk would follow each.
+        if state.buffer.layer.bytes >= LARGE {
+            self.shared.news.notify_all();
+        }
     }
 
     fn take_up(&self, part: Part, from: Option<&Seen>, to: Seen) -> bool {

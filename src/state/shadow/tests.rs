@@ -254,3 +254,28 @@ fn a_shadow_never_claims_a_place_whose_documents_it_lacks() {
         }
     }
 }
+
+/// A disk that takes nothing for a while, and somebody who copies a large store: they wait, and nothing is jumped over.
+#[test]
+fn who_copies_waits_for_the_disk_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let shadow = Arc::new(Shadow::open(&dir.path().join("shadow")).unwrap());
+    let stored = after(None, "c1", "full");
+    shadow.follow(P, &[], 1, line(1), at(1));
+    shadow.flush().unwrap();
+    let held = shadow.shared.base.held();
+    let mut copied = 0;
+    while !shadow.is_behind() {
+        let page: Vec<_> =
+            (copied..copied + 256).map(|n| (key(&format!("org-{n:07}")), stored.clone())).collect();
+        Known::note(&shadow, P, &page, 1, line(1));
+        copied += 256;
+        assert!(copied < 1_000_000, "nobody says that the disk is behind");
+    }
+    assert!(shadow.shared.lock().buffer.layer.bytes < MOST / 2);
+    assert!(!shadow.seen(P).unwrap().gaps, "something was jumped over");
+    held.abort().unwrap();
+    shadow.flush().unwrap();
+    assert!(!shadow.is_behind());
+    assert_eq!(shadow.get(P, &key(&format!("org-{:07}", copied - 1))).unwrap(), Some(stored));
+}
