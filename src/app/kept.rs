@@ -41,6 +41,14 @@ impl Kept {
         }
     }
 
+    /// The one that several gateways share.
+    pub(super) fn shared(&self) -> Option<Arc<RedisStore>> {
+        match self {
+            Kept::File(_) => None,
+            Kept::Redis(store, _) => Some(Arc::clone(store)),
+        }
+    }
+
     /// With what it is healed, where several gateways share it.
     pub(super) fn keeps(&self, settings: &Settings) -> Option<Keeps> {
         let (Kept::Redis(store, shadow), StateSettings::Redis(redis)) = (self, &settings.state) else {

@@ -10,6 +10,7 @@ mod fetch;
 mod fleet;
 mod kept;
 mod keys;
+mod links;
 mod listen;
 mod open;
 mod operations;
@@ -263,8 +264,8 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_following());
-        if let Kept::Redis(store, _) = &opened.store {
-            background.spawn(kept::keep_hearing(Arc::clone(store), Arc::clone(&hearing)));
+        if let Some(store) = opened.store.shared() {
+            background.spawn(kept::keep_hearing(store, Arc::clone(&hearing)));
         }
         background.spawn(Arc::clone(&engine).keep_mending());
         background.spawn(Arc::clone(&engine).keep_asking());
@@ -297,6 +298,7 @@ impl Gateway {
             webhooks,
             look_ups,
             fleet: of_fleet,
+            store: opened.store.shared(),
             engine: Arc::clone(&engine),
             shared: Arc::clone(&shared),
             clock: settings.dangerous.clock.then_some(system),

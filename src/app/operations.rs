@@ -19,11 +19,11 @@ use crate::{
     fleet::Fleet,
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
-    state::Age,
+    state::{Age, RedisStore},
     webhook::Webhooks,
 };
 
-use super::{clock::SystemClock, keys::KeyKeepers, reload::Reloader, servers};
+use super::{clock::SystemClock, keys::KeyKeepers, links, reload::Reloader, servers};
 
 /// The furthest that the clock moves at once: ten years, in milliseconds.
 const FURTHEST_MS: i64 = 10 * 365 * 86_400_000;
@@ -39,6 +39,8 @@ pub(super) struct Operations {
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) look_ups: Arc<LookUps>,
     pub(super) fleet: Option<Arc<Fleet>>,
+    /// The store, where several gateways share it.
+    pub(super) store: Option<Arc<RedisStore>>,
     /// Set when the configuration lets the clock be moved.
     pub(super) clock: Option<Arc<SystemClock>>,
 }
@@ -176,7 +178,8 @@ impl Operations {
             Age::Known(ms) => format!("known as of {ms} ms ago"),
             Age::Never | Age::Suspect => "parts of it are not known".to_owned(),
         };
-        format!("store: {age}{lost}\n")
+        let links = self.store.as_deref().map(links::lines).unwrap_or_default();
+        format!("store: {age}{lost}\n{links}")
     }
 
     fn healing_metrics(&self, out: &mut String) {
@@ -316,6 +319,9 @@ impl Operations {
         }
         self.store_metrics(&mut out);
         self.healing_metrics(&mut out);
+        if let Some(store) = &self.store {
+            links::metrics(store, &mut out);
+        }
         self.keys.load().metrics(self.engine.now(), &mut out);
         self.webhooks.metrics(&mut out);
         self.look_ups.metrics(&mut out);

@@ -65,8 +65,11 @@ pub(super) async fn settle(
         tracing::error!(%fault, "the start cannot be recorded yet; staff are refused until it is");
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
+    let mut told = false;
     while let Err(fault) = engine.find_grantors().await {
-        tracing::warn!(%fault, "those who gave grants are looked up later; until then they are not noticed");
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(%fault, "some who gave grants are looked up later; until then they are not noticed");
+        }
         tokio::time::sleep(SETTLE_AGAIN).await;
     }
 }

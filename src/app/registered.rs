@@ -72,7 +72,7 @@ async fn registered(
     let policy = engine.policy();
     let (mut after, mut gone) = (None, Vec::new());
     loop {
-        let page = engine.store().list_tenants(after.as_ref(), PAGE).await?;
+        let page = engine.store().list_tenants(after.as_ref(), PAGE).await.whole()?;
         let configured = |found: &Found| match found.as_ref().map(|stored| narrowest(stored, &policy.ladder))
         {
             Ok(Some(document)) => is_configured(&document),

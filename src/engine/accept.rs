@@ -71,7 +71,7 @@ impl Engine {
         let Some((ledger, now)) = self.clock_fault() else { return Err(AcceptFault::NotBehind) };
         let (mut sessions, mut after) = (0, None);
         loop {
-            let due = self.store.due(Timestamp::MAX, after.as_ref(), PAGE).await?;
+            let due = self.store.due(Timestamp::MAX, after.as_ref(), PAGE).await.whole()?;
             let Some(last) = due.last().cloned() else { break };
             after = Some(last);
             for (_, key) in due {

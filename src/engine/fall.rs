@@ -5,13 +5,13 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use crate::{
     lifecycle::{Command, fallen},
     model::{Document, Key, Stored, Timestamp, Version},
-    state::Part,
+    state::{Part, Parts},
 };
 
 use super::{ChangeFault, Engine, Giver, Unavailable};
@@ -26,7 +26,7 @@ const ROUND: usize = 4096;
 pub(super) struct Pass {
     /// How far it has come.
     after: Option<(Timestamp, Key)>,
-    /// The parts of the store that did not answer, or take what was to be written.
+    /// The parts of the store in which something could not be looked up or written.
     failed: BTreeSet<Part>,
 }
 
@@ -73,14 +73,21 @@ impl Engine {
         }
     }
 
+    /// These parts do not answer: they are looked through when they do.
+    fn miss(&self, silent: Parts) {
+        let mut missed = self.sweeps.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        *missed = missed.and(silent);
+    }
+
     /// Whether that was all of them. `None`: something could not be read or written.
     async fn end_fallen(self: &Arc<Self>, pass: &mut Pass) -> Option<bool> {
         for _ in 0..ROUND / LOOK_MOST {
             // All that has not ended, whenever it is due.
-            let open = self.store.due(Timestamp::MAX, pass.after.as_ref(), LOOK_MOST).await.ok()?;
-            let all = open.len() < LOOK_MOST;
-            pass.after = open.last().cloned();
-            for (_, key) in open {
+            let open = self.store.due(Timestamp::MAX, pass.after.as_ref(), LOOK_MOST).await;
+            self.miss(open.silent_parts());
+            let all = open.rows.len() < LOOK_MOST;
+            pass.after = open.rows.last().cloned();
+            for (_, key) in open.rows {
                 let Key::Session(tenant, id) = &key else { continue };
                 let part = self.store.part_of(&key);
                 if pass.failed.contains(&part) {
@@ -102,19 +109,22 @@ impl Engine {
                         continue;
                     }
                 }
-                match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
-                    Ok(_) | Err(ChangeFault::Refused(_)) => {}
-                    Err(fault @ (ChangeFault::Store(_) | ChangeFault::Suspect)) => {
-                        tracing::warn!(%fault, %key, "an end cannot be written down yet");
-                        pass.failed.insert(part);
-                    }
-                    Err(fault) => {
-                        tracing::warn!(%fault, %key, "an end cannot be written down yet");
-                        return None;
-                    }
+                let fault = match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
+                    Ok(_) | Err(ChangeFault::Refused(_)) => continue,
+                    Err(fault) => fault,
+                };
+                if self.sweeps.fallen.begins() {
+                    tracing::warn!(%fault, %key, "an end cannot be written down yet");
                 }
+                if !matches!(fault, ChangeFault::Store(_) | ChangeFault::Suspect) {
+                    return None;
+                }
+                pass.failed.insert(part);
             }
             if all {
+                if pass.failed.is_empty() && self.sweeps.fallen.ends() {
+                    tracing::info!("ends are written down again");
+                }
                 return Some(true);
             }
         }

@@ -177,18 +177,21 @@ impl Engine {
     /// tenants there are.
     ///
     /// # Errors
-    /// Where the store does not say; those found until then are known.
+    /// Where a part of the store does not say; those in the others are known then.
     pub async fn find_grantors(&self) -> Result<(), StoreFault> {
-        let mut after = None;
+        let (mut after, mut missing) = (None, None);
         loop {
-            let found = self.store.list_grantors(after.as_ref(), PAGE_MOST).await?;
-            let all = found.len() < PAGE_MOST;
+            let found = self.store.list_grantors(after.as_ref(), PAGE_MOST).await;
+            let whole = found.silent.is_empty();
+            missing = missing.or(found.silent.into_iter().next());
+            let found = found.rows;
+            let all = found.is_empty() || (whole && found.len() < PAGE_MOST);
             after = found.last().map(|(key, _)| key.clone());
             // What cannot be read gives nothing, and is asked for again when somebody needs it.
             let readable = found.into_iter().filter_map(|(key, found)| Some((key, found.ok()?)));
             self.grantors.committed(&readable.collect::<Vec<_>>());
             if all {
-                return Ok(());
+                return missing.map_or(Ok(()), |(_, fault)| Err(fault));
             }
         }
     }

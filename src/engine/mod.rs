@@ -41,6 +41,7 @@ pub mod reload;
 mod scribe;
 mod settle;
 mod sight;
+mod spoken;
 mod sweep;
 mod turns;
 
@@ -173,6 +174,8 @@ pub struct Engine {
     named: AtomicU8,
     /// Held by a round of sweeping.
     sweeping: tokio::sync::Mutex<()>,
+    /// What is the matter with it.
+    sweeps: sweep::Sweeps,
     /// Something was stored since the last look by which sessions may have fallen.
     felled: AtomicBool,
     /// The look at what fell that is under way.
@@ -224,6 +227,7 @@ impl Engine {
             settled: AtomicBool::new(false),
             named: AtomicU8::new(0),
             sweeping: tokio::sync::Mutex::default(),
+            sweeps: sweep::Sweeps::default(),
             // What an earlier life left is looked at once.
             felled: AtomicBool::new(true),
             falling: tokio::sync::Mutex::default(),

@@ -1,7 +1,11 @@
 //! Deadlines that pass while nobody knocks: fuses burn, and ends are written down once, with the instant at which they
 //! took effect.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -16,6 +20,7 @@ use super::{
     ChangeFault, Engine, Giver,
     fuse::{Cut, Look},
     registry::Live,
+    spoken::Spoken,
 };
 
 /// The clock is looked at this often even when no deadline is near: a machine may have slept, or a clock been moved.
@@ -24,6 +29,19 @@ const LOOK_EVERY_MS: i64 = 250;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How much is swept at once.
 const SWEEP_MOST: usize = 256;
+
+/// What is the matter with sweeping, as far as it was told.
+#[derive(Debug, Default)]
+pub(super) struct Sweeps {
+    /// What has fallen due cannot be read.
+    unread: Spoken,
+    /// An expiry cannot be written down.
+    due: Spoken,
+    /// Neither can an end of what fell with something else.
+    pub(super) fallen: Spoken,
+    /// The parts of the store that did not answer when it was looked through for what fell.
+    pub(super) missed: Mutex<Parts>,
+}
 
 /// Waits until another part of the store is suspect, or trusted again.
 async fn doubted(doubts: &mut Option<watch::Receiver<Parts>>) {
@@ -121,26 +139,45 @@ impl Engine {
         self.sweeping.lock().await
     }
 
-    /// Writes down every end that has come due.
+    /// Writes down every end that has come due. A part of the store that does not answer keeps no other from its turn.
     pub async fn sweep_due(self: &Arc<Self>) {
         if !self.serves_staff() {
             return;
         }
         // What cannot be written down stays due; page by page, so that it keeps nothing else from its turn.
-        let (mut after, mut failed) = (None, BTreeSet::new());
+        let (mut after, mut failed, mut silent) = (None, BTreeSet::new(), Parts::NONE);
         loop {
-            let due = match self.store.due(self.now(), after.as_ref(), SWEEP_MOST).await {
-                Ok(due) => due,
-                Err(fault) => {
-                    tracing::warn!(%fault, "what has fallen due cannot be read");
-                    return;
-                }
-            };
-            let all = due.len() < SWEEP_MOST;
-            after = due.last().cloned();
-            if !self.expire_all(due, &mut failed).await || all {
-                return;
+            let due = self.store.due(self.now(), after.as_ref(), SWEEP_MOST).await;
+            if let Some((_, fault)) = due.silent.first()
+                && self.sweeps.unread.begins()
+            {
+                tracing::warn!(%fault, parts = due.silent.len(), "what has fallen due cannot be read");
             }
+            silent = silent.and(due.silent_parts());
+            let all = due.rows.len() < SWEEP_MOST;
+            after = due.rows.last().cloned();
+            if !self.expire_all(due.rows, &mut failed).await {
+                break;
+            }
+            if all {
+                if failed.is_empty() && silent.is_empty() && self.sweeps.due.ends() {
+                    tracing::info!("expiries are written down again");
+                }
+                break;
+            }
+        }
+        if silent.is_empty() && self.sweeps.unread.ends() {
+            tracing::info!("what falls due is read again");
+        }
+        self.answer_again(silent);
+    }
+
+    /// What fell while its part did not answer is looked for when it does.
+    fn answer_again(&self, silent: Parts) {
+        let mut missed = self.sweeps.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if missed.each().any(|part| !silent.contains(part)) {
+            self.felled.store(true, Ordering::Release);
+            *missed = missed.each().filter(|part| silent.contains(*part)).collect();
         }
     }
 
@@ -152,17 +189,17 @@ impl Engine {
             if failed.contains(&part) {
                 continue;
             }
-            match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
-                Ok(_) | Err(ChangeFault::Refused(_)) => {}
-                Err(fault @ (ChangeFault::Store(_) | ChangeFault::Suspect)) => {
-                    tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
-                    failed.insert(part);
-                }
-                Err(fault) => {
-                    tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
-                    return false;
-                }
+            let fault = match self.change(Command::Expire { key: key.clone() }, Giver::Clock).await {
+                Ok(_) | Err(ChangeFault::Refused(_)) => continue,
+                Err(fault) => fault,
+            };
+            if self.sweeps.due.begins() {
+                tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
             }
+            if !matches!(fault, ChangeFault::Store(_) | ChangeFault::Suspect) {
+                return false;
+            }
+            failed.insert(part);
         }
         true
     }

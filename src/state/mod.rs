@@ -14,6 +14,7 @@ mod checked;
 mod codec;
 pub mod embedded;
 pub mod fault;
+mod gathered;
 pub mod healing;
 pub mod lease;
 pub mod redis;
@@ -32,6 +33,7 @@ pub use bound::{Bound, Counted};
 pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
+pub use gathered::Gathered;
 pub use lease::{Age, Grounds, Leases, Line, Parts, Suspicion};
 pub use redis::RedisStore;
 pub use shadow::Shadow;
@@ -153,6 +155,7 @@ pub struct Mark {
 /// * What a commit writes lies in one part; what it only reads may lie anywhere.
 /// * The feed of a part tells all its changes in one order without gaps; a reader too far behind is told so.
 /// * What cannot be read is a fault for that document. It is never absent and never a default.
+/// * What all parts are asked for, a part that does not answer keeps from nobody: the others tell, and it is named.
 pub trait Store: Send + Sync {
     /// How many parts it has. Never changes.
     fn parts(&self) -> u16;
@@ -195,19 +198,20 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>>;
 
-    /// All tenants by id, those after `after`, at most `limit`.
+    /// All tenants by id, those after `after`, at most `limit`; fewer also where a part is silent.
     fn list_tenants<'a>(
         &'a self,
         after: Option<&'a TenantId>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>>;
+    ) -> Answer<'a, Gathered<(TenantId, Found)>>;
 
-    /// What was seen of people who gave grants ([`Kind::Grantor`]), of all tenants, by key, those after `after`, at most `limit`.
+    /// What was seen of people who gave grants ([`Kind::Grantor`]), of all tenants, by key, those after `after`, at most `limit`;
+    /// fewer also where a part is silent.
     fn list_grantors<'a>(
         &'a self,
         after: Option<&'a Key>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>>;
+    ) -> Answer<'a, Gathered<(Key, Found)>>;
 
     /// The kill switches of the vendor's operators by key, those after `after`, at most `limit`.
     fn list_stops<'a>(
@@ -217,13 +221,13 @@ pub trait Store: Send + Sync {
     ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>>;
 
     /// What has not ended and whose own deadline is not after `until`: by deadline, then by key, those after `after`,
-    /// at most `limit`.
+    /// at most `limit`; fewer only where the parts that answer have no more.
     fn due<'a>(
         &'a self,
         until: Timestamp,
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>>;
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>>;
 
     /// What tells this part from that of another store.
     fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>>;

@@ -254,7 +254,7 @@ async fn a_wiped_server_gets_back_what_gateways_know_and_nobody_reads_defaults()
     }
     assert_eq!(two.store.asked(part(), &fresh()).await.unwrap(), None);
     // The indexes are there as well, and it goes on.
-    let due = two.store.due(instant(6_000), None, 1_000).await.unwrap();
+    let due = two.store.due(instant(6_000), None, 1_000).await.whole().unwrap();
     assert_eq!(due.len(), 150);
     two.change(&acme, tenant("read")).await;
     one.follow().await;

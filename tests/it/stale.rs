@@ -13,8 +13,8 @@ use postern::{
     engine::{Clock as _, hooks::Hooks},
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Mark, Part, Store,
-        StoreFault, Suspicion,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Gathered, Leases, Mark, Part,
+        Store, StoreFault, Suspicion,
     },
 };
 use tokio::sync::watch;
@@ -73,14 +73,14 @@ impl Store for Sharing {
         &'a self,
         after: Option<&'a TenantId>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(TenantId, Found)>> {
         self.0.list_tenants(after, limit)
     }
     fn list_grantors<'a>(
         &'a self,
         after: Option<&'a Key>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Key, Found)>> {
         self.0.list_grantors(after, limit)
     }
     fn list_stops<'a>(
@@ -95,7 +95,7 @@ impl Store for Sharing {
         until: Timestamp,
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
         self.0.due(until, after, limit)
     }
     fn mark(&self, part: Part) -> Answer<'_, Result<Mark, StoreFault>> {

@@ -15,6 +15,7 @@ use std::{
 use postern::{
     engine::hooks::Hooks,
     model::{Key, Reach, SessionId},
+    state::Store,
 };
 
 use crate::{
@@ -31,8 +32,8 @@ use crate::{
 type Passed = Arc<Mutex<BTreeMap<String, Vec<Instant>>>>;
 
 /// Tenants enough to lie on several servers.
-const MORE: &str = "- { id: globex, zone: UTC }\n    - { id: initech }\n    - { id: hooli }\n    - { id: stark }\n    - { id: wonka }";
-const TENANTS: [&str; 6] = ["acme", "globex", "initech", "hooli", "stark", "wonka"];
+pub const MORE: &str = "- { id: globex, zone: UTC }\n    - { id: initech }\n    - { id: hooli }\n    - { id: stark }\n    - { id: wonka }";
+pub const TENANTS: [&str; 6] = ["acme", "globex", "initech", "hooli", "stark", "wonka"];
 
 struct Fleet {
     gateways: Vec<World>,
@@ -269,9 +270,10 @@ fn node() -> Server {
     Server::start(&more)
 }
 
-/// Three masters, each with two replicas: the masters first.
-fn cluster() -> Vec<Server> {
-    let nodes: Vec<Server> = (0..9).map(|_| node()).collect();
+/// Three masters, each with so many replicas: the masters first.
+pub fn cluster(copies: usize) -> Vec<Server> {
+    let nodes: Vec<Server> = (0..3 + 3 * copies).map(|_| node()).collect();
+    let known = format!("cluster_known_nodes:{}", nodes.len());
     let (masters, replicas) = nodes.split_at(3);
     for (at, (master, range)) in masters.iter().zip([(0, 5460), (5461, 10922), (10923, 16383)]).enumerate() {
         let told = master.tell(&["CLUSTER", "ADDSLOTSRANGE", &range.0.to_string(), &range.1.to_string()]);
@@ -284,37 +286,43 @@ fn cluster() -> Vec<Server> {
     for node in &nodes {
         until("the cluster is whole", || {
             let told = node.tell(&["CLUSTER", "INFO"]);
-            told.contains("cluster_state:ok") && told.contains("cluster_known_nodes:9")
+            told.contains("cluster_state:ok") && told.contains(&known)
         });
     }
     for (at, replica) in replicas.iter().enumerate() {
-        let master = masters[at / 2].tell(&["CLUSTER", "MYID"]);
+        let master = masters[at / copies].tell(&["CLUSTER", "MYID"]);
         until("the replica follows", || {
             replica.tell(&["CLUSTER", "REPLICATE", &master]);
             replica.tell(&["INFO", "replication"]).contains("master_link_status:up")
         });
     }
     until("all know of all replicas", || {
-        nodes.iter().all(|node| node.tell(&["CLUSTER", "NODES"]).matches("slave").count() == 6)
+        nodes.iter().all(|node| node.tell(&["CLUSTER", "NODES"]).matches("slave").count() == replicas.len())
     });
     nodes
 }
 
-#[test]
-fn a_cluster_of_three_masters_fails_over_under_load() {
-    let mut nodes = cluster();
+/// How gateways are told of it.
+pub fn seeds(nodes: &[Server]) -> String {
     let urls: Vec<String> =
         nodes[..3].iter().map(|one| format!("\"redis://127.0.0.1:{}\"", one.port)).collect();
-    let servers = format!("url: [{}], cluster: true, copies: 3", urls.join(", "));
-    let fleet = Fleet::over(&servers);
+    format!("url: [{}], cluster: true, copies: {}", urls.join(", "), nodes.len() / 3)
+}
+
+/// Which of the masters has the part that a document lies in.
+pub fn master_of(nodes: &[Server], store: &Arc<dyn Store>, key: &Key) -> usize {
+    let head = format!("postern:{{p{:02}}}:head", store.part_of(key).0);
+    let slot: u32 = nodes[0].tell(&["CLUSTER", "KEYSLOT", &head]).trim_start_matches(':').parse().unwrap();
+    usize::from(slot > 5460) + usize::from(slot > 10922)
+}
+
+#[test]
+fn a_cluster_of_three_masters_fails_over_under_load() {
+    let mut nodes = cluster(2);
+    let fleet = Fleet::over(&seeds(&nodes));
     // Who has which part. All staff rest on that of the kill switches; of the others one is lost and one is not.
     let store = fleet.gateways[0].gateway().engine().store();
-    let master = |key: &Key| {
-        let head = format!("postern:{{p{:02}}}:head", store.part_of(key).0);
-        let slot: u32 =
-            nodes[0].tell(&["CLUSTER", "KEYSLOT", &head]).trim_start_matches(':').parse().unwrap();
-        usize::from(slot > 5460) + usize::from(slot > 10922)
-    };
+    let master = |key: &Key| master_of(&nodes, store, key);
     let stops = master(&Key::Stop(Reach::All));
     let on: Vec<(&str, usize)> = TENANTS.iter().map(|id| (*id, master(&Key::Tenant(tenant(id))))).collect();
     let (lost, gone) = *on.iter().find(|(_, at)| *at != stops).unwrap();

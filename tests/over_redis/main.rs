@@ -30,6 +30,7 @@ mod heal;
 mod limits;
 mod lost;
 mod names;
+mod part_gone;
 mod process;
 mod retired;
 mod rig;

@@ -36,7 +36,7 @@ pub(crate) async fn told_after(
     }
 }
 
-async fn made(store: &Arc<dyn Store>, keys: Vec<(Key, postern::model::Document)>) {
+pub(crate) async fn made(store: &Arc<dyn Store>, keys: Vec<(Key, postern::model::Document)>) {
     for (key, document) in keys {
         store.commit(step(fresh(), &key, None, document)).await.unwrap();
     }
@@ -75,7 +75,7 @@ pub(crate) async fn a_commit_that_conflicts_leaves_nothing(store: &Arc<dyn Store
     assert_eq!(one(store, &session_key("a", "s")).await, None);
     assert_eq!(one(store, &grant_key("a", "g")).await, None);
     assert_eq!(store.asked(part(store, "a"), &commit.change).await, Ok(None));
-    assert_eq!(store.due(at(100), None, 10).await.unwrap(), vec![]);
+    assert_eq!(store.due(at(100), None, 10).await.whole().unwrap(), vec![]);
     assert_eq!(*store.newest(part(store, "a")).borrow(), 1);
     assert_eq!(told_after(store, part(store, "a"), 0).await.len(), 1);
 }
@@ -253,7 +253,7 @@ pub(crate) async fn tenants_are_listed_in_order(store: &Arc<dyn Store>) {
     expected.sort();
     let mut found = Vec::new();
     loop {
-        let page = store.list_tenants(found.last(), 3).await.unwrap();
+        let page = store.list_tenants(found.last(), 3).await.whole().unwrap();
         if page.is_empty() {
             break;
         }
@@ -284,20 +284,20 @@ pub(crate) async fn listings_of_all_parts_are_in_one_order(store: &Arc<dyn Store
         let (mut tenants, mut grantors, mut fallen) = (Vec::new(), Vec::new(), Vec::new());
         for done in (0..names.len()).step_by(limit) {
             let full = limit.min(names.len() - done);
-            let page = store.list_tenants(tenants.last(), limit).await.unwrap();
+            let page = store.list_tenants(tenants.last(), limit).await.whole().unwrap();
             tenants.extend(page.into_iter().map(|(tenant, _)| tenant));
-            let page = store.list_grantors(grantors.last(), limit).await.unwrap();
+            let page = store.list_grantors(grantors.last(), limit).await.whole().unwrap();
             grantors.extend(page.into_iter().map(|(key, found)| {
                 assert_eq!(found.unwrap().heads[0].document, grantor());
                 key
             }));
-            fallen.extend(store.due(at(9), fallen.last(), limit).await.unwrap());
+            fallen.extend(store.due(at(9), fallen.last(), limit).await.whole().unwrap());
             assert_eq!([tenants.len(), grantors.len(), fallen.len()], [done + full; 3], "by {limit}");
         }
         assert_eq!((&tenants, &grantors, &fallen), (&expected, &givers, &due), "by {limit}");
-        assert_eq!(store.list_tenants(tenants.last(), limit).await.unwrap(), vec![]);
-        assert_eq!(store.list_grantors(grantors.last(), limit).await.unwrap(), vec![]);
-        assert_eq!(store.due(at(9), fallen.last(), limit).await.unwrap(), vec![]);
+        assert_eq!(store.list_tenants(tenants.last(), limit).await.whole().unwrap(), vec![]);
+        assert_eq!(store.list_grantors(grantors.last(), limit).await.whole().unwrap(), vec![]);
+        assert_eq!(store.due(at(9), fallen.last(), limit).await.whole().unwrap(), vec![]);
     }
 }
 
@@ -354,19 +354,19 @@ pub(crate) async fn deadlines_follow_the_documents(store: &Arc<dyn Store>) {
     .await;
     made(store, vec![(tenant_key("a"), tenant("read"))]).await;
     let all = vec![(at(100), t.clone()), (at(200), g.clone()), (at(300), s.clone())];
-    assert_eq!(store.due(at(1_000), None, 10).await.unwrap(), all);
-    assert_eq!(store.due(at(200), None, 10).await.unwrap(), all[..2], "until is included");
-    assert_eq!(store.due(at(99), None, 10).await.unwrap(), vec![]);
-    assert_eq!(store.due(at(1_000), None, 2).await.unwrap(), all[..2]);
-    assert_eq!(store.due(at(1_000), Some(&all[1]), 10).await.unwrap(), all[2..]);
-    assert_eq!(store.due(at(150), Some(&all[1]), 10).await.unwrap(), vec![]);
+    assert_eq!(store.due(at(1_000), None, 10).await.whole().unwrap(), all);
+    assert_eq!(store.due(at(200), None, 10).await.whole().unwrap(), all[..2], "until is included");
+    assert_eq!(store.due(at(99), None, 10).await.whole().unwrap(), vec![]);
+    assert_eq!(store.due(at(1_000), None, 2).await.whole().unwrap(), all[..2]);
+    assert_eq!(store.due(at(1_000), Some(&all[1]), 10).await.whole().unwrap(), all[2..]);
+    assert_eq!(store.due(at(150), Some(&all[1]), 10).await.whole().unwrap(), vec![]);
     // A deadline moves, an end takes it away.
     let seen = one(store, &s).await.unwrap();
     store.commit(step(fresh(), &s, Some(&seen), session(50, None))).await.unwrap();
     let seen = one(store, &t).await.unwrap();
     store.commit(step(fresh(), &t, Some(&seen), session(100, Some(60)))).await.unwrap();
     assert_eq!(
-        store.due(at(1_000), None, 10).await.unwrap(),
+        store.due(at(1_000), None, 10).await.whole().unwrap(),
         vec![(at(50), s.clone()), (at(200), g.clone())]
     );
     // Reading a document leaves its deadline alone.
@@ -374,7 +374,7 @@ pub(crate) async fn deadlines_follow_the_documents(store: &Arc<dyn Store>) {
     let mut commit = several(fresh(), vec![(session_key("a", "u"), session(70, Some(60)))]);
     commit.read.push((s.clone(), seen.version));
     store.commit(commit).await.unwrap();
-    assert_eq!(store.due(at(1_000), None, 10).await.unwrap(), vec![(at(50), s), (at(200), g)]);
+    assert_eq!(store.due(at(1_000), None, 10).await.whole().unwrap(), vec![(at(50), s), (at(200), g)]);
 }
 
 pub(crate) async fn what_was_made_under_keys_is_stored_with_it_and_due_with_the_last_key(
@@ -388,14 +388,14 @@ pub(crate) async fn what_was_made_under_keys_is_stored_with_it_and_due_with_the_
     store.commit(first).await.unwrap();
     assert_eq!(store.commit(second).await, Err(CommitFault::Conflict(vec![m.clone()])));
     assert_eq!(one(store, &grant_key("a", "h")).await, None);
-    assert_eq!(store.due(at(899), None, 10).await.unwrap(), vec![(at(300), m.clone())]);
+    assert_eq!(store.due(at(899), None, 10).await.whole().unwrap(), vec![(at(300), m.clone())]);
     let seen = one(store, &m).await.unwrap();
     assert_eq!(seen.heads[0].document, made_under(&[("k", 300)]));
     store.commit(step(fresh(), &m, Some(&seen), made_under(&[("k", 300), ("l", 500)]))).await.unwrap();
-    assert_eq!(store.due(at(899), None, 10).await.unwrap(), vec![(at(500), m.clone())]);
+    assert_eq!(store.due(at(899), None, 10).await.whole().unwrap(), vec![(at(500), m.clone())]);
     let seen = one(store, &m).await.unwrap();
     store.commit(step(fresh(), &m, Some(&seen), made_under(&[]))).await.unwrap();
-    assert_eq!(store.due(at(899), None, 10).await.unwrap(), vec![]);
+    assert_eq!(store.due(at(899), None, 10).await.whole().unwrap(), vec![]);
 }
 
 pub(crate) async fn of_states_side_by_side_the_earliest_deadline_counts(store: &Arc<dyn Store>) {
@@ -412,9 +412,9 @@ pub(crate) async fn of_states_side_by_side_the_earliest_deadline_counts(store: &
     };
     store.commit(commit).await.unwrap();
     assert_eq!(self::one(store, &key).await, Some(joined.clone()));
-    assert_eq!(store.due(at(999), None, 10).await.unwrap(), vec![(at(200), key.clone())]);
+    assert_eq!(store.due(at(999), None, 10).await.whole().unwrap(), vec![(at(200), key.clone())]);
     store.commit(step(fresh(), &key, Some(&joined), session(250, None))).await.unwrap();
-    assert_eq!(store.due(at(999), None, 10).await.unwrap(), vec![(at(250), key)]);
+    assert_eq!(store.due(at(999), None, 10).await.whole().unwrap(), vec![(at(250), key)]);
 }
 
 pub(crate) async fn large_documents_pass_up_to_the_bound(store: &Arc<dyn Store>) {
@@ -550,7 +550,7 @@ pub(crate) async fn of_equal_deadlines_the_cursor_loses_none(store: &Arc<dyn Sto
     for limit in [1, 2, 7, 30] {
         let mut found: Vec<(postern::model::Timestamp, Key)> = Vec::new();
         loop {
-            let page = store.due(at(500), found.last(), limit).await.unwrap();
+            let page = store.due(at(500), found.last(), limit).await.whole().unwrap();
             assert!(
                 page.len() == limit.min(expected.len() - found.len()),
                 "a page is full unless it is the last"
@@ -564,7 +564,7 @@ pub(crate) async fn of_equal_deadlines_the_cursor_loses_none(store: &Arc<dyn Sto
     }
     // A cursor need not exist.
     let from = (at(100), session_key("b", "s00"));
-    let page = store.due(at(500), Some(&from), 100).await.unwrap();
+    let page = store.due(at(500), Some(&from), 100).await.whole().unwrap();
     assert_eq!(page, expected.iter().filter(|row| **row > from).cloned().collect::<Vec<_>>());
 }
 
@@ -592,5 +592,5 @@ pub(crate) async fn kill_switches_are_listed_and_are_no_tenants(store: &Arc<dyn 
         }));
     }
     assert_eq!(found, keys);
-    assert_eq!(store.list_tenants(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.list_tenants(None, 10).await.whole().unwrap().len(), 1);
 }

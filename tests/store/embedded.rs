@@ -316,7 +316,7 @@ async fn a_store_is_rebuilt_from_copies_of_its_documents() {
     let holds = postern::model::join::narrowest(&session_found, &ladder()).unwrap();
     assert_eq!(holds.due(), None, "ended on one side is ended");
     assert_eq!(found[1].clone().unwrap().unwrap().version, Version { epoch: 5, number: 1 });
-    assert_eq!(store.due(at(999), None, 10).await, Ok(vec![]));
+    assert_eq!(store.due(at(999), None, 10).await.whole(), Ok(vec![]));
     for id in ["c1", "c2", "c3", "c4"] {
         assert_eq!(
             numbered(store.asked(Part::FIRST, &change(id)).await),
@@ -333,7 +333,7 @@ async fn a_store_is_rebuilt_from_copies_of_its_documents() {
     let done =
         store.commit(step(change("c6"), &key, Some(&session_found), session(100, None))).await.unwrap();
     assert_eq!(done.place.number, 78);
-    assert_eq!(store.due(at(999), None, 10).await, Ok(vec![(at(100), key)]));
+    assert_eq!(store.due(at(999), None, 10).await.whole(), Ok(vec![(at(100), key)]));
     store.close().await;
     // Never over a file, and another store than the first.
     let before = fs::read(&path).unwrap();
@@ -355,7 +355,7 @@ async fn a_large_rebuild_keeps_every_document() {
     let store = Embedded::open(&path).unwrap();
     let (mut found, mut after) = (0, None);
     loop {
-        let page = store.due(at(i64::MAX), after.as_ref(), 400).await.unwrap();
+        let page = store.due(at(i64::MAX), after.as_ref(), 400).await.whole().unwrap();
         let Some(last) = page.last() else { break };
         found += page.len();
         after = Some(last.clone());

@@ -120,9 +120,9 @@ async fn a_wiped_store_has_forgotten_and_is_not_empty() {
     let listed = store.list(&tenant_id("a"), postern::model::Kind::Session, None, 10).await;
     assert_eq!(listed, Err(forgotten.clone()));
     for all in [
-        store.list_tenants(None, 10).await.map(drop),
+        store.list_tenants(None, 10).await.whole().map(drop),
         store.list_stops(None, 10).await.map(drop),
-        store.due(at_ms(100), None, 10).await.map(drop),
+        store.due(at_ms(100), None, 10).await.whole().map(drop),
     ] {
         assert!(matches!(all, Err(StoreFault::Forgotten { .. })), "{all:?}");
     }
@@ -285,8 +285,8 @@ async fn the_user_of_the_guide_can_do_all_that_is_needed() {
     assert_eq!(numbered(store.asked(Part::FIRST, &commit.change).await), Ok(Some(1)));
     assert_eq!(store.asked(Part::FIRST, &fresh()).await, Ok(None));
     assert_eq!(told_after(&store, Part::FIRST, 0).await.len(), 2);
-    assert_eq!(store.list_tenants(None, 10).await.unwrap().len(), 1);
-    assert_eq!(store.due(at_ms(100), None, 10).await, Ok(vec![]));
+    assert_eq!(store.list_tenants(None, 10).await.whole().unwrap().len(), 1);
+    assert_eq!(store.due(at_ms(100), None, 10).await.whole(), Ok(vec![]));
     // A push would fail without a word to the caller.
     let mark = store.mark(Part::FIRST).await.unwrap();
     let client = redis::Client::open(format!("redis://postern:x@127.0.0.1:{}", server.port)).unwrap();
@@ -389,7 +389,7 @@ async fn forgotten_scripts_are_sent_again() {
         assert_eq!(numbered(store.asked(store.part_of(&key), &commit.change).await), Ok(Some(round + 1)));
         server.tell(&["SCRIPT", "FLUSH"]);
         assert_eq!(
-            store.list_tenants(None, 10).await.unwrap().len(),
+            store.list_tenants(None, 10).await.whole().unwrap().len(),
             1,
             "some of 64 calls may find it loaded"
         );

@@ -12,8 +12,8 @@ use postern::{
     model::{ChangeId, Document, Key, Kind, Ladder, Level, Stored, TenantId, Timestamp},
     policy::Fact,
     state::{
-        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Mark, Part, Store,
-        StoreFault,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Gathered, Leases, Mark, Part,
+        Store, StoreFault,
     },
 };
 use tokio::sync::watch;
@@ -129,14 +129,10 @@ impl Store for Slow {
         &'a self,
         _: Option<&'a TenantId>,
         _: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(TenantId, Found)>> {
         Box::pin(pending())
     }
-    fn list_grantors<'a>(
-        &'a self,
-        _: Option<&'a Key>,
-        _: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+    fn list_grantors<'a>(&'a self, _: Option<&'a Key>, _: usize) -> Answer<'a, Gathered<(Key, Found)>> {
         Box::pin(pending())
     }
     fn list_stops<'a>(
@@ -151,7 +147,7 @@ impl Store for Slow {
         _: Timestamp,
         _: Option<&'a (Timestamp, Key)>,
         _: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
         Box::pin(pending())
     }
     fn mark(&self, _: Part) -> Answer<'_, Result<Mark, StoreFault>> {

@@ -11,8 +11,8 @@ use std::{
 use postern::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Bound, Commit, CommitFault, Committed, Counted, Embedded, Entry, Found, Leases, Mark, Part,
-        Store, StoreFault, Unreadable,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Embedded, Entry, Found, Gathered, Leases,
+        Mark, Part, Store, StoreFault, Unreadable,
     },
 };
 use tokio::sync::watch;
@@ -151,7 +151,7 @@ impl Store for Faulty {
         &'a self,
         after: Option<&'a TenantId>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(TenantId, Found)>> {
         self.real.list_tenants(after, limit)
     }
 
@@ -159,11 +159,14 @@ impl Store for Faulty {
         &'a self,
         after: Option<&'a Key>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Key, Found)>> {
         Box::pin(async move {
-            self.readable()?;
-            let rows = self.real.list_grantors(after, limit).await?;
-            Ok(rows.into_iter().map(|(key, found)| (key.clone(), self.found(&key, found))).collect())
+            let read = async {
+                self.readable()?;
+                let rows = self.real.list_grantors(after, limit).await.whole()?;
+                Ok(rows.into_iter().map(|(key, found)| (key.clone(), self.found(&key, found))).collect())
+            };
+            Gathered::of_one(read.await)
         })
     }
 
@@ -184,7 +187,7 @@ impl Store for Faulty {
         until: Timestamp,
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
         self.real.due(until, after, limit)
     }
 

@@ -13,8 +13,8 @@ use postern::{
     engine::Clock as _,
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Line, Mark, PAGE_MOST,
-        Part, Store, StoreFault, Unreadable,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Gathered, Leases, Line, Mark,
+        PAGE_MOST, Part, Store, StoreFault, Unreadable,
     },
 };
 use tokio::sync::watch;
@@ -210,7 +210,7 @@ impl Store for Shared {
         &'a self,
         after: Option<&'a TenantId>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(TenantId, Found)>> {
         self.real.list_tenants(after, limit)
     }
 
@@ -218,7 +218,7 @@ impl Store for Shared {
         &'a self,
         after: Option<&'a Key>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Key, Found)>> {
         self.real.list_grantors(after, limit)
     }
 
@@ -235,7 +235,7 @@ impl Store for Shared {
         until: Timestamp,
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
         self.real.due(until, after, limit)
     }
 

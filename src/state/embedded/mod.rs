@@ -32,8 +32,8 @@ use self::{
     writer::Job,
 };
 use super::{
-    Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Leases, Mark, PAGE_MOST, Part,
-    Store, StoreFault, codec,
+    Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Gathered, Leases, Mark, PAGE_MOST,
+    Part, Store, StoreFault, codec,
 };
 
 pub use file::{Hints, OpenFault};
@@ -316,23 +316,25 @@ impl Store for Embedded {
         &'a self,
         after: Option<&'a TenantId>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(TenantId, Found)>> {
         let limit = limit.min(PAGE_MOST);
         let after = after.map(|tenant| codec::key(&Key::Tenant(tenant.clone())));
-        self.read(move |read| {
+        let rows = self.read(move |read| {
             let rows = reading::list(read, &codec::kind_prefix(Kind::Tenant), after.as_deref(), limit)?;
             Ok(rows.into_iter().filter_map(|(key, found)| Some((key.tenant()?.clone(), found))).collect())
-        })
+        });
+        Box::pin(async { Gathered::of_one(rows.await) })
     }
 
     fn list_grantors<'a>(
         &'a self,
         after: Option<&'a Key>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Key, Found)>> {
         let (after, limit) = (after.map(codec::key), limit.min(PAGE_MOST));
         let prefix = codec::kind_prefix(Kind::Grantor);
-        self.read(move |read| reading::list(read, &prefix, after.as_deref(), limit))
+        let rows = self.read(move |read| reading::list(read, &prefix, after.as_deref(), limit));
+        Box::pin(async { Gathered::of_one(rows.await) })
     }
 
     fn list_stops<'a>(
@@ -349,9 +351,10 @@ impl Store for Embedded {
         until: Timestamp,
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
         let (after, limit) = (after.cloned(), limit.min(PAGE_MOST));
-        self.read(move |read| reading::due(read, until, after.as_ref(), limit))
+        let rows = self.read(move |read| reading::due(read, until, after.as_ref(), limit));
+        Box::pin(async { Gathered::of_one(rows.await) })
     }
 
     fn mark(&self, _part: Part) -> Answer<'_, Result<Mark, StoreFault>> {

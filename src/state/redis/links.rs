@@ -6,9 +6,12 @@
 //! Never here: what keeps the links (`supervise`), what is asked over them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -200,6 +203,10 @@ pub(super) struct Shared {
     /// Each server's clock: milliseconds since 1970, and ours of the boot clock when they came.
     pub(super) time: Mutex<BTreeMap<Address, (i64, i64)>>,
     pub(super) warnings: Mutex<BTreeMap<Address, Vec<String>>>,
+    /// The servers that there is to be a link to.
+    pub(super) wanted: Mutex<BTreeSet<Address>>,
+    /// How many links ended that had been there.
+    pub(super) lost: AtomicU64,
     /// Wakes the finder.
     pub(super) nudge: Notify,
 }
@@ -261,6 +268,8 @@ impl Links {
             moved: watch::Sender::new(0),
             time: Mutex::default(),
             warnings: Mutex::default(),
+            wanted: Mutex::default(),
+            lost: AtomicU64::new(0),
             nudge: Notify::new(),
         });
         let stop = CancellationToken::new();
@@ -330,6 +339,20 @@ impl Links {
     pub fn fleet_time(&self) -> Option<(i64, i64)> {
         let time = lock(&self.shared.time);
         time.values().copied().max_by_key(|(store, boot)| store.saturating_sub(*boot))
+    }
+
+    /// The servers that there is to be a link to, and whether there is one.
+    pub fn servers(&self) -> Vec<(Address, bool)> {
+        let ready = self.shared.slots.iter().filter_map(|slot| slot.ready.load_full());
+        let linked: BTreeSet<Address> =
+            ready.filter(|ready| ready.holds()).map(|ready| ready.address.clone()).collect();
+        let wanted = lock(&self.shared.wanted);
+        wanted.iter().map(|address| (address.clone(), linked.contains(address))).collect()
+    }
+
+    /// How many links were lost since the start: those to a server that is the primary no more too.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
     }
 
     /// What the servers are set to lose, each with its address.

@@ -5,18 +5,20 @@
 //!
 //! Never here: what a document means.
 
+use std::collections::BTreeMap;
+
 use ::redis::Value;
 
 use crate::{
     model::{Key, Kind, TenantId, Timestamp},
-    state::{Found, Mark, Part, StoreFault, codec},
+    state::{Found, Gathered, Mark, Part, StoreFault, codec},
 };
 
 use super::{
     RedisStore,
+    gather::Answered,
     said::{self, number, text, word},
     scripts::{self, Call},
-    store::Answered,
     value,
 };
 
@@ -85,23 +87,45 @@ impl RedisStore {
         kind: Kind,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<(Key, Found)>, StoreFault> {
+    ) -> Gathered<(Key, Found)> {
         let prefix = codec::kind_prefix(kind);
         let ask = |part, after: Option<&Key>, limit| {
             self.names_call(part, &prefix, after.map(codec::key).as_deref(), limit)
         };
-        let keys = self.merged(limit, after, ask, |part, mut rows| names(part, rows.next())).await?;
-        self.with_documents(keys).await
+        let told = self.merged(limit, after, ask, |part, mut rows| names(part, rows.next())).await;
+        self.with_theirs(told).await
+    }
+
+    /// The documents of these; a part that tells its names and not its documents is silent.
+    async fn with_theirs(&self, named: Gathered<Key>) -> Gathered<(Key, Found)> {
+        let Gathered { rows: keys, mut silent } = named;
+        if let Ok(rows) = self.with_documents(keys.clone()).await {
+            return Gathered { rows, silent };
+        }
+        let mut by_part: BTreeMap<Part, Vec<Key>> = BTreeMap::new();
+        for key in keys {
+            by_part.entry(self.names.part_of(&key)).or_default().push(key);
+        }
+        let mut rows = Vec::new();
+        for (part, keys) in by_part {
+            match self.with_documents(keys).await {
+                Ok(theirs) => rows.extend(theirs),
+                Err(fault) => silent.push((part, fault)),
+            }
+        }
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Gathered { rows, silent }
     }
 
     pub(super) async fn list_all_tenants(
         &self,
         after: Option<&TenantId>,
         limit: usize,
-    ) -> Result<Vec<(TenantId, Found)>, StoreFault> {
+    ) -> Gathered<(TenantId, Found)> {
         let after = after.map(|tenant| Key::Tenant(tenant.clone()));
-        let rows = self.list_kind(Kind::Tenant, after.as_ref(), limit).await?;
-        Ok(rows.into_iter().filter_map(|(key, found)| Some((key.tenant()?.clone(), found))).collect())
+        let Gathered { rows, silent } = self.list_kind(Kind::Tenant, after.as_ref(), limit).await;
+        let rows = rows.into_iter().filter_map(|(key, found)| Some((key.tenant()?.clone(), found)));
+        Gathered { rows: rows.collect(), silent }
     }
 
     pub(super) async fn all_due(
@@ -109,7 +133,7 @@ impl RedisStore {
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<(Timestamp, Key)>, StoreFault> {
+    ) -> Gathered<(Timestamp, Key)> {
         let ask = |part, after: Option<&(Timestamp, Key)>, limit: usize| {
             let call = self.call(&scripts::DUE, part, &["head", "due"]).number(until.ms()).number(limit);
             Some(match after {

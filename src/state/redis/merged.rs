@@ -3,13 +3,15 @@
 //! A page of all parts costs about a page: each is asked for its share, since names are spread evenly, and again only when
 //! its share is used up before the page is full. A page from each would be 64 of them, of which 63 are thrown away.
 //!
+//! A part that does not answer keeps no other from telling what it has, and is named.
+//!
 //! Never here: what is listed ([`super::listing`]).
 
 use std::collections::VecDeque;
 
-use crate::state::{Part, StoreFault};
+use crate::state::{Gathered, Part, StoreFault};
 
-use super::{RedisStore, scripts::Call, store::Answered};
+use super::{RedisStore, gather::Answered, scripts::Call};
 
 /// What one part has told, as far as it was not used up.
 struct Tail<T> {
@@ -34,7 +36,7 @@ fn least<T: Ord>(tails: &[Tail<T>]) -> Option<usize> {
 }
 
 impl RedisStore {
-    /// The first rows of all parts, at most `limit`; fewer only where there are no more. `ask` makes the question for
+    /// The first rows of all parts, at most `limit`; fewer only where those that answer have no more. `ask` makes the question for
     /// what follows a row of a part, if there can be anything; `read` reads its answer.
     pub(super) async fn merged<T: Ord + Clone>(
         &self,
@@ -42,13 +44,13 @@ impl RedisStore {
         first: Option<&T>,
         ask: impl Fn(Part, Option<&T>, usize) -> Option<Call>,
         read: impl Fn(Part, Answered) -> Result<Vec<T>, StoreFault>,
-    ) -> Result<Vec<T>, StoreFault> {
+    ) -> Gathered<T> {
         let tail = |part| Tail { part, rows: VecDeque::new(), last: first.cloned(), more: true };
         let mut tails: Vec<Tail<T>> = self.names.parts().map(tail).collect();
         let share = share(limit, tails.len());
-        let mut merged = Vec::new();
+        let (mut merged, mut silent) = (Vec::new(), Vec::new());
         while merged.len() < limit {
-            self.refill(&mut tails, share, &ask, &read).await?;
+            silent.extend(self.refill(&mut tails, share, &ask, &read).await);
             // Until one is used up of which there may be more: that may come before all that is at hand.
             while merged.len() < limit
                 && let Some(tail) = least(&tails).and_then(|at| tails.get_mut(at))
@@ -62,16 +64,17 @@ impl RedisStore {
                 break;
             }
         }
-        Ok(merged)
+        Gathered { rows: merged, silent }
     }
 
+    /// Asks for more of those that are used up; those that do not answer tell no more.
     async fn refill<T: Ord + Clone>(
         &self,
         tails: &mut [Tail<T>],
         share: usize,
         ask: &impl Fn(Part, Option<&T>, usize) -> Option<Call>,
         read: &impl Fn(Part, Answered) -> Result<Vec<T>, StoreFault>,
-    ) -> Result<(), StoreFault> {
+    ) -> Vec<(Part, StoreFault)> {
         let mut asked: Vec<&mut Tail<T>> = Vec::new();
         let mut calls = Vec::new();
         for tail in tails.iter_mut().filter(|tail| tail.rows.is_empty() && tail.more) {
@@ -83,14 +86,21 @@ impl RedisStore {
                 None => tail.more = false,
             }
         }
-        let answers = self.gather(calls).await?;
-        for (tail, answer) in asked.into_iter().zip(answers) {
-            let rows = read(tail.part, answer)?;
-            tail.more = rows.len() >= share;
-            tail.last = rows.last().cloned().or(tail.last.take());
-            tail.rows = rows.into();
+        let mut silent = Vec::new();
+        for (tail, answer) in asked.into_iter().zip(self.each(calls).await) {
+            match answer.and_then(|answer| read(tail.part, answer)) {
+                Ok(rows) => {
+                    tail.more = rows.len() >= share;
+                    tail.last = rows.last().cloned().or(tail.last.take());
+                    tail.rows = rows.into();
+                }
+                Err(fault) => {
+                    tail.more = false;
+                    silent.push((tail.part, fault));
+                }
+            }
         }
-        Ok(())
+        silent
     }
 }
 

@@ -14,6 +14,7 @@ mod commit;
 mod dial;
 mod finder;
 mod gateways;
+mod gather;
 mod heal;
 mod init;
 mod keys;

@@ -138,6 +138,11 @@ pub(super) fn late(most: Duration) -> StoreFault {
     }
 }
 
+/// A question of which nobody hears the answer.
+pub(super) fn given_up() -> StoreFault {
+    unreached("the question was given up")
+}
+
 /// No connection.
 pub(super) fn unreached(detail: &str) -> StoreFault {
     StoreFault::Server { fault: ServerFault::Unreachable, detail: detail.to_owned() }

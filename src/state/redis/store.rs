@@ -2,21 +2,22 @@
 //!
 //! Never here: changes ([`super::commit`]), listings ([`super::listing`]), how connections are held ([`super::links`]).
 
-use std::{sync::Arc, vec};
+use std::sync::Arc;
 
 use ::redis::Value;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 
 use crate::{
     model::{ChangeId, Key, Kind, TenantId, Timestamp},
     state::{
-        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Grounds, Leases, Line, Mark,
-        PAGE_MOST, Part, ServerFault, Store, StoreFault,
+        Answer, Bound, Commit, CommitFault, Committed, Counted, Entry, Found, Gathered, Grounds, Leases,
+        Line, Mark, PAGE_MOST, Part, ServerFault, Store, StoreFault,
     },
 };
 
 use super::{
     RedisStore,
+    gather::{Answered, Share},
     links::Ready,
     said::{self, number, text, word},
     scripts::{self, Call, Wait},
@@ -33,13 +34,6 @@ pub(super) struct Failed {
     pub(super) open: bool,
 }
 
-/// The calls of one server, and which of all calls they are.
-struct Share {
-    ready: Arc<Ready>,
-    places: Vec<(usize, Part)>,
-    calls: Vec<Call>,
-}
-
 /// What is loaded of one part: which of the keys asked for, and what was known of the part before.
 struct Load {
     part: Part,
@@ -47,75 +41,12 @@ struct Load {
     grounds: Grounds,
 }
 
-/// What a script answered that it carried out.
-pub(super) type Answered = vec::IntoIter<Value>;
-
 impl RedisStore {
     /// A call of a script on a part, with what every script begins with.
     pub(super) fn call(&self, script: &'static scripts::Script, part: Part, keys: &[&str]) -> Call {
         let keys = keys.iter().map(|what| self.names.of(part, what)).collect();
         let id = self.id.get().map(ToString::to_string).unwrap_or_default();
         Call::new(script, keys).arg(id).number(self.names.count()).number(super::keys::FORMAT)
-    }
-
-    /// Runs calls of several parts, those of one server in one round trip, and all at once; answers in their order.
-    pub(super) async fn gather(&self, calls: Vec<(Part, Call)>) -> Result<Vec<Answered>, StoreFault> {
-        let parts: Vec<Part> = calls.iter().map(|(part, _)| *part).collect();
-        let mut answers: Vec<Option<Value>> = parts.iter().map(|_| None).collect();
-        let mut running = JoinSet::new();
-        let timeout = self.options.timeout;
-        for Share { ready, places, calls } in self.shares(calls)? {
-            running.spawn(async move {
-                let mut connection = ready.loads.clone();
-                let sent = scripts::send(&mut connection, &ready.sent, &calls, None);
-                let result = tokio::time::timeout(timeout, sent).await;
-                let result = result
-                    .map_err(|_| said::late(timeout))
-                    .and_then(|result| result.map_err(|error| said::broken(&error)));
-                if let Err(fault) = &result {
-                    ready.failed(fault);
-                }
-                let values = result?;
-                ready.still()?;
-                Ok((ready, places, values))
-            });
-        }
-        while let Some(done) = running.join_next().await {
-            let (ready, places, values) =
-                done.unwrap_or_else(|_| Err(said::unreached("the question was given up")))?;
-            for ((place, _), value) in places.into_iter().zip(values) {
-                if let Value::ServerError(error) = &value {
-                    ready.failed(&said::error(error));
-                }
-                if let Some(slot) = answers.get_mut(place) {
-                    *slot = Some(value);
-                }
-            }
-        }
-        let answers = parts.into_iter().zip(answers);
-        answers.map(|(part, value)| self.opened(part, value.unwrap_or_default())).collect()
-    }
-
-    /// Which server is asked what.
-    fn shares(&self, calls: Vec<(Part, Call)>) -> Result<Vec<Share>, StoreFault> {
-        let mut shares: Vec<Share> = Vec::new();
-        for (at, (part, call)) in calls.into_iter().enumerate() {
-            let ready = self.links.at(part)?;
-            match shares.iter_mut().find(|share| Arc::ptr_eq(&share.ready, &ready)) {
-                Some(share) => {
-                    share.places.push((at, part));
-                    share.calls.push(call);
-                }
-                None => shares.push(Share { ready, places: vec![(at, part)], calls: vec![call] }),
-            }
-        }
-        Ok(shares)
-    }
-
-    /// One call of one part.
-    pub(super) async fn one(&self, part: Part, call: Call) -> Result<Answered, StoreFault> {
-        let answers = self.gather(vec![(part, call)]).await?;
-        answers.into_iter().next().ok_or_else(|| said::senseless("no answer"))
     }
 
     /// What a script answered, if it carried out what was asked.
@@ -433,7 +364,7 @@ impl Store for RedisStore {
         &'a self,
         after: Option<&'a TenantId>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(TenantId, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(TenantId, Found)>> {
         Box::pin(self.list_all_tenants(after, limit.min(PAGE_MOST)))
     }
 
@@ -441,7 +372,7 @@ impl Store for RedisStore {
         &'a self,
         after: Option<&'a Key>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Key, Found)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Key, Found)>> {
         Box::pin(self.list_kind(Kind::Grantor, after, limit.min(PAGE_MOST)))
     }
 
@@ -458,7 +389,7 @@ impl Store for RedisStore {
         until: Timestamp,
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
-    ) -> Answer<'a, Result<Vec<(Timestamp, Key)>, StoreFault>> {
+    ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
         Box::pin(self.all_due(until, after, limit.min(PAGE_MOST)))
     }
 

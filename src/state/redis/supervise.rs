@@ -3,7 +3,11 @@
 //!
 //! Never here: what is asked over a link; whether what is known is recent enough.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use redis::{Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -25,6 +29,9 @@ use crate::state::{Grounds, Part, Parts, ServerFault, StoreFault, Suspicion};
 
 /// How often the finder asks while nothing seems to be the matter: a server may stop being the primary in silence.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a server is asked how it is set: an operator may correct that.
+const SETTINGS_AGAIN: Duration = Duration::from_secs(10);
 
 /// A link that has held so many beats begins its next pauses from the shortest.
 const HELD: u32 = 5;
@@ -88,6 +95,7 @@ fn follow(shared: &Arc<Shared>, running: &mut BTreeMap<Address, Running>, routes
     running.retain(|address, link| routes.get(address) == Some(&link.parts));
     lock(&shared.time).retain(|address, _| routes.contains_key(address));
     lock(&shared.warnings).retain(|address, _| routes.contains_key(address));
+    *lock(&shared.wanted) = routes.keys().cloned().collect();
     let found = routes.values().fold(Parts::NONE, |found, parts| found.and(*parts));
     let homeless: Parts = all.each().filter(|part| !found.contains(*part)).collect();
     shared.troubled(homeless, &said::so(ServerFault::Unknown, "no server of the cluster has this part"));
@@ -141,6 +149,7 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         self.ready.cut(said::so(ServerFault::Moved, "it is no longer the primary of this part"));
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
         for part in self.parts.each() {
             let Some(slot) = self.shared.slot(part) else { continue };
             // A link to another server may have taken its place already.
@@ -162,11 +171,18 @@ async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut
     let mut ticks = interval(shared.options.beat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
+    let mut looks = interval(SETTINGS_AGAIN);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.tick().await;
     let mut held = 0;
     loop {
         tokio::select! {
             trouble = link.end.wait() => return trouble,
             _ = ticks.tick() => {}
+            _ = looks.tick() => match link.examine().await {
+                Ok(replicas) => link.warn(replicas).await,
+                Err(trouble) => return said::of(address, trouble),
+            },
         }
         let end = Arc::clone(&link.end);
         let beaten = tokio::select! {

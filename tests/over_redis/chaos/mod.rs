@@ -28,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::machines::get;
 use self::{
     machines::Machines,
     people::{Counts, Door, Stage, TENANTS},
