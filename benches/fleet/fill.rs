@@ -149,10 +149,11 @@ impl Filled {
         self.tenants + 2 * self.sessions
     }
 
-    /// Staff ask until somebody of them is served.
-    pub fn first(&self, place: &Place, begun: Instant) {
-        let mut client = Client::connect(place.port);
-        while client.get(&self.path(0), &place.agent(0)) != 200 {
+    /// Staff ask in the tenant of a session until they are served: parts of the store become known one after another, and a machine that
+    /// is busy may let them be too old for a moment.
+    pub fn served(&self, client: &mut Client, place: &Place, number: usize) {
+        let begun = Instant::now();
+        while client.get(&self.path(number), &place.agent(number)) != 200 {
             assert!(begun.elapsed() < Duration::from_secs(600), "staff are not served");
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -93,7 +93,7 @@ fn whole(tenants: usize, sessions: usize) {
 fn start<'p>(place: &'p Place, filled: &Filled, begun: Instant) -> Running<'p> {
     let running = Running::start(place);
     println!("| start of a cold gateway, to `/readyz` | {:.0} ms |", begun.elapsed().as_secs_f64() * 1e3);
-    filled.first(place, begun);
+    filled.served(&mut Client::connect(place.port), place, 0);
     println!("| … to the first staff request served | {:.0} ms |", begun.elapsed().as_secs_f64() * 1e3);
     println!("| resident then | {:.1} MB |", megabytes(running.resident()));
     running
@@ -138,10 +138,9 @@ fn misses(place: &Place, running: &Running<'_>, filled: &Filled) {
     let count = ASKED.min(filled.sessions - asked);
     let before = running.resident();
     for number in asked..asked + count {
-        let agent = place.agent(number);
         for took in [&mut missed, &mut hit] {
             let begun = Instant::now();
-            assert_eq!(client.get(&filled.path(number), &agent), 200);
+            filled.served(&mut client, place, number);
             took.push(begun.elapsed().as_secs_f64() * 1e6);
         }
     }
@@ -150,7 +149,7 @@ fn misses(place: &Place, running: &Running<'_>, filled: &Filled) {
         println!("| {what}, p50, p99 | {p50:.0} µs, {p99:.0} µs |");
     }
     for number in asked + count..filled.sessions {
-        assert_eq!(client.get(&filled.path(number), &place.agent(number)), 200);
+        filled.served(&mut client, place, number);
     }
     let grown = running.resident().saturating_sub(before);
     let per = grown as f64 / (filled.sessions - asked) as f64 / 1024.0;

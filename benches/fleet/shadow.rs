@@ -44,9 +44,8 @@ impl Asked {
         let mut took = Vec::new();
         while on(begun.elapsed()) {
             let number = took.len() % ASKED_IN.min(filled.sessions);
-            let agent = place.agent(number);
             let asking = Instant::now();
-            assert_eq!(client.get(&filled.path(number), &agent), 200);
+            filled.served(&mut client, place, number);
             took.push(asking.elapsed().as_secs_f64() * 1e6);
             std::thread::sleep(EVERY.saturating_sub(asking.elapsed()));
         }
@@ -84,20 +83,16 @@ fn file(place: &Place) -> u64 {
 pub fn filling(place: &Place, redis: &Redis, running: &Running<'_>, filled: &Filled, begun: Instant) {
     let mut client = Client::connect(place.port);
     for number in 0..ASKED_IN.min(filled.sessions) {
-        assert_eq!(client.get(&filled.path(number), &place.agent(number)), 200);
+        filled.served(&mut client, place, number);
     }
     let [written, _] = running.disk();
     let mut left = copying(place);
     // Of few tenants it is over before anybody looks.
     if left > 0 {
-        let (mut looked, mut told) = (Instant::now(), Instant::now());
+        let mut looked = Instant::now();
         let asked = Asked::so_long(place, redis, running, filled, |passed| {
             if looked.elapsed() > Duration::from_millis(200) {
                 (left, looked) = (copying(place), Instant::now());
-            }
-            if told.elapsed() > Duration::from_secs(30) {
-                eprintln!("{left} parts are being copied");
-                told = Instant::now();
             }
             assert!(passed < PATIENCE, "the copy does not end: {left} parts are left");
             left > 0
@@ -124,7 +119,7 @@ pub fn again<'p>(place: &'p Place, redis: &Redis, running: Running<'p>, filled: 
     let begun = Instant::now();
     let (its, running) = (redis.cpu(), Running::start(place));
     println!("| start with a full shadow, to `/readyz` | {:.0} ms |", begun.elapsed().as_secs_f64() * 1e3);
-    filled.first(place, begun);
+    filled.served(&mut Client::connect(place.port), place, 0);
     println!("| … to the first staff request served | {:.0} ms |", begun.elapsed().as_secs_f64() * 1e3);
     println!(
         "| … CPU, and read from the disk, until then | {:.1} s, {:.1} MB |",
@@ -155,6 +150,6 @@ pub fn emptied(place: &Place, redis: &Redis, running: &Running<'_>, filled: &Fil
         (running.cpu() - mine).as_secs_f64(),
         (redis.cpu() - its).as_secs_f64()
     );
-    filled.first(place, begun);
+    filled.served(&mut Client::connect(place.port), place, 0);
     println!("| … to the first staff request served | {:.1} s |", begun.elapsed().as_secs_f64());
 }
