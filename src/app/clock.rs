@@ -14,8 +14,12 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
+use uuid::Uuid;
 
 use crate::{engine::Clock, model::Timestamp};
+
+/// Where the kernel names the start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// See the module's header.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl SystemClock {
         self.moved.load(Relaxed)
     }
 
-    fn boot() -> i64 {
+    fn since_boot() -> i64 {
         let boot = clock_gettime(ClockId::Boottime);
         boot.tv_sec.saturating_mul(1000).saturating_add(boot.tv_nsec / 1_000_000)
     }
@@ -58,12 +62,16 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        self.at(i64::try_from(wall).unwrap_or(i64::MAX), Self::boot())
+        self.at(i64::try_from(wall).unwrap_or(i64::MAX), Self::since_boot())
     }
 
     /// What was moved forward by hand is no time that passed.
     fn boot_ms(&self) -> i64 {
-        Self::boot()
+        Self::since_boot()
+    }
+
+    fn boot(&self) -> Option<Uuid> {
+        std::fs::read_to_string(BOOT_ID).ok().and_then(|id| Uuid::parse_str(id.trim()).ok())
     }
 
     fn heard(&self, store_ms: i64, boot_ms: i64) {
@@ -100,6 +108,13 @@ mod tests {
         clock.heard(1_000_900, 1_400);
         assert_eq!(clock.at(1_001_000, 1_500).ms(), 1_120_800, "one that is behind takes nothing back");
         assert_eq!(clock.at(1_500_000, 2_000).ms(), 1_500_000, "a wall clock that is further counts");
+    }
+
+    #[test]
+    fn the_start_of_the_machine_has_one_name() {
+        let name = SystemClock::default().boot();
+        assert!(name.is_some());
+        assert_eq!(name, SystemClock::default().boot());
     }
 
     #[test]

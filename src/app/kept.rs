@@ -29,15 +29,15 @@ const HEAR_EVERY: Duration = Duration::from_millis(250);
 pub(super) enum Kept {
     /// In a file.
     File(Arc<Embedded>),
-    /// In Redis, and what this gateway saw of it.
-    Redis(Arc<RedisStore>, Arc<Shadow>),
+    /// In Redis, what this gateway saw of it, and by which clock that gets old.
+    Redis(Arc<RedisStore>, Arc<Shadow>, Arc<dyn Clock>),
 }
 
 impl Kept {
     pub(super) fn store(&self) -> Arc<dyn Store> {
         match self {
             Kept::File(store) => Arc::clone(store) as Arc<dyn Store>,
-            Kept::Redis(store, _) => Arc::clone(store) as Arc<dyn Store>,
+            Kept::Redis(store, ..) => Arc::clone(store) as Arc<dyn Store>,
         }
     }
 
@@ -45,24 +45,24 @@ impl Kept {
     pub(super) fn shared(&self) -> Option<Arc<RedisStore>> {
         match self {
             Kept::File(_) => None,
-            Kept::Redis(store, _) => Some(Arc::clone(store)),
+            Kept::Redis(store, ..) => Some(Arc::clone(store)),
         }
     }
 
     /// With what it is healed, where several gateways share it.
     pub(super) fn keeps(&self, settings: &Settings) -> Option<Keeps> {
-        let (Kept::Redis(store, shadow), StateSettings::Redis(redis)) = (self, &settings.state) else {
+        let (Kept::Redis(store, shadow, _), StateSettings::Redis(redis)) = (self, &settings.state) else {
             return None;
         };
         let store = Arc::clone(store) as Arc<dyn Heal>;
         Some(Keeps { shadow: Arc::clone(shadow), store, grace_ms: redis.heal_grace_ms })
     }
 
-    /// What it knows of a store that is shared goes to the disk. Blocks.
+    /// What it knows of a store that is shared goes to the disk, and how old that is. Blocks.
     pub(super) fn flush(&self) {
-        if let Kept::Redis(_, shadow) = self
-            && let Err(fault) = shadow.flush()
-        {
+        let Kept::Redis(store, shadow, clock) = self else { return };
+        shadow::date(shadow, &store.leases(), &**clock);
+        if let Err(fault) = shadow.flush() {
             tracing::error!(%fault, "the shadow is not written; the next start puts back what the ledger has");
         }
     }
@@ -96,7 +96,7 @@ pub(super) async fn keep_hearing(store: Arc<RedisStore>, clock: Arc<dyn Clock>) 
 
 /// Who the gateways of a store are, where several share it.
 pub(super) fn roster(kept: &Kept, settings: &Settings) -> Option<Arc<Roster>> {
-    let Kept::Redis(store, shadow) = kept else { return None };
+    let Kept::Redis(store, shadow, _) = kept else { return None };
     // Also one that answers no others: whoever heals the store waits for what it knows, and its name is to be its own.
     let address = settings.fleet.as_ref().map_or("", |fleet| fleet.address.as_str());
     Some(Roster::new(Arc::clone(store), Arc::clone(shadow), &settings.gateway, address))
@@ -109,10 +109,11 @@ pub(super) fn redis(
     runtime: &Handle,
     clock: &Arc<dyn Clock>,
 ) -> Kept {
-    let (clock, options) = (Arc::clone(clock), options(settings));
-    let leases = shadow::leases(shadow, options.parts);
-    let store = RedisStore::start_knowing(options, leases, runtime, Arc::new(move || clock.boot_ms()));
-    Kept::Redis(store, Arc::clone(shadow))
+    let options = options(settings);
+    let leases = shadow::leases(shadow, options.parts, &**clock);
+    let boot = Arc::clone(clock);
+    let store = RedisStore::start_knowing(options, leases, runtime, Arc::new(move || boot.boot_ms()));
+    Kept::Redis(store, Arc::clone(shadow), Arc::clone(clock))
 }
 
 /// What a store in Redis takes of the settings.

@@ -149,7 +149,6 @@ impl Gateway {
     pub fn start(settings: Settings, extra: Extra) -> Result<Gateway, StartFault> {
         let system = extra.system.unwrap_or_default();
         let clock: Arc<dyn Clock> = extra.clock.unwrap_or_else(|| Arc::clone(&system) as Arc<dyn Clock>);
-        let hearing = Arc::clone(&clock);
         let built = build::build(&settings).map_err(StartFault::Build)?;
         for doubt in build::broken_keys(&built.verifier) {
             tracing::warn!("{doubt}");
@@ -264,8 +263,9 @@ impl Gateway {
         background.spawn(Arc::clone(&engine).keep_fuses());
         background.spawn(Arc::clone(&engine).keep_sweeping());
         background.spawn(Arc::clone(&engine).keep_following());
-        if let Some(store) = opened.store.shared() {
-            background.spawn(kept::keep_hearing(store, Arc::clone(&hearing)));
+        if let Kept::Redis(store, shadow, clock) = &opened.store {
+            background.spawn(kept::keep_hearing(Arc::clone(store), Arc::clone(clock)));
+            background.spawn(shadow::keep_dating(Arc::clone(shadow), Arc::clone(store), Arc::clone(clock)));
         }
         background.spawn(Arc::clone(&engine).keep_mending());
         background.spawn(Arc::clone(&engine).keep_asking());

@@ -1,5 +1,6 @@
 //! This gateway's shadow of a store that gateways share, as a start opens it (decision 0026): what the own ledger has and the shadow
-//! lost is put back into it, and what it saw is what the store is compared with from the first heartbeat on.
+//! lost is put back into it, what it saw is what the store is compared with from the first heartbeat on, and how old that is is noted
+//! for the next start.
 //!
 //! Never here: what is done where they differ ([`crate::engine`]).
 
@@ -12,8 +13,12 @@ use crate::{
         read::{ReadError, Records},
         verify::verify,
     },
-    engine::recorded_in,
-    state::{Leases, Part, Shadow, Suspicion, shadow::Recorded},
+    engine::{Clock, recorded_in},
+    state::{
+        Leases, Part, RedisStore, Shadow, Store as _, Suspicion,
+        lease::PARTS_MOST,
+        shadow::{Dated, Moment, Recorded},
+    },
 };
 
 use super::OpenFault;
@@ -23,6 +28,8 @@ use super::OpenFault;
 const BEFORE_MS: i64 = 600_000;
 /// How long the first checkpoint of a ledger is waited for, in milliseconds.
 const SIGNED_WITHIN_MS: u32 = 5_000;
+/// How often it is noted how old what is known is, while that changes: by so much more it is too old after a crash.
+const DATE_EVERY: Duration = Duration::from_secs(5);
 /// How many changes are put back at a time.
 const CHUNK: usize = 256;
 
@@ -106,10 +113,46 @@ fn chunk(records: &mut Records) -> Result<Vec<Recorded>, OpenFault> {
     Ok(chunk)
 }
 
+fn moment(clock: &dyn Clock) -> Moment {
+    Moment { at: clock.now(), boot_ms: clock.boot_ms(), boot: clock.boot() }
+}
+
+/// Notes how old what is known of each part is. Where nothing was ever known, what an earlier life noted stays.
+pub(super) fn date(shadow: &Shadow, leases: &Leases, clock: &dyn Clock) {
+    let parts = || (0..PARTS_MOST).map(Part);
+    // Read before the clock is: what comes in between is younger than is said.
+    let as_of: Vec<(Part, i64)> = parts().filter_map(|part| Some((part, leases.as_of(part)?))).collect();
+    if as_of.is_empty() {
+        return;
+    }
+    let at = moment(clock);
+    let ages = as_of.into_iter().map(|(part, ms)| (part, at.boot_ms.saturating_sub(ms).max(0))).collect();
+    shadow.date(Dated { at, ages });
+}
+
+/// Runs for as long as the gateway does: notes it every few seconds, while anything is confirmed anew.
+pub(super) async fn keep_dating(shadow: Arc<Shadow>, store: Arc<RedisStore>, clock: Arc<dyn Clock>) {
+    let leases = store.leases();
+    let known = || (0..PARTS_MOST).map(|part| leases.known(Part(part))).collect::<Vec<_>>();
+    let mut before = known();
+    loop {
+        tokio::time::sleep(DATE_EVERY).await;
+        let now = known();
+        if now != before {
+            date(&shadow, &leases, &*clock);
+            before = now;
+        }
+    }
+}
+
 /// What a store of so many parts is compared with. A part of which it is not known what would prove it is suspect until it is
 /// proven.
-pub(super) fn leases(shadow: &Shadow, parts: u16) -> Arc<Leases> {
+pub(super) fn leases(shadow: &Shadow, parts: u16, clock: &dyn Clock) -> Arc<Leases> {
     let leases = Leases::of(parts);
+    let dated = shadow.dated();
+    for (part, as_of) in dated.iter().flat_map(|dated| dated.as_of(moment(clock))) {
+        leases.recall(part, as_of);
+    }
     for part in (0..parts).map(Part) {
         let Some(seen) = shadow.seen(part) else { continue };
         if let Some(id) = seen.store {

@@ -94,8 +94,8 @@ impl Heard {
         let bits = bits(part);
         // Its suspicion last: a part that is healed meanwhile is known anew.
         match (self.leases.known(part), self.leases.suspicion(part)) {
-            (_, Some(_)) => facts.lies_in_doubt(bits, HowOld::Suspect),
-            (None, None) => facts.lies_in_doubt(bits, HowOld::Never),
+            (_, Some(_)) => facts.lies_in_doubt(bits, HowOld::Suspect, self.leases.as_of(part)),
+            (None, None) => facts.lies_in_doubt(bits, HowOld::Never, self.leases.as_of(part)),
             (Some(known), None) => facts.lies_in(bits, known),
         }
     }
@@ -110,7 +110,7 @@ impl Heard {
         for key in keys {
             let part = self.store.part_of(key);
             match self.leases.suspicion(part) {
-                Some(_) => facts.lies_in_doubt(bits(part), HowOld::Suspect),
+                Some(_) => facts.lies_in_doubt(bits(part), HowOld::Suspect, self.leases.as_of(part)),
                 None => facts.asked_of(bits(part), sent),
             }
         }

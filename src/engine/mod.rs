@@ -89,6 +89,12 @@ pub trait Clock: Send + Sync {
         self.now().ms()
     }
 
+    /// Names the start of the machine since which [`Clock::boot_ms`] counts: in another life of the gateway the same name means that the
+    /// instants of both can be compared. `None` where that is not known.
+    fn boot(&self) -> Option<uuid::Uuid> {
+        None
+    }
+
     /// In a fleet: the store's clock showed this when that answer came, by [`Clock::boot_ms`]. From then on it is never earlier
     /// than that, moved on by what has passed since.
     fn heard(&self, _store_ms: i64, _boot_ms: i64) {}

@@ -16,7 +16,7 @@ pub enum Age {
     Now,
     /// As old as this, in milliseconds. Not the same as [`Age::Now`] at 0: the store was not asked.
     Known(i64),
-    /// Nobody knows.
+    /// Nobody has confirmed it in this life of the gateway.
     Never,
     /// Where it lies, something was lost (law 8).
     Suspect,
@@ -93,16 +93,19 @@ impl Staleness {
         staff.into_iter().map(|class| self.running(class)).min().unwrap_or(1_000)
     }
 
-    /// Why facts of this age are no ground for a decision about this class, if so.
-    pub fn too_old(&self, age: Age, class: Class) -> Option<Reason> {
-        match (age, class) {
-            (Age::Now, _) => None,
-            // What was known before the loss goes on counting for them, and nothing is learned from what lost something.
-            (Age::Suspect, Class::Member) => None,
-            (Age::Suspect, Class::Staff(_) | Class::BreakGlass) => Some(Reason::StateSuspect),
-            (Age::Known(ms), _) if self.bound(class) > 0 && ms <= self.bound(class) => None,
-            (Age::Known(_) | Age::Never, _) => Some(Reason::StateStale),
-        }
+    /// Why facts are no ground for a decision about this class, by how old they are, if so.
+    pub fn too_old(&self, facts: &Facts, class: Class) -> Option<Reason> {
+        let known_for = match (facts.age(), class) {
+            (Age::Now, _) => return None,
+            (Age::Suspect, Class::Staff(_) | Class::BreakGlass) => return Some(Reason::StateSuspect),
+            (Age::Never, Class::Staff(_) | Class::BreakGlass) => return Some(Reason::StateStale),
+            (Age::Known(ms), _) => ms,
+            // What was known before a loss, or before a start, goes on counting for them as of when it was: nothing is learned from
+            // what lost something, or from a store that is not there.
+            (Age::Never | Age::Suspect, Class::Member) => facts.known_for_ms(),
+        };
+        let bound = self.bound(class);
+        (bound == 0 || known_for > bound).then_some(Reason::StateStale)
     }
 
     /// Whether a refusal is one that only the asking of the store is lacking to.
@@ -123,7 +126,7 @@ pub(super) struct Read {
     worst: Age,
     /// How old they were when somebody looked last.
     age: Age,
-    /// The same in milliseconds, also of what was asked for.
+    /// The same in milliseconds, also of what was asked for, and of what is in doubt as of when it was not.
     age_ms: i64,
 }
 
@@ -139,9 +142,10 @@ impl Facts {
         self.read_from(parts, sent, Age::Now);
     }
 
-    /// What is read next lies in parts of which nothing is known, or which lost something.
-    pub fn lies_in_doubt(&mut self, parts: u64, doubt: Age) {
-        self.read_from(parts, i64::MAX, doubt);
+    /// What is read next lies in parts of which nothing is confirmed, or which lost something; as of when it was known last, where
+    /// that is known.
+    pub fn lies_in_doubt(&mut self, parts: u64, doubt: Age, as_of: Option<i64>) {
+        self.read_from(parts, as_of.unwrap_or(i64::MIN), doubt);
     }
 
     fn read_from(&mut self, parts: u64, as_of: i64, worst: Age) {
@@ -178,6 +182,11 @@ impl Facts {
         self.read.as_ref().filter(known).map(|read| read.age_ms).filter(|ms| *ms > 0)
     }
 
+    /// For how long they were known at the last look, in milliseconds, whether that is in doubt or not.
+    fn known_for_ms(&self) -> i64 {
+        self.read.as_ref().map_or(0, |read| read.age_ms)
+    }
+
     /// The parts of the store that they lie in, one bit each.
     pub fn parts(&self) -> u64 {
         self.read.as_ref().map_or(0, |read| read.parts)
@@ -191,22 +200,57 @@ mod tests {
     const WRITE: Class = Class::Staff(Effect::Write);
     const READ: Class = Class::Staff(Effect::Read);
 
+    const DAY: i64 = 86_400_000;
+
+    /// Facts of this age, as they are looked at.
+    fn aged(age: Age, known_for: Option<i64>) -> Facts {
+        let mut facts = Facts::new();
+        match age {
+            Age::Now => facts.asked_of(1, 0),
+            Age::Known(ms) => facts.lies_in(1, -ms),
+            Age::Never | Age::Suspect => facts.lies_in_doubt(1, age, known_for.map(i64::wrapping_neg)),
+        }
+        facts.look_at_age(0);
+        facts
+    }
+
     #[test]
     fn a_bound_holds_to_its_last_millisecond_and_zero_never_does() {
         let rules = Staleness::default();
-        assert_eq!(rules.too_old(Age::Known(1_000), WRITE), None);
-        assert_eq!(rules.too_old(Age::Known(1_001), WRITE), Some(Reason::StateStale));
-        assert_eq!(rules.too_old(Age::Known(5_000), READ), None);
-        assert_eq!(rules.too_old(Age::Known(5_001), READ), Some(Reason::StateStale));
-        assert_eq!(rules.too_old(Age::Known(0), Class::BreakGlass), Some(Reason::StateStale));
-        assert_eq!(rules.too_old(Age::Now, Class::BreakGlass), None);
-        assert_eq!(rules.too_old(Age::Known(86_400_000), Class::Member), None);
-        assert_eq!(rules.too_old(Age::Known(86_400_001), Class::Member), Some(Reason::StateStale));
-        for class in [WRITE, READ, Class::BreakGlass, Class::Member] {
-            assert_eq!(rules.too_old(Age::Never, class), Some(Reason::StateStale), "{class:?}");
-            let suspect = (class != Class::Member).then_some(Reason::StateSuspect);
-            assert_eq!(rules.too_old(Age::Suspect, class), suspect, "{class:?}");
+        let too_old = |age, class| rules.too_old(&aged(age, None), class);
+        assert_eq!(too_old(Age::Known(1_000), WRITE), None);
+        assert_eq!(too_old(Age::Known(1_001), WRITE), Some(Reason::StateStale));
+        assert_eq!(too_old(Age::Known(5_000), READ), None);
+        assert_eq!(too_old(Age::Known(5_001), READ), Some(Reason::StateStale));
+        assert_eq!(too_old(Age::Known(0), Class::BreakGlass), Some(Reason::StateStale));
+        assert_eq!(too_old(Age::Now, Class::BreakGlass), None);
+        assert_eq!(too_old(Age::Known(DAY), Class::Member), None);
+        assert_eq!(too_old(Age::Known(DAY + 1), Class::Member), Some(Reason::StateStale));
+    }
+
+    #[test]
+    fn what_is_in_doubt_counts_for_members_alone_and_as_of_when_it_was_known() {
+        let rules = Staleness::default();
+        for (doubt, staff) in [(Age::Never, Reason::StateStale), (Age::Suspect, Reason::StateSuspect)] {
+            for (known_for, members) in [
+                (Some(0), None),
+                (Some(DAY), None),
+                (Some(DAY + 1), Some(Reason::StateStale)),
+                (None, Some(Reason::StateStale)),
+            ] {
+                let facts = aged(doubt, known_for);
+                assert_eq!(rules.too_old(&facts, Class::Member), members, "{doubt:?} {known_for:?}");
+                for class in [WRITE, READ, Class::BreakGlass] {
+                    assert_eq!(rules.too_old(&facts, class), Some(staff), "{class:?} {known_for:?}");
+                }
+            }
         }
+        // The oldest of all counts, whatever else was read.
+        let mut facts = aged(Age::Never, Some(DAY + 1));
+        facts.lies_in(2, 0);
+        facts.lies_in_doubt(4, Age::Suspect, Some(0));
+        facts.look_at_age(0);
+        assert_eq!(rules.too_old(&facts, Class::Member), Some(Reason::StateStale));
     }
 
     #[test]
@@ -240,10 +284,10 @@ mod tests {
         facts.lies_in(0b01, 1_200);
         facts.look_at_age(1_500);
         assert_eq!((facts.age(), facts.age_ms(), facts.parts()), (Age::Known(800), Some(800), 0b11));
-        facts.lies_in_doubt(0b100, Age::Never);
+        facts.lies_in_doubt(0b100, Age::Never, None);
         facts.look_at_age(1_500);
         assert_eq!((facts.age(), facts.age_ms()), (Age::Never, None));
-        facts.lies_in_doubt(0b1000, Age::Suspect);
+        facts.lies_in_doubt(0b1000, Age::Suspect, Some(1_000));
         facts.lies_in(0b1000, 1_500);
         facts.look_at_age(1_500);
         assert_eq!((facts.age(), facts.parts()), (Age::Suspect, 0b1111));

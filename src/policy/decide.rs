@@ -248,7 +248,7 @@ fn in_plan(decision: Decision, ask: &Ask<'_>, facts: &Facts, policy: &Policy) ->
             }
             let plan = facts.tenant(tenant)?.and_then(|tenant| tenant.plan.as_ref());
             // Of staff that was asked already, by a bound that is stricter.
-            if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member).filter(|_| !alone) {
+            if let Some(stale) = policy.staleness.too_old(facts, Class::Member).filter(|_| !alone) {
                 return Ok(deny(stale));
             }
             Ok(if has_plan(&rule.plans, plan) { decision } else { deny(Reason::RouteNotInPlan) })
@@ -318,7 +318,7 @@ fn member_by_row(
 ) -> Result<Decision, Lack> {
     let held = held(subject, facts, policy)?;
     // What is known of them too long ago says neither yes nor no.
-    if let Some(stale) = policy.staleness.too_old(facts.age(), Class::Member) {
+    if let Some(stale) = policy.staleness.too_old(facts, Class::Member) {
         return Ok(deny(stale));
     }
     if let Held::Nothing(reason) = held {
@@ -398,7 +398,7 @@ fn staff(
     // From here on it rests on documents: what is known of them too long ago says neither yes nor no (rule 9).
     let basis = found.as_ref().ok().map(|(_, session)| &session.basis);
     let class = Class::of(basis, rule, ask.does);
-    if let Some(stale) = policy.staleness.too_old(facts.age(), class) {
+    if let Some(stale) = policy.staleness.too_old(facts, class) {
         return Ok(deny(stale));
     }
     let (id, session) = match found {

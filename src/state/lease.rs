@@ -207,6 +207,8 @@ pub struct Leases {
 #[derive(Debug)]
 struct Lease {
     known: AtomicI64,
+    /// As of when an earlier life of this gateway knew it.
+    recalled: AtomicI64,
     why: AtomicU8,
     inner: Mutex<Inner>,
 }
@@ -230,7 +232,8 @@ impl Inner {
 impl Lease {
     fn new() -> Self {
         let inner = Mutex::new(Inner::default());
-        Self { known: AtomicI64::new(NEVER), why: AtomicU8::new(0), inner }
+        let never = || AtomicI64::new(NEVER);
+        Self { known: never(), recalled: never(), why: AtomicU8::new(0), inner }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -419,6 +422,21 @@ impl Leases {
     pub fn known(&self, part: Part) -> Option<i64> {
         let known = self.lease(part)?.known.load(SeqCst);
         (known != NEVER).then_some(known)
+    }
+
+    /// An earlier life of this gateway knew a part as of this instant, and what it knew is at hand. No lease: it says how old that is
+    /// to those whom the store's absence takes nothing from (rule 19).
+    pub fn recall(&self, part: Part, as_of_ms: i64) {
+        if let Some(lease) = self.lease(part) {
+            lease.recalled.fetch_max(as_of_ms, SeqCst);
+        }
+    }
+
+    /// As of when what is at hand of a part is known, in this life or an earlier one, in milliseconds of the boot clock.
+    pub fn as_of(&self, part: Part) -> Option<i64> {
+        let lease = self.lease(part)?;
+        let as_of = lease.known.load(SeqCst).max(lease.recalled.load(SeqCst));
+        (as_of != NEVER).then_some(as_of)
     }
 
     /// How old what is known of these parts is: that of the oldest; what is suspect or was never known is worse than any.

@@ -423,7 +423,9 @@ impl World {
         match self.age {
             Age::Now => return,
             Age::Known(ms) => facts.lies_in(1, -ms),
-            doubt @ (Age::Never | Age::Suspect) => facts.lies_in_doubt(1, doubt),
+            Age::Never => facts.lies_in_doubt(1, Age::Never, None),
+            // Known until a moment ago.
+            Age::Suspect => facts.lies_in_doubt(1, Age::Suspect, Some(0)),
         }
         facts.look_at_age(0);
     }

@@ -48,5 +48,6 @@ mod upgrade;
 mod upstream;
 mod watch;
 mod wire;
+mod without;
 #[path = "../it/world.rs"]
 mod world;

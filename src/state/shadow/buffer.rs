@@ -13,6 +13,8 @@ use crate::{
     state::{Part, codec},
 };
 
+use super::dated::Dated;
+
 /// A part and a key, as bytes.
 pub(super) type Name = (Part, Vec<u8>);
 
@@ -34,6 +36,8 @@ pub(super) struct Buffer {
     pub(super) met: bool,
     /// The instant of the newest change.
     pub(super) at: Option<Timestamp>,
+    /// How old what is known was.
+    pub(super) dated: Option<Dated>,
 }
 
 impl Layer {

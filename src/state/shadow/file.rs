@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `documents` | part, key | document as JSON |
 //! | `seen` | part | up to where it was seen, as JSON |
-//! | `meta` | `label`, `gateways`, `newest`, `configured` | layout; the fleet's gateways; the instant of the newest change; tenants that were configured |
+//! | `meta` | `label`, `gateways`, `newest`, `dated`, `configured` | layout; the fleet's gateways; the instant of the newest change; how old all was, and when; tenants that were configured |
 //!
 //! Never here: what is in memory and when it is written ([`super`]).
 
@@ -28,7 +28,7 @@ use crate::{
     state::{Part, Unreadable, codec},
 };
 
-use super::{buffer::Layer, seen::Seen};
+use super::{buffer::Layer, dated::Dated, seen::Seen};
 
 const DOCUMENTS: TableDefinition<(u16, &[u8]), &[u8]> = TableDefinition::new("documents");
 const SEEN: TableDefinition<u16, &[u8]> = TableDefinition::new("seen");
@@ -104,6 +104,19 @@ struct Label {
     shadow: u32,
 }
 
+/// What is in the file beside documents; what is absent is not written.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// What was seen of parts.
+    pub(super) seen: BTreeMap<Part, Seen>,
+    /// The gateways known.
+    pub(super) gateways: Option<BTreeSet<String>>,
+    /// The instant of the newest change.
+    pub(super) newest: Option<Timestamp>,
+    /// How old what is known was.
+    pub(super) dated: Option<Dated>,
+}
+
 /// The file, open.
 pub(super) struct Base {
     path: PathBuf,
@@ -141,11 +154,8 @@ impl Base {
         self.database.begin_read().map_err(|e| self.fault(e))
     }
 
-    /// What was seen of all parts, the gateways known, and the instant of the newest change.
-    #[expect(clippy::type_complexity, reason = "taken apart where it is asked for, once")]
-    pub(super) fn marks(
-        &self,
-    ) -> Result<(BTreeMap<Part, Seen>, BTreeSet<String>, Option<Timestamp>), ShadowFault> {
+    /// All that there is beside documents.
+    pub(super) fn marks(&self) -> Result<Marks, ShadowFault> {
         let read = self.read()?;
         let mut seen = BTreeMap::new();
         let table = read.open_table(SEEN).map_err(|e| self.fault(e))?;
@@ -154,7 +164,12 @@ impl Base {
             let one = serde_json::from_slice(text.value());
             seen.insert(Part(part.value()), one.map_err(|e| damaged(&self.path, &e.to_string()))?);
         }
-        Ok((seen, self.meta(&read, "gateways")?.unwrap_or_default(), self.meta(&read, "newest")?))
+        Ok(Marks {
+            seen,
+            gateways: self.meta(&read, "gateways")?,
+            newest: self.meta(&read, "newest")?,
+            dated: self.meta(&read, "dated")?,
+        })
     }
 
     /// Adds to the tenants that were configured; all of them.
@@ -220,13 +235,7 @@ impl Base {
     }
 
     /// Writes what was noted. The places come last: a shadow never claims what it does not have.
-    pub(super) fn write(
-        &self,
-        layer: &Layer,
-        seen: &[(Part, Seen)],
-        gateways: Option<&BTreeSet<String>>,
-        newest: Option<Timestamp>,
-    ) -> Result<(), ShadowFault> {
+    pub(super) fn write(&self, layer: &Layer, marks: &Marks) -> Result<(), ShadowFault> {
         let mut rest = layer.documents.iter().peekable();
         while rest.peek().is_some() {
             let mut bytes = 0;
@@ -253,14 +262,17 @@ impl Base {
         }
         self.transaction(|write| {
             let mut table = write.open_table(SEEN).map_err(|e| self.fault(e))?;
-            for (part, seen) in seen {
+            for (part, seen) in &marks.seen {
                 let text = serde_json::to_vec(seen).map_err(|e| damaged(&self.path, &e.to_string()))?;
                 table.insert(part.0, text.as_slice()).map_err(|e| self.fault(e))?;
             }
-            if let Some(gateways) = gateways {
+            if let Some(gateways) = &marks.gateways {
                 self.keep(write, "gateways", gateways)?;
             }
-            newest.map_or(Ok(()), |newest| self.keep(write, "newest", &newest))
+            if let Some(dated) = &marks.dated {
+                self.keep(write, "dated", dated)?;
+            }
+            marks.newest.map_or(Ok(()), |newest| self.keep(write, "newest", &newest))
         })
     }
 

@@ -11,6 +11,7 @@
 //! Never here: what is done with it ([`super::healing`]), a clock, reading ledgers.
 
 mod buffer;
+mod dated;
 mod file;
 mod seen;
 
@@ -26,10 +27,11 @@ use crate::model::{Key, Stored, TenantId, Timestamp, join::join};
 
 use self::{
     buffer::{Buffer, Layer},
-    file::Base,
+    file::{Base, Marks},
 };
 use super::{Answer, Part, codec, healing::Known, lease::Line};
 
+pub use dated::{Dated, Moment};
 pub use file::ShadowFault;
 pub use seen::Seen;
 
@@ -62,6 +64,7 @@ struct State {
     seen: BTreeMap<Part, Seen>,
     gateways: BTreeSet<String>,
     newest: Option<Timestamp>,
+    dated: Option<Dated>,
     closed: bool,
     /// Somebody waits for what was noted to be written.
     asked: u64,
@@ -100,8 +103,9 @@ impl Shadow {
     /// Where it is in use, damaged, something else, or of another layout. The file is left as it was.
     pub fn open(path: &Path) -> Result<Self, ShadowFault> {
         let (base, made) = Base::open(path)?;
-        let (seen, gateways, newest) = base.marks()?;
-        let state = Mutex::new(State { seen, gateways, newest, ..State::default() });
+        let Marks { seen, gateways, newest, dated } = base.marks()?;
+        let gateways = gateways.unwrap_or_default();
+        let state = Mutex::new(State { seen, gateways, newest, dated, ..State::default() });
         let shared = Arc::new(Shared { path: path.to_owned(), base, state, news: Condvar::new() });
         let writer = {
             let shared = Arc::clone(&shared);
@@ -141,6 +145,18 @@ impl Shadow {
         let mut state = self.shared.lock();
         state.seen.entry(part).or_default().jump(number, line);
         state.buffer.moved.insert(part);
+    }
+
+    /// Notes how old what is known is. Whatever is known as of then was told before. Never waits.
+    pub fn date(&self, dated: Dated) {
+        let mut state = self.shared.lock();
+        state.buffer.dated = Some(dated.clone());
+        state.dated = Some(dated);
+    }
+
+    /// How old what is known was when that was noted last; `None` where it never was.
+    pub fn dated(&self) -> Option<Dated> {
+        self.shared.lock().dated.clone()
     }
 
     fn take(&self, part: Part, documents: &[(Key, Stored)], at: Timestamp, placed: impl FnOnce(&mut Seen)) {
@@ -324,13 +340,20 @@ fn write_on(shared: &Shared) {
         let buffer = std::mem::take(&mut state.buffer);
         state.writing = Arc::new(buffer.layer);
         let layer = Arc::clone(&state.writing);
-        let seen: Vec<(Part, Seen)> =
-            buffer.moved.iter().filter_map(|part| Some((*part, state.seen.get(part)?.clone()))).collect();
-        let gateways = buffer.met.then(|| state.gateways.clone());
-        let something = !layer.documents.is_empty() || !seen.is_empty() || gateways.is_some();
+        let seen = buffer.moved.iter().filter_map(|part| Some((*part, state.seen.get(part)?.clone())));
+        let marks = Marks {
+            seen: seen.collect(),
+            gateways: buffer.met.then(|| state.gateways.clone()),
+            newest: buffer.at,
+            dated: buffer.dated,
+        };
+        let something = !layer.documents.is_empty()
+            || !marks.seen.is_empty()
+            || marks.gateways.is_some()
+            || marks.dated.is_some();
         drop(state);
         let written = match something {
-            true => shared.base.write(&layer, &seen, gateways.as_ref(), buffer.at),
+            true => shared.base.write(&layer, &marks),
             false => Ok(()),
         };
         state = shared.lock();
@@ -349,6 +372,7 @@ fn write_on(shared: &Shared) {
                 state.buffer.moved.extend(buffer.moved);
                 state.buffer.met |= buffer.met;
                 state.buffer.at = state.buffer.at.max(buffer.at);
+                state.buffer.dated = state.buffer.dated.take().or(marks.dated);
                 state.fault = Some(fault);
             }
         }
