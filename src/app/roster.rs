@@ -19,6 +19,7 @@ use crate::{
     model::Timestamp,
     state::{
         RedisStore, Shadow, StoreFault,
+        healing::Known as _,
         redis::{Announced, Listed, Retired, Run},
     },
 };
@@ -154,6 +155,13 @@ impl Roster {
         gateways.iter().for_each(|one| self.shadow.meet(&one.name));
         for gone in retired.iter().filter(|gone| gateways.iter().all(|one| one.name != gone.name)) {
             self.shadow.part_with(&gone.name);
+        }
+        // Whom a healing waits for and the store forgot: they are named there until somebody retires them.
+        let mut forgotten = self.shadow.gateways();
+        forgotten.retain(|name| gateways.iter().all(|one| one.name != *name));
+        if !forgotten.is_empty() {
+            // Where the store does not take it, the next look finds the same.
+            let _ = self.store.gateways_known(&forgotten).await;
         }
         let first = gateways.iter().map(|one| &one.name).min() == Some(&self.name);
         let peer = |one: Listed| Peer { name: one.name, address: one.address, seen: one.seen };

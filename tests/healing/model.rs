@@ -214,11 +214,11 @@ impl Copied {
         self.head.as_ref().map(|head| (head.number, head.line))
     }
 
-    pub(crate) fn trust(&mut self, name: &str, over: bool) -> Done {
+    pub(crate) fn trust(&mut self, name: &str, over: bool, retired: &BTreeSet<String>) -> Done {
         let Some(head) = &mut self.head else { return Done::Moved };
         let Some(round) = head.round.as_ref().filter(|round| round.name == name) else { return Done::Moved };
         let known = !round.lost || round.joined.values().any(|whole| *whole);
-        let all = round.awaited.iter().all(|gateway| round.joined.contains_key(gateway));
+        let all = round.awaited.iter().all(|one| round.joined.contains_key(one) || retired.contains(one));
         if !known || !(all || over) || round.joined.is_empty() {
             return Done::Moved;
         }

@@ -1,7 +1,7 @@
 //! Healing on real servers: wiped, restored from an old copy, forked, and healers that are killed between any two steps.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -382,8 +382,14 @@ impl Heal for Cut {
     fn say_joined(&self, part: Part, saying: Saying) -> Answer<'_, Result<Option<(u64, Line)>, StoreFault>> {
         self.to(self.store.say_joined(part, saying))
     }
-    fn trust<'a>(&'a self, part: Part, round: &'a str, over: bool) -> Answer<'a, Result<Done, StoreFault>> {
-        self.to(self.store.trust(part, round, over))
+    fn trust<'a>(
+        &'a self,
+        part: Part,
+        round: &'a str,
+        over: bool,
+        retired: &'a BTreeSet<String>,
+    ) -> Answer<'a, Result<Done, StoreFault>> {
+        self.to(self.store.trust(part, round, over, retired))
     }
     fn page(&self, part: Part, copying: Copying) -> Answer<'_, Result<Option<Page>, StoreFault>> {
         self.to(self.store.page(part, copying))

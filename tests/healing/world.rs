@@ -577,10 +577,16 @@ impl Heal for Way {
         })
     }
 
-    fn trust<'a>(&'a self, _part: Part, round: &'a str, over: bool) -> Answer<'a, Result<Done, StoreFault>> {
-        let round = round.to_owned();
+    fn trust<'a>(
+        &'a self,
+        _part: Part,
+        round: &'a str,
+        over: bool,
+        retired: &'a BTreeSet<String>,
+    ) -> Answer<'a, Result<Done, StoreFault>> {
+        let (round, retired) = (round.to_owned(), retired.clone());
         self.at(true, move |world, part| {
-            let done = Arc::make_mut(part).trust(&round, over);
+            let done = Arc::make_mut(part).trust(&round, over, &retired);
             if done == Done::Yes {
                 world.counts.healed += 1;
                 world.counts.by_grace += usize::from(over);

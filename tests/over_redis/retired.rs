@@ -2,11 +2,12 @@
 
 use postern::{
     app::{self, RetireFault},
+    engine::hooks::Hooks,
     state::redis::Farewell,
 };
 use serde_json::Value;
 
-use crate::{rig::Fleet, world::*};
+use crate::{rig::Fleet, watch::SOON, world::*};
 
 fn farewell() -> Farewell {
     Farewell {
@@ -51,6 +52,36 @@ fn a_gateway_that_is_gone_is_retired_once_and_recorded() {
     fleet.redis.tell(&["DEL", "postern:{p00}:retired"]);
     until("the store is told again", || kept().trim() == ":2");
     assert_eq!(retirements(&fleet).len(), 1);
+    fleet.finish();
+}
+
+/// A store that was wiped names nobody: who knows the fleet says who there is, and an operator says who does not come.
+#[test]
+fn a_healing_under_way_waits_no_more_for_a_gateway_that_is_retired() {
+    let mut fleet = Fleet::with(3, ", heal_grace: 1h", |_| Hooks::default());
+    fleet.knows_each_other();
+    let people = &fleet.gateways[0].people;
+    let (sam, admin) = (people.staff("sam"), people.admin("acme"));
+    fleet.gateways[0].done(World::consent("acme", "full"), &admin);
+    fleet.gateways[0].start_session("acme", &sam);
+    fleet.knows_of_session(&sam);
+    fleet.gateways.remove(2).finish();
+    fleet.redis.tell(&["FLUSHALL"]);
+    let state = |gateway: &World| {
+        let engine = gateway.gateway().engine();
+        (engine.healings().unwrap().waits_for, engine.known_of_store().unwrap().suspect)
+    };
+    for gateway in &fleet.gateways {
+        until_within(SOON, "it waits for c alone", || state(gateway).0 == ["c".to_owned()].into());
+    }
+    let settings = fleet.gateways[0].settings();
+    until_within(SOON, "c is named again, and retired", || app::retire(&settings, "c", &farewell()).is_ok());
+    for gateway in &fleet.gateways {
+        until_within(SOON, "it is healed", || state(gateway).1 == 0);
+        until("it serves staff", || gateway.get("/t/acme/orders", &sam).status == 200);
+        let fleet = || gateway.gateway().engine().healings().unwrap().fleet;
+        until("the next one will not wait for it", || !fleet().contains("c"));
+    }
     fleet.finish();
 }
 

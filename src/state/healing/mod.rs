@@ -254,8 +254,14 @@ pub trait Heal: Send + Sync {
     fn say_joined(&self, part: Part, saying: Saying) -> Answer<'_, Result<Option<(u64, Line)>, StoreFault>>;
 
     /// Ends a healing: if it is still that one, somebody with nothing missing has joined where the head was lost, and everybody
-    /// awaited has, or the time to wait for them is over.
-    fn trust<'a>(&'a self, part: Part, round: &'a str, over: bool) -> Answer<'a, Result<Done, StoreFault>>;
+    /// awaited has who is not among these that were retired, or the time to wait for them is over.
+    fn trust<'a>(
+        &'a self,
+        part: Part,
+        round: &'a str,
+        over: bool,
+        retired: &'a BTreeSet<String>,
+    ) -> Answer<'a, Result<Done, StoreFault>>;
 
     /// A page of the part, if it is sound and its history goes on from where the gateway that asks has seen it.
     fn page(&self, part: Part, copying: Copying) -> Answer<'_, Result<Option<Page>, StoreFault>>;
@@ -268,6 +274,11 @@ pub trait Known: Send + Sync {
 
     /// The gateways that it knows of.
     fn gateways(&self) -> BTreeSet<String>;
+
+    /// Those that an operator took out of the fleet, as far as it knows: whoever else names them, they do not come.
+    fn retired(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
 
     /// The documents that follow a key, by key, at most so many; none where there are no more.
     fn documents<'a>(

@@ -93,12 +93,15 @@ impl Healing {
     ) -> Result<Turned, HealFault> {
         let Healer { store, known, me, grace_ms } = *healer;
         let seen = known.seen(part);
-        let sight = store.sight(part, seen.as_ref().map_or(0, |seen| seen.number), me).await?;
+        let mut sight = store.sight(part, seen.as_ref().map_or(0, |seen| seen.number), me).await?;
         if known.seen(part) != seen {
             // A change came in between, perhaps of before the loss: it has to be looked for as well.
             return Ok(Turned::Works);
         }
-        let gateways = known.gateways();
+        let (gateways, retired) = (known.gateways(), known.retired());
+        if let Some(round) = sight.head.as_mut().and_then(|head| head.round.as_mut()) {
+            round.awaited.retain(|gateway| !retired.contains(gateway));
+        }
         let look =
             Look { sight: &sight, seen: seen.as_ref(), me, gateways: &gateways, now_ms, grace_ms, fresh };
         match next::next(&look, self) {
@@ -149,7 +152,7 @@ impl Healing {
                         "not all gateways that are known have joined; whoever comes later joins before it serves"
                     );
                 }
-                store.trust(part, &round, over).await?;
+                store.trust(part, &round, over, &retired).await?;
                 Ok(Turned::Works)
             }
             Next::Wait { until_ms } => {

@@ -5,6 +5,8 @@
 //!
 //! Never here: asking them for anything ([`crate::fleet`]), what a process does that is not alone.
 
+use std::collections::BTreeSet;
+
 use ::redis::Value;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,6 +15,7 @@ use crate::{model::Timestamp, state::Part, state::StoreFault};
 
 use super::{
     RedisStore,
+    heal::lines,
     said::{self, number, text},
     scripts,
 };
@@ -163,6 +166,15 @@ impl RedisStore {
         let words = retired.farewell.as_ref().map(serde_json::to_string).transpose();
         let words = words.map_err(|_| said::senseless("a farewell is no JSON"))?.unwrap_or_default();
         let call = self.retirement().arg("record").arg(which).arg(words).arg(by);
+        self.one(Part::FIRST, call).await.map(drop)
+    }
+
+    /// Writes down gateways that the store forgot: nobody knows where they are, and an operator can retire them.
+    ///
+    /// # Errors
+    /// As of any question to the first part.
+    pub async fn gateways_known(&self, names: &BTreeSet<String>) -> Result<(), StoreFault> {
+        let call = self.retirement().arg("known").arg(lines(names));
         self.one(Part::FIRST, call).await.map(drop)
     }
 

@@ -195,7 +195,8 @@ fn place(rows: &[Value]) -> Option<(u64, Line)> {
     Some((number(rows.first())?, Line::parse(text(rows.get(1)?)?)?))
 }
 
-fn lines(names: &BTreeSet<String>) -> String {
+/// Names of gateways as scripts take them.
+pub(super) fn lines(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<&str>>().join("\n")
 }
 
@@ -314,8 +315,15 @@ impl Heal for RedisStore {
         Box::pin(self.said_joined(part, saying))
     }
 
-    fn trust<'a>(&'a self, part: Part, round: &'a str, over: bool) -> Answer<'a, Result<Done, StoreFault>> {
+    fn trust<'a>(
+        &'a self,
+        part: Part,
+        round: &'a str,
+        over: bool,
+        retired: &'a BTreeSet<String>,
+    ) -> Answer<'a, Result<Done, StoreFault>> {
         let call = self.call(&scripts::HEAL_TRUST, part, &["head", "heal"]).arg(round).number(u8::from(over));
+        let call = call.arg(lines(retired));
         Box::pin(async move { self.done(part, call).await.map(|(done, _)| done) })
     }
 

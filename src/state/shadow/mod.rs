@@ -63,6 +63,8 @@ struct State {
     writing: Arc<Layer>,
     seen: BTreeMap<Part, Seen>,
     gateways: BTreeSet<String>,
+    /// Gateways that were retired, as far as the store told this process.
+    retired: BTreeSet<String>,
     newest: Option<Timestamp>,
     dated: Option<Dated>,
     closed: bool,
@@ -182,12 +184,14 @@ impl Shadow {
     /// A gateway of the fleet: it is waited for in every healing from now on.
     pub fn meet(&self, gateway: &str) {
         let mut state = self.shared.lock();
+        state.retired.remove(gateway);
         state.buffer.met |= state.gateways.insert(gateway.to_owned());
     }
 
-    /// A gateway that was retired is waited for no more.
+    /// A gateway that was retired is waited for no more, also in a healing under way.
     pub fn part_with(&self, gateway: &str) {
         let mut state = self.shared.lock();
+        state.retired.insert(gateway.to_owned());
         state.buffer.met |= state.gateways.remove(gateway);
     }
 
@@ -397,6 +401,10 @@ impl Known for Arc<Shadow> {
 
     fn gateways(&self) -> BTreeSet<String> {
         self.shared.lock().gateways.clone()
+    }
+
+    fn retired(&self) -> BTreeSet<String> {
+        self.shared.lock().retired.clone()
     }
 
     fn documents<'a>(

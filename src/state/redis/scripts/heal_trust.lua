@@ -1,5 +1,5 @@
 -- Ends a healing.
--- KEYS: head, heal. ARGV: id, parts, format; its name; 1 where the time to wait is over.
+-- KEYS: head, heal. ARGV: id, parts, format; its name; 1 where the time to wait is over; who was retired.
 local told, refused = head(KEYS[1])
 if refused then
   return refused
@@ -12,12 +12,16 @@ local at = {}
 for i = 1, #fields, 2 do
   at[fields[i]] = fields[i + 1]
 end
+local retired = {}
+for gateway in string.gmatch(ARGV[6], '[^\n]+') do
+  retired[gateway] = true
+end
 local known, any, all = at.lost ~= '1', false, true
 for field, value in pairs(at) do
   local kind, gateway = string.match(field, '^(%w):(.*)$')
   if kind == 'j' then
     any, known = true, known or value == '1'
-  elseif kind == 'w' and not at['j:' .. gateway] then
+  elseif kind == 'w' and not at['j:' .. gateway] and not retired[gateway] then
     all = false
   end
 end

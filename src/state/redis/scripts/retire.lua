@@ -1,6 +1,7 @@
--- Takes out a gateway that nobody is any more, and writes down that it was one; or says who recorded that.
+-- Takes out a gateway that nobody is any more, and writes down that it was one; or says who recorded that; or writes down again whom the
+-- store forgot.
 -- KEYS: head, gateways, runs, retired. ARGV: id, parts, format; then either 'retire', name, what is said of it, after how many
--- milliseconds a process is forgotten; or 'record', the retirement, what was said of it, the gateway that recorded it; or 'look'.
+-- milliseconds a process is forgotten; or 'record', the retirement, what was said of it, the gateway that recorded it; or 'look'; or 'known', names.
 local told, refused = head(KEYS[1])
 if refused then
   return refused
@@ -9,6 +10,18 @@ if ARGV[4] == 'record' then
   -- A store that forgot is told anew who was retired.
   redis.call('HSETNX', KEYS[4], ARGV[5], ARGV[6])
   redis.call('HSETNX', KEYS[4], '+' .. ARGV[5], ARGV[7])
+  return {'ok', told.id, 'done'}
+end
+if ARGV[4] == 'known' then
+  local gone = {}
+  for _, field in ipairs(redis.call('HKEYS', KEYS[4])) do
+    gone[string.match(field, '^%d+ (.+)$') or ''] = true
+  end
+  for name in string.gmatch(ARGV[5], '[^\n]+') do
+    if not gone[name] then
+      redis.call('HSETNX', KEYS[2], name, '0 ')
+    end
+  end
   return {'ok', told.id, 'done'}
 end
 if ARGV[4] == 'look' then
