@@ -250,7 +250,8 @@ impl Cells {
         }
     }
 
-    /// Takes in what the store says at this instant, by a majority, and answers what holds by it, with what lies over it.
+    /// Takes in what the store says at this instant, by a majority, and answers what holds by it, with what lies over it. Where nothing is
+    /// known of the document it is not kept: what arrived since the store said it has left no mark.
     pub fn confirmed(&self, key: &Key, found: Option<Found>) -> Fact {
         let mut inner = self.lock();
         let cell = match found {
@@ -261,9 +262,10 @@ impl Cells {
         inner.touch(key);
         // Something newer may have arrived between the answer and now.
         let newer = match (self.cache.peek(key).map(|cell| cell.fact), &cell.fact) {
+            (None, _) => return cell.fact,
             (Some(Fact::Found(known)), Fact::Found(said)) => known.version > said.version,
             (Some(Fact::Found(_)), _) => true,
-            (Some(Fact::Absent | Fact::Unavailable) | None, _) => false,
+            (Some(Fact::Absent | Fact::Unavailable), _) => false,
         };
         if newer {
             return self.hit(key).unwrap_or(Fact::Unavailable);

@@ -67,6 +67,31 @@ async fn absence_is_known_without_asking_and_ends_with_a_commit() {
     assert_eq!(cells.hit(&key), None, "a fault is not kept");
 }
 
+/// What was confirmed is answered, and a change that arrived since it was read is not undone by it: also where nothing was known of the
+/// document, so that the change itself left nothing behind.
+#[tokio::test]
+async fn what_the_store_said_before_a_change_arrived_is_not_what_is_known_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    Embedded::init(&path).unwrap();
+    let store = Arc::new(Embedded::open(&path).unwrap());
+    for (known, name) in [(true, "a"), (false, "b")] {
+        let (key, cells) = (tenant_key(name), Cells::new(store.clone(), ladder(&LEVELS), 1000));
+        let before = step(fresh(), &key, None, tenant("full"));
+        store.commit(before.clone()).await.unwrap();
+        if known {
+            cells.fact(&key).await;
+        }
+        let said = store.confirmed(std::slice::from_ref(&key)).await.unwrap().remove(0);
+        let after = step(fresh(), &key, Some(&before.write[0].1), tenant("block"));
+        store.commit(after.clone()).await.unwrap();
+        cells.committed(&after.write);
+        // Whoever asked rests on the document, and is decided again.
+        assert_eq!(version(&cells.confirmed(&key, said)), if known { 2 } else { 1 });
+        assert_eq!(version(&cells.fact(&key).await), 2, "known before: {known}");
+    }
+}
+
 // GW-04
 #[test]
 fn memory_stays_bounded_by_absent_names() {
