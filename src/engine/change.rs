@@ -23,7 +23,7 @@ use crate::{
         ExchangeId, Key, SubjectKind,
         once::{Kept, Once},
     },
-    policy::{Facts, Need, Policy},
+    policy::{Fact, Facts, Policy},
     state::{Commit, CommitFault},
 };
 
@@ -166,10 +166,15 @@ impl Engine {
             if matches!(this.giver, Giver::Application) {
                 return Ok(Attempt::Over(Changed::Unchanged));
             }
-            if !self.is_so(&this, &facts, &policy).await? {
-                return Ok(Attempt::Overtaken);
-            }
-            return Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await));
+            return match (self.is_so(&this, &facts, &policy).await, as_it_is(this.command, &facts)) {
+                (Ok(true), _) => Ok(Attempt::Over(self.as_wanted(&this, change.events, &facts).await)),
+                (Ok(false), _) => Ok(Attempt::Overtaken),
+                // It is in force here, and is kept until the store says so too.
+                (Err(ChangeFault::Refused(Refusal::Unavailable)), Some(ended)) => {
+                    self.narrow(this, ended, facts, &policy, tell.take()).await
+                }
+                (Err(fault), _) => Err(fault),
+            };
         }
         if !change.narrows && change.documents.iter().any(|(key, _)| self.is_suspect(key)) {
             return Err(ChangeFault::Suspect);
@@ -385,30 +390,6 @@ impl Engine {
         }
     }
 
-    /// Whether nothing is left to do by what the store says as well, where others change it too. What is known here may be old, and
-    /// whoever hears that all is as they want it goes away (law 8). What was ended or withdrawn is so for ever, and what waits for the
-    /// store is told as waiting.
-    async fn is_so(&self, this: &Try<'_>, facts: &Facts, policy: &Policy) -> Result<bool, ChangeFault> {
-        let for_ever = matches!(this.command, Command::EndSession { .. } | Command::WithdrawGrant { .. });
-        if self.heard.is_none() || for_ever || !matches!(this.giver, Giver::Subject(..)) {
-            return Ok(true);
-        }
-        let keys: Vec<Key> = facts.versions().map(|(key, _)| key.clone()).collect();
-        if self.waiting_on(&keys.iter().collect::<Vec<_>>()).await.is_some() {
-            return Ok(true);
-        }
-        let mut facts = Facts::new();
-        self.ask_store(Need(keys), &mut facts, None).await;
-        for _ in 0..MOST_ROUNDS {
-            match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
-                Outcome::Changed(change) => return Ok(change.documents.is_empty()),
-                Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
-                Outcome::Need(need) => self.ask_store(need, &mut facts, None).await,
-            }
-        }
-        Err(ChangeFault::Contended)
-    }
-
     /// Asks the rules, fetching what they name.
     async fn apply(&self, this: &Try<'_>, policy: &Policy) -> Result<Decided, ChangeFault> {
         let mut facts = Facts::new();
@@ -484,6 +465,17 @@ impl Engine {
         };
         tokio::time::timeout(PARTING, partings).await.is_ok()
     }
+}
+
+/// What a command ends, as it is known here; `None` of what can come back.
+fn as_it_is(command: &Command, facts: &Facts) -> Option<Change> {
+    let key = match command {
+        Command::EndSession { tenant, session } => Key::Session(tenant.clone(), session.clone()),
+        Command::WithdrawGrant { tenant, grant } => Key::Grant(tenant.clone(), grant.clone()),
+        _ => return None,
+    };
+    let Some(Fact::Found(known)) = facts.get(&key) else { return None };
+    Some(Change { documents: vec![(key, known.document.clone())], events: Vec::new(), narrows: true })
 }
 
 fn by_staff(giver: &Giver) -> bool {

@@ -295,7 +295,8 @@ impl Engine {
             Refusal::Ended(_) | Refusal::RequestOver(_) | Refusal::TenantRemoved => true,
             // Whoever has lost their right may be told the same of what is there.
             Refusal::NotFound(_) => {
-                self.store.load(&pending.keys).await.is_ok_and(|found| found.iter().all(Option::is_none))
+                let found = self.store.confirmed(&pending.keys).await;
+                found.is_ok_and(|found| found.iter().all(Option::is_none))
             }
             _ => false,
         }

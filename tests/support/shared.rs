@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     /// How many loads there were, and how many were to be confirmed.
     pub(crate) loads: AtomicUsize,
     pub(crate) confirmed: AtomicUsize,
+    /// It is a primary that was left alone: it still reads, and no majority confirms anything.
+    pub(crate) alone: AtomicBool,
     /// Loads wait behind this once they have read.
     pub(crate) held: watch::Sender<bool>,
     pub(crate) waiting: AtomicUsize,
@@ -58,6 +60,7 @@ impl Shared {
             epoch: AtomicU32::new(1),
             loads: AtomicUsize::new(0),
             confirmed: AtomicUsize::new(0),
+            alone: AtomicBool::new(false),
             held: watch::Sender::new(false),
             waiting: AtomicUsize::new(0),
         }
@@ -115,6 +118,10 @@ impl Shared {
     fn down() -> StoreFault {
         StoreFault::Unavailable { detail: "the test says so".to_owned() }
     }
+
+    fn in_company(&self) -> Result<(), StoreFault> {
+        if self.alone.load(SeqCst) { Err(Shared::down()) } else { Ok(()) }
+    }
 }
 
 impl Store for Shared {
@@ -142,6 +149,7 @@ impl Store for Shared {
 
     fn commit(&self, commit: Commit) -> Answer<'_, Result<Committed, CommitFault>> {
         Box::pin(async move {
+            self.in_company().map_err(CommitFault::Ambiguous)?;
             let (part, change) = (self.part_of(&commit.write[0].0), commit.change.clone());
             let committed = self.real.commit(commit).await?;
             let all = self.all(part).await.map_err(CommitFault::Ambiguous)?;
@@ -156,6 +164,7 @@ impl Store for Shared {
         change: &'a ChangeId,
     ) -> Answer<'a, Result<Option<Committed>, StoreFault>> {
         Box::pin(async move {
+            self.in_company()?;
             self.real.asked(Part::FIRST, change).await?;
             let all = self.all(part).await?;
             let told = all.iter().find(|entry| entry.change == *change);
@@ -254,6 +263,7 @@ impl Store for Shared {
     fn confirmed<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         Box::pin(async move {
             self.confirmed.fetch_add(1, SeqCst);
+            self.in_company()?;
             if self.real.no_reads.load(SeqCst) { Err(Shared::down()) } else { self.real.load(keys).await }
         })
     }

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use crate::{
-    engine::{Engine, ids::new_id},
-    lifecycle::Change,
+    engine::{Engine, admit::MOST_ROUNDS, ids::new_id},
+    lifecycle::{Change, Outcome, apply},
     model::{ChangeId, Key, Stored, Timestamp, Version, join::narrowest},
-    policy::{Fact, Facts, Policy, Snapshot},
+    policy::{Fact, Facts, Need, Policy, Snapshot},
     state::{Commit, CommitFault, Place, StoreFault},
 };
 
-use super::terms::Unwritable;
+use super::terms::{ChangeFault, Giver, Try, Unwritable};
 
 impl Engine {
     /// A name for a change, greater than that of any that was seen.
@@ -21,12 +21,41 @@ impl Engine {
         new_id("chg", self.follower.after(now)).ok().and_then(|id| ChangeId::new(&id).ok())
     }
 
-    /// What the store itself says, past the cells and what lies over them.
+    /// Whether nothing is left to do by what the store says as well, where others change it too. What is known here may be old, or
+    /// of a primary that was left alone, and whoever hears that all is as they want it goes away (law 8). What waits for the store
+    /// is told as waiting.
+    pub(super) async fn is_so(
+        &self,
+        this: &Try<'_>,
+        facts: &Facts,
+        policy: &Policy,
+    ) -> Result<bool, ChangeFault> {
+        if self.heard.is_none() || !matches!(this.giver, Giver::Subject(..)) {
+            return Ok(true);
+        }
+        let keys: Vec<Key> = facts.versions().map(|(key, _)| key.clone()).collect();
+        if self.waiting_on(&keys.iter().collect::<Vec<_>>()).await.is_some() {
+            return Ok(true);
+        }
+        let mut facts = Facts::new();
+        self.ask_store(Need(keys), &mut facts, None).await;
+        for _ in 0..MOST_ROUNDS {
+            match apply(this.command, &facts, this.giver.actor(), this.now, policy) {
+                Outcome::Changed(change) => return Ok(change.documents.is_empty()),
+                Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
+                Outcome::Need(need) => self.ask_store(need, &mut facts, None).await,
+            }
+        }
+        Err(ChangeFault::Contended)
+    }
+
+    /// What the store itself says by a majority, past the cells and what lies over them. Whoever lets go of what was promised goes
+    /// by this.
     pub(in crate::engine) async fn committed_fact(&self, key: &Key, policy: &Policy) -> Fact {
         if self.is_suspect(key) {
             return Fact::Unavailable;
         }
-        match self.store.load(std::slice::from_ref(key)).await.map(|mut found| found.pop()) {
+        match self.store.confirmed(std::slice::from_ref(key)).await.map(|mut found| found.pop()) {
             Ok(Some(None)) => Fact::Absent,
             Ok(Some(Some(Ok(stored)))) => match narrowest(&stored, &policy.ladder) {
                 Some(document) => Fact::Found(Arc::new(Snapshot { version: stored.version, document })),
