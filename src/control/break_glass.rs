@@ -1,8 +1,8 @@
 //! `/v1/tenants/{t}/break-glass`: an operator enters in an emergency, without anybody's consent (GW-06).
 //!
 //! How often one operator tries is bounded ([`Engine::count_attempt`](crate::engine::Engine::count_attempt)): a slip of a script is not to
-//! fill the record, and somebody who guesses at references is to be slow. What cannot be read, and what a gateway could not
-//! do, is no try.
+//! fill the record, and somebody who guesses at references is to be slow. What cannot be read, and what a gateway certainly
+//! did not do, is no try.
 //!
 //! Never here: who may, and what it gives ([`crate::lifecycle`]).
 
@@ -11,7 +11,13 @@ use crate::{
     model::{SessionId, SubjectKind, TenantId},
 };
 
-use super::{Api, call::Call, form::Form, problem::Problem, reply::Reply};
+use super::{
+    Api,
+    call::Call,
+    form::Form,
+    problem::{Left, Problem},
+    reply::Reply,
+};
 
 fn too_many(after: u16) -> Problem {
     let detail = "you tried to break the glass too often within an hour";
@@ -47,8 +53,8 @@ impl Api {
         let attempt =
             self.engine.count_attempt(&subject.id, call.now, glass.attempts, &id).await.map_err(too_many)?;
         let entered = self.entered(call, tenant, id, command).await;
-        // What this gateway could not do is nobody's attempt.
-        if entered.as_ref().is_err_and(|problem| problem.status >= 500) {
+        // What this gateway could not do is nobody's attempt. Of what the store may have taken nobody knows that it could not.
+        if entered.as_ref().is_err_and(|problem| problem.status >= 500 && problem.left != Left::Open) {
             self.engine.withdraw_attempt(attempt).await;
         }
         entered

@@ -75,7 +75,7 @@ use self::{
     call::{Call, Told},
     outcome::Outcome,
     place::{Place, Verb},
-    problem::Problem,
+    problem::{Left, Problem},
     reply::Reply,
 };
 
@@ -343,7 +343,7 @@ impl Api {
 
     /// Tells the record about a refusal that it does not know yet (rule 17).
     fn tell(&self, head: &request::Parts, who: &Who, client: IpAddr, problem: &Problem) {
-        if problem.recorded || problem.status >= 500 {
+        if problem.left == Left::Recorded || problem.status >= 500 {
             return;
         }
         let path = head.uri.path();

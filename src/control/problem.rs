@@ -40,8 +40,19 @@ pub(super) struct Problem {
     pub(super) allow: Option<&'static str>,
     /// Of a sign-in that is not enough: what would be, as parameters of a challenge.
     pub(super) step_up: Option<Arc<str>>,
+    /// What became of what was asked for.
+    pub(super) left: Left,
+}
+
+/// What somebody who does not get what they asked for leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing.
+    Nothing,
     /// The record knows it already.
-    pub(super) recorded: bool,
+    Recorded,
+    /// It may have been done all the same.
+    Open,
 }
 
 #[derive(Serialize)]
@@ -74,7 +85,7 @@ impl Problem {
             after: None,
             allow: None,
             step_up: None,
-            recorded: false,
+            left: Left::Nothing,
         }
     }
 
@@ -122,12 +133,15 @@ impl Problem {
         Problem::new(503, "keys_unavailable", detail)
     }
 
-    /// A change that did not happen. The engine recorded its refusal.
+    /// A change that did not happen, or of which nobody knows. The engine recorded its refusal.
     pub(super) fn change(fault: &ChangeFault, ladder: &Ladder) -> Problem {
         let mut problem = Problem::new(change_status(fault), fault.code(), fault.to_string());
         problem.after = matches!(fault, ChangeFault::InProgress).then_some(1);
+        if fault.is_open() {
+            problem.left = Left::Open;
+        }
         if let ChangeFault::Refused(refusal) = fault {
-            problem.recorded = true;
+            problem.left = Left::Recorded;
             if let Refusal::Stopped(side) = refusal {
                 problem.lifted_by = Some(*side);
             }
@@ -222,6 +236,7 @@ fn change_status(fault: &ChangeFault) -> u16 {
             AppendError::TooLarge { .. } | AppendError::BadDraft(_) => 500,
         },
         ChangeFault::Store(_)
+        | ChangeFault::InDoubt(_)
         | ChangeFault::Contended
         | ChangeFault::Suspect
         | ChangeFault::Waiting
@@ -335,6 +350,7 @@ mod tests {
             (ChangeFault::Ledger(AppendError::Full), 503),
             (ChangeFault::Ledger(AppendError::TooLarge { bytes: 2, max: 1 }), 500),
             (ChangeFault::Store("x".to_owned()), 503),
+            (ChangeFault::InDoubt("x".to_owned()), 503),
             (ChangeFault::Contended, 503),
             (ChangeFault::Suspect, 503),
             (ChangeFault::Waiting, 503),
@@ -347,7 +363,8 @@ mod tests {
         ] {
             let problem = Problem::change(&fault, &ladder);
             assert_eq!((problem.status, problem.code), (status, fault.code()), "{fault}");
-            assert_eq!(problem.recorded, matches!(fault, ChangeFault::Refused(_)));
+            assert_eq!(problem.left == Left::Recorded, matches!(fault, ChangeFault::Refused(_)));
+            assert_eq!(problem.left == Left::Open, fault.is_open());
             let response = problem.into_response();
             let again = status == 503 || fault == ChangeFault::InProgress;
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), again);

@@ -333,7 +333,7 @@ impl Engine {
             // It may have been applied: its intent stays open until the store says.
             Err(CommitFault::Ambiguous(why)) => {
                 self.in_doubt(this, change.events, writes);
-                return Err(ChangeFault::Store(why.to_string()));
+                return Err(ChangeFault::InDoubt(why.to_string()));
             }
             Err(fault) => {
                 self.conclude_change(this, records::Fate::Failed, None, &[], &[]);

@@ -116,7 +116,7 @@ impl Engine {
                 if self.sweeps.fallen.begins() {
                     tracing::warn!(%fault, %key, "an end cannot be written down yet");
                 }
-                if !matches!(fault, ChangeFault::Store(_) | ChangeFault::Suspect) {
+                if !matches!(fault, ChangeFault::Store(_) | ChangeFault::InDoubt(_) | ChangeFault::Suspect) {
                     return None;
                 }
                 pass.failed.insert(part);

@@ -196,7 +196,7 @@ impl Engine {
             if self.sweeps.due.begins() {
                 tracing::warn!(%fault, %key, "an expiry cannot be written down yet");
             }
-            if !matches!(fault, ChangeFault::Store(_) | ChangeFault::Suspect) {
+            if !matches!(fault, ChangeFault::Store(_) | ChangeFault::InDoubt(_) | ChangeFault::Suspect) {
                 return false;
             }
             failed.insert(part);

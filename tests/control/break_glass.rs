@@ -146,6 +146,24 @@ async fn what_cannot_be_read_and_what_the_gateway_fails_is_no_attempt_and_anothe
     enter(&world, "acme", &gustav).await.refused(429, "too_many_attempts");
 }
 
+/// Whoever is told that nobody knows may be inside all the same: it was an attempt.
+#[tokio::test]
+async fn what_the_store_may_have_taken_is_an_attempt() {
+    let mut emergency = emergency();
+    emergency.break_glass.as_mut().unwrap().attempts = 2;
+    let world = World::with(Wish { emergency, ..Wish::default() }).await;
+    let gustav = world.agent("gustav");
+    world.store.no_answers.store(true, Ordering::SeqCst);
+    let told = enter(&world, "acme", &gustav).await.refused(503, "state_unavailable");
+    let detail = told.body["detail"].as_str().unwrap();
+    assert!(!detail.contains("nothing was changed"), "{detail}");
+    world.store.no_answers.store(false, Ordering::SeqCst);
+    assert_eq!(world.engine.ask_once().await, 0);
+    assert_eq!(world.inside("acme").await.len(), 1, "they are inside");
+    enter(&world, "nowhere", &gustav).await.refused(404, "not_found");
+    enter(&world, "acme", &gustav).await.refused(429, "too_many_attempts");
+}
+
 // GW-13
 #[tokio::test]
 async fn the_tenant_ends_it_like_any_session_and_only_a_kill_switch_keeps_them_out() {

@@ -105,7 +105,7 @@ fn what_a_redis_that_stood_still_took_is_recorded_when_it_goes_on() {
     let before = level(&stage.gateways[0]);
     assert_ne!(before.as_deref(), Some("full"));
     let made = gate.between(&stage, World::consent("globex", "full"), &admin, || stage.redis.freeze());
-    assert!(matches!(made, Err(ChangeFault::Store(_))), "{made:?}");
+    assert!(matches!(made, Err(ChangeFault::InDoubt(_))), "{made:?}");
     assert_eq!(open_intents(&stage), 1, "nobody knows");
     // What was sent before it stood still it takes when it goes on.
     stage.redis.thaw();
@@ -131,7 +131,7 @@ fn what_never_came_to_a_redis_that_stood_still_is_recorded_as_not_made() {
         stage.redis.freeze();
         stage.set_wires(How::Held);
     });
-    assert!(matches!(made, Err(ChangeFault::Store(_))), "{made:?}");
+    assert!(matches!(made, Err(ChangeFault::InDoubt(_))), "{made:?}");
     assert_eq!(open_intents(&stage), 1, "nobody knows");
     // What was on its way is lost with its connections.
     stage.set_wires(How::Closed);
@@ -180,7 +180,7 @@ fn several_are_asked_for_each_by_itself() {
         all.into_iter().for_each(|go_on| go_on.send(()).unwrap());
         for changing in [consent, session] {
             let made = changing.join().unwrap();
-            assert!(matches!(made, Err(ChangeFault::Store(_))), "{made:?}");
+            assert!(matches!(made, Err(ChangeFault::InDoubt(_))), "{made:?}");
         }
     });
     assert_eq!(open_intents(&stage), 2);

@@ -92,6 +92,11 @@ pub enum ChangeFault {
     /// It could not be stored.
     #[error("the state cannot be written, so nothing was changed: {0}")]
     Store(String),
+    /// It may have been stored.
+    #[error(
+        "the store did not say whether it took the change; look at what is in force before trying again: {0}"
+    )]
+    InDoubt(String),
     /// Where it would be stored, something was lost (law 8).
     #[error("the store has lost something and is being healed, so nothing is given meanwhile; try again")]
     Suspect,
@@ -123,12 +128,17 @@ pub enum ChangeFault {
 }
 
 impl ChangeFault {
+    /// Whether the change may have been made all the same.
+    pub fn is_open(&self) -> bool {
+        matches!(self, ChangeFault::InDoubt(_) | ChangeFault::Lost)
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             ChangeFault::Refused(refusal) => refusal.code(),
             ChangeFault::Ledger(fault) => fault.code(),
-            ChangeFault::Store(_) => "state_unavailable",
+            ChangeFault::Store(_) | ChangeFault::InDoubt(_) => "state_unavailable",
             ChangeFault::Suspect => "state_suspect",
             ChangeFault::Contended => "contended",
             ChangeFault::Waiting => "change_waiting",
