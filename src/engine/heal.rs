@@ -164,10 +164,13 @@ impl Memory {
         }
     }
 
-    /// The shadow, where nothing of this part is missing in it.
-    pub(super) fn whole(&self, part: Part) -> Option<&Arc<Shadow>> {
-        let seen = self.keeps.shadow.seen(part)?;
-        (seen.whole && !seen.gaps).then_some(&self.keeps.shadow)
+    pub(super) fn shadow(&self) -> &Arc<Shadow> {
+        &self.keeps.shadow
+    }
+
+    /// Whether nothing of this part is missing in the shadow.
+    pub(super) fn is_whole(&self, part: Part) -> bool {
+        self.keeps.shadow.seen(part).is_some_and(|seen| seen.whole && !seen.gaps)
     }
 
     fn healings(&self, parts: u16, now_ms: i64) -> Healings {

@@ -65,6 +65,8 @@ impl Engine {
                     };
                     if asking {
                         self.ask_store(documents, &mut facts, Some(live)).await;
+                    } else if knock.emergency.token().is_some() {
+                        self.fetch_known_last(documents, &mut facts, live).await;
                     } else {
                         self.fetch(documents, &mut facts, Some(live)).await;
                     }

@@ -1,14 +1,14 @@
 //! Reading by a rule: what the rule lacks is fetched, and it is asked again. For answers that show what holds, where
-//! nothing is admitted and nothing changes. And what the shadow remembers where the store does not answer (rule 19).
+//! nothing is admitted and nothing changes. And what the shadow remembers where the store does not answer (rules 18 and 19).
 
 use std::sync::Arc;
 
 use crate::{
-    model::Key,
-    policy::{Fact, Facts, Lack},
+    model::{Key, Stored, Version},
+    policy::{Fact, Facts, Lack, Need},
 };
 
-use super::{Engine, admit::MOST_ROUNDS, follow::is_old};
+use super::{Engine, admit::MOST_ROUNDS, follow::is_old, registry::Live};
 
 /// What a rule needs cannot be had right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,11 +41,44 @@ impl Engine {
         if !is_old(part, heard) && heard.leases.suspicion(part).is_none() {
             return Fact::Unavailable;
         }
-        let Some(shadow) = memory.whole(part) else { return Fact::Unavailable };
-        let (shadow, wanted) = (Arc::clone(shadow), key.clone());
-        match self.background.spawn_blocking(move || shadow.get(part, &wanted)).await {
-            Ok(Ok(Some(stored))) => self.cells.remembered(key, stored),
-            Ok(Ok(None) | Err(_)) | Err(_) => Fact::Unavailable,
+        if !memory.is_whole(part) {
+            return Fact::Unavailable;
         }
+        match self.in_shadow(key).await {
+            Some(stored) => self.cells.remembered(key, stored),
+            None => Fact::Unavailable,
+        }
+    }
+
+    /// Fetches what a rule lacks for an emergency token: what the shadow knows last binds it, however old that is and whatever else is
+    /// missing there (decision 0029).
+    pub(super) async fn fetch_known_last(&self, need: Need, facts: &mut Facts, live: &Live) {
+        let keys = need.0.clone();
+        self.fetch(need, facts, Some(live)).await;
+        let Some(heard) = &self.heard else { return };
+        for key in keys {
+            let part = self.store.part_of(&key);
+            let version = match facts.get(&key) {
+                // Whatever the shadow has is in the store too.
+                Some(Fact::Found(_) | Fact::Absent)
+                    if !is_old(part, heard) && heard.leases.suspicion(part).is_none() =>
+                {
+                    continue;
+                }
+                Some(Fact::Found(known)) => known.version,
+                Some(Fact::Absent | Fact::Unavailable) | None => Version::NONE,
+            };
+            if let Some(stored) = self.in_shadow(&key).await.filter(|stored| stored.version > version) {
+                let fact = self.cells.remembered(&key, stored);
+                facts.put(key, fact);
+            }
+        }
+    }
+
+    /// As the shadow has a document, where it does.
+    async fn in_shadow(&self, key: &Key) -> Option<Stored> {
+        let shadow = Arc::clone(self.memory.as_ref()?.shadow());
+        let (part, wanted) = (self.store.part_of(key), key.clone());
+        self.background.spawn_blocking(move || shadow.get(part, &wanted)).await.ok()?.ok()?
     }
 }

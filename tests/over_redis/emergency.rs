@@ -98,6 +98,40 @@ fn without_redis_an_emergency_token_opens_and_what_a_tenant_refused_last_binds()
     fleet.finish();
 }
 
+/// A gateway that was killed before its shadow was written has the last of it from its ledger. Something is missing there from then on,
+/// and what is not missing binds all the same.
+#[test]
+fn what_a_tenant_refused_binds_where_the_shadow_has_gaps() {
+    let authority = Authority::new();
+    let glass: &'static str = lasting(format!("sessions: {{ last: 8h }}\n{}", authority.glass("")));
+    let mut fleet = Fleet::edited(1, BOUNDS, &[("sessions: { last: 8h }", glass)], |_| Hooks::default());
+    let gateway = &mut fleet.gateways[0];
+    let (olga, admin) = (gateway.people.staff("olga"), gateway.people.admin("acme"));
+    let token = authority.token(gateway.now(), json!({}));
+    assert!(by(gateway, "acme", &olga, &token).is(200, ""));
+    let (shadow, before) = (gateway.data.join("shadow.redb"), gateway.data.join("before.redb"));
+    gateway.gateway.take().unwrap().stop();
+    std::fs::copy(&shadow, &before).unwrap();
+    gateway.up();
+    gateway.done(stop("acme"), &admin);
+    gateway.gateway.take().unwrap().stop();
+    // As it was a moment before.
+    std::fs::rename(&before, &shadow).unwrap();
+    fleet.redis.end();
+
+    let gateway = &mut fleet.gateways[0];
+    gateway.try_up().unwrap();
+    let mut said = None;
+    until_within(Duration::from_secs(20), "a gateway without a store decides", || {
+        said = Some(by(gateway, "acme", &olga, &token)).filter(|said| said.status != 503);
+        said.is_some()
+    });
+    let said = said.unwrap();
+    assert!(said.is(403, "stopped"), "{said}");
+    assert!(gateway.gateway().engine().healings().unwrap().copying > 0, "nothing is missing in its shadow");
+    fleet.finish();
+}
+
 /// Of each entry by token that a gateway recorded: whether anything was known of the tenant.
 fn known_of(gateway: &World) -> Vec<bool> {
     let known = |record: &Value| record["by_token"]["tenant_known"].as_bool();
