@@ -38,6 +38,8 @@ const REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 /// How often it looks whether a part that nothing is heard of has another life.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// So many times it looks at once though it found nothing the times before.
+const IN_VAIN: u32 = 4;
 /// A lease that is older than this is looked after, in milliseconds.
 const OLD_MS: i64 = 1_000;
 /// How many of the own changes that are in force are remembered until the feed tells of them.
@@ -123,6 +125,19 @@ impl Drop for Making {
     }
 }
 
+/// How often in a row there was nothing new though somebody said so: whoever may publish on the store's channel may say so.
+#[derive(Debug, Default)]
+struct Vain(u32);
+
+impl Vain {
+    /// How long it rests before it looks again: not at all at first, then up to 64 ms, which is how much later an end comes then.
+    fn rest(&mut self) -> Duration {
+        let before = self.0;
+        self.0 = before.saturating_add(1);
+        before.checked_sub(IN_VAIN).map_or(Duration::ZERO, |over| Duration::from_millis(1 << over.min(6)))
+    }
+}
+
 /// How far a part was followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct At {
@@ -188,8 +203,9 @@ impl Engine {
         let mut doubts = heard.leases.doubts();
         let mut healing = Healing::default();
         let mut at: Option<At> = None;
-        let mut rest = REST;
+        let (mut rest, mut vain) = (REST, Vain::default());
         loop {
+            // Whatever is told from here on is looked at after this.
             newest.mark_unchanged();
             // It may have been suspect and healed before anybody looked here.
             let doubted = doubts.has_changed().unwrap_or(false);
@@ -199,7 +215,18 @@ impl Engine {
                 at = None;
             }
             let went = match &mut at {
-                Some(now) => self.follow_on(part, &heard, now, doubted).await,
+                Some(now) => {
+                    let went = self.follow_on(part, &heard, now, doubted).await;
+                    if matches!(went, Ok(Went::On)) {
+                        vain = Vain::default();
+                    }
+                    let told = *newest.borrow();
+                    match went {
+                        // It has all that is known to be there, and need not ask once more for nothing.
+                        Ok(Went::On) if told <= now.number => Ok(Went::Nothing),
+                        went => went,
+                    }
+                }
                 None => self.begin_following(part, &heard, &mut healing).await,
             };
             match went {
@@ -219,7 +246,13 @@ impl Engine {
                     rest = REST;
                     let copied = tokio::select! {
                         biased;
-                        () = self.await_news(part, &heard, &mut newest, &doubts) => Ok(Went::On),
+                        () = self.await_news(part, &heard, &mut newest, &doubts) => {
+                            let rest = vain.rest();
+                            if !rest.is_zero() {
+                                tokio::time::sleep(rest).await;
+                            }
+                            Ok(Went::On)
+                        }
                         copied = self.copied(part, &heard, at, &mut healing) => copied,
                     };
                     match copied {

@@ -186,7 +186,8 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Answer<'_, Result<Vec<Entry>, StoreFault>>;
 
-    /// The place of the newest change in a part, as it moves. It is raised before the commit is answered.
+    /// The place of the newest change in a part, as it moves, raised before the commit is answered. Whoever waits for it is also woken, without
+    /// its moving, where somebody says that there is a newer one, which need not be so; and need not be for what is in force here.
     fn newest(&self, part: Part) -> watch::Receiver<u64>;
 
     /// The documents of one kind below one tenant, by key, those after `after`, at most `limit`.

@@ -29,7 +29,7 @@ use crate::{
 const MANY: usize = 200;
 
 /// Listens to what a server is asked, from the moment it is made on.
-struct Watch {
+pub struct Watch {
     port: u16,
     seen: Arc<Mutex<Vec<String>>>,
     over: Arc<AtomicBool>,
@@ -37,7 +37,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn of(server: &Server) -> Watch {
+    pub fn of(server: &Server) -> Watch {
         let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         let (mut asking, mut lines) = (stream.try_clone().unwrap(), BufReader::new(stream).lines());
         asking.write_all(b"MONITOR\r\n").unwrap();
@@ -57,7 +57,7 @@ impl Watch {
     }
 
     /// What was asked until now, and how often. A command of a script's own is no asking.
-    fn end(mut self) -> BTreeMap<&'static str, usize> {
+    pub fn end(mut self) -> BTreeMap<&'static str, usize> {
         let mut word = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         word.write_all(b"*2\r\n$4\r\nECHO\r\n$4\r\nover\r\n").unwrap();
         until("the server has told all", || self.over.load(SeqCst));

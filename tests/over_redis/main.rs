@@ -26,6 +26,7 @@ mod emergency;
 mod ends;
 mod fail_over;
 mod faults;
+mod forged;
 mod heal;
 mod limits;
 mod lost;

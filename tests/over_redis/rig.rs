@@ -77,10 +77,26 @@ impl Fleet {
         edits: &[(&'static str, &'static str)],
         hooks: impl Fn(&str) -> Hooks,
     ) -> Fleet {
+        Fleet::over(|redis| format!("url: \"{}\"", url(redis)), count, more, edits, hooks)
+    }
+
+    /// With a beat so often, up to 2 s.
+    pub fn beating(beat: &str, count: usize, hooks: impl Fn(&str) -> Hooks) -> Fleet {
+        let servers = |redis| format!("url: \"{}\", beat: {beat}", url(redis));
+        Fleet::over(servers, count, ", max_staleness: { writes: 5s }", &[], hooks)
+    }
+
+    fn over(
+        servers: impl Fn(u16) -> String,
+        count: usize,
+        more: &str,
+        edits: &[(&'static str, &'static str)],
+        hooks: impl Fn(&str) -> Hooks,
+    ) -> Fleet {
         // What a gateway warns of is seen where a test fails.
         let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer().try_init();
         let redis = Server::start(&[]);
-        let servers = format!("url: \"{}\"", url(redis.port));
+        let servers = servers(redis.port);
         let edited = |plan: Plan| edits.iter().fold(plan, |plan, (from, to)| plan.edit(from, to));
         let gateways = serving(prepared(count, |name| edited(plan(name, &servers, more, hooks(name)))));
         Fleet { gateways, redis }

@@ -52,20 +52,18 @@ async fn nothing_is_renewed_before_everything_up_to_the_head_is_in_force() {
     }
     assert!(rig.leases.known(Part(2)).is_some(), "the beats that waited count when the last is");
     let moved = rig.links.moved();
-    server.tell(&["PUBLISH", &format!("postern:{STORE}:moved"), &push(2, 4)]);
     head(&server, 2, 0, 4);
-    rig.until("the push came", || *rig.links.newest(Part(2)).borrow() == 4).await;
+    rig.until("a beat told it", || *rig.links.newest(Part(2)).borrow() == 4).await;
     assert!(moved.has_changed().unwrap());
-    let pushed = rig.links.pushed_after(Part(2), (3, line(3)), 10).unwrap();
-    assert_eq!((pushed.len(), pushed[0].place, pushed[0].line), (1, Part(2).at(4), line(4)));
-    assert!(rig.links.pushed_after(Part(2), (2, line(2)), 10).is_none());
-    assert!(rig.links.pushed_after(Part(2), (3, line(9)), 10).is_none(), "of another history");
 }
 
-fn push(part: u16, number: u64) -> String {
-    let before = line(number - 1);
-    let before = if before == line(0) { "-" } else { before.as_str() };
-    format!("{part} {number} {before} {} chg_{number} 1700000000000 0\n", line(number))
+fn publish(server: &Server, payload: &[u8]) {
+    server.tell_bytes(&[b"PUBLISH", format!("postern:{STORE}:moved").as_bytes(), payload]);
+}
+
+/// Whoever waits for a part hears that somebody says something of it.
+async fn woken(newest: &mut tokio::sync::watch::Receiver<u64>) {
+    tokio::time::timeout(Duration::from_secs(20), newest.changed()).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,18 +75,47 @@ async fn whoever_listens_hears_of_a_change_within_moments() {
     for number in 1..=50 {
         let mut newest = rig.links.newest(Part(1));
         let begun = Instant::now();
-        server.tell(&["PUBLISH", &format!("postern:{STORE}:moved"), &push(1, number)]);
-        newest.wait_for(|newest| *newest >= number).await.unwrap();
+        publish(&server, format!("1 {number}").as_bytes());
+        woken(&mut newest).await;
         times.push(begun.elapsed());
     }
     times.sort();
     println!("push: p50 {:?}, max {:?}", times[25], times[49]);
     assert!(times[25] < Duration::from_millis(50), "beats come every 5 s here");
-    assert_eq!(rig.links.pushed_after(Part(1), (0, line(0)), 1000).unwrap().len(), 50);
+    assert_eq!(*rig.links.newest(Part(1)).borrow(), 0, "what somebody says is no knowledge");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_gateway_commits_is_told_without_a_question() {
+async fn what_somebody_says_wakes_and_is_not_believed() {
+    let server = Server::start(&[]);
+    heads(&server);
+    let rig = Rig::known(Options { beat: Duration::from_secs(5), ..one(server.port) }).await;
+    let ready = rig.links.at(Part(1)).unwrap();
+    (1..=5).for_each(|number| rig.leases.in_force(Part(1), number, line(number)));
+    let (mut newest, mut marker) = (rig.links.newest(Part(1)), rig.links.newest(Part(2)));
+    let whole = format!("1 6 {} {} chg_6 1700000000000 0\n", line(5), line(6));
+    let long = [b"1 6".as_slice(), &vec![b'0'; 4 << 20]].concat();
+    let binary: Vec<u8> = (0..=255).chain(*b"1 6").collect();
+    // Neither what is none, nor what is in force here.
+    for payload in
+        [b"".as_slice(), b"1", b"1 ", b"1 x", b"1 6 ", b"9 6", whole.as_bytes(), &long, &binary, b"1 5"]
+    {
+        publish(&server, payload);
+    }
+    publish(&server, b"2 1");
+    woken(&mut marker).await;
+    assert!(!newest.has_changed().unwrap(), "what came before has been heard");
+    for number in [u64::MAX, u64::MAX - 1, 6, u64::MAX, 7] {
+        publish(&server, format!("1 {number}").as_bytes());
+        woken(&mut newest).await;
+        assert_eq!(*newest.borrow(), 0);
+    }
+    assert!(std::sync::Arc::ptr_eq(&ready, &rig.links.at(Part(1)).unwrap()) && ready.holds());
+    assert_eq!(rig.leases.suspicion(Part(1)), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_gateway_commits_is_said_without_what_changed() {
     let server = Server::start(&[]);
     let options = Options { beat: Duration::from_secs(60), ..at(server.port) };
     RedisStore::init(options.clone()).await.unwrap();
@@ -101,26 +128,19 @@ async fn what_another_gateway_commits_is_told_without_a_question() {
         let commit = step(fresh(), &key, before.as_ref(), tenant("read"));
         assert_eq!(here.commit(commit.clone()).await.unwrap().place, part.at(number));
         before = commit.write.into_iter().next().map(|(_, stored)| stored);
-        let told = newest.wait_for(|newest| *newest >= number);
-        tokio::time::timeout(Duration::from_secs(20), told).await.unwrap().unwrap();
+        woken(&mut newest).await;
     }
     // Told behind that of the part.
     let told = moved.wait_for(|count| *count >= 3);
     tokio::time::timeout(Duration::from_secs(20), told).await.unwrap().unwrap();
-    let asked = || {
-        let stats = server.tell(&["INFO", "commandstats"]);
-        let scripts = stats.lines().filter(|line| line.starts_with("cmdstat_eval")).map(str::to_owned);
-        scripts.collect::<Vec<_>>()
-    };
-    let scripts = asked();
+    assert_eq!(*newest.borrow(), 0, "nobody told how many there are");
+    assert_eq!(there.changes_after(part, 0, 1).await.unwrap().len(), 1);
+    assert_eq!(*newest.borrow(), 3, "whoever reads a page and not the last is told");
     let told = there.changes_after(part, 0, 10).await.unwrap();
-    assert_eq!(asked(), scripts, "no script was run for it");
     assert_eq!(told.iter().map(|entry| entry.place.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(told[2].documents, [(key.clone(), Ok(before.unwrap()))]);
-    // The feed says the same, to whoever has to ask.
     let late = open(at(server.port)).await;
     assert_eq!(late.changes_after(part, 0, 10).await.unwrap(), told);
-    assert_ne!(asked(), scripts);
     // What is in force renews, as of a beat that told no more than that.
     for entry in &told {
         late.leases().in_force(part, entry.place.number, entry.line);

@@ -76,7 +76,7 @@ impl History {
     /// The next change of the chain is in force; or, where it is not the next, the chain begins anew here. `false`: something known
     /// out of turn is of another history.
     pub(super) fn follow(&mut self, number: u64, line: Line) -> bool {
-        if number != self.place().0 + 1 {
+        if self.place().0.checked_add(1) != Some(number) {
             // Not what follows: the lines before it are of no use.
             self.followed.clear();
         }

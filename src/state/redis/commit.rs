@@ -27,8 +27,6 @@ use super::{
 
 /// How many questions for changes that were not made a part remembers.
 const ASKS: u64 = 10_000;
-/// Documents of more bytes together are not pushed.
-const PUSH_MOST: usize = 64 * 1024;
 
 /// What was read of a document.
 type Read = (Key, Version);
@@ -131,7 +129,6 @@ impl RedisStore {
             .number(commit.at.ms())
             .arg(ticket)
             .arg(self.names.prefix())
-            .number(PUSH_MOST)
             .number(kept.changes)
             .number(kept.ms)
             .number(kept.feed)

@@ -1,7 +1,7 @@
 //! The links to the servers of a store, as those who ask see them: the connection that is there, or a refusal at once
 //! (decision 0024). Nobody ever waits for a reconnect.
 //!
-//! Lives here: what is published of each part: its link, its newest change, what was pushed of it, what its head told.
+//! Lives here: what is published of each part: its link, its newest change, what its head told.
 //!
 //! Never here: what keeps the links (`supervise`), what is asked over them.
 
@@ -31,12 +31,11 @@ use super::{
     dial::Dial,
     keys::Names,
     options::{Address, Options, Servers},
-    pushes::Pushes,
     said,
     scripts::Sent,
     supervise,
 };
-use crate::state::{Entry, Grounds, Leases, Line, Part, Parts, StoreFault};
+use crate::state::{Grounds, Leases, Part, Parts, Place, StoreFault};
 
 /// Milliseconds of the clock that never runs back and counts sleep.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -186,7 +185,6 @@ pub(super) struct Slot {
     pub(super) ready: ArcSwapOption<Ready>,
     pub(super) trouble: ArcSwapOption<StoreFault>,
     pub(super) newest: watch::Sender<u64>,
-    pub(super) pushes: Mutex<Pushes>,
     pub(super) told: Mutex<Option<Told>>,
 }
 
@@ -221,18 +219,25 @@ impl Shared {
         self.slots.get(usize::from(part.0))
     }
 
-    /// There is a change of this number.
-    pub(super) fn raise(&self, part: Part, number: u64) {
-        self.newest(part, |newest| number.max(newest));
+    /// Somebody says that a part moved on to a place: whoever waits for that looks. No more is made of it, whoever says so.
+    pub(super) fn wake(&self, place: Place) {
+        let Some(slot) = self.slot(place.part) else { return };
+        let followed = self.leases.followed(place.part).0;
+        self.woken(slot.newest.send_if_modified(|newest| place.number > followed.max(*newest)));
     }
 
+    /// What is known to be the newest change of a part. Whoever has followed up to it is not woken for it.
     pub(super) fn newest(&self, part: Part, change: impl FnOnce(u64) -> u64) {
         let Some(slot) = self.slot(part) else { return };
-        let changed = slot.newest.send_if_modified(|newest| {
+        let followed = self.leases.followed(part).0;
+        self.woken(slot.newest.send_if_modified(|newest| {
             let before = std::mem::replace(newest, change(*newest));
-            *newest != before
-        });
-        if changed {
+            *newest < before || *newest > followed.max(before)
+        }));
+    }
+
+    fn woken(&self, is: bool) {
+        if is {
             self.moved.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -254,7 +259,6 @@ impl Links {
             ready: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
             newest: watch::Sender::new(0),
-            pushes: Mutex::default(),
             told: Mutex::default(),
         };
         let shared = Arc::new(Shared {
@@ -322,12 +326,7 @@ impl Links {
 
     /// There is a change of this number: whoever commits says so.
     pub fn raise(&self, part: Part, number: u64) {
-        self.shared.raise(part, number);
-    }
-
-    /// What was pushed and follows exactly on a place and the line there, where that is known; `None`: the store has to be asked.
-    pub fn pushed_after(&self, part: Part, place: (u64, Line), limit: usize) -> Option<Vec<Entry>> {
-        lock(&self.shared.slot(part)?.pushes).after(place, limit)
+        self.shared.newest(part, |newest| number.max(newest));
     }
 
     /// What the head of a part told last.

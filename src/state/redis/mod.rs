@@ -23,7 +23,6 @@ mod listing;
 mod merged;
 mod options;
 mod push;
-mod pushes;
 mod said;
 mod scripts;
 mod settings;

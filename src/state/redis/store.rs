@@ -242,12 +242,6 @@ impl RedisStore {
 
     async fn changes(&self, part: Part, position: u64, limit: usize) -> Result<Vec<Entry>, StoreFault> {
         let from = (position, self.leases.line_at(part, position));
-        // What was pushed is the feed's, of the same primary, if it follows on what is known; what is suspect is asked.
-        if self.leases.suspicion(part).is_none()
-            && let Some(pushed) = self.links.pushed_after(part, from, limit)
-        {
-            return Ok(pushed);
-        }
         let call = self.call(&scripts::CHANGES, part, &["head", "feed", "line"]);
         let seen = Self::seen(part, &Grounds { followed: from, ..Grounds::default() });
         let call = call.arg(seen).number(position).number(limit).number(PAGE_BYTES);
@@ -271,6 +265,10 @@ impl RedisStore {
             .collect::<Result<_, _>>()?;
         if entries.is_empty() && newest > position && limit > 0 {
             return Err(damaged(first));
+        }
+        if entries.last().is_some_and(|last| last.place.number < newest) {
+            // A page, and not the last one.
+            self.links.raise(part, newest);
         }
         Ok(entries)
     }

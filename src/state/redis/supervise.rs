@@ -20,8 +20,7 @@ use super::{
     finder::{Finder, Routes},
     links::{End, Ready, Shared, lock},
     options::Address,
-    push::{self, Pushed},
-    said,
+    push, said,
     scripts::Sent,
     settings,
 };
@@ -155,7 +154,6 @@ impl Drop for Published {
             // A link to another server may have taken its place already.
             let before = slot.ready.compare_and_swap(&self.ready, None);
             if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.ready)) {
-                lock(&slot.pushes).clear();
                 self.shared.up.send_modify(|up| *up = up.without(part));
             }
         }
@@ -350,33 +348,17 @@ fn lost(end: &Arc<End>) -> Heard {
     })
 }
 
-/// Hears changes of these parts as well.
+/// Hears that these parts moved as well.
 fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
-    let (shared, end, lost) = (Arc::downgrade(shared), Arc::clone(end), lost(end));
+    let (shared, lost) = (Arc::downgrade(shared), lost(end));
     Arc::new(move |info: PushInfo| {
         if info.kind != PushKind::Message {
             return lost(info);
         }
         let Some(shared) = shared.upgrade() else { return };
         let Some(Value::BulkString(payload)) = info.data.get(1) else { return };
-        let Some(pushed) = push::pushed(payload) else { return };
-        let place = match &pushed {
-            Pushed::Whole(entry, _) => entry.place,
-            Pushed::Moved(part, number) => part.at(*number),
-        };
-        let Some(slot) = shared.slot(place.part).filter(|_| parts.contains(place.part)) else { return };
-        {
-            // Whoever ends the link clears what was pushed afterwards, under this lock.
-            let mut pushes = lock(&slot.pushes);
-            if end.ended() {
-                return;
-            }
-            match pushed {
-                Pushed::Whole(entry, before) => pushes.add(entry, before, payload.len()),
-                Pushed::Moved(..) => pushes.clear(),
-            }
-        }
-        shared.raise(place.part, place.number);
+        let Some(place) = push::pushed(payload).filter(|place| parts.contains(place.part)) else { return };
+        shared.wake(place);
     })
 }
 
@@ -424,9 +406,6 @@ impl Shared {
         if let Some(told) = &answered.told {
             let same = before.is_some_and(|before| (before.id, before.epoch) == (told.id, told.epoch));
             self.newest(part, |newest| if same { newest.max(told.number) } else { told.number });
-            if !same {
-                lock(&slot.pushes).clear();
-            }
         }
         let trouble =
             (!confirmed).then(|| said::so(ServerFault::Unconfirmed, "no majority confirms its beats"));
@@ -434,8 +413,6 @@ impl Shared {
         match (verdict, &answered.told) {
             (Verdict::Suspect(why), _) => {
                 self.leases.suspect(part, Some(why));
-                // What was pushed may be of another history than what a healing makes of it.
-                lock(&slot.pushes).clear();
             }
             (Verdict::Agrees(line), Some(told)) if confirmed => {
                 if grounds.expected.is_none() {

@@ -3,7 +3,7 @@
 //! A document is its version as text, a line break, and its JSON form: a script compares the version and reads nothing
 //! else.
 //!
-//! Never here: keys ([`super::keys`]), commands ([`super::scripts`]), pushes ([`super::push`]).
+//! Never here: keys ([`super::keys`]), commands ([`super::scripts`]).
 
 use crate::{
     model::{Key, Stored, Version},

@@ -2,8 +2,8 @@
 -- KEYS: head, feed, ids, line, keys, due, asks; the documents of this part that were read; then for every other part
 -- head, keys, line and the documents that were read there.
 -- ARGV: id, parts, format; how long a document's key is without its name; the part; what the caller saw
--- of it; the change, its instant, the ticket of the last question about it; the prefix of the channel, the most bytes
--- that a push may have; how many changes and milliseconds ids and lines are kept, and how many of both the feed;
+-- of it; the change, its instant, the ticket of the last question about it; the prefix of the channel;
+-- how many changes and milliseconds ids and lines are kept, and how many of both the feed;
 -- how many documents of this part were read, and their versions; for every other part what the caller saw of it, and
 -- likewise; then for every document that is written which of those read it is, its deadline or '', and its bytes.
 --
@@ -37,7 +37,7 @@ if asked and asked ~= ticket then
 end
 
 local conflicts = {'conflict', told.id}
-local key, arg, nth = 8, 17, 0
+local key, arg, nth = 8, 16, 0
 local function compare(index, count)
   for _ = 1, count do
     local found, lost = document(KEYS[key], index, skip)
@@ -57,7 +57,7 @@ end
 if unindexed(told, KEYS[5]) then
   return {'damaged', 'its index is gone'}
 end
-compare(KEYS[5], tonumber(ARGV[16]))
+compare(KEYS[5], tonumber(ARGV[15]))
 while key <= #KEYS do
   local there, no = head(KEYS[key])
   if no then
@@ -98,7 +98,7 @@ end
 local line = string.sub(redis.sha1hex(told.line .. change .. redis.sha1hex(table.concat(values))), 1, 20)
 
 local entry = {'change', change, 'at', at, 'line', line}
-local index, deadlines, ended, bytes = {}, {}, {}, 0
+local index, deadlines, ended = {}, {}, {}
 for i, name in ipairs(names) do
   local member = string.sub(name, skip + 1)
   entry[#entry + 1], entry[#entry + 2] = member, values[i]
@@ -108,7 +108,6 @@ for i, name in ipairs(names) do
   else
     deadlines[#deadlines + 1], deadlines[#deadlines + 2] = dues[i], member
   end
-  bytes = bytes + #member + #values[i]
 end
 redis.call('XADD', KEYS[2], count .. '-0', unpack(entry))
 redis.call('HSET', KEYS[3], change, count)
@@ -126,7 +125,7 @@ end
 
 -- What is old enough goes, a few at a time: more than one change adds.
 local now = tonumber(at)
-local kept, kept_ms, fed, fed_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
+local kept, kept_ms, fed, fed_ms = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local first = told.first
 for _ = 1, 16 do
   if number - first < fed then
@@ -152,18 +151,7 @@ for i = 1, #oldest, 2 do
 end
 redis.call('HSET', KEYS[1], 'number', count, 'line', line, 'first', text(first))
 
--- A push may be lost, so it may fail as well. What is too large for one is read from the feed.
-local push = {}
-local before = told.line ~= '' and told.line or '-'
-if bytes <= tonumber(ARGV[11]) then
-  push[1] = table.concat({ARGV[5], count, before, line, change, at, #names}, ' ') .. '\n'
-  for i, name in ipairs(names) do
-    local member = string.sub(name, skip + 1)
-    push[#push + 1] = #member .. ' ' .. #values[i] .. '\n' .. member .. values[i]
-  end
-else
-  push[1] = table.concat({ARGV[5], count, before, line, change, at, '-'}, ' ') .. '\n'
-end
-local pushed = redis.pcall('PUBLISH', ARGV[10] .. ':' .. told.id .. ':moved', table.concat(push))
+-- A push may be lost, so it may fail as well. It says no more than that there is something in the feed: anybody may listen.
+local pushed = redis.pcall('PUBLISH', ARGV[10] .. ':' .. told.id .. ':moved', ARGV[5] .. ' ' .. count)
 local silent = type(pushed) == 'table' and (pushed.err or 'the push failed') or ''
 return {'ok', told.id, 'made', count, line, silent}

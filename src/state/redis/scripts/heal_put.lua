@@ -42,11 +42,9 @@ if ARGV[10] == '' then
   redis.call('HDEL', KEYS[8], 'j:' .. ARGV[7])
 end
 if #changed.names > 0 then
-  local before = told.line ~= '' and told.line or '-'
   advance(told, KEYS, 0, ARGV[14], skip, changed)
   -- Those who trust the part read from the feed what came in late.
-  redis.pcall('PUBLISH', ARGV[5] .. ':' .. told.id .. ':moved',
-    table.concat({ARGV[6], text(told.number), before, told.line, ARGV[14], now(), '-'}, ' ') .. '\n')
+  redis.pcall('PUBLISH', ARGV[5] .. ':' .. told.id .. ':moved', ARGV[6] .. ' ' .. text(told.number))
 end
 redis.call('HSET', KEYS[8], cursor, ARGV[11])
 return {'ok', told.id, 'done'}
