@@ -14,7 +14,7 @@ use super::{
     support::tenant,
 };
 
-/// Somebody on `b` ends what runs by `path`; then the server of `a` is left alone.
+/// Somebody ends something on `b`, which `a` is told of or not; then the server of `a` is left alone.
 async fn ended_elsewhere(fleet: &Fleet, command: Command, told: bool) {
     let admin = Giver::Subject(subject(&fleet.a.admin("acme")), "198.51.100.9".to_owned());
     fleet.b.engine.change(command, admin).await.unwrap();
