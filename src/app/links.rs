@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::state::RedisStore;
 
-/// For `/readyz`: how many servers are linked, which are not, and what each is set to lose.
+/// For `/readyz`: how many servers are linked, which are not, what is the matter, and what each is set to lose.
 pub(super) fn lines(store: &RedisStore) -> String {
     let servers = store.links().servers();
     let linked = servers.iter().filter(|(_, linked)| *linked).count();
@@ -15,6 +15,9 @@ pub(super) fn lines(store: &RedisStore) -> String {
         let _ = write!(text, "{}{address}", if at == 0 { ", not " } else { ", " });
     }
     text.push('\n');
+    for (trouble, parts) in store.links().troubles() {
+        let _ = writeln!(text, "of {parts} parts: {}: {trouble}", trouble.code());
+    }
     for warning in store.links().warnings() {
         let _ = writeln!(text, "warning: {warning}");
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::journal::Health,
-    engine::{Clock, Engine, Healings, Named},
+    engine::{Clock, Engine, Healings, KnownOfStore, Named},
     fleet::Fleet,
     model::{Span, Timestamp},
     proxy::{Shared, look_up::LookUps},
@@ -94,6 +94,32 @@ fn healing(healings: &Healings) -> String {
     text
 }
 
+/// What staff get by what is known of the store.
+fn by_store(known: &KnownOfStore) -> String {
+    let parts = usize::from(known.parts);
+    let unheard = match known.oldest {
+        Age::Known(ms) => format!("the store was not heard of for {ms} ms"),
+        Age::Never | Age::Suspect => "the store was not heard of".to_owned(),
+    };
+    let (no_reads, no_writes) = (known.suspect + known.no_reads, known.suspect + known.no_writes);
+    if known.suspect == parts {
+        "refused: the store has lost something and is not healed yet".to_owned()
+    } else if known.no_reads == parts {
+        format!("refused: {unheard}")
+    } else if no_reads == parts {
+        "refused: parts of the store have lost something, and of the others it was not heard".to_owned()
+    } else if known.no_writes == parts {
+        format!("refused where they write: {unheard}")
+    } else if no_writes > 0 {
+        format!(
+            "served, but for {no_writes} of {parts} parts of the store: {} lost something, of {} it was not heard",
+            known.suspect, known.no_writes
+        )
+    } else {
+        "served".to_owned()
+    }
+}
+
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
@@ -131,11 +157,8 @@ impl Operations {
                 .to_owned()
         } else if health != Health::Healthy {
             "refused: the ledger takes no record".to_owned()
-        } else if self.engine.known_of_store().is_some_and(|known| known.suspect == usize::from(known.parts))
-        {
-            "refused: the store has lost something and is not healed yet".to_owned()
         } else {
-            "served".to_owned()
+            self.engine.known_of_store().map_or_else(|| "served".to_owned(), |known| by_store(&known))
         };
         let ledger = match health {
             Health::Healthy => "healthy",
@@ -293,7 +316,7 @@ impl Operations {
             ),
             (
                 "postern_staff_served",
-                "1 when staff can be served: the past is settled, the clock is right, the ledger takes records.",
+                "1 when nothing of this gateway's own keeps staff out: the past is settled, the clock is right, the name is its own, the ledger takes records. The store has gauges of its own.",
                 u64::from(self.engine.serves_staff() && status.health == Health::Healthy),
             ),
             (

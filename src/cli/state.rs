@@ -17,7 +17,7 @@ use super::{
 pub(super) enum State {
     /// Begin an empty store, once ever: an empty one is never taken for a new one
     ///
-    /// Makes the store's file and nothing else. Refuses where there is a store already, or a ledger: a store that is
+    /// Makes the store's file, or its parts in Redis, and nothing else. Refuses where there is a store already, or a ledger: a store that is
     /// missing beside its ledger is rebuilt by `postern run`.
     #[command(after_help = super::EXIT)]
     Init(Init),

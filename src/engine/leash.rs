@@ -139,6 +139,16 @@ impl Heard {
         (parts, lost.count())
     }
 
+    /// Of how many parts that lost nothing it was not heard for longer than so many milliseconds.
+    pub(super) fn unheard(&self, bound_ms: i64) -> usize {
+        let now = self.boot_ms();
+        let parts = Parts::first(self.store.parts());
+        let trusted = parts.each().filter(|part| self.leases.suspicion(*part).is_none());
+        let unheard =
+            |part: &Part| self.leases.known(*part).is_none_or(|known| now.saturating_sub(known) > bound_ms);
+        trusted.filter(unheard).count()
+    }
+
     /// Whether the part in which this lies lost something.
     pub(super) fn is_suspect(&self, key: &Key) -> bool {
         self.leases.suspicion(self.store.part_of(key)).is_some()

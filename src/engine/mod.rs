@@ -55,7 +55,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crate::{
     audit::journal::{Journal, Recovered},
     model::{Key, TenantId, Timestamp},
-    policy::{Fact, Facts, Need, Policy},
+    policy::{Effect, Fact, Facts, Need, Policy, age::Class},
     state::{Cells, Store},
 };
 
@@ -131,6 +131,10 @@ pub struct KnownOfStore {
     pub parts: u16,
     /// How many of them have lost something and are not healed yet.
     pub suspect: usize,
+    /// Of how many of the others too little was heard lately for staff who read.
+    pub no_reads: usize,
+    /// The same for staff who write.
+    pub no_writes: usize,
     /// The largest age that staff were admitted by since the start, in milliseconds.
     pub largest_ms: i64,
 }
@@ -274,7 +278,16 @@ impl Engine {
     pub fn known_of_store(&self) -> Option<KnownOfStore> {
         let heard = self.heard.as_ref()?;
         let (parts, suspect) = heard.suspects();
-        Some(KnownOfStore { oldest: heard.oldest(), parts, suspect, largest_ms: heard.largest_ms() })
+        let rules = self.policy.load().staleness;
+        let unheard = |effect| heard.unheard(rules.running(Class::Staff(effect)));
+        Some(KnownOfStore {
+            oldest: heard.oldest(),
+            parts,
+            suspect,
+            no_reads: unheard(Effect::Read),
+            no_writes: unheard(Effect::Write),
+            largest_ms: heard.largest_ms(),
+        })
     }
 
     /// Whether the part of the store where this tenant lies has lost something and is not healed yet (law 8).

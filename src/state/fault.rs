@@ -23,7 +23,7 @@ pub enum Unreadable {
     },
     /// Not what its key and format promise.
     #[error(
-        "`{key}` cannot be read ({detail}); rebuild the store from the ledgers: move the file of an embedded one away and start `postern run`, or run `postern state rebuild`"
+        "`{key}` cannot be read ({detail}); an embedded store is rebuilt when its file is moved away and `postern run` started; of one in Redis delete all keys of the document's part, so that its gateways heal it: docs/operations.md, \"A damaged part\""
     )]
     Damaged {
         /// Which document.
@@ -155,7 +155,7 @@ pub enum StoreFault {
     },
     /// A part holds something that cannot be understood.
     #[error(
-        "part {part} of the store is damaged ({detail}); rebuild it from the ledgers with `postern state rebuild`"
+        "part {part} of the store is damaged ({detail}); delete all of its keys, so that its gateways heal it: docs/operations.md, \"A damaged part\""
     )]
     PartDamaged {
         /// Which part.

@@ -86,7 +86,7 @@ pub fn state(settings: &Settings) -> [PathBuf; 2] {
 pub fn fits(settings: &Settings, limit: u64) -> bool {
     let workers =
         settings.workers.expect("`workers` is said: a container sees all cores of its machine") as u64;
-    settings.limits.connections * (320 << 10) + (workers + 1) * (100 << 20) <= limit
+    settings.limits.connections * (320 << 10) + (workers + 1) * (100 << 20) + (320 << 20) <= limit
 }
 
 /// Port of `host:port`.

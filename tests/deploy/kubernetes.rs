@@ -15,7 +15,7 @@ use super::{
 };
 
 const DOMAIN: &str = "postern-fleet.postern.svc.cluster.local";
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "namespace.yaml",
     "network-policy.yaml",
     "config.yaml",
@@ -23,6 +23,7 @@ const FILES: [&str; 8] = [
     "application.yaml",
     "gateway.yaml",
     "init.yaml",
+    "by-hand.yaml",
     "secrets.yaml",
 ];
 
@@ -76,17 +77,17 @@ fn each_object_is_of_the_version_that_clusters_have_and_in_its_namespace() {
             assert_eq!(object["metadata"]["namespace"], "postern", "{kind} {name}");
         }
     }
-    // What is applied is everything but secrets, which are no real ones, and the beginning, which is said once.
+    // What is applied is everything but secrets, which are no real ones, the beginning, which is said once, and what is done by hand.
     let listed = texts(&one("kubernetes/kustomization.yaml")["resources"]);
     let listed: BTreeSet<_> = listed.iter().map(String::as_str).collect();
-    let apart = BTreeSet::from(["init.yaml", "secrets.yaml"]);
+    let apart = BTreeSet::from(["init.yaml", "by-hand.yaml", "secrets.yaml"]);
     assert_eq!(listed, FILES.into_iter().filter(|file| !apart.contains(file)).collect());
 }
 
 #[test]
 fn no_pod_is_root_writes_to_its_own_files_or_takes_all_there_is() {
     let pods = pods();
-    assert_eq!(pods.len(), 4);
+    assert_eq!(pods.len(), 5);
     for (object, pod) in &pods {
         let name = &object["metadata"]["name"];
         let spec = &pod["spec"];
@@ -227,6 +228,8 @@ fn settings() -> Vec<Settings> {
     let dir = tempfile::tempdir().unwrap();
     let job = find("Job", "postern-init")["spec"]["template"].clone();
     let beginning = inside(&job, "postern-init-abcde", &keys, dir.path()).check();
+    let job = find("Job", "by-hand")["spec"]["template"].clone();
+    assert_eq!(inside(&job, "by-hand-abcde", &keys, dir.path()).check().gateway, beginning.gateway);
     let pod = &set["spec"]["template"];
     let all: Vec<_> = names.iter().map(|name| inside(pod, name, &keys, dir.path()).check()).collect();
     assert_eq!(beginning.gateway, all[0].gateway);
@@ -273,6 +276,18 @@ fn each_gateway_is_fine_and_keeps_what_is_its_own_on_its_own_volume() {
         (&args[..3], after(&args, "--config")),
         (&["state", "init", "--if-none"].map(str::to_owned)[..], CONFIG)
     );
+    // What is done by hand is done as the first gateway, with its files, once.
+    let job = find("Job", "by-hand");
+    let pod = &job["spec"]["template"];
+    assert_eq!(job["spec"]["backoffLimit"], 0);
+    let claims = pod["spec"]["volumes"].as_array().unwrap();
+    let claims: Vec<_> =
+        claims.iter().filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()).collect();
+    let claim = set["spec"]["volumeClaimTemplates"][0]["metadata"]["name"].as_str().unwrap();
+    assert_eq!(claims, [format!("{claim}-{}", all[0].gateway)]);
+    let begins = find("Job", "postern-init")["spec"]["template"].clone();
+    assert_eq!(pod["metadata"]["labels"], begins["metadata"]["labels"], "the same way to Redis");
+    assert_eq!(containers(pod)[0]["volumeMounts"], containers(&begins)[0]["volumeMounts"]);
     for kept in ["whenDeleted", "whenScaled"] {
         assert_eq!(set["spec"]["persistentVolumeClaimRetentionPolicy"][kept], "Retain");
     }

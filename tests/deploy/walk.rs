@@ -110,6 +110,15 @@ fn the_example_runs_from_nothing_to_a_gateway_that_is_replaced_under_open_stream
     // Nobody does anything without the gateways' password.
     let asked = Command::new("redis-cli").args(["-h", &address, "-e", "get", "postern"]).output().unwrap();
     assert!(!asked.status.success(), "{}", String::from_utf8_lossy(&asked.stdout));
+    // Whoever operates it sets it otherwise; a gateway does not.
+    let sets = |user: &str, volume: &str, file: &str| {
+        let password = fs::read_to_string(machine.volume(volume, 0).join(file)).unwrap();
+        let who = ["-h", &address, "-e", "--no-auth-warning", "--user", user, "--pass", password.trim()];
+        let set = Command::new("redis-cli").args(who).args(["config", "set", "maxmemory", "200mb"]).output();
+        set.unwrap().status.success()
+    };
+    assert!(sets("admin", "authority", "redis.admin.password"));
+    assert!(!sets("postern", "keys", "redis.password"));
     // A gateway that comes too early makes none, lets no staff in, and waits.
     let mut second = machine.start("gateway-2", None, &SOON);
     until("it is up", || {
@@ -231,6 +240,13 @@ fn the_example_runs_from_nothing_to_a_gateway_that_is_replaced_under_open_stream
         example.got("gateway-2", ORDERS, "sam").is_some_and(|reply| reply.code() == "state_stale")
     });
     assert_eq!(example.get("gateway-2", ORDERS, "alice").status, 200);
+    let (status, ready) = example.readyz("gateway-2");
+    assert_eq!(status, 200, "members are served");
+    assert!(ready.contains("\nstaff: refused: the store was not heard of for "), "{ready}");
+    assert!(
+        ready.contains("\nof 64 parts: store_unreachable: ") && ready.contains("`redis:6379`"),
+        "{ready}"
+    );
     let redis = machine.start("redis", None, &[]);
     for gateway in ["gateway-1", "gateway-2"] {
         until("support goes on", || {

@@ -176,7 +176,9 @@ fn past_max_staleness_idle_streams_are_reset_in_time_staff_hear_why_and_members_
         let refused = world.get("/t/acme/orders", &agent);
         assert_eq!((refused.status, refused.code()), (503, "state_stale".to_owned()));
         assert_eq!(world.get("/t/acme/orders", &member).status, 200, "a member's token says it all");
-        assert!(operations(&world, "/readyz").contains("200 OK"), "ready without a store");
+        let ready = operations(&world, "/readyz");
+        assert!(ready.contains("200 OK"), "ready without a store");
+        assert!(ready.contains("\nstaff: refused: the store was not heard of for "), "{ready}");
         heart.beats.store(true, SeqCst);
         until("all goes on", || world.get("/t/acme/orders", &agent).status == 200);
     }

@@ -349,6 +349,18 @@ impl Links {
         wanted.iter().map(|address| (address.clone(), linked.contains(address))).collect()
     }
 
+    /// What is the matter, and with how many parts.
+    pub fn troubles(&self) -> Vec<(StoreFault, usize)> {
+        let mut troubles: Vec<(StoreFault, usize)> = Vec::new();
+        for trouble in self.shared.slots.iter().filter_map(|slot| slot.trouble.load_full()) {
+            match troubles.iter_mut().find(|(known, _)| *known == *trouble) {
+                Some((_, parts)) => *parts += 1,
+                None => troubles.push((StoreFault::clone(&trouble), 1)),
+            }
+        }
+        troubles
+    }
+
     /// How many links were lost since the start: those to a server that is the primary no more too.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)

@@ -11,6 +11,7 @@ mod asks;
 mod beat;
 mod bound;
 mod commit;
+mod compared;
 mod dial;
 mod finder;
 mod gateways;

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use super::{
-    beat::{self, Answered, Beat, Beaten, Verdict},
+    beat::{self, Beat, Beaten},
     dial::Heard,
     finder::{Finder, Routes},
     links::{End, Ready, Shared, lock},
@@ -24,7 +24,7 @@ use super::{
     scripts::Sent,
     settings,
 };
-use crate::state::{Grounds, Part, Parts, ServerFault, StoreFault, Suspicion};
+use crate::state::{Grounds, Part, Parts, ServerFault, StoreFault};
 
 /// How often the finder asks while nothing seems to be the matter: a server may stop being the primary in silence.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -54,6 +54,16 @@ impl Pause {
     }
 }
 
+/// The code of what was told last, so that something is told when it begins and when it changes, and not at each look.
+#[derive(Debug, Default)]
+struct Spoken(Option<&'static str>);
+
+impl Spoken {
+    fn is_news(&mut self, code: Option<&'static str>) -> bool {
+        std::mem::replace(&mut self.0, code) != code
+    }
+}
+
 struct Running {
     parts: Parts,
     _task: AbortOnDropHandle<()>,
@@ -64,16 +74,26 @@ pub(super) async fn supervise(shared: Arc<Shared>, stop: CancellationToken) {
     let mut finder = Finder::new(&shared.options, &shared.names, &shared.dial);
     let mut running = BTreeMap::new();
     let mut pause = Pause::default();
+    let mut spoken = Spoken::default();
     let all: Parts = shared.names.parts().collect();
     let keep = async {
         loop {
-            match finder.find().await {
-                Ok(routes) => follow(&shared, &mut running, &routes, all),
-                Err(trouble) => {
-                    let down = all.each().filter(|part| !shared.up.borrow().contains(*part)).collect();
-                    shared.troubled(down, &trouble);
-                    shared.nudge.notify_one();
+            let (without, trouble) = match finder.find().await {
+                Ok(routes) => {
+                    let trouble = said::so(ServerFault::Unknown, "no server of the cluster has these parts");
+                    (follow(&shared, &mut running, &routes, all), trouble)
                 }
+                Err(trouble) => {
+                    (all.each().filter(|part| !shared.up.borrow().contains(*part)).collect(), trouble)
+                }
+            };
+            if !without.is_empty() {
+                shared.troubled(without, &trouble);
+                shared.nudge.notify_one();
+            }
+            if spoken.is_news((!without.is_empty()).then(|| trouble.code())) && !without.is_empty() {
+                let (code, parts) = (trouble.code(), without.count());
+                tracing::warn!(code, parts, "parts of the store have no server: {trouble}");
             }
             match timeout(AGAIN, shared.nudge.notified()).await {
                 Ok(()) => sleep(pause.next()).await,
@@ -89,34 +109,34 @@ pub(super) async fn supervise(shared: Arc<Shared>, stop: CancellationToken) {
     shared.troubled(all, &StoreFault::Closed);
 }
 
-/// Ends the links that are not what was found, and begins those that are missing.
-fn follow(shared: &Arc<Shared>, running: &mut BTreeMap<Address, Running>, routes: &Routes, all: Parts) {
+/// Ends the links that are not what was found, and begins those that are missing. Answers the parts that no server has.
+fn follow(
+    shared: &Arc<Shared>,
+    running: &mut BTreeMap<Address, Running>,
+    routes: &Routes,
+    all: Parts,
+) -> Parts {
     running.retain(|address, link| routes.get(address) == Some(&link.parts));
     lock(&shared.time).retain(|address, _| routes.contains_key(address));
     lock(&shared.warnings).retain(|address, _| routes.contains_key(address));
     *lock(&shared.wanted) = routes.keys().cloned().collect();
     let found = routes.values().fold(Parts::NONE, |found, parts| found.and(*parts));
-    let homeless: Parts = all.each().filter(|part| !found.contains(*part)).collect();
-    shared.troubled(homeless, &said::so(ServerFault::Unknown, "no server of the cluster has this part"));
     for (address, parts) in routes {
         running.entry(address.clone()).or_insert_with(|| {
             let task = tokio::spawn(link(Arc::clone(shared), address.clone(), *parts));
             Running { parts: *parts, _task: AbortOnDropHandle::new(task) }
         });
     }
-    if !homeless.is_empty() {
-        shared.nudge.notify_one();
-    }
+    all.each().filter(|part| !found.contains(*part)).collect()
 }
 
 /// Keeps the link to one server.
 async fn link(shared: Arc<Shared>, address: Address, parts: Parts) {
     let mut pause = Pause::default();
-    let mut last = None;
+    let mut spoken = Spoken::default();
     loop {
-        let trouble = hold(&shared, &address, parts, &mut pause).await;
-        if last != Some(trouble.code()) {
-            last = Some(trouble.code());
+        let trouble = hold(&shared, &address, parts, &mut pause, &mut spoken).await;
+        if spoken.is_news(Some(trouble.code())) {
             tracing::warn!(code = trouble.code(), "the store has no link: {trouble}");
         }
         shared.troubled(parts, &trouble);
@@ -161,11 +181,20 @@ impl Drop for Published {
 }
 
 /// Connects, beats, and returns what ended it.
-async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut Pause) -> StoreFault {
+async fn hold(
+    shared: &Arc<Shared>,
+    address: &Address,
+    parts: Parts,
+    pause: &mut Pause,
+    spoken: &mut Spoken,
+) -> StoreFault {
     let mut link = match Link::open(shared, address, parts).await {
         Ok(link) => link,
         Err(trouble) => return trouble,
     };
+    // Whatever ends it is news, also where it is what ended the one before.
+    *spoken = Spoken::default();
+    let mut beats = Spoken::default();
     let mut ticks = interval(shared.options.beat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -187,10 +216,21 @@ async fn hold(shared: &Arc<Shared>, address: &Address, parts: Parts, pause: &mut
             trouble = end.wait() => return trouble,
             beaten = link.beat() => beaten,
         };
-        match beaten.map_err(|trouble| said::of(address, trouble)) {
-            Ok(()) => {}
+        let trouble = match beaten.map_err(|trouble| said::of(address, trouble)) {
+            Ok(trouble) => trouble,
             Err(trouble) if said::ends_link(&trouble) => return trouble,
-            Err(trouble) => shared.troubled(parts, &trouble),
+            Err(trouble) => {
+                shared.troubled(parts, &trouble);
+                Some(trouble)
+            }
+        };
+        if beats.is_news(trouble.as_ref().map(StoreFault::code)) {
+            match &trouble {
+                Some(trouble) => {
+                    tracing::warn!(code = trouble.code(), "the store is linked and not heard of: {trouble}");
+                }
+                None => tracing::info!(%address, "the store is heard of again"),
+            }
         }
         held += 1;
         if held == HELD {
@@ -282,8 +322,8 @@ impl Link {
         }
     }
 
-    /// Beats once, and makes of the answer what is to be made of it.
-    async fn beat(&mut self) -> Result<(), StoreFault> {
+    /// Beats once, and makes of the answer what is to be made of it. Answers what is the matter, though it was answered.
+    async fn beat(&mut self) -> Result<Option<StoreFault>, StoreFault> {
         let shared = Arc::clone(&self.shared);
         let known: Vec<(Part, Grounds)> =
             self.parts.each().map(|part| (part, shared.leases.grounds(part))).collect();
@@ -296,10 +336,11 @@ impl Link {
             let load = beat::load();
             let asking = self.beats.send_packed_command(&load);
             said::timely(shared.options.timeout, asking).await?;
-            return Ok(());
+            return Ok(None);
         }
-        shared.take(sent, &known, &beaten)?;
-        self.listen(&beaten).await
+        let trouble = shared.take(sent, &self.address, &known, &beaten)?;
+        self.listen(&beaten).await?;
+        Ok(trouble)
     }
 
     /// Subscribes to the channel of each store that a head names: there is but one, until there is another.
@@ -362,90 +403,16 @@ fn hears(shared: &Arc<Shared>, end: &Arc<End>, parts: Parts) -> Heard {
     })
 }
 
-impl Shared {
-    /// What a beat told: renews the leases of the parts that it proves, suspects those that it contradicts.
-    fn take(&self, sent: i64, known: &[(Part, Grounds)], beaten: &Beaten) -> Result<(), StoreFault> {
-        if !beaten.confirmed {
-            // Another server may be the primary by now.
-            self.nudge.notify_one();
-        }
-        for ((part, grounds), (_, answered)) in known.iter().zip(&beaten.parts) {
-            match answered {
-                Ok(answered) => self.compare(sent, *part, grounds, answered, beaten.confirmed)?,
-                Err(trouble) => self.troubled(Parts::of(*part), trouble),
-            }
-        }
-        Ok(())
-    }
-
-    fn compare(
-        &self,
-        sent: i64,
-        part: Part,
-        grounds: &Grounds,
-        answered: &Answered,
-        confirmed: bool,
-    ) -> Result<(), StoreFault> {
-        let Some(slot) = self.slot(part) else { return Ok(()) };
-        // A healing has changed meanwhile what is expected: the next beat is compared with that.
-        if self.leases.expected(part) != grounds.expected {
-            return Ok(());
-        }
-        let verdict = beat::judge(grounds, answered);
-        if let (false, Verdict::Suspect(why)) = (confirmed, &verdict)
-            && contradicts(*why, grounds)
-        {
-            let said = format!(
-                "part {} contradicts what was seen ({}), and no majority confirms it",
-                part.0,
-                why.code()
-            );
-            return Err(said::so(ServerFault::Outdated, said));
-        }
-        let before = std::mem::replace(&mut *lock(&slot.told), answered.told.clone());
-        if let Some(told) = &answered.told {
-            let same = before.is_some_and(|before| (before.id, before.epoch) == (told.id, told.epoch));
-            self.newest(part, |newest| if same { newest.max(told.number) } else { told.number });
-        }
-        let trouble =
-            (!confirmed).then(|| said::so(ServerFault::Unconfirmed, "no majority confirms its beats"));
-        slot.trouble.store(trouble.map(Arc::new));
-        match (verdict, &answered.told) {
-            (Verdict::Suspect(why), _) => {
-                self.leases.suspect(part, Some(why));
-            }
-            (Verdict::Agrees(line), Some(told)) if confirmed => {
-                if grounds.expected.is_none() {
-                    self.leases.expect(part, told.id, told.epoch);
-                    if self.leases.suspicion(part) == Some(Suspicion::Unmarked) {
-                        // Nothing was ever seen of it: what has a head now has lost nothing.
-                        self.leases.suspect(part, None);
-                    }
-                }
-                if let Some(line) = line {
-                    self.leases.line_is(part, grounds.followed.0, line);
-                }
-                self.leases.proved(part, grounds, None);
-                self.leases.renew_up_to(part, sent, told.number, told.line);
-            }
-            (Verdict::Agrees(_) | Verdict::Unproven, _) => {}
-        }
-        Ok(())
-    }
-}
-
-/// Whether a server that no majority confirms is rather an old primary than one that lost something.
-fn contradicts(why: Suspicion, grounds: &Grounds) -> bool {
-    match why {
-        Suspicion::Unmarked => grounds.expected.is_some(),
-        Suspicion::OtherStore | Suspicion::EpochBehind | Suspicion::PlaceBehind | Suspicion::Forked => true,
-        Suspicion::HealedByOthers | Suspicion::Marked | Suspicion::Unproven => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_the_matter_is_said_when_it_begins_when_it_changes_and_when_it_is_over() {
+        let mut spoken = Spoken::default();
+        let said = [None, Some("a"), Some("a"), Some("b"), None, None, Some("b")];
+        assert_eq!(said.map(|code| spoken.is_news(code)), [false, true, false, true, true, false, true]);
+    }
 
     #[test]
     fn pauses_grow_to_a_second_and_are_never_shorter_than_half() {
