@@ -396,3 +396,52 @@ impl Operations {
         text(StatusCode::OK, serde_json::to_string(&now).unwrap_or_default() + "\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staff_are_served_where_the_store_is_heard_of_and_only_there() {
+        let known = KnownOfStore {
+            oldest: Age::Known(40),
+            parts: 64,
+            suspect: 0,
+            no_reads: 0,
+            no_writes: 0,
+            largest_ms: 0,
+        };
+        let late = Age::Known(2_000);
+        let all = "refused: the store has lost something and is not healed yet";
+        for (known, said) in [
+            (known, "served"),
+            (
+                KnownOfStore { oldest: late, no_writes: 64, ..known },
+                "refused where they write: the store was not heard of for 2000 ms",
+            ),
+            (
+                KnownOfStore { oldest: late, no_reads: 64, no_writes: 64, ..known },
+                "refused: the store was not heard of for 2000 ms",
+            ),
+            (
+                KnownOfStore { oldest: Age::Never, no_reads: 64, no_writes: 64, ..known },
+                "refused: the store was not heard of",
+            ),
+            (
+                KnownOfStore { oldest: late, no_reads: 20, no_writes: 21, ..known },
+                "served, but for 21 of 64 parts of the store: 0 lost something, of 21 it was not heard",
+            ),
+            (
+                KnownOfStore { oldest: Age::Suspect, suspect: 3, ..known },
+                "served, but for 3 of 64 parts of the store: 3 lost something, of 0 it was not heard",
+            ),
+            (
+                KnownOfStore { oldest: Age::Suspect, suspect: 3, no_reads: 61, no_writes: 61, ..known },
+                "refused: parts of the store have lost something, and of the others it was not heard",
+            ),
+            (KnownOfStore { oldest: Age::Suspect, suspect: 64, ..known }, all),
+        ] {
+            assert_eq!(by_store(&known), said);
+        }
+    }
+}

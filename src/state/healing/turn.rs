@@ -358,7 +358,13 @@ mod tests {
             unreachable!("nothing is joined")
         }
 
-        fn trust<'a>(&'a self, _: Part, _: &'a str, _: bool) -> Answer<'a, Result<Done, StoreFault>> {
+        fn trust<'a>(
+            &'a self,
+            _: Part,
+            _: &'a str,
+            _: bool,
+            _: &'a BTreeSet<String>,
+        ) -> Answer<'a, Result<Done, StoreFault>> {
             unreachable!("it is sound")
         }
     }
