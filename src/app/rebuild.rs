@@ -96,14 +96,15 @@ pub fn rebuild(
     let own = settings.ledger.path.as_path();
     let key = build::ledger_key(settings).map_err(OpenFault::from)?;
     let _claim = Claim::of(own).map_err(|fault: journal::OpenError| OpenFault::from(fault))?;
-    let mut documents = Vec::new();
+    let mut ledgers = Vec::new();
     if open::has_ledger(own)? {
-        documents.extend(open::documents(own, key.verifying_key())?);
+        ledgers.push(open::documents(own, key.verifying_key())?);
     }
     for (ledger, key) in others {
-        documents.extend(open::documents(ledger, key)?);
+        ledgers.push(open::documents(ledger, key)?);
     }
-    if documents.is_empty() {
+    let count: usize = ledgers.iter().map(Vec::len).sum();
+    if count == 0 {
         return Err(RebuildFault::Nothing);
     }
     let options = kept::options(redis);
@@ -118,11 +119,10 @@ pub fn rebuild(
     let clock = Arc::new(SystemClock::default());
     let ticking = Arc::clone(&clock);
     let store = RedisStore::start(options, runtime.handle(), Arc::new(move || ticking.boot_ms()));
-    let count = documents.len();
     let rebuilt = runtime.block_on(async {
         reached(&store).await?;
         let lost = lost(&store, known).await?;
-        let recollection = Recollection::of(lost.store, store.parts(), documents, |key| store.part_of(key));
+        let recollection = Recollection::of(lost.store, store.parts(), ledgers, |key| store.part_of(key));
         for (done, part) in lost.parts.iter().enumerate() {
             told(done, lost.parts.len());
             heal(&store, &recollection, *part, &clock).await?;

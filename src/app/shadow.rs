@@ -23,9 +23,6 @@ use crate::{
 
 use super::OpenFault;
 
-/// How far before the newest change of the shadow the ledger is read, in milliseconds: what others changed bears the time of their
-/// clocks.
-const BEFORE_MS: i64 = 600_000;
 /// How long the first checkpoint of a ledger is waited for, in milliseconds.
 const SIGNED_WITHIN_MS: u32 = 5_000;
 /// How often it is noted how old what is known is, while that changes: by so much more it is too old after a crash.
@@ -53,7 +50,8 @@ pub(super) fn open(path: &Path, journal: &Journal, key: &VerifyingKey) -> Result
     if shadow.made() {
         until_signed(journal);
     }
-    top_up(&shadow, journal.dir(), key)?;
+    top_up(&shadow, journal, key)?;
+    shadow.beside(journal.records());
     Ok(Arc::new(shadow))
 }
 
@@ -69,10 +67,12 @@ fn until_signed(journal: &Journal) {
     }
 }
 
-fn top_up(shadow: &Shadow, ledger: &Path, key: &VerifyingKey) -> Result<(), OpenFault> {
-    let from = shadow.newest().filter(|_| !shadow.made());
+fn top_up(shadow: &Shadow, journal: &Journal, key: &VerifyingKey) -> Result<(), OpenFault> {
+    let ledger = journal.dir();
+    // A ledger that has fewer is another one.
+    let from = shadow.recorded().filter(|records| *records <= journal.status().size);
     let mut records = match from {
-        Some(newest) => Records::from_time(ledger, newest.ms().saturating_sub(BEFORE_MS))?,
+        Some(records) => Records::from_seq(ledger, records)?,
         None => {
             // Who gives nothing needs no proof: a ledger that was just begun has no checkpoint yet.
             if chunk(&mut Records::open(ledger)?)?.is_empty() {

@@ -20,7 +20,7 @@ use tokio::sync::{MutexGuard as Held, RwLock, RwLockReadGuard, RwLockWriteGuard}
 use uuid::Uuid;
 
 use crate::{
-    model::{Key, Stored, Timestamp},
+    model::{Key, Stored},
     state::{
         Entry, Line, Part, Shadow, StoreFault,
         healing::{Head, Heal, HealFault, Healer, Healing, Known as _, Standing, Turned, standing},
@@ -133,13 +133,13 @@ impl Memory {
     }
 
     /// A change of this gateway's own is in the store; told before anybody hears that it is.
-    pub(super) fn made(&self, part: Part, documents: &[(Key, Stored)], at: (u64, Line), when: Timestamp) {
-        self.keeps.shadow.committed(part, documents, at.0, at.1, when);
+    pub(super) fn made(&self, part: Part, documents: &[(Key, Stored)], at: (u64, Line)) {
+        self.keeps.shadow.committed(part, documents, at.0, at.1);
     }
 
     /// The feed tells of the next change.
     pub(super) fn told(&self, entry: &Entry, documents: &[(Key, Stored)]) {
-        self.keeps.shadow.follow(entry.place.part, documents, entry.place.number, entry.line, entry.at);
+        self.keeps.shadow.follow(entry.place.part, documents, entry.place.number, entry.line);
     }
 
     fn ails(&self, part: Part, heard: &Heard, stage: Stage) {

@@ -210,7 +210,7 @@ impl Engine {
         // A document that cannot be read any more is missing from the outcome; the store says so when it is asked.
         let documents = entry.readable();
         if let Some(memory) = &self.memory {
-            memory.made(place.part, &documents, (place.number, entry.line), entry.at);
+            memory.made(place.part, &documents, (place.number, entry.line));
         }
         Ok(documents)
     }

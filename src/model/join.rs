@@ -38,6 +38,12 @@ pub fn join(a: &Stored, b: &Stored) -> Stored {
     Stored { format: FORMAT, version: a.version.max(b.version), changes, heads }
 }
 
+/// What is known of a document after a later state of the same history: the later one alone, which rests on all that came before it, however
+/// long ago that was. Of one that is not later, or of which that is not known, see [`join()`].
+pub fn succeed(known: &Stored, later: &Stored) -> Stored {
+    if later.version > known.version { later.clone() } else { join(known, later) }
+}
+
 /// Sorts, drops repeats and keeps the greatest [`REMEMBERED`]. Change ids rise with time.
 pub(super) fn trim(changes: &mut Vec<ChangeId>) {
     changes.sort_by(|x, y| y.cmp(x));

@@ -483,7 +483,7 @@ async fn what_ledgers_have_is_joined_like_a_shadow() {
     server.tell(&["FLUSHALL"]);
 
     let documents = [(acme.clone(), old), (acme.clone(), new.clone())];
-    let recollection = Recollection::of(id, 1, documents, |_| part());
+    let recollection = Recollection::of(id, 1, [documents.into()], |_| part());
     let healer = Healer { store: &*one.store, known: &recollection, me: "rebuild", grace_ms: 0 };
     let mut healing = Healing::default();
     let mut turned = Turned::Works;

@@ -150,6 +150,32 @@ fn a_wiped_redis_gets_back_what_the_gateways_knew_and_nothing_withdrawn_comes_ba
 }
 
 // GW-04
+/// A document remembers so many changes. What a gateway did longer ago stands in its ledger all the same, and is not taken for another
+/// history when it starts: it would hold again, as the narrower, as soon as a store is healed.
+#[test]
+fn what_is_long_outdated_does_not_come_back_from_a_ledger() {
+    let mut fleet = Fleet::with(2, ", heal_grace: 3s", |_| Hooks::default());
+    fleet.knows_each_other();
+    let people = &fleet.gateways[0].people;
+    let (sam, admin) = (people.staff("sam"), people.admin("acme"));
+    fleet.gateways[0].done(World::consent("acme", "block"), &admin);
+    for _ in 0..postern::model::document::REMEMBERED {
+        fleet.gateways[1].done(World::consent("acme", "read_only"), &admin);
+        fleet.gateways[1].done(World::consent("acme", "full"), &admin);
+    }
+    fleet.gateways[0].start_session("acme", &sam);
+    fleet.knows_of_session(&sam);
+    stop(&mut fleet.gateways[0]);
+    fleet.gateways[0].up();
+    fleet.redis.tell(&["FLUSHALL"]);
+    for gateway in &fleet.gateways {
+        healed(gateway);
+        serves("nobody blocked it since", gateway, &sam);
+    }
+    fleet.finish();
+}
+
+// GW-04
 #[test]
 fn a_redis_that_comes_back_from_an_old_copy_gives_back_nothing_that_was_withdrawn() {
     let mut fleet = Fleet::with(2, "", |_| Hooks::default());

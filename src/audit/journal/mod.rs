@@ -401,6 +401,12 @@ impl Journal {
         self.shared.read()
     }
 
+    /// Tells how many records are durable, also of a journal that was closed.
+    pub fn records(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.read().size
+    }
+
     /// Whether outcomes can be written: `false` once a record that may use the reserve was refused, until one is taken
     /// again, and after the end. Takes no lock.
     pub fn takes_outcomes(&self) -> bool {

@@ -109,7 +109,7 @@ impl Engine {
             return Err(CommitFault::Unavailable(StoreFault::Unavailable { detail }));
         }
         let change = commit.change.clone();
-        let kept = self.memory.as_ref().map(|memory| (memory, commit.write.clone(), commit.at));
+        let kept = self.memory.as_ref().map(|memory| (memory, commit.write.clone()));
         let made = match self.store.commit(commit).await {
             Ok(made) => made,
             Err(CommitFault::Ambiguous(why)) => match self.placed(part, &change).await {
@@ -120,8 +120,8 @@ impl Engine {
             },
             Err(fault) => return Err(fault),
         };
-        if let Some((memory, documents, at)) = kept {
-            memory.made(part, &documents, (made.place.number, made.line), at);
+        if let Some((memory, documents)) = kept {
+            memory.made(part, &documents, (made.place.number, made.line));
         }
         Ok(made.place)
     }

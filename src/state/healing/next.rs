@@ -171,8 +171,10 @@ fn decide(look: &Look<'_>, memory: &mut Memory) -> Next {
             if seen.store == Some(head.id) && seen.epoch == head.epoch {
                 return Next::Serve;
             }
-            // What was joined while others healed is proved by the line; only the epoch is new.
-            Next::TakeUp(Seen { store: Some(head.id), epoch: head.epoch, ..seen.clone() })
+            // What was joined while others healed is proved by the line; only the epoch is new. Whoever made a change before it looked
+            // at the part for the first time knows that one alone, and copies the rest.
+            let gaps = seen.gaps || !seen.whole;
+            Next::TakeUp(Seen { store: Some(head.id), epoch: head.epoch, gaps, ..seen.clone() })
         }
         (Some(_), Standing::Ahead) => soon(look),
         (Some(seen), Standing::Behind | Standing::Forked) if seen.epoch >= head.epoch => {

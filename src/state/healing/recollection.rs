@@ -3,7 +3,7 @@
 //! Never here: reading ledgers ([`crate::audit`]) or their records ([`crate::engine`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::{Mutex, PoisonError},
 };
@@ -11,7 +11,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    model::{Key, Stored, join::join},
+    model::{ChangeId, Key, Stored, join::join},
     state::{Answer, Part, lease::Line, shadow::ShadowFault},
 };
 
@@ -33,29 +33,46 @@ pub struct Recollection {
 }
 
 impl Recollection {
-    /// Of a store of so many parts, with this id where its head is gone. Documents come in the order of their ledgers, so that each
-    /// is joined onto what it came from; `part_of` is the store's.
+    /// Of a store of so many parts, with this id where its head is gone; for each ledger its documents in its order. `part_of` is the
+    /// store's.
     pub fn of(
         id: Uuid,
         parts: u16,
-        documents: impl IntoIterator<Item = (Key, Stored)>,
+        ledgers: impl IntoIterator<Item = Vec<(Key, Stored)>>,
         part_of: impl Fn(&Key) -> Part,
     ) -> Self {
         let seen = Seen { store: Some(id), whole: true, ..Seen::default() };
         let mut recalled: BTreeMap<Part, Recalled> = (0..parts)
             .map(|part| (Part(part), Recalled { documents: BTreeMap::new(), seen: Some(seen.clone()) }))
             .collect();
-        for (key, stored) in documents {
-            let into = recalled.entry(part_of(&key)).or_default();
-            let seen = into.seen.get_or_insert_with(|| seen.clone());
-            seen.epoch = seen.epoch.max(stored.version.epoch);
-            // Where in the feed these were is not known, only that there were some: no line can prove that a store has them.
-            seen.number = seen.number.max(1);
-            let joined = match into.documents.get(&key) {
-                Some(before) => join(before, &stored),
-                None => stored,
-            };
-            into.documents.insert(key, joined);
+        // A state remembers so many changes; which others came before it, the ledgers tell together.
+        let mut outgrown: HashMap<Key, HashSet<ChangeId>> = HashMap::new();
+        for documents in ledgers {
+            let mut last: HashMap<Key, Stored> = HashMap::new();
+            for (key, stored) in documents {
+                let before = outgrown.entry(key.clone()).or_default();
+                let newest = |change: &ChangeId| stored.heads.iter().any(|head| head.change == *change);
+                before.extend(stored.changes.iter().filter(|change| !newest(change)).cloned());
+                // A gateway changes what it knows, its own changes among it.
+                if let Some(own) = last.insert(key.clone(), stored.clone())
+                    && own.version < stored.version
+                {
+                    before.extend(own.heads.into_iter().map(|head| head.change));
+                }
+                let into = recalled.entry(part_of(&key)).or_default();
+                let seen = into.seen.get_or_insert_with(|| seen.clone());
+                seen.epoch = seen.epoch.max(stored.version.epoch);
+                // Where in the feed these were is not known, only that there were some: no line can prove that a store has them.
+                seen.number = seen.number.max(1);
+                let mut joined = match into.documents.get(&key) {
+                    Some(known) => join(known, &stored),
+                    None => stored,
+                };
+                if joined.heads.iter().any(|head| !before.contains(&head.change)) {
+                    joined.heads.retain(|head| !before.contains(&head.change));
+                }
+                into.documents.insert(key, joined);
+            }
         }
         Self { parts: Mutex::new(recalled) }
     }
@@ -107,5 +124,55 @@ impl Known for Recollection {
             }
             unmoved
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Consent, Document, EnvironmentId, LevelName, Tenant, TenantId, Zone, document::REMEMBERED,
+    };
+
+    fn acme() -> Key {
+        Key::Tenant(TenantId::new("acme").unwrap())
+    }
+
+    /// So many changes of a tenant, each after the one before; the first of them shuts it.
+    fn chain(count: usize) -> Vec<Stored> {
+        let mut all: Vec<Stored> = Vec::new();
+        for number in 0..count {
+            let level = if number == 0 { "block" } else { "full" };
+            let consent = Consent::own(LevelName::new(level).unwrap());
+            let environments = [EnvironmentId::new("production").unwrap()].into();
+            let document = Document::Tenant(Tenant::new(None, Zone::UTC, environments, consent));
+            let change = ChangeId::new(&format!("c{number:04}")).unwrap();
+            all.push(Stored::after(all.last(), change, document));
+        }
+        all
+    }
+
+    fn known(ledgers: &[&[&Stored]]) -> Stored {
+        let ledgers =
+            ledgers.iter().map(|ledger| ledger.iter().map(|one| (acme(), (*one).clone())).collect());
+        let recollection = Recollection::of(Uuid::nil(), 1, ledgers, |_| Part(0));
+        recollection.with(Part(0), |recalled| recalled.documents.remove(&acme()).unwrap())
+    }
+
+    #[test]
+    fn what_one_ledger_shows_to_be_outdated_is_so_in_all_of_them() {
+        let all = chain(3 * REMEMBERED);
+        let last = all.last().unwrap();
+        // Two gateways took turns: what the one did at first is far behind what the other did last, and both ledgers know the rest.
+        let (one, other): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(number, _)| number % 2 == 0);
+        let [one, other] =
+            [one, other].map(|turns| turns.into_iter().map(|(_, stored)| stored).collect::<Vec<_>>());
+        for ledgers in [[&one[..], &other[..]], [&other[..], &one[..]]] {
+            assert_eq!(known(&ledgers).heads, last.heads);
+        }
+        // Of one gateway the later change counts, also where the ledger of who did the rest is lost.
+        assert_eq!(known(&[&[&all[0], last]]).heads, last.heads);
+        // Where nothing tells, both hold.
+        assert_eq!(known(&[&[last], &[&all[0]]]).heads.len(), 2);
     }
 }

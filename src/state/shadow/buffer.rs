@@ -9,7 +9,10 @@ use std::{
 };
 
 use crate::{
-    model::{Key, Stored, Timestamp, join::join},
+    model::{
+        Key, Stored,
+        join::{join, succeed},
+    },
     state::{Part, codec},
 };
 
@@ -18,10 +21,26 @@ use super::dated::Dated;
 /// A part and a key, as bytes.
 pub(super) type Name = (Part, Vec<u8>);
 
+/// A document that lies over what is known of it below.
+#[derive(Debug, Clone)]
+pub(super) struct Over {
+    pub(super) key: Key,
+    pub(super) stored: Stored,
+    /// It comes after whatever lies below, in the same history.
+    succeeds: bool,
+}
+
+impl Over {
+    /// What is known of the document, with what lies below.
+    pub(super) fn on(&self, below: &Stored) -> Stored {
+        if self.succeeds { succeed(below, &self.stored) } else { join(below, &self.stored) }
+    }
+}
+
 /// Documents in memory.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    pub(super) documents: BTreeMap<Name, (Key, Stored)>,
+    pub(super) documents: BTreeMap<Name, Over>,
     /// About how many bytes they are.
     pub(super) bytes: usize,
 }
@@ -34,35 +53,50 @@ pub(super) struct Buffer {
     pub(super) moved: BTreeSet<Part>,
     /// Whether other gateways are known.
     pub(super) met: bool,
-    /// The instant of the newest change.
-    pub(super) at: Option<Timestamp>,
     /// How old what is known was.
     pub(super) dated: Option<Dated>,
 }
 
 impl Layer {
-    /// Joins a document with what is here of it.
-    pub(super) fn join(&mut self, part: Part, key: &Key, stored: &Stored) {
+    /// Joins a document with what is known of it; with `succeeds` it comes after all that is.
+    pub(super) fn put(&mut self, part: Part, key: &Key, stored: &Stored, succeeds: bool) {
+        let over = Over { key: key.clone(), stored: stored.clone(), succeeds };
         let name = (part, codec::key(key));
         match self.documents.get_mut(&name) {
-            Some((_, known)) => {
-                let before = size(known);
-                *known = join(known, stored);
-                self.bytes = self.bytes.saturating_sub(before).saturating_add(size(known));
+            Some(known) => {
+                let before = size(&known.stored);
+                known.stored = over.on(&known.stored);
+                known.succeeds |= succeeds;
+                self.bytes = self.bytes.saturating_sub(before).saturating_add(size(&known.stored));
             }
-            None => {
-                self.bytes = self.bytes.saturating_add(name.1.len()).saturating_add(size(stored));
-                self.documents.insert(name, (key.clone(), stored.clone()));
-            }
+            None => self.insert(name, over),
         }
     }
 
+    /// Puts what could not be written back, beneath what came meanwhile.
+    pub(super) fn put_under(&mut self, name: &Name, under: &Over) {
+        match self.documents.get_mut(name) {
+            Some(known) => {
+                let before = size(&known.stored);
+                known.stored = known.on(&under.stored);
+                known.succeeds |= under.succeeds;
+                self.bytes = self.bytes.saturating_sub(before).saturating_add(size(&known.stored));
+            }
+            None => self.insert(name.clone(), under.clone()),
+        }
+    }
+
+    fn insert(&mut self, name: Name, over: Over) {
+        self.bytes = self.bytes.saturating_add(name.1.len()).saturating_add(size(&over.stored));
+        self.documents.insert(name, over);
+    }
+
     /// The documents of a part that follow a key.
-    pub(super) fn after(&self, part: Part, after: &[u8], limit: usize) -> Vec<(Vec<u8>, Key, Stored)> {
+    pub(super) fn after(&self, part: Part, after: &[u8], limit: usize) -> Vec<(Vec<u8>, Over)> {
         let from = Bound::Excluded((part, after.to_vec()));
         let rows = self.documents.range((from, Bound::Unbounded));
         let rows = rows.take_while(|((of, _), _)| *of == part).take(limit);
-        rows.map(|((_, bytes), (key, stored))| (bytes.clone(), key.clone(), stored.clone())).collect()
+        rows.map(|((_, bytes), over)| (bytes.clone(), over.clone())).collect()
     }
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `documents` | part, key | document as JSON |
 //! | `seen` | part | up to where it was seen, as JSON |
-//! | `meta` | `label`, `gateways`, `newest`, `dated`, `configured` | layout; the fleet's gateways; the instant of the newest change; how old all was, and when; tenants that were configured |
+//! | `meta` | `label`, `gateways`, `recorded`, `dated`, `configured` | layout; the fleet's gateways; how many records of the own ledger are in it; how old all was, and when; tenants that were configured |
 //!
 //! Never here: what is in memory and when it is written ([`super`]).
 
@@ -24,7 +24,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Key, Stored, TenantId, Timestamp, join::join},
+    model::{Key, Stored, TenantId},
     state::{Part, Unreadable, codec},
 };
 
@@ -111,8 +111,8 @@ pub(super) struct Marks {
     pub(super) seen: BTreeMap<Part, Seen>,
     /// The gateways known.
     pub(super) gateways: Option<BTreeSet<String>>,
-    /// The instant of the newest change.
-    pub(super) newest: Option<Timestamp>,
+    /// How many records of the own ledger had been written by then.
+    pub(super) recorded: Option<u64>,
     /// How old what is known was.
     pub(super) dated: Option<Dated>,
 }
@@ -167,7 +167,7 @@ impl Base {
         Ok(Marks {
             seen,
             gateways: self.meta(&read, "gateways")?,
-            newest: self.meta(&read, "newest")?,
+            recorded: self.meta(&read, "recorded")?,
             dated: self.meta(&read, "dated")?,
         })
     }
@@ -241,17 +241,17 @@ impl Base {
             let mut bytes = 0;
             self.transaction(|write| {
                 let mut table = write.open_table(DOCUMENTS).map_err(|e| self.fault(e))?;
-                while let Some(((part, name), (key, stored))) = rest.next_if(|_| bytes < CHUNK) {
+                while let Some(((part, name), over)) = rest.next_if(|_| bytes < CHUNK) {
                     let name = (part.0, name.as_slice());
                     let known = table.get(name).map_err(|e| self.fault(e))?.map(|text| text.value().to_vec());
                     // What is written there and cannot be read stays: it may be a newer build's.
-                    let joined = match known.map(|text| codec::read_document(key, &text)) {
-                        Some(Ok(known)) => join(&known, stored),
+                    let joined = match known.map(|text| codec::read_document(&over.key, &text)) {
+                        Some(Ok(known)) => over.on(&known),
                         Some(Err(unreadable)) => {
-                            tracing::error!(document = %key, code = unreadable.code(), "the shadow keeps what it cannot read: {unreadable}");
+                            tracing::error!(document = %over.key, code = unreadable.code(), "the shadow keeps what it cannot read: {unreadable}");
                             continue;
                         }
-                        None => stored.clone(),
+                        None => over.stored.clone(),
                     };
                     let text = serde_json::to_vec(&joined).map_err(|e| damaged(&self.path, &e.to_string()))?;
                     bytes += text.len();
@@ -272,7 +272,7 @@ impl Base {
             if let Some(dated) = &marks.dated {
                 self.keep(write, "dated", dated)?;
             }
-            marks.newest.map_or(Ok(()), |newest| self.keep(write, "newest", &newest))
+            marks.recorded.map_or(Ok(()), |recorded| self.keep(write, "recorded", &recorded))
         })
     }
 

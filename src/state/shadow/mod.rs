@@ -3,7 +3,9 @@
 //!
 //! It is written behind: [`Shadow::follow`] keeps what it is told in memory and never waits; a thread writes it once a
 //! second, earlier when it is much, and at the end. What a crash loses of it the gateway's own ledger has
-//! ([`Shadow::top_up`]). A newer state is never replaced by an older one: everything is joined.
+//! ([`Shadow::top_up`]): the file says how many of its records it has ([`Shadow::recorded`]). A newer state is never replaced by an older
+//! one: everything is joined, but for what is known to come after all that is here. A joined state remembers so many changes and no more
+//! ([`crate::model::document::REMEMBERED`]), so what is long outdated is not joined in again where it can be told.
 //!
 //! A file that is missing is made, empty: such a gateway initialises nothing. One that is damaged, foreign or of another
 //! layout is left as it is, and said.
@@ -18,15 +20,18 @@ mod seen;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use crate::model::{Key, Stored, TenantId, Timestamp, join::join};
+use crate::model::{
+    Key, Stored, TenantId,
+    join::{join, succeed},
+};
 
 use self::{
-    buffer::{Buffer, Layer},
+    buffer::{Buffer, Layer, Over},
     file::{Base, Marks},
 };
 use super::{Answer, Part, codec, healing::Known, lease::Line};
@@ -54,6 +59,8 @@ struct Shared {
     base: Base,
     state: Mutex<State>,
     news: Condvar,
+    /// How many records the own ledger has on its disk.
+    ledger: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -65,7 +72,10 @@ struct State {
     gateways: BTreeSet<String>,
     /// Gateways that were retired, as far as the store told this process.
     retired: BTreeSet<String>,
-    newest: Option<Timestamp>,
+    /// How many records of the own ledger are in the file.
+    recorded: Option<u64>,
+    /// Something was left out since, for want of room.
+    left_out: bool,
     dated: Option<Dated>,
     closed: bool,
     /// Somebody waits for what was noted to be written.
@@ -105,10 +115,16 @@ impl Shadow {
     /// Where it is in use, damaged, something else, or of another layout. The file is left as it was.
     pub fn open(path: &Path) -> Result<Self, ShadowFault> {
         let (base, made) = Base::open(path)?;
-        let Marks { seen, gateways, newest, dated } = base.marks()?;
+        let Marks { seen, gateways, recorded, dated } = base.marks()?;
         let gateways = gateways.unwrap_or_default();
-        let state = Mutex::new(State { seen, gateways, newest, dated, ..State::default() });
-        let shared = Arc::new(Shared { path: path.to_owned(), base, state, news: Condvar::new() });
+        let state = Mutex::new(State { seen, gateways, recorded, dated, ..State::default() });
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            base,
+            state,
+            news: Condvar::new(),
+            ledger: OnceLock::new(),
+        });
         let writer = {
             let shared = Arc::clone(&shared);
             let run = move || write_on(&shared);
@@ -125,21 +141,29 @@ impl Shadow {
         self.made
     }
 
-    /// The instant of the newest change that is in the file: what the ledger has from before it needs no look.
-    pub fn newest(&self) -> Option<Timestamp> {
-        self.shared.lock().newest
+    /// How many records of the own ledger, from its beginning, are in the file with all that they tell of changes; `None` where that was
+    /// never noted.
+    pub fn recorded(&self) -> Option<u64> {
+        self.shared.lock().recorded
+    }
+
+    /// Beside which ledger it is written from now on: `records` says how many it has on its disk. What the ledger has by now was taken
+    /// in; of each later change this shadow is told before the ledger is.
+    pub fn beside(&self, records: impl Fn() -> u64 + Send + Sync + 'static) {
+        // Whoever opens a shadow says it once.
+        let _said = self.shared.ledger.set(Box::new(records));
     }
 
     /// Takes in a change that this gateway made: its documents, its place and the line there. Call it before the change is
     /// acknowledged. Never waits.
-    pub fn committed(&self, part: Part, documents: &[(Key, Stored)], number: u64, line: Line, at: Timestamp) {
-        self.take(part, documents, at, |seen| seen.claim(number, line));
+    pub fn committed(&self, part: Part, documents: &[(Key, Stored)], number: u64, line: Line) {
+        self.take(part, documents, |seen| seen.claim(number, line));
     }
 
     /// Takes in the next change of a part's feed, after [`Seen::number`]: of a store that has [`Seen::line`] there, which whoever
     /// follows has looked at in the same step, or reckoned. Where it is not the next place, the part is copied anew. Never waits.
-    pub fn follow(&self, part: Part, documents: &[(Key, Stored)], number: u64, line: Line, at: Timestamp) {
-        self.take(part, documents, at, |seen| seen.follow(number, line));
+    pub fn follow(&self, part: Part, documents: &[(Key, Stored)], number: u64, line: Line) {
+        self.take(part, documents, |seen| seen.follow(number, line));
     }
 
     /// The same of a later place, the newest that the store has, where its feed does not tell what lies between: the part is copied anew. Never waits.
@@ -161,13 +185,12 @@ impl Shadow {
         self.shared.lock().dated.clone()
     }
 
-    fn take(&self, part: Part, documents: &[(Key, Stored)], at: Timestamp, placed: impl FnOnce(&mut Seen)) {
+    fn take(&self, part: Part, documents: &[(Key, Stored)], placed: impl FnOnce(&mut Seen)) {
         let mut state = self.shared.lock();
         let state = &mut *state;
-        take_in(state, part, documents);
+        take_in(state, part, documents, false);
         placed(state.seen.entry(part).or_default());
         state.buffer.moved.insert(part);
-        state.buffer.at = state.buffer.at.max(Some(at));
         if state.buffer.layer.bytes >= LARGE {
             self.shared.news.notify_all();
         }
@@ -196,7 +219,8 @@ impl Shadow {
     }
 
     /// Takes in what the own ledger has, in its order; how many changes the shadow had lost. What it had lost may be missing in the
-    /// store as well, which its line no longer tells: the part is joined in before it is trusted. Blocks.
+    /// store as well, which its line no longer tells: the part is joined in before it is trusted. Of a shadow that was just made each
+    /// change comes after the ones before: a gateway changes what it knows, its own changes among it. Blocks.
     ///
     /// # Errors
     /// Where the shadow cannot be read.
@@ -207,7 +231,7 @@ impl Shadow {
             for (key, stored) in change.documents {
                 let joined = match self.get(change.part, &key)? {
                     Some(known) => {
-                        let joined = join(&known, &stored);
+                        let joined = if self.made { succeed(&known, &stored) } else { join(&known, &stored) };
                         (joined.heads != known.heads || joined.changes != known.changes).then_some(joined)
                     }
                     None => Some(stored),
@@ -221,7 +245,7 @@ impl Shadow {
             let epoch = lacking.iter().map(|(_, stored)| stored.version.epoch).max().unwrap_or(0);
             let mut state = self.shared.lock();
             let state = &mut *state;
-            take_in(state, change.part, &lacking);
+            take_in(state, change.part, &lacking, self.made);
             state.seen.entry(change.part).or_default().topped_up(change.number, epoch);
             state.buffer.moved.insert(change.part);
         }
@@ -235,15 +259,17 @@ impl Shadow {
     pub fn get(&self, part: Part, key: &Key) -> Result<Option<Stored>, ShadowFault> {
         let bytes = (part, codec::key(key));
         // The transaction is begun under the lock: what leaves memory is in the file by then.
-        let (mut found, read) = {
+        let (held, read) = {
             let state = self.shared.lock();
             let held =
-                [&state.buffer.layer, &*state.writing].map(|layer| layer.documents.get(&bytes).cloned());
+                [&*state.writing, &state.buffer.layer].map(|layer| layer.documents.get(&bytes).cloned());
             (held, self.shared.base.read()?)
         };
         let filed = self.shared.base.get(&read, part, key)?;
-        let held = found.iter_mut().filter_map(Option::take).map(|(_, stored)| stored);
-        Ok(held.chain(filed).reduce(|a, b| join(&a, &b)))
+        let on = |below: Option<Stored>, over: Over| {
+            Some(below.map_or(over.stored.clone(), |below| over.on(&below)))
+        };
+        Ok(held.into_iter().flatten().fold(filed, on))
     }
 
     /// The documents of a part that follow a key, by key, at most so many. Blocks for a read of the disk.
@@ -259,18 +285,20 @@ impl Shadow {
         let after = &*after.map(codec::key).unwrap_or_default();
         let (held, read) = {
             let state = self.shared.lock();
-            let mut held = state.buffer.layer.after(part, after, limit);
-            held.extend(state.writing.after(part, after, limit));
+            let mut held = state.writing.after(part, after, limit);
+            held.extend(state.buffer.layer.after(part, after, limit));
             (held, self.shared.base.read()?)
         };
         let mut rows: BTreeMap<Vec<u8>, (Key, Stored)> = BTreeMap::new();
-        for (bytes, key, stored) in self.shared.base.page(&read, part, after, limit)?.into_iter().chain(held)
-        {
-            let joined = match rows.remove(&bytes) {
-                Some((_, known)) => join(&known, &stored),
-                None => stored,
+        for (bytes, key, stored) in self.shared.base.page(&read, part, after, limit)? {
+            rows.insert(bytes, (key, stored));
+        }
+        for (bytes, over) in held {
+            let known = match rows.remove(&bytes) {
+                Some((_, below)) => over.on(&below),
+                None => over.stored,
             };
-            rows.insert(bytes, (key, joined));
+            rows.insert(bytes, (over.key, known));
         }
         Ok(rows.into_values().take(limit).collect())
     }
@@ -321,16 +349,18 @@ impl Drop for Shadow {
     }
 }
 
-/// Puts documents into memory; where there is no room left, the part has gaps from now on.
-fn take_in(state: &mut State, part: Part, documents: &[(Key, Stored)]) {
+/// Puts documents into memory; where there is no room left, the part has gaps from now on. With `succeed` they come after all that
+/// is known of them.
+fn take_in(state: &mut State, part: Part, documents: &[(Key, Stored)], succeed: bool) {
     for (key, stored) in documents {
         if state.buffer.layer.bytes >= MOST {
             let seen = state.seen.entry(part).or_default();
             seen.gaps = true;
             seen.jumps = seen.jumps.wrapping_add(1);
+            state.left_out = true;
             return;
         }
-        state.buffer.layer.join(part, key, stored);
+        state.buffer.layer.put(part, key, stored, succeed);
     }
 }
 
@@ -341,6 +371,8 @@ fn write_on(shared: &Shared) {
             state = shared.news.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
         let (asked, last) = (state.asked, state.closed);
+        // Before what is written is taken: whatever the ledger has by now is in it.
+        let recorded = shared.ledger.get().filter(|_| !state.left_out).map(|records| records());
         let buffer = std::mem::take(&mut state.buffer);
         state.writing = Arc::new(buffer.layer);
         let layer = Arc::clone(&state.writing);
@@ -348,13 +380,14 @@ fn write_on(shared: &Shared) {
         let marks = Marks {
             seen: seen.collect(),
             gateways: buffer.met.then(|| state.gateways.clone()),
-            newest: buffer.at,
+            recorded: recorded.filter(|recorded| state.recorded != Some(*recorded)),
             dated: buffer.dated,
         };
         let something = !layer.documents.is_empty()
             || !marks.seen.is_empty()
             || marks.gateways.is_some()
-            || marks.dated.is_some();
+            || marks.dated.is_some()
+            || marks.recorded.is_some() && (last || asked > state.written);
         drop(state);
         let written = match something {
             true => shared.base.write(&layer, &marks),
@@ -364,18 +397,17 @@ fn write_on(shared: &Shared) {
         let was = std::mem::take(&mut state.writing);
         match written {
             Ok(()) => {
-                state.newest = state.newest.max(buffer.at);
+                state.recorded = if something { recorded.or(state.recorded) } else { state.recorded };
                 state.fault = None;
             }
             Err(fault) => {
                 tracing::error!(path = %shared.path.display(), "the shadow is not written, it is tried again: {fault}");
                 // Beneath what came meanwhile, and joined with it.
-                for ((part, _), (key, stored)) in &was.documents {
-                    state.buffer.layer.join(*part, key, stored);
+                for (name, over) in &was.documents {
+                    state.buffer.layer.put_under(name, over);
                 }
                 state.buffer.moved.extend(buffer.moved);
                 state.buffer.met |= buffer.met;
-                state.buffer.at = state.buffer.at.max(buffer.at);
                 state.buffer.dated = state.buffer.dated.take().or(marks.dated);
                 state.fault = Some(fault);
             }
@@ -424,7 +456,7 @@ impl Known for Arc<Shadow> {
     fn note(&self, part: Part, documents: &[(Key, Stored)], number: u64, line: Line) {
         let mut state = self.shared.lock();
         let state = &mut *state;
-        take_in(state, part, documents);
+        take_in(state, part, documents, true);
         state.seen.entry(part).or_default().claim(number, line);
         state.buffer.moved.insert(part);
         // Not for each page that is copied: a flush of the disk would follow each.

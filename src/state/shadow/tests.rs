@@ -20,13 +20,9 @@ fn line(number: u64) -> Line {
     Line::parse(format!("{number:020x}").as_bytes()).unwrap()
 }
 
-fn at(ms: i64) -> Timestamp {
-    Timestamp::from_ms(ms)
-}
-
 fn note(shadow: &Shadow, name: &str, stored: &Stored, number: u64) {
     let documents = [(key(name), stored.clone())];
-    shadow.follow(P, &documents, number, line(number), at(number as i64));
+    shadow.follow(P, &documents, number, line(number));
 }
 
 fn code(result: Result<Shadow, ShadowFault>) -> &'static str {
@@ -42,7 +38,7 @@ fn what_was_noted_is_there_at_once_and_after_a_restart() {
     assert_eq!(shadow.seen(P), None);
     let first = after(None, "c1", "full");
     let second = after(Some(&first), "c2", "block");
-    shadow.committed(P, &[(key("b"), first.clone())], 9, line(9), at(1));
+    shadow.committed(P, &[(key("b"), first.clone())], 9, line(9));
     note(&shadow, "b", &first, 1);
     assert_eq!(shadow.get(P, &key("b")).unwrap(), Some(first.clone()));
     shadow.flush().unwrap();
@@ -64,7 +60,6 @@ fn what_was_noted_is_there_at_once_and_after_a_restart() {
     assert!(!shadow.made());
     assert_eq!(shadow.page(P, None, 9).unwrap(), page);
     assert_eq!(shadow.seen(P), Some(Seen { recent: Default::default(), ..seen }));
-    assert_eq!(shadow.newest(), Some(at(3)));
     assert_eq!(Known::gateways(&shadow), ["g1", "g2"].map(str::to_owned).into());
 }
 
@@ -261,7 +256,7 @@ fn who_copies_waits_for_the_disk_and_nothing_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let shadow = Arc::new(Shadow::open(&dir.path().join("shadow")).unwrap());
     let stored = after(None, "c1", "full");
-    shadow.follow(P, &[], 1, line(1), at(1));
+    shadow.follow(P, &[], 1, line(1));
     shadow.flush().unwrap();
     let held = shadow.shared.base.held();
     let mut copied = 0;
@@ -278,4 +273,86 @@ fn who_copies_waits_for_the_disk_and_nothing_is_lost() {
     shadow.flush().unwrap();
     assert!(!shadow.is_behind());
     assert_eq!(shadow.get(P, &key(&format!("org-{:07}", copied - 1))).unwrap(), Some(stored));
+}
+
+/// The first state of a tenant, which is at `block`, and one so long after it that it remembers it no more.
+fn long_apart() -> (Stored, Stored) {
+    let first = after(None, "c00", "block");
+    let last = (1..=40).fold(first.clone(), |before, n| after(Some(&before), &format!("c{n:02}"), "full"));
+    assert!(!last.remembers(&first.heads[0].change));
+    (first, last)
+}
+
+#[test]
+fn a_copied_page_takes_the_place_of_what_is_long_outdated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shadow");
+    let shadow = Arc::new(Shadow::open(&path).unwrap());
+    let (first, last) = long_apart();
+    let now = |shadow: &Shadow, name: &str| {
+        let page = shadow.page(P, None, 9).unwrap();
+        let found = page.into_iter().find(|(of, _)| *of == key(name)).unwrap().1;
+        assert_eq!(shadow.get(P, &key(name)).unwrap().unwrap(), found);
+        found
+    };
+    // One of them lies in the file, one only in memory.
+    note(&shadow, "a", &first, 1);
+    shadow.flush().unwrap();
+    note(&shadow, "b", &first, 2);
+    Known::note(&shadow, P, &[(key("a"), last.clone()), (key("b"), last.clone())], 2, line(2));
+    for name in ["a", "b"] {
+        assert_eq!(now(&shadow, name), last);
+    }
+    // A change of this gateway's own may come before an older page does.
+    let own = after(Some(&last), "c99", "read_only");
+    note(&shadow, "b", &own, 3);
+    Known::note(&shadow, P, &[(key("b"), last.clone())], 2, line(2));
+    shadow.flush().unwrap();
+    assert_eq!((now(&shadow, "a"), now(&shadow, "b")), (last.clone(), own.clone()));
+    drop(shadow);
+    let shadow = Shadow::open(&path).unwrap();
+    assert_eq!((now(&shadow, "a"), now(&shadow, "b")), (last, own));
+}
+
+// GW-04
+#[test]
+fn a_new_shadow_takes_each_change_of_a_ledger_for_later_than_those_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, last) = long_apart();
+    let recorded =
+        |stored: &Stored| Recorded { part: P, number: None, documents: vec![(key("a"), stored.clone())] };
+    let shadow = Shadow::open(&dir.path().join("shadow")).unwrap();
+    shadow.top_up([recorded(&first), recorded(&last)]).unwrap();
+    assert_eq!(shadow.get(P, &key("a")).unwrap(), Some(last));
+}
+
+#[test]
+fn it_says_how_much_of_the_ledger_is_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shadow");
+    let records = Arc::new(std::sync::atomic::AtomicU64::new(7));
+    let opened = || {
+        let shadow = Shadow::open(&path).unwrap();
+        let told = shadow.recorded();
+        let records = Arc::clone(&records);
+        shadow.beside(move || records.load(std::sync::atomic::Ordering::SeqCst));
+        (shadow, told)
+    };
+    let (shadow, told) = opened();
+    assert_eq!(told, None);
+    shadow.flush().unwrap();
+    assert_eq!(shadow.recorded(), Some(7));
+    records.store(9, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(shadow.recorded(), Some(7), "nothing was written since");
+    // It ends in order.
+    drop(shadow);
+    let (shadow, told) = opened();
+    assert_eq!(told, Some(9));
+    // What found no room is in no file: the ledger is read again from where all was.
+    records.store(12, std::sync::atomic::Ordering::SeqCst);
+    shadow.shared.lock().left_out = true;
+    note(&shadow, "a", &after(None, "c1", "full"), 1);
+    shadow.flush().unwrap();
+    drop(shadow);
+    assert_eq!(opened().1, Some(9));
 }
