@@ -411,7 +411,7 @@ impl Engine {
         // Before it is forgotten: what is loaded from then on counts.
         heard.leases.leave(part);
         self.cells.forget_part(part);
-        self.felled.store(true, Ordering::Release);
+        self.may_have_felled_any();
         let of_it = |key: &Key| self.store.part_of(key) == part;
         self.hold(self.registry.resting_where(of_it), again);
     }

@@ -1,7 +1,7 @@
 //! Reading by a rule: what the rule lacks is fetched, and it is asked again. For answers that show what holds, where
 //! nothing is admitted and nothing changes. And what the shadow remembers where the store does not answer (rules 18 and 19).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     model::{Key, Stored, Version},
@@ -9,6 +9,9 @@ use crate::{
 };
 
 use super::{Engine, admit::MOST_ROUNDS, follow::is_old, registry::Live};
+
+/// How many documents are asked for with one question.
+const AT_ONCE: usize = 256;
 
 /// What a rule needs cannot be had right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,43 @@ impl Engine {
             }
         }
         Err(Unavailable)
+    }
+
+    /// Brings to hand what a rule wants to know of each of these, beginning with themselves: many documents with one question to the
+    /// store, as often as the rule has something new to ask. What cannot be had so is asked for by whoever needs it.
+    pub(super) async fn bring<T>(&self, keys: &[Key], rule: impl Fn(&Key, &Facts) -> Result<T, Lack>) {
+        let (mut asked, mut wanted) = (BTreeSet::new(), keys.to_vec());
+        for _ in 0..MOST_ROUNDS {
+            for some in wanted.chunks(AT_ONCE) {
+                self.cells.load_many(some).await;
+            }
+            asked.extend(wanted);
+            let lacking = keys.iter().flat_map(|key| self.lacking(|facts| rule(key, facts)));
+            let lacking: BTreeSet<Key> = lacking.filter(|key| !asked.contains(key)).collect();
+            if lacking.is_empty() {
+                return;
+            }
+            wanted = lacking.into_iter().collect();
+        }
+    }
+
+    /// What a rule wants next that is not at hand.
+    fn lacking<T>(&self, rule: impl Fn(&Facts) -> Result<T, Lack>) -> Vec<Key> {
+        let mut facts = Facts::new();
+        for _ in 0..MOST_ROUNDS {
+            let Err(Lack::Need(need)) = rule(&facts) else { return Vec::new() };
+            let mut lacking = Vec::new();
+            for key in need.0 {
+                match self.cells.hit(&key) {
+                    Some(fact) => facts.put(key, fact),
+                    None => lacking.push(key),
+                }
+            }
+            if !lacking.is_empty() {
+                return lacking;
+            }
+        }
+        Vec::new()
     }
 
     /// What is known about a document of which the store tells nothing, where that is because it is not heard of, or has lost something:

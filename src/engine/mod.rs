@@ -33,6 +33,7 @@ mod leash;
 mod member;
 mod mend;
 mod name;
+mod open;
 pub mod outside;
 mod records;
 mod refuse;
@@ -186,8 +187,10 @@ pub struct Engine {
     sweeping: tokio::sync::Mutex<()>,
     /// What is the matter with it.
     sweeps: sweep::Sweeps,
-    /// Something was stored since the last look by which sessions may have fallen.
-    felled: AtomicBool,
+    /// Where something was stored since the last look by which sessions may have fallen.
+    felled: Mutex<fall::Felled>,
+    /// The sessions that have not ended.
+    open: Mutex<open::Open>,
     /// The look at what fell that is under way.
     falling: tokio::sync::Mutex<Option<fall::Pass>>,
     /// How often somebody entered by break-glass.
@@ -239,7 +242,8 @@ impl Engine {
             sweeping: tokio::sync::Mutex::default(),
             sweeps: sweep::Sweeps::default(),
             // What an earlier life left is looked at once.
-            felled: AtomicBool::new(true),
+            felled: Mutex::new(fall::Felled::anywhere()),
+            open: Mutex::default(),
             falling: tokio::sync::Mutex::default(),
             glass_broken: AtomicU64::new(0),
             attempts: attempts::Attempts::default(),

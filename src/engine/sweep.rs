@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -176,7 +176,7 @@ impl Engine {
     fn answer_again(&self, silent: Parts) {
         let mut missed = self.sweeps.missed.lock().unwrap_or_else(PoisonError::into_inner);
         if missed.each().any(|part| !silent.contains(part)) {
-            self.felled.store(true, Ordering::Release);
+            self.may_have_felled_any();
             *missed = missed.each().filter(|part| silent.contains(*part)).collect();
         }
     }

@@ -192,21 +192,56 @@ impl Cells {
                 return Fact::Unavailable;
             }
             // One key was asked for, so one answer comes; anything else is no answer.
-            let found = match loaded.map(|mut found| (found.len(), found.pop())) {
-                Ok((1, Some(found))) => found,
-                Ok(_) | Err(_) => return Fact::Unavailable,
+            return match loaded.map(|mut found| (found.len(), found.pop())) {
+                Ok((1, Some(found))) => self.loaded(&mut inner, key, found),
+                Ok(_) | Err(_) => Fact::Unavailable,
             };
-            let cell = match found {
-                None => inner.cell(key, Version::NONE, Vec::new()),
-                Some(Ok(stored)) => inner.arrived(key, stored),
-                Some(Err(_)) => return Fact::Unavailable,
-            };
-            if !matches!(cell.fact, Fact::Unavailable) {
-                self.cache.insert(key.clone(), cell.clone());
-            }
-            return cell.fact;
         }
         Fact::Unavailable
+    }
+
+    /// Keeps what was loaded and nothing has overtaken.
+    fn loaded(&self, inner: &mut Inner, key: &Key, found: Option<Found>) -> Fact {
+        let cell = match found {
+            None => inner.cell(key, Version::NONE, Vec::new()),
+            Some(Ok(stored)) => inner.arrived(key, stored),
+            Some(Err(_)) => return Fact::Unavailable,
+        };
+        if !matches!(cell.fact, Fact::Unavailable) {
+            self.cache.insert(key.clone(), cell.clone());
+        }
+        cell.fact
+    }
+
+    /// Loads those of these that are not at hand, all with one question to the store. Of what something arrives meanwhile, and where the
+    /// store does not answer, nothing is kept: whoever needs it loads it.
+    pub async fn load_many(&self, keys: &[Key]) {
+        // The loads end before their senders do: whoever waits for one that came to nothing finds none under way.
+        let (mut wanted, mut told, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            // What somebody else loads right now is theirs.
+            if let Turn::Load(done, generation) = self.turn(key) {
+                leaves.push(Leave { cells: self, key });
+                wanted.push(key.clone());
+                told.push((done, generation));
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let Ok(found) = self.store.load(&wanted).await else { return };
+        if found.len() != wanted.len() {
+            return;
+        }
+        for ((key, found), (done, generation)) in wanted.iter().zip(found).zip(&told) {
+            let mut inner = self.lock();
+            let overtaken = inner.loads.get(key).is_none_or(|load| load.generation != *generation);
+            if !overtaken && self.leases.suspicion(self.store.part_of(key)).is_none() {
+                let fact = self.loaded(&mut inner, key, found);
+                drop(inner);
+                done.send_replace(Some(fact));
+            }
+        }
     }
 
     /// Takes in documents that are committed now; whoever commits calls this before it acknowledges, whoever follows

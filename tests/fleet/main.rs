@@ -6,6 +6,7 @@
 mod age;
 mod alone;
 mod ends;
+mod fallen;
 mod feed;
 mod lost;
 mod stage;

@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     pub(crate) confirmed: AtomicUsize,
     /// It is a primary that was left alone: it still reads, and no majority confirms anything.
     pub(crate) alone: AtomicBool,
+    /// How many documents were loaded, and how often it was asked what has not ended.
+    pub(crate) documents: AtomicUsize,
+    pub(crate) dues: AtomicUsize,
     /// Loads wait behind this once they have read.
     pub(crate) held: watch::Sender<bool>,
     pub(crate) waiting: AtomicUsize,
@@ -61,6 +64,8 @@ impl Shared {
             loads: AtomicUsize::new(0),
             confirmed: AtomicUsize::new(0),
             alone: AtomicBool::new(false),
+            documents: AtomicUsize::new(0),
+            dues: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             waiting: AtomicUsize::new(0),
         }
@@ -137,6 +142,7 @@ impl Store for Shared {
     fn load<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Result<Vec<Option<Found>>, StoreFault>> {
         Box::pin(async move {
             self.loads.fetch_add(1, SeqCst);
+            self.documents.fetch_add(keys.len(), SeqCst);
             let found = self.real.load(keys).await;
             let mut held = self.held.subscribe();
             if *held.borrow() {
@@ -245,6 +251,7 @@ impl Store for Shared {
         after: Option<&'a (Timestamp, Key)>,
         limit: usize,
     ) -> Answer<'a, Gathered<(Timestamp, Key)>> {
+        self.dues.fetch_add(1, SeqCst);
         self.real.due(until, after, limit)
     }
 
