@@ -146,7 +146,10 @@ impl Operations {
     /// Ready means that members can be served; what staff would get is told beside it (rule 19).
     fn ready(&self) -> Answer {
         let health = self.engine.journal().status().health;
-        let staff = if !self.engine.settled() {
+        let staff = if self.engine.store_newer() {
+            "refused: a newer version of postern runs on the store (`store_newer`); run that version here too"
+                .to_owned()
+        } else if !self.engine.settled() {
             "refused: what an earlier life left open is not settled yet".to_owned()
         } else if let Some((ledger, now)) = self.engine.clock_fault() {
             format!(

@@ -204,7 +204,11 @@ impl Api {
             return self.me(&call);
         }
         // What takes something away never waits for the past; the engine tells it from what gives.
-        if !self.engine.settled() && !matches!(verb, Verb::Put | Verb::Patch | Verb::Delete) {
+        let may_narrow = matches!(verb, Verb::Put | Verb::Patch | Verb::Delete);
+        if !may_narrow && self.engine.store_newer() {
+            return Err(Problem::change(&ChangeFault::StoreNewer, &call.policy.ladder));
+        }
+        if !may_narrow && !self.engine.settled() {
             return Err(Problem::change(&ChangeFault::Settling, &call.policy.ladder));
         }
         let stops = place == Place::Stops && verb == Verb::Put;

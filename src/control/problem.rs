@@ -242,6 +242,7 @@ fn change_status(fault: &ChangeFault) -> u16 {
         | ChangeFault::Waiting
         | ChangeFault::Settling
         | ChangeFault::ClockBehind
+        | ChangeFault::StoreNewer
         | ChangeFault::NameTaken => 503,
         ChangeFault::InProgress => 409,
         ChangeFault::Lost => 500,
@@ -356,6 +357,7 @@ mod tests {
             (ChangeFault::Waiting, 503),
             (ChangeFault::Settling, 503),
             (ChangeFault::ClockBehind, 503),
+            (ChangeFault::StoreNewer, 503),
             (ChangeFault::NameTaken, 503),
             (ChangeFault::InProgress, 409),
             (ChangeFault::Refused(Refusal::TooManyKeys { most: 1, free: at }), 429),

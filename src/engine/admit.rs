@@ -204,11 +204,18 @@ impl Engine {
             return self.admit_member(&knock, &subject).await;
         }
         // An emergency token waits for no store: not for tenants to be registered, nor for the name to be proved.
-        let settled = if knock.emergency.token().is_some() { &self.recalled } else { &self.settled };
-        if !settled.load(std::sync::atomic::Ordering::Acquire) {
+        let by_token = knock.emergency.token().is_some();
+        let settled = if by_token { &self.recalled } else { &self.settled };
+        let (settled, staff) =
+            (settled.load(std::sync::atomic::Ordering::Acquire), subject.kind == SubjectKind::Staff);
+        // Before the past: that is not settled by a store that cannot be read.
+        if (staff || !settled) && !by_token && self.store_newer() {
+            return Answer::Faulted(Fault::StoreNewer);
+        }
+        if !settled {
             return Answer::Faulted(Fault::Settling);
         }
-        if self.name_taken() && subject.kind == SubjectKind::Staff {
+        if self.name_taken() && staff {
             return Answer::Faulted(Fault::NameTaken);
         }
         let Some(exchange) = new_id("exc", self.now()).ok().and_then(|id| ExchangeId::new(&id).ok()) else {

@@ -20,11 +20,11 @@ use tokio::sync::oneshot;
 use crate::{
     lifecycle::{Applied, Change, Command, Event, Outcome, Refusal, apply, apply_once},
     model::{
-        ExchangeId, Key, SubjectKind,
+        ExchangeId, Key,
         once::{Kept, Once},
     },
     policy::{Fact, Facts, Policy},
-    state::{Commit, CommitFault},
+    state::{Commit, CommitFault, Stretches},
 };
 
 pub(super) use terms::{Attempt, Try};
@@ -53,8 +53,8 @@ const DURABLE: Duration = Duration::from_secs(1);
 enum Decided {
     /// It was made before, with the same idempotency key.
     Already(Kept),
-    /// This is to be committed, on these facts.
-    Anew(Change, Facts),
+    /// This is to be committed, on these facts, whose reading began in these stretches of following.
+    Anew(Change, Facts, Stretches),
 }
 
 /// A narrowing is in force: what is kept of it, and whether all that it cut has parted.
@@ -108,7 +108,7 @@ impl Engine {
         for _ in 0..MOST_ATTEMPTS {
             let now = self.moment();
             // Rule 7 shuts out staff; a tenant may always take back what it gave, and an operator stop them all.
-            if by_staff(giver) && !matches!(command, Command::Stop { .. }) && self.clock_behind(self.now()) {
+            if giver.is_staff() && !matches!(command, Command::Stop { .. }) && self.clock_behind(self.now()) {
                 return Err(ChangeFault::ClockBehind);
             }
             let Some(change) = self.new_change(now) else { return Err(ChangeFault::Lost) };
@@ -150,16 +150,19 @@ impl Engine {
         let policy = self.policy();
         let applied =
             self.apply(&this, &policy).await.map_err(|fault| match (fault, this.command.tenant()) {
+                (ChangeFault::Refused(Refusal::Unavailable), _) if self.store_newer() => {
+                    ChangeFault::StoreNewer
+                }
                 (ChangeFault::Refused(Refusal::Unavailable), Some(tenant)) if self.suspects(tenant) => {
                     ChangeFault::Suspect
                 }
                 (fault, _) => fault,
             });
-        let (change, facts) = match applied? {
+        let (change, facts, since) = match applied? {
             Decided::Already(Kept { change, made, .. }) => {
                 return Ok(Attempt::Over(Changed::Already { change, made }));
             }
-            Decided::Anew(change, facts) => (change, facts),
+            Decided::Anew(change, facts, since) => (change, facts, since),
         };
         if change.documents.is_empty() {
             // Nobody waits for what a repeated creation would cut: it takes nothing away.
@@ -171,7 +174,7 @@ impl Engine {
                 (Ok(false), _) => Ok(Attempt::Overtaken),
                 // It is in force here, and is kept until the store says so too.
                 (Err(ChangeFault::Refused(Refusal::Unavailable)), Some(ended)) => {
-                    self.narrow(this, ended, facts, &policy, tell.take()).await
+                    self.narrow(this, ended, (facts, since), &policy, tell.take()).await
                 }
                 (Err(fault), _) => Err(fault),
             };
@@ -179,22 +182,25 @@ impl Engine {
         if !change.narrows && change.documents.iter().any(|(key, _)| self.is_suspect(key)) {
             return Err(ChangeFault::Suspect);
         }
+        if !change.narrows && self.store_newer() {
+            return Err(ChangeFault::StoreNewer);
+        }
         let by_person = matches!(this.giver, Giver::Subject(..));
         if by_person && !change.narrows && !self.settled() {
             return Err(ChangeFault::Settling);
         }
-        if by_staff(this.giver) && !change.narrows && self.name_taken() {
+        if this.giver.is_staff() && !change.narrows && self.name_taken() {
             return Err(ChangeFault::NameTaken);
         }
         self.hooks.at(Step::ChangeDecided).await;
         if change.narrows {
-            return self.narrow(this, change, facts, &policy, tell.take()).await;
+            return self.narrow(this, change, (facts, since), &policy, tell.take()).await;
         }
         let keys: Vec<&Key> = change.documents.iter().map(|(key, _)| key).collect();
         if self.waiting_on(&keys).await.is_some() {
             return Err(ChangeFault::Waiting);
         }
-        self.make_durable(&this, change, &facts, &policy).await
+        self.make_durable(&this, change, (&facts, since), &policy).await
     }
 
     /// In force in memory first, then as durable as can be.
@@ -202,7 +208,7 @@ impl Engine {
         self: &Arc<Self>,
         this: Try<'_>,
         change: Change,
-        facts: Facts,
+        (facts, since): (Facts, Stretches),
         policy: &Arc<Policy>,
         tell: Option<oneshot::Sender<InForce>>,
     ) -> Result<Attempt, ChangeFault> {
@@ -217,7 +223,7 @@ impl Engine {
             let _ = tell.send((Arc::clone(&pending), parted));
         }
         let this = Try { pending: Some(&pending), ..this };
-        let mut result = self.make_durable(&this, change, &facts, policy).await.map(Some);
+        let mut result = self.make_durable(&this, change, (&facts, since), policy).await.map(Some);
         for _ in 1..MOST_ATTEMPTS {
             if !matches!(result, Ok(Some(Attempt::Overtaken))) {
                 break;
@@ -262,7 +268,7 @@ impl Engine {
     /// it would give something by now.
     pub(super) async fn anew(self: &Arc<Self>, this: &Try<'_>) -> Result<Option<Attempt>, ChangeFault> {
         let policy = self.policy();
-        let Decided::Anew(change, facts) = self.apply(this, &policy).await? else {
+        let Decided::Anew(change, facts, since) = self.apply(this, &policy).await? else {
             return Ok(Some(Attempt::Over(Changed::Unchanged)));
         };
         if change.documents.is_empty() {
@@ -274,14 +280,14 @@ impl Engine {
         if !change.narrows {
             return Ok(None);
         }
-        self.make_durable(this, change, &facts, &policy).await.map(Some)
+        self.make_durable(this, change, (&facts, since), &policy).await.map(Some)
     }
 
     async fn make_durable(
         self: &Arc<Self>,
         this: &Try<'_>,
         change: Change,
-        facts: &Facts,
+        (facts, since): (&Facts, Stretches),
         policy: &Arc<Policy>,
     ) -> Result<Attempt, ChangeFault> {
         // What narrows is recorded first, with its documents: where the store cannot take it, the next start finds it.
@@ -311,6 +317,7 @@ impl Engine {
             change: this.change.clone(),
             at: this.now,
             read: facts.versions().map(|(key, version)| (key.clone(), version)).collect(),
+            since,
             write: writes.clone(),
         };
         let making = self.making(&this.change, &writes);
@@ -392,7 +399,7 @@ impl Engine {
 
     /// Asks the rules, fetching what they name.
     async fn apply(&self, this: &Try<'_>, policy: &Policy) -> Result<Decided, ChangeFault> {
-        let mut facts = Facts::new();
+        let (mut facts, since) = (Facts::new(), self.store.leases().stretches());
         for _ in 0..MOST_ROUNDS {
             let (actor, now) = (this.giver.actor(), this.now);
             let applied = match &this.once {
@@ -404,7 +411,7 @@ impl Engine {
                 Applied::Anew(outcome) => outcome,
             };
             match outcome {
-                Outcome::Changed(change) => return Ok(Decided::Anew(change, facts)),
+                Outcome::Changed(change) => return Ok(Decided::Anew(change, facts, since)),
                 Outcome::Refused(refusal) => return Err(ChangeFault::Refused(refusal)),
                 Outcome::Need(need) if this.pending.is_some() => {
                     for key in need.0 {
@@ -476,8 +483,4 @@ fn as_it_is(command: &Command, facts: &Facts) -> Option<Change> {
     };
     let Some(Fact::Found(known)) = facts.get(&key) else { return None };
     Some(Change { documents: vec![(key, known.document.clone())], events: Vec::new(), narrows: true })
-}
-
-fn by_staff(giver: &Giver) -> bool {
-    matches!(giver, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff)
 }

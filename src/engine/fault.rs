@@ -13,6 +13,11 @@ pub enum Fault {
     /// What an earlier life left open is not settled yet.
     #[error("the gateway is still settling what it left open when it stopped; try again in a moment")]
     Settling,
+    /// The store has the layout of a newer build.
+    #[error(
+        "a newer version of postern runs on the store, and this gateway cannot read it; its operator must upgrade it"
+    )]
+    StoreNewer,
     /// Another process goes by this gateway's name.
     #[error(
         "another process goes by this gateway's name, so it serves no staff; its operator must give it another"
@@ -29,6 +34,7 @@ impl Fault {
         match self {
             Fault::Ledger(fault) => fault.code(),
             Fault::Settling => "settling",
+            Fault::StoreNewer => "store_newer",
             Fault::NameTaken => "gateway_name_taken",
             Fault::Undecided => "undecided",
         }

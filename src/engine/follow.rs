@@ -169,6 +169,11 @@ async fn changed(doubts: &watch::Receiver<Parts>) {
     let _changed = doubts.clone().changed().await;
 }
 
+/// Of a server that cannot be reached, and of a store that is a newer build's, the links tell.
+fn is_told_by_link(fault: &HealFault) -> bool {
+    matches!(fault, HealFault::Store(StoreFault::Server { .. } | StoreFault::Newer { .. }))
+}
+
 /// Whether nothing was heard of a part for long.
 pub(super) fn is_old(part: Part, heard: &Heard) -> bool {
     heard.leases.known(part).is_none_or(|known| heard.boot_ms().saturating_sub(known) > OLD_MS)
@@ -262,8 +267,7 @@ impl Engine {
                     }
                 }
                 Err(fault) => {
-                    // Of a server that cannot be reached its link tells.
-                    if rest == REST && !matches!(&fault, HealFault::Store(StoreFault::Server { .. })) {
+                    if rest == REST && !is_told_by_link(&fault) {
                         tracing::warn!(%fault, part = part.0, "what others changed cannot be read yet");
                     }
                     rest = (rest * 2).min(LONGEST_REST);

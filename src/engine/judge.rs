@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::{
     identity::VerifiedSubject,
     model::Key,
-    policy::{Caller, Deadline, Decision, Denial, Due, Fact, Facts, Need, Permit, Reason, Verdict, decide},
+    policy::{Caller, Deadline, Decision, Denial, Due, Facts, Need, Permit, Reason, Verdict, decide},
 };
 
 use super::{
@@ -171,16 +171,8 @@ impl Engine {
         if let Some(heard) = &self.heard {
             heard.note_asked(&need.0, heard.boot_ms(), facts);
         }
-        let mut found = match self.store.confirmed(&need.0).await {
-            Ok(found) if found.len() == need.0.len() => found.into_iter(),
-            // What cannot be confirmed is not known.
-            Ok(_) | Err(_) => Vec::new().into_iter(),
-        };
-        for key in need.0 {
-            let fact = match found.next() {
-                Some(found) => self.cells.confirmed(&key, found),
-                None => Fact::Unavailable,
-            };
+        let asked = self.cells.asked(&need.0).await;
+        for (key, fact) in need.0.into_iter().zip(asked) {
             if let Key::Grantor(tenant, subject) = &key {
                 self.grantors.asked(tenant, subject, facts);
             }

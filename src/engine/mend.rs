@@ -304,6 +304,7 @@ impl Engine {
 
     /// Stores a narrowing from its documents, as a start found them in the ledger or as they were promised: in each field the narrower of what is there and what was recorded.
     async fn mend_found(&self, pending: &Pending) -> bool {
+        let since = self.store.leases().stretches();
         let Ok(found) = self.store.load(&pending.keys).await else { return false };
         let ladder = self.policy().ladder.clone();
         let (mut read, mut write) = (Vec::new(), Vec::new());
@@ -325,7 +326,8 @@ impl Engine {
             read.push((key.clone(), version));
             write.push((key.clone(), Stored::after(before.as_ref(), pending.change.clone(), narrow)));
         }
-        let commit = Commit { change: pending.change.clone(), at: pending.at, read, write: write.clone() };
+        let commit =
+            Commit { change: pending.change.clone(), at: pending.at, read, since, write: write.clone() };
         let Ok(place) = self.commit(commit).await else { return false };
         self.cells.committed(&write);
         self.may_have_felled(&pending.keys);

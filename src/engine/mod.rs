@@ -313,9 +313,15 @@ impl Engine {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Whether staff can be served: the past is settled, the clock is not behind it, and the name is this process's.
+    /// Whether staff can be served: the past is settled, the clock is not behind it, the name is this process's, and the store is one
+    /// that it reads.
     pub fn serves_staff(&self) -> bool {
-        self.settled() && !self.name_taken() && !self.clock_behind(self.now())
+        self.settled() && !self.name_taken() && !self.store_newer() && !self.clock_behind(self.now())
+    }
+
+    /// Whether the store has the layout of a newer build: this one reads nothing of it.
+    pub fn store_newer(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.leases.any_newer())
     }
 
     /// Whether the clock is behind the ledger's last record (rule 7). `now` is [`Engine::now`], which goes on from there

@@ -285,10 +285,28 @@ impl Cells {
         }
     }
 
-    /// Takes in what the store says at this instant, by a majority, and answers what holds by it, with what lies over it. Where nothing is
-    /// known of the document it is not kept: what arrived since the store said it has left no mark.
-    pub fn confirmed(&self, key: &Key, found: Option<Found>) -> Fact {
+    /// What the store says of these at this instant, by a majority, with what lies over it; what cannot be confirmed is unavailable.
+    /// Where nothing is known of a document it is not kept: what arrived since the store said it has left no mark.
+    pub async fn asked(&self, keys: &[Key]) -> Vec<Fact> {
+        let stretches: Vec<u64> = keys.iter().map(|key| self.stretch(key)).collect();
+        let found = match self.store.confirmed(keys).await {
+            Ok(found) if found.len() == keys.len() => found,
+            Ok(_) | Err(_) => return vec![Fact::Unavailable; keys.len()],
+        };
+        let asked = keys.iter().zip(stretches).zip(found);
+        asked.map(|((key, stretch), found)| self.confirmed(key, stretch, found)).collect()
+    }
+
+    fn stretch(&self, key: &Key) -> u64 {
+        self.leases.stretch(self.store.part_of(key))
+    }
+
+    fn confirmed(&self, key: &Key, stretch: u64, found: Option<Found>) -> Fact {
         let mut inner = self.lock();
+        // What is known of the part was forgotten since it was asked for, or is about to be.
+        if self.stretch(key) != stretch {
+            return Fact::Unavailable;
+        }
         let cell = match found {
             None => inner.cell(key, Version::NONE, Vec::new()),
             Some(Ok(stored)) => inner.arrived(key, stored),

@@ -135,6 +135,16 @@ pub enum StoreFault {
         "the store was begun and never finished; run `postern state init` again, which goes on from there"
     )]
     Unmade,
+    /// It has the layout of a newer build.
+    #[error(
+        "the store has layout {found}, which a newer version of postern gave it, and this build reads {known}; run that version or a later one here"
+    )]
+    Newer {
+        /// What it bears.
+        found: u32,
+        /// What this build knows.
+        known: u32,
+    },
     /// It has another layout.
     #[error(
         "the store has layout `{found}`, this build reads {known}; run the version of postern that made it"
@@ -189,6 +199,7 @@ impl StoreFault {
             StoreFault::Replaced { .. } => "store_replaced",
             StoreFault::Suspect { .. } => "store_suspect",
             StoreFault::Unmade => "store_unmade",
+            StoreFault::Newer { .. } => "store_newer",
             StoreFault::Layout { .. } => "store_layout",
             StoreFault::Parts { .. } => "store_parts",
             StoreFault::PartDamaged { .. } => "store_part_damaged",
@@ -300,6 +311,7 @@ mod tests {
             StoreFault::Replaced { found: detail(), known: detail() },
             StoreFault::Suspect { part: 7 },
             StoreFault::Unmade,
+            StoreFault::Newer { found: 2, known: 1 },
             StoreFault::Layout { found: detail(), known: 1 },
             StoreFault::Parts { found: detail(), known: 64 },
             StoreFault::PartDamaged { part: 7, detail: detail() },

@@ -13,7 +13,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::SeqCst},
     },
 };
 
@@ -23,7 +23,7 @@ use uuid::Uuid;
 use self::history::History;
 use super::Part;
 
-pub use history::Grounds;
+pub use history::{Grounds, Stretches};
 pub use line::Line;
 
 /// No store has more parts.
@@ -202,6 +202,8 @@ pub struct Leases {
     always: bool,
     parts: Box<[Lease]>,
     doubts: watch::Sender<Parts>,
+    /// The parts whose layout is a newer build's, as bits.
+    newer: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -245,13 +247,17 @@ impl Lease {
 impl Leases {
     /// Of an embedded store: what is known is what is, at any age.
     pub fn always() -> Arc<Self> {
-        Arc::new(Self { always: true, parts: Box::default(), doubts: watch::Sender::new(Parts::NONE) })
+        Arc::new(Self::new(true, Box::default()))
     }
 
     /// Of a store with so many parts (64 at most) of which nothing is known yet.
     pub fn of(parts: u16) -> Arc<Self> {
         let parts = (0..parts.min(PARTS_MOST)).map(|_| Lease::new()).collect();
-        Arc::new(Self { always: false, parts, doubts: watch::Sender::new(Parts::NONE) })
+        Arc::new(Self::new(false, parts))
+    }
+
+    fn new(always: bool, parts: Box<[Lease]>) -> Self {
+        Self { always, parts, doubts: watch::Sender::new(Parts::NONE), newer: AtomicU64::new(0) }
     }
 
     fn lease(&self, part: Part) -> Option<&Lease> {
@@ -338,11 +344,43 @@ impl Leases {
         inner.history.grounds(inner.expected)
     }
 
-    /// A store that was found to have all of these answered as of this place; `None`: it answered no document. What it answered is known
-    /// out of turn from here on. Where that contradicts what else is known, the part is suspect.
+    /// In which stretch of following each part is: whoever reads asks before, and names it with the change that rests on what they read.
+    pub fn stretches(&self) -> Stretches {
+        let of = |lease: &Lease| {
+            let inner = lease.lock();
+            (!inner.history.leaving()).then(|| inner.history.stretch())
+        };
+        self.parts.iter().map(of).collect()
+    }
+
+    /// The same of one part, also while it is left: what was asked for in an earlier one is not kept.
+    pub fn stretch(&self, part: Part) -> u64 {
+        self.lease(part).map_or(0, |lease| lease.lock().history.stretch())
+    }
+
+    /// A server that was found to have all of these answered documents as of this place. `false`: they are not to be gone by. What was known
+    /// when it was asked is forgotten by now, or another history is followed. Nothing is suspected for that: no majority stands behind a load,
+    /// so it may be an old primary that answered. A beat finds out.
+    #[must_use]
+    pub fn loaded(&self, part: Part, grounds: &Grounds, answered: (u64, Line)) -> bool {
+        let Some(lease) = self.lease(part) else { return true };
+        let mut inner = lease.lock();
+        inner.history.stretch() == grounds.stretch && inner.history.proved(grounds, Some(answered))
+    }
+
+    /// A store that was found to have all of these, and confirmed it by a majority, answered as of this place; `None`: it answered no
+    /// document. What it answered is known out of turn from here on. Where that contradicts what else is known, the part is suspect.
     pub fn proved(&self, part: Part, grounds: &Grounds, answered: Option<(u64, Line)>) {
         let Some(lease) = self.lease(part) else { return };
-        if !lease.lock().history.proved(grounds, answered) {
+        let proved = {
+            let mut inner = lease.lock();
+            let proved = inner.history.proved(grounds, answered);
+            if !proved {
+                inner.history.tear();
+            }
+            proved
+        };
+        if !proved {
             self.suspect(part, Some(Suspicion::Forked));
         }
     }
@@ -409,6 +447,21 @@ impl Leases {
     /// The parts that are not trusted, as that changes.
     pub fn doubts(&self) -> watch::Receiver<Parts> {
         self.doubts.subscribe()
+    }
+
+    /// Whether the head of a part bears the layout of a newer build. Answers whether it is the first of which that is found.
+    pub fn found_newer(&self, part: Part, newer: bool) -> bool {
+        let bits = Parts::of(part).bits();
+        if newer {
+            return self.newer.fetch_or(bits, SeqCst) == 0;
+        }
+        self.newer.fetch_and(!bits, SeqCst);
+        false
+    }
+
+    /// Whether any part bears the layout of a newer build: this one reads nothing of it.
+    pub fn any_newer(&self) -> bool {
+        self.newer.load(SeqCst) != 0
     }
 
     /// The link to the server of these parts ended: what it confirmed and what is not in force yet is not waited for.

@@ -34,7 +34,7 @@ pub use cells::Cells;
 pub use embedded::{Embedded, OpenFault};
 pub use fault::{CommitFault, Refusal, ServerFault, StoreFault, Unreadable};
 pub use gathered::Gathered;
-pub use lease::{Age, Grounds, Leases, Line, Parts, Suspicion};
+pub use lease::{Age, Grounds, Leases, Line, Parts, Stretches, Suspicion};
 pub use redis::RedisStore;
 pub use shadow::Shadow;
 
@@ -93,6 +93,9 @@ pub struct Commit {
     /// The version of every document that was looked at to decide on the change; [`Version::NONE`] for what was not
     /// there. What is written must be among them.
     pub read: Vec<(Key, Version)>,
+    /// In which stretches of following the reading began ([`Leases::stretches`], asked before the first of it). Where one has ended since,
+    /// the versions say nothing, and the change is a conflict. Of a store that nobody else changes there is but one.
+    pub since: Stretches,
     /// The documents after the change, made by [`Stored::after`]; all of one part.
     pub write: Vec<(Key, Stored)>,
 }

@@ -134,7 +134,8 @@ async fn behind_its_back(world: &World, change: &str, key: Key, document: Docume
     let change = ChangeId::new(change).unwrap();
     let after = Stored::after(Some(&before), change.clone(), document);
     let read = vec![(key.clone(), before.version)];
-    let commit = Commit { change, at: world.engine.now(), read, write: vec![(key, after)] };
+    let commit =
+        Commit { since: Default::default(), change, at: world.engine.now(), read, write: vec![(key, after)] };
     world.store.commit(commit).await.unwrap();
 }
 

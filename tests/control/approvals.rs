@@ -398,7 +398,8 @@ async fn however_many_were_made_before_what_waits_is_found() {
         let read: Vec<_> = keys.clone().map(|key| (key, Version::NONE)).collect();
         let write = keys.map(|key| (key, over.clone()));
         let change = ChangeId::new(&format!("chg_old-{step}")).unwrap();
-        let commit = Commit { change, at: over_at(), read, write: write.collect() };
+        let commit =
+            Commit { since: Default::default(), change, at: over_at(), read, write: write.collect() };
         world.store.commit(commit).await.unwrap();
     }
     let id = asked(&world, "anna").await;

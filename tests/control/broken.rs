@@ -181,7 +181,13 @@ async fn a_lowering_that_was_overtaken_and_is_not_as_it_was_seen_leaves_nothing_
     let after =
         postern::model::Stored::after(Some(&before), change.clone(), before.heads[0].document.clone());
     let read = vec![(key.clone(), before.version)];
-    let commit = postern::state::Commit { change, at: world.engine.now(), read, write: vec![(key, after)] };
+    let commit = postern::state::Commit {
+        since: Default::default(),
+        change,
+        at: world.engine.now(),
+        read,
+        write: vec![(key, after)],
+    };
     world.store.commit(commit).await.unwrap();
     let body = json!({"level": "block"}).to_string();
     let headers = [("content-type", "application/json"), ("if-match", etag.as_str())];
@@ -329,7 +335,13 @@ async fn a_lowering_that_others_went_below_is_no_answer_of_as_wanted_already() {
     let change = postern::model::ChangeId::new("chg_elsewhere").unwrap();
     let after = postern::model::Stored::after(Some(&before), change.clone(), Document::Tenant(closed));
     let read = vec![(key.clone(), before.version)];
-    let commit = postern::state::Commit { change, at: world.engine.now(), read, write: vec![(key, after)] };
+    let commit = postern::state::Commit {
+        since: Default::default(),
+        change,
+        at: world.engine.now(),
+        read,
+        write: vec![(key, after)],
+    };
     world.store.commit(commit).await.unwrap();
     let answer = world.put("PUT", path, json!({"level": "read_only"}), &admin).await.is(200).body;
     assert_eq!(answer["outcome"]["events"][0]["from"], "block", "{answer}");

@@ -185,7 +185,12 @@ async fn many_grants(world: &World, count: usize) {
         let made = |key| (key, Stored::after(None, change.clone(), Document::Grant(grant())));
         let write = keys.into_iter().map(made).collect();
         let at = world.clock.now();
-        world.engine.store().commit(Commit { change: change.clone(), at, read, write }).await.unwrap();
+        world
+            .engine
+            .store()
+            .commit(Commit { since: Default::default(), change: change.clone(), at, read, write })
+            .await
+            .unwrap();
     }
 }
 

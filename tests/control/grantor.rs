@@ -200,6 +200,7 @@ async fn a_grant_whose_giver_nobody_remembers_gives_nothing_until_they_are_seen(
         ended: None,
     });
     let commit = Commit {
+        since: Default::default(),
         change: change.clone(),
         at: world.engine.now(),
         read: vec![(key.clone(), Version::NONE)],

@@ -153,12 +153,13 @@ impl Gate {
 
     /// Makes a change and has it acknowledged.
     async fn change(&self, key: &Key, document: Document) -> ChangeId {
+        let since = self.store.leases().stretches();
         let before = self.load(key).await;
         let id = fresh();
         let stored = Stored::after(before.as_ref(), id.clone(), document);
         let read = vec![(key.clone(), before.map_or(Version::NONE, |stored| stored.version))];
         let write = vec![(key.clone(), stored.clone())];
-        let commit = Commit { change: id.clone(), at: instant(1_000), read, write };
+        let commit = Commit { change: id.clone(), at: instant(1_000), read, since, write };
         let number = self.store.commit(commit).await.unwrap().place.number;
         let line = self.store.sight(part(), number, &self.name).await.unwrap().line_at;
         self.shadow.committed(part(), &[(key.clone(), stored)], number, line, instant(1_000));
@@ -230,6 +231,7 @@ async fn a_wiped_server_gets_back_what_gateways_know_and_nobody_reads_defaults()
     // The second one has joined; the first and the third are waited for.
     assert!(matches!(two.settle().await, Turned::Waits { .. }));
     let commit = Commit {
+        since: two.store.leases().stretches(),
         change: fresh(),
         at: instant(1_000),
         read: vec![(acme.clone(), Version::NONE)],

@@ -93,7 +93,7 @@ fn kind(line: &str) -> &'static str {
         ["head", "keys"] => "names",
         // A shadow that begins in the middle is filled in the background: names, pages, and how far it is.
         ["head", "line", "keys", ..] | ["head", "line", "heal"] => "copying",
-        ["head", "keys", "line", document, ..] if document.starts_with("d:") => "load",
+        ["head", "keys", "line", "beat", document, ..] if document.starts_with("d:") => "load",
         ["head", "feed", "ids", ..] => "commit",
         _ => "another script",
     }

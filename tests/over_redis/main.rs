@@ -12,6 +12,7 @@
     reason = "tests; the world, the servers and the clients are shared with other tests"
 )]
 
+mod anew;
 mod apart;
 #[path = "../it/authority.rs"]
 mod authority;
@@ -22,6 +23,7 @@ mod chaos;
 mod child;
 #[path = "../it/client.rs"]
 mod client;
+mod clock;
 mod emergency;
 mod ends;
 mod fail_over;

@@ -14,7 +14,7 @@ use crate::{
     world::*,
 };
 
-fn operations(world: &World, path: &str) -> String {
+pub fn operations(world: &World, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(world.gateway().operations()).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();

@@ -1,8 +1,16 @@
 //! Gateways of two versions on one store: what a newer one wrote, an older one refuses and never overwrites.
 
-use postern::{engine::ChangeFault, lifecycle::Refusal};
+use postern::{
+    engine::{ChangeFault, Changed},
+    lifecycle::Refusal,
+};
 
-use crate::{rig::Fleet, world::*};
+use crate::{
+    names::operations,
+    rig::Fleet,
+    watch::{Said, ask, lone},
+    world::*,
+};
 
 /// Where a tenant's own document lies: parts never change.
 const ACME: &str = "postern:{p12}:d:\u{1}acme\0";
@@ -72,12 +80,54 @@ fn a_store_of_a_newer_layout_is_refused_as_that() {
     let a = &fleet.gateways[0];
     assert_eq!(a.get("/t/acme/orders", &admin).status, 200, "members go by their tokens");
     let refused = a.get("/t/acme/orders", &agent);
-    assert_eq!((refused.status, refused.code().as_str()), (503, "settling"), "{}", refused.text());
+    assert_eq!((refused.status, refused.code().as_str()), (503, "store_newer"), "{}", refused.text());
+    assert!(refused.text().contains("upgrade"), "{}", refused.text());
     let shown = a.get("/_postern/v1/tenants/acme/consent", &admin);
-    assert_eq!(shown.status, 503, "{}", shown.text());
+    assert_eq!((shown.status, shown.code().as_str()), (503, "store_newer"), "{}", shown.text());
+    assert_eq!(a.change(World::consent("acme", "full"), &admin).unwrap_err().code(), "store_newer");
+    let ready = operations(a, "/readyz");
+    assert!(ready.contains("staff: refused: a newer version of postern runs on the store"), "{ready}");
+    assert!(operations(a, "/metrics").contains("\npostern_staff_served 0\n"));
     for part in 0..64 {
         fleet.redis.tell(&["HSET", &format!("postern:{{p{part:02}}}:head"), "format", "1"]);
     }
     until("with its own layout it goes on by itself", || a.get("/t/acme/orders", &agent).status == 403);
+    assert!(operations(a, "/readyz").contains("staff: served\n"));
+    fleet.finish();
+}
+
+/// What somebody is answered who may be cut in the middle.
+fn reads(gateway: &World, token: &str) -> Said {
+    ask(gateway.gateway().address(), &lone("GET", "/t/acme/orders", token, ""))
+}
+
+/// While it runs, too: nobody goes by what was known of a store that has become another, and what runs is cut in time.
+#[test]
+fn a_store_that_is_taken_over_by_a_newer_version_shuts_out_staff_of_an_older_one() {
+    let fleet = Fleet::start(2);
+    let (agent, admin) = (fleet.gateways[0].people.staff("sam"), fleet.gateways[0].people.admin("acme"));
+    fleet.gateways[0].done(World::consent("acme", "edit"), &admin);
+    let session = fleet.gateways[0].start_session("acme", &agent);
+    fleet.knows_of_session(&agent);
+    let layout = |format: &str| {
+        // The part of the tenant first: one is enough.
+        for part in [12, 0, 63] {
+            fleet.redis.tell(&["HSET", &format!("postern:{{p{part:02}}}:head"), "format", format]);
+        }
+    };
+    layout("2");
+    for gateway in &fleet.gateways {
+        until("staff are refused", || reads(gateway, &agent).is(503, "store_newer"));
+        assert!(reads(gateway, &admin).is(200, ""), "members go by their tokens");
+        assert_eq!(gateway.change(World::consent("acme", "full"), &admin).unwrap_err().code(), "store_newer");
+    }
+    // What takes away acts all the same, here.
+    let ended = fleet.gateways[0].change(World::end("acme", &session), &admin).unwrap();
+    assert!(matches!(ended, Changed::InForce { .. }), "{ended:?}");
+    layout("1");
+    for gateway in &fleet.gateways {
+        until("it goes on by itself", || reads(gateway, &agent).status == 403);
+    }
+    until("the end is kept", || fleet.gateways[0].gateway().engine().pending() == 0);
     fleet.finish();
 }

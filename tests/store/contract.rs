@@ -405,6 +405,7 @@ pub(crate) async fn of_states_side_by_side_the_earliest_deadline_counts(store: &
     let joined = postern::model::join::join(&one, &other);
     assert_eq!(joined.heads.len(), 2);
     let commit = Commit {
+        since: Default::default(),
         change: fresh(),
         at: at(1),
         read: vec![(key.clone(), Version::NONE)],

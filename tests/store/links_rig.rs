@@ -61,8 +61,10 @@ pub(crate) fn of(servers: Servers) -> Options {
 pub(crate) fn head(server: &Server, part: u16, epoch: u32, number: u64) {
     let key = format!("postern:{{p{part:02}}}:head");
     let (epoch, count, line) = (epoch.to_string(), number.to_string(), line(number).as_str().to_owned());
-    let words =
-        ["HSET", &key, "id", STORE, "epoch", &epoch, "number", &count, "line", &line, "state", "good"];
+    let words = [
+        "HSET", &key, "id", STORE, "format", "1", "epoch", &epoch, "number", &count, "line", &line, "state",
+        "good",
+    ];
     let told = server.tell(&words);
     assert!(told.starts_with(':'), "{told}");
     if number > 0 {

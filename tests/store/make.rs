@@ -192,6 +192,7 @@ pub(crate) fn step(id: ChangeId, key: &Key, before: Option<&Stored>, document: D
     let version = before.map_or(Version::NONE, |stored| stored.version);
     let stored = Stored::after(before, id.clone(), document);
     Commit {
+        since: Default::default(),
         change: id,
         at: at(1_000),
         read: vec![(key.clone(), version)],
@@ -207,6 +208,7 @@ pub(crate) fn numbered(asked: Result<Option<Committed>, StoreFault>) -> Result<O
 
 pub(crate) fn several(id: ChangeId, made: Vec<(Key, Document)>) -> Commit {
     Commit {
+        since: Default::default(),
         change: id.clone(),
         at: at(1_000),
         read: made.iter().map(|(key, _)| (key.clone(), Version::NONE)).collect(),

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU16, Ordering::SeqCst},
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use std::{
 use postern::{
     model::{Document, Key, Stored, Version},
     state::{
-        CommitFault, Part, RedisStore, Store, StoreFault, Suspicion,
+        Commit, CommitFault, Part, Parts, RedisStore, Store, StoreFault, Suspicion,
         redis::{Initialised, Options},
     },
 };
@@ -132,8 +133,10 @@ async fn load(store: &RedisStore, key: &Key) -> Stored {
 
 /// Reads a tenant and changes it.
 async fn set(store: &RedisStore, key: &Key, document: Document) {
+    let since = store.leases().stretches();
     let before = load(store, key).await;
-    store.commit(step(fresh(), key, Some(&before), document)).await.unwrap();
+    let commit = Commit { since, ..step(fresh(), key, Some(&before), document) };
+    store.commit(commit).await.unwrap();
 }
 
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, CommitFault>) -> StoreFault {
@@ -166,7 +169,7 @@ async fn what_a_gateway_made_before_a_fail_over_lost_it_is_no_ground_for_a_chang
     // Who began anew goes by what is there.
     let leases = fork.here.leases();
     leases.leave(Part::FIRST);
-    let commit = step(fresh(), &acme, Some(&mine), tenant("read"));
+    let commit = Commit { since: leases.stretches(), ..step(fresh(), &acme, Some(&mine), tenant("read")) };
     assert_eq!(unavailable(fork.here.commit(commit).await), StoreFault::Suspect { part: 0 });
     let head = fork.here.mark(Part::FIRST).await.unwrap();
     leases.in_force(Part::FIRST, head.position, head.line);
@@ -189,6 +192,97 @@ async fn what_a_gateway_loaded_before_a_fail_over_lost_it_is_no_ground_for_a_cha
     let commit = step(fresh(), &acme, Some(&read), tenant("read"));
     assert_eq!(unavailable(fork.here.commit(commit).await), StoreFault::Forked { part: 0, number: 2 });
     assert_eq!(load(&fork.there, &acme).await, theirs);
+}
+
+/// Forgets what is known of a part, and goes on from its head: as whoever follows it does.
+async fn begin_anew(store: &RedisStore, part: Part) {
+    let leases = store.leases();
+    leases.leave(part);
+    let head = store.mark(part).await.unwrap();
+    leases.in_force(part, head.position, head.line);
+    leases.suspect(part, None);
+}
+
+// GW-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_before_a_part_was_begun_anew_is_decided_again() {
+    let (acme, start) = (tenant_key("acme"), session_key("acme", "s"));
+    let fork = Fork::of(1, &acme).await;
+    set(&fork.here, &acme, tenant("full")).await;
+    let (since, mine) = (fork.here.leases().stretches(), load(&fork.here, &acme).await);
+    set(&fork.there, &acme, tenant("block")).await;
+    let theirs = load(&fork.there, &acme).await;
+    assert_eq!(mine.version, theirs.version, "nothing else tells them apart");
+    fork.go_over(Part::FIRST).await;
+    begin_anew(&fork.here, Part::FIRST).await;
+    // It was written on top of, or only read.
+    let writes = step(fresh(), &acme, Some(&mine), tenant("read"));
+    let mut reads = step(fresh(), &start, None, session(9, None));
+    reads.read.push((acme.clone(), mine.version));
+    for commit in [writes, reads] {
+        let keys: Vec<Key> = commit.read.iter().map(|(key, _)| key.clone()).collect();
+        let refused = fork.here.commit(Commit { since: since.clone(), ..commit }).await;
+        assert_eq!(refused, Err(CommitFault::Conflict(keys)));
+    }
+    assert_eq!(load(&fork.there, &acme).await, theirs, "nothing of it was overwritten");
+    set(&fork.here, &acme, tenant("read")).await;
+}
+
+// GW-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_only_read_in_another_part_is_read_again_too_where_that_was_begun_anew() {
+    let (parent, start) = (tenant_key("parent"), session_key("acme", "s"));
+    let fork = Fork::of(64, &parent).await;
+    set(&fork.here, &parent, tenant("full")).await;
+    let (since, read) = (fork.here.leases().stretches(), load(&fork.here, &parent).await);
+    set(&fork.there, &parent, tenant("block")).await;
+    let part = fork.here.part_of(&parent);
+    fork.go_over(part).await;
+    begin_anew(&fork.here, part).await;
+    let mut commit = Commit { since, ..step(fresh(), &start, None, session(9, None)) };
+    commit.read.push((parent.clone(), read.version));
+    assert_eq!(fork.here.commit(commit).await, Err(CommitFault::Conflict(vec![parent])));
+}
+
+/// An old primary that was left alone still answers whoever asked it. What it answers late is not gone by, and nothing is suspected for it.
+// GW-04
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_old_primary_answers_late_is_no_answer() {
+    let acme = tenant_key("acme");
+    let fork = Fork::of(1, &acme).await;
+    set(&fork.here, &acme, tenant("full")).await;
+    set(&fork.there, &acme, tenant("block")).await;
+    let told = told_after(&fork.there, Part::FIRST, 0).await;
+    // No beat tells it anything meanwhile.
+    let options = Options { parts: 1, beat: Duration::from_secs(600), ..at(fork.old.port) };
+    let one = open(options).await;
+    let leases = one.leases();
+    leases.in_force(Part::FIRST, 1, told[0].line);
+    // Nor is what its first one told waited for.
+    leases.unlinked(Parts::of(Part::FIRST));
+    fork.old.freeze();
+    let keys = [acme.clone()];
+    let mut asking = one.load(&keys);
+    let waits = std::future::poll_fn(|context| Poll::Ready(asking.as_mut().poll(context).is_pending()));
+    assert!(waits.await, "it is asked, and does not answer");
+    // It is followed on along the other history.
+    leases.in_force(Part::FIRST, 2, told[1].line);
+    fork.old.thaw();
+    assert_eq!(asking.await, Err(StoreFault::Forked { part: 0, number: 2 }));
+    assert_eq!((leases.suspicion(Part::FIRST), leases.grounds(Part::FIRST).claims), (None, vec![]));
+    // Nor what it was asked before the part was begun anew, though that may have been the same.
+    leases.leave(Part::FIRST);
+    let head = one.mark(Part::FIRST).await.unwrap();
+    leases.in_force(Part::FIRST, head.position, head.line);
+    fork.old.freeze();
+    let mut asking = one.load(&keys);
+    let waits = std::future::poll_fn(|context| Poll::Ready(asking.as_mut().poll(context).is_pending()));
+    assert!(waits.await);
+    leases.leave(Part::FIRST);
+    leases.in_force(Part::FIRST, head.position, head.line);
+    fork.old.thaw();
+    assert_eq!(asking.await, Err(StoreFault::Forked { part: 0, number: 2 }));
+    assert_eq!(load(&one, &acme).await, load(&fork.here, &acme).await, "the next one is one");
 }
 
 // GW-04
@@ -264,8 +358,9 @@ async fn what_can_no_longer_be_compared_is_no_ground_either() {
     one.leases().leave(Part::FIRST);
     let head = one.mark(Part::FIRST).await.unwrap();
     one.leases().in_force(Part::FIRST, head.position, head.line);
+    let since = one.leases().stretches();
     assert_eq!(load(&one, &a).await, read);
-    one.commit(commit).await.unwrap();
+    one.commit(Commit { since, ..commit }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -122,7 +122,7 @@ async fn another_store_is_left_alone() {
     assert!(matches!(refused, Err(InitFault::Mixed { part: 9, .. })), "{refused:?}");
     // Another layout, and another number of parts.
     server.tell(&["HSET", &head(9), "format", "2"]);
-    let layout = StoreFault::Layout { found: "2".into(), known: 1 };
+    let layout = StoreFault::Newer { found: 2, known: 1 };
     assert_eq!(RedisStore::init(at(server.port)).await, Err(InitFault::Store(layout.clone())));
     let store = open(at(server.port)).await;
     assert_eq!(store.mark(Part(9)).await, Err(layout));

@@ -7,7 +7,7 @@ use crate::{
     identity::VerifiedSubject,
     lifecycle::{Actor, Command, Event, Refusal},
     model::{
-        ChangeId, Key, Stored, Timestamp,
+        ChangeId, Key, Stored, SubjectKind, Timestamp,
         once::{Once, Thing},
     },
     state::{StoreFault, Unreadable},
@@ -36,6 +36,10 @@ impl Giver {
             Giver::Clock => Actor::Clock,
             Giver::Application => Actor::Application,
         }
+    }
+
+    pub(super) fn is_staff(&self) -> bool {
+        matches!(self, Giver::Subject(subject, _) if subject.kind == SubjectKind::Staff)
     }
 
     pub(super) fn word(&self) -> &'static str {
@@ -112,6 +116,11 @@ pub enum ChangeFault {
     /// The clock is behind the ledger (rule 7).
     #[error("the gateway's clock is behind its own record; set it right")]
     ClockBehind,
+    /// The store has the layout of a newer build.
+    #[error(
+        "a newer version of postern runs on the store, and this gateway cannot read it, so nothing is given here; its operator must upgrade it"
+    )]
+    StoreNewer,
     /// Another process goes by this gateway's name.
     #[error("another process goes by this gateway's name, so staff change nothing here; give it another")]
     NameTaken,
@@ -144,6 +153,7 @@ impl ChangeFault {
             ChangeFault::Waiting => "change_waiting",
             ChangeFault::Settling => "settling",
             ChangeFault::ClockBehind => "clock_behind",
+            ChangeFault::StoreNewer => "store_newer",
             ChangeFault::NameTaken => "gateway_name_taken",
             ChangeFault::InProgress => "idempotency_in_progress",
             ChangeFault::Lost => "lost",

@@ -1,5 +1,7 @@
 //! What leases promise, in examples and as properties.
 
+mod histories;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -217,80 +219,6 @@ fn what_a_link_was_told_is_not_waited_for_when_it_ended() {
     leases.unlinked(Parts::of(P));
     leases.in_force(P, 2, line(2));
     assert_eq!(leases.known(P), None);
-}
-
-/// A store's history: the lines of its places, from the first.
-type Lines = Vec<u64>;
-
-/// What came of asking a server, under what was known when it was asked.
-fn answer(server: &Lines, grounds: &Grounds) -> Option<(u64, Line)> {
-    let known = [grounds.followed].into_iter().chain(grounds.claims.iter().copied());
-    let has = |(number, known): (u64, Line)| {
-        number == 0 || server.get(number as usize - 1).is_some_and(|at| line(*at) == known)
-    };
-    let number = server.len() as u64;
-    known.into_iter().all(has).then(|| (number, server.last().map_or(Line::NONE, |at| line(*at))))
-}
-
-proptest! {
-    /// Whatever was answered is on the way to something that the next question names, or the part is suspect.
-    #[test]
-    fn nothing_known_is_left_out_of_the_grounds(steps in proptest::collection::vec((0u8..7, 0usize..3), 1..120)) {
-        let leases = Leases::of(64);
-        let mut servers: Vec<Lines> = vec![Vec::new(); 3];
-        let mut fresh = 1_000;
-        // Each line names the history up to it, so it says what lies on the way.
-        let mut before: std::collections::BTreeMap<u64, Lines> = Default::default();
-        let mut known: Vec<u64> = Vec::new();
-        let mut late: Vec<(Grounds, u64, Line)> = Vec::new();
-        let number_of = |text: Line| u64::from_str_radix(text.as_str(), 16).ok();
-        for (what, which) in steps {
-            let grounds = leases.grounds(P);
-            match what {
-                0 | 1 => {
-                    fresh += 1;
-                    servers[which].push(fresh);
-                    before.insert(fresh, servers[which].clone());
-                }
-                2 => servers[which] = servers[(which + 1) % 3].clone(),
-                3 => {
-                    if let Some((number, at)) = answer(&servers[which], &grounds) {
-                        leases.proved(P, &grounds, Some((number, at)));
-                        known.extend(number_of(at));
-                    }
-                }
-                4 => {
-                    if let Some((number, at)) = answer(&servers[which], &grounds) {
-                        late.push((grounds, number, at));
-                    } else if let Some((grounds, number, at)) = late.pop() {
-                        leases.proved(P, &grounds, Some((number, at)));
-                        known.extend(number_of(at));
-                    }
-                }
-                5 => {
-                    let next = grounds.followed.0 as usize;
-                    if let (Some(_), Some(at)) = (answer(&servers[which], &grounds), servers[which].get(next)) {
-                        leases.in_force(P, next as u64 + 1, line(*at));
-                        known.push(*at);
-                    }
-                }
-                _ => {
-                    if answer(&servers[which], &grounds).is_some() {
-                        leases.proved(P, &grounds, None);
-                    }
-                }
-            }
-            if leases.suspicion(P).is_some() {
-                break;
-            }
-            let grounds = leases.grounds(P);
-            let named = [grounds.followed].into_iter().chain(grounds.claims).filter_map(|(_, at)| number_of(at));
-            let ways: Vec<&Lines> = named.filter_map(|at| before.get(&at)).collect();
-            for at in &known {
-                prop_assert!(ways.iter().any(|way| way.contains(at)), "{at} is left out");
-            }
-        }
-    }
 }
 
 #[test]

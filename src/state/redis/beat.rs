@@ -8,7 +8,10 @@ use std::{sync::LazyLock, time::Duration};
 use redis::{Cmd, Pipeline, Script, Value, aio::MultiplexedConnection};
 use uuid::Uuid;
 
-use super::{keys::Names, said};
+use super::{
+    keys::{FORMAT, Names},
+    said,
+};
 use crate::state::{Grounds, Line, Part, StoreFault, Suspicion};
 
 static SCRIPT: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
@@ -17,7 +20,7 @@ static SCRIPT: LazyLock<(Script, &'static str)> = LazyLock::new(|| {
 });
 
 /// How long the key lives that is written, in milliseconds. Nothing hangs on it.
-const LIVES: u64 = 86_400_000;
+pub(super) const LIVES: u64 = 86_400_000;
 
 /// What the head of a part told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,12 +146,16 @@ pub(super) fn text(value: &Value) -> Option<&str> {
 
 fn answered(part: Part, value: Value) -> Result<Answered, StoreFault> {
     let Value::Array(fields) = value else { return Err(unexpected("a beat", Some(value))) };
-    let [id, epoch, number, line, state, Value::Array(lines)] = fields.as_slice() else {
+    let [id, epoch, number, line, state, format, Value::Array(lines)] = fields.as_slice() else {
         return Err(unexpected("a beat", None));
     };
     let lines = lines.iter().map(|line| text(line).and_then(|line| Line::parse(line.as_bytes()))).collect();
     if *id == Value::Nil {
         return Ok(Answered { told: None, lines });
+    }
+    let format = text(format).unwrap_or_default();
+    if format != FORMAT.to_string() {
+        return Err(said::layout(format.to_owned()));
     }
     let told = || {
         Some(Told {
@@ -227,7 +234,7 @@ mod tests {
 
     fn seen(epoch: u32, number: u64, digit: char) -> Grounds {
         let expected = Some((Uuid::from_u128(7), epoch));
-        Grounds { expected, followed: (number, line(digit)), claims: Vec::new() }
+        Grounds { expected, followed: (number, line(digit)), ..Grounds::default() }
     }
 
     fn told(epoch: u32, number: u64, digit: char) -> Answered {
@@ -317,6 +324,7 @@ mod tests {
             bulk("9"),
             bulk(&"a".repeat(20)),
             Value::Nil,
+            bulk(&FORMAT.to_string()),
             Value::Array(vec![Value::Nil]),
         ];
         let read = answered(Part(7), Value::Array(row.clone())).unwrap();
@@ -324,12 +332,15 @@ mod tests {
             (read.told.clone().unwrap().epoch, read.told.unwrap().number, read.lines),
             (3, 9, vec![None])
         );
-        let none =
-            vec![Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Nil, Value::Array(vec![bulk("")])];
+        let mut none = vec![Value::Nil; 6];
+        none.push(Value::Array(vec![bulk("")]));
         assert_eq!(
             answered(Part(7), Value::Array(none)).unwrap(),
             Answered { told: None, lines: vec![Some(Line::NONE)] }
         );
+        let mut newer = row.clone();
+        *newer.get_mut(5).unwrap() = bulk(&(FORMAT + 1).to_string());
+        assert_eq!(answered(Part(7), Value::Array(newer)).unwrap_err().code(), "store_newer");
         let mut bad = row;
         *bad.get_mut(2).unwrap() = bulk("nine");
         assert_eq!(answered(Part(7), Value::Array(bad)).unwrap_err().code(), "store_part_damaged");

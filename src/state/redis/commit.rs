@@ -6,6 +6,8 @@
 //!
 //! Never here: what a script does (`scripts/commit.lua`), how it is sent ([`super::scripts`]).
 
+use std::collections::BTreeMap;
+
 use ::redis::Value;
 
 use crate::{
@@ -52,6 +54,24 @@ impl RedisStore {
         if conflicts.is_empty() { Ok(()) } else { Err(CommitFault::Conflict(conflicts)) }
     }
 
+    /// What is known here of each part that a change rests on, if what was read of them is known still: a part that was begun anew since may
+    /// be of another history, in which the same versions are others.
+    fn grounds_of(&self, commit: &Commit) -> Result<BTreeMap<Part, Grounds>, CommitFault> {
+        let (mut all, mut conflicts) = (BTreeMap::new(), Vec::new());
+        for (key, _) in &commit.read {
+            let part = self.names.part_of(key);
+            let grounds = all.entry(part).or_insert_with(|| self.leases.grounds(part));
+            // Nothing says of which history that is what the change rests on.
+            if grounds.leaving {
+                return Err(CommitFault::Unavailable(StoreFault::Suspect { part: part.0 }));
+            }
+            if !commit.since.hold(part, grounds) {
+                conflicts.push(key.clone());
+            }
+        }
+        if conflicts.is_empty() { Ok(all) } else { Err(CommitFault::Conflict(conflicts)) }
+    }
+
     pub(super) async fn commit_one(&self, commit: Commit, ask: Ask) -> Result<Committed, CommitFault> {
         let texts = checked(&commit).map_err(CommitFault::Refused)?;
         let Some((first, _)) = commit.write.first() else { return Err(CommitFault::Refused(Refusal::Empty)) };
@@ -68,14 +88,8 @@ impl RedisStore {
         let unavailable = |fault| CommitFault::Unavailable(fault);
         let mut ticket = ask.ticket.clone();
         for again in [false, true] {
-            // Nothing says of which history that is what the change rests on.
-            if let Some((key, _)) =
-                commit.read.iter().find(|(key, _)| self.leases.leaving(self.names.part_of(key)))
-            {
-                return Err(unavailable(StoreFault::Suspect { part: self.names.part_of(key).0 }));
-            }
-            let grounds = self.leases.grounds(part);
-            let (call, order) = self.commit_call(&commit, &texts, (part, &grounds), &reads, &ticket);
+            let mut grounds = self.grounds_of(&commit)?;
+            let (call, order) = self.commit_call(&commit, &texts, part, (&grounds, &reads), &ticket);
             let (value, confirmed) = match self.write(part, call).await {
                 Ok(answered) => answered,
                 Err(Failed { fault, open: true }) => return Err(CommitFault::Ambiguous(fault)),
@@ -103,7 +117,7 @@ impl RedisStore {
                 tracing::warn!(%silent, "a change cannot be pushed to the other gateways; they hear of it later");
             }
             confirmed.map_err(CommitFault::Ambiguous)?;
-            self.leases.proved(part, &grounds, Some((place, line)));
+            self.leases.proved(part, &grounds.remove(&part).unwrap_or_default(), Some((place, line)));
             self.links.raise(part, place);
             return Ok(Committed { place: part.at(place), line, repeated });
         }
@@ -114,17 +128,18 @@ impl RedisStore {
         &self,
         commit: &'c Commit,
         texts: &[String],
-        (part, grounds): (Part, &Grounds),
-        reads: &Reads<'c>,
+        part: Part,
+        (grounds, reads): (&BTreeMap<Part, Grounds>, &Reads<'c>),
         ticket: &str,
     ) -> (Call, Vec<&'c Key>) {
         let kept = &self.options.kept;
         let keys = ["head", "feed", "ids", "line", "keys", "due", "asks"];
+        let seen = |part| Self::seen(part, grounds.get(&part).unwrap_or(&Grounds::default()));
         let mut call = self
             .call(&scripts::COMMIT, part, &keys)
             .number(self.names.skip())
             .number(part.0)
-            .arg(Self::seen(part, grounds))
+            .arg(seen(part))
             .arg(commit.change.as_str())
             .number(commit.at.ms())
             .arg(ticket)
@@ -152,7 +167,7 @@ impl RedisStore {
             call.key(self.names.of(part, "head"));
             call.key(self.names.of(part, "keys"));
             call.key(self.names.of(part, "line"));
-            call.push(Self::seen(part, &self.leases.grounds(part)));
+            call.push(seen(part));
             call.push(reads.len().to_string());
             for (key, version) in reads {
                 call.key(self.names.document(part, key));

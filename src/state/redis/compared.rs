@@ -31,9 +31,14 @@ impl Shared {
         }
         let mut worst = unconfirmed.clone();
         for ((part, grounds), (_, answered)) in known.iter().zip(&beaten.parts) {
+            let newer = matches!(answered, Err(StoreFault::Newer { .. }));
+            let first = self.leases.found_newer(*part, newer);
             match answered {
                 Ok(answered) => self.compare(sent, *part, grounds, answered, unconfirmed.as_ref())?,
                 Err(trouble) => {
+                    if first {
+                        tracing::error!(code = trouble.code(), "staff are refused here: {trouble}");
+                    }
                     self.troubled(Parts::of(*part), trouble);
                     worst.get_or_insert_with(|| said::of(address, trouble.clone()));
                 }

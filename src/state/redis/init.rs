@@ -186,7 +186,7 @@ impl RedisStore {
             Some(b"there") => {
                 let (format, parts, state) = (word(rows.get(2)), word(rows.get(3)), word(rows.get(4)));
                 if format != keys::FORMAT.to_string() {
-                    Head::Strange(StoreFault::Layout { found: format, known: keys::FORMAT })
+                    Head::Strange(said::layout(format))
                 } else if parts != self.names.count().to_string() {
                     Head::Strange(StoreFault::Parts { found: parts, known: self.names.count() })
                 } else {

@@ -16,7 +16,7 @@
 //! | `postern:{p00}:gateways` | a hash from gateway to `<ms> <address>`, of the first part alone ([`super::gateways`]) |
 //! | `postern:{p00}:runs` | a hash from `<process> <gateway>` to `<first beat> <last beat>`; beside it `` (no name), the newest beat of all |
 //! | `postern:{p00}:retired` | a hash from `<ms> <gateway>` to what was said of it as JSON, and from `+<ms> <gateway>` to who recorded it |
-//! | `postern:{p07}:beat` | what beats move so that a majority has something to confirm; means nothing, and comes back when it is gone |
+//! | `postern:{p07}:beat` | what beats and loads that a majority confirms move, so that it has something to confirm; means nothing, and comes back when it is gone |
 //! | `postern:{p07}:d:<name>` | a document |
 //! | `postern:<store id>:moved` | the channel of pushes, for all parts |
 //!

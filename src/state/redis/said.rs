@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, RedisResult, ServerError, Value};
 
-use super::options::Address;
+use super::{keys::FORMAT, options::Address};
 use crate::state::{Line, ServerFault, StoreFault};
 
 /// The codes of errors. Redis 6.2 wraps those that a script meets into an `ERR` that quotes them.
@@ -127,6 +127,14 @@ pub(super) async fn timely<T>(
     match tokio::time::timeout(most, asking).await {
         Ok(answer) => answer.map_err(|error| broken(&error)),
         Err(_) => Err(late(most)),
+    }
+}
+
+/// A layout that this build does not know.
+pub(super) fn layout(found: String) -> StoreFault {
+    match found.parse() {
+        Ok(found) if found > FORMAT => StoreFault::Newer { found, known: FORMAT },
+        _ => StoreFault::Layout { found, known: FORMAT },
     }
 }
 

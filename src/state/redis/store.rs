@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     RedisStore,
+    beat::LIVES,
     gather::{Answered, Share},
     links::Ready,
     said::{self, number, text, word},
@@ -65,9 +66,7 @@ impl RedisStore {
             }
             Some(b"missing") => Err(StoreFault::Forgotten { part: part.0 }),
             Some(b"other") => Err(self.replaced(word(rows.next().as_ref()))),
-            Some(b"format") => {
-                Err(StoreFault::Layout { found: word(rows.next().as_ref()), known: super::keys::FORMAT })
-            }
+            Some(b"format") => Err(said::layout(word(rows.next().as_ref()))),
             Some(b"parts") => {
                 Err(StoreFault::Parts { found: word(rows.next().as_ref()), known: self.names.count() })
             }
@@ -199,9 +198,9 @@ impl RedisStore {
                 }
                 None => {
                     let grounds = self.leases.grounds(part);
-                    let call = self.call(&scripts::LOAD, part, &["head", "keys", "line"]);
+                    let call = self.call(&scripts::LOAD, part, &["head", "keys", "line", "beat"]);
                     let call = call.arg(Self::seen(part, &grounds)).number(self.names.skip());
-                    let mut call = call.number(u8::from(confirmed));
+                    let mut call = call.number(u8::from(confirmed)).number(LIVES);
                     call.key(name);
                     parts.push((Load { part, places: vec![at], grounds }, call));
                 }
@@ -218,12 +217,14 @@ impl RedisStore {
         let answers = if confirmed { self.gather_confirmed(calls).await } else { self.gather(calls).await };
         for (Load { part, places, grounds }, mut rows) in loads.into_iter().zip(answers?) {
             let place = number(rows.next().as_ref()).zip(said::line(rows.next().as_ref()));
-            if place.is_none() || rows.len() != places.len() {
+            let Some(place) = place.filter(|_| rows.len() == places.len()) else {
                 return Err(said::senseless(
                     "fewer documents than were asked for, or nobody knows as of where",
                 ));
+            };
+            if !self.leases.loaded(part, &grounds, place) {
+                return Err(StoreFault::Forked { part: part.0, number: place.0 });
             }
-            self.leases.proved(part, &grounds, place);
             for (at, row) in places.into_iter().zip(rows) {
                 let (Some(key), Some(slot)) = (keys.get(at), found.get_mut(at)) else { continue };
                 *slot = match &row {

@@ -2,7 +2,7 @@
 -- One part of each server also writes, so that a majority has something to confirm. Only an expiry is moved, which a
 -- server that is out of memory still does; nothing hangs on the key, and it comes back when it is gone.
 -- KEYS: head, line, beat. ARGV: the places, whether to write, how long the key lives (ms).
-local head = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'number', 'line', 'state')
+local head = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'number', 'line', 'state', 'format')
 local lines = {}
 for place in string.gmatch(ARGV[1], '%d+') do
   local line = ''
@@ -17,4 +17,4 @@ end
 if ARGV[2] == '1' and redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then
   redis.call('SET', KEYS[3], '1', 'PX', ARGV[3])
 end
-return {head[1], head[2], head[3], head[4], head[5], lines}
+return {head[1], head[2], head[3], head[4], head[5], head[6], lines}
