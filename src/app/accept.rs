@@ -108,7 +108,9 @@ pub fn accept_clock(
 
 /// Waits until all of a store that is shared is known, and nothing of it is lost.
 async fn known(engine: &Engine, kept: &Kept, settings: &Settings) -> Result<(), StoreFault> {
-    let (Kept::Redis(store, ..), StateSettings::Redis(redis)) = (kept, &settings.state) else { return Ok(()) };
+    let (Kept::Redis(store, ..), StateSettings::Redis(redis)) = (kept, &settings.state) else {
+        return Ok(());
+    };
     let (leases, begun) = (engine.store().leases(), Instant::now());
     let heals = STORE + Duration::from_millis(redis.heal_grace_ms.unsigned_abs());
     while !engine.known_of_store().is_none_or(|known| matches!(known.oldest, Age::Known(_))) {
