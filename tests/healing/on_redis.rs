@@ -137,7 +137,7 @@ impl Gate {
         }
         let entries = match self.store.changes_after(part(), seen.number, 1000).await {
             Err(StoreFault::FeedForgotten { .. }) => {
-                self.shadow.follow(part(), &[], head.number, head.line, instant(1_000));
+                self.shadow.follow(part(), &[], head.number, head.line);
                 return;
             }
             // What was known of it before is not forgotten yet: it serves when it is.
@@ -147,7 +147,7 @@ impl Gate {
         for entry in entries {
             let documents: Vec<(Key, Stored)> =
                 entry.documents.into_iter().map(|(key, found)| (key, found.unwrap())).collect();
-            self.shadow.follow(part(), &documents, entry.place.number, entry.line, entry.at);
+            self.shadow.follow(part(), &documents, entry.place.number, entry.line);
         }
     }
 
@@ -162,7 +162,7 @@ impl Gate {
         let commit = Commit { change: id.clone(), at: instant(1_000), read, since, write };
         let number = self.store.commit(commit).await.unwrap().place.number;
         let line = self.store.sight(part(), number, &self.name).await.unwrap().line_at;
-        self.shadow.committed(part(), &[(key.clone(), stored)], number, line, instant(1_000));
+        self.shadow.committed(part(), &[(key.clone(), stored)], number, line);
         id
     }
 
