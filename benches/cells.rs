@@ -47,6 +47,7 @@ fn commit(id: &str, key: Key, before: Option<&Stored>) -> Commit {
         change,
         at: Timestamp::from_ms(1),
         read: vec![(key.clone(), version)],
+        since: Default::default(),
         write: vec![(key, stored)],
     }
 }

@@ -271,6 +271,7 @@ impl Place {
             change: id.clone(),
             at: at(5),
             read: facts.versions().map(|(key, version)| (key.clone(), version)).collect(),
+            since: Default::default(),
             write: write.collect(),
         };
         self.runtime.block_on(self.store.commit(commit)).unwrap();

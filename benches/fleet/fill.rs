@@ -94,7 +94,7 @@ impl Maker {
             (key, after)
         });
         let read = facts.versions().map(|(key, version)| (key.clone(), version)).collect();
-        Commit { change: id.clone(), at, read, write: write.collect() }
+        Commit { change: id.clone(), at, read, since: Default::default(), write: write.collect() }
     }
 
     /// A service says that there is a tenant.

@@ -58,8 +58,7 @@ impl Open {
             let documents = || stored.heads.iter().map(|head| &head.document);
             match key {
                 Key::Session(tenant, id) => {
-                    let goes_on =
-                        |document| matches!(document, &Document::Session(ref one) if one.ended.is_none());
+                    let goes_on = |document: &Document| matches!(document, Document::Session(one) if one.ended.is_none());
                     if documents().any(goes_on) {
                         self.begun(tenant, id);
                     } else {

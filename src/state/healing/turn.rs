@@ -343,19 +343,19 @@ mod tests {
         }
 
         fn mark(&self, _: Part, _: Marking) -> Answer<'_, Result<Done, StoreFault>> {
-            unreachable!("it is sound")
+            panic!("it is sound")
         }
 
         fn load<'a>(&'a self, _: Part, _: &'a [Key]) -> Answer<'a, Result<Loaded, StoreFault>> {
-            unreachable!("nothing is joined")
+            panic!("nothing is joined")
         }
 
         fn put(&self, _: Part, _: Putting) -> Answer<'_, Result<Done, StoreFault>> {
-            unreachable!("nothing is joined")
+            panic!("nothing is joined")
         }
 
         fn say_joined(&self, _: Part, _: Saying) -> Answer<'_, Result<Option<(u64, Line)>, StoreFault>> {
-            unreachable!("nothing is joined")
+            panic!("nothing is joined")
         }
 
         fn trust<'a>(
@@ -365,7 +365,7 @@ mod tests {
             _: bool,
             _: &'a BTreeSet<String>,
         ) -> Answer<'a, Result<Done, StoreFault>> {
-            unreachable!("it is sound")
+            panic!("it is sound")
         }
     }
 
@@ -384,7 +384,7 @@ mod tests {
             _: Option<&'a Key>,
             _: usize,
         ) -> Answer<'a, Result<Vec<(Key, Stored)>, ShadowFault>> {
-            unreachable!("nothing is joined")
+            panic!("nothing is joined")
         }
 
         fn note(&self, _: Part, _: &[(Key, Stored)], _: u64, _: Line) {}
