@@ -139,7 +139,8 @@ fn news_that_come_during_a_load_are_not_undone_by_it() {
         } else {
             after += 1
         }
-        assert!([200, 403].contains(&asked.status), "{asked}");
+        // On a busy machine such a load takes longer than one is waited for.
+        assert!([200, 403].contains(&asked.status) || asked.is(503, "state_unavailable"), "{asked}");
         let ended = Instant::now();
         until("the end stands", || stage.reads(1, &agent).status == 403);
         assert!(ended.elapsed() < Duration::from_millis(700), "round {round}: {:?}", ended.elapsed());
@@ -189,7 +190,7 @@ fn a_value_that_cannot_be_read_is_refused_and_shuts_out_nobody_else() {
         // Taken away it can be all the same.
         let consent = stage.changes(1, World::consent("acme", "block"), &stage.admin);
         assert!(consent.is_ok(), "{consent:?}");
-        assert_eq!(stage.reads(0, &agent).status, 403);
+        until("it is in force there too", || stage.reads(0, &agent).status == 403);
         stage.redis.tell(&["SET", key, &before]);
         assert!(stage.changes(1, World::consent("acme", "full"), &stage.admin).unwrap());
         let mended = Instant::now();

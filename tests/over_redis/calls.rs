@@ -78,6 +78,8 @@ fn kind(line: &str) -> &'static str {
         return match command.as_str() {
             // Each beat ends with these.
             "time" | "wait" => "beat",
+            // How the server is set, each ten seconds.
+            "config" => "settings",
             _ => "another command",
         };
     }
@@ -100,7 +102,7 @@ fn kind(line: &str) -> &'static str {
 }
 
 /// What a gateway asks by itself, however many requests there are.
-const OWN: [&str; 6] = ["beat", "sweep", "following", "announcement", "copying", "names"];
+const OWN: [&str; 7] = ["beat", "sweep", "following", "announcement", "copying", "names", "settings"];
 
 /// What was asked for the sake of requests.
 fn asked(server: &Server, requests: impl FnOnce()) -> BTreeMap<&'static str, usize> {

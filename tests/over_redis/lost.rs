@@ -41,8 +41,8 @@ impl Stage {
 
 /// Staff are refused as soon as it is found, members are not; then all are served again, and whoever was removed is not.
 fn lost(stage: &Stage, watches: &Watches, fault: &str, mark: Instant, removed: &str) {
-    let reads = watches.reads.until("reading is refused", mark, suspect);
-    let writes = watches.writes.until("writing is refused", mark, suspect);
+    let reads = watches.reads.was("reading is refused", mark, suspect);
+    let writes = watches.writes.was("writing is refused", mark, suspect);
     assert!(reads.max(writes) < FOUND + SLACK, "{reads:?} {writes:?}");
     let back = watches.back(mark);
     let end = Instant::now();

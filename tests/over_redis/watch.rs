@@ -160,6 +160,19 @@ impl Watch {
         first.answered.duration_since(mark)
     }
 
+    /// Waits until somebody who asked since the mark was answered so, also where it is over by now; how long after the mark that was.
+    #[track_caller]
+    pub fn was(&self, what: &str, mark: Instant, is: impl Fn(&Said) -> bool) -> Duration {
+        let begun = Instant::now();
+        loop {
+            if let Some(turn) = self.since(mark).into_iter().find(|turn| is(&turn.said)) {
+                return turn.answered.duration_since(mark);
+            }
+            assert!(begun.elapsed() < SOON, "not in time: {what}; {}", self.told(mark, Instant::now()));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// What was answered between these, in words: each kind in a row with when it began.
     pub fn told(&self, mark: Instant, end: Instant) -> String {
         let (mut text, mut last) = (String::new(), None::<Said>);
