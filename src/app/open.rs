@@ -22,7 +22,7 @@ use crate::{
         verify::verify,
     },
     config::{Settings, resolve::StateSettings},
-    engine::{Clock, documents_in},
+    engine::{Clock, documents_in, promised_in},
     model::{Key, Stored},
     state::{
         self, Embedded, Part, RedisStore, Store, StoreFault,
@@ -288,6 +288,27 @@ pub(super) fn documents(dir: &Path, key: &VerifyingKey) -> Result<Vec<(Key, Stor
         documents.extend(found.map_err(unreadable)?);
     }
     Ok(documents)
+}
+
+/// What was promised to be taken away and has no outcome: its gateway may be gone before it could store it.
+pub(super) fn promised(dir: &Path) -> Result<Vec<(Key, Stored)>, OpenFault> {
+    let mut records = Records::open(dir)?;
+    let mut open: BTreeMap<String, Vec<(Key, Stored)>> = BTreeMap::new();
+    loop {
+        let next = records.next(|line, file, number| {
+            let [opens, closes] = [line.lead.opens, line.lead.closes].map(|id| id.map(str::to_owned));
+            (promised_in(line), opens, closes, file.to_owned(), number)
+        })?;
+        let Some((found, opens, closes, file, line)) = next else { break };
+        if let Some(closed) = closes {
+            open.remove(&closed);
+        }
+        let found = found.map_err(|fault| OpenFault::Unreadable { file, line, fault })?;
+        if let (Some(id), false) = (opens, found.is_empty()) {
+            open.insert(id, found);
+        }
+    }
+    Ok(open.into_values().flatten().collect())
 }
 
 fn hints(documents: &[(Key, Stored)]) -> Hints {

@@ -5,7 +5,11 @@
 //!
 //! Never here: how it is joined ([`crate::state::healing`]), which documents a ledger has ([`super::open`]).
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use uuid::Uuid;
 
@@ -17,6 +21,7 @@ use crate::{
     },
     config::{Settings, resolve::StateSettings},
     engine::{Clock, new_id},
+    model::{Key, Stored},
     state::{
         Part, Parts, RedisStore, Shadow, Store, StoreFault,
         healing::{Heal, HealFault, Healer, Healing, Known, Recollection, Turned},
@@ -83,14 +88,14 @@ pub enum RebuildFault {
     Threads(#[from] std::io::Error),
 }
 
-/// Rebuilds from the own ledger and others, each with its key; `told` is called with how many parts are done, and of how many.
+/// Rebuilds from the own ledger and others, each with its key; `progress` is called with how many parts are done, and of how many.
 ///
 /// # Errors
 /// [`RebuildFault`].
 pub fn rebuild(
     settings: &Settings,
     others: &[(PathBuf, VerifyingKey)],
-    mut told: impl FnMut(usize, usize),
+    mut progress: impl FnMut(usize, usize),
 ) -> Result<Rebuilt, RebuildFault> {
     let StateSettings::Redis(redis) = &settings.state else { return Err(RebuildFault::Embedded) };
     let own = settings.ledger.path.as_path();
@@ -98,10 +103,10 @@ pub fn rebuild(
     let _claim = Claim::of(own).map_err(|fault: journal::OpenError| OpenFault::from(fault))?;
     let mut ledgers = Vec::new();
     if open::has_ledger(own)? {
-        ledgers.push(open::documents(own, key.verifying_key())?);
+        ledgers.push(told(own, key.verifying_key())?);
     }
     for (ledger, key) in others {
-        ledgers.push(open::documents(ledger, key)?);
+        ledgers.push(told(ledger, key)?);
     }
     let count: usize = ledgers.iter().map(Vec::len).sum();
     if count == 0 {
@@ -124,15 +129,22 @@ pub fn rebuild(
         let lost = lost(&store, known).await?;
         let recollection = Recollection::of(lost.store, store.parts(), ledgers, |key| store.part_of(key));
         for (done, part) in lost.parts.iter().enumerate() {
-            told(done, lost.parts.len());
+            progress(done, lost.parts.len());
             heal(&store, &recollection, *part, &clock).await?;
         }
-        told(lost.parts.len(), lost.parts.len());
+        progress(lost.parts.len(), lost.parts.len());
         Ok(Rebuilt { store: lost.store, parts: lost.parts.len(), documents: count })
     });
     drop(store);
     runtime.shutdown_timeout(REST);
     rebuilt
+}
+
+/// What a ledger tells of documents: what was stored, and what was promised to be taken away and may not have been.
+fn told(ledger: &Path, key: &VerifyingKey) -> Result<Vec<(Key, Stored)>, OpenFault> {
+    let mut documents = open::documents(ledger, key)?;
+    documents.extend(open::promised(ledger)?);
+    Ok(documents)
 }
 
 /// Waits until all parts can be reached.

@@ -109,14 +109,14 @@ impl Engine {
 
     async fn became(&self, part: Part, doubt: &Doubt) -> Result<Became, StoreFault> {
         if let Some(Committed { place, .. }) = self.placed(part, &doubt.change).await? {
-            return Ok(Became::Made(Some(place), self.documents_of(place).await?));
+            return Ok(Became::Made(
+                Some(place),
+                self.documents_of(place, &doubt.change, &doubt.keys).await?,
+            ));
         }
         // A store that was healed meanwhile has what the change wrote from whoever had heard of it, and not its place.
-        let found = self.store.load(&doubt.keys).await?;
-        let found = doubt.keys.iter().cloned().zip(found);
-        let there: Vec<(Key, Stored)> = found.filter_map(|(key, found)| Some((key, found?.ok()?))).collect();
-        let healed = there.iter().any(|(_, stored)| stored.remembers(&doubt.change));
-        Ok(if healed { Became::Made(None, there) } else { Became::NotMade })
+        let there = self.remembering(&doubt.change, &doubt.keys).await?;
+        Ok(if there.is_empty() { Became::NotMade } else { Became::Made(None, there) })
     }
 
     async fn conclude_doubt(self: &Arc<Self>, doubt: &Doubt, became: Became) {

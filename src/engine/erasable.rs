@@ -61,8 +61,14 @@ pub(super) fn stored(documents: &[(Key, Stored)]) -> Told<'_, Stored> {
 
 /// Puts back what the record of a change's intent still says.
 pub(super) fn restore_written(line: &str, change: &ChangeId, documents: &mut [(Key, Document)]) {
-    let Ok(line) = record::parse(line.as_bytes()) else { return };
-    let known = people(&line);
+    if let Ok(line) = record::parse(line.as_bytes()) {
+        restore_promised(&line, change, documents);
+    }
+}
+
+/// The same of a line that was taken apart.
+pub(super) fn restore_promised(line: &Line<'_>, change: &ChangeId, documents: &mut [(Key, Document)]) {
+    let known = people(line);
     for (key, document) in documents {
         restore(&known, key, change, document);
     }

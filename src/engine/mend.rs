@@ -242,7 +242,9 @@ impl Engine {
         // It may have been committed by the try whose answer got lost.
         match self.placed(self.part_of(&pending.keys), &pending.change).await {
             Ok(Some(Committed { place, .. })) => {
-                let Ok(documents) = self.documents_of(place).await else { return false };
+                let Ok(documents) = self.documents_of(place, &pending.change, &pending.keys).await else {
+                    return false;
+                };
                 self.may_have_felled(&pending.keys);
                 self.conclude_pending(pending, records::Fate::Stored, Some(place), &documents);
                 return true;

@@ -71,7 +71,7 @@ pub use ids::{first_id, new_id};
 pub use known::Unavailable;
 pub use name::Named;
 pub use records::End;
-pub use settle::{SettleError, documents_in, recorded_in};
+pub use settle::{SettleError, documents_in, promised_in, recorded_in};
 pub use sight::Sight;
 
 use self::{

@@ -147,8 +147,10 @@ impl Engine {
             Ok(change) => self.placed(told.part, change).await?.map(|made| made.place),
             Err(_) => None,
         };
-        if let (None, Ok(change), false) = (place, change, told.documents.is_empty()) {
-            let made = Change { documents: told.documents, events: told.events, narrows: true };
+        let written = std::mem::take(&mut told.documents);
+        if let (None, Ok(change), false) = (place, &change, written.is_empty()) {
+            let change = change.clone();
+            let made = Change { documents: written, events: told.events, narrows: true };
             let origin = Origin::Found { session: told.session, tenant: told.tenant };
             let pending = Arc::new(Pending::new(origin, change, self.moment(), &made));
             pending.recorded.store(true, Ordering::Release);
@@ -158,7 +160,13 @@ impl Engine {
             return Ok(None);
         }
         let documents = match place {
-            Some(place) => self.documents_of(place).await?,
+            Some(place) => match &change {
+                Ok(change) => {
+                    let keys: Vec<Key> = written.into_iter().map(|(key, _)| key).collect();
+                    self.documents_of(place, change, &keys).await?
+                }
+                Err(_) => Vec::new(),
+            },
             None => Vec::new(),
         };
         let events = if place.is_some() { told.events } else { Vec::new() };
@@ -197,12 +205,18 @@ impl Engine {
         self.store.asked(part, change).await
     }
 
-    /// What a change of this gateway's own has written, as the feed tells it. The shadow has it when this answers.
-    pub(super) async fn documents_of(&self, place: Place) -> Result<Vec<(Key, Stored)>, StoreFault> {
+    /// What a change of this gateway's own has written, as the feed tells it, and then the shadow has it when this answers; where that has
+    /// forgotten it, what these documents are, as far as they remember the change.
+    pub(super) async fn documents_of(
+        &self,
+        place: Place,
+        change: &ChangeId,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, Stored)>, StoreFault> {
         let entries = match self.store.changes_after(place.part, place.number.saturating_sub(1), PAGE).await {
             Ok(entries) => entries,
-            // The feed of a store that was rebuilt begins anew; the documents came from the ledger then.
-            Err(StoreFault::FeedForgotten { .. }) => return Ok(Vec::new()),
+            // That of a store that was healed or rebuilt begins anew.
+            Err(StoreFault::FeedForgotten { .. }) => return self.remembering(change, keys).await,
             Err(fault) => return Err(fault),
         };
         let entry = entries.into_iter().find(|entry| entry.place == place);
@@ -213,6 +227,17 @@ impl Engine {
             memory.made(place.part, &documents, (place.number, entry.line));
         }
         Ok(documents)
+    }
+
+    /// Those of these documents that remember a change, as the store has them.
+    pub(super) async fn remembering(
+        &self,
+        change: &ChangeId,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, Stored)>, StoreFault> {
+        let found = keys.iter().cloned().zip(self.store.load(keys).await?);
+        let there = found.filter_map(|(key, found)| Some((key, found?.ok()?)));
+        Ok(there.filter(|(_, stored)| stored.remembers(change)).collect())
     }
 
     fn settled_draft(&self, kind: &'static str, intent: &OpenIntent, body: Body) -> Draft {
@@ -269,6 +294,20 @@ pub fn recorded_in(line: &Line<'_>) -> Result<Option<Recorded>, serde_json::Erro
     }
     let Where { part, position } = serde_json::from_str(&line.leaf_json())?;
     Ok(Some(Recorded { part, number: position, documents }))
+}
+
+/// What a record promised to take away, when it is the intent of a change that narrows: its documents as they were to become. Of one without an
+/// outcome nobody knows whether it was stored; it was in force where it was made, and said to be (law 8).
+///
+/// # Errors
+/// As of [`documents_in`].
+pub fn promised_in(line: &Line<'_>) -> Result<Vec<(Key, Stored)>, serde_json::Error> {
+    let change = line.lead.opens.and_then(|id| ChangeId::new(id).ok());
+    let (records::CHANGE_INTENT, Some(change)) = (line.lead.kind, change) else { return Ok(Vec::new()) };
+    let mut told: Told = serde_json::from_str(&line.leaf_json())?;
+    erasable::restore_promised(line, &change, &mut told.documents);
+    let documents = told.documents.into_iter();
+    Ok(documents.map(|(key, document)| (key, Stored::after(None, change.clone(), document))).collect())
 }
 
 /// The documents in a record, when it is the outcome of a committed change: what a lost store is rebuilt from. What may

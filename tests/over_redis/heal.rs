@@ -337,6 +337,34 @@ fn what_a_gateway_only_followed_is_taken_away_by_it_also_without_the_store() {
 }
 
 // GW-04
+/// Promised by a gateway that could not store it, whose machine was lost: its ledger has it.
+#[test]
+fn what_was_promised_and_never_stored_is_in_a_rebuilt_store() {
+    let mut fleet = Fleet::with(2, ", heal_grace: 1s", |_| Hooks::default());
+    let people = &fleet.gateways[0].people;
+    let (sam, tom, admin) = (people.staff("sam"), people.staff("tom"), people.admin("acme"));
+    let key = people.keys.ledger.clone();
+    let [a, b] = &fleet.gateways[..] else { panic!() };
+    a.done(World::consent("acme", "full"), &admin);
+    a.start_session("acme", &sam);
+    let of_tom = a.start_session("acme", &tom);
+    fleet.knows_of_session(&tom);
+    fleet.redis.freeze();
+    let ended = b.change(World::end("acme", &of_tom), &admin).unwrap();
+    assert!(matches!(&ended, Changed::InForce { waiting, .. } if waiting.contains(&"store")), "{ended:?}");
+    let (settings, others) = (a.settings(), [(b.ledger_dir(), key)]);
+    stop(&mut fleet.gateways[1]);
+    fleet.redis.thaw();
+    stop(&mut fleet.gateways[0]);
+    fleet.redis.tell(&["FLUSHALL"]);
+    std::fs::remove_file(fleet.gateways[0].data.join("shadow.redb")).unwrap();
+    app::rebuild(&settings, &others, |_, _| {}).unwrap();
+    fleet.gateways[0].up();
+    serves("what was stored is back", &fleet.gateways[0], &sam);
+    refused("what was promised holds", &fleet.gateways[0], &tom, OVER);
+}
+
+// GW-04
 /// No disk is left but those of the ledgers.
 #[test]
 fn a_store_that_nobody_knows_any_more_is_made_again_from_the_ledgers() {
