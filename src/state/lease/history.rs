@@ -144,12 +144,14 @@ impl History {
         if apart.is_some_and(|(_, line)| known != Line::NONE && known != line) {
             return false;
         }
+        // What another answer has proved since, with a later place, is none again.
+        let stands = apart.filter(|at| answered == Some(*at) || self.claims.get(&at.0) == Some(&at.1));
         for (number, line) in claims {
             if self.claims.get(number) == Some(line) {
                 self.claims.remove(number);
             }
         }
-        if let Some((number, line)) = apart
+        if let Some((number, line)) = stands
             && self.line_at(number).is_none_or(|known| *known == Line::NONE)
         {
             self.claims.insert(number, line);

@@ -31,6 +31,18 @@ fn what_was_read_before_a_part_was_begun_anew_says_nothing_after_it() {
 }
 
 #[test]
+fn what_a_later_answer_proved_is_no_ground_again_by_an_earlier_one() {
+    let leases = Leases::of(64);
+    leases.in_force(P, 1, line(1));
+    assert!(leases.loaded(P, &leases.grounds(P), (3, line(3))));
+    // A beat and a load are under way at once, and the load is answered first.
+    let asked = leases.grounds(P);
+    assert!(leases.loaded(P, &asked, (5, line(5))));
+    leases.proved(P, &asked, None);
+    assert_eq!(leases.grounds(P).claims, [(5, line(5))]);
+}
+
+#[test]
 fn what_an_old_primary_loads_is_refused_and_nothing_is_suspected_for_it() {
     let leases = Leases::of(64);
     leases.in_force(P, 1, line(1));
